@@ -1,0 +1,59 @@
+# Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types contracts check serve lock
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.set-up
+UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.tools/uv/bin/uv)
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url $(if $(UPGRADE),--upgrade) pyproject.toml
+
+help: ## list what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
+
+setup: $(STAMP) ## make .venv from the hash-locked requirements, again only when they change
+
+demo: setup ## run the main job before your eyes; ONCE=1 ends by itself
+	@$(BIN)/relay demo $(if $(ONCE),--once)
+
+test: setup ## run the tests; ARGS="-k redemption" for some, JOBS=0 for one process
+	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+lint: setup ## check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup ## check types
+	@$(BIN)/mypy
+
+contracts: setup ## check who imports whom
+	@$(BIN)/lint-imports
+
+check: lint types contracts ## lint, types and contracts
+
+serve: setup ## run web and worker in one process
+	@$(BIN)/relay serve
+
+lock: $(UV) ## renew the lock files after a change of pyproject.toml; UPGRADE=1 takes newer versions
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+# The project is installed last, with the hatchling that came from the lock, so nothing unlocked is fetched.
+$(STAMP): requirements-dev.lock pyproject.toml | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	@echo "setting up .venv"
+	@$(UV) venv --quiet --allow-existing --no-python-downloads --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Debian splits pip and venv off Python: either of them is enough.
+.tools/uv/bin/uv:
+	@echo "getting uv"
+	@mkdir -p .tools && { \
+	  { $(PYTHON) -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; } >.tools/log 2>&1 || \
+	  { rm -rf .tools/uv && $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools/uv uv; } >>.tools/log 2>&1 || \
+	  { rm -rf .tools/uv; cat .tools/log; \
+	    echo "uv, which installs the requirements, is missing and could not be fetched (see above)."; \
+	    echo "Without venv and pip: sudo apt install python3-venv, then run make again. Or install uv itself."; exit 1; } >&2; }

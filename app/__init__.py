@@ -1,0 +1,1 @@
+"""Platform Relay (the map of the package follows)."""

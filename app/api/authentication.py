@@ -1,0 +1,94 @@
+"""Who is calling, and what they may do.
+
+Two keys come from the settings (STORE_KEY, OPERATOR_KEY), any number from the table `api_key`. Only SHA-256 digests are
+kept and compared, in constant time. What the table says is remembered for a few seconds, so a revoked key dies within
+`REMEMBERED` seconds in every process.
+"""
+
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+
+from app.errors import KeyMissing, KeyRefused, ScopeMissing
+from app.operations.books import find_api_key, reading
+from app.settings import Settings
+
+Scope = Literal["events", "read", "operate", "admin"]
+STORE_SCOPES: Final = frozenset({"events", "read"})
+ALL_SCOPES: Final = frozenset({"events", "read", "operate", "admin"})
+REMEMBERED: Final = 5.0
+REMEMBERED_KEYS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`name` is for the audit and the logs: never the key."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+class Keys:
+    """Finds the caller behind a request's `Authorization` header."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._configured = tuple(
+            (_digest(key), caller)
+            for key, caller in (
+                (settings.store_key, Caller("store", STORE_SCOPES)),
+                (settings.operator_key, Caller("operator", ALL_SCOPES)),
+            )
+            if key is not None
+        )
+        self._remembered: dict[bytes, tuple[float, Caller | None]] = {}
+
+    async def require(self, request: Request, scope: Scope) -> Caller:
+        """The caller. Raises KeyMissing, KeyRefused, ScopeMissing, or DatabaseAway when the key cannot be looked up."""
+        digest = _presented(request)
+        caller = self._at_once(digest) or await self._from_table(digest)
+        if caller is None:
+            raise KeyRefused("The relay does not know this key, or it was revoked or has expired.")
+        if scope not in caller.scopes:
+            raise ScopeMissing(f"This needs the scope `{scope}`; the key has: {', '.join(sorted(caller.scopes)) or 'none'}.")
+        return caller
+
+    def _at_once(self, digest: bytes) -> Caller | None:
+        for configured, caller in self._configured:
+            if hmac.compare_digest(configured, digest):
+                return caller
+        return None
+
+    async def _from_table(self, digest: bytes) -> Caller | None:
+        now = time.monotonic()
+        known = self._remembered.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        async with reading(self._engine) as connection:
+            row = await find_api_key(connection, digest)
+        caller = Caller(row.name, row.scopes) if row and hmac.compare_digest(row.hash, digest) else None
+        if len(self._remembered) >= REMEMBERED_KEYS:
+            self._remembered.clear()
+        self._remembered[digest] = (now + REMEMBERED, caller)
+        return caller
+
+
+def _presented(request: Request) -> bytes:
+    header = request.headers.get("authorization")
+    if header is None:
+        raise KeyMissing("The request has no Authorization header.")
+    scheme, _, key = header.partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise KeyMissing("The Authorization header is not of the form `Bearer <key>`.")
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _digest(key: SecretStr) -> bytes:
+    return hashlib.sha256(key.get_secret_value().encode()).digest()

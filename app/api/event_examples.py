@@ -1,0 +1,89 @@
+"""Examples for the description of the events' operations."""
+
+from typing import Final
+
+from app.messages import Kind
+
+EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
+    Kind.CUSTOMER: {
+        "id": "42",
+        "email": "ada@example.com",
+        "firstName": "Ada",
+        "lastName": "Example",
+        "updatedAt": "2026-05-11T16:20:00Z",
+    },
+    Kind.ORDER: {
+        "id": "1001",
+        "customerId": "42",
+        "email": "ada@example.com",
+        "financialStatus": "paid",
+        "currency": "EUR",
+        "totalPrice": "19.98",
+        "lineItems": [{"productId": "7", "title": "Teapot", "quantity": 2, "price": "9.99"}],
+        "discountCodes": [{"code": "0123456789ab", "amount": "5.00"}],
+        "updatedAt": "2026-05-11T16:25:00Z",
+    },
+    Kind.PRODUCT: {
+        "id": "7",
+        "title": "Teapot",
+        "imageUrl": "https://shop.example.com/teapot.jpg",
+        "status": "active",
+        "variants": [{"externalVariantId": "7-blue", "title": "Blue", "position": 1}],
+        "updatedAt": "2026-05-11T10:00:00Z",
+    },
+}
+ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
+JOB_ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a12"
+RECEIPT: Final[dict[str, object]] = {"id": ID, "status": "accepted", "links": {"self": f"/v1/events/{ID}"}}
+JOB: Final[dict[str, object]] = {
+    "id": JOB_ID,
+    "messageId": ID,
+    "kind": "relay_order",
+    "channel": "platform",
+    "lane": "order:1001",
+    "state": "waiting",
+    "reason": "retry",
+    "detail": "HTTP 503",
+    "says": "The last attempt failed.",
+    "next": "It is tried again by itself at 2026-05-11T16:25:04+00:00.",
+    "attempts": 1,
+    "runAt": "2026-05-11T16:25:04Z",
+    "createdAt": "2026-05-11T16:25:01Z",
+    "finishedAt": None,
+}
+MESSAGE: Final[dict[str, object]] = {
+    "id": ID,
+    "source": "store",
+    "kind": "orders",
+    "receivedAt": "2026-05-11T16:25:01Z",
+    "size": 312,
+    "state": "waiting",
+    "says": "It is stored and waits to be sent; each job says for what.",
+    "jobs": [
+        {
+            **JOB,
+            "tries": [
+                {
+                    "number": 1,
+                    "startedAt": "2026-05-11T16:25:02Z",
+                    "durationMs": 48,
+                    "outcome": "retry",
+                    "status": 503,
+                    "detail": "HTTP 503",
+                    "excerpt": '{"message":"try later"}',
+                }
+            ],
+        }
+    ],
+}
+BATCH: Final = (
+    '{"type":"customers","event":{"id":"42","email":"ada@example.com"}}\n'
+    '{"type":"orders","event":{"id":"1001","customerId":"42","financialStatus":"paid","currency":"EUR",'
+    '"totalPrice":"19.98"},"idempotencyKey":"order-1001-paid"}\n'
+)
+BATCH_ANSWER: Final = (
+    f'{{"line":1,"id":"{ID}","status":"accepted","links":{{"self":"/v1/events/{ID}"}}}}\n'
+    '{"line":2,"status":"refused","problem":{"type":"urn:platform-relay:problem:fields-invalid",'
+    '"title":"Fields of the body are missing or wrong","status":422,"detail":"`currency` is missing.",'
+    '"next":"…","errors":[{"field":"currency","message":"is missing"}]}}\n'
+)

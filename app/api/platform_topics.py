@@ -1,0 +1,97 @@
+"""The Platform's webhooks, for the `webhooks` section of the API's description.
+
+From the Platform's published contract (docs/platform.md); the examples are made up. The door takes unknown topics too.
+"""
+
+from typing import Any, Final  # OpenAPI documents are free-form JSON
+
+_CUSTOMER: Final = {
+    "id": "5f0c1d4e-6a1b-4c58-9a2e-0d6a4e3a9b11",
+    "externalId": "42",
+    "email": "ada@example.com",
+    "name": "Ada Example",
+    "pointBalance": 350,
+    "createdAt": "2026-01-05T09:00:00Z",
+    "updatedAt": "2026-05-11T16:20:00Z",
+}
+
+
+def _reward(code: str, status: str) -> dict[str, str]:
+    return {
+        "id": f"reward-{code}",
+        "couponCode": code,
+        "couponCodeStatus": status,
+        "discountType": "fixedamountdiscount",
+        "discountAmount": "10.00",
+    }
+
+
+_REFERRAL: Final = {
+    "id": "7c2b6a52-3a9d-4f7f-8b0a-2f9b6f1f2a10",
+    "customer": _CUSTOMER,
+    "friendEmail": "grace@example.com",
+    "customerReward": _reward("a1b2c3d4e5f6", "active"),
+    "friendReward": _reward("f6e5d4c3b2a1", "active"),
+}
+_POINTS: Final = {
+    "id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77",
+    "customer": _CUSTOMER,
+    "action": "Purchase",
+    "points": 120,
+    "type": "earn",
+    "ruleId": "rule-earn-1",
+}
+_TIER: Final = {"id": "tier-gold", "title": "Gold", "threshold": 1000}
+
+_TOPICS: Final[dict[str, tuple[str, str, object]]] = {
+    "customers/updated": ("A customer changed", "Kept and counted; no coupon follows.", _CUSTOMER),
+    "customers/tier_changed": (
+        "A customer reached another tier",
+        "Kept and counted; no coupon follows. `oldTier` may be null.",
+        {"customer": _CUSTOMER, "oldTier": None, "newTier": _TIER},
+    ),
+    "customers/tier_entry_reward_earned": (
+        "A customer earned the reward of a tier",
+        "The reward's coupon is created in the store under its exact code.",
+        {"id": "entry-1", "customer": _CUSTOMER, "reward": _reward("0f1e2d3c4b5a", "active")},
+    ),
+    "points/earned": ("A customer earned points", "Kept and counted; no coupon follows.", _POINTS),
+    "points/redeemed": (
+        "A customer redeemed points",
+        "The coupon is created in the store under its exact code. Its value comes from an embedded rule, the operator's"
+        " rules or the Launcher's list; while none is known the redemption waits, and goes on by itself.",
+        {**_POINTS, "type": "redeem", "points": -500, "couponCode": "0123456789ab", "rewardType": "fixedamountdiscount"},
+    ),
+    "referrals/started": (
+        "A friend was referred", "The friend's coupon, and the customer's when it carries one, are created.", _REFERRAL
+    ),
+    "referrals/completed": ("A referred friend bought", "Each reward's coupon is created once.", _REFERRAL),
+}
+
+
+def webhook_operations() -> dict[str, Any]:  # OpenAPI's free-form JSON
+    """Path items by topic."""
+    return {
+        topic: {
+            "post": {
+                "operationId": "platform_" + topic.replace("/", "_"),
+                "tags": ["Webhooks"],
+                "summary": summary,
+                "description": f"{description} The relay takes it at `POST /v1/webhooks/platform/{{door_secret}}`.",
+                "parameters": [
+                    _header("X-Webhook-Topic", {"type": "string", "const": topic}, "The topic."),
+                    _header("X-Webhook-Id", {"type": "string"}, "May be the subscription's id, not the delivery's."),
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
+                },
+                "responses": {"200": {"description": "Stored. The same webhook again is answered the same."}},
+            }
+        }
+        for topic, (summary, description, example) in _TOPICS.items()
+    }
+
+
+def _header(name: str, schema: dict[str, str], description: str) -> dict[str, Any]:  # OpenAPI's free-form JSON
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}

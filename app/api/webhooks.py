@@ -1,0 +1,77 @@
+"""The Platform's door. Its webhooks are not signed, so the address itself holds a secret; every body is stored."""
+
+import hmac
+import time
+
+from fastapi import APIRouter
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from app.api.body import read_body
+from app.api.documentation import answer, refusals
+from app.api.event_examples import ID
+from app.api.services import Services
+from app.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
+from app.platform.webhooks import incoming
+from app.telemetry import log_message
+
+CALLER = "platform"
+
+
+def routes(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
+    platform = services.settings.platform
+    secrets = [_bytes(secret) for secret in (platform.door_secret, platform.door_secret_previous) if secret is not None]
+    limit = services.settings.body_limit
+
+    @router.post(
+        "/platform/{door_secret}",
+        operation_id="take_platform_webhook",
+        summary="Take a webhook of the Platform",
+        response_class=Response,
+        responses={
+            200: answer("Stored.", {"id": ID, "status": "accepted"}),
+            **refusals(NotFound, BodyTooSlow, BodyTooLarge, EncodingRefused, InternalError, DatabaseAway),
+        },
+        openapi_extra={
+            "parameters": [{"name": "X-Webhook-Topic", "in": "header", "schema": {"type": "string"}}],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "object"}, "example": {"id": "…", "couponCode": "…"}}},
+            },
+        },
+    )
+    async def take_webhook(request: Request, door_secret: str) -> Response:
+        """Subscribe this address, with the secret of PLATFORM__DOOR_SECRET in it, to every topic at the Platform (see
+        this document's webhooks). Every body is stored and answered 200, unknown topics too; the same webhook again
+        is answered with the first id. A wrong secret is answered like an address that does not exist."""
+        started = time.perf_counter()
+        presented = door_secret.encode("utf-8", "surrogateescape")
+        if not any([hmac.compare_digest(presented, secret) for secret in secrets]):
+            raise NotFound
+        raw = await read_body(request, limit)
+        message_id = uuid7()
+        topic = request.headers.get("x-webhook-topic", "")
+        message = incoming(topic, request.headers.get("x-webhook-id"), raw, str(message_id))
+        receipt = await services.inbox.accept(message, message_id)
+        services.metrics.message("webhook", receipt.status)
+        log_message(
+            receipt.id,
+            source=message.source,
+            kind=message.kind,
+            status=receipt.status,
+            size=len(raw),
+            jobs=len(message.jobs),
+            milliseconds=(time.perf_counter() - started) * 1000,
+            caller=CALLER,
+        )
+        status = "accepted" if receipt.status == "accepted" else "duplicate"
+        return Response(f'{{"id":"{receipt.id}","status":"{status}"}}', media_type="application/json")
+
+    return router
+
+
+def _bytes(secret: SecretStr) -> bytes:
+    return secret.get_secret_value().encode()

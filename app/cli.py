@@ -1,0 +1,275 @@
+"""`relay`: run it, set it up, look after it. Exit codes: 0 well, 1 a part died or a check failed, 2 misconfigured."""
+
+import asyncio
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Annotated, Final, TypeVar
+from uuid import UUID
+
+import structlog
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import serve as processes
+from app import stores, wiring
+from app.database import create_engine
+from app.embedded import EmbeddedPostgresError
+from app.migrate import DatabaseAheadError, head
+from app.operations import checks, keys
+from app.operations.reward_rules import RewardRules
+from app.platform.rewards import RewardRuleDefinition
+from app.settings import Settings
+from app.telemetry import configure_logging, secrets_of
+
+MISCONFIGURED: Final = 2
+T = TypeVar("T")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+keys_cli = typer.Typer(no_args_is_help=True, help="Keys of the API.")
+rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem rules are worth, by your word.")
+cli.add_typer(keys_cli, name="keys")
+cli.add_typer(rules_cli, name="rules")
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """The entry point: what is misconfigured is said in words, without a traceback."""
+    try:
+        cli()
+    except ValidationError as error:
+        err.print("[bold]The configuration is wrong:[/bold]")
+        for item in error.errors(include_url=False, include_input=False, include_context=False):
+            name = "__".join(str(part) for part in item["loc"]).upper() or "settings"
+            err.print(f"  {name}: {item['msg'].removeprefix('Value error, ')}", highlight=False)
+        sys.exit(MISCONFIGURED)
+    except (ValueError, EmbeddedPostgresError, DatabaseAheadError) as error:
+        err.print(str(error), highlight=False)
+        sys.exit(MISCONFIGURED)
+
+
+# ----------------------------------------------------------------------------------------------- run
+
+
+@cli.command()
+def serve(
+    process_count: Annotated[int, typer.Option("--processes", min=1, max=64, help="Copies, on one port.")] = 1,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="An inherited listening socket.")] = None,
+) -> None:
+    """Web server and worker in one process: all that a small shop needs."""
+    _run_process(web=True, worker=True, process_count=process_count, fd=fd)
+
+
+@cli.command()
+def web() -> None:
+    """The web server alone; `relay worker` does the rest."""
+    _run_process(web=True, worker=False)
+
+
+@cli.command()
+def worker() -> None:
+    """The worker alone: as many of them as you like, anywhere."""
+    _run_process(web=False, worker=True)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this release. Safe to run many times, and from many places at once."""
+    settings = _settings()
+
+    async def run() -> None:
+        async with wiring.database(settings) as url:
+            await wiring.migrated(url)
+
+    _run(run())
+    out.print(f"The database is at revision {head()}.")
+
+
+@cli.command()
+def check() -> None:
+    """Say in words what is misconfigured. Calls the Platform and the shop, changes nothing."""
+    settings = _settings()
+
+    async def run() -> bool:
+        well = True
+        async with (
+            wiring.database(settings) as url,
+            wiring.services(settings, url, "check") as parts,
+            wiring.far_sides(settings) as far,
+        ):
+            async for item in checks.check_all(settings, parts.engine, far.platform, far.store):
+                mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
+                out.print(f"{mark}  [bold]{item.name}[/bold]  {item.detail}", highlight=False)
+                if item.next_step:
+                    out.print(f"      next: {item.next_step}", highlight=False)
+                well = well and item.ok is not False
+        return well
+
+    if not _run(run()):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End by itself, with a line of JSON.")] = False,
+) -> None:
+    """A day in a shop on simulators, with an outage of the Platform: the whole service on an empty machine."""
+    if importlib.util.find_spec("simulators") is None:
+        raise ValueError("the simulators are not part of this installation; run `make demo` in a checkout")
+    os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *(["--once"] if once else [])])  # noqa: S606
+
+
+def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | None = None) -> None:
+    settings = _settings()
+    bound = socket.socket(fileno=fd) if fd is not None else processes.listening_socket(settings) if web else None
+    name = "serve" if web and worker else "web" if web else "worker"
+
+    async def run() -> None:
+        async with wiring.database(settings) as url:
+            if settings.database_url is None:
+                err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
+            await wiring.migrated(url)
+            if bound is not None and fd is None:
+                host, port = bound.getsockname()[:2]
+                err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs", highlight=False)
+            if bound is not None and process_count > 1:
+                sys.exit(await asyncio.to_thread(processes.run_many, process_count, bound))
+            await processes.run(settings, url, web=web, worker=worker, bound=bound)
+
+    structlog.contextvars.bind_contextvars(process=name)
+    _run(run())
+
+
+# ----------------------------------------------------------------------------------------------- keys
+
+
+@keys_cli.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who uses it; shown in the audit.")],
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(keys.SCOPES)}; may be repeated.")],
+    days: Annotated[int | None, typer.Option(min=1, help="Valid for so many days; for ever without.")] = None,
+) -> None:
+    """Make a key and show it, this once."""
+
+    async def run() -> None:
+        async with _engine() as engine:
+            lifetime = timedelta(days=days) if days else None
+            out.print(await keys.create(engine, name, scope, "cli", lifetime), highlight=False)
+
+    _run(run())
+
+
+@keys_cli.command("list")
+def list_keys() -> None:
+    """All keys, without the keys."""
+
+    async def run() -> None:
+        table = Table("id", "name", "scopes", "created", "expires", "revoked")
+        async with _engine() as engine:
+            for key in await keys.list_keys(engine):
+                times = (key.created_at, key.expires_at, key.revoked_at)
+                shown = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times)
+                table.add_row(str(key.id), key.name, ", ".join(key.scopes), *shown)
+        out.print(table)
+
+    _run(run())
+
+
+@keys_cli.command("revoke")
+def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")]) -> None:
+    """A key stops working within seconds."""
+
+    async def run() -> bool:
+        async with _engine() as engine:
+            return await keys.revoke(engine, key_id, "cli")
+
+    if not _run(run()):
+        raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+
+
+# ----------------------------------------------------------------------------------------------- rules
+
+
+@rules_cli.command("put")
+def put_rule(
+    rule_id: Annotated[str, typer.Argument(help="The rule's id at the Platform, as redemptions name it.")],
+    definition: Annotated[str, typer.Argument(help='JSON, e.g. \'{"kind": "fixed_amount", "value": "5.00"}\'; - for stdin.')],
+) -> None:
+    """Say what a rule is worth. Redemptions that wait for it go on at once."""
+    raw = sys.stdin.read() if definition == "-" else definition
+    parsed = RewardRuleDefinition.model_validate_json(raw)
+
+    async def run() -> int:
+        settings = _settings()
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            await wiring.migrated(url)
+            await RewardRules(parts.engine).put(rule_id, parsed, by="cli")
+            return await parts.operator.wake([f"reward-rule:{rule_id}"])
+
+    out.print(f"Stored; {_run(run())} waiting redemptions go on.")
+
+
+@rules_cli.command("list")
+def list_rules() -> None:
+    """The rules in force."""
+
+    async def run() -> None:
+        table = Table("id", "version", "definition")
+        async with _engine() as engine:
+            for rule in await RewardRules(engine).list():
+                table.add_row(rule.id, str(rule.version), rule.definition.model_dump_json(exclude_none=True))
+        out.print(table)
+
+    _run(run())
+
+
+@rules_cli.command("delete")
+def delete_rule(rule_id: str) -> None:
+    """A rule of ours no longer counts; its versions are kept."""
+
+    async def run() -> bool:
+        async with _engine() as engine:
+            return await RewardRules(engine).delete(rule_id, by="cli")
+
+    if not _run(run()):
+        raise ValueError(f"there is no rule {rule_id!r}; see: relay rules list")
+
+
+# ----------------------------------------------------------------------------------------------- parts
+
+
+def _settings() -> Settings:
+    settings = Settings()
+    chosen = settings.store.adapter
+    secrets = secrets_of(stores.adapter_class(chosen).Settings()) if chosen else ()
+    configure_logging(settings, secrets)
+    return settings
+
+
+@asynccontextmanager
+async def _engine() -> AsyncIterator[AsyncEngine]:
+    settings = _settings()
+    async with wiring.database(settings) as url:
+        await wiring.migrated(url)
+        engine = create_engine(url, application_name="relay cli", pool_size=2)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+
+def _run(coroutine: Coroutine[object, object, T]) -> T:
+    return uvloop.run(coroutine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The connection pool: an `AsyncEngine` over asyncpg whose every wait has an end.
+
+The same engine works on Postgres itself and behind PgBouncer in transaction mode, and finds out by itself which of the
+two it has:
+
+- PgBouncer refuses start-up parameters it does not track (`unsupported startup parameter: statement_timeout`), so only
+  `application_name`, which it does track, is sent with the connection. The time limits follow as SQL: once per
+  connection on Postgres, and for each transaction at its start behind a pooler, where a setting of the session would
+  stay on a connection shared with others.
+- A prepared statement lives in one server connection, and a transaction pooler changes that connection under us. Behind
+  a pooler statements are therefore unnamed (asyncpg parses them again with each execution, in the same round trip); on
+  Postgres they are named and kept, which saves the planning.
+- A pooler is recognised by its made-up process id: the one announced to the client is not the one `pg_backend_pid()`
+  tells.
+
+Behind a pooler everything must run inside a transaction (SQLAlchemy's default): `AUTOCOMMIT` is not safe there.
+"""
+
+from dataclasses import dataclass
+from itertools import count
+
+import asyncpg
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL, AdaptedConnection, Connection, ExceptionContext, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+CONNECT_SECONDS = 5.0
+DRIVER = "postgresql+asyncpg"
+
+READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
+# SQLSTATEs (classes and codes) that speak of the server, not of the statement: Postgres manual, appendix A.
+UNAVAILABLE_STATES = ("08", "53", "57P", "58", READ_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the server may take, in seconds; the client gives up `grace` seconds later, for a server that answers
+    nothing.
+    """
+
+    statement: float = 20.0
+    lock: float = 5.0
+    idle_in_transaction: float = 30.0
+    grace: float = 5.0
+
+    def as_sql(self, *, local: bool) -> str:
+        """One statement that sets them, for the session or (`local`) for the running transaction only."""
+        limits = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        calls = (f"set_config('{name}', '{round(seconds * 1000)}', {local})" for name, seconds in limits.items())
+        return f"SELECT {', '.join(calls)}"
+
+
+SERVING = Timeouts()
+
+
+def create_engine(url: str, *, application_name: str, pool_size: int = 10, timeouts: Timeouts = SERVING) -> AsyncEngine:
+    """An engine with at most `pool_size` connections, none of which is opened yet.
+
+    `url` is any libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
+    `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`); asyncpg itself reads it. Raises
+    ValueError for anything else.
+    """
+    address = parse_url(url)
+    opener = _Opener(address, application_name, timeouts)
+    engine = create_async_engine(
+        address,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
+        connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
+    event.listen(engine.sync_engine, "begin", opener.limit_transaction)
+    event.listen(engine.sync_engine, "handle_error", _drop_broken_connection)
+    return engine
+
+
+def parse_url(url: str) -> URL:
+    """`url` in SQLAlchemy's form, for asyncpg. Raises ValueError, without repeating the password, when it is not a
+    Postgres URL.
+    """
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in {"postgres", "postgresql", DRIVER}:
+        raise ValueError(
+            "the database address is not a Postgres URL: write it as postgresql://user:password@host:5432/database"
+            " (several hosts: postgresql://user:password@/database?host=a,b&port=5432,5432)"
+        )
+    return parsed.set(drivername=DRIVER)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` says that the database cannot be used now (away, starting, full, failing over, too slow), so that
+    trying later makes sense, and not that a statement was wrong."""
+    if isinstance(error, exc.DBAPIError):
+        state = getattr(error.orig, "sqlstate", None)
+        return error.connection_invalidated or (isinstance(state, str) and state.startswith(UNAVAILABLE_STATES))
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(UNAVAILABLE_STATES)
+    return isinstance(error, OSError | TimeoutError | exc.TimeoutError | asyncpg.InterfaceError)
+
+
+class _Opener:
+    """Opens connections for one engine and remembers whether a pooler stands in between."""
+
+    def __init__(self, url: URL, application_name: str, timeouts: Timeouts) -> None:
+        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._application_name = application_name
+        self._timeouts = timeouts
+        self._pooled = False
+        self._numbers = count()
+
+    # SQLAlchemy passes what it read from the URL; asyncpg reads the URL itself, which knows more of libpq's options.
+    async def open(self, *_: object, **__: object) -> "asyncpg.Connection[asyncpg.Record]":
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_SECONDS,
+            command_timeout=self._timeouts.statement + self._timeouts.grace,
+            statement_cache_size=0,  # SQLAlchemy keeps them; asyncpg's own cache would name them behind a pooler too
+            server_settings={"application_name": self._application_name},
+        )
+        try:
+            async with connection.transaction():
+                self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
+                if not self._pooled:
+                    await connection.execute(self._timeouts.as_sql(local=False))
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def statement_name(self) -> str:
+        return "" if self._pooled else f"relay_{next(self._numbers)}"
+
+    def limit_transaction(self, connection: Connection) -> None:
+        if self._pooled:
+            connection.exec_driver_sql(self._timeouts.as_sql(local=True))
+
+
+def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None:
+    """What a ping before each use would find, but for free: the event loop has seen the server close it."""
+    if connection.driver_connection.is_closed():
+        raise exc.DisconnectionError("the server closed this connection while it was idle")  # the pool opens another
+
+
+def _drop_broken_connection(context: ExceptionContext) -> None:
+    """Beside the closed connections that the dialect recognises, give up those which are open and of no more use."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
+    elif isinstance(context.original_exception, TimeoutError):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False  # one slow statement says nothing about the other connections

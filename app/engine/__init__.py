@@ -1,0 +1,12 @@
+"""The promise: what was accepted is delivered, or somebody can see why not.
+
+    jobs.py      Job: what a handler is given; Handler: what it is
+    states.py    transitions as values; an illegal one cannot be written
+    retry.py     when to try again (pure)
+    decide.py    outcome -> transition (pure, exhaustive)
+    queue.py     all SQL over lanes, jobs, attempts, entities and channels
+    runner.py    one job: check, call the handler, decide
+    loop.py      one loop per channel: claim, run side by side, settle in batches
+
+Knows no Platform, no shop, no HTTP and no payload.
+"""

@@ -1,0 +1,107 @@
+"""Whether a far side may be called now: shared by all workers through the `channel` row.
+
+    open      calls flow
+    paused    by an operator, until an operator resumes it
+    blocked   the far side refuses us (key, address, certificate); one job tries again at `retry_at`
+    tripped   the far side is failing; one job tries again at `retry_at`
+
+Pauses after a failed try grow from FIRST_PAUSE to LONGEST_PAUSE seconds.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+FIRST_PAUSE: Final = 5.0
+LONGEST_PAUSE: Final = 300.0
+
+_READ: Final = text("SELECT name, state, reason, since, retry_at FROM channel ORDER BY name")
+
+_CLOSE: Final = text("""
+UPDATE channel SET state = :state, reason = :reason,
+    since = CASE WHEN state = 'open' THEN now() ELSE since END,
+    retry_at = now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest)),
+    failures = failures + 1
+WHERE name = :name AND (state = 'open' OR (:probing AND state <> 'paused'))
+RETURNING name
+""")
+"""Many calls fail at once when a far side goes away; only the first one closes the channel."""
+
+_OPEN: Final = text("""
+UPDATE channel SET state = 'open', reason = NULL, since = now(), retry_at = NULL, failures = 0
+WHERE name = :name AND state IN ('blocked', 'tripped')
+""")
+
+_PROBE: Final = text("""
+UPDATE channel SET retry_at = now() + make_interval(secs => :lease)
+WHERE name = :name AND state IN ('blocked', 'tripped') AND retry_at <= now()
+  AND EXISTS (SELECT FROM lane WHERE lane.channel = channel.name AND waiting > 0 AND run_at <= now())
+RETURNING name
+""")
+"""Half-open: the one worker that moves `retry_at` may try one job."""
+
+_PAUSE: Final = text("""
+UPDATE channel SET state = 'paused', reason = :reason, since = now(), retry_at = NULL WHERE name = :name RETURNING name
+""")
+
+_RESUME: Final = text("""
+UPDATE channel SET state = 'open', reason = NULL, since = now(), retry_at = NULL, failures = 0
+WHERE name = :name AND state <> 'open' RETURNING name
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    name: str
+    state: Literal["open", "paused", "blocked", "tripped"]
+    reason: str | None
+    since: datetime
+    retry_at: datetime | None
+
+
+class Channels:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def read(self) -> list[ChannelState]:
+        async with self._single.connect() as connection:
+            return [ChannelState(*row) for row in await connection.execute(_READ)]
+
+    async def close(self, name: str, state: Literal["blocked", "tripped"], reason: str, *, probing: bool) -> bool:
+        """Stop the calls for a while; true when this call did it."""
+        async with self._single.connect() as connection:
+            result = await connection.execute(
+                _CLOSE,
+                {
+                    "name": name,
+                    "state": state,
+                    "reason": reason,
+                    "probing": probing,
+                    "first": FIRST_PAUSE,
+                    "longest": LONGEST_PAUSE,
+                },
+            )
+            return result.first() is not None
+
+    async def open(self, name: str) -> None:
+        """A try went well: calls flow again."""
+        async with self._single.connect() as connection:
+            await connection.execute(_OPEN, {"name": name})
+
+    async def may_probe(self, name: str, lease: float) -> bool:
+        """True for one worker when a closed channel's pause is over; the try has `lease` seconds."""
+        async with self._single.connect() as connection:
+            return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
+
+
+async def pause(connection: AsyncConnection, name: str, reason: str) -> bool:
+    """By an operator; false when there is no such channel."""
+    return (await connection.execute(_PAUSE, {"name": name, "reason": reason})).first() is not None
+
+
+async def resume(connection: AsyncConnection, name: str) -> bool:
+    """By an operator; false when there is no such channel or it is open."""
+    return (await connection.execute(_RESUME, {"name": name})).first() is not None

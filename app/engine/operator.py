@@ -1,0 +1,180 @@
+"""What a person may do to jobs and channels: retry, drop, wake, pause, resume. Every act is written to the audit.
+
+Jobs are changed under their lane's row lock, like everywhere in the engine.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.engine import channels, queue
+
+CHUNK: Final = 500
+"""Jobs per transaction: an operator's bulk retry must not hold locks that live traffic waits for."""
+
+_MATCHING: Final = """
+    dead AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+    AND (CAST(:before AS timestamptz) IS NULL OR finished_at < :before)
+"""
+_COUNT: Final = text(f"SELECT count(*) FROM job WHERE {_MATCHING}")  # noqa: S608  # constants only
+_SELECT: Final = text(f"SELECT id FROM job WHERE {_MATCHING} AND id > :cursor ORDER BY id LIMIT :limit")  # noqa: S608
+
+_RETRY: Final = text("""
+WITH chosen AS (
+    SELECT id, channel, lane FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND dead
+),
+counted AS (
+    SELECT chosen.channel, chosen.lane, count(*) AS jobs FROM chosen GROUP BY 1, 2 ORDER BY 1, 2
+),
+lanes AS (
+    INSERT INTO lane (channel, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
+    SELECT channel, lane, now(), 0, false, false, 0, jobs, jobs FROM counted
+    ON CONFLICT (channel, key) DO UPDATE SET waiting = lane.waiting + excluded.waiting,
+        last_seq = lane.last_seq + excluded.waiting,
+        run_at = CASE WHEN lane.leased THEN lane.run_at ELSE excluded.run_at END
+    RETURNING channel, key, last_seq
+)
+UPDATE job SET state = 'waiting', reason = 'operator_retry', detail = NULL, attempts = 0, uncertain = true,
+    created_at = now(), finished_at = NULL, seq = lanes.last_seq - numbered.behind
+FROM (SELECT chosen.*, row_number() OVER (PARTITION BY channel, lane ORDER BY id DESC) - 1 AS behind FROM chosen) AS numbered
+JOIN lanes ON lanes.channel = numbered.channel AND lanes.key = numbered.lane
+WHERE job.id = numbered.id
+RETURNING job.id, job.channel
+""")
+"""Dead jobs take a place at the end of their lanes and start anew; what they may have done before is probed for."""
+
+_LOCK_DEAD: Final = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND dead ORDER BY id FOR UPDATE")
+
+_LOCK_LANES: Final = text("""
+SELECT lane.key FROM lane
+WHERE (lane.channel, lane.key) IN (SELECT channel, lane FROM job WHERE id = ANY(CAST(:ids AS uuid[])))
+ORDER BY lane.channel, lane.key FOR UPDATE
+""")
+
+_DROP: Final = text("""
+WITH chosen AS (
+    SELECT id, channel, lane, open FROM job
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('waiting', 'dead')
+),
+counted AS (
+    SELECT channel, lane, count(*) AS jobs FROM chosen WHERE open GROUP BY channel, lane
+),
+lanes AS (
+    UPDATE lane SET waiting = lane.waiting - counted.jobs, run_at = CASE WHEN leased THEN run_at ELSE now() END,
+        waits_for = NULL
+    FROM counted WHERE lane.channel = counted.channel AND lane.key = counted.lane
+)
+UPDATE job SET state = 'dropped', reason = 'dropped', detail = :detail, finished_at = now()
+FROM chosen WHERE job.id = chosen.id
+RETURNING job.id
+""")
+
+_AUDIT: Final = text("""
+INSERT INTO audit (id, at, actor, action, subject, detail)
+VALUES (:id, now(), :actor, :action, :subject, CAST(:detail AS jsonb))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJobs:
+    """Which dead jobs: of a kind, with a reason, given up before a moment; None: any."""
+
+    kind: str | None = None
+    reason: str | None = None
+    before: datetime | None = None
+
+
+class Operator:
+    """`on_work` is told the channels where something became due."""
+
+    def __init__(self, engine: AsyncEngine, on_work: Callable[[frozenset[str]], None] = lambda _: None) -> None:
+        self._engine = engine
+        self._on_work = on_work
+
+    async def retry(self, ids: Sequence[UUID], by: str) -> int:
+        """Dead jobs wait again; how many there were. Others among `ids` are left as they are."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCK_LANES, {"ids": list(ids)})
+            dead = (await connection.execute(_LOCK_DEAD, {"ids": list(ids)})).scalars().all()
+            if not dead:
+                return 0
+            done = (await connection.execute(_RETRY, {"ids": list(dead)})).all()
+            await audit(connection, by, "job.retry", str(dead[0]) if len(dead) == 1 else "jobs", {"jobs": len(done)})
+        self._on_work(frozenset(row.channel for row in done))
+        return len(done)
+
+    async def count_matching(self, which: DeadJobs) -> int:
+        async with self._engine.connect() as connection:
+            return int((await connection.execute(_COUNT, _filter(which))).scalar_one())
+
+    async def retry_matching(self, which: DeadJobs, by: str) -> int:
+        """Retry all that match now, in chunks; how many."""
+        total, cursor = 0, UUID(int=0)
+        while True:
+            async with self._engine.connect() as connection:
+                rows = await connection.execute(_SELECT, {**_filter(which), "cursor": cursor, "limit": CHUNK})
+                ids = list(rows.scalars())
+            if not ids:
+                return total
+            cursor = ids[-1]
+            total += await self.retry(ids, by)
+
+    async def drop(self, ids: Sequence[UUID], by: str, why: str) -> int:
+        """Waiting and dead jobs are given up for good; how many. One that runs right now is left alone."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCK_LANES, {"ids": list(ids)})
+            dropped = (
+                await connection.execute(_DROP, {"ids": list(ids), "detail": f"dropped by {by}: {why}"})
+            ).scalars().all()
+            if dropped:
+                subject = str(dropped[0]) if len(dropped) == 1 else "jobs"
+                await audit(connection, by, "job.drop", subject, {"jobs": len(dropped), "why": why})
+            return len(dropped)
+
+    async def wake(self, keys: Sequence[str]) -> int:
+        """Lanes that wait for one of `keys` run again now; how many."""
+        channels = await queue.wake(self._engine, keys)
+        self._on_work(frozenset(channels))
+        return len(channels)
+
+    async def pause(self, channel: str, why: str, by: str) -> bool:
+        """Stop a channel's calls; false when there is no such channel."""
+        async with self._engine.begin() as connection:
+            if not await channels.pause(connection, channel, f"paused by {by}: {why}"):
+                return False
+            await audit(connection, by, "channel.pause", channel, {"why": why})
+            return True
+
+    async def resume(self, channel: str, by: str) -> bool:
+        """Let a paused, blocked or tripped channel go on; false when there is none, or it is open."""
+        async with self._engine.begin() as connection:
+            if not await channels.resume(connection, channel):
+                return False
+            await audit(connection, by, "channel.resume", channel, {})
+        self._on_work(frozenset({channel}))
+        return True
+
+
+async def audit(connection: AsyncConnection, actor: str, action: str, subject: str, detail: dict[str, object]) -> None:
+    """One line of the audit, in the caller's transaction."""
+    await connection.execute(
+        _AUDIT,
+        {
+            "id": uuid_utils.compat.uuid7(),
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "detail": json.dumps(detail),
+        },
+    )
+
+
+def _filter(which: DeadJobs) -> dict[str, object]:
+    return {"kind": which.kind, "reason": which.reason, "before": which.before}

@@ -1,0 +1,54 @@
+"""When a job is tried again. Pure: the attempt, the dice and the far side's wish go in, a delay in seconds comes out.
+
+SQL adds the delay to the database's clock, so the hosts' clocks do not matter.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Delays grow from `first` seconds by `factor` up to `longest`; together they last `window`.
+
+    `jitter` is the share that chance may add to a delay; it never takes away.
+    """
+
+    first: float = 1.0
+    factor: float = 2.0
+    longest: float = 3600.0
+    jitter: float = 0.2
+    window: timedelta = timedelta(days=3)
+
+    def base(self, attempt: int) -> float:
+        """Seconds after attempt number `attempt` (from 1), before chance."""
+        try:
+            return min(self.first * self.factor ** (attempt - 1), self.longest)
+        except OverflowError:
+            return self.longest
+
+    @cached_property
+    def attempts(self) -> int:
+        """How many attempts fit into the window; at least one."""
+        left, attempt = self.window.total_seconds(), 1
+        while (delay := self.base(attempt)) <= left:
+            left -= delay
+            attempt += 1
+            if delay >= self.longest or self.factor == 1:
+                return attempt + int(left // delay)
+        return attempt
+
+    def delay(self, attempt: int, dice: float, retry_after: float | None = None) -> float | None:
+        """Seconds until the next attempt after the failed one, or None when it was the last.
+
+        `dice` lies in [0, 1). `retry_after` (seconds) may lengthen the delay up to `longest`, never shorten it.
+        """
+        if attempt >= self.attempts:
+            return None
+        wished = min(max(retry_after or 0.0, 0.0), self.longest)
+        return max(self.base(attempt), wished) * (1 + self.jitter * dice)
+
+    def describe(self) -> str:
+        """For the log at start: the worst case in words."""
+        return f"{self.attempts} attempts over {self.window}, delays from {self.first:g} s to {self.longest:g} s"

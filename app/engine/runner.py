@@ -1,0 +1,87 @@
+"""One job: check, call its handler, decide. Never raises for what a handler does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from app.engine.decide import Crashed, Interrupted, Verdict, before, decide
+from app.engine.jobs import Handler, Job
+from app.engine.queue import Settlement
+from app.engine.retry import RetryPolicy
+from app.engine.states import dead
+from app.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
+
+log: Final = structlog.get_logger(__name__)
+
+NAMES: Final[Mapping[type, str]] = {
+    Done: "done",
+    Skip: "skip",
+    Retry: "retry",
+    Unknown: "unknown",
+    Reject: "reject",
+    Blocked: "blocked",
+    Wait: "wait",
+    Crashed: "crashed",
+    Interrupted: "interrupted",
+}
+"""What an attempt's record says."""
+
+
+class Runner:
+    """Runs jobs of any kind.
+
+    `time_limit` (seconds) bounds a whole attempt, `longest_wait` (seconds) a job's age; `dice` gives [0, 1).
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        policy: RetryPolicy,
+        *,
+        time_limit: float,
+        longest_wait: float,
+        dice: Callable[[], float],
+    ) -> None:
+        self._handlers = handlers
+        self._policy = policy
+        self._time_limit = time_limit
+        self._longest_wait = longest_wait
+        self._dice = dice
+
+    async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
+        """What became of the job, and what the handler said (None: it was not called)."""
+        decided = before(job, self._policy, self._longest_wait)
+        if decided is not None:
+            return Settlement(job, decided, None), None
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            return Settlement(job, dead("rejected", f"no handler for jobs of the kind {job.kind!r}"), None), None
+        started = time.perf_counter()
+        verdict: Verdict
+        try:
+            async with asyncio.timeout(self._time_limit):
+                verdict = await handler(job)
+        except TimeoutError:
+            verdict = Unknown(f"not finished within {self._time_limit:g} s")
+        except asyncio.CancelledError:
+            verdict = Interrupted(sent=True)
+        except Exception as error:
+            log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
+            verdict = Crashed(f"an error of the relay itself: {type(error).__name__}")
+        return self.settlement(job, verdict, time.perf_counter() - started), verdict
+
+    def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:
+        """The verdict as it will be written."""
+        words = verdict.why if not isinstance(verdict, Done | Interrupted) else None
+        evidence = Evidence() if isinstance(verdict, Skip | Crashed | Interrupted) else verdict.evidence
+        return Settlement(
+            job,
+            decide(verdict, job, self._policy, self._dice()),
+            None if isinstance(verdict, Interrupted) else NAMES[type(verdict)],
+            words,
+            evidence,
+            round(seconds * 1000),
+        )

@@ -1,0 +1,69 @@
+"""Where a job can go from `running`, as values. What is not here cannot be written.
+
+    Finish    done | skipped | superseded | dead      the job is over (a dead one can be retried by an operator)
+    Again     waiting, after `delay` seconds          the attempt counted
+    GiveBack  waiting, after `delay` seconds          the attempt did not count: shutdown, channel blocked
+    Park      waiting until `key` is woken            the attempt did not count
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.outcomes import Owed
+
+DeadReason = Literal["exhausted", "rejected", "crashed", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    state: Literal["done", "skipped", "superseded", "dead"]
+    reason: str | None = None
+    detail: str | None = None
+    result: Mapping[str, str] = field(default_factory=dict)
+    digest: bytes | None = None
+    owes: tuple[Owed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    delay: float
+    detail: str
+    uncertain: bool
+    reason: Literal["retry", "unknown", "crashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    delay: float
+    detail: str
+    uncertain: bool
+    reason: Literal["blocked", "shutdown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    key: str
+    detail: str
+    uncertain: bool
+    recheck: float
+    owes: tuple[Owed, ...] = ()
+
+
+Transition = Finish | Again | GiveBack | Park
+
+
+def done(result: Mapping[str, str], digest: bytes | None, owes: tuple[Owed, ...]) -> Finish:
+    return Finish("done", None, None, result, digest, owes)
+
+
+def skipped(why: str) -> Finish:
+    return Finish("skipped", "unchanged", why)
+
+
+def superseded(why: str) -> Finish:
+    return Finish("superseded", "newer_version", why)
+
+
+def dead(reason: DeadReason, why: str) -> Finish:
+    return Finish("dead", reason, why)

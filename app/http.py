@@ -1,0 +1,216 @@
+"""One outbound call: time limit, body cap, no redirects; what went wrong becomes an outcome.
+
+    answer = await http.call("PUT", url, json=body)
+    if not isinstance(answer, Answer):
+        return answer                      # Retry, Unknown or Blocked: nothing trustworthy came back
+    if failure := failure_of(answer):
+        return failure                     # what the status means by itself
+
+A `Request` is handed straight to httpx's aiohttp transport: an `AsyncClient` in between costs half of the throughput
+(docs/performance.md) and would only add what we refuse: redirects, cookies, environment proxies.
+"""
+
+import asyncio
+import json as json_codec
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from pydantic import JsonValue
+
+from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+
+EXCERPT_CHARS: Final = 500
+KEEP_ALIVE: Final = 4.0
+"""Seconds an idle connection is kept: less than the 5 s after which Apache and Node.js close it, so that a request
+seldom goes out on a connection which the far side is just closing (that would be Unknown)."""
+CONNECT_SHARE: Final = 0.5
+"""The part of a call's time limit for getting a connection; running out of it is Retry, as nothing was sent."""
+
+Failure = Retry | Unknown | Reject | Blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer: `body` decoded and at most the cap's bytes long. `secrets` never show in its evidence."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    secrets: tuple[str, ...] = ()
+
+    def json(self) -> JsonValue | Unknown:
+        """The body as JSON, or Unknown when it is none (an HTML page, an empty or a cut body)."""
+        try:
+            value: JsonValue = json_codec.loads(self.body)
+        except (ValueError, RecursionError):
+            what = "an empty body" if not self.body.strip() else "a body that is not JSON"
+            return Unknown(f"HTTP {self.status} with {what}", self.evidence())
+        return value
+
+    def evidence(self) -> Evidence:
+        """The status and the beginning of the body, fit for the database, without our secrets."""
+        text = self.without_secrets(self.body[: EXCERPT_CHARS * 8].decode("utf-8", "replace"))
+        return Evidence(self.status, text[:EXCERPT_CHARS] or None)
+
+    def without_secrets(self, text: str) -> str:
+        """The far side's own words, fit for an outcome and for the database: no secret of ours, no NUL."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text.replace("\x00", "\ufffd")
+
+
+def failure_of(answer: Answer, now: datetime | None = None) -> Failure | None:
+    """What a status means when the far side's own protocol says nothing finer; None for 2xx.
+
+    408, 425, 429 and 5xx may pass later; 401 and 403 and redirects are about the channel; other 4xx never get better.
+    """
+    status, evidence = answer.status, answer.evidence()
+    if 200 <= status < 300:
+        return None
+    if status in (408, 425, 429) or status >= 500:
+        return Retry(f"HTTP {status}", retry_after(answer.headers, now or datetime.now(UTC)), evidence)
+    if status in (401, 403):
+        return Blocked(f"HTTP {status}: the far side refuses our key", evidence)
+    if 300 <= status < 400:
+        return Blocked(f"HTTP {status}: a redirect, which is never followed; correct the configured address", evidence)
+    return Reject(f"HTTP {status}", evidence)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """`Retry-After` in seconds, from seconds or an HTTP date; None when absent or nonsense; never negative."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+class HttpClient:
+    """The connection pool of one channel.
+
+    `time_limit` (seconds) bounds a whole call including a dripping body, `body_cap` (bytes) the decoded answer.
+    `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
+    sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
+    Close it with `aclose()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        time_limit: float = 10.0,
+        body_cap: int = 1 << 20,
+        connections: int = 128,
+        ca_file: str | None = None,
+        user_agent: str = "platform-relay",
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self.time_limit = time_limit
+        self.body_cap = body_cap
+        self.user_agent = user_agent
+        self._timeout = {"pool": time_limit * CONNECT_SHARE}
+        self._secrets = tuple(secret for secret in secrets if secret)
+        self._connections = connections
+        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._transport = AiohttpTransport(verify=self._tls, client=self._session)
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Made with the first call, as it needs the running loop. A far side's cookies are thrown away."""
+        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls, keepalive_timeout=KEEP_ALIVE)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: JsonValue = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Answer | Failure:
+        """One request. `json` (or raw `content`) is the body. Never raises for anything the far side can do."""
+        sent = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
+        if json is not None:
+            content = json_codec.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+            sent["content-type"] = "application/json"
+        if headers:
+            sent.update(headers)
+        try:
+            request = httpx.Request(
+                method, url, params=params, headers=sent, content=content, extensions={"timeout": self._timeout}
+            )
+            if any(character in value for value in sent.values() for character in "\r\n\0"):
+                raise ValueError("a control character in a header")
+        except (httpx.InvalidURL, ValueError):
+            return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
+        try:
+            async with asyncio.timeout(self.time_limit):
+                return await self._exchange(request)
+        except TimeoutError:
+            return Unknown(f"no complete answer within {self.time_limit:g} s")
+        except (httpx.UnsupportedProtocol, aiohttp.InvalidURL):
+            return Blocked("the configured address cannot be called; it has to be http:// or https:// and a host")
+        except httpx.HTTPError as error:
+            return failure_of_exception(error.__cause__ or error)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return failure_of_exception(error)
+
+    async def _exchange(self, request: httpx.Request) -> Answer | Unknown:
+        response = await self._transport.handle_async_request(request)
+        try:
+            return await self._read(response)
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> Answer | Unknown:
+        status = response.status_code
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "deflate"):
+            return Unknown(f"HTTP {status} in the encoding {encoding!r}, which was not asked for", Evidence(status))
+        inflate = None if encoding == "identity" else zlib.decompressobj(wbits=47 if encoding == "gzip" else 15)
+        body = bytearray()
+        try:
+            async for chunk in response.stream:  # type: ignore[union-attr]  # an async transport gives an async stream
+                body += inflate.decompress(chunk, self.body_cap + 1 - len(body)) if inflate else chunk
+                if len(body) > self.body_cap:
+                    return Unknown(f"HTTP {status} with a body of more than {self.body_cap} bytes", Evidence(status))
+        except zlib.error as error:
+            return Unknown(f"HTTP {status} with a body that does not decompress: {error}", Evidence(status))
+        if inflate and body and not inflate.eof:
+            return Unknown(f"HTTP {status} with a compressed body that was cut", Evidence(status))
+        return Answer(status, response.headers, bytes(body), self._secrets)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def failure_of_exception(error: BaseException) -> Failure:
+    """A transport error as an outcome: did the request leave?
+
+    Nothing left when the connection was never made: Retry. A certificate that does not verify, or a far side that
+    speaks no TLS, is a fact about the channel: Blocked. Everything else may have reached the far side: Unknown.
+    """
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and isinstance(error.os_error, ssl.SSLEOFError):
+        return Retry("the far side hung up during the TLS handshake")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return Blocked(f"TLS: {error}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Retry(f"could not connect: {error.os_error.strerror or error}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Retry("could not connect in time")
+    return Unknown(f"the connection broke after the request left: {type(error).__name__}")

@@ -1,0 +1,306 @@
+"""What may arrive, and which job it owes. Pure: values in, values out.
+
+    customers  PUT at the Platform, the newest version wins     lane customer:<id>   collapses
+    orders     POST, then PATCH; every version counts           lane order:<id>      after customer:<id or e-mail>
+    products   PUT at the Platform, the newest version wins     lane product:<id>    collapses
+
+Fields that are not named here are kept and forwarded as they are. The Platform's webhooks are read in
+`app.platform.webhooks`, which makes the same `Incoming`.
+"""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from app.outcomes import Owed
+
+PLATFORM: Final = "platform"
+STORE: Final = "store"
+
+
+class Kind(StrEnum):
+    """The kinds of messages that the store's door takes; the value is the last part of its address."""
+
+    CUSTOMER = "customers"
+    ORDER = "orders"
+    PRODUCT = "products"
+
+
+# ----------------------------------------------------------------------------------------------- field types
+
+
+def _exact_id(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _exact_money(value: object) -> object:
+    if isinstance(value, float):
+        text = repr(value)
+        if not re.fullmatch(r"-?\d{1,15}\.\d{1,3}", text):
+            raise ValueError(f"{text} is not an exact amount; send money as a decimal string such as \"19.98\"")
+        return text.removesuffix(".0")
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", value):
+        raise ValueError('send money as a decimal string such as "19.98"')
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_exact_id),
+    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer"}]}),
+]
+"""The store's own id: opaque text. Integers are accepted and kept exactly."""
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_exact_money),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"}),
+]
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+Email = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+FinancialStatus = Literal[
+    "authorized", "pending", "paid", "partially_paid", "refunded", "partially_refunded", "voided", "expired"
+]
+
+
+# ----------------------------------------------------------------------------------------------- events
+
+
+class Event(BaseModel):
+    """Common to all events: unknown fields are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Raises pydantic's ValidationError, or UnstorableText for what JSON allows and nobody can store."""
+        event = cls.model_validate_json(raw)
+        refuse_unstorable(raw)
+        return event
+
+
+class CustomerEvent(Event):
+    id: Id = Field(description="The store's own id of the customer.")
+    email: Email | None = Field(None, description="The address that the Platform matches referrals and guests by.")
+    name: Text | None = None
+    firstName: Text | None = None
+    lastName: Text | None = None
+    phone: Text | None = None
+    birthdayMonth: Annotated[int, Field(ge=1, le=12)] | None = None
+    birthdayDay: Annotated[int, Field(ge=1, le=31)] | None = None
+    tags: list[Text] | None = None
+    createdAt: Instant | None = None
+    updatedAt: Instant | None = Field(
+        None, description="The store's time of this version; an older version than the last seen is not sent."
+    )
+
+
+class LineItem(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    productId: Id | None = None
+    variantId: Id | None = None
+    title: Text | None = None
+    quantity: Annotated[int, Field(ge=0)] | None = None
+    price: Money | None = None
+
+
+class DiscountCode(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    code: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    amount: Money | None = None
+
+
+class OrderEvent(Event):
+    id: Id = Field(description="The store's own id of the order.")
+    customerId: Id | None = Field(None, description="The store's id of the customer; leave out for guests.")
+    email: Email | None = Field(None, description="Needed for guests, and for referrals to complete.")
+    financialStatus: FinancialStatus = Field(description="Decides whether the Platform awards points.")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217.")
+    totalPrice: Money = Field(description="Decimal string in `currency`.")
+    subtotalPrice: Money | None = None
+    lineItems: list[LineItem] | None = None
+    discountCodes: list[DiscountCode] | None = Field(None, description="Needed for referrals, and to close our coupons.")
+    createdAt: Instant | None = None
+    updatedAt: Instant | None = Field(
+        None, description="The store's time of this version; an older version than the last seen is not sent."
+    )
+
+
+class Variant(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    externalVariantId: Id
+    title: Text | None = None
+    imageUrl: Text | None = None
+    status: Text | None = None
+    position: int | None = None
+
+
+class ProductEvent(Event):
+    id: Id = Field(description="The store's own id of the product.")
+    title: Text | None = None
+    imageUrl: Text | None = None
+    status: Text | None = None
+    externalUrlHandle: Text | None = None
+    variants: list[Variant] | None = Field(
+        None, description="When given: the whole list. The Platform deletes variants that are absent from it."
+    )
+    updatedAt: Instant | None = Field(
+        None, description="The store's time of this version; an older version than the last seen is not sent."
+    )
+
+
+EVENTS: Final[dict[Kind, type[CustomerEvent] | type[OrderEvent] | type[ProductEvent]]] = {
+    Kind.CUSTOMER: CustomerEvent,
+    Kind.ORDER: OrderEvent,
+    Kind.PRODUCT: ProductEvent,
+}
+
+
+# ----------------------------------------------------------------------------------------------- what is owed
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message ready for the inbox.
+
+    `dedupe_key` is unique per source. `version` is the sender's own time of the entity's version. With `strict`, a
+    second message with the same key and another body is a conflict; without, the first one stands.
+    """
+
+    source: str
+    kind: str
+    dedupe_key: str
+    body: bytes
+    jobs: tuple[Owed, ...]
+    version: datetime | None = None
+    customer_ref: str | None = None
+    order_ref: str | None = None
+    product_ref: str | None = None
+    coupon_ref: str | None = None
+    strict: bool = True
+
+    @property
+    def body_hash(self) -> bytes:
+        return hashlib.sha256(self.body).digest()
+
+
+def incoming(
+    event: CustomerEvent | OrderEvent | ProductEvent,
+    raw: bytes,
+    *,
+    message_id: str,
+    source: str = STORE,
+    idempotency_key: str | None = None,
+    backfill: bool = False,
+) -> Incoming:
+    """The message that an event makes, with the job it owes.
+
+    Without an Idempotency-Key an event that names its version (`updatedAt`) is recognised by kind, id, version and
+    body; one that does not is always new, since the same body may rightly be sent again (A, B, A).
+    """
+    if idempotency_key is not None:
+        key = f"key:{idempotency_key}"
+    elif event.updatedAt is not None:
+        key = f"{_kind(event)}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
+    else:
+        key = f"id:{message_id}"
+    version = event.updatedAt
+    match event:
+        case CustomerEvent():
+            job = Owed("relay_customer", PLATFORM, customer_lane(event.id), collapse=True, backfill=backfill)
+            return Incoming(source, Kind.CUSTOMER, key, raw, (job,), version, customer_ref=event.id)
+        case ProductEvent():
+            job = Owed("relay_product", PLATFORM, f"product:{event.id}", collapse=True, backfill=backfill)
+            return Incoming(source, Kind.PRODUCT, key, raw, (job,), version, product_ref=event.id)
+        case OrderEvent():
+            customer = customer_of(event)
+            after = customer_lane(customer) if customer else None
+            job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)
+            code = event.discountCodes[0].code if event.discountCodes else None
+            return Incoming(
+                source, Kind.ORDER, key, raw, (job,), version, customer_ref=customer, order_ref=event.id, coupon_ref=code
+            )
+
+
+def customer_of(order: OrderEvent) -> str | None:
+    """The id that the Platform knows the buyer by: the store's id, for a guest the e-mail in lower case."""
+    return order.customerId or (order.email.lower() if order.email else None)
+
+
+def customer_lane(customer_id: str) -> str:
+    return f"customer:{customer_id}"
+
+
+def coupon_lane(code: str) -> str:
+    return f"coupon:{code}"
+
+
+def _kind(event: CustomerEvent | OrderEvent | ProductEvent) -> Kind:
+    return next(kind for kind, model in EVENTS.items() if isinstance(event, model))
+
+
+# ----------------------------------------------------------------------------------------------- nasty JSON
+
+
+class UnstorableText(ValueError):
+    """`field` (a dotted path) holds what JSON parsers let through and no far side or database can keep."""
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(f"{field}: {what}")
+        self.field = field
+        self.what = what
+
+
+_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
+
+
+def refuse_unstorable(raw: bytes) -> None:
+    """Raises UnstorableText for NUL characters and for numbers that are not finite, anywhere in the body."""
+    if not _SUSPICIOUS.search(raw):
+        return
+    stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, dict):
+            for name, member in value.items():
+                if "\x00" in name:
+                    raise UnstorableText(path or "body", "a name holds a NUL character")
+                stack.append((f"{path}.{name}" if path else name, member))
+        elif isinstance(value, list):
+            stack.extend((f"{path}.{number}", member) for number, member in enumerate(value))
+        elif isinstance(value, str) and "\x00" in value:
+            raise UnstorableText(path, "holds a NUL character")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UnstorableText(path, "is not a finite number")

@@ -1,0 +1,255 @@
+"""The tables. Words as in the package docstring; states and reasons as in docs/states.md.
+
+Everything that happens to one entity happens under the lock of its lane's row: `last_seq` numbers the jobs in the
+order of their commits, `claim` is the fence, `waiting` counts the jobs that are not finished. Ids come from the
+application (uuid7, so they sort by time); there are no triggers and no database sequences.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar  # Any: JSON columns hold what the outside world sent
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+JOB_STATES = ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped")
+OPEN_STATES = ("waiting", "running")
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True), str: Text(), bytes: LargeBinary()}
+
+
+class Message(Base):
+    """What arrived, byte for byte, with who sent it and when."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("source", "dedupe_key"),
+        Index(None, "customer_ref", "id", postgresql_where=text("customer_ref IS NOT NULL")),
+        Index(None, "order_ref", "id", postgresql_where=text("order_ref IS NOT NULL")),
+        Index(None, "product_ref", "id", postgresql_where=text("product_ref IS NOT NULL")),
+        Index(None, "coupon_ref", "id", postgresql_where=text("coupon_ref IS NOT NULL")),
+        Index("ix_message_body", "id", postgresql_where=text("body IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    kind: Mapped[str]
+    dedupe_key: Mapped[str]
+    body: Mapped[bytes | None]
+    body_hash: Mapped[bytes]
+    customer_ref: Mapped[str | None]
+    order_ref: Mapped[str | None]
+    product_ref: Mapped[str | None]
+    coupon_ref: Mapped[str | None]
+    received_at: Mapped[datetime]
+
+
+class Job(Base):
+    """What we owe because of a message: one effect at one far side.
+
+    Indexes look at `open` and `dead`, never at `state`: so the step from waiting to running touches no indexed
+    column and stays a heap-only update. There is no foreign key to message: both are written by one statement, and
+    the check would cost a look-up and a row lock for each.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(f"state IN {JOB_STATES}", name="state"),
+        Index("ix_job_open", "channel", "lane", "seq", postgresql_where=text("open")),
+        Index("ix_job_dead", "id", postgresql_where=text("dead")),
+        Index(None, "message_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID]
+    kind: Mapped[str]
+    channel: Mapped[str]
+    lane: Mapped[str]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str]
+    open: Mapped[bool] = mapped_column(Computed("state IN ('waiting', 'running')", persisted=True))
+    dead: Mapped[bool] = mapped_column(Computed("state = 'dead'", persisted=True))
+    reason: Mapped[str | None]
+    """One word for machines (docs/states.md); `detail` says it to people."""
+    detail: Mapped[str | None]
+    version: Mapped[datetime | None]
+    """The store's own time of this version of the entity (`updatedAt`)."""
+    after: Mapped[str | None]
+    """A lane whose first delivery this job needs."""
+    collapse: Mapped[bool] = mapped_column(Boolean)
+    """A newer job of the lane replaces this one while it waits."""
+    params: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    attempts: Mapped[int] = mapped_column(Integer)
+    uncertain: Mapped[bool] = mapped_column(Boolean)
+    """An earlier attempt may have reached the far side: probe before acting."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class Lane(Base):
+    """The ordered queue of one entity in one channel. Workers claim lanes, not jobs."""
+
+    __tablename__ = "lane"
+    __table_args__ = (
+        Index("ix_lane_due", "channel", "priority", "run_at", postgresql_where=text("waiting > 0")),
+        Index("ix_lane_waits_for", "waits_for", postgresql_where=text("waits_for IS NOT NULL")),
+        Index("ix_lane_idle", "run_at", postgresql_where=text("waiting = 0")),
+    )
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    run_at: Mapped[datetime]
+    """When it may be claimed next. While claimed: when the lease ends."""
+    claim: Mapped[int] = mapped_column(BigInteger)
+    """The fence: goes up with every claim, never down."""
+    leased: Mapped[bool] = mapped_column(Boolean)
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    """0 live, 1 backfill."""
+    waiting: Mapped[int] = mapped_column(Integer)
+    """Jobs of this lane that are waiting or running."""
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+    waits_for: Mapped[str | None]
+    """What wakes it: another lane's key, or a name such as `reward-rule:7`."""
+    awaited: Mapped[bool] = mapped_column(Boolean)
+    """Some lane waits for this one."""
+
+
+class Attempt(Base):
+    """One try of a job: when, how long, what came back."""
+
+    __tablename__ = "attempt"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    claim: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime]
+    duration_ms: Mapped[int | None] = mapped_column(Integer)
+    outcome: Mapped[str]
+    status: Mapped[int | None] = mapped_column(Integer)
+    detail: Mapped[str | None]
+    excerpt: Mapped[str | None]
+
+
+class Entity(Base):
+    """What the far side is known to hold of one entity; the key is its lane's."""
+
+    __tablename__ = "entity"
+
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    known: Mapped[bool] = mapped_column(Boolean)
+    version: Mapped[datetime | None]
+    digest: Mapped[bytes | None]
+
+
+class Channel(Base):
+    """A far side and whether we may call it now."""
+
+    __tablename__ = "channel"
+    __table_args__ = (CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name="state"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    since: Mapped[datetime]
+    retry_at: Mapped[datetime | None]
+    """blocked or tripped: when one lane may try again."""
+    failures: Mapped[int] = mapped_column(Integer)
+    """Consecutive closings without a success between: lengthens the next pause."""
+
+
+class Coupon(Base):
+    """One redemption's coupon, from the Platform's promise to the shop's proof."""
+
+    __tablename__ = "coupon"
+    __table_args__ = (
+        CheckConstraint("state IN ('pending', 'held', 'active', 'used', 'retired', 'refused')", name="state"),
+        Index(None, "state", "created_at"),
+        Index(None, "customer_ref"),
+    )
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID]
+    redemption_id: Mapped[str | None]
+    customer_ref: Mapped[str | None]
+    kind: Mapped[str | None]
+    value: Mapped[Decimal | None] = mapped_column(Numeric)
+    currency: Mapped[str | None]
+    value_source: Mapped[str | None]
+    """embedded | rule | launcher | body, and of which rule and version."""
+    rule_id: Mapped[str | None]
+    rule_version: Mapped[int | None] = mapped_column(Integer)
+    points: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    store_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    active_at: Mapped[datetime | None]
+
+
+class RewardRule(Base):
+    """What a redeem rule is worth, by the operator's word. Versions are kept; the highest one counts."""
+
+    __tablename__ = "reward_rule"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    definition: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """null: deleted with this version."""
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class ApiKey(Base):
+    __tablename__ = "api_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Audit(Base):
+    """Who did what, when, to what."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at"), Index(None, "subject", "at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -1,0 +1,398 @@
+"""The books: what the tables say, for people and their programs. Reads only.
+
+Members of the views are snake_case here and camelCase on the wire. Every state comes with what it means (`says`) and
+what to do about it (`next`).
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.database import is_unavailable
+from app.errors import DatabaseAway
+from app.models import ApiKey, Attempt, Channel, Coupon, Job, Lane, Message
+from app.telemetry import Backlog
+
+
+@asynccontextmanager
+async def when_away() -> AsyncIterator[None]:
+    """Inside, an unreachable database raises DatabaseAway."""
+    try:
+        yield
+    except Exception as error:
+        if is_unavailable(error):
+            raise DatabaseAway("The relay cannot reach its database at the moment.") from error
+        raise
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection to read with. Raises DatabaseAway."""
+    async with when_away(), engine.connect() as connection:
+        yield connection
+
+
+# ----------------------------------------------------------------------------------------------- views
+
+
+class View(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True)
+
+
+class AttemptView(View):
+    """One try of a job. `status` is the far side's HTTP status, `excerpt` the start of its answer."""
+
+    number: int
+    started_at: datetime
+    duration_ms: int | None = None
+    outcome: str
+    status: int | None = None
+    detail: str | None = None
+    excerpt: str | None = None
+
+
+class JobView(View):
+    """One effect that is owed at one far side (`channel`), in the ordered queue (`lane`) of its entity."""
+
+    id: UUID
+    message_id: UUID
+    kind: str
+    channel: str
+    lane: str
+    state: str
+    reason: str | None = None
+    detail: str | None = None
+    says: str = Field(description="The state in words.")
+    next: str = Field(description="What happens next, or what to do.")
+    attempts: int
+    run_at: datetime | None = Field(None, description="When it is tried next, while it waits for its time.")
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
+class JobDetail(JobView):
+    tries: list[AttemptView] = []
+
+
+class MessageView(View):
+    """What arrived, and everything that became of it."""
+
+    id: UUID
+    source: str
+    kind: str
+    received_at: datetime
+    size: int | None = Field(description="Bytes of the body; null when the body was pruned.")
+    state: str = Field(description="stored | waiting | running | delivered | needs_attention | superseded | skipped | dropped")
+    says: str = Field(description="The state in words.")
+    jobs: list[JobDetail]
+
+
+class JobPage(View):
+    items: list[JobView]
+    next_cursor: UUID | None = Field(None, description="Pass it as `cursor` for the next page; null on the last one.")
+
+
+class Counts(View):
+    """received = delivered + waiting + running + unknown + dead + superseded + skipped + dropped, of jobs."""
+
+    received: int = 0
+    delivered: int = 0
+    waiting: int = 0
+    running: int = 0
+    unknown: int = Field(0, description="Waiting, while an earlier attempt may have reached the far side.")
+    dead: int = 0
+    superseded: int = 0
+    skipped: int = 0
+    dropped: int = 0
+
+
+class Books(View):
+    messages: int
+    total: Counts
+    by_kind: dict[str, Counts]
+    balanced: bool = Field(description="The lanes' own counters agree with the jobs.")
+
+
+class ChannelView(View):
+    name: str
+    state: str
+    reason: str | None = None
+    since: datetime
+    retry_at: datetime | None = None
+    waiting: int = Field(description="Jobs that are owed there.")
+
+
+class CouponView(View):
+    """One redemption's coupon. `value` is a decimal string in `currency`, or per cent, by `kind`."""
+
+    code: str
+    state: str
+    reason: str | None = None
+    kind: str | None = None
+    value: Decimal | None = None
+    currency: str | None = None
+    value_source: str | None = None
+    rule_id: str | None = None
+    rule_version: int | None = None
+    points: int | None = None
+    redemption_id: str | None = None
+    store_id: str | None = None
+    message_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    active_at: datetime | None = None
+
+
+class CouponPage(View):
+    items: list[CouponView]
+    next_cursor: str | None = Field(None, description="Pass it as `cursor` for the next page; null on the last one.")
+
+
+# ----------------------------------------------------------------------------------------------- words
+
+_ENDED: Final = {
+    "done": ("Delivered: the far side has it.", "Nothing to do."),
+    "skipped": ("Not sent: the far side already holds the same.", "Nothing to do."),
+    "superseded": ("Not sent: a newer version of the same entity took its place.", "Nothing to do."),
+    "dropped": ("Dropped by an operator; it will not be sent.", "Nothing to do."),
+}
+_DEAD: Final = {
+    "rejected": "Correct what the far side complains about (see `detail` and `tries`), then retry the job, or drop it.",
+    "exhausted": "Find out why the far side failed for so long (see `tries`), then retry the job, or drop it.",
+    "crashed": "This is a fault of the relay: report it with the job's id; retry the job after an update.",
+    "expired": "It waited longer than the retention time; send the event again from the store, or drop the job.",
+}
+
+
+def words(state: str, reason: str | None, run_at: datetime | None, waits_for: str | None, channel: str | None) -> tuple[str, str]:
+    """What a job's state means and what comes next. `channel` is the state of its channel, None while unknown."""
+    if state in _ENDED:
+        return _ENDED[state]
+    if state == "dead":
+        return "Given up: it is kept, with the far side's last answer.", _DEAD.get(reason or "", _DEAD["exhausted"])
+    if state == "running":
+        return "Being sent now.", "Nothing to do; look again in a moment."
+    if channel not in (None, "open"):
+        return f"Waits: its channel is {channel}.", "Look at /v1/channels for the reason; it goes on when the channel opens."
+    if waits_for is not None:
+        return f"Waits for {waits_for}.", "Nothing to do when that is on its way; otherwise see `detail`."
+    when = f" at {run_at.isoformat(timespec='seconds')}" if run_at else ""
+    if reason == "unknown":
+        return "The last attempt may have arrived; no trustworthy answer came back.", f"The far side is asked first{when}."
+    if reason in ("retry", "crashed"):
+        return "The last attempt failed.", f"It is tried again by itself{when}."
+    return "Waits for its turn.", "Nothing to do."
+
+
+_MESSAGE_STATES: Final = (
+    ("dead", "needs_attention", "A job was given up; see its `next`."),
+    ("running", "running", "It is being sent now."),
+    ("waiting", "waiting", "It is stored and waits to be sent; each job says for what."),
+    ("done", "delivered", "Everything it owed was delivered."),
+    ("skipped", "skipped", "Nothing had to be sent: the far side already holds the same."),
+    ("superseded", "superseded", "Nothing had to be sent: a newer version took its place."),
+    ("dropped", "dropped", "An operator dropped it."),
+)
+
+
+def message_words(job_states: Iterable[str]) -> tuple[str, str]:
+    """A message's state and what it means, from its jobs' states: the one that most needs a look counts."""
+    states = set(job_states)
+    for state, name, says in _MESSAGE_STATES:
+        if state in states:
+            return name, says
+    return "stored", "It is stored; nothing has to be sent because of it."
+
+
+# ----------------------------------------------------------------------------------------------- jobs, messages
+
+_JOBS: Final = (
+    select(Job, Lane.run_at, Lane.waits_for, Channel.state.label("channel_state"))
+    .outerjoin(Lane, and_(Lane.channel == Job.channel, Lane.key == Job.lane))
+    .outerjoin(Channel, Channel.name == Job.channel)
+)
+JobRow = Row[*tuple[object, ...]]
+
+
+async def find_message(connection: AsyncConnection, message_id: UUID) -> MessageView | None:
+    row = (
+        await connection.execute(
+            select(
+                Message.id, Message.source, Message.kind, Message.received_at, func.octet_length(Message.body).label("size")
+            ).where(Message.id == message_id)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    jobs = await _with_tries(connection, _JOBS.where(Job.message_id == message_id).order_by(Job.id))
+    state, says = message_words(job.state for job in jobs)
+    return MessageView(**row._mapping, state=state, says=says, jobs=jobs)
+
+
+async def find_job(connection: AsyncConnection, job_id: UUID) -> JobDetail | None:
+    jobs = await _with_tries(connection, _JOBS.where(Job.id == job_id))
+    return jobs[0] if jobs else None
+
+
+async def list_jobs(
+    connection: AsyncConnection,
+    *,
+    state: str | None = None,
+    kind: str | None = None,
+    lane: str | None = None,
+    cursor: UUID | None = None,
+    limit: int = 50,
+) -> JobPage:
+    """Newest first. `cursor` is the last page's `next_cursor`."""
+    statement = _JOBS.order_by(Job.id.desc()).limit(limit + 1)
+    if state == "dead":
+        statement = statement.where(Job.dead)  # the partial index knows `dead`, not `state`
+    elif state is not None:
+        statement = statement.where(Job.state == state)
+    if kind is not None:
+        statement = statement.where(Job.kind == kind)
+    if lane is not None:
+        statement = statement.where(Job.lane == lane)
+    if cursor is not None:
+        statement = statement.where(Job.id < cursor)
+    items = [_job(row) for row in await connection.execute(statement)]
+    return JobPage(items=items[:limit], next_cursor=items[limit - 1].id if len(items) > limit else None)
+
+
+async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[object, ...]]) -> list[JobDetail]:
+    jobs = [_job(row) for row in await connection.execute(statement)]
+    tries: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}
+    attempts = select(Attempt.__table__).where(Attempt.job_id.in_(tries)).order_by(Attempt.job_id, Attempt.claim)
+    for row in (await connection.execute(attempts)).mappings():
+        tries[row["job_id"]].append(AttemptView(**row))
+    return [JobDetail(**dict(job), tries=tries[job.id]) for job in jobs]
+
+
+def _job(row: JobRow) -> JobView:
+    fields = row._mapping
+    waiting = fields["state"] == "waiting"
+    run_at = fields["run_at"] if waiting and fields["waits_for"] is None else None
+    says, following = words(
+        fields["state"], fields["reason"], run_at, fields["waits_for"] if waiting else None, fields["channel_state"]
+    )
+    return JobView(**{**fields, "run_at": run_at}, says=says, next=following)
+
+
+# ----------------------------------------------------------------------------------------------- accounting
+
+_BOOKS: Final = text("""
+WITH tally AS (
+    SELECT kind, CASE WHEN state = 'waiting' AND uncertain THEN 'unknown' WHEN state = 'done' THEN 'delivered' ELSE state END
+           AS state, count(*) AS jobs
+    FROM job GROUP BY 1, 2
+)
+SELECT (SELECT count(*) FROM message) AS messages,
+       (SELECT coalesce(sum(waiting), 0) FROM lane) = (SELECT count(*) FROM job WHERE open) AS balanced,
+       coalesce((SELECT jsonb_agg(to_jsonb(tally)) FROM tally), '[]') AS tally
+""")
+
+
+async def read_books(connection: AsyncConnection) -> Books:
+    """The accounting identity, from one snapshot. Reads all jobs: for people, not for every second."""
+    row = (await connection.execute(_BOOKS)).one()
+    by_kind: dict[str, dict[str, int]] = {}
+    total: dict[str, int] = {}
+    for entry in row.tally:
+        counts = by_kind.setdefault(entry["kind"], {})
+        for tally in (counts, total):
+            tally[entry["state"]] = tally.get(entry["state"], 0) + entry["jobs"]
+            tally["received"] = tally.get("received", 0) + entry["jobs"]
+    return Books(
+        messages=row.messages,
+        total=Counts(**total),
+        by_kind={kind: Counts(**counts) for kind, counts in sorted(by_kind.items())},
+        balanced=row.balanced,
+    )
+
+
+_BACKLOG: Final = text("""
+WITH owed AS (
+    SELECT channel, sum(waiting) AS waiting,
+           greatest(0, extract(epoch FROM now() - min(run_at) FILTER (WHERE NOT leased AND waits_for IS NULL))) AS oldest
+    FROM lane WHERE waiting > 0 GROUP BY channel
+), lost AS (SELECT channel, count(*) AS jobs FROM job WHERE dead GROUP BY channel)
+SELECT name, coalesce(owed.waiting, 0) AS waiting, coalesce(owed.oldest, 0) AS oldest, coalesce(lost.jobs, 0) AS dead,
+       coalesce(channel.state, 'open') AS state
+FROM (SELECT name FROM channel UNION SELECT channel FROM owed UNION SELECT channel FROM lost) AS names
+LEFT JOIN channel USING (name) LEFT JOIN owed ON owed.channel = name LEFT JOIN lost ON lost.channel = name
+ORDER BY name
+""")
+
+
+async def read_backlog(connection: AsyncConnection) -> list[Backlog]:
+    """Cheap enough to be asked every few seconds: reads only what is open or dead."""
+    rows = await connection.execute(_BACKLOG)
+    return [Backlog(row.name, int(row.waiting), float(row.oldest), row.dead, row.state) for row in rows]
+
+
+async def list_channels(connection: AsyncConnection) -> list[ChannelView]:
+    owed = select(func.coalesce(func.sum(Lane.waiting), 0)).where(Lane.channel == Channel.name).scalar_subquery()
+    columns = (Channel.name, Channel.state, Channel.reason, Channel.since, Channel.retry_at, owed.label("waiting"))
+    rows = await connection.execute(select(*columns).order_by(Channel.name))
+    return [ChannelView(**row) for row in rows.mappings()]
+
+
+# ----------------------------------------------------------------------------------------------- coupons, keys
+
+
+async def find_coupon(connection: AsyncConnection, code: str) -> CouponView | None:
+    found = await _coupons(connection, [Coupon.code == code], 1)
+    return found[0] if found else None
+
+
+async def list_coupons(
+    connection: AsyncConnection,
+    *,
+    state: str | None = None,
+    customer: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> CouponPage:
+    """Newest first. `cursor` is the last page's `next_cursor`; `customer` the store's id of the shopper."""
+    where: list[ColumnElement[bool]] = []
+    if state is not None:
+        where.append(Coupon.state == state)
+    if customer is not None:
+        where.append(Coupon.customer_ref == customer)
+    if cursor is not None:
+        last = select(Coupon.created_at).where(Coupon.code == cursor).scalar_subquery()
+        where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(last, cursor))
+    items = await _coupons(connection, where, limit + 1)
+    return CouponPage(items=items[:limit], next_cursor=items[limit - 1].code if len(items) > limit else None)
+
+
+async def _coupons(connection: AsyncConnection, where: Sequence[ColumnElement[bool]], limit: int) -> list[CouponView]:
+    newest = select(Coupon.__table__).where(*where).order_by(Coupon.created_at.desc(), Coupon.code.desc()).limit(limit)
+    return [CouponView(**row) for row in (await connection.execute(newest)).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    name: str
+    hash: bytes
+    scopes: frozenset[str]
+
+
+async def find_api_key(connection: AsyncConnection, digest: bytes) -> KeyRow | None:
+    """The key with this SHA-256 digest, unless it was revoked or has expired."""
+    statement = select(ApiKey.name, ApiKey.hash, ApiKey.scopes).where(
+        ApiKey.hash == digest,
+        ApiKey.revoked_at.is_(None),
+        ApiKey.expires_at.is_(None) | (ApiKey.expires_at > func.now()),
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return KeyRow(row.name, row.hash, frozenset(row.scopes)) if row else None

@@ -1,0 +1,112 @@
+"""`relay check`: what is misconfigured, in words, with what to do next."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import migrate
+from app.outcomes import Done, Outcome
+from app.platform.client import PlatformClient
+from app.settings import Settings
+from app.stores.base import Ready, StoreAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ok` None: a warning. `next_step` is empty when nothing needs doing."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    next_step: str = ""
+
+
+async def check_all(
+    settings: Settings, engine: AsyncEngine, platform: PlatformClient, store: StoreAdapter | None
+) -> AsyncIterator[Check]:
+    """Every check, in the order in which one would mend them. Calls the Platform and the shop, changes nothing."""
+    yield await check_database(engine)
+    yield check_keys(settings)
+    yield check_door(settings)
+    yield await check_platform(settings, platform)
+    yield await check_launcher(settings, platform)
+    yield await check_store(settings, store)
+
+
+async def check_database(engine: AsyncEngine) -> Check:
+    try:
+        revision, head = await migrate.current(engine), migrate.head()
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        cause = getattr(error, "orig", None) or error
+        return Check("database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
+    if revision != head:
+        return Check("database", False, f"is at revision {revision}, this release needs {head}", "run: relay migrate")
+    return Check("database", True, f"reachable, at revision {revision}")
+
+
+def check_keys(settings: Settings) -> Check:
+    if settings.store_key is None and settings.operator_key is None:
+        return Check(
+            "keys",
+            None,
+            "neither STORE_KEY nor OPERATOR_KEY is set",
+            "set them (openssl rand -hex 24), or make keys with: relay keys create NAME --scope events",
+        )
+    return Check("keys", True, "set")
+
+
+def check_door(settings: Settings) -> Check:
+    if settings.platform.door_secret is None:
+        return Check(
+            "webhooks",
+            False,
+            "PLATFORM__DOOR_SECRET is not set, so the Platform's webhooks are refused",
+            "set it (openssl rand -hex 24) and give the Platform the address https://YOUR-HOST/v1/webhooks/platform/SECRET",
+        )
+    return Check("webhooks", True, "POST /v1/webhooks/platform/<door secret>")
+
+
+async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
+    if settings.platform.api_key is None:
+        return Check(
+            "platform", False, "PLATFORM__API_KEY is not set", "take it from the Platform's account page and set it"
+        )
+    answer = await platform.get_customer("relay-check")
+    if answer is None or isinstance(answer, dict):
+        return Check("platform", True, f"{settings.platform.url} takes our key")
+    return Check("platform", False, _words(answer), "check PLATFORM__URL and PLATFORM__API_KEY")
+
+
+async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
+    if not platform.has_launcher:
+        return Check(
+            "launcher",
+            None,
+            "PLATFORM__SHOP_KEY is not set: rewards are valued by embedded and operator's rules only, and redemptions"
+            " cannot be confirmed at the Platform",
+            "set PLATFORM__SHOP_KEY, or say what each rule is worth: relay rules put RULE-ID ...",
+        )
+    rules = await platform.redeem_rules()
+    if isinstance(rules, tuple):
+        return Check("launcher", True, f"{len(rules)} redeem rules")
+    return Check("launcher", False, _words(rules), "check PLATFORM__SHOP_KEY")
+
+
+async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
+    if store is None:
+        return Check(
+            "store",
+            None,
+            "STORE__ADAPTER is not set: redeemed coupons wait",
+            "set STORE__ADAPTER and the shop's variables (docs/adapters.md)",
+        )
+    ready = await store.check()
+    if isinstance(ready, Ready):
+        return Check("store", True, f"{settings.store.adapter}: {ready.detail}")
+    return Check("store", False, _words(ready), "check the shop's variables (docs/adapters.md)")
+
+
+def _words(outcome: Outcome | object) -> str:
+    return "" if isinstance(outcome, Done) else str(getattr(outcome, "why", outcome))

@@ -1,0 +1,99 @@
+"""What a far side's answer means. Adapters and handlers say it, the engine decides what happens (`engine.decide`).
+
+    Done     the far side has it
+    Skip     nothing needed doing (the same version is there already)
+    Retry    not done, could work later
+    Unknown  the request left and no trustworthy answer came back: ask the far side before acting again
+    Reject   will never work as it is: a person has to look
+    Blocked  a fact about the channel, not about this job (key refused, wrong address): pause the channel
+    Wait     cannot be done before something else has happened; costs no attempt
+
+This module imports nothing of ours, so that everyone may speak it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What came back, kept with the attempt. `status` is an HTTP status, `excerpt` at most 500 characters."""
+
+    status: int | None = None
+    excerpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One more job that the same message owes: `kind` at `channel` in `lane`, with small text `params`.
+
+    `after` names a lane whose first delivery this job needs. `effect` makes the debt unique: a second one with
+    the same effect is not taken on while the first is open.
+    """
+
+    kind: str
+    channel: str
+    lane: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    after: str | None = None
+    collapse: bool = False
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The far side has it. `digest` fingerprints what was delivered, so that an equal version can be skipped."""
+
+    result: Mapping[str, str] = field(default_factory=dict)
+    digest: bytes | None = None
+    evidence: Evidence = Evidence()
+    owes: tuple[Owed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`after` is the far side's own wish in seconds (Retry-After); the policy bounds it."""
+
+    why: str
+    after: float | None = None
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    why: str
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    why: str
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    why: str
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """`key` is what wakes it (`engine.queue.wake`); `recheck` seconds later it looks again all the same.
+
+    With `owes`, the jobs that bring the awaited thing about are taken on in the same transaction.
+    """
+
+    why: str
+    key: str
+    recheck: float = 3600.0
+    owes: tuple[Owed, ...] = ()
+    evidence: Evidence = Evidence()
+
+
+Outcome = Done | Skip | Retry | Unknown | Reject | Blocked | Wait

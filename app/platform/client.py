@@ -1,0 +1,159 @@
+"""One method per endpoint of the Platform, and of its public Launcher. Decides nothing: `answers` does."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from pydantic import JsonValue
+
+from app.http import Answer, Failure, HttpClient
+from app.outcomes import Blocked, Reject, Unknown
+from app.platform import exact
+from app.platform.answers import Accepted, Meaning, Refused, Verdict, refusal_text, understand
+from app.platform.exact import ExactJson
+from app.platform.fields import Fields
+from app.platform.rules import PlatformRule, platform_rule
+from app.settings import PlatformSettings
+
+MOST_PAGES: Final = 50
+JsonObject = Mapping[str, ExactJson]
+
+
+class PlatformClient:
+    """Calls for one shop. Ids are the shop's own and may be any text.
+
+    Every method gives a `Verdict` (`Accepted` with the JSON object, `Refused` with its meaning, or the failure), or
+    the parsed value where it says so. `http` belongs to the caller.
+    """
+
+    def __init__(self, http: HttpClient, settings: PlatformSettings) -> None:
+        self._http = http
+        self._url = str(settings.url).rstrip("/")
+        self._launcher = str(settings.launcher_url).rstrip("/") + "/launcher/v1"
+        self._key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._shop = settings.shop_key
+        self.fields = Fields(settings.fields)
+
+    @property
+    def has_launcher(self) -> bool:
+        """Whether the Launcher can be asked at all: its shop key is set."""
+        return self._shop is not None
+
+    async def put_customer(self, customer_id: str, body: Mapping[str, JsonValue]) -> Verdict:
+        """PUT /v1/customers/{id}: create or update."""
+        return await self._call("PUT", "customers", customer_id, "", body)
+
+    async def get_customer(self, customer_id: str) -> JsonObject | None | Failure:
+        """GET /v1/customers/{id}: the customer, None when the Platform knows none."""
+        verdict = await self._call("GET", "customers", customer_id, "")
+        if isinstance(verdict, Refused):
+            return None if verdict.meaning is Meaning.CUSTOMER_NOT_FOUND else verdict.reject()
+        if not isinstance(verdict, Accepted):
+            return verdict
+        customer = verdict.body.get("customer")
+        return customer if isinstance(customer, dict) else Unknown("an answer without a customer", verdict.evidence)
+
+    async def award_points(self, customer_id: str, points: int, action: str) -> Verdict:
+        """POST /v1/customers/{id}/points. Not idempotent: a second call awards again. Raises ValueError for points < 1."""
+        if points < 1:
+            raise ValueError("points must be 1 or more")
+        return await self._call("POST", "customers", customer_id, "/points", {"points": points, "action": action})
+
+    async def create_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
+        """POST /v1/orders. Not idempotent as far as anybody knows: probe with `update_order` after an Unknown."""
+        return await self._call("POST", "orders", None, "", {self.fields["order.id"]: order_id, **body})
+
+    async def update_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
+        """PATCH /v1/orders/{id}; Refused with ORDER_NOT_FOUND when it never arrived."""
+        return await self._call("PATCH", "orders", order_id, "", body)
+
+    async def put_product(self, product_id: str, body: Mapping[str, JsonValue]) -> Verdict:
+        """PUT /v1/products/{id}: create or update."""
+        return await self._call("PUT", "products", product_id, "", body)
+
+    async def put_variants(self, product_id: str, body: Mapping[str, JsonValue]) -> Verdict:
+        """POST /v1/products/{id}/variants: the whole list; absent ones are deleted there."""
+        return await self._call("POST", "products", product_id, "/variants", body)
+
+    async def use_reward(self, code: str) -> Verdict:
+        """POST /v1/rewards/{code}/use. What a second use answers is not published."""
+        return await self._call("POST", "rewards", code, "/use", {})
+
+    async def _call(
+        self, method: str, collection: str, identifier: str | None, rest: str, body: Mapping[str, JsonValue] | None = None
+    ) -> Verdict:
+        if self._key is None:
+            return Blocked("no key for the Platform is set; set PLATFORM__API_KEY")
+        path, plain = f"/v1/{collection}", True
+        if identifier is not None:
+            if identifier in (".", ".."):
+                return Reject(f"the id {identifier!r} cannot be part of an address")
+            quoted = quote(identifier, safe="")
+            path, plain = f"{path}/{quoted}{rest}", quoted == identifier
+        sent = dict(body) if body is not None else None
+        answer = await self._http.call(method, self._url + path, json=sent, headers={"x-api-key": self._key})
+        return understand(answer, self.fields, plain_path=plain) if isinstance(answer, Answer) else answer
+
+    # ------------------------------------------------------------------------------------------- the Launcher
+
+    async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure:
+        """The shop's public redeem rules, inactive ones too. Empty without a shop key."""
+        answer = await self._ask("/shop/rules/redeem", {})
+        if not isinstance(answer, Accepted):
+            return answer
+        rules = answer.body.get("rules")
+        if not isinstance(rules, list):
+            return Unknown("the Launcher's answer has no rules", answer.evidence)
+        return tuple(rule for item in rules if (rule := platform_rule(item, self.fields)))
+
+    async def shop_currency(self) -> str | None | Failure:
+        """The shop's currency (ISO 4217) as the Launcher tells it; None when it does not."""
+        answer = await self._ask("/shop", {})
+        if not isinstance(answer, Accepted):
+            return answer
+        currency = exact.text(answer.body.get("storeCurrency"), 3)
+        return currency.upper() if currency and currency.isascii() and len(currency) == 3 else None
+
+    async def all_rewards(self, customer_id: str, email: str) -> tuple[JsonObject, ...] | Failure:
+        """Everything that a customer has been given, over all pages: `{id, couponCode, pointsSpent, type, …}` each."""
+        if self._key is None or self._shop is None:
+            return Blocked("asking back needs PLATFORM__API_KEY and PLATFORM__SHOP_KEY")
+        asked = {
+            "customer_id": customer_id,
+            "customer_email": email,
+            "digest": launcher_digest(self._shop, email, customer_id, self._key),
+        }
+        rewards: list[JsonObject] = []
+        for _ in range(MOST_PAGES):
+            answer = await self._ask("/customer/all-rewards", asked)
+            if not isinstance(answer, Accepted):
+                return answer
+            items = answer.body.get(self.fields["launcher.items"])
+            if not isinstance(items, list):
+                return Unknown("the Launcher's answer has no rewards", answer.evidence)
+            rewards.extend(item for item in items if isinstance(item, dict))
+            token = exact.text(answer.body.get("nextToken"), 4000)
+            if not token:
+                return tuple(rewards)
+            asked[self.fields["launcher.nextToken"]] = token
+        return Unknown(f"the Launcher lists more than {MOST_PAGES} pages of rewards")
+
+    async def _ask(self, path: str, parameters: Mapping[str, str]) -> Accepted | Failure:
+        if self._shop is None:
+            return Reject("no shop key for the Launcher is set; set PLATFORM__SHOP_KEY")
+        answer = await self._http.call("GET", self._launcher + path, params={"shop": self._shop, **parameters})
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.status == 404:
+            return Reject("the Launcher does not know PLATFORM__SHOP_KEY", answer.evidence())
+        if 400 <= answer.status < 500 and (text := refusal_text(answer)) and answer.status not in (408, 425, 429):
+            return Reject(f"the Launcher says: {text}", answer.evidence())
+        verdict = understand(answer, self.fields)
+        return verdict.reject() if isinstance(verdict, Refused) else verdict
+
+
+def launcher_digest(shop_key: str, email: str, customer_id: str, api_key: str) -> str:
+    """Proof for the Launcher that we hold the shop's key: hex HMAC-SHA256 of shop key, e-mail in lower case, customer id."""
+    return hmac.new(api_key.encode(), f"{shop_key}{email.lower()}{customer_id}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,48 @@
+"""JSON without floats: numbers with a point become Decimal, digit for digit."""
+
+import json
+from decimal import Decimal
+from typing import TypeAlias
+
+ExactJson: TypeAlias = "None | bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson]"
+
+
+def loads(raw: bytes) -> ExactJson:
+    """The value of a JSON text. Raises ValueError for anything else (also NaN, Infinity, and nesting without end)."""
+    try:
+        value: ExactJson = json.loads(raw, parse_float=Decimal, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return value
+
+
+def member(value: ExactJson, name: str) -> ExactJson:
+    """The member of an object; None when it is absent or the value is no object."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def text(value: ExactJson, limit: int = 255) -> str | None:
+    """An id or a word as text: trimmed, integers in digits. None for what is empty, too long or cannot be stored."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 10**30 else None
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    if not 0 < len(value) <= limit or any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in value):
+        return None
+    return value
+
+
+def number(value: ExactJson) -> Decimal | None:
+    """A finite number of a sensible size, also when it is written as text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        found = Decimal(value)
+    except ArithmeticError:
+        return None
+    return found if found.is_finite() and abs(found.adjusted()) <= 15 else None
+
+
+def _no_constant(name: str) -> ExactJson:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,63 @@
+"""What the Launcher tells about the shop, remembered for a minute so that a rush of redemptions is one question."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from app.http import Failure
+from app.platform.rules import PlatformRule
+
+REMEMBERED: Final = 60.0
+REMEMBERED_FAILURE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShopFacts:
+    """The shop's public redeem rules and its currency (ISO 4217; None when the Platform does not tell it)."""
+
+    rules: tuple[PlatformRule, ...] = ()
+    currency: str | None = None
+
+
+class AsksLauncher(Protocol):
+    @property
+    def has_launcher(self) -> bool: ...
+    async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure: ...
+    async def shop_currency(self) -> str | None | Failure: ...
+
+
+class Launcher:
+    """`facts()`: what is remembered, or asked now; one question at a time. Without a shop key there are none."""
+
+    def __init__(self, client: AsksLauncher, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._facts: ShopFacts | Failure = ShopFacts()
+        self._until = float("-inf")
+
+    async def facts(self) -> ShopFacts | Failure:
+        if not self._client.has_launcher:
+            return ShopFacts()
+        if self._clock() >= self._until:
+            async with self._asking:
+                if self._clock() >= self._until:
+                    self._facts = await self._ask()
+                    keep = REMEMBERED if isinstance(self._facts, ShopFacts) else REMEMBERED_FAILURE
+                    self._until = self._clock() + keep
+        return self._facts
+
+    def forget(self) -> None:
+        """Ask again at the next look, after an operator changed a rule at the Platform."""
+        self._until = float("-inf")
+
+    async def _ask(self) -> ShopFacts | Failure:
+        rules = await self._client.redeem_rules()
+        if not isinstance(rules, tuple):
+            return rules
+        currency = await self._client.shop_currency()
+        if not isinstance(currency, str | None):
+            return currency
+        return ShopFacts(rules, currency)

@@ -1,0 +1,171 @@
+"""Every environment variable, in one place (docs/settings.md is tested against this file).
+
+Read from the environment, from `.env`, and from one file per secret in `/run/secrets` (container secrets; the file's
+name is the variable's name in lower case). A group's members are joined by two underscores: `PLATFORM__API_KEY`.
+A shop's own variables stand in its adapter's file (`app/stores/`).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
+SECRETS_DIR: Final = Path("/run/secrets")
+
+
+def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
+    """A secret as given. Raises ValueError for a word out of a manual and for less than 8 characters."""
+    if secret is None:
+        return None
+    value = secret.get_secret_value()
+    if value.lower().strip("<>") in PLACEHOLDERS:
+        raise ValueError("is a placeholder; set the real secret")
+    if len(value) < 8:
+        raise ValueError("is shorter than 8 characters; make one with: openssl rand -hex 24")
+    return secret
+
+
+class EnvironmentSettings(BaseSettings):
+    """Where settings come from; adapters' own settings classes derive from it with an `env_prefix`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_nested_delimiter="__",
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
+        secrets_nested_delimiter="__",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, NestedSecretsSettingsSource(file_secret_settings)  # type: ignore[arg-type]
+
+
+class PlatformSettings(BaseModel):
+    """The loyalty Platform's API."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    url: HttpUrl = Field(HttpUrl("https://platform.api.influence.io"), description="Base address of the Platform's API.")
+    api_key: SecretStr | None = Field(None, description="The shop's key for the Platform's API (header x-api-key).")
+    launcher_url: HttpUrl = Field(
+        HttpUrl("https://launcher.api.influence.io"), description="Base address of the Launcher's public API."
+    )
+    shop_key: str | None = Field(
+        None, description="The shop's public key at the Launcher; needed for its rule list and for confirming redemptions."
+    )
+    door_secret: SecretStr | None = Field(
+        None, description="The secret part of the address that the Platform posts its webhooks to."
+    )
+    door_secret_previous: SecretStr | None = Field(
+        None, description="A second door secret that is accepted too, while the address is being changed."
+    )
+    time_limit: float = Field(10.0, gt=0, le=120, description="Seconds that one call to the Platform may take.")
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description='JSON object that renames assumed field names, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
+    )
+
+    _no_placeholder = field_validator("api_key", "door_secret", "door_secret_previous")(refuse_placeholder)
+
+
+class StoreSettings(BaseModel):
+    """Calls to the shop."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    adapter: str | None = Field(
+        None, description="The shop: a name of docs/adapters.md, or `package.module:Class` for an adapter of your own."
+    )
+    time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the shop may take.")
+
+
+class CouponSettings(BaseModel):
+    """How redeemed coupons are made."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    currency: str | None = Field(
+        None, pattern="^[A-Z]{3}$", description="The shop's currency (ISO 4217) when neither the Platform nor the rule tells it."
+    )
+    expires_after: timedelta | None = Field(
+        None, description="How long a coupon is valid, e.g. `P90D` or seconds; empty: for ever."
+    )
+    usage_limit: Annotated[int, Field(ge=1)] = Field(1, description="How often one coupon may be used in all.")
+    restrict_to_customer: bool = Field(
+        False, description="Only the shopper who redeemed may use the coupon (by e-mail, where the shop can)."
+    )
+    combinable: bool = Field(True, description="Whether a coupon may be used together with others.")
+    max_value: int = Field(
+        1000, ge=1, description="No fixed-amount coupon above this many units of the shop's currency is ever created."
+    )
+
+
+class RetrySettings(BaseModel):
+    """When a failed job is tried again: delays grow from `first` by `factor` up to `longest`, for `window` in all."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    first: float = Field(1.0, gt=0, description="Seconds before the second attempt.")
+    factor: float = Field(2.0, ge=1, description="By how much each delay is longer than the one before.")
+    longest: float = Field(3600.0, gt=0, description="The longest delay in seconds; Retry-After is bounded by it too.")
+    jitter: float = Field(0.2, ge=0, le=1, description="Up to this share is added to each delay by chance.")
+    window: timedelta = Field(timedelta(days=3), description="How long a job is tried before it is given up as dead.")
+
+
+class Settings(EnvironmentSettings):
+    """Everything the service can be told."""
+
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 or newer. Empty: the embedded PostgreSQL, with its data in DATA_DIR."
+    )
+    database_pool: int = Field(10, ge=2, le=200, description="Connections that each process may hold.")
+    listen_url: SecretStr | None = Field(
+        None,
+        description="A direct address of the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.",
+    )
+    data_dir: Path = Field(Path(".relay"), description="Where the embedded PostgreSQL keeps its data.")
+    host: str = Field("127.0.0.1", description="Address that the web server listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the web server listens on.")
+    body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest request body in bytes.")
+    store_key: SecretStr | None = Field(
+        None, description="The key that the store's backend sends (scopes events and read). More keys: `relay keys`."
+    )
+    operator_key: SecretStr | None = Field(None, description="The operator's key (all scopes). More keys: `relay keys`.")
+    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per channel and worker process.")
+    poll: float = Field(
+        0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
+    )
+    retention: timedelta = Field(timedelta(days=30), description="How long bodies and finished jobs are kept.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written.")
+    log_format: str = Field("json", pattern="^(json|text)$", description="`json`, or `text` for reading at a terminal.")
+    platform: PlatformSettings = PlatformSettings()  # type: ignore[call-arg]  # every field has a default
+    store: StoreSettings = StoreSettings()  # type: ignore[call-arg]
+    coupons: CouponSettings = CouponSettings()  # type: ignore[call-arg]
+    retry: RetrySettings = RetrySettings()  # type: ignore[call-arg]
+
+    _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Self:
+        if self.store_key and self.operator_key and self.store_key == self.operator_key:
+            raise ValueError("STORE_KEY and OPERATOR_KEY are the same; the store must not hold the operator's rights")
+        return self

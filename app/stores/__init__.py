@@ -1,0 +1,75 @@
+"""The shops that coupons are made in.
+
+    base.py           the contract: what is ordered, what a shop holds, how the two are compared
+    woocommerce.py    WooCommerce, REST API v3
+    generic_http.py   any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
+
+An adapter is one file: a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
+`base.StoreAdapter` and the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework:
+a name in `ADAPTERS`, or `package.module:Class` for an adapter that lives outside of this project.
+
+    adapter = build("woocommerce", time_limit=15)      # ValueError: in words, what is missing or wrong
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, cast
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from app.settings import EnvironmentSettings
+from app.stores.base import StoreAdapter, StoreAdapterClass
+from app.stores.generic_http import GenericHttp
+from app.stores.woocommerce import WooCommerce
+
+ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
+    "generic_http": GenericHttp,
+    "woocommerce": WooCommerce,
+}
+
+
+def adapter_class(name: str) -> StoreAdapterClass:
+    """The class for a name of ADAPTERS or a dotted `package.module:Class`. Raises ValueError for anything else."""
+    if name in ADAPTERS:
+        return ADAPTERS[name]
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        raise ValueError(f"unknown shop {name!r}; known: {', '.join(sorted(ADAPTERS))}, or package.module:Class")
+    try:
+        found = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"the shop adapter {name!r} cannot be loaded: {error}") from error
+    if missing := [each for each in ("Settings", "KINDS", "CANNOT", "from_environment") if not hasattr(found, each)]:
+        raise ValueError(f"{name!r} is no shop adapter: it lacks {', '.join(missing)} (docs/adapters.md)")
+    return cast(StoreAdapterClass, found)
+
+
+def build(name: str, time_limit: float) -> StoreAdapter:
+    """The shop's adapter with its variables read from the environment. `time_limit`: seconds that one call may take.
+
+    Raises ValueError when the name is unknown or variables are missing or wrong; its text names each of them.
+    """
+    chosen = adapter_class(name)
+    try:
+        return cast(StoreAdapter, chosen.from_environment(time_limit))
+    except ValidationError as error:
+        raise ValueError(f"the shop {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
+
+
+def variables(settings: type[EnvironmentSettings]) -> dict[str, FieldInfo]:
+    """The environment variables of a settings class by name, each with its field (description, whether required)."""
+    prefix = settings.model_config.get("env_prefix", "")
+    return {f"{prefix}{name}".upper(): field for name, field in settings.model_fields.items()}
+
+
+def _in_words(error: ValidationError, settings: type[EnvironmentSettings]) -> list[str]:
+    known = variables(settings)
+    told = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = settings.model_config.get("env_prefix", "") + "__".join(str(part) for part in item["loc"]).upper()
+        if item["type"] == "missing":
+            told.append(f"{name} is not set ({known[name].description})")
+        else:
+            told.append(f"{name} {item['msg'].removeprefix('Value error, ')}".strip())
+    return told

@@ -1,0 +1,271 @@
+"""Any shop: signed JSON to an endpoint that the merchant writes.
+
+Every call is a POST of a JSON object, signed by Standard Webhooks (https://www.standardwebhooks.com): the headers
+`webhook-id`, `webhook-timestamp` and `webhook-signature` prove who sent exactly this body and when. POST throughout,
+and `type` in the body, because the signature covers the body alone: a signed look-up can never pass for a removal, nor
+one for another code.
+
+    POST {url}/coupons          {"type": "coupon.issue", "code": "AB12", "kind": "fixed_amount", "value": "5.00", …}
+                                201 made · 200 held already with these values · 409 held with other values
+    POST {url}/coupons/lookup   {"type": "coupon.lookup", "code": "AB12"}
+                                200 · 404 {"message": "no such coupon"}
+    POST {url}/coupons/retire   {"type": "coupon.retire", "code": "AB12"}
+                                200 it cannot be used any more · 404 {"message": "no such coupon"}
+
+200, 201 and 409 carry the coupon as the shop holds it, under the names and in the forms in which it was sent:
+`{"coupon": {…}, "state": "active" | "retired"}`, in `coupon` also `id` (the shop's own) and `used` (a count) where
+known. 422 `{"message": …}` refuses what the shop cannot express. 401: the signature does not fit. Calls come again
+after a lost answer; `code` is what makes them the same call.
+
+Amounts and percentages are decimal texts, times RFC 3339 in UTC, what does not apply is null.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import ClassVar, Final, Self
+from uuid import uuid4
+
+from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+from standardwebhooks import Webhook
+
+from app.http import Answer, Failure, HttpClient, failure_of
+from app.outcomes import Blocked, Done, Outcome, Reject, Unknown
+from app.settings import EnvironmentSettings, refuse_placeholder
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+
+NONE_SUCH: Final = "no such coupon"
+PROBE: Final = "relay-check"
+"""The code that `check` looks up."""
+
+
+class GenericHttpSettings(EnvironmentSettings):
+    """`GENERIC_HTTP__URL` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERIC_HTTP__")
+
+    url: HttpUrl = Field(description="Base address of the merchant's endpoint; `/coupons` is added to it.")
+    secret: SecretStr = Field(description="The shared signing secret: `whsec_` and at least 24 bytes in base64.")
+    ca_file: FilePath | None = Field(
+        None, description="PEM file of the certificate authority, for an endpoint with a certificate of its own making."
+    )
+
+    _no_placeholder = field_validator("secret")(refuse_placeholder)
+
+    @field_validator("secret")
+    @classmethod
+    def _is_signing_secret(cls, secret: SecretStr) -> SecretStr:
+        value = secret.get_secret_value()
+        try:
+            Webhook(value)
+        except (ValueError, RuntimeError):
+            value = ""
+        if not value.startswith("whsec_") or len(value) < len("whsec_") + 32:
+            raise ValueError("is no signing secret; make one with: echo whsec_$(openssl rand -base64 32)")
+        return secret
+
+
+class GenericHttp:
+    """The merchant's endpoint."""
+
+    Settings: ClassVar[type[EnvironmentSettings]] = GenericHttpSettings
+    KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind)
+    CANNOT: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, settings: GenericHttpSettings, time_limit: float) -> None:
+        secret = settings.secret.get_secret_value()
+        self._host = settings.url.host or ""
+        self._url = str(settings.url).rstrip("/") + "/coupons"
+        self._signer = Webhook(secret)
+        self._http = HttpClient(
+            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
+            secrets=(secret, secret.removeprefix("whsec_")),
+        )  # fmt: skip
+
+    @classmethod
+    def from_environment(cls, time_limit: float) -> Self:
+        """See `base.StoreAdapterClass`."""
+        return cls(GenericHttpSettings(), time_limit)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+        """See `base.StoreAdapter`."""
+        refused = refusal(order, GenericHttp, datetime.now(UTC))
+        if refused is None and not order.first_try:
+            found = await self.find_coupon(order.code)
+            if found is not None:
+                return judge(order, found) if isinstance(found, CouponFound) else found
+        return refused or await self._create(order)
+
+    async def _create(self, order: CouponOrder) -> Outcome:
+        answer = await self._call("", coupon_body(order))
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.status >= 500:
+            return Unknown(f"the shop answered HTTP {answer.status} to the creation", answer.evidence())
+        found = (_failure(answer) if answer.status != 409 else None) or _found(answer)
+        if not isinstance(found, CouponFound):
+            return found
+        told = differences(order, found)
+        if answer.status != 201 or not told:
+            return judge(order, found)
+        removed = await self.retire_coupon(order.code)
+        end = "was retired again" if isinstance(removed, Done) else f"is still there: remove {found.store_id}"
+        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+
+    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+        """See `base.StoreAdapter`."""
+        answer = await self._call("/lookup", {"type": "coupon.lookup", "code": code})
+        if not isinstance(answer, Answer):
+            return answer
+        return None if _is_none_such(answer) else _failure(answer) or _found(answer)
+
+    async def retire_coupon(self, code: str) -> Outcome:
+        """See `base.StoreAdapter`."""
+        answer = await self._call("/retire", {"type": "coupon.retire", "code": code})
+        if not isinstance(answer, Answer):
+            return answer
+        if _is_none_such(answer):
+            return Done()
+        if failure := _failure(answer):
+            return failure
+        found = _found(answer)
+        if isinstance(found, Unknown):
+            return found
+        return Unknown("the shop says that the coupon is active still", answer.evidence()) if found.active else Done()
+
+    async def check(self) -> Ready | Outcome:
+        """See `base.StoreAdapter`. Looks a code up that nobody has; whoever may look up may write, too."""
+        found = await self.find_coupon(PROBE)
+        if found is None or isinstance(found, CouponFound):
+            return Ready(f"the endpoint at {self._host} answers and accepts our signature")
+        return found
+
+    async def _call(self, path: str, body: Mapping[str, JsonValue]) -> Answer | Failure:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        message, now = f"msg_{uuid4().hex}", datetime.now(UTC)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": message,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._signer.sign(message, now, text),
+        }
+        return await self._http.call("POST", self._url + path, content=text.encode(), headers=headers)
+
+
+def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
+    """The order as it is sent."""
+    return {
+        "type": "coupon.issue",
+        "code": order.code,
+        "kind": order.kind.value,
+        "value": None if order.value is None else f"{order.value:f}",
+        "currency": order.currency,
+        "title": order.title,
+        "product_ids": list(order.product_ids),
+        "minimum_spend": None if order.minimum_spend is None else f"{order.minimum_spend:f}",
+        "usage_limit": order.usage_limit,
+        "per_customer_limit": order.per_customer_limit,
+        "customer_id": order.customer_id,
+        "email": order.email,
+        "combinable": order.combinable,
+        "starts_at": _written(order.starts_at),
+        "expires_at": _written(order.expires_at),
+        "reference": order.reference,
+    }
+
+
+def _written(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_none_such(answer: Answer) -> bool:
+    """A 404 means "none" only when the endpoint says so; any other is a wrong address."""
+    value = answer.json() if answer.status == 404 else None
+    return isinstance(value, dict) and value.get("message") == NONE_SUCH
+
+
+def _failure(answer: Answer) -> Failure | None:
+    if answer.status == 404:
+        return Blocked("HTTP 404: there is no such endpoint; correct GENERIC_HTTP__URL", answer.evidence())
+    if answer.status in (401, 403):
+        why = f"HTTP {answer.status}: the shop refuses our signature; compare GENERIC_HTTP__SECRET and the clocks"
+        return Blocked(why, answer.evidence())
+    failure = failure_of(answer)
+    if isinstance(failure, Reject):
+        value = answer.json()
+        words = value.get("message") if isinstance(value, dict) else None
+        if isinstance(words, str):
+            return Reject(f"the shop refuses the coupon: {answer.without_secrets(words)[:300]}", answer.evidence())
+    return failure
+
+
+def _found(answer: Answer) -> CouponFound | Unknown:
+    value = answer.json()
+    if isinstance(value, Unknown):
+        return value
+    row, state = (value.get("coupon"), value.get("state")) if isinstance(value, dict) else (None, None)
+    found = coupon_found(row, active=state == "active") if isinstance(row, dict) else None
+    return found or Unknown(f"HTTP {answer.status} without a readable coupon", answer.evidence())
+
+
+def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | None:
+    """A coupon of the protocol in our words; None when its forms are not the protocol's."""
+    code, kind, products = row.get("code"), row.get("kind"), row.get("product_ids")
+    if not isinstance(code, str):
+        return None
+    try:
+        expires_at = _moment(row.get("expires_at"))
+        return CouponFound(
+            store_id=str(row.get("id") or code),
+            code=code,
+            kind=CouponKind(kind) if kind in set(CouponKind) else None,
+            value=_decimal(row.get("value")),
+            currency=_text(row.get("currency")),
+            product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
+            minimum_spend=_decimal(row.get("minimum_spend")),
+            usage_limit=_count(row.get("usage_limit")),
+            per_customer_limit=_count(row.get("per_customer_limit")),
+            used=_count(row.get("used")),
+            email=_text(row.get("email")),
+            customer_id=_text(row.get("customer_id")),
+            combinable=row.get("combinable") is not False,
+            starts_at=_moment(row.get("starts_at")),
+            expires_at=expires_at,
+            active=active and (expires_at is None or expires_at > datetime.now(UTC)),
+        )
+    except (InvalidOperation, ValueError):
+        return None
+
+
+def _decimal(value: JsonValue) -> Decimal | None:
+    if value is None:
+        return None
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError("not a number")
+    return number
+
+
+def _moment(value: JsonValue) -> datetime | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment
+
+
+def _text(value: JsonValue) -> str | None:
+    return None if value is None else str(value)
+
+
+def _count(value: JsonValue) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("not a count")

@@ -1,0 +1,251 @@
+"""Logs and metrics.
+
+Logs are one JSON object per line on stderr (or text, by LOG_FORMAT): one wide record per message and one per attempt,
+whose members are counted rather than searched for. Secrets of the settings are masked in every line, whoever wrote it.
+Metrics live in a registry that is passed in; no label ever holds an id, an address or a person.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, SecretStr
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from app.errors import DatabaseAway
+from app.settings import Settings
+
+MASK: Final = "[secret]"
+_messages = structlog.get_logger("relay.message")
+_attempts = structlog.get_logger("relay.attempt")
+
+
+# ----------------------------------------------------------------------------------------------- logs
+
+
+def configure_logging(settings: Settings, more_secrets: Iterable[str] = ()) -> None:
+    """Send all logs, ours and the libraries', to stderr. `more_secrets` are the store adapter's."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    shared: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    render: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    mask = _Mask([*secrets_of(settings), *more_secrets])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render, mask],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # The access log repeats addresses, and the Platform's address holds a secret.
+    logging.getLogger("uvicorn.access").disabled = True
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+
+
+def secrets_of(settings: BaseModel) -> Iterator[str]:
+    """Every secret in `settings` and its groups."""
+    for name in type(settings).model_fields:
+        value: object = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from secrets_of(value)
+
+
+class _Mask:
+    def __init__(self, secrets: Iterable[str]) -> None:
+        plain = {secret for secret in secrets if secret}
+        written = {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in plain}
+        self._secrets = sorted(plain | written, key=len, reverse=True)
+
+    def __call__(self, logger: WrappedLogger, method: str, line: EventDict | str) -> str:
+        text = str(line)
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return text
+
+
+def log_message(
+    message_id: UUID, *, source: str, kind: str, status: str, size: int, jobs: int, milliseconds: float, caller: str
+) -> None:
+    """One record per message: what came, from whom, and what the inbox said. `milliseconds` until the commit."""
+    _messages.info(
+        "message",
+        message_id=str(message_id),
+        source=source,
+        kind=kind,
+        status=status,
+        size=size,
+        jobs=jobs,
+        ms=round(milliseconds, 1),
+        caller=caller,
+    )
+
+
+def log_attempt(
+    job_id: UUID,
+    message_id: UUID,
+    *,
+    kind: str,
+    channel: str,
+    attempt: int,
+    claim: int,
+    outcome: str,
+    state: str,
+    milliseconds: float,
+    status: int | None = None,
+    detail: str | None = None,
+    delay: float | None = None,
+) -> None:
+    """One record per attempt: what came back, what the job became, and when it is tried again (`delay`, seconds)."""
+    level = logging.WARNING if state == "dead" else logging.INFO
+    _attempts.log(
+        level,
+        "attempt",
+        job_id=str(job_id),
+        message_id=str(message_id),
+        kind=kind,
+        channel=channel,
+        attempt=attempt,
+        claim=claim,
+        outcome=outcome,
+        state=state,
+        ms=round(milliseconds, 1),
+        status=status,
+        detail=detail,
+        delay=delay,
+    )
+
+
+# ----------------------------------------------------------------------------------------------- metrics
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """What this process counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._messages = Counter(
+            "relay_messages", "Messages by kind and what the inbox said.", ["kind", "status"], registry=registry
+        )
+        self._requests = Histogram(
+            "relay_http_request_duration_seconds",
+            "Requests by route, method and status.",
+            ["route", "method", "status"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self._settled = Counter(
+            "relay_jobs_settled", "Jobs that ended, by kind and final state.", ["kind", "state"], registry=registry
+        )
+        self._attempts = Histogram(
+            "relay_attempt_duration_seconds",
+            "Attempts by job kind, channel and outcome.",
+            ["kind", "channel", "outcome"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+
+    def message(self, kind: str, status: str) -> None:
+        """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
+        self._messages.labels(kind, status).inc()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """`route` is the pattern, never the address."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(route, known, str(status)).observe(seconds)
+
+    def attempt(self, kind: str, channel: str, outcome: str, seconds: float) -> None:
+        self._attempts.labels(kind, channel, outcome).observe(seconds)
+
+    def settled(self, kind: str, state: str) -> None:
+        self._settled.labels(kind, state).inc()
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Backlog(NamedTuple):
+    """One channel now: jobs owed there, seconds since the oldest lane became due, dead jobs, the channel's state."""
+
+    channel: str
+    waiting: int
+    oldest: float
+    dead: int
+    state: str
+
+
+class QueueGauges(Collector):
+    """Gauges of the whole queue, the same from every process: read from the database when scraped, at most every
+    `remembered` seconds."""
+
+    def __init__(
+        self, registry: CollectorRegistry, read: Callable[[], Awaitable[Sequence[Backlog]]], remembered: float = 5.0
+    ) -> None:
+        self._registry = registry
+        self._read = read
+        self._remembered = remembered
+        self._until = 0.0
+        self._backlog: Sequence[Backlog] = ()
+        self._up = False
+        registry.register(self)
+
+    async def exposition(self) -> bytes:
+        """The registry in Prometheus' text format. An absent database shows as `relay_database_up 0`."""
+        if time.monotonic() >= self._until:
+            try:
+                self._backlog, self._up = await self._read(), True
+            except DatabaseAway:
+                self._backlog, self._up = (), False
+            self._until = time.monotonic() + self._remembered
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("relay_database_up", "Whether the last look at the database worked.", float(self._up))
+        waiting = GaugeMetricFamily("relay_jobs_waiting", "Jobs that are owed, by channel.", labels=["channel"])
+        oldest = GaugeMetricFamily(
+            "relay_oldest_due_seconds", "How long the oldest due lane has been waiting for a worker.", labels=["channel"]
+        )
+        dead = GaugeMetricFamily("relay_jobs_dead", "Jobs that were given up and need a person.", labels=["channel"])
+        opened = GaugeMetricFamily("relay_channel_open", "1 while calls are made there.", labels=["channel", "state"])
+        for channel in self._backlog:
+            waiting.add_metric([channel.channel], channel.waiting)
+            oldest.add_metric([channel.channel], channel.oldest)
+            dead.add_metric([channel.channel], channel.dead)
+            opened.add_metric([channel.channel, channel.state], float(channel.state == "open"))
+        yield from (waiting, oldest, dead, opened)

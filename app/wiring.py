@@ -1,0 +1,207 @@
+"""The composition root: Settings in, the parts of a process out. The only place that knows everything."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import migrate, stores
+from app.database import create_engine
+from app.embedded import EmbeddedPostgres
+from app.engine.channels import Channels
+from app.engine.jobs import Handler
+from app.engine.loop import Loop, LoopSettings
+from app.engine.operator import Operator
+from app.engine.queue import Queue, Settlement
+from app.engine.retry import RetryPolicy
+from app.engine.runner import Runner
+from app.engine.signals import Notifier
+from app.engine.states import Again, Finish, GiveBack
+from app.handlers.issue_coupon import IssueCoupon
+from app.handlers.relay_customer import RelayCustomer
+from app.handlers.relay_order import RelayOrder
+from app.handlers.relay_product import RelayProduct
+from app.handlers.use_reward import UseReward
+from app.http import HttpClient
+from app.inbox import Inbox
+from app.messages import PLATFORM, STORE
+from app.operations.coupons import Coupons
+from app.operations.reward_rules import RewardRules
+from app.platform.client import PlatformClient
+from app.settings import Settings
+from app.stores.base import StoreAdapter
+from app.telemetry import Metrics, log_attempt
+
+CHANNELS: Final = (PLATFORM, STORE)
+ATTEMPT_SECONDS: Final = 60.0
+"""Bounds one attempt of a job, which may be several calls."""
+
+
+@dataclass(slots=True)
+class Services:
+    """What the web process works with. `worker_alive` is None where no worker runs in this process."""
+
+    settings: Settings
+    engine: AsyncEngine
+    inbox: Inbox
+    operator: Operator
+    metrics: Metrics
+    wake: Callable[[str], None]
+    worker_alive: Callable[[], bool] | None = None
+    on_work: list[Callable[[str], None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FarSides:
+    """What the worker calls. `store` is None while no shop is configured."""
+
+    platform: PlatformClient
+    store: StoreAdapter | None
+
+
+@asynccontextmanager
+async def services(settings: Settings, database_url: str, process: str) -> AsyncIterator[Services]:
+    """The parts of one process, `process` being its name in pg_stat_activity; closed at the end."""
+    engine = create_engine(database_url, application_name=f"relay {process}", pool_size=settings.database_pool)
+    notifier = Notifier(engine)
+    metrics = Metrics(CollectorRegistry())
+    listeners: list[Callable[[str], None]] = []
+
+    def wake(channel: str) -> None:
+        for listener in listeners:
+            listener(channel)
+
+    def committed(channels: frozenset[str]) -> None:
+        for channel in channels:
+            wake(channel)
+        notifier.notify(channels)
+
+    try:
+        yield Services(
+            settings=settings,
+            engine=engine,
+            inbox=Inbox(engine, on_commit=committed),
+            operator=Operator(engine, on_work=committed),
+            metrics=metrics,
+            wake=wake,
+            on_work=listeners,
+        )
+    finally:
+        await notifier.aclose()
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def far_sides(settings: Settings) -> AsyncIterator[FarSides]:
+    """The clients of the Platform and of the shop; closed at the end. Raises ValueError for an unknown shop."""
+    http = HttpClient(time_limit=settings.platform.time_limit, connections=2 * settings.slots)
+    store = stores.build(settings.store.adapter, settings.store.time_limit) if settings.store.adapter else None
+    try:
+        yield FarSides(PlatformClient(http, settings.platform), store)
+    finally:
+        await http.aclose()
+        if store is not None:
+            await store.aclose()
+
+
+def loops(parts: Services, far: FarSides) -> list[Loop]:
+    """One loop per channel."""
+    settings = parts.settings
+    runner = Runner(
+        handlers(parts, far),
+        retry_policy(settings),
+        time_limit=ATTEMPT_SECONDS,
+        longest_wait=settings.retention.total_seconds(),
+        dice=random.random,
+    )
+    return [
+        Loop(
+            Queue(parts.engine, channel),
+            Channels(parts.engine),
+            runner,
+            LoopSettings(slots=settings.slots, poll=settings.poll),
+            _Observer(parts.metrics),
+        )
+        for channel in CHANNELS
+    ]
+
+
+def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
+    """Every kind of job and what is done about it."""
+    coupons = Coupons(parts.engine)
+    return {
+        "relay_customer": RelayCustomer(far.platform),
+        "relay_order": RelayOrder(far.platform, coupons),
+        "relay_product": RelayProduct(far.platform),
+        "use_reward": UseReward(far.platform, coupons),
+        "issue_coupon": IssueCoupon(
+            store=far.store,
+            coupons=coupons,
+            rules=RewardRules(parts.engine),
+            platform=far.platform,
+            settings=parts.settings.coupons,
+        ),
+    }
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    retry = settings.retry
+    return RetryPolicy(retry.first, retry.factor, retry.longest, retry.jitter, retry.window)
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """The database's URL: DATABASE_URL, or the embedded server, which runs as long as somebody uses it."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    server = EmbeddedPostgres.start(settings.data_dir / "postgres")
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+async def migrated(database_url: str) -> None:
+    """Bring the tables to this release; many processes may do so at once."""
+    engine = create_engine(database_url, application_name="relay migrate", pool_size=2)
+    try:
+        await migrate.upgrade(engine)
+    finally:
+        await engine.dispose()
+
+
+class _Observer:
+    """One wide record and a few counters for every settled attempt."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def settled(self, settlement: Settlement) -> None:
+        job, to = settlement.job, settlement.transition
+        state = to.state if isinstance(to, Finish) else "waiting"
+        if isinstance(to, Finish):
+            self._metrics.settled(job.kind, to.state)
+        if settlement.outcome is not None:
+            self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000)
+        log_attempt(
+            job.id,
+            job.message_id,
+            kind=job.kind,
+            channel=job.channel,
+            attempt=job.attempt,
+            claim=job.claim,
+            outcome=settlement.outcome or "not tried",
+            state=state,
+            milliseconds=settlement.duration_ms,
+            status=settlement.evidence.status,
+            detail=settlement.words or to.detail,
+            delay=to.delay if isinstance(to, Again | GiveBack) else None,
+        )
+
+    def lost(self, settlement: Settlement) -> None:
+        self._metrics.attempt(settlement.job.kind, settlement.job.channel, "lease_lost", 0.0)

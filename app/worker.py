@@ -1,0 +1,78 @@
+"""The worker: one loop per channel, a listener for hints, and the ticks that tidy up.
+
+Exit codes: 0 stopped as asked, 1 a part of it died (the log says why; start it again), 2 misconfigured.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from app import wiring
+from app.database import parse_url
+from app.engine import maintenance, queue
+from app.engine.loop import Loop
+from app.engine.signals import listen
+from app.operations.retention import prune_bodies
+from app.wiring import FarSides, Services
+
+log: Final = structlog.get_logger(__name__)
+
+STOP_SECONDS: Final = 9.5
+"""SIGTERM to exit, at the most."""
+
+
+class Worker:
+    """Runs until `stop` is called. `database_url` is where LISTEN goes when no LISTEN_URL is set."""
+
+    def __init__(self, parts: Services, far: FarSides, database_url: str) -> None:
+        self._parts = parts
+        self._loops: list[Loop] = wiring.loops(parts, far)
+        listen_url = parts.settings.listen_url
+        self._listen_url = listen_url.get_secret_value() if listen_url else database_url
+        parts.on_work.append(self.wake)
+        parts.worker_alive = self.alive
+
+    def wake(self, channel: str) -> None:
+        """A hint of new work on `channel` ("": anywhere)."""
+        for loop in self._loops:
+            if channel in ("", loop.channel):
+                loop.wake()
+
+    def alive(self) -> bool:
+        return all(loop.alive() for loop in self._loops)
+
+    def stop(self) -> None:
+        for loop in self._loops:
+            loop.stop()
+
+    async def run(self) -> None:
+        """Returns when stopped and everything in hand is finished or given back. Raises when a part of it died."""
+        parts, settings = self._parts, self._parts.settings
+        log.info("worker_started", channels=[loop.channel for loop in self._loops], slots=settings.slots)
+        log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
+        dsn = parse_url(self._listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        side = [
+            asyncio.create_task(listen(dsn, self.wake)),
+            asyncio.create_task(maintenance.tick("wake_stranded", 30.0, lambda: queue.wake_stranded(parts.engine))),
+            asyncio.create_task(maintenance.tick("prune_lanes", 600.0, lambda: maintenance.prune_lanes(parts.engine))),
+            asyncio.create_task(
+                maintenance.tick("prune_bodies", 3600.0, lambda: prune_bodies(parts.engine, settings.retention))
+            ),
+        ]
+        loops = [asyncio.create_task(loop.run()) for loop in self._loops]
+        try:
+            done, _ = await asyncio.wait([*side, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (error := task.exception()) is not None:
+                    log.error("worker_part_died", exc_info=error)
+                    raise error
+            self.stop()
+            await asyncio.wait_for(asyncio.gather(*loops), STOP_SECONDS)
+        finally:
+            for task in [*side, *loops]:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*side, *loops, return_exceptions=True)
+            log.info("worker_stopped")

@@ -1,0 +1,1 @@
+"""The database migrations, run by `app.migrate`."""

@@ -1,0 +1,219 @@
+"""The first tables: what arrived, what is owed for it, and what became of that.
+
+The tables that churn are vacuumed and analysed early, and leave room for heap-only updates.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision: str = "0001"
+down_revision: str | None = None
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "api_key",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("hash", name=op.f("uq_api_key_hash")),
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("claim", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("duration_ms", sa.Integer(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("excerpt", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("job_id", "claim", name=op.f("pk_attempt")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
+    op.create_index(op.f("ix_audit_subject_at"), "audit", ["subject", "at"], unique=False)
+    op.create_table(
+        "channel",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_channel_state")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_channel")),
+    )
+    op.create_table(
+        "entity",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("known", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("digest", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("channel", "key", name=op.f("pk_entity")),
+    )
+    op.create_table(
+        "job",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("open", sa.Boolean(), sa.Computed("state IN ('waiting', 'running')", persisted=True), nullable=False),
+        sa.Column("dead", sa.Boolean(), sa.Computed("state = 'dead'", persisted=True), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("after", sa.Text(), nullable=True),
+        sa.Column("collapse", sa.Boolean(), nullable=False),
+        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("uncertain", sa.Boolean(), nullable=False),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'running', 'done', 'skipped', 'superseded', 'dead', 'dropped')",
+            name=op.f("ck_job_state"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+    )
+    op.create_index("ix_job_dead", "job", ["id"], unique=False, postgresql_where=sa.text("dead"))
+    op.create_index(op.f("ix_job_message_id"), "job", ["message_id"], unique=False)
+    op.create_index("ix_job_open", "job", ["channel", "lane", "seq"], unique=False, postgresql_where=sa.text("open"))
+    op.create_table(
+        "lane",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("claim", sa.BigInteger(), nullable=False),
+        sa.Column("leased", sa.Boolean(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("waiting", sa.Integer(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("waits_for", sa.Text(), nullable=True),
+        sa.Column("awaited", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("channel", "key", name=op.f("pk_lane")),
+    )
+    op.create_index(
+        "ix_lane_due", "lane", ["channel", "priority", "run_at"], unique=False, postgresql_where=sa.text("waiting > 0")
+    )
+    op.create_index("ix_lane_idle", "lane", ["run_at"], unique=False, postgresql_where=sa.text("waiting = 0"))
+    op.create_index(
+        "ix_lane_waits_for", "lane", ["waits_for"], unique=False, postgresql_where=sa.text("waits_for IS NOT NULL")
+    )
+    op.create_table(
+        "message",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("dedupe_key", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("customer_ref", sa.Text(), nullable=True),
+        sa.Column("order_ref", sa.Text(), nullable=True),
+        sa.Column("product_ref", sa.Text(), nullable=True),
+        sa.Column("coupon_ref", sa.Text(), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
+        sa.UniqueConstraint("source", "dedupe_key", name=op.f("uq_message_source_dedupe_key")),
+    )
+    op.create_index("ix_message_body", "message", ["id"], unique=False, postgresql_where=sa.text("body IS NOT NULL"))
+    op.create_index(
+        op.f("ix_message_coupon_ref_id"),
+        "message",
+        ["coupon_ref", "id"],
+        unique=False,
+        postgresql_where=sa.text("coupon_ref IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_message_customer_ref_id"),
+        "message",
+        ["customer_ref", "id"],
+        unique=False,
+        postgresql_where=sa.text("customer_ref IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_message_order_ref_id"),
+        "message",
+        ["order_ref", "id"],
+        unique=False,
+        postgresql_where=sa.text("order_ref IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_message_product_ref_id"),
+        "message",
+        ["product_ref", "id"],
+        unique=False,
+        postgresql_where=sa.text("product_ref IS NOT NULL"),
+    )
+    op.create_table(
+        "reward_rule",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("definition", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", "version", name=op.f("pk_reward_rule")),
+    )
+    op.create_table(
+        "coupon",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("redemption_id", sa.Text(), nullable=True),
+        sa.Column("customer_ref", sa.Text(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=True),
+        sa.Column("value", sa.Numeric(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("value_source", sa.Text(), nullable=True),
+        sa.Column("rule_id", sa.Text(), nullable=True),
+        sa.Column("rule_version", sa.Integer(), nullable=True),
+        sa.Column("points", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("store_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("active_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'held', 'active', 'used', 'retired', 'refused')", name=op.f("ck_coupon_state")
+        ),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_coupon")),
+    )
+    op.create_index(op.f("ix_coupon_customer_ref"), "coupon", ["customer_ref"], unique=False)
+    op.create_index(op.f("ix_coupon_state_created_at"), "coupon", ["state", "created_at"], unique=False)
+    for table, fillfactor in {"lane": 70, "job": 85, "entity": 85, "message": 100, "attempt": 100}.items():
+        op.execute(
+            f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0.02,"
+            " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.05,"
+            " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
+        )
+    for channel in ("platform", "store"):
+        op.execute(f"INSERT INTO channel (name, state, since, failures) VALUES ('{channel}', 'open', now(), 0)")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations only go forward: restore the backup made before, or write the next one")

@@ -1,0 +1,111 @@
+"""A real Postgres for every test that asks for one, and an environment without anybody's settings.
+
+`database_url` is a fresh, migrated database of its own; `engine` is an engine on it; `empty_database_url` is one
+without tables. They live on an embedded server of this test process, or on the server named by TEST_DATABASE_URL (whose
+user must be allowed to create databases), which is how the suite runs on PostgreSQL 15.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import migrate
+from app.database import create_engine, parse_url
+from app.embedded import EmbeddedPostgres
+from app.settings import Settings
+
+# Not durable, and so fast: these data live for minutes.
+TEST_SERVER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the file's name
+OUTSIDE = ("PG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # read by asyncpg and httpx
+
+
+def pytest_configure() -> None:
+    # `kill` and a CI's time limit send SIGTERM: end as Ctrl-C does, through the fixtures, so that no process is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """No setting of the person who runs the tests reaches them (programs also read `.env`: start them elsewhere)."""
+    settings = {name.upper() for name in Settings.model_fields}
+    shops = tuple(f"{path.stem.upper()}_" for path in ADAPTERS.glob("[a-z]*.py"))
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.upper().split("__")[0] in settings or name.upper().startswith((*shops, *OUTSIDE)):
+                environment.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def server_url(clean_environment: None) -> Iterator[str]:
+    """The administrator's address on the server that holds the tests' databases."""
+    if outside := os.environ.get("TEST_DATABASE_URL"):
+        yield outside
+        return
+    folder = Path(tempfile.mkdtemp(prefix="relay-test-"))
+    folder.chmod(0o711)  # the server of a root user is somebody else, who must get through
+    server = EmbeddedPostgres.start(folder, settings=TEST_SERVER)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template_database(server_url: str) -> AsyncIterator[str]:
+    """The name of a database that was migrated once, to be copied."""
+    async with temporary_database(server_url) as url:
+        engine = create_engine(url, application_name="tests", pool_size=1)
+        await migrate.upgrade(engine)
+        await engine.dispose()  # a template is copied only while nobody is connected
+        yield str(parse_url(url).database)
+
+
+@pytest.fixture
+async def database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
+    async with temporary_database(server_url, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    async with temporary_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database_url, application_name="tests")
+    yield engine
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def temporary_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
+    name = f"relay_test_{uuid4().hex[:12]}"
+    await _administer(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield parse_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        await _administer(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def _administer(server_url: str, statement: str) -> None:
+    address = parse_url(server_url).set(drivername="postgresql")
+    connection = await asyncpg.connect(address.render_as_string(hide_password=False))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,103 @@
+"""What every adapter promises while the shop, or the way to it, misbehaves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Bench, Order
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "the answer is lost after applying": {"mode": "reset_after"},
+    "reset before applying": {"mode": "reset_before"},
+    "500 after applying": {"mode": "apply_then", "status": 500, "body": "<h1>Critical error</h1>"},
+    "502 before applying": {"mode": "answer", "status": 502, "body": "<h1>Bad Gateway</h1>"},
+    "an HTML page with 200": {"mode": "garbage"},
+    "an empty body": {"mode": "empty"},
+    "a cut body": {"mode": "truncated"},
+    "a gzip bomb": {"mode": "gzip_bomb", "size": 20_000_000},
+    "bytes that are no HTTP": {"mode": "not_http"},
+    "JSON of another shape": {"mode": "apply_then", "status": 201, "body": {"ok": True}},
+    "JSON nested for ever": {"mode": "apply_then", "status": 201, "body": "[" * 100_000},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_an_untrustworthy_answer_is_unknown_then_one_coupon(bench: Bench, order: Order, fault: str) -> None:
+    bench.misbehave(bench.shop.create, **FAULTS[fault])
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Unknown), outcome
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    assert bench.made() == 1
+
+
+@pytest.mark.parametrize("mode", ["apply_then", "slow_drip"])
+async def test_a_slow_answer_is_unknown_within_the_time_limit(bench: Bench, order: Order, mode: str) -> None:
+    bench.misbehave(bench.shop.create, mode=mode, delay=20)
+    started = time.monotonic()
+    outcome = await bench.build(time_limit=0.5).issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Unknown), outcome
+    assert time.monotonic() - started < 5
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    assert bench.made() == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_lookup_without_an_answer_creates_nothing(bench: Bench, order: Order, fault: str) -> None:
+    bench.misbehave(bench.shop.find, **FAULTS[fault])
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Unknown | Retry), outcome
+    assert bench.made() == 0
+
+
+async def test_a_redirect_is_blocked_and_not_followed(bench: Bench, order: Order) -> None:
+    bench.misbehave(bench.shop.create, mode="redirect")
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Blocked), outcome
+    assert bench.made() == 0
+
+
+async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench, order: Order) -> None:
+    bench.simulator.config(**bench.shop.other_key)
+    for outcome in (
+        await bench.adapter.issue_coupon(order(first_try=True)),
+        await bench.adapter.issue_coupon(order()),
+        await bench.adapter.find_coupon("any"),
+        await bench.adapter.retire_coupon("any"),
+    ):
+        assert isinstance(outcome, Blocked), outcome
+        assert not any(secret in repr(outcome) for secret in bench.secrets)
+
+
+async def test_too_many_requests_is_retry_after_what_the_shop_says(bench: Bench, order: Order) -> None:
+    bench.misbehave(bench.shop.create, status=429, body={"message": "slow down"}, headers={"Retry-After": "7"})
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Retry), outcome
+    assert outcome.after == 7
+    assert bench.made() == 0
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 422, 500])
+async def test_a_shop_that_echoes_our_credentials(bench: Bench, order: Order, status: int) -> None:
+    told = " ".join(bench.secrets)
+    body = {"code": "rest_error", "message": f"you said {told}", "data": {"params": {"x": told}}}
+    for call in (bench.shop.create, bench.shop.find):
+        bench.misbehave(call, mode="answer", status=status, body=body)
+    for first_try in (True, False):
+        outcome = await bench.adapter.issue_coupon(order(first_try=first_try))
+        assert not isinstance(outcome, Done)
+        assert not any(secret in repr(outcome) for secret in bench.secrets)
+
+
+async def test_a_refusal_says_what_the_shop_said(bench: Bench, order: Order) -> None:
+    status = 422 if bench.name == "generic_http" else 400
+    body = {"code": "rest_invalid_param", "message": "the code is too long", "data": {"status": status}}
+    bench.misbehave(bench.shop.create, status=status, body=body)
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Reject), outcome
+    assert "the code is too long" in outcome.why
