@@ -28,15 +28,14 @@ CONNECT_SECONDS = 5.0
 DRIVER = "postgresql+asyncpg"
 
 READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
-# SQLSTATEs (classes and codes) that speak of the server, not of the statement: Postgres manual, appendix A.
-UNAVAILABLE_STATES = ("08", "53", "57P", "58", READ_ONLY)
+# SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
+# resources, lock not available, cancelled or shutting down, system, read-only (Postgres manual, appendix A).
+UNAVAILABLE_STATES = ("08", "40", "53", "55P03", "57", "58", READ_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the server may take, in seconds; the client gives up `grace` seconds later, for a server that answers
-    nothing.
-    """
+    """How long the server may take, in seconds; `grace` seconds later the client gives up a server that is silent."""
 
     statement: float = 20.0
     lock: float = 5.0
@@ -81,9 +80,7 @@ def create_engine(url: str, *, application_name: str, pool_size: int = 10, timeo
 
 
 def parse_url(url: str) -> URL:
-    """`url` in SQLAlchemy's form, for asyncpg. Raises ValueError, without repeating the password, when it is not a
-    Postgres URL.
-    """
+    """`url` in SQLAlchemy's form, for asyncpg. Raises ValueError, without the password, when it is not Postgres'."""
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
@@ -97,8 +94,10 @@ def parse_url(url: str) -> URL:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether `error` says that the database cannot be used now (away, starting, full, failing over, too slow), so that
-    trying later makes sense, and not that a statement was wrong."""
+    """Whether trying later makes sense: the database is away, starting, full, failing over or too slow.
+
+    False when the statement itself was wrong.
+    """
     if isinstance(error, exc.DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
         return error.connection_invalidated or (isinstance(state, str) and state.startswith(UNAVAILABLE_STATES))

@@ -252,7 +252,7 @@ class EmbeddedPostgres:
     # --- the server's process
 
     def _postmaster(self) -> psutil.Process | None:
-        """The process named by `postmaster.pid`, if it is the server of this folder, not a later owner of the number."""
+        """The process named by `postmaster.pid`, if it is this folder's server, not a later owner of the number."""
         with suppress(OSError, ValueError, IndexError, psutil.Error):
             process = psutil.Process(int((self.pgdata / "postmaster.pid").read_text().splitlines()[0]))
             if str(self.pgdata) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:

@@ -25,8 +25,9 @@
 An id never changes its meaning; every one is explained in docs/errors.md, which is tested against this file.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Final, NotRequired, TypedDict
 
 URN: Final = "urn:platform-relay:problem:"
@@ -40,29 +41,26 @@ class FieldError:
     message: str
 
 
-ProblemDocument = TypedDict(
-    "ProblemDocument",
-    {
-        "type": str,
-        "title": str,
-        "status": int,
-        "detail": str,
-        "errors": NotRequired[list[dict[str, str]]],
-        "instance": NotRequired[str],
-        "next": str,
-    },
-)
-"""The body of a problem answer (`application/problem+json`)."""
+class ProblemDocument(TypedDict):
+    """The body of a problem answer (`application/problem+json`)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[dict[str, str]]]
+    instance: NotRequired[str]
+    next: str
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
     """Base of everything a caller is told. `detail` says what happened and why, `next` what to do about it."""
 
     id: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
     next: ClassVar[str]
-    headers: ClassVar[dict[str, str]] = {}
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, detail: str | None = None, errors: Sequence[FieldError] = ()) -> None:
         self.detail = detail or f"{self.title}."
@@ -83,7 +81,7 @@ class Problem(Exception):
 
 class Unauthenticated(Problem):
     status = 401
-    headers = {"www-authenticate": 'Bearer realm="platform-relay"'}
+    headers = MappingProxyType({"www-authenticate": 'Bearer realm="platform-relay"'})
 
 
 class KeyMissing(Unauthenticated):
@@ -96,7 +94,7 @@ class KeyRefused(Unauthenticated):
     id = "key-refused"
     title = "The key is not valid"
     next = "Check that the key is complete; when it was revoked or has expired, ask the relay's operator for a new one."
-    headers = {"www-authenticate": 'Bearer realm="platform-relay", error="invalid_token"'}
+    headers = MappingProxyType({"www-authenticate": 'Bearer realm="platform-relay", error="invalid_token"'})
 
 
 class ScopeMissing(Problem):
@@ -134,13 +132,13 @@ class Conflict(Problem):
 class IdempotencyConflict(Conflict):
     id = "idempotency-conflict"
     title = "The Idempotency-Key was used before with another body"
-    next = "Use a new key for a new event, or send exactly the first body to get its receipt again. Nothing was stored."
+    next = "Use a new key for a new event; send exactly the first body to get its receipt again. Nothing was stored."
 
 
 class WrongState(Conflict):
     id = "wrong-state"
     title = "Not possible in the present state"
-    next = "Read the job again to see its present state; only dead jobs can be retried, only waiting or dead ones dropped."
+    next = "Read the job again: dead jobs can be retried, waiting and dead ones can be dropped."
 
 
 class BodyTooLarge(Problem):
@@ -155,7 +153,7 @@ class EncodingRefused(Problem):
     status = 415
     title = "The body is compressed"
     next = "Send the body as it is, without a Content-Encoding."
-    headers = {"accept-encoding": "identity"}
+    headers = MappingProxyType({"accept-encoding": "identity"})
 
 
 class Invalid(Problem):
@@ -165,13 +163,13 @@ class Invalid(Problem):
 class NotJson(Invalid):
     id = "not-json"
     title = "The body is not JSON"
-    next = "Send one JSON object in UTF-8. Nothing was stored; the same body will never be accepted, so do not send it again."
+    next = "Send one JSON object in UTF-8. Nothing was stored, and the same body will never be accepted."
 
 
 class FieldsInvalid(Invalid):
     id = "fields-invalid"
     title = "Fields of the body are missing or wrong"
-    next = "Correct the fields under `errors`. Nothing was stored; the same body will never be accepted, so do not send it again."
+    next = "Correct the fields under `errors`. Nothing was stored, and the same body will never be accepted."
 
 
 class HeaderInvalid(Invalid):
@@ -196,7 +194,7 @@ class InternalError(Problem):
     id = "internal-error"
     status = 500
     title = "The relay failed"
-    next = "Send the request again later; when it keeps failing, give the incident in `instance` to the relay's operator."
+    next = "Send the request again later; if it keeps failing, give the incident in `instance` to the relay's operator."
 
 
 class DatabaseAway(Problem):
@@ -205,8 +203,8 @@ class DatabaseAway(Problem):
     id = "database-away"
     status = 503
     title = "The relay's database is not available"
-    next = "Send the same request again after the seconds in Retry-After; use an Idempotency-Key so that no event counts twice."
-    headers = {"retry-after": "2"}
+    next = "Send the same request again after Retry-After seconds; with an Idempotency-Key no event counts twice."
+    headers = MappingProxyType({"retry-after": "2"})
 
 
 def all_problems() -> list[type[Problem]]:

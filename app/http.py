@@ -8,6 +8,9 @@
 
 A `Request` is handed straight to httpx's aiohttp transport: an `AsyncClient` in between costs half of the throughput
 (docs/performance.md) and would only add what we refuse: redirects, cookies, environment proxies.
+
+A GET, PUT or DELETE that a kept-alive connection drops unanswered is sent once more by aiohttp, on a new one, within
+the same call; they are idempotent by HTTP. A POST or PATCH is never sent twice.
 """
 
 import asyncio

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import is_unavailable
 from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
 from app.errors import DatabaseAway
 from app.messages import Incoming
@@ -89,7 +89,8 @@ class Inbox:
         self._flusher: asyncio.Task[None] | None = None
 
     async def accept(self, message: Incoming, message_id: UUID) -> Receipt:
-        """Returns after the commit. Raises DatabaseAway when it could not be made or confirmed."""
+        """Returns after the commit. Raises DatabaseAway when it could not be made or confirmed, and whatever the
+        database says against a message that it will not take."""
         waiting = _Waiting(message_id, message, asyncio.get_running_loop().create_future())
         self._pending.append(waiting)
         if self._flusher is None or self._flusher.done():
@@ -116,20 +117,18 @@ class Inbox:
         try:
             async with asyncio.timeout(self._time_limit):
                 receipts = await self._write(batch)
-        except DataError:
-            if len(batch) > 1:
+        except TimeoutError:
+            log.warning("accept_timed_out", messages=len(batch), seconds=self._time_limit)
+            self._fail(batch, DatabaseAway())
+        except Exception as error:
+            if is_unavailable(error):
+                log.warning("accept_failed", messages=len(batch), error=type(error).__name__)
+                self._fail(batch, DatabaseAway())
+            elif len(batch) > 1:
                 for waiting in batch:
                     await self._flush([waiting])
-                return
-            log.exception("message_refused_by_database")
-            self._fail(batch, DatabaseAway("the database refused this message; see the log"))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            log.warning("accept_failed", messages=len(batch), error=type(cause).__name__)
-            self._fail(batch, DatabaseAway())
-        except Exception:
-            log.exception("accept_raised", messages=len(batch))
-            self._fail(batch, DatabaseAway())
+            else:
+                self._fail(batch, error)
         except asyncio.CancelledError:
             self._fail(batch + self._pending, DatabaseAway())
             raise

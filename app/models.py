@@ -124,8 +124,9 @@ class Lane(Base):
         Index("ix_lane_idle", "run_at", postgresql_where=text("waiting = 0")),
     )
 
-    channel: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
+    """First in the primary key, so that no plan can look for due lanes of a channel there instead of in ix_lane_due."""
+    channel: Mapped[str] = mapped_column(primary_key=True)
     run_at: Mapped[datetime]
     """When it may be claimed next. While claimed: when the lease ends."""
     claim: Mapped[int] = mapped_column(BigInteger)

@@ -90,7 +90,7 @@ class _Mask:
         written = {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in plain}
         self._secrets = sorted(plain | written, key=len, reverse=True)
 
-    def __call__(self, logger: WrappedLogger, method: str, line: EventDict | str) -> str:
+    def __call__(self, _logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
         text = str(line)
         for secret in self._secrets:
             if secret in text:
@@ -239,7 +239,7 @@ class QueueGauges(Collector):
         yield GaugeMetricFamily("relay_database_up", "Whether the last look at the database worked.", float(self._up))
         waiting = GaugeMetricFamily("relay_jobs_waiting", "Jobs that are owed, by channel.", labels=["channel"])
         oldest = GaugeMetricFamily(
-            "relay_oldest_due_seconds", "How long the oldest due lane has been waiting for a worker.", labels=["channel"]
+            "relay_oldest_due_seconds", "How long the oldest due lane has waited for a worker.", labels=["channel"]
         )
         dead = GaugeMetricFamily("relay_jobs_dead", "Jobs that were given up and need a person.", labels=["channel"])
         opened = GaugeMetricFamily("relay_channel_open", "1 while calls are made there.", labels=["channel", "state"])

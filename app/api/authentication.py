@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 
+from app.api.services import Services
 from app.errors import KeyMissing, KeyRefused, ScopeMissing
 from app.operations.books import find_api_key, reading
-from app.settings import Settings
 
 Scope = Literal["events", "read", "operate", "admin"]
 STORE_SCOPES: Final = frozenset({"events", "read"})
@@ -37,8 +36,9 @@ class Caller:
 class Keys:
     """Finds the caller behind a request's `Authorization` header."""
 
-    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._engine = services.engine
         self._configured = tuple(
             (_digest(key), caller)
             for key, caller in (
@@ -56,7 +56,8 @@ class Keys:
         if caller is None:
             raise KeyRefused("The relay does not know this key, or it was revoked or has expired.")
         if scope not in caller.scopes:
-            raise ScopeMissing(f"This needs the scope `{scope}`; the key has: {', '.join(sorted(caller.scopes)) or 'none'}.")
+            has = ", ".join(sorted(caller.scopes)) or "none"
+            raise ScopeMissing(f"This needs the scope `{scope}`; the key has: {has}.")
         return caller
 
     def _at_once(self, digest: bytes) -> Caller | None:

@@ -20,7 +20,16 @@ from app.api.event_examples import BATCH, BATCH_ANSWER
 from app.api.events import EVENT_PARAMETERS, KEY_REFUSALS, conflict, idempotency_key, is_backfill, receipt_json
 from app.api.problems import of_body
 from app.api.services import Services
-from app.errors import BodyTooLarge, BodyTooSlow, EncodingRefused, FieldError, FieldsInvalid, Problem, TooManyLines
+from app.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
+    FieldError,
+    FieldsInvalid,
+    Problem,
+    QueryInvalid,
+    TooManyLines,
+)
 from app.inbox import Receipt
 from app.messages import EVENTS, Incoming, Kind, incoming
 from app.telemetry import log_message
@@ -29,6 +38,7 @@ LINES: Final = 1000
 BODIES: Final = 16
 """A batch may be as large as this many single bodies."""
 MEDIA_TYPE: Final = "application/x-ndjson"
+NDJSON: Final = {"schema": {"type": "string"}, "example": BATCH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +60,11 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         response_class=Response,
         responses={
             200: answer("A receipt or a problem for each line.", BATCH_ANSWER, MEDIA_TYPE),
-            **refusals(*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, TooManyLines),
+            **refusals(*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, TooManyLines, QueryInvalid),
         },
         openapi_extra=needs_key("events")
         | {"parameters": EVENT_PARAMETERS["parameters"][1:]}
-        | {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": BATCH}}}},
+        | {"requestBody": {"required": True, "content": {MEDIA_TYPE: NDJSON}}},
     )
     async def report_batch(request: Request) -> Response:
         """One JSON object per line: `type` (`customers`, `orders` or `products`), `event` (the body that the single
@@ -155,7 +165,7 @@ def spans(text: str) -> dict[str, str]:
         while True:
             name, at = _decode(text, at)
             if not isinstance(name, str):
-                raise ValueError("a name is not text")
+                raise ValueError("a name is not text")  # noqa: TRY004  # of a text, as every other
             begin = _after(text, _blank(text, at), ":")
             _, end = _decode(text, begin)
             members[name] = text[begin:end]

@@ -5,8 +5,6 @@ forbids any other origin: they look the same on a machine without a network.
 """
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final  # OpenAPI documents are free-form JSON
 
 from fastapi import FastAPI
@@ -104,7 +102,12 @@ def body_of(model: type[BaseModel], example: object) -> OpenApi:
 def openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> OpenApi:
     """The whole document: FastAPI's own part, and what it cannot know, such as the `bodies` that are read raw."""
     document = get_openapi(
-        title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION, tags=TAGS, openapi_version="3.1.0"
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.0",
+        description=DESCRIPTION,
+        tags=TAGS,
+        routes=app.routes,
     )
     _, read_raw = models_json_schema(
         [(model, "validation") for model in bodies], ref_template="#/components/schemas/{model}"
@@ -124,11 +127,9 @@ def openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> OpenApi:
 
 def install(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
     """Serve the description and its pages."""
-    package = find_spec("fastapi_offline")
-    assert package is not None and package.origin is not None
-    app.mount(ASSETS, StaticFiles(directory=Path(package.origin).parent / "static"), name="documentation-assets")
+    app.mount(ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation-assets")
 
-    async def description(request: Request) -> Response:
+    async def description(_: Request) -> Response:
         if app.openapi_schema is None:
             app.openapi_schema = openapi(app, bodies)
         return JSONResponse(app.openapi_schema)

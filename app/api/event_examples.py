@@ -37,7 +37,7 @@ JOB_ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a12"
 RECEIPT: Final[dict[str, object]] = {"id": ID, "status": "accepted", "links": {"self": f"/v1/events/{ID}"}}
 JOB: Final[dict[str, object]] = {
     "id": JOB_ID,
-    "messageId": ID,
+    "message_id": ID,
     "kind": "relay_order",
     "channel": "platform",
     "lane": "order:1001",
@@ -47,34 +47,33 @@ JOB: Final[dict[str, object]] = {
     "says": "The last attempt failed.",
     "next": "It is tried again by itself at 2026-05-11T16:25:04+00:00.",
     "attempts": 1,
-    "runAt": "2026-05-11T16:25:04Z",
-    "createdAt": "2026-05-11T16:25:01Z",
-    "finishedAt": None,
+    "run_at": "2026-05-11T16:25:04Z",
+    "created_at": "2026-05-11T16:25:01Z",
+    "finished_at": None,
+}
+JOB_DETAIL: Final[dict[str, object]] = {
+    **JOB,
+    "tries": [
+        {
+            "number": 1,
+            "started_at": "2026-05-11T16:25:02Z",
+            "duration_ms": 48,
+            "outcome": "retry",
+            "status": 503,
+            "detail": "HTTP 503",
+            "excerpt": '{"message":"try later"}',
+        }
+    ],
 }
 MESSAGE: Final[dict[str, object]] = {
     "id": ID,
     "source": "store",
     "kind": "orders",
-    "receivedAt": "2026-05-11T16:25:01Z",
+    "received_at": "2026-05-11T16:25:01Z",
     "size": 312,
     "state": "waiting",
     "says": "It is stored and waits to be sent; each job says for what.",
-    "jobs": [
-        {
-            **JOB,
-            "tries": [
-                {
-                    "number": 1,
-                    "startedAt": "2026-05-11T16:25:02Z",
-                    "durationMs": 48,
-                    "outcome": "retry",
-                    "status": 503,
-                    "detail": "HTTP 503",
-                    "excerpt": '{"message":"try later"}',
-                }
-            ],
-        }
-    ],
+    "jobs": [JOB_DETAIL],
 }
 BATCH: Final = (
     '{"type":"customers","event":{"id":"42","email":"ada@example.com"}}\n'

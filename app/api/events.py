@@ -44,7 +44,15 @@ from app.telemetry import log_message
 VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_REFUSALS: Final = (KeyMissing, KeyRefused, ScopeMissing, InternalError, DatabaseAway)
 EVENT_REFUSALS: Final = (
-    *KEY_REFUSALS, BodyTooSlow, IdempotencyConflict, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid, HeaderInvalid
+    *KEY_REFUSALS,
+    BodyTooSlow,
+    IdempotencyConflict,
+    BodyTooLarge,
+    EncodingRefused,
+    NotJson,
+    FieldsInvalid,
+    HeaderInvalid,
+    QueryInvalid,
 )
 EVENT_PARAMETERS: Final = {
     "parameters": [
@@ -127,7 +135,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             response_class=Response,
             responses={
                 202: answer("Committed; it will be delivered.", RECEIPT),
-                200: answer("The same event was accepted before: its first receipt.", {**RECEIPT, "status": "duplicate"}),
+                200: answer("It was accepted before: the first receipt.", {**RECEIPT, "status": "duplicate"}),
                 **refusals(*EVENT_REFUSALS),
             },
             openapi_extra=needs_key("events")
@@ -136,21 +144,26 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         )
 
     @router.get(
-        "/{id}",
+        "/{message_id}",
         operation_id="read_event",
         summary="What became of an event",
         response_model=MessageView,
-        responses={200: answer("The message, its jobs, and every attempt.", MESSAGE), **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
+        responses={
+            200: answer("The message, its jobs, and every attempt.", MESSAGE),
+            **refusals(*KEY_REFUSALS, NotFound, QueryInvalid),
+        },
         openapi_extra=needs_key("read"),
     )
-    async def read_event(request: Request, id: Annotated[UUID, Path(description="The receipt's id.")]) -> MessageView:
+    async def read_event(
+        request: Request, message_id: Annotated[UUID, Path(description="The receipt's id.")]
+    ) -> MessageView:
         """Where the event is now, in words, with every job it owed and every attempt that was made. Webhooks of the
         Platform can be read here too, by the id in their receipt."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:
-            message = await find_message(connection, id)
+            message = await find_message(connection, message_id)
         if message is None:
-            raise NotFound(f"No message has the id {id}; it may have been pruned after the retention time.")
+            raise NotFound(f"No message has the id {message_id}; it may have been pruned after the retention time.")
         return message
 
     return router
@@ -177,7 +190,13 @@ def idempotency_key(value: str | None) -> str | None:
 
 
 def is_backfill(request: Request) -> bool:
-    return bool(request.scope["query_string"]) and request.query_params.get("backfill", "").lower() in ("true", "1", "yes")
+    """Whether the address says `?backfill=true`. Raises QueryInvalid when it says neither true nor false."""
+    if not request.scope["query_string"]:
+        return False
+    value = request.query_params.get("backfill", "false")
+    if value not in ("true", "false"):
+        raise QueryInvalid("`backfill` must be true or false.", [FieldError("backfill", "must be true or false")])
+    return value == "true"
 
 
 def receipt_json(receipt: Receipt) -> str:

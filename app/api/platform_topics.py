@@ -58,9 +58,8 @@ _TOPICS: Final[dict[str, tuple[str, str, object]]] = {
     "points/earned": ("A customer earned points", "Kept and counted; no coupon follows.", _POINTS),
     "points/redeemed": (
         "A customer redeemed points",
-        "The coupon is created in the store under its exact code. Its value comes from an embedded rule, the operator's"
-        " rules or the Launcher's list; while none is known the redemption waits, and goes on by itself.",
-        {**_POINTS, "type": "redeem", "points": -500, "couponCode": "0123456789ab", "rewardType": "fixedamountdiscount"},
+        "The coupon is created in the store under its exact code, when its value is known; until then it waits.",
+        {**_POINTS, "points": -500, "type": "redeem", "couponCode": "0123456789ab", "rewardType": "percentageoff"},
     ),
     "referrals/started": (
         "A friend was referred", "The friend's coupon, and the customer's when it carries one, are created.", _REFERRAL

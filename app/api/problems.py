@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -27,21 +27,19 @@ def respond(problem: Problem, instance: str | None = None, headers: Mapping[str,
 def install(app: FastAPI) -> None:
     """Let `app` answer its own refusals (routing, parameters) as problems too."""
 
-    async def told(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return respond(error)
+    async def told(_: Request, error: Exception) -> Response:
+        return respond(cast("Problem", error))
 
-    async def parameters(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return respond(of_request_validation(error))
+    async def parameters(_: Request, error: Exception) -> Response:
+        return respond(of_request_validation(cast("RequestValidationError", error)))
 
     async def routing(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        match error.status_code:
+        refusal = cast("HTTPException", error)
+        match refusal.status_code:
             case 404:
                 return respond(NotFound())
             case 405:
-                return respond(MethodNotAllowed(f"{request.method} is not possible here."), headers=error.headers)
+                return respond(MethodNotAllowed(f"{request.method} is not possible here."), headers=refusal.headers)
             case _:
                 raise error  # nothing of ours raises it: the guard makes an incident of it
 

@@ -1,7 +1,6 @@
 """The books: what the tables say, for people and their programs. Reads only.
 
-Members of the views are snake_case here and camelCase on the wire. Every state comes with what it means (`says`) and
-what to do about it (`next`).
+Every state comes with what it means (`says`) and what to do about it (`next`).
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -9,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-from sqlalchemy import ColumnElement, Row, Select, and_, func, select, text, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import is_unavailable
@@ -45,7 +43,7 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 class View(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class AttemptView(View):
@@ -83,6 +81,11 @@ class JobDetail(JobView):
     tries: list[AttemptView] = []
 
 
+MessageState = Literal[
+    "stored", "waiting", "running", "delivered", "needs_attention", "superseded", "skipped", "dropped"
+]
+
+
 class MessageView(View):
     """What arrived, and everything that became of it."""
 
@@ -91,7 +94,7 @@ class MessageView(View):
     kind: str
     received_at: datetime
     size: int | None = Field(description="Bytes of the body; null when the body was pruned.")
-    state: str = Field(description="stored | waiting | running | delivered | needs_attention | superseded | skipped | dropped")
+    state: MessageState
     says: str = Field(description="The state in words.")
     jobs: list[JobDetail]
 
@@ -159,11 +162,17 @@ class CouponPage(View):
 
 # ----------------------------------------------------------------------------------------------- words
 
-_ENDED: Final = {
+_PLAIN: Final = {
+    "running": ("Being sent now.", "Nothing to do; look again in a moment."),
     "done": ("Delivered: the far side has it.", "Nothing to do."),
     "skipped": ("Not sent: the far side already holds the same.", "Nothing to do."),
     "superseded": ("Not sent: a newer version of the same entity took its place.", "Nothing to do."),
     "dropped": ("Dropped by an operator; it will not be sent.", "Nothing to do."),
+}
+_WAITING: Final = {
+    "unknown": ("The last attempt may have arrived: no trustworthy answer came.", "The far side is asked first{when}."),
+    "retry": ("The last attempt failed.", "It is tried again by itself{when}."),
+    "crashed": ("The last attempt crashed inside the relay.", "It is tried again by itself{when}."),
 }
 _DEAD: Final = {
     "rejected": "Correct what the far side complains about (see `detail` and `tries`), then retry the job, or drop it.",
@@ -173,27 +182,24 @@ _DEAD: Final = {
 }
 
 
-def words(state: str, reason: str | None, run_at: datetime | None, waits_for: str | None, channel: str | None) -> tuple[str, str]:
-    """What a job's state means and what comes next. `channel` is the state of its channel, None while unknown."""
-    if state in _ENDED:
-        return _ENDED[state]
+def words(
+    state: str, reason: str | None, run_at: datetime | None, waits_for: str | None, channel: str | None
+) -> tuple[str, str]:
+    """What a job's state means, and what comes next. `channel` is the state of its channel, None while unknown."""
+    if state in _PLAIN:
+        return _PLAIN[state]
     if state == "dead":
         return "Given up: it is kept, with the far side's last answer.", _DEAD.get(reason or "", _DEAD["exhausted"])
-    if state == "running":
-        return "Being sent now.", "Nothing to do; look again in a moment."
     if channel not in (None, "open"):
-        return f"Waits: its channel is {channel}.", "Look at /v1/channels for the reason; it goes on when the channel opens."
+        return f"Waits: its channel is {channel}.", "/v1/channels tells the reason; it goes on when the channel opens."
     if waits_for is not None:
         return f"Waits for {waits_for}.", "Nothing to do when that is on its way; otherwise see `detail`."
     when = f" at {run_at.isoformat(timespec='seconds')}" if run_at else ""
-    if reason == "unknown":
-        return "The last attempt may have arrived; no trustworthy answer came back.", f"The far side is asked first{when}."
-    if reason in ("retry", "crashed"):
-        return "The last attempt failed.", f"It is tried again by itself{when}."
-    return "Waits for its turn.", "Nothing to do."
+    says, following = _WAITING.get(reason or "", ("Waits for its turn.", "Nothing to do."))
+    return says, following.format(when=when)
 
 
-_MESSAGE_STATES: Final = (
+_MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
     ("dead", "needs_attention", "A job was given up; see its `next`."),
     ("running", "running", "It is being sent now."),
     ("waiting", "waiting", "It is stored and waits to be sent; each job says for what."),
@@ -204,7 +210,7 @@ _MESSAGE_STATES: Final = (
 )
 
 
-def message_words(job_states: Iterable[str]) -> tuple[str, str]:
+def message_words(job_states: Iterable[str]) -> tuple[MessageState, str]:
     """A message's state and what it means, from its jobs' states: the one that most needs a look counts."""
     states = set(job_states)
     for state, name, says in _MESSAGE_STATES:
@@ -216,26 +222,21 @@ def message_words(job_states: Iterable[str]) -> tuple[str, str]:
 # ----------------------------------------------------------------------------------------------- jobs, messages
 
 _JOBS: Final = (
-    select(Job, Lane.run_at, Lane.waits_for, Channel.state.label("channel_state"))
+    select(Job.__table__, Lane.run_at, Lane.waits_for, Channel.state.label("channel_state"))
     .outerjoin(Lane, and_(Lane.channel == Job.channel, Lane.key == Job.lane))
     .outerjoin(Channel, Channel.name == Job.channel)
 )
-JobRow = Row[*tuple[object, ...]]
 
 
 async def find_message(connection: AsyncConnection, message_id: UUID) -> MessageView | None:
-    row = (
-        await connection.execute(
-            select(
-                Message.id, Message.source, Message.kind, Message.received_at, func.octet_length(Message.body).label("size")
-            ).where(Message.id == message_id)
-        )
-    ).one_or_none()
+    size = func.octet_length(Message.body).label("size")
+    columns = select(Message.id, Message.source, Message.kind, Message.received_at, size)
+    row = (await connection.execute(columns.where(Message.id == message_id))).mappings().one_or_none()
     if row is None:
         return None
     jobs = await _with_tries(connection, _JOBS.where(Job.message_id == message_id).order_by(Job.id))
     state, says = message_words(job.state for job in jobs)
-    return MessageView(**row._mapping, state=state, says=says, jobs=jobs)
+    return MessageView(**row, state=state, says=says, jobs=jobs)
 
 
 async def find_job(connection: AsyncConnection, job_id: UUID) -> JobDetail | None:
@@ -264,12 +265,12 @@ async def list_jobs(
         statement = statement.where(Job.lane == lane)
     if cursor is not None:
         statement = statement.where(Job.id < cursor)
-    items = [_job(row) for row in await connection.execute(statement)]
+    items = [_job(row) for row in (await connection.execute(statement)).mappings()]
     return JobPage(items=items[:limit], next_cursor=items[limit - 1].id if len(items) > limit else None)
 
 
 async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[object, ...]]) -> list[JobDetail]:
-    jobs = [_job(row) for row in await connection.execute(statement)]
+    jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
     tries: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}
     attempts = select(Attempt.__table__).where(Attempt.job_id.in_(tries)).order_by(Attempt.job_id, Attempt.claim)
     for row in (await connection.execute(attempts)).mappings():
@@ -277,23 +278,22 @@ async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[obje
     return [JobDetail(**dict(job), tries=tries[job.id]) for job in jobs]
 
 
-def _job(row: JobRow) -> JobView:
-    fields = row._mapping
-    waiting = fields["state"] == "waiting"
-    run_at = fields["run_at"] if waiting and fields["waits_for"] is None else None
-    says, following = words(
-        fields["state"], fields["reason"], run_at, fields["waits_for"] if waiting else None, fields["channel_state"]
-    )
-    return JobView(**{**fields, "run_at": run_at}, says=says, next=following)
+def _job(row: RowMapping) -> JobView:
+    waiting = row["state"] == "waiting"
+    waits_for = row["waits_for"] if waiting else None
+    run_at = row["run_at"] if waiting and waits_for is None else None
+    says, following = words(row["state"], row["reason"], run_at, waits_for, row["channel_state"])
+    return JobView(**{**row, "run_at": run_at}, says=says, next=following)
 
 
 # ----------------------------------------------------------------------------------------------- accounting
 
 _BOOKS: Final = text("""
 WITH tally AS (
-    SELECT kind, CASE WHEN state = 'waiting' AND uncertain THEN 'unknown' WHEN state = 'done' THEN 'delivered' ELSE state END
-           AS state, count(*) AS jobs
-    FROM job GROUP BY 1, 2
+    SELECT kind, count(*) AS jobs,
+           CASE WHEN state = 'waiting' AND uncertain THEN 'unknown'
+                WHEN state = 'done' THEN 'delivered' ELSE state END AS state
+    FROM job GROUP BY 1, 3
 )
 SELECT (SELECT count(*) FROM message) AS messages,
        (SELECT coalesce(sum(waiting), 0) FROM lane) = (SELECT count(*) FROM job WHERE open) AS balanced,
@@ -322,7 +322,7 @@ async def read_books(connection: AsyncConnection) -> Books:
 _BACKLOG: Final = text("""
 WITH owed AS (
     SELECT channel, sum(waiting) AS waiting,
-           greatest(0, extract(epoch FROM now() - min(run_at) FILTER (WHERE NOT leased AND waits_for IS NULL))) AS oldest
+           greatest(0, extract(epoch FROM now() - min(run_at) FILTER (WHERE NOT leased))) AS oldest
     FROM lane WHERE waiting > 0 GROUP BY channel
 ), lost AS (SELECT channel, count(*) AS jobs FROM job WHERE dead GROUP BY channel)
 SELECT name, coalesce(owed.waiting, 0) AS waiting, coalesce(owed.oldest, 0) AS oldest, coalesce(lost.jobs, 0) AS dead,

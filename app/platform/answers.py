@@ -7,10 +7,11 @@ empty or a cut body) proves nothing: Unknown.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
-from app.http import Answer, Failure, failure_of
+from app.http import Answer, Failure, failure_of, retry_after
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from app.platform import exact
 from app.platform.exact import ExactJson
@@ -48,6 +49,11 @@ class Refused:
 
 Verdict = Accepted | Refused | Failure
 
+_TEXTS: Final = {
+    "text.customerNotFound": Meaning.CUSTOMER_NOT_FOUND,
+    "text.orderNotFound": Meaning.ORDER_NOT_FOUND,
+    "text.alreadyExists": Meaning.ALREADY_EXISTS,
+}
 _ENTITY_NOT_FOUND: Final = re.compile(r"\w\W+not found", re.IGNORECASE)
 
 
@@ -58,30 +64,44 @@ def understand(answer: Answer, fields: Fields = ASSUMED, *, plain_path: bool = T
     in the path that had to be escaped (`plain_path` false) it may be that id alone, which must not stop the others:
     Retry.
     """
-    status, evidence = answer.status, answer.evidence()
-    if 200 <= status < 300:
+    if 200 <= answer.status < 300:
         return _success(answer)
+    if about_channel := _about_channel(answer, fields):
+        return about_channel
+    text = refusal_text(answer)
+    if meaning := _meaning(answer.status, text, fields):
+        return Refused(meaning, text or f"HTTP {answer.status}", answer.evidence())
+    return _failure(answer, text, plain_path)
+
+
+def _about_channel(answer: Answer, fields: Fields) -> Blocked | Retry | None:
+    status, evidence = answer.status, answer.evidence()
     if fields.is_status("status.keyRefused", status):
         return Blocked(f"HTTP {status}: the Platform refuses our key; set the right one in PLATFORM__API_KEY", evidence)
     if fields.is_status("status.throttled", status):
-        delay = failure_of(Answer(429, answer.headers, b""))
-        return Retry(f"HTTP {status}: throttled", delay.after if isinstance(delay, Retry) else None, evidence)
-    text = refusal_text(answer)
-    if 400 <= status < 500 and fields.is_said("text.customerNotFound", text):
-        return Refused(Meaning.CUSTOMER_NOT_FOUND, text, evidence)
-    if 400 <= status < 500 and fields.is_said("text.orderNotFound", text):
-        return Refused(Meaning.ORDER_NOT_FOUND, text, evidence)
-    if fields.is_status("status.alreadyExists", status) or (status < 500 and fields.is_said("text.alreadyExists", text)):
-        return Refused(Meaning.ALREADY_EXISTS, text or f"HTTP {status}", evidence)
-    if status == 404:
-        if _ENTITY_NOT_FOUND.search(text):
-            return Refused(Meaning.NOT_FOUND, text, evidence)
+        return Retry(f"HTTP {status}: throttled", retry_after(answer.headers, datetime.now(UTC)), evidence)
+    return None
+
+
+def _meaning(status: int, text: str, fields: Fields) -> Meaning | None:
+    if fields.is_status("status.alreadyExists", status):
+        return Meaning.ALREADY_EXISTS
+    if not 400 <= status < 500:
+        return None
+    for key, meaning in _TEXTS.items():
+        if fields.is_said(key, text):
+            return meaning
+    return Meaning.NOT_FOUND if status == 404 and _ENTITY_NOT_FOUND.search(text) else None
+
+
+def _failure(answer: Answer, text: str, plain_path: bool) -> Failure:
+    if answer.status == 404:
         why = "HTTP 404 that names nothing the Platform knows; is PLATFORM__URL right?"
-        return Blocked(why, evidence) if plain_path else Retry(why, evidence=evidence)
+        return Blocked(why, answer.evidence()) if plain_path else Retry(why, evidence=answer.evidence())
     failure = failure_of(answer)
     if isinstance(failure, Reject) and text:
-        return Reject(f"the Platform says: {text} (HTTP {status})", evidence)
-    return failure or Unknown(f"HTTP {status}", evidence)
+        return Reject(f"the Platform says: {text} (HTTP {answer.status})", answer.evidence())
+    return failure or Unknown(f"HTTP {answer.status}", answer.evidence())
 
 
 def refusal_text(answer: Answer) -> str:
@@ -91,7 +111,7 @@ def refusal_text(answer: Answer) -> str:
     except ValueError:
         return ""
     said = exact.member(body, "message") or exact.member(body, "error")
-    return said.replace("\x00", "")[:300] if isinstance(said, str) else ""
+    return answer.without_secrets(said)[:300] if isinstance(said, str) else ""
 
 
 def _success(answer: Answer) -> Accepted | Unknown:

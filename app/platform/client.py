@@ -45,7 +45,7 @@ class PlatformClient:
         """PUT /v1/customers/{id}: create or update."""
         return await self._call("PUT", "customers", customer_id, "", body)
 
-    async def get_customer(self, customer_id: str) -> JsonObject | None | Failure:
+    async def get_customer(self, customer_id: str) -> JsonObject | Failure | None:
         """GET /v1/customers/{id}: the customer, None when the Platform knows none."""
         verdict = await self._call("GET", "customers", customer_id, "")
         if isinstance(verdict, Refused):
@@ -56,7 +56,7 @@ class PlatformClient:
         return customer if isinstance(customer, dict) else Unknown("an answer without a customer", verdict.evidence)
 
     async def award_points(self, customer_id: str, points: int, action: str) -> Verdict:
-        """POST /v1/customers/{id}/points. Not idempotent: a second call awards again. Raises ValueError for points < 1."""
+        """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""
         if points < 1:
             raise ValueError("points must be 1 or more")
         return await self._call("POST", "customers", customer_id, "/points", {"points": points, "action": action})
@@ -82,7 +82,12 @@ class PlatformClient:
         return await self._call("POST", "rewards", code, "/use", {})
 
     async def _call(
-        self, method: str, collection: str, identifier: str | None, rest: str, body: Mapping[str, JsonValue] | None = None
+        self,
+        method: str,
+        collection: str,
+        identifier: str | None,
+        rest: str,
+        body: Mapping[str, JsonValue] | None = None,
     ) -> Verdict:
         if self._key is None:
             return Blocked("no key for the Platform is set; set PLATFORM__API_KEY")
@@ -99,7 +104,7 @@ class PlatformClient:
     # ------------------------------------------------------------------------------------------- the Launcher
 
     async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure:
-        """The shop's public redeem rules, inactive ones too. Empty without a shop key."""
+        """The shop's public redeem rules, inactive ones too. Reject without a shop key (`has_launcher`)."""
         answer = await self._ask("/shop/rules/redeem", {})
         if not isinstance(answer, Accepted):
             return answer
@@ -108,7 +113,7 @@ class PlatformClient:
             return Unknown("the Launcher's answer has no rules", answer.evidence)
         return tuple(rule for item in rules if (rule := platform_rule(item, self.fields)))
 
-    async def shop_currency(self) -> str | None | Failure:
+    async def shop_currency(self) -> str | Failure | None:
         """The shop's currency (ISO 4217) as the Launcher tells it; None when it does not."""
         answer = await self._ask("/shop", {})
         if not isinstance(answer, Accepted):
@@ -155,5 +160,5 @@ class PlatformClient:
 
 
 def launcher_digest(shop_key: str, email: str, customer_id: str, api_key: str) -> str:
-    """Proof for the Launcher that we hold the shop's key: hex HMAC-SHA256 of shop key, e-mail in lower case, customer id."""
+    """Proof of holding the Platform's key: hex HMAC-SHA256 by it of shop key, e-mail in lower case, customer id."""
     return hmac.new(api_key.encode(), f"{shop_key}{email.lower()}{customer_id}".encode(), hashlib.sha256).hexdigest()

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 from typing import TypeAlias
 
-ExactJson: TypeAlias = "None | bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson]"
+ExactJson: TypeAlias = "bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson] | None"
 
 
 def loads(raw: bytes) -> ExactJson:

@@ -64,7 +64,7 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
         "tierReward.type": Assumption("rewardType", "A", "tier entry webhook: kind of the reward"),
         "tierReward.otherType": Assumption("discountType", "A", "tier entry webhook: kind, where the first is absent"),
         "tierReward.amount": Assumption("discountAmount", "A", "tier entry webhook: value of the reward"),
-        "rule.increments": Assumption("increments", "M", "redeem rule: the redeemType whose value grows with the points"),
+        "rule.increments": Assumption("increments", "M", "redeem rule: redeemType whose value grows with the points"),
         "rule.productId": Assumption("externalId", "A", "redeem rule: the shop's product id inside `product`"),
         "launcher.items": Assumption("items", "A", "all-rewards: the list in the answer"),
         "launcher.nextToken": Assumption("nextToken", "A", "all-rewards: query parameter for the next page"),
@@ -79,22 +79,22 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
 )
 
 
-class UnknownAssumption(ValueError):
+class AssumptionError(ValueError):
     """An override that cannot be taken; the text names it and lists what there is."""
 
 
 class Fields:
     """The table with an operator's overrides: `fields["order.totalPrice"]`.
 
-    Raises UnknownAssumption for a key that is not in the table, an empty text, a status that is none, and two
+    Raises AssumptionError for a key that is not in the table, an empty text, a status that is none, and two
     fields of one body under one name.
     """
 
     def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
         overrides = overrides or {}
         if unknown := sorted(set(overrides) - set(ASSUMPTIONS)):
-            known = ", ".join(ASSUMPTIONS)
-            raise UnknownAssumption(f"PLATFORM__FIELDS names {', '.join(unknown)}, which is not known; known are: {known}")
+            names, known = ", ".join(unknown), ", ".join(ASSUMPTIONS)
+            raise AssumptionError(f"PLATFORM__FIELDS names {names}, which is not known; known are: {known}")
         self._texts = {key: overrides.get(key, assumption.text).strip() for key, assumption in ASSUMPTIONS.items()}
         self._statuses = {key: _statuses(key, value) for key, value in self._texts.items() if key.startswith("status.")}
         self._bodies = self._by_body()
@@ -115,18 +115,19 @@ class Fields:
     ) -> dict[str, JsonValue]:
         """A body of the Platform: our names changed to its, None left out, `extra` added where it hides nothing."""
         names = self._bodies[entity]
-        made = {names[name]: value for name, value in values.items() if value is not None}
-        return {**extra, **made} if extra else made
+        made = dict(extra) if extra else {}
+        made.update((names[name], value) for name, value in values.items() if value is not None)
+        return made
 
     def _by_body(self) -> dict[str, dict[str, str]]:
         bodies: dict[str, dict[str, str]] = {}
         for key, text in self._texts.items():
             entity, name = key.split(".", 1)
             if not text:
-                raise UnknownAssumption(f"PLATFORM__FIELDS gives {key} an empty text")
+                raise AssumptionError(f"PLATFORM__FIELDS gives {key} an empty text")
             names = bodies.setdefault(entity, {})
             if text in names.values() and entity not in ("text", "status"):
-                raise UnknownAssumption(f"PLATFORM__FIELDS gives {key} the name {text!r}, which another {entity} field has")
+                raise AssumptionError(f"PLATFORM__FIELDS gives {key} the name {text!r}, as another {entity} field")
             names[name] = text
         return bodies
 
@@ -134,7 +135,7 @@ class Fields:
 def _statuses(key: str, text: str) -> frozenset[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) == 3 for part in parts):
-        raise UnknownAssumption(f"PLATFORM__FIELDS gives {key} {text!r}; write HTTP statuses such as 401,403")
+        raise AssumptionError(f"PLATFORM__FIELDS gives {key} {text!r}; write HTTP statuses such as 401,403")
     return frozenset(map(int, parts))
 
 

@@ -208,7 +208,7 @@ def differences(order: CouponOrder, found: CouponFound) -> tuple[str, ...]:
         if name in found.unreadable or is_ == ordered:
             return
         told.append(
-            f"{name} is {'not set' if is_ is None else 'another'} than ordered"
+            f"{name} is {'not set, and was ordered' if is_ is None else 'another than ordered'}"
             if secret
             else f"{name} is {_show(is_)}, ordered {_show(ordered)}"
         )

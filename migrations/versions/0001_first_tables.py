@@ -106,8 +106,8 @@ def upgrade() -> None:
     op.create_index("ix_job_open", "job", ["channel", "lane", "seq"], unique=False, postgresql_where=sa.text("open"))
     op.create_table(
         "lane",
-        sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claim", sa.BigInteger(), nullable=False),
         sa.Column("leased", sa.Boolean(), nullable=False),
@@ -116,7 +116,7 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("awaited", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("channel", "key", name=op.f("pk_lane")),
+        sa.PrimaryKeyConstraint("key", "channel", name=op.f("pk_lane")),
     )
     op.create_index(
         "ix_lane_due", "lane", ["channel", "priority", "run_at"], unique=False, postgresql_where=sa.text("waiting > 0")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry
 from app.stores import ADAPTERS, adapter_class
 from app.stores.base import CouponFound, CouponKind, Ready, differences
+from tests.contract.bench import SHOPS, Bench, order
 from tests.helpers import free_port
-
-if TYPE_CHECKING:
-    from tests.contract.conftest import Bench, Order
 
 SOON = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=30)
 KINDS: dict[CouponKind, dict[str, Any]] = {
@@ -41,13 +39,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def test_every_adapter_is_in_the_suite() -> None:
-    from tests.contract.conftest import SHOPS  # noqa: PLC0415 (a conftest is imported by path)
-
     assert set(SHOPS) == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("first_try", [True, False])
-async def test_makes_the_coupon_as_ordered(bench: Bench, order: Order, first_try: bool) -> None:
+async def test_makes_the_coupon_as_ordered(bench: Bench, first_try: bool) -> None:
     wanted = order(first_try=first_try)
     outcome = await bench.adapter.issue_coupon(wanted)
     assert isinstance(outcome, Done), outcome
@@ -58,7 +54,7 @@ async def test_makes_the_coupon_as_ordered(bench: Bench, order: Order, first_try
 
 
 @pytest.mark.parametrize("kind", list(CouponKind))
-async def test_every_kind_is_made_or_rejected_by_name(bench: Bench, order: Order, kind: CouponKind) -> None:
+async def test_every_kind_is_made_or_rejected_by_name(bench: Bench, kind: CouponKind) -> None:
     wanted = order(kind=kind, **KINDS[kind])
     outcome = await bench.adapter.issue_coupon(wanted)
     if kind in adapter_class(bench.name).KINDS:
@@ -72,7 +68,7 @@ async def test_every_kind_is_made_or_rejected_by_name(bench: Bench, order: Order
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-async def test_every_option_is_kept_or_rejected_by_name(bench: Bench, order: Order, option: str) -> None:
+async def test_every_option_is_kept_or_rejected_by_name(bench: Bench, option: str) -> None:
     wanted = order(**OPTIONS[option])
     outcome = await bench.adapter.issue_coupon(wanted)
     if option in adapter_class(bench.name).CANNOT:
@@ -99,13 +95,13 @@ async def test_every_option_is_kept_or_rejected_by_name(bench: Bench, order: Ord
         {"code": " "},
     ],
 )
-async def test_what_nobody_can_make_never_reaches_the_shop(bench: Bench, order: Order, fields: dict[str, Any]) -> None:
+async def test_what_nobody_can_make_never_reaches_the_shop(bench: Bench, fields: dict[str, Any]) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order(**fields)), Reject)
     assert bench.simulator.ledger() == []
 
 
 @pytest.mark.parametrize("first_try", [True, False])
-async def test_the_same_code_twice_is_one_coupon(bench: Bench, order: Order, first_try: bool) -> None:
+async def test_the_same_code_twice_is_one_coupon(bench: Bench, first_try: bool) -> None:
     first = await bench.adapter.issue_coupon(order(first_try=True))
     again = await bench.adapter.issue_coupon(order(first_try=first_try))
     assert isinstance(first, Done), first
@@ -115,7 +111,7 @@ async def test_the_same_code_twice_is_one_coupon(bench: Bench, order: Order, fir
 
 
 @pytest.mark.parametrize("first_try", [True, False])
-async def test_a_code_with_other_values_is_rejected_by_name(bench: Bench, order: Order, first_try: bool) -> None:
+async def test_a_code_with_other_values_is_rejected_by_name(bench: Bench, first_try: bool) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     other = order(value=Decimal("7.50"), email="jane@example.com", first_try=first_try)
     outcome = await bench.adapter.issue_coupon(other)
@@ -127,7 +123,7 @@ async def test_a_code_with_other_values_is_rejected_by_name(bench: Bench, order:
     assert bench.made() == 1
 
 
-async def test_a_wrong_echo_is_no_success_and_leaves_no_usable_coupon(bench: Bench, order: Order) -> None:
+async def test_a_wrong_echo_is_no_success_and_leaves_no_usable_coupon(bench: Bench) -> None:
     bench.simulator.config(distort=bench.shop.distortion)
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Reject), outcome
@@ -135,7 +131,7 @@ async def test_a_wrong_echo_is_no_success_and_leaves_no_usable_coupon(bench: Ben
     assert not await bench.usable()
 
 
-async def test_retire(bench: Bench, order: Order) -> None:
+async def test_retire(bench: Bench) -> None:
     assert isinstance(await bench.adapter.retire_coupon("never-made"), Done)
     await bench.adapter.issue_coupon(order())
     assert await bench.usable()
@@ -144,7 +140,7 @@ async def test_retire(bench: Bench, order: Order) -> None:
         assert not await bench.usable()
 
 
-async def test_find_knows_what_is_not_there(bench: Bench, order: Order) -> None:
+async def test_find_knows_what_is_not_there(bench: Bench) -> None:
     await bench.adapter.issue_coupon(order())
     for code in ("another", "a b&c=d/e+f%20g", "ü"):
         assert await bench.adapter.find_coupon(code) is None
@@ -168,7 +164,7 @@ async def test_check_says_that_the_address_is_wrong(bench: Bench) -> None:
     assert f"{bench.name.upper()}__URL" in outcome.why
 
 
-async def test_nobody_there_is_retry(bench: Bench, order: Order) -> None:
+async def test_nobody_there_is_retry(bench: Bench) -> None:
     bench.point_at(f"http://127.0.0.1:{free_port()}")
     adapter = bench.build()
     assert isinstance(await adapter.issue_coupon(order()), Retry)
@@ -176,7 +172,7 @@ async def test_nobody_there_is_retry(bench: Bench, order: Order) -> None:
     assert isinstance(await adapter.check(), Retry)
 
 
-async def test_times_in_another_zone_are_the_same_time(bench: Bench, order: Order) -> None:
+async def test_times_in_another_zone_are_the_same_time(bench: Bench) -> None:
     wanted = order(expires_at=SOON)
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
     elsewhere = replace(wanted, expires_at=SOON.astimezone(tz=None))

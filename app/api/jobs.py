@@ -1,0 +1,100 @@
+"""What the relay owes or has done: jobs and counts. Read only."""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+
+from app.api.authentication import Keys
+from app.api.documentation import answer, needs_key, refusals
+from app.api.event_examples import JOB, JOB_DETAIL, JOB_ID
+from app.api.events import KEY_REFUSALS
+from app.api.services import Services
+from app.errors import NotFound, QueryInvalid
+from app.operations.books import Books, JobDetail, JobPage, find_job, list_jobs, read_books, reading
+
+State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
+JobId = Annotated[UUID, Path(description="The job's id.")]
+COUNTS: Final = {
+    "received": 4,
+    "delivered": 2,
+    "waiting": 1,
+    "running": 0,
+    "unknown": 0,
+    "dead": 1,
+    "superseded": 0,
+    "skipped": 0,
+    "dropped": 0,
+}
+
+
+def routes(services: Services, keys: Keys) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["Jobs"])
+
+    @router.get(
+        "/jobs",
+        operation_id="list_jobs",
+        summary="List jobs, newest first",
+        responses={
+            200: answer("One page.", {"items": [JOB], "next_cursor": JOB_ID}),
+            **refusals(*KEY_REFUSALS, QueryInvalid),
+        },
+        openapi_extra=needs_key("read"),
+    )
+    async def jobs(
+        request: Request,
+        state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+        kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `relay_order`.")] = None,
+        lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
+        cursor: Annotated[UUID | None, Query(description="The last page's `next_cursor`.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200, description="Jobs per page.")] = 50,
+    ) -> JobPage:
+        """What the relay owes or has done, each with its state in words and the next step. `state=dead` lists what
+        needs a person."""
+        await keys.require(request, "read")
+        async with reading(services.engine) as connection:
+            return await list_jobs(connection, state=state, kind=kind, lane=lane, cursor=cursor, limit=limit)
+
+    @router.get(
+        "/counts",
+        operation_id="count_jobs",
+        summary="Count everything: the accounting identity",
+        responses={
+            200: answer(
+                "The counts, from one moment.",
+                {"messages": 4, "total": COUNTS, "by_kind": {"relay_order": COUNTS}, "balanced": True},
+            ),
+            **refusals(*KEY_REFUSALS),
+        },
+        openapi_extra=needs_key("read"),
+    )
+    async def counts(request: Request) -> Books:
+        """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
+        skipped + dropped. Reads all jobs; for every few seconds use /metrics."""
+        await keys.require(request, "read")
+        async with reading(services.engine) as connection:
+            return await read_books(connection)
+
+    @router.get(
+        "/jobs/{job_id}",
+        operation_id="read_job",
+        summary="Read one job with its attempts",
+        responses={200: answer("The job.", JOB_DETAIL), **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
+        openapi_extra=needs_key("read"),
+    )
+    async def job(request: Request, job_id: JobId) -> JobDetail:
+        """The job's state in words, the next step, and every attempt with the far side's answer."""
+        await keys.require(request, "read")
+        return await found_job(services, job_id)
+
+    return router
+
+
+async def found_job(services: Services, job_id: UUID) -> JobDetail:
+    """Raises NotFound."""
+    async with reading(services.engine) as connection:
+        found = await find_job(connection, job_id)
+    if found is None:
+        raise NotFound(f"No job has the id {job_id}.")
+    return found

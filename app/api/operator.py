@@ -1,0 +1,138 @@
+"""What an operator does to jobs: retry and drop. Every act is in the audit."""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from app.api.authentication import Keys
+from app.api.body import read_model
+from app.api.documentation import answer, body_of, needs_key, refusals
+from app.api.event_examples import JOB_DETAIL
+from app.api.events import KEY_REFUSALS
+from app.api.jobs import JobId, found_job
+from app.api.services import Services
+from app.engine.operator import DeadJobs
+from app.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
+    FieldError,
+    FieldsInvalid,
+    NotFound,
+    NotJson,
+    QueryInvalid,
+    WrongState,
+)
+from app.operations.books import JobDetail, when_away
+
+BODY_REFUSALS: Final = (*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
+
+
+Reason = Literal["exhausted", "rejected", "crashed", "expired"]
+
+
+class Why(BaseModel):
+    """Why an operator does this; kept in the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class RetryFilter(BaseModel):
+    """Which dead jobs; members that are left out do not restrict. An empty object means all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(None, description="The jobs' kind, such as `relay_order`.")
+    reason: Reason | None = Field(None, description="Why they were given up.")
+    before: AwareDatetime | None = Field(None, description="Given up before this moment.")
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="Exactly these; cannot be combined with the others."
+    )
+    dry_run: bool = Field(False, description="Only count.")
+
+
+class Changed(BaseModel):
+    jobs: int = Field(description="How many jobs were changed, or with `dry_run` would be.")
+    dry_run: bool = False
+
+
+BODIES: Final = (Why, RetryFilter)
+
+
+def routes(services: Services, keys: Keys) -> APIRouter:
+    router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+    operator, limit = services.operator, services.settings.body_limit
+
+    @router.post(
+        "/retry",
+        operation_id="retry_jobs",
+        summary="Retry dead jobs in bulk",
+        responses={
+            200: answer("How many were changed, or with `dry_run` would be.", {"jobs": 17, "dry_run": True}),
+            **refusals(*BODY_REFUSALS),
+        },
+        openapi_extra=needs_key("operate") | body_of(RetryFilter, {"reason": "exhausted", "dry_run": True}),
+    )
+    async def retry_jobs(request: Request) -> Changed:
+        """Every dead job that matches takes a place at the end of its lane and starts anew. Ask with `dry_run` first
+        to see how many that would be."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, RetryFilter, limit)
+        which = DeadJobs(wanted.kind, wanted.reason, wanted.before)
+        if wanted.ids is not None and (which != DeadJobs() or wanted.dry_run):
+            message = "cannot be combined with other members"
+            raise FieldsInvalid(f"`ids` {message}.", [FieldError("ids", message)])
+        async with when_away():
+            if wanted.ids is not None:
+                return Changed(jobs=await operator.retry(wanted.ids, caller.name))
+            if wanted.dry_run:
+                return Changed(jobs=await operator.count_matching(which), dry_run=True)
+            return Changed(jobs=await operator.retry_matching(which, caller.name))
+
+    @router.post(
+        "/{job_id}/retry",
+        operation_id="retry_job",
+        summary="Retry one dead job",
+        responses={
+            200: answer("It waits again.", JOB_DETAIL),
+            **refusals(*KEY_REFUSALS, NotFound, WrongState, QueryInvalid),
+        },
+        openapi_extra=needs_key("operate"),
+    )
+    async def retry_job(request: Request, job_id: JobId) -> JobDetail:
+        """The job takes a place at the end of its lane and starts anew; the far side is asked first what it has."""
+        caller = await keys.require(request, "operate")
+        async with when_away():
+            changed = await operator.retry([job_id], caller.name)
+        found = await found_job(services, job_id)
+        if not changed:
+            raise WrongState(f"Job {job_id} is {found.state}; only dead jobs can be retried.")
+        return found
+
+    @router.post(
+        "/{job_id}/drop",
+        operation_id="drop_job",
+        summary="Drop one job for good",
+        responses={
+            200: answer("It is dropped.", JOB_DETAIL),
+            **refusals(*BODY_REFUSALS, NotFound, WrongState, QueryInvalid),
+        },
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The customer asked for erasure."}),
+    )
+    async def drop_job(request: Request, job_id: JobId) -> JobDetail:
+        """A waiting or dead job will never be sent. It stays in the books as dropped, with who and why."""
+        caller = await keys.require(request, "operate")
+        why = (await read_model(request, Why, limit)).why
+        async with when_away():
+            changed = await operator.drop([job_id], caller.name, why)
+        found = await found_job(services, job_id)
+        if not changed:
+            raise WrongState(f"Job {job_id} is {found.state}; only waiting or dead jobs can be dropped.")
+        return found
+
+    return router

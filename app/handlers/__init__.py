@@ -1,0 +1,10 @@
+"""The meaning: one file per kind of job = pure translation + one call (two where the contract needs a probe).
+
+    relay_customer   PUT at the Platform
+    relay_product    PUT, then its variants
+    relay_order      POST or PATCH, whichever is right
+    use_reward       an order used one of our coupons
+    issue_coupon     a redemption becomes a coupon in the shop, proven by reading it back
+
+A handler names what it needs as a Protocol beside it, takes it in `__init__`, and answers with an outcome.
+"""

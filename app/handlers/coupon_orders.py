@@ -1,0 +1,72 @@
+"""What is ordered from the shop for a redemption, and whether the redemption may have that code at all. Pure."""
+
+from datetime import datetime
+from typing import Protocol
+
+from app.engine.jobs import Job
+from app.outcomes import Reject, Skip
+from app.platform.rewards import Redemption, Valued
+from app.settings import CouponSettings
+from app.stores.base import CouponKind, CouponOrder
+
+
+class OpenCoupon(Protocol):
+    """A coupon's row. `kind` None: it was never ordered. `unchanged_for` is in seconds."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def redemption_id(self) -> str | None: ...
+    @property
+    def customer_ref(self) -> str | None: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def store_id(self) -> str | None: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def unchanged_for(self) -> float: ...
+
+
+def closed(coupon: OpenCoupon, redemption: Redemption) -> Skip | Reject | None:
+    """Why nothing is to be made; None when the coupon is this redemption's and still owed.
+
+    A person may first be known by the e-mail (a referred friend) and later by the shop's id.
+    """
+    code, first = redemption.code, coupon.redemption_id
+    if first != redemption.id:
+        return Reject(f"the code {code} belongs to another redemption ({first}), not to {redemption.id}")
+    if coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
+        return Reject(f"the code {code} belongs to redemption {first} of another customer")
+    if coupon.state == "refused":
+        return Reject(f"the redemption was refused: {coupon.reason}")
+    return Skip(f"the coupon is {coupon.state} already") if coupon.state in ("active", "used", "retired") else None
+
+
+def coupon_order(
+    redemption: Redemption, valued: Valued, coupon: OpenCoupon, settings: CouponSettings, job: Job
+) -> CouponOrder | Reject:
+    """The same at every attempt: an expiry counts from when the redemption was taken in, to the second."""
+    restricted = settings.restrict_to_customer
+    if restricted and not redemption.identities:
+        return Reject("coupons are for one shopper only (COUPONS__RESTRICT_TO_CUSTOMER) and the webhook names none")
+    expires_after = valued.expires_after or settings.expires_after
+    return CouponOrder(
+        code=redemption.code,
+        kind=CouponKind(valued.kind.value),
+        value=valued.value,
+        currency=valued.currency,
+        title=valued.title,
+        product_ids=valued.product_ids,
+        minimum_spend=valued.minimum_spend,
+        usage_limit=settings.usage_limit,
+        customer_id=redemption.customer_id if restricted else None,
+        email=redemption.email if restricted else None,
+        combinable=settings.combinable,
+        expires_at=coupon.created_at.replace(microsecond=0) + expires_after if expires_after else None,
+        reference=redemption.id,
+        first_try=job.attempt == 1 and not job.uncertain and coupon.kind is None,
+    )

@@ -1,0 +1,89 @@
+"""Builders for tests of the engine: take jobs on, look at what became of them."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import uuid_utils.compat
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.engine.jobs import Job
+from app.engine.queue import Queue, Settled, Settlement
+from app.engine.states import Transition
+from app.inbox import Inbox, Receipt
+from app.messages import Incoming
+from app.outcomes import Owed
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def customer(key: str, version: int | None = None, **owed: object) -> Incoming:
+    """A message that owes a collapsing job in lane `customer:<key>`; `version` counts seconds after NOON."""
+    return message(Owed("relay_customer", "platform", f"customer:{key}", collapse=True, **owed), version=version)
+
+
+def order(key: str, version: int | None = None, after: str | None = None, **owed: object) -> Incoming:
+    return message(Owed("relay_order", "platform", f"order:{key}", after=after, **owed), version=version)
+
+
+def message(*owed: Owed, version: int | None = None, dedupe_key: str | None = None, **fields: object) -> Incoming:
+    return Incoming(
+        "store",
+        "test",
+        dedupe_key or str(uuid_utils.compat.uuid7()),
+        json.dumps({"version": version}).encode(),
+        owed,
+        at(version),
+        **fields,
+    )
+
+
+def at(version: int | None) -> datetime | None:
+    return None if version is None else NOON + timedelta(seconds=version)
+
+
+async def accept(engine: AsyncEngine, *messages: Incoming) -> list[Receipt]:
+    inbox = Inbox(engine, on_commit=lambda _: None)
+    return await inbox.accept_many([(uuid_utils.compat.uuid7(), each) for each in messages])
+
+
+async def claim(engine: AsyncEngine, limit: int = 10, **options: object) -> list[Job]:
+    return await Queue(engine, "platform").claim(limit, **{"lease": 30.0, **options})
+
+
+async def settle(
+    engine: AsyncEngine, jobs: Sequence[Job], transition: Transition, outcome: str | None = "done"
+) -> Settled:
+    return await Queue(engine, "platform").settle([Settlement(job, transition, outcome) for job in jobs])
+
+
+async def rows(engine: AsyncEngine, query: str, **parameters: object) -> list[tuple[object, ...]]:
+    async with engine.connect() as connection:
+        return [tuple(row) for row in await connection.execute(text(query), parameters)]
+
+
+async def run(engine: AsyncEngine, statement: str, **parameters: object) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement), parameters)
+
+
+async def states(engine: AsyncEngine) -> dict[str, int]:
+    return dict(await rows(engine, "SELECT state, count(*) FROM job GROUP BY state"))  # type: ignore[arg-type]
+
+
+async def job_row(engine: AsyncEngine, job_id: UUID) -> dict[str, object]:
+    async with engine.connect() as connection:
+        row = (await connection.execute(text("SELECT * FROM job WHERE id = :id"), {"id": job_id})).mappings().one()
+        return dict(row)
+
+
+async def broken_counts(engine: AsyncEngine) -> list[tuple[object, ...]]:
+    """Lanes whose `waiting` is not the number of their open jobs: must be none, always."""
+    return await rows(
+        engine,
+        """SELECT lane.key, lane.waiting, count(job.id) FROM lane
+           LEFT JOIN job ON job.channel = lane.channel AND job.lane = lane.key AND job.open
+           GROUP BY lane.channel, lane.key, lane.waiting HAVING lane.waiting <> count(job.id)""",
+    )

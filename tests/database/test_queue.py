@@ -1,0 +1,293 @@
+"""Claim, settle, park, wake: what the engine's SQL promises, on a real Postgres."""
+
+import asyncio
+
+from app.engine import queue
+from app.engine.maintenance import prune_lanes
+from app.engine.states import Again, GiveBack, Park, dead, done, superseded
+from app.outcomes import Owed
+
+from .engine_room import accept, at, broken_counts, claim, customer, job_row, order, rows, run, settle, states
+
+DONE = done({}, b"digest", ())
+
+
+async def test_a_claimed_lane_is_nobody_elses(engine):
+    await accept(engine, order("1"), order("2"))
+    first, second = await asyncio.gather(claim(engine), claim(engine))
+    assert {job.lane for job in first + second} == {"order:1", "order:2"}
+    assert len(first) + len(second) == 2
+    assert await claim(engine) == []
+
+
+async def test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits(engine):
+    for version in range(5):
+        await accept(engine, order("1", version))
+    seen = []
+    while jobs := await claim(engine):
+        assert len(jobs) == 1
+        seen.append(jobs[0].version)
+        await settle(engine, jobs, DONE)
+    assert seen == [at(version) for version in range(5)]
+    assert await broken_counts(engine) == []
+
+
+async def test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival(engine):
+    await accept(engine, customer("1", 1), customer("1", 3), customer("1", 2))
+    [job] = await claim(engine)
+    assert job.version == at(3)
+    await settle(engine, [job], DONE)
+    assert await states(engine) == {"done": 1, "superseded": 2}
+    assert await claim(engine) == []
+    assert await broken_counts(engine) == []
+
+
+async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine):
+    await accept(engine, customer("1", 1))
+    [job] = await claim(engine)
+    await accept(engine, customer("1", 2))
+    settled = await settle(engine, [job], DONE)
+    assert settled.more
+    [job] = await claim(engine)
+    assert job.version == at(2)
+    assert job.known
+    assert job.delivered == b"digest"
+
+
+async def test_a_failed_version_gives_way_to_a_newer_one(engine):
+    await accept(engine, customer("1", 1))
+    [job] = await claim(engine)
+    await accept(engine, customer("1", 2))
+    await settle(engine, [job], Again(0.0, "HTTP 503", False, "retry"), "retry")
+    [job] = await claim(engine)
+    assert job.version == at(2)
+    await settle(engine, [job], DONE)
+    assert await states(engine) == {"done": 1, "superseded": 1}
+
+
+async def test_orders_never_collapse(engine):
+    await accept(engine, order("1", 1), order("1", 2))
+    [job] = await claim(engine)
+    await settle(engine, [job], DONE)
+    assert await states(engine) == {"done": 1, "waiting": 1}
+
+
+async def test_settling_names_the_claim(engine):
+    """A worker that slept through its lease changes nothing."""
+    await accept(engine, order("1"))
+    [stale] = await claim(engine, lease=0.0)
+    [fresh] = await claim(engine)
+    assert fresh.claim == stale.claim + 1
+    assert fresh.uncertain
+    settled = await settle(engine, [stale], dead("rejected", "stale"))
+    assert [lost.job for lost in settled.lost] == [stale]
+    assert (await job_row(engine, fresh.id))["state"] == "running"
+    assert (await settle(engine, [fresh], DONE)).lost == ()
+    assert await rows(engine, "SELECT outcome FROM attempt ORDER BY claim") == [("lost",), ("done",)]
+
+
+async def test_settling_twice_changes_nothing(engine):
+    await accept(engine, order("1"), order("1"))
+    [job] = await claim(engine)
+    assert (await settle(engine, [job], DONE)).lost == ()
+    assert len((await settle(engine, [job], DONE)).lost) == 1
+    assert await broken_counts(engine) == []
+    assert len(await claim(engine)) == 1
+
+
+async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine):
+    await accept(engine, order("1"))
+    [job] = await claim(engine)
+    assert (await job_row(engine, job.id))["attempts"] == job.attempt == 1
+    await settle(engine, [job], GiveBack(0.0, "stop", False, "shutdown"), None)
+    [job] = await claim(engine)
+    assert job.attempt == 1
+    await settle(engine, [job], Again(0.0, "503", True, "unknown"), "unknown")
+    [job] = await claim(engine)
+    assert job.attempt == 2
+    assert job.uncertain
+
+
+async def test_a_new_job_does_not_cut_a_back_off_short(engine):
+    await accept(engine, order("1"))
+    [job] = await claim(engine)
+    await settle(engine, [job], Again(60.0, "503", False, "retry"), "retry")
+    await accept(engine, order("1"))
+    assert await claim(engine) == []
+
+
+async def test_a_dead_job_does_not_block_its_lane(engine):
+    await accept(engine, order("1", 1), order("1", 2))
+    [job] = await claim(engine)
+    await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
+    [job] = await claim(engine)
+    assert job.version == at(2)
+
+
+async def test_a_version_that_died_still_counts_as_seen(engine):
+    await accept(engine, customer("1", 5))
+    [job] = await claim(engine)
+    await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
+    await accept(engine, customer("1", 4))
+    [job] = await claim(engine)
+    assert job.delivered_version == at(5)
+    assert not job.known
+    await settle(engine, [job], superseded("older"), None)
+    assert await states(engine) == {"dead": 1, "superseded": 1}
+
+
+async def test_a_job_committed_while_its_lane_empties_is_not_stranded(engine):
+    """The inbox and the settle race for the lane's row, many times; nothing may be left behind."""
+    await accept(engine, order("1"))
+    done_jobs = 0
+    for _ in range(40):
+        jobs = await claim(engine)
+        _, settled = await asyncio.gather(accept(engine, order("1")), settle(engine, jobs, DONE))
+        done_jobs += len(jobs) - len(settled.lost)
+    while jobs := await claim(engine):
+        await settle(engine, jobs, DONE)
+        done_jobs += len(jobs)
+    assert done_jobs == 41
+    assert await states(engine) == {"done": 41}
+    assert await broken_counts(engine) == []
+
+
+async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engine):
+    await accept(engine, customer("1"), order("7", after="customer:1"))
+    jobs = {job.lane: job for job in await claim(engine)}
+    waiting = jobs["order:7"]
+    assert waiting.must_wait
+    await settle(engine, [waiting], Park("customer:1", "waits", False, 3600.0), None)
+    assert await claim(engine) == []
+    row = await job_row(engine, waiting.id)
+    assert (row["state"], row["attempts"], row["reason"]) == ("waiting", 0, "parked")
+    settled = await settle(engine, [jobs["customer:1"]], DONE)
+    assert settled.woken == 1
+    [job] = await claim(engine)
+    assert (job.lane, job.must_wait, job.attempt) == ("order:7", False, 1)
+
+
+async def test_a_customer_that_dies_wakes_its_orders_too(engine):
+    await accept(engine, customer("1"), order("7", after="customer:1"))
+    jobs = {job.lane: job for job in await claim(engine)}
+    await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
+    await settle(engine, [jobs["customer:1"]], dead("rejected", "HTTP 400"), "reject")
+    [job] = await claim(engine)
+    assert job.lane == "order:7"
+    assert not job.must_wait
+
+
+async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine):
+    for number in range(25):
+        await accept(engine, customer(f"{number}"), order(f"{number}", after=f"customer:{number}"))
+        jobs = {job.lane: job for job in await claim(engine)}
+        park = Park(f"customer:{number}", "waits", False, 3600.0)
+        await asyncio.gather(
+            settle(engine, [jobs[f"order:{number}"]], park, None),
+            settle(engine, [jobs[f"customer:{number}"]], DONE),
+        )
+        [job] = await claim(engine)
+        assert job.lane == f"order:{number}"
+        await settle(engine, [job], DONE)
+
+
+async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine):
+    await accept(engine, order("7", after="customer:1"))
+    [job] = await claim(engine)
+    assert not job.must_wait
+
+
+async def test_an_unknown_customer_is_owed_once_and_waited_for(engine):
+    await accept(engine, order("7", after="customer:1"), order("8", after="customer:1"))
+    owes = (Owed("relay_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
+    await settle(engine, await claim(engine), Park("customer:1", "unknown there", False, 3600.0, owes), "wait")
+    [job] = await claim(engine)
+    assert (job.lane, job.kind, dict(job.params)) == ("customer:1", "relay_customer", {"from": "order"})
+    await settle(engine, [job], DONE)
+    assert {job.lane for job in await claim(engine)} == {"order:7", "order:8"}
+    assert await broken_counts(engine) == []
+
+
+async def test_a_redemption_without_a_rule_waits_for_it(engine):
+    await accept(engine, order("1"))
+    await settle(engine, await claim(engine), Park("reward-rule:7", "no value known for rule 7", False, 600.0), "wait")
+    assert await claim(engine) == []
+    assert await queue.wake(engine, ["reward-rule:8"]) == []
+    assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
+    assert len(await claim(engine)) == 1
+
+
+async def test_stranded_waiters_are_found(engine):
+    await accept(engine, customer("1"), order("7", after="customer:1"))
+    jobs = {job.lane: job for job in await claim(engine)}
+    await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
+    await run(engine, "UPDATE lane SET awaited = false")
+    await settle(engine, [jobs["customer:1"]], DONE)
+    assert await claim(engine) == []
+    assert await queue.wake_stranded(engine) == ["platform"]
+    assert len(await claim(engine)) == 1
+
+
+async def test_what_a_job_owes_is_taken_on_with_its_settling(engine):
+    await accept(engine, order("1"))
+    owed = Owed("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
+    settled = await settle(engine, await claim(engine), done({}, b"d", (owed,)))
+    assert settled.more
+    [job] = await claim(engine)
+    assert (job.kind, dict(job.params)) == ("use_reward", {"code": "AB12"})
+
+
+async def test_what_a_stale_settle_owes_is_not_taken_on(engine):
+    await accept(engine, order("1"))
+    [stale] = await claim(engine, lease=0.0)
+    [fresh] = await claim(engine)
+    owed = Owed("use_reward", "platform", "coupon:AB12")
+    await settle(engine, [stale], done({}, b"d", (owed,)))
+    assert await states(engine) == {"running": 1}
+    await settle(engine, [fresh], DONE)
+
+
+async def test_live_work_is_claimed_before_backfill(engine):
+    await accept(engine, customer("old", backfill=True), customer("new"))
+    assert [job.lane for job in await claim(engine)] == ["customer:new"]
+    assert [job.lane for job in await claim(engine, priority=1)] == ["customer:old"]
+
+
+async def test_a_live_event_lifts_its_lane_out_of_the_backfill(engine):
+    await accept(engine, customer("1", backfill=True), customer("1"))
+    assert len(await claim(engine)) == 1
+
+
+async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine):
+    await accept(engine, order("1"))
+    [job] = await claim(engine, lease=0.0)
+    await queue.Queue(engine, "platform").renew([(job.lane, job.claim)], lease=60.0)
+    assert await claim(engine) == []
+    await run(engine, "UPDATE lane SET run_at = now()")
+    [other] = await claim(engine, lease=0.0)
+    await queue.Queue(engine, "platform").renew([(job.lane, job.claim)], lease=60.0)
+    assert len(await claim(engine)) == 1
+    assert other.claim == job.claim + 1
+
+
+async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine):
+    await accept(engine, order("1"), order("2"))
+    jobs = [job for job in await claim(engine) if job.lane == "order:1"]
+    await settle(engine, jobs, DONE)
+    assert await prune_lanes(engine, idle=3600.0) == 0
+    assert await prune_lanes(engine, idle=-1.0) == 1
+    assert await rows(engine, "SELECT key FROM lane") == [("order:2",)]
+
+
+async def test_many_workers_settle_many_lanes_without_deadlock(engine):
+    await accept(engine, *(order(str(number)) for number in range(200)), *(order(str(n)) for n in range(200)))
+
+    async def work() -> int:
+        count = 0
+        while jobs := await claim(engine, 17):
+            await settle(engine, list(reversed(jobs)), DONE)
+            count += len(jobs)
+        return count
+
+    assert sum(await asyncio.gather(*(work() for _ in range(5)))) == 400
+    assert await broken_counts(engine) == []

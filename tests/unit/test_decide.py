@@ -1,0 +1,87 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.engine.decide import Crashed, Interrupted, before, decide
+from app.engine.jobs import Job
+from app.engine.retry import RetryPolicy
+from app.engine.states import Again, Finish, GiveBack, Park
+from app.outcomes import Blocked, Done, Owed, Reject, Retry, Skip, Unknown, Wait
+
+POLICY = RetryPolicy(first=1, window=timedelta(seconds=3))
+JOB = Job(
+    id=UUID(int=1),
+    message_id=UUID(int=2),
+    kind="relay_order",
+    channel="platform",
+    lane="order:1",
+    seq=1,
+    claim=7,
+    attempt=1,
+    uncertain=False,
+    collapse=False,
+    body=b"{}",
+    params={},
+    version=None,
+    after=None,
+    known=False,
+    delivered=None,
+    delivered_version=None,
+    must_wait=False,
+    age=0.0,
+)
+LAST = replace(JOB, attempt=POLICY.attempts)
+OWED = (Owed("relay_customer", "platform", "customer:1"),)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "job", "expected"),
+    [
+        (Done({"a": "b"}, b"d", owes=OWED), JOB, Finish("done", None, None, {"a": "b"}, b"d", OWED)),
+        (Skip("same"), JOB, Finish("skipped", "unchanged", "same")),
+        (Retry("503"), JOB, Again(1.0, "503", False, "retry")),
+        (Retry("429", after=30), JOB, Again(30.0, "429", False, "retry")),
+        (Retry("503"), replace(JOB, uncertain=True), Again(1.0, "503", True, "retry")),
+        (Retry("503"), LAST, Finish("dead", "exhausted", "gave up after 3 attempts; last: 503")),
+        (Unknown("reset"), JOB, Again(1.0, "reset", True, "unknown")),
+        (Unknown("reset"), LAST, Finish("dead", "exhausted", "gave up after 3 attempts, outcome unknown; last: reset")),
+        (Crashed("bug"), JOB, Again(1.0, "bug", True, "crashed")),
+        (Crashed("bug"), LAST, Finish("dead", "crashed", "gave up after 3 attempts; last: bug")),
+        (Reject("400"), JOB, Finish("dead", "rejected", "400")),
+        (Blocked("401"), JOB, GiveBack(1.0, "401", False, "blocked")),
+        (Interrupted(sent=False), JOB, GiveBack(0.0, "given back at shutdown", False, "shutdown")),
+        (Interrupted(sent=True), JOB, GiveBack(0.0, "given back at shutdown", True, "shutdown")),
+        (Wait("no rule", "reward-rule:7", 60.0), JOB, Park("reward-rule:7", "no rule", False, 60.0)),
+    ],
+)
+def test_what_an_answer_means_decides_what_happens(verdict, job, expected):
+    assert decide(verdict, job, POLICY, 0.0) == expected
+
+
+def test_a_job_that_nothing_speaks_against_is_tried():
+    assert before(JOB, POLICY, 1e6) is None
+
+
+def test_an_older_version_than_the_last_seen_is_superseded():
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    job = replace(JOB, version=now - timedelta(seconds=1), delivered_version=now)
+    assert before(job, POLICY, 1e6).state == "superseded"
+    assert before(replace(job, version=now), POLICY, 1e6) is None
+    assert before(replace(job, version=None), POLICY, 1e6) is None
+
+
+def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed():
+    job = replace(JOB, attempt=POLICY.attempts + 1, uncertain=True)
+    assert before(job, POLICY, 1e6).reason == "crashed"
+
+
+def test_a_job_older_than_its_body_expires():
+    assert before(replace(JOB, age=101.0), POLICY, 100.0).reason == "expired"
+
+
+def test_an_order_waits_for_its_customers_first_delivery_at_no_cost():
+    parked = before(replace(JOB, after="customer:1", must_wait=True), POLICY, 1e6)
+    assert isinstance(parked, Park)
+    assert parked.key == "customer:1"

@@ -1,0 +1,332 @@
+"""One outbound call: what each answer and each failure to answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
+from app.outcomes import Blocked, Reject, Retry, Unknown
+from tests.contract.tls import front, self_signed
+from tests.helpers import free_port
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+    return Answer(status, httpx.Headers(headers), body)
+
+
+# -- what a status means -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statuses", "meaning"),
+    [
+        ((200, 201, 202, 204, 299), type(None)),
+        ((408, 425, 429, 500, 502, 503, 504, 520, 599), Retry),
+        ((401, 403, 300, 301, 302, 304, 307, 308), Blocked),
+        ((400, 402, 404, 405, 409, 410, 413, 418, 422, 451, 499), Reject),
+    ],
+)
+def test_failure_of_every_status(statuses: tuple[int, ...], meaning: type[Failure]) -> None:
+    for status in statuses:
+        failure = failure_of(answer(status, b"said"), NOW)
+        assert type(failure) is meaning, status
+        if failure is not None:
+            assert str(status) in failure.why
+            assert (failure.evidence.status, failure.evidence.excerpt) == (status, "said")
+
+
+def test_retry_after_is_handed_on() -> None:
+    failure = failure_of(answer(503, **{"Retry-After": "120"}))
+    assert isinstance(failure, Retry)
+    assert failure.after == 120
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("9" * 400, 999_999_999.0),
+        ("-1", None),
+        ("1.5", None),
+        ("٣", None),
+        ("", None),
+        ("soon", None),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
+        ("Mon, 23 Nov 2026 08:00:30", 30.0),
+        ("Mon, 23 Nov 2026 09:00:00 +0100", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 -9999", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    given_seconds = retry_after({"retry-after": value}, NOW)
+    assert given_seconds == seconds or value.startswith("Fri, 31 Dec 9999")
+
+
+def test_retry_after_absent() -> None:
+    assert retry_after({}, NOW) is None
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        ["Mon,", "23", "Nov", "2026", "0000", "99999", "08:00:00", "25:61:61", "GMT", "+9999", "-99999999", ","]
+    ),
+    max_size=8,
+).map(" ".join)
+
+
+@given(st.one_of(st.text(), st.integers().map(str), st.datetimes().map(format_datetime), WORDS))
+@example("Mon, 23 Nov 0000 08:00:00 GMT")
+@example("Sat, 01 Jan 0001 00:00:00 +2359")
+def test_retry_after_never_fails(value: str) -> None:
+    seconds = retry_after({"retry-after": value}, NOW)
+    assert seconds is None or 0 <= seconds < float("inf")
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"  ", b"<html>", b'{"a":', b"\xff\xfe\xfd", b"[" * 200_000, b'{"n": ' + b"9" * 5000 + b"}"],
+    ids=["empty", "blank", "html", "cut", "binary", "deep", "digits"],
+)
+def test_a_body_that_is_no_json(body: bytes) -> None:
+    assert isinstance(answer(200, body).json(), Unknown)
+
+
+def test_evidence_is_short_storable_and_without_secrets() -> None:
+    secret = "hunter2-hunter2"
+    body = f"key {secret}\x00 ".encode() + b"\xff" + b"x" * 10_000
+    evidence = Answer(500, httpx.Headers(), body, (secret,)).evidence()
+    assert evidence.excerpt is not None
+    assert evidence.excerpt.startswith("key ***\ufffd \ufffdxxx")
+    assert len(evidence.excerpt) == EXCERPT_CHARS
+
+
+# -- on the wire -------------------------------------------------------------------------------------------------------
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def far_side(behave: Behaviour) -> AsyncIterator[str]:
+    """A server that reads a request's head and then does as told; gives its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await behave(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def says(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> Behaviour:
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body) if length is None else length}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+
+    return behave
+
+
+async def call(url: str, method: str = "POST", time_limit: float = 5.0, body_cap: int = 1 << 20) -> Answer | Failure:
+    client = HttpClient(time_limit=time_limit, body_cap=body_cap)
+    try:
+        return await client.call(method, url, json={"a": 1})
+    finally:
+        await client.aclose()
+
+
+async def test_an_answer() -> None:
+    async with far_side(says(b'{"ok": true}', "201 Created", x_id="7")) as url:
+        got = await call(url)
+    assert isinstance(got, Answer)
+    assert (got.status, got.json(), got.headers["X-Id"]) == (201, {"ok": True}, "7")
+
+
+async def test_what_is_sent() -> None:
+    heads: list[bytes] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readexactly(len('{"name":"Zoë"}'.encode())))
+        await says(b"")(reader, writer)
+
+    async with far_side(behave) as url:
+        client = HttpClient()
+        assert isinstance(await client.call("PUT", url, json={"name": "Zoë"}, headers={"x-key": "k"}), Answer)
+        await client.aclose()
+    assert heads == ['{"name":"Zoë"}'.encode()]
+
+
+async def test_nobody_there_is_retry() -> None:
+    got = await call(f"http://127.0.0.1:{free_port()}/")
+    assert isinstance(got, Retry)
+
+
+async def test_no_connection_in_time_is_retry() -> None:
+    """A listener whose queue of connections is full answers no SYN."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        got = await call(f"http://127.0.0.1:{listener.getsockname()[1]}/", time_limit=1.0)
+    assert isinstance(got, Retry), got
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "127.0.0.1", "http://127.0.0.1:99999/", "http://[::1/"])
+async def test_an_address_that_cannot_be_called_is_blocked(url: str) -> None:
+    assert isinstance(await call(url), Blocked)
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "schlüssel", "a\0b"])
+async def test_a_key_that_http_cannot_carry_is_blocked(value: str) -> None:
+    client = HttpClient()
+    got = await client.call("GET", f"http://127.0.0.1:{free_port()}/", headers={"x-key": value})
+    await client.aclose()
+    assert isinstance(got, Blocked)
+    assert value not in got.why
+
+
+async def test_reset_is_unknown() -> None:
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with far_side(behave) as url:
+        assert isinstance(await call(url), Unknown)
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        says(b"", length=0, content_encoding="br"),
+        says(b"not gzip", content_encoding="gzip"),
+        says(gzip.compress(b'{"a": 1}' * 100)[:-20], content_encoding="gzip"),
+        says(b'{"a": 1', length=500),
+        says(b"x" * 2000),
+        says(gzip.compress(b" " * 50_000_000), content_encoding="gzip"),
+        says(zlib.compress(b" " * 50_000_000), content_encoding="deflate"),
+    ],
+    ids=["unasked encoding", "no gzip", "cut gzip", "cut", "too long", "gzip bomb", "deflate bomb"],
+)
+async def test_an_answer_that_cannot_be_trusted_is_unknown(behave: Behaviour) -> None:
+    async with far_side(behave) as url:
+        got = await call(url, body_cap=1000)
+    assert isinstance(got, Unknown), got
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_answer_within_the_cap(encoding: str) -> None:
+    body = b'{"a": 1}'
+    packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    async with far_side(says(packed, content_encoding=encoding)) as url:
+        got = await call(url, body_cap=len(body))
+    assert isinstance(got, Answer)
+    assert got.json() == {"a": 1}
+
+
+async def test_a_dripping_answer_is_unknown_within_the_limit() -> None:
+    gone = asyncio.Event()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while not gone.is_set():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.wait([asyncio.ensure_future(gone.wait())], timeout=0.05)
+
+    started = monotonic()
+    async with far_side(behave) as url:
+        got = await call(url, time_limit=0.5)
+        gone.set()
+    assert isinstance(got, Unknown), got
+    assert "0.5 s" in got.why
+    assert monotonic() - started < 3
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with far_side(says(b"", "307 Temporary Redirect", location="/elsewhere")) as url:
+        got = await call(url)
+    assert isinstance(got, Answer)
+    assert isinstance(failure_of(got), Blocked)
+
+
+async def test_cookies_are_thrown_away() -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            await says(b"", set_cookie="session=1; Path=/")(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "localhost", 0, family=socket.AF_INET)
+    url = f"http://localhost:{server.sockets[0].getsockname()[1]}/"
+    client = HttpClient()
+    for _ in range(2):
+        assert isinstance(await client.call("GET", url), Answer)
+    await client.aclose()
+    server.close()
+    await server.wait_closed()
+    assert len(heads) == 2
+    assert b"cookie" not in heads[1].lower()
+
+
+async def test_a_certificate_nobody_vouches_for_is_blocked(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    async with far_side(says(b"{}")) as plain, front(certificate, plain) as url:
+        got = await call(url)
+        assert isinstance(got, Blocked), got
+        assert "TLS" in got.why
+        trusting = HttpClient(ca_file=str(certificate.path))
+        assert isinstance(await trusting.call("GET", url), Answer)
+        await trusting.aclose()
+
+
+async def test_a_far_side_that_speaks_no_tls_is_blocked() -> None:
+    async def behave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        await behave(reader, writer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    got = await call(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    server.close()
+    await server.wait_closed()
+    assert isinstance(got, Blocked), got

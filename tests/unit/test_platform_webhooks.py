@@ -1,0 +1,165 @@
+"""The Platform's webhooks: read leniently, never refused, one job per coupon."""
+
+import json
+from decimal import Decimal
+from typing import Any  # bodies are whatever the Platform sends
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.platform.webhooks import COUPON_TOPICS, incoming, parse, redemption_of
+
+CUSTOMER = {"id": "u-1", "externalId": 42, "email": "Jane@Example.com", "pointBalance": 100}
+REDEEMED = {
+    "id": "p-1",
+    "customer": CUSTOMER,
+    "action": "5 off",
+    "points": -500,
+    "type": "REDEEM",
+    "ruleId": "r1",
+    "couponCode": "ab12cd34ef56",
+    "rewardType": "amountdiscount",
+    "redeemRule": {"pointCost": 500},
+}
+REFERRAL = {
+    "id": "f-1",
+    "customer": CUSTOMER,
+    "friendCustomer": None,
+    "friendEmail": "Friend@example.com",
+    "customerReward": {"id": "w-1", "couponCode": "aaa", "discountType": "amountdiscount", "discountAmount": 5.1},
+    "friendReward": {"id": "w-2", "couponCode": "bbb", "discountType": "percentageoff", "discountAmount": "10"},
+}
+
+
+def raw(body: object, **changed: Any) -> bytes:
+    return json.dumps({**body, **changed} if isinstance(body, dict) else body).encode()
+
+
+def key(topic: str, body: bytes, webhook_id: str = "subscription") -> str:
+    return incoming(topic, webhook_id, body, "m-1").dedupe_key
+
+
+def test_a_redemption_owes_its_coupon() -> None:
+    message = incoming("points/redeemed", "subscription", raw(REDEEMED), "m-1")
+    assert (message.source, message.kind, message.strict) == ("platform", "points/redeemed", False)
+    assert (message.customer_ref, message.coupon_ref) == ("42", "ab12cd34ef56")
+    (job,) = message.jobs
+    assert (job.kind, job.channel, job.lane) == ("issue_coupon", "store", "coupon:ab12cd34ef56")
+    redemption = redemption_of(job.params["topic"], job.params["reward"], message.body)
+    assert redemption is not None
+    assert (redemption.id, redemption.points, redemption.rule_id) == ("p-1", 500, "r1")
+    assert redemption.identities == {"42", "jane@example.com"}
+    assert redemption.embedded is not None
+    assert not redemption.embedded.tells_value
+
+
+def test_a_referral_owes_two_coupons_to_two_people_with_the_values_of_the_body() -> None:
+    message = incoming("referrals/started", None, raw(REFERRAL), "m-1")
+    assert [job.lane for job in message.jobs] == ["coupon:aaa", "coupon:bbb"]
+    first, second = (redemption_of("referrals/started", job.params["reward"], message.body) for job in message.jobs)
+    assert first is not None
+    assert second is not None
+    assert (first.id, first.customer_ref, first.rule_id) == ("w-1", "42", "referral-customer")
+    assert (second.id, second.customer_ref, second.rule_id) == ("w-2", "friend@example.com", "referral-friend")
+    assert first.embedded is not None
+    assert first.embedded.value == Decimal("5.1")
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_tier_reward_is_read_in_both_shapes(nested: bool) -> None:
+    reward = {"id": "w-3", "couponCode": "ccc", "discountType": "amountdiscount", "discountAmount": 5}
+    body = {"customer": CUSTOMER, **({"id": "e-1", "reward": reward} if nested else reward)}
+    redemption = redemption_of("customers/tier_entry_reward_earned", "tierReward", raw(body))
+    assert redemption is not None
+    assert (redemption.code, redemption.id, redemption.rule_id) == ("ccc", "w-3", "tier-entry")
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        ("points/redeemed", {**REDEEMED, "rewardType": "pointdonation"}),
+        ("points/earned", {"id": "p-2", "customer": CUSTOMER, "points": 5}),
+        ("customers/updated", CUSTOMER),
+        ("customers/tier_changed", {"customer": CUSTOMER, "oldTier": None, "newTier": {"id": 1, "title": "Gold"}}),
+        ("referrals/completed", {"id": "f-1", "customer": CUSTOMER}),
+        ("something/new", {"couponCode": "zzz"}),
+    ],
+)
+def test_other_webhooks_are_kept_and_owe_nothing(topic: str, body: dict[str, object]) -> None:
+    message = incoming(topic, None, raw(body), "m-1")
+    assert message.jobs == ()
+    assert message.kind == topic
+    assert message.coupon_ref is None
+
+
+def test_spent_points_without_a_usable_code_end_where_somebody_looks() -> None:
+    for code in (None, "", "a b", "x\u0000y", "x" * 101, ["ab12"]):
+        (job,) = incoming("points/redeemed", None, raw(REDEEMED, couponCode=code), "m-1").jobs
+        assert job.lane == "coupon-without-code:m-1"
+        assert redemption_of(job.params["topic"], job.params["reward"], raw(REDEEMED, couponCode=code)) is None
+
+
+def test_a_webhook_sent_again_is_a_duplicate_although_the_balance_moved_on() -> None:
+    again = raw(REDEEMED, customer={**CUSTOMER, "pointBalance": 0}, action="five off")
+    assert key("points/redeemed", again, "other") == key("points/redeemed", raw(REDEEMED))
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"id": "p-2"},
+        {"couponCode": "ab12cd34ef57"},
+        {"ruleId": "r2"},
+        {"points": 501},
+        {"rewardType": "percentageoff"},
+        {"customer": {**CUSTOMER, "externalId": "43"}},
+        {"redeemRule": {"pointCost": 500, "discountValue": 50}},
+    ],
+)
+def test_a_webhook_altered_where_it_matters_is_none(altered: dict[str, object]) -> None:
+    assert key("points/redeemed", raw(REDEEMED, **altered)) != key("points/redeemed", raw(REDEEMED))
+
+
+def test_an_altered_amount_of_a_referral_is_no_duplicate_and_topics_are_told_apart() -> None:
+    reward = {**REFERRAL["customerReward"], "discountAmount": 50}  # type: ignore[dict-item]  # it is a dict
+    assert key("referrals/started", raw(REFERRAL, customerReward=reward)) != key("referrals/started", raw(REFERRAL))
+    assert key("referrals/completed", raw(REFERRAL)) != key("referrals/started", raw(REFERRAL))
+
+
+def test_where_the_id_is_the_customers_every_body_is_its_own_message() -> None:
+    updated = raw(CUSTOMER, pointBalance=101)
+    assert key("customers/updated", updated) != key("customers/updated", raw(CUSTOMER))
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"[" * 100_000, b'"text"', b"\xff\xfe", b"1" * 5000])
+def test_what_cannot_be_read_is_stored_all_the_same(body: bytes) -> None:
+    message = incoming("points/redeemed", None, body, "m-1")
+    assert (message.body, message.jobs, message.kind) == (body, (), "points/redeemed")
+
+
+def test_texts_that_no_database_takes_do_not_become_references() -> None:
+    customer = {**CUSTOMER, "externalId": "a\u0000b", "email": "\ud800@example.com"}
+    message = incoming("points/redeemed", None, raw(REDEEMED, customer=customer), "m-1")
+    assert message.customer_ref is None
+    assert incoming("", None, raw(REDEEMED), "m-1").kind == "unknown"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted({*REDEEMED, *REFERRAL, *CUSTOMER, "reward"})), inner, max_size=6),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@given(topic=st.sampled_from([*COUPON_TOPICS, "points/earned", "customers/updated", "new"]), body=JSON)
+def test_no_body_is_ever_refused(topic: str, body: object) -> None:
+    sent = json.dumps(body).encode()
+    message = incoming(topic, None, sent, "m-1")
+    message.dedupe_key.encode()
+    (message.customer_ref or "").encode()
+    webhook = parse(topic, sent)
+    for job in message.jobs:
+        assert "\x00" not in job.lane
+        job.lane.encode()
+    assert webhook is None or len(message.jobs) == len(webhook.redemptions) + webhook.lacks_code
