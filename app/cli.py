@@ -26,7 +26,7 @@ from app.embedded import EmbeddedPostgresError
 from app.migrate import DatabaseAheadError, head
 from app.operations import checks, keys
 from app.operations.reward_rules import RewardRules
-from app.platform.rewards import RewardRuleDefinition
+from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
 from app.telemetry import configure_logging, secrets_of
 

@@ -16,13 +16,16 @@ two it has:
 Behind a pooler everything must run inside a transaction (SQLAlchemy's default): `AUTOCOMMIT` is not safe there.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 
 import asyncpg
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, AdaptedConnection, Connection, ExceptionContext, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECT_SECONDS = 5.0
 DRIVER = "postgresql+asyncpg"
@@ -31,6 +34,10 @@ READ_ONLY = "25006"  # after a failover: we are still connected to what is now t
 # SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
 # resources, lock not available, cancelled or shutting down, system, read-only (Postgres manual, appendix A).
 UNAVAILABLE_STATES = ("08", "40", "53", "55P03", "57", "58", READ_ONLY)
+
+PLANNER = {"enable_seqscan": "off", "jit": "off"}
+"""A prepared statement keeps the plan that it got while its tables were small. Every table has an index for what is
+asked of it; without this, a plan made on an empty table reads the whole of it a million rows later (tests/database/test_plans.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ class Timeouts:
             "lock_timeout": self.lock,
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
         }
-        calls = (f"set_config('{name}', '{round(seconds * 1000)}', {local})" for name, seconds in limits.items())
+        calls = [f"set_config('{name}', '{round(seconds * 1000)}', {local})" for name, seconds in limits.items()]
+        calls += [f"set_config('{name}', '{value}', {local})" for name, value in PLANNER.items()]
         return f"SELECT {', '.join(calls)}"
 
 
@@ -73,10 +81,27 @@ def create_engine(url: str, *, application_name: str, pool_size: int = 10, timeo
         pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
+    event.listen(engine.sync_engine, "connect", opener.tell_pooled)
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
     event.listen(engine.sync_engine, "begin", opener.limit_transaction)
     event.listen(engine.sync_engine, "handle_error", _drop_broken_connection)
     return engine
+
+
+@asynccontextmanager
+async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection on which each statement commits by itself, without round trips for BEGIN and COMMIT.
+
+    Behind a pooler it is one transaction after all, since a pooler may change the server between two round trips of
+    one statement. Use it for one statement, or for several that may be committed apart.
+    """
+    async with engine.connect() as connection:
+        if connection.sync_connection is not None and connection.sync_connection.info.get("pooled"):
+            async with connection.begin():
+                yield connection
+        else:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
 
 def parse_url(url: str) -> URL:
@@ -134,6 +159,9 @@ class _Opener:
             connection.terminate()
             raise
         return connection
+
+    def tell_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
+        record.info["pooled"] = self._pooled
 
     def statement_name(self) -> str:
         return "" if self._pooled else f"relay_{next(self._numbers)}"

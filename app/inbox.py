@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import is_unavailable
+from app.database import is_unavailable, single_statement
 from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
 from app.errors import DatabaseAway
 from app.messages import Incoming
@@ -82,7 +82,7 @@ class Inbox:
     def __init__(
         self, engine: AsyncEngine, *, on_commit: Callable[[frozenset[str]], None], time_limit: float = 5.0
     ) -> None:
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
         self._on_commit = on_commit
         self._time_limit = time_limit
         self._pending: list[_Waiting] = []
@@ -164,7 +164,7 @@ class Inbox:
                 ]
             ),
         }
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             stored = set((await connection.execute(_ACCEPT, parameters)).scalars())
             receipts = {waiting.id: Receipt(waiting.id, "accepted") for waiting in batch if waiting.id in stored}
             repeated = [waiting for waiting in batch if waiting.id not in stored]

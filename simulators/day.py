@@ -1,7 +1,7 @@
 """A realistic day in a shop, as data: who is there, what happens, and when. The same seed gives the same day.
 
-A demo second is half an hour of the shop's time. Two shops of one merchant sell: most people buy in the WooCommerce shop, one
-in four in the Medusa shop. `simulators.feed` plays a day against a relay.
+A demo second is half an hour of the shop's time. Two shops of one merchant sell: most people buy in the WooCommerce
+shop, one in four in the Medusa shop. `simulators.feed` plays a day against a relay.
 
     import      20 products and 40 customers of before, in one batch
     all day     20 new customers, 15 changed ones, 8 changed products; 150 orders, a fifth of them by guests: pending,
@@ -35,10 +35,17 @@ CUSTOMERS, IMPORTED, PRODUCTS, ORDERS = 60, 40, 20, 150
 CLOSES: Final = 19.0
 """Seconds from the start after which no order changes any more, except the last one, which uses a coupon."""
 
-FIRST = ("Ada Ben Carla Daan Elif Femi Greta Hugo Ines Jonas Kaya Lea Mateo Nora Omar Paula Quentin Rosa Sven Tara").split()
-LAST = ("Almeida Berg Costa Dubois Eriksen Fischer Garcia Haas Ivanova Jansen Kaya Lopez").split()
-THINGS = ("Mug Teapot Bowl Plate Vase Apron Towel Candle Basket Spoon Board Jar Cup Tray Grinder Kettle Pan Ladle Sieve "
-          "Blanket").split()  # fmt: skip
+FIRST = (
+    "Ada", "Ben", "Carla", "Daan", "Elif", "Femi", "Greta", "Hugo", "Ines", "Jonas", "Kaya", "Lea", "Mateo", "Nora",
+    "Omar", "Paula", "Quentin", "Rosa", "Sven", "Tara",
+)  # fmt: skip
+LAST = (
+    "Almeida", "Berg", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Haas", "Ivanova", "Jansen", "Kaya", "Lopez",
+)  # fmt: skip
+THINGS = (
+    "Mug", "Teapot", "Bowl", "Plate", "Vase", "Apron", "Towel", "Candle", "Basket", "Spoon", "Board", "Jar", "Cup",
+    "Tray", "Grinder", "Kettle", "Pan", "Ladle", "Sieve", "Blanket",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a coupon has to be in the shop: WooCommerce's discount type, amount (EUR or per cent), minimum spend (EUR)."""
+    """What a coupon has to be in the shop: WooCommerce's discount type, amount (EUR or per cent), minimum in EUR."""
 
     kind: Literal["fixed_cart", "percent"]
     amount: Decimal
@@ -103,7 +110,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """The operator says what redemptions by a rule are worth; `definition` is the body of PUT /v1/reward-rules/{rule}."""
+    """The operator says what redemptions by a rule are worth: `definition`, the body of PUT /v1/reward-rules/{rule}."""
 
     at: float
     rule: str

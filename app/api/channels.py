@@ -12,7 +12,8 @@ from app.api.events import KEY_REFUSALS
 from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound
-from app.operations.books import ChannelView, list_channels, reading, when_away
+from app.operations.books import list_channels, reading, when_away
+from app.operations.views import ChannelView
 
 ChannelName = Annotated[str, Path(description="`platform` or `store`.")]
 CHANNEL: Final = {

@@ -11,7 +11,8 @@ from app.api.event_examples import ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
-from app.operations.books import CouponPage, CouponView, find_coupon, list_coupons, reading
+from app.operations.books import find_coupon, list_coupons, reading
+from app.operations.views import CouponPage, CouponView
 
 State = Literal["pending", "held", "active", "used", "retired", "refused"]
 COUPON: Final = {

@@ -38,7 +38,8 @@ from app.errors import (
 )
 from app.inbox import Receipt
 from app.messages import EVENTS, Kind, incoming
-from app.operations.books import MessageView, find_message, reading
+from app.operations.books import find_message, reading
+from app.operations.views import MessageView
 from app.telemetry import log_message
 
 VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")

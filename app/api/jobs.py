@@ -12,7 +12,8 @@ from app.api.event_examples import JOB, JOB_DETAIL, JOB_ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
-from app.operations.books import Books, JobDetail, JobPage, find_job, list_jobs, read_books, reading
+from app.operations.books import find_job, list_jobs, read_books, reading
+from app.operations.views import Books, JobDetail, JobPage
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
 JobId = Annotated[UUID, Path(description="The job's id.")]

@@ -26,7 +26,8 @@ from app.errors import (
     QueryInvalid,
     WrongState,
 )
-from app.operations.books import JobDetail, when_away
+from app.operations.books import when_away
+from app.operations.views import JobDetail
 
 BODY_REFUSALS: Final = (*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
 

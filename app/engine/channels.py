@@ -15,6 +15,8 @@ from typing import Final, Literal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import single_statement
+
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 300.0
 
@@ -64,15 +66,15 @@ class ChannelState:
 
 class Channels:
     def __init__(self, engine: AsyncEngine) -> None:
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
 
     async def read(self) -> list[ChannelState]:
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             return [ChannelState(*row) for row in await connection.execute(_READ)]
 
     async def close(self, name: str, state: Literal["blocked", "tripped"], reason: str, *, probing: bool) -> bool:
         """Stop the calls for a while; true when this call did it."""
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             result = await connection.execute(
                 _CLOSE,
                 {
@@ -88,12 +90,12 @@ class Channels:
 
     async def open(self, name: str) -> None:
         """A try went well: calls flow again."""
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             await connection.execute(_OPEN, {"name": name})
 
     async def may_probe(self, name: str, lease: float) -> bool:
         """True for one worker when a closed channel's pause is over; the try has `lease` seconds."""
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
 
 

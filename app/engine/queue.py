@@ -19,6 +19,7 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import single_statement
 from app.engine.jobs import Job
 from app.engine.states import Again, Finish, GiveBack, Park, Transition
 from app.outcomes import Evidence, Owed
@@ -300,11 +301,10 @@ class Queue:
     def __init__(self, engine: AsyncEngine, channel: str) -> None:
         self.channel = channel
         self._engine = engine
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def claim(self, limit: int, *, lease: float, priority: int = 0, probing: bool = False) -> list[Job]:
         """Up to `limit` jobs, each the head of a lane that is ours for `lease` seconds."""
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             rows = (
                 await connection.execute(
                     _CLAIM,
@@ -356,7 +356,7 @@ class Queue:
     async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> None:
         """Keep the lanes named by (key, claim) for another `lease` seconds; those lost meanwhile stay lost."""
         ordered = sorted(held)
-        async with self._single.connect() as connection:
+        async with single_statement(self._engine) as connection:
             await connection.execute(
                 _RENEW,
                 {
@@ -382,7 +382,7 @@ class Queue:
                     await self._enqueue(connection, [item for item in plain if item.job.id in found])
                 more = True
             else:
-                async with self._single.connect() as connection:
+                async with single_statement(self._engine) as connection:
                     found = await self._settle(connection, plain)
             lost += [item for item in plain if item.job.id not in found]
             wakes = [item.job.lane for item in plain if found.get(item.job.id, (False, False))[0]]
@@ -449,13 +449,13 @@ class Queue:
 
 async def wake(engine: AsyncEngine, keys: Sequence[str]) -> list[str]:
     """Make every lane due that waits for one of `keys`; the channels of those woken."""
-    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with single_statement(engine) as connection:
         return list((await connection.execute(_WAKE, {"keys": sorted(set(keys))})).scalars())
 
 
 async def wake_stranded(engine: AsyncEngine) -> list[str]:
     """The safety net under `wake`: lanes whose awaited lane owes nothing any more (a worker died before waking them)."""
-    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with single_statement(engine) as connection:
         return list((await connection.execute(_WAKE_STRANDED)).scalars())
 
 

@@ -86,7 +86,7 @@ def _about_channel(answer: Answer, fields: Fields) -> Blocked | Retry | None:
 def _meaning(status: int, text: str, fields: Fields) -> Meaning | None:
     if fields.is_status("status.alreadyExists", status):
         return Meaning.ALREADY_EXISTS
-    if not 400 <= status < 500:
+    if not 400 <= status < 500 or status in (408, 425, 429):
         return None
     for key, meaning in _TEXTS.items():
         if fields.is_said(key, text):

@@ -52,7 +52,7 @@ def build(name: str, time_limit: float) -> StoreAdapter:
     """
     chosen = adapter_class(name)
     try:
-        return cast(StoreAdapter, chosen.from_environment(time_limit))
+        return chosen.from_environment(time_limit)
     except ValidationError as error:
         raise ValueError(f"the shop {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
 

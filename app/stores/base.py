@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from app.outcomes import Done, Outcome, Reject
 from app.settings import EnvironmentSettings
@@ -138,7 +138,7 @@ class StoreAdapterClass(Protocol):
     CANNOT: Mapping[str, str]
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, time_limit: float) -> StoreAdapter:
         """An adapter with its Settings read. `time_limit`: seconds per call. Raises pydantic's ValidationError."""
 
 

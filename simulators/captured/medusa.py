@@ -49,7 +49,11 @@ def order(made: Order) -> Json:
     body.update(created_at=instant(made.placed), updated_at=instant(made.changed))
     body["raw_total"]["value"], body["raw_item_subtotal"]["value"] = str(made.total), str(made.subtotal)
     first = body["items"][0]
-    used = [{"code": code, "raw_amount": {"value": str(off)}} for code, off in [made.discount] if code] if made.discount else []
+    used = (
+        [{"code": code, "raw_amount": {"value": str(off)}} for code, off in [made.discount] if code]
+        if made.discount
+        else []
+    )
     body["items"] = [
         {**first, "product_id": product_id(sold), "variant_id": variant_id(sold, 0), "product_title": sold.title,
          "quantity": quantity, "raw_unit_price": {"value": str(sold.price)}, "adjustments": [] if place else used}

@@ -38,7 +38,9 @@ def product(made: Product) -> Json:
     body.update(id=made.number, name=made.title, slug=slug, permalink=f"https://shop.example.com/product/{slug}/")
     body.update(price=cents(made.price), variations=variant_ids(made), type="variable" if made.variants else "simple")
     body.update(date_modified_gmt=_gmt(made.changed))
-    variants = [{"externalVariantId": str(number), "position": place} for place, number in enumerate(body["variations"])]
+    variants = [
+        {"externalVariantId": str(number), "position": place} for place, number in enumerate(body["variations"])
+    ]
     return event(
         id=str(body["id"]), title=body["name"], imageUrl=f"https://shop.example.com/images/{body['slug']}.jpg",
         status="active" if body["status"] == "publish" else "draft", externalUrlHandle=body["slug"],
@@ -66,7 +68,7 @@ def order(made: Order) -> Json:
     return event(
         id=str(body["id"]), customerId=str(body["customer_id"] or ""), email=body["billing"]["email"],
         financialStatus=STATUSES[body["status"]], currency=body["currency"], totalPrice=body["total"],
-        subtotalPrice=cents(sum(Decimal(line["subtotal"]) for line in body["line_items"])),
+        subtotalPrice=cents(sum((Decimal(line["subtotal"]) for line in body["line_items"]), Decimal(0))),
         lineItems=[_line(line) for line in body["line_items"]],
         discountCodes=[{"code": c["code"], "amount": cents(c["discount"])} for c in body["coupon_lines"]] or None,
         orderNumber=body["number"], createdAt=_iso(body["date_created_gmt"]), updatedAt=_iso(body["date_modified_gmt"]),

@@ -184,8 +184,8 @@ async def test_a_failed_deletion_is_told(bench: Bench) -> None:
 
 def test_what_is_sent(bench: Bench) -> None:
     wanted = order(
-        kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("7",),
-        expires_at=datetime(2027, 1, 31, 1, 2, 3, 999000, UTC), minimum_spend=Decimal("3E+1"), usage_limit=None, combinable=False, reference="r-1",
+        kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("7",), minimum_spend=Decimal("3E+1"), usage_limit=None,
+        expires_at=datetime(2027, 1, 31, 1, 2, 3, 999000, UTC), combinable=False, reference="r-1",
     )  # fmt: skip
     assert coupon_body(wanted) == {
         "code": wanted.code, "discount_type": "percent", "amount": "100", "description": "", "individual_use": True,

@@ -38,7 +38,6 @@ async def plan(engine, statement, parameters):
     """The generic plan, the one that a prepared statement ends up with."""
     async with engine.connect() as connection:
         await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
-        await connection.exec_driver_sql("SET enable_seqscan = off")
         result = await connection.execute(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), parameters)
         [explained] = result.scalar_one() if not isinstance(result, str) else json.loads(result)
         return explained["Plan"]

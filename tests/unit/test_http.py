@@ -27,8 +27,8 @@ from tests.helpers import free_port
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, httpx.Headers(headers), body)
+def answer(status: int, body: bytes) -> Answer:
+    return Answer(status, httpx.Headers(), body)
 
 
 # -- what a status means -----------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def test_failure_of_every_status(statuses: tuple[int, ...], meaning: type[Failur
 
 
 def test_retry_after_is_handed_on() -> None:
-    failure = failure_of(answer(503, **{"Retry-After": "120"}))
+    failure = failure_of(Answer(503, httpx.Headers({"Retry-After": "120"}), b""))
     assert isinstance(failure, Retry)
     assert failure.after == 120
 

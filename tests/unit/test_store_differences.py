@@ -15,8 +15,8 @@ from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, j
 WHEN = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = CouponOrder(
     code="ab12", kind=CouponKind.FIXED_AMOUNT, value=Decimal("5.00"), currency="EUR", title="Thanks",
-    product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1", email="jane@example.com",
-    combinable=False, starts_at=WHEN, expires_at=WHEN, reference="r-1",
+    product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1",
+    email="jane@example.com", combinable=False, starts_at=WHEN, expires_at=WHEN, reference="r-1",
 )  # fmt: skip
 FOUND = CouponFound(
     store_id="77", code="ab12", kind=CouponKind.FIXED_AMOUNT, value=Decimal("5.00"), currency="EUR",

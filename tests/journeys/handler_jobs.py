@@ -1,0 +1,109 @@
+"""Jobs made by hand, as the engine would hand them over, and the far sides that their handlers call."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from app.engine.jobs import Job
+from app.http import HttpClient
+from app.models import Job as JobRow
+from app.models import Message
+from app.platform.client import PlatformClient
+from app.settings import PlatformSettings
+
+NOBODY: UUID = uuid7()
+
+
+def job(
+    kind: str,
+    body: Mapping[str, object] | bytes,
+    *,
+    message_id: UUID = NOBODY,
+    params: Mapping[str, str] | None = None,
+    attempt: int = 1,
+    uncertain: bool = False,
+    known: bool = False,
+    delivered: bytes | None = None,
+) -> Job:
+    return Job(
+        id=uuid7(),
+        message_id=message_id,
+        kind=kind,
+        channel="platform",
+        lane="lane",
+        seq=1,
+        claim=1,
+        attempt=attempt,
+        uncertain=uncertain,
+        collapse=False,
+        body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+        params=params or {},
+        version=None,
+        after=None,
+        known=known,
+        delivered=delivered,
+        delivered_version=None,
+        must_wait=False,
+        age=0.0,
+    )
+
+
+def client_of(http: HttpClient, url: str, **settings: object) -> PlatformClient:
+    values = {"url": HttpUrl(url), "launcher_url": HttpUrl(url), "api_key": SecretStr("sim-platform-key"), **settings}
+    return PlatformClient(http, PlatformSettings.model_validate(values))
+
+
+async def store_message(engine: AsyncEngine, kind: str, body: bytes = b"{}", customer: str | None = None) -> UUID:
+    """A message as the inbox would have stored it."""
+    identifier = uuid7()
+    async with engine.begin() as connection:
+        await connection.execute(
+            insert(Message).values(
+                id=identifier,
+                source="store",
+                kind=kind,
+                dedupe_key=str(identifier),
+                body=body,
+                body_hash=b"",
+                customer_ref=customer,
+                received_at=datetime.now(UTC),
+            )
+        )
+    return identifier
+
+
+async def store_job(
+    engine: AsyncEngine,
+    message_id: UUID,
+    kind: str,
+    state: str,
+    *,
+    seq: int = 1,
+    detail: str | None = None,
+    version: datetime | None = None,
+) -> None:
+    """A job as the engine would have left it."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            insert(JobRow).values(
+                id=uuid7(),
+                message_id=message_id,
+                kind=kind,
+                channel="platform",
+                lane="customer:42",
+                seq=seq,
+                state=state,
+                detail=detail,
+                version=version,
+                collapse=True,
+                attempts=1,
+                uncertain=False,
+                created_at=datetime.now(UTC),
+            )
+        )

@@ -1,0 +1,427 @@
+"""The handlers of the Platform's journey against the Platform simulator: which calls they make, and what they answer."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any  # what a simulator's ledger holds
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.handlers.relay_customer import RelayCustomer
+from app.handlers.relay_order import RelayOrder
+from app.handlers.relay_product import RelayProduct
+from app.handlers.use_reward import UseReward
+from app.http import HttpClient
+from app.messages import OrderEvent
+from app.operations.coupons import Coupons
+from app.operations.customers import Customers
+from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.platform import translate
+from app.platform.client import PlatformClient
+from app.platform.fields import ASSUMED
+from app.platform.launcher import Launcher, ShopFacts
+from app.platform.rewards import Redemption
+from simulators.process import Simulator, run
+from tests.journeys.handler_jobs import client_of, job, store_job, store_message
+
+CUSTOMER = {"id": "42", "email": "jane@example.com", "name": "Jane Doe"}
+ORDER = {
+    "id": "1001",
+    "customerId": "42",
+    "email": "jane@example.com",
+    "financialStatus": "paid",
+    "currency": "EUR",
+    "totalPrice": "19.98",
+}
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Simulator]:
+    with run("platform") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def platform(process: Simulator) -> Simulator:
+    process.reset(config=True)
+    return process
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    client = HttpClient(time_limit=2.0)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def client(platform: Simulator, http: HttpClient) -> PlatformClient:
+    return client_of(http, platform.url, shop_key="sim-shop")
+
+
+@pytest.fixture
+def relay_order(client: PlatformClient, engine: AsyncEngine) -> RelayOrder:
+    return RelayOrder(client, Coupons(engine), Customers(engine))
+
+
+@pytest.fixture
+def relay_customer(client: PlatformClient, engine: AsyncEngine) -> RelayCustomer:
+    return RelayCustomer(client, Customers(engine))
+
+
+def seed(platform: Simulator) -> None:
+    platform.control("customers", customers=[{"customerId": "42", "email": "jane@example.com", "points": 5000}])
+
+
+def calls(platform: Simulator) -> list[tuple[str, bool]]:
+    return [(entry["kind"], entry["applied"]) for entry in platform.ledger()]
+
+
+# ----------------------------------------------------------------------------------------------- customers
+
+
+async def test_a_customer_is_put_and_an_equal_body_is_not_sent_again(
+    platform: Simulator, relay_customer: RelayCustomer
+) -> None:
+    done = await relay_customer(job("relay_customer", CUSTOMER))
+    assert isinstance(done, Done)
+    assert platform.state("customers", "42")["name"] == "Jane Doe"
+    again = await relay_customer(
+        job("relay_customer", {**CUSTOMER, "updatedAt": "2025-01-01T00:00:00Z"}, known=True, delivered=done.digest)
+    )
+    assert isinstance(again, Skip)
+    assert calls(platform) == [("customer.put", True)]
+
+
+@pytest.mark.parametrize("identifier", ["a/b", "a b?c=d#e", "%41", "ä", "jane@example.com", "+", "a;b", "..x"])
+async def test_any_id_reaches_the_platform_as_it_is(
+    platform: Simulator, relay_customer: RelayCustomer, identifier: str
+) -> None:
+    assert isinstance(await relay_customer(job("relay_customer", {"id": identifier})), Done)
+    assert list(platform.state("customers")) == [identifier]
+
+
+@pytest.mark.parametrize("identifier", [".", ".."])
+async def test_an_id_that_no_address_can_hold_is_rejected(relay_customer: RelayCustomer, identifier: str) -> None:
+    assert isinstance(await relay_customer(job("relay_customer", {"id": identifier})), Reject)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"status": 401, "body": {"message": "Unauthorized"}}, Blocked),
+        ({"status": 403, "body": {"message": "Forbidden"}}, Blocked),
+        ({"status": 404, "body": "<html>"}, Blocked),
+        ({"mode": "redirect"}, Blocked),
+        ({"status": 429, "headers": {"retry-after": "9"}, "body": {"message": "slow down"}}, Retry),
+        ({"status": 503, "body": "<html>"}, Retry),
+        ({"status": 400, "body": {"message": "email is invalid"}}, Reject),
+        ({"mode": "garbage"}, Unknown),
+        ({"mode": "empty"}, Unknown),
+        ({"mode": "truncated"}, Unknown),
+        ({"mode": "not_http"}, Unknown),
+        ({"mode": "reset_after", "times": 2}, Unknown),  # aiohttp sends a PUT once more by itself
+        ({"mode": "gzip_bomb"}, Unknown),
+        ({"mode": "apply_then", "delay": 3}, Unknown),
+    ],
+)
+async def test_what_the_platforms_answers_mean(
+    platform: Simulator, relay_customer: RelayCustomer, rule: dict[str, Any], expected: type[Outcome]
+) -> None:
+    platform.script(path="/v1/customers", **rule)
+    outcome = await relay_customer(job("relay_customer", CUSTOMER))
+    assert isinstance(outcome, expected)
+    assert "sim-platform-key" not in repr(outcome)
+    if isinstance(outcome, Retry) and "headers" in rule:
+        assert outcome.after == 9.0
+
+
+async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpClient, engine: AsyncEngine) -> None:
+    handler = RelayCustomer(client_of(http, platform.url, api_key=None), Customers(engine))
+    assert isinstance(await handler(job("relay_customer", CUSTOMER)), Blocked)
+    wrong = RelayCustomer(client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine))
+    assert isinstance(await wrong(job("relay_customer", CUSTOMER)), Blocked)
+    assert calls(platform) == [("customer.put", False)]
+
+
+# ----------------------------------------------------------------------------------------------- products
+
+
+async def test_a_product_is_put_before_its_variants(platform: Simulator, client: PlatformClient) -> None:
+    handler = RelayProduct(client)
+    body = {"id": "7", "title": "Mug", "variants": [{"externalVariantId": "71"}]}
+    done = await handler(job("relay_product", body))
+    assert isinstance(done, Done)
+    assert calls(platform) == [("product.put", True), ("variants.post", True)]
+    assert isinstance(await handler(job("relay_product", body, known=True, delivered=done.digest)), Skip)
+    fewer = await handler(job("relay_product", {**body, "variants": []}, known=True, delivered=done.digest))
+    assert isinstance(fewer, Done)
+    assert platform.state("products", "7")["variants"] == {}
+
+
+async def test_a_product_whose_variants_got_lost_is_not_done(platform: Simulator, client: PlatformClient) -> None:
+    platform.script(path="^/variants$|/7/variants$", mode="reset_after")
+    body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
+    assert isinstance(await RelayProduct(client)(job("relay_product", body)), Unknown)
+
+
+# ----------------------------------------------------------------------------------------------- orders
+
+
+async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulator, relay_order: RelayOrder) -> None:
+    seed(platform)
+    done = await relay_order(job("relay_order", ORDER))
+    assert isinstance(done, Done)
+    refunded = {**ORDER, "financialStatus": "refunded"}
+    assert isinstance(await relay_order(job("relay_order", refunded, known=True, delivered=done.digest)), Done)
+    assert isinstance(await relay_order(job("relay_order", ORDER, known=True, delivered=done.digest)), Skip)
+    assert calls(platform) == [("order.post", True), ("order.patch", True)]
+    assert platform.state("orders", "1001")[0]["order"]["financialStatus"] == "refunded"
+
+
+@pytest.mark.parametrize("second_post", ["conflict", "duplicate", "upsert"])
+@pytest.mark.parametrize(
+    ("mode", "after"),
+    [("reset_after", ["order.patch"]), ("reset_before", ["order.patch", "order.post"])],
+)
+async def test_an_order_of_unknown_fate_is_probed_before_it_is_posted_again(
+    platform: Simulator, relay_order: RelayOrder, second_post: str, mode: str, after: list[str]
+) -> None:
+    seed(platform)
+    platform.config(second_order_post=second_post)
+    platform.script(path="/v1/orders", method="POST", mode=mode)
+    assert isinstance(await relay_order(job("relay_order", ORDER)), Unknown)
+    assert isinstance(await relay_order(job("relay_order", ORDER, attempt=2, uncertain=True)), Done)
+    assert [kind for kind, _ in calls(platform)] == ["order.post", *after]
+    assert platform.summary()["orders_stored_more_than_once"] == {}
+
+
+async def test_an_order_that_is_there_already_is_patched(platform: Simulator, relay_order: RelayOrder) -> None:
+    seed(platform)
+    assert isinstance(await relay_order(job("relay_order", ORDER)), Done)
+    assert isinstance(await relay_order(job("relay_order", {**ORDER, "totalPrice": "20.00"})), Done)
+    assert [kind for kind, _ in calls(platform)] == ["order.post", "order.post", "order.patch"]
+    assert platform.state("orders", "1001")[0]["order"]["totalPrice"] == "20.00"
+
+
+async def test_an_order_that_the_platform_forgot_is_posted(platform: Simulator, relay_order: RelayOrder) -> None:
+    seed(platform)
+    assert isinstance(await relay_order(job("relay_order", ORDER, known=True)), Done)
+    assert [kind for kind, _ in calls(platform)] == ["order.patch", "order.post"]
+
+
+async def test_a_platform_that_contradicts_itself_is_asked_again_later(
+    platform: Simulator, relay_order: RelayOrder
+) -> None:
+    platform.script(path="/v1/orders", method="POST", status=409, body={"message": "Order already exists"})
+    assert isinstance(await relay_order(job("relay_order", ORDER)), Retry)
+
+
+# ----------------------------------------------------------------------------------------------- the customer is missing
+
+
+async def test_an_order_of_an_unknown_customer_owes_the_customer_and_waits(
+    platform: Simulator, relay_order: RelayOrder, relay_customer: RelayCustomer, engine: AsyncEngine
+) -> None:
+    message = await store_message(engine, "orders")
+    waits = await relay_order(job("relay_order", ORDER, message_id=message))
+    assert isinstance(waits, Wait)
+    assert waits.key == "customer:42"
+    (owed,) = waits.owes
+    assert (owed.kind, owed.channel, owed.lane, owed.collapse) == ("relay_customer", "platform", "customer:42", True)
+    assert isinstance(await relay_customer(job("relay_customer", ORDER, params=owed.params)), Done)
+    assert platform.state("customers", "42")["email"] == "jane@example.com"
+    assert isinstance(await relay_order(job("relay_order", ORDER, message_id=message)), Done)
+
+
+async def test_a_guests_order_owes_a_customer_by_mail(
+    platform: Simulator, relay_order: RelayOrder, relay_customer: RelayCustomer
+) -> None:
+    guest = {**ORDER, "customerId": None, "email": "Guest@example.com", "firstName": "Gus"}
+    waits = await relay_order(job("relay_order", guest))
+    assert isinstance(waits, Wait)
+    assert waits.key == "customer:guest@example.com"
+    assert isinstance(await relay_customer(job("relay_customer", guest, params=waits.owes[0].params)), Done)
+    assert platform.state("customers", "guest@example.com")["name"] == "Gus"
+    assert isinstance(await relay_order(job("relay_order", guest)), Done)
+
+
+async def test_what_the_store_sent_of_the_customer_goes_before_what_the_order_tells(
+    platform: Simulator, relay_customer: RelayCustomer, engine: AsyncEngine
+) -> None:
+    held = await store_message(engine, "customers", b'{"id": "42", "email": "j@example.com", "phone": "1"}', "42")
+    await store_job(engine, held, "relay_customer", "superseded")
+    assert isinstance(await relay_customer(job("relay_customer", ORDER, params={"from": "order"})), Done)
+    assert platform.state("customers", "42")["phone"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("waiting", Wait),
+        ("running", Wait),
+        ("dead", Reject),
+        ("dropped", Reject),
+        ("done", Retry),
+        ("superseded", Retry),
+        ("skipped", Retry),
+    ],
+)
+async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
+    relay_order: RelayOrder, engine: AsyncEngine, state: str, expected: type[Outcome]
+) -> None:
+    message = await store_message(engine, "orders")
+    await store_job(engine, message, "relay_customer", state, detail="email is invalid")
+    outcome = await relay_order(job("relay_order", ORDER, message_id=message))
+    assert isinstance(outcome, expected)
+    if isinstance(outcome, Wait):
+        assert outcome.owes == ()
+    if isinstance(outcome, Reject):
+        assert "email is invalid" in outcome.why
+
+
+async def test_an_order_of_nobody_is_rejected(relay_order: RelayOrder) -> None:
+    nobody = {**ORDER, "customerId": None, "email": None}
+    assert isinstance(await relay_order(job("relay_order", nobody)), Reject)
+
+
+# ----------------------------------------------------------------------------------------------- our coupons in orders
+
+
+async def test_an_order_with_one_of_our_codes_owes_its_use(
+    platform: Simulator, relay_order: RelayOrder, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    seed(platform)
+    platform.control("redeem", customerId="42", ruleId="rule-5-off", code="ab12", deliver=False)
+    coupons = Coupons(engine)
+    await coupons.open(Redemption("ab12", "p-1", "amountdiscount", "r1"), await store_message(engine, "points/redeemed"))
+    order = {**ORDER, "discountCodes": [{"code": "AB12", "amount": "5"}, {"code": "SUMMER"}]}
+    done = await relay_order(job("relay_order", order))
+    assert isinstance(done, Done)
+    (owed,) = done.owes
+    assert (owed.kind, owed.channel, owed.lane) == ("use_reward", "platform", "coupon:ab12")
+
+    use = UseReward(client, coupons)
+    used = await use(job("use_reward", order, params=owed.params))
+    assert isinstance(used, Done)
+    assert used.digest is not None
+    coupon = await coupons.find("ab12")
+    assert coupon is not None
+    assert (coupon.state, coupon.reason) == ("used", "used in order 1001")
+    assert isinstance(await use(job("use_reward", order, params=owed.params, known=True)), Skip)
+    paid_again = await relay_order(job("relay_order", {**order, "totalPrice": "1.00"}, known=True))
+    assert isinstance(paid_again, Done)
+    assert paid_again.owes == ()
+
+
+async def test_an_order_that_was_never_paid_uses_nothing(
+    platform: Simulator, relay_order: RelayOrder, engine: AsyncEngine
+) -> None:
+    seed(platform)
+    message = await store_message(engine, "points/redeemed")
+    await Coupons(engine).open(Redemption("ab12", "p-1", "amountdiscount", "r1"), message)
+    done = await relay_order(job("relay_order", {**ORDER, "financialStatus": "voided", "discountCodes": [{"code": "ab12"}]}))
+    assert isinstance(done, Done)
+    assert done.owes == ()
+
+
+@pytest.mark.parametrize("second_use", ["conflict", "not_found", "accept"])
+async def test_a_use_whose_answer_was_lost_is_done_the_second_time(
+    platform: Simulator, client: PlatformClient, engine: AsyncEngine, second_use: str
+) -> None:
+    seed(platform)
+    platform.config(second_reward_use=second_use)
+    platform.control("redeem", customerId="42", ruleId="rule-5-off", code="ab12", deliver=False)
+    platform.script(path="/v1/rewards", mode="reset_after")
+    use = UseReward(client, Coupons(engine))
+    params = {"code": "ab12", "order": "1001"}
+    assert isinstance(await use(job("use_reward", ORDER, params=params)), Unknown)
+    assert isinstance(await use(job("use_reward", ORDER, params=params, attempt=2, uncertain=True)), Done)
+
+
+async def test_the_use_of_an_unknown_code_is_rejected(client: PlatformClient, engine: AsyncEngine) -> None:
+    use = UseReward(client, Coupons(engine))
+    assert isinstance(await use(job("use_reward", ORDER, params={"code": "zzz", "order": "1001"})), Reject)
+
+
+# ----------------------------------------------------------------------------------------------- the client and the Launcher
+
+
+async def test_the_launcher_tells_rules_and_currency_once_a_minute(platform: Simulator, client: PlatformClient) -> None:
+    now = [0.0]
+    launcher = Launcher(client, lambda: now[0])
+    facts = await launcher.facts()
+    assert isinstance(facts, ShopFacts)
+    assert facts.currency == "EUR"
+    assert {rule.id for rule in facts.rules} >= {"rule-5-off", "rule-per-100", "rule-old"}
+    await launcher.facts()
+    assert len(calls(platform)) == 2
+    now[0] = 61.0
+    await launcher.facts()
+    assert len(calls(platform)) == 4
+
+
+async def test_a_launcher_that_fails_is_asked_again_soon(platform: Simulator, client: PlatformClient) -> None:
+    now = [0.0]
+    launcher = Launcher(client, lambda: now[0])
+    platform.script(path="/launcher", status=503, body="")
+    assert isinstance(await launcher.facts(), Retry)
+    assert isinstance(await launcher.facts(), Retry)
+    now[0] = 6.0
+    assert isinstance(await launcher.facts(), ShopFacts)
+
+
+async def test_a_wrong_shop_key_is_named(platform: Simulator, http: HttpClient) -> None:
+    outcome = await client_of(http, platform.url, shop_key="other").redeem_rules()
+    assert isinstance(outcome, Reject)
+    assert "PLATFORM__SHOP_KEY" in outcome.why
+
+
+async def test_all_rewards_come_page_by_page_and_only_with_the_right_digest(
+    platform: Simulator, client: PlatformClient, http: HttpClient
+) -> None:
+    seed(platform)
+    platform.config(rewards_page_size=2)
+    for code in ("aa", "bb", "cc", "dd", "ee"):
+        platform.control("redeem", customerId="42", ruleId="rule-5-off", code=code, deliver=False)
+    rewards = await client.all_rewards("42", "Jane@example.com")
+    assert isinstance(rewards, tuple)
+    assert [reward["couponCode"] for reward in rewards] == ["aa", "bb", "cc", "dd", "ee"]
+    other = client_of(http, platform.url, shop_key="sim-shop", api_key=SecretStr("another-key"))
+    refused = await other.all_rewards("42", "jane@example.com")
+    assert isinstance(refused, Reject)
+    assert "DigestMismatch" in refused.why
+
+
+async def test_points_are_awarded_and_customers_read(platform: Simulator, client: PlatformClient) -> None:
+    seed(platform)
+    assert not isinstance(await client.award_points("42", 7, "given back"), Reject)
+    customer = await client.get_customer("42")
+    assert isinstance(customer, dict)
+    assert customer["pointBalance"] == 5007
+    assert await client.get_customer("nobody") is None
+    with pytest.raises(ValueError, match="1 or more"):
+        await client.award_points("42", 0, "nothing")
+
+
+async def test_renamed_fields_reach_the_platform_renamed(
+    platform: Simulator, http: HttpClient, engine: AsyncEngine
+) -> None:
+    seed(platform)
+    client = client_of(http, platform.url, fields={"order.subtotalPrice": "net"})
+    handler = RelayOrder(client, Coupons(engine), Customers(engine))
+    assert isinstance(await handler(job("relay_order", {**ORDER, "subtotalPrice": "15.10"})), Done)
+    assert platform.state("orders", "1001")[0]["order"]["net"] == "15.10"
+
+
+async def test_a_stored_body_that_is_no_event_is_rejected(relay_order: RelayOrder, client: PlatformClient) -> None:
+    assert isinstance(await relay_order(job("relay_order", {"id": "1"})), Reject)
+    assert isinstance(await RelayProduct(client)(job("relay_product", b"")), Reject)
+
+
+async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, relay_order: RelayOrder) -> None:
+    seed(platform)
+    done = await relay_order(job("relay_order", ORDER))
+    assert isinstance(done, Done)
+    event = OrderEvent.model_validate(ORDER)
+    assert done.digest == translate.digest(translate.order(event, ASSUMED))
