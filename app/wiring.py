@@ -30,6 +30,7 @@ from app.http import HttpClient
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
 from app.operations.coupons import Coupons
+from app.operations.customers import Customers
 from app.operations.reward_rules import RewardRules
 from app.platform.client import PlatformClient
 from app.settings import Settings
@@ -132,10 +133,10 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
 
 def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
     """Every kind of job and what is done about it."""
-    coupons = Coupons(parts.engine)
+    coupons, customers = Coupons(parts.engine), Customers(parts.engine)
     return {
-        "relay_customer": RelayCustomer(far.platform),
-        "relay_order": RelayOrder(far.platform, coupons),
+        "relay_customer": RelayCustomer(far.platform, customers),
+        "relay_order": RelayOrder(far.platform, coupons, customers),
         "relay_product": RelayProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
         "issue_coupon": IssueCoupon(

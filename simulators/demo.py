@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
             finally:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
     except (FeedError, SimulatorError, httpx.HTTPError) as error:
-        console.print(f"[red]The demo failed:[/red] {escape(str(error))}", highlight=False)
+        console.print(f"[red]The demo failed:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130 if options.once else 0

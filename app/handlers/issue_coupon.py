@@ -1,10 +1,10 @@
 """A redemption -> one coupon in the shop, under the exact code, counted only after it was read back.
 
-    open the coupon's row ─▶ find its value ─▶ issue ─▶ read back, compare ─▶ active
-            │                     │ none                    │ absent: look again soon
-            │ another's code      ▼                         │ different: retire it there
-            ▼                 held, waits for a rule        ▼
-         Reject                                          held, Reject
+open the coupon's row ─▶ find its value ─▶ issue ─▶ read back, compare ─▶ active
+        │                     │ none                    │ absent: look again soon
+        │ another's code      ▼                         │ different: retire it there
+        ▼                 held, waits for a rule        ▼
+     Reject                                          held, Reject
 """
 
 from typing import Final, Protocol

@@ -1,9 +1,9 @@
 """The coupons: each transition is one idempotent statement that names the states it may start from.
 
-    pending ──▶ active ──▶ used        pending: owed to the shopper, not yet proven in the shop
-       ▲ │        │  ▲                 held: a person (or a rule) has to settle something, `reason` says what
-       │ ▼        ▼  │                 active: read back from the shop, value and all
-      held ──▶ retired, refused        used: seen in an order; retired: unusable in the shop; refused: never to be made
+pending ──▶ active ──▶ used        pending: owed to the shopper, not yet proven in the shop
+   ▲ │        │  ▲                 held: a person (or a rule) has to settle something, `reason` says what
+   │ ▼        ▼  │                 active: read back from the shop, value and all
+  held ──▶ retired, refused        used: seen in an order; retired: unusable in the shop; refused: never to be made
 """
 
 from collections.abc import Mapping, Sequence
@@ -154,4 +154,3 @@ class Coupons:
         async with self._engine.begin() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
         return None if row is None else CouponRecord(**row)
-

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import RowMapping, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.models import RewardRule
@@ -21,7 +22,9 @@ ON CONFLICT DO NOTHING
 RETURNING version
 """)
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('reward_rule:' || :id, 0))")
-_NEWEST: Final = select(RewardRule.__table__).order_by(RewardRule.id, RewardRule.version.desc()).distinct(RewardRule.id)
+_NEWEST: Final = (
+    select(RewardRule.__table__).order_by(RewardRule.id, RewardRule.version.desc()).ext(distinct_on(RewardRule.id))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +92,3 @@ def _version(row: RowMapping) -> RuleVersion:
     told = row["definition"]
     definition = None if told is None else RewardRuleDefinition.model_validate(told)
     return RuleVersion(row["id"], row["version"], definition, row["created_at"], row["created_by"])
-
-

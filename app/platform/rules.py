@@ -37,6 +37,7 @@ KINDS: Final = {
 }
 """The Platform's `rewardType`; each exists with `subscription` and `pos` before it too."""
 
+
 def reward_kind(reward_type: str | None) -> RewardKind | None:
     """The kind of coupon of a `rewardType` (or `templateName`); None when it is not one we know."""
     return KINDS.get(_word(reward_type))

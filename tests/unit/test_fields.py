@@ -37,4 +37,7 @@ def test_a_wrong_override_is_refused_and_named(overrides: dict[str, str], tellin
 
 
 def test_extra_fields_are_added_and_hide_none_of_ours() -> None:
-    assert Fields().body("order", {"totalPrice": "1"}, {"totalPrice": "2", "note": None}) == {"totalPrice": "1", "note": None}
+    assert Fields().body("order", {"totalPrice": "1"}, {"totalPrice": "2", "note": None}) == {
+        "totalPrice": "1",
+        "note": None,
+    }

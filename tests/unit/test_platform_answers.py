@@ -22,7 +22,9 @@ def test_a_success_is_a_json_object() -> None:
     assert verdict.body == {"customer": {"id": "u"}}
 
 
-@pytest.mark.parametrize("body", [b"", b"  ", b"<html>welcome</html>", b'{"customer": {"id', b"[]", b"null", b"[" * 99_999])
+@pytest.mark.parametrize(
+    "body", [b"", b"  ", b"<html>welcome</html>", b'{"customer": {"id', b"[]", b"null", b"[" * 99_999]
+)
 def test_a_success_without_one_proves_nothing(body: bytes) -> None:
     assert isinstance(understand(answer(200, body)), Unknown)
 

@@ -159,7 +159,9 @@ def test_kinds_without_a_value_take_their_conditions_from_a_rule() -> None:
     assert isinstance(told, Valued)
     assert (told.kind, told.product_ids) == (RewardKind.FREE_PRODUCT, ("43",))
     assert isinstance(value(redemption("productdiscount"), None, rule(discountValue=100)), Unvalued)
-    assert isinstance(value(redemption("productdiscount"), None, rule(discountValue=5, product={"externalId": 43})), Unvalued)
+    assert isinstance(
+        value(redemption("productdiscount"), None, rule(discountValue=5, product={"externalId": 43})), Unvalued
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def test_money_is_a_decimal_string_and_never_a_float(amount: Decimal) -> None:
 
 
 def test_a_customer_without_a_name_gets_one_of_its_parts() -> None:
-    event = CustomerEvent.parse(b'{"id": "42", "firstName": "Jane", "lastName": "Doe", "createdAt": "2025-01-01T00:00:00Z"}')
+    event = CustomerEvent.parse(
+        b'{"id": "42", "firstName": "Jane", "lastName": "Doe", "createdAt": "2025-01-01T00:00:00Z"}'
+    )
     assert translate.customer(event, FIELDS) == {
         "firstName": "Jane",
         "lastName": "Doe",

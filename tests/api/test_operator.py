@@ -1,0 +1,224 @@
+"""The operator's door: jobs, counts, channels, rules, coupons."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any  # JSON answers
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import wiring
+from app.operations.views import message_words, words
+
+Sql = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def sql(engine: AsyncEngine) -> Sql:
+    async def run(statement: str, **parameters: object) -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text(statement), parameters)
+
+    return run
+
+
+async def accept(store: httpx.AsyncClient, *ids: int) -> list[dict[str, Any]]:
+    """Customers, with the one job each."""
+    jobs = []
+    for number in ids:
+        receipt = (await store.post("/v1/events/customers", json={"id": number})).json()
+        jobs.append((await store.get(receipt["links"]["self"])).json()["jobs"][0])
+    return jobs
+
+
+KILL = """
+WITH dying AS (
+    UPDATE job SET state = 'dead', reason = :reason, detail = 'HTTP 422', finished_at = now() WHERE id = :id
+    RETURNING channel, lane
+)
+UPDATE lane SET waiting = waiting - 1 FROM dying WHERE lane.channel = dying.channel AND lane.key = dying.lane
+"""
+
+
+async def kill(sql: Sql, job: dict[str, Any], reason: str = "rejected") -> None:
+    await sql(KILL, id=UUID(job["id"]), reason=reason)
+
+
+async def test_jobs_are_listed_page_by_page(store: httpx.AsyncClient, sql: Sql) -> None:
+    jobs = await accept(store, 1, 2, 3)
+    await kill(sql, jobs[0])
+    first = (await store.get("/v1/jobs?limit=2")).json()
+    second = (await store.get(f"/v1/jobs?limit=2&cursor={first['next_cursor']}")).json()
+    assert [job["id"] for job in [*first["items"], *second["items"]]] == [job["id"] for job in reversed(jobs)]
+    assert second["next_cursor"] is None
+    dead = (await store.get("/v1/jobs?state=dead")).json()["items"]
+    assert [(job["id"], job["reason"], job["detail"]) for job in dead] == [(jobs[0]["id"], "rejected", "HTTP 422")]
+    lane = (await store.get("/v1/jobs?lane=customer:2&kind=relay_customer&state=waiting")).json()["items"]
+    assert [job["id"] for job in lane] == [jobs[1]["id"]]
+
+
+async def test_the_books_balance(store: httpx.AsyncClient, sql: Sql) -> None:
+    jobs = await accept(store, 1, 2, 3)
+    await kill(sql, jobs[0])
+    await sql("UPDATE job SET uncertain = true WHERE id = :id", id=UUID(jobs[1]["id"]))
+    books = (await store.get("/v1/counts")).json()
+    total = books["total"]
+    assert (books["messages"], books["balanced"]) == (3, True)
+    assert (total["received"], total["dead"], total["unknown"], total["waiting"]) == (3, 1, 1, 1)
+    assert total["received"] == sum(number for state, number in total.items() if state != "received")
+    assert books["by_kind"] == {"relay_customer": total}
+    await sql("UPDATE lane SET waiting = waiting + 1 WHERE key = 'customer:3'")
+    assert (await store.get("/v1/counts")).json()["balanced"] is False
+
+
+async def test_one_dead_job_is_retried(store: httpx.AsyncClient, operator: httpx.AsyncClient, sql: Sql) -> None:
+    [job] = await accept(store, 1)
+    early = await operator.post(f"/v1/jobs/{job['id']}/retry")
+    assert (early.status_code, early.json()["type"]) == (409, "urn:platform-relay:problem:wrong-state")
+    await kill(sql, job)
+    message = (await store.get(f"/v1/events/{job['message_id']}")).json()
+    assert message["state"] == "needs_attention"
+    retried = await operator.post(f"/v1/jobs/{job['id']}/retry")
+    assert (retried.status_code, retried.json()["state"]) == (200, "waiting")
+    missing = await operator.post(f"/v1/jobs/{job['message_id']}/retry")
+    assert missing.status_code == 404
+
+
+async def test_dead_jobs_are_retried_in_bulk_after_a_look(
+    store: httpx.AsyncClient, operator: httpx.AsyncClient, sql: Sql
+) -> None:
+    jobs = await accept(store, 1, 2, 3)
+    for job, reason in zip(jobs, ("rejected", "exhausted", "exhausted"), strict=True):
+        await kill(sql, job, reason)
+    exhausted = {"reason": "exhausted"}
+    assert (await operator.post("/v1/jobs/retry", json={**exhausted, "dry_run": True})).json() == {
+        "jobs": 2,
+        "dry_run": True,
+    }
+    past = {**exhausted, "before": "2020-01-01T00:00:00Z"}
+    assert (await operator.post("/v1/jobs/retry", json=past)).json()["jobs"] == 0
+    assert (await operator.post("/v1/jobs/retry", json=exhausted)).json() == {"jobs": 2, "dry_run": False}
+    assert (await operator.post("/v1/jobs/retry", json={"ids": [jobs[0]["id"]]})).json()["jobs"] == 1
+    assert (await store.get("/v1/counts")).json()["total"]["waiting"] == 0  # they are uncertain now: asked first
+    assert (await store.get("/v1/counts")).json()["total"]["unknown"] == 3
+    for odd in ({"reason": "odd"}, {"colour": "red"}, {"ids": []}, {"ids": [jobs[0]["id"]], "kind": "x"}):
+        assert (await operator.post("/v1/jobs/retry", json=odd)).status_code == 422, odd
+
+
+async def test_a_job_is_dropped_with_who_and_why(store: httpx.AsyncClient, operator: httpx.AsyncClient) -> None:
+    [job] = await accept(store, 1)
+    assert (await operator.post(f"/v1/jobs/{job['id']}/drop", json={})).status_code == 422
+    dropped = (await operator.post(f"/v1/jobs/{job['id']}/drop", json={"why": "a test order"})).json()
+    assert (dropped["state"], dropped["detail"]) == ("dropped", "dropped by operator: a test order")
+    assert (await operator.post(f"/v1/jobs/{job['id']}/drop", json={"why": "again"})).status_code == 409
+    assert (await store.get(f"/v1/events/{job['message_id']}")).json()["state"] == "dropped"
+
+
+async def test_a_channel_is_paused_and_resumed(
+    store: httpx.AsyncClient, operator: httpx.AsyncClient, nobody: httpx.AsyncClient
+) -> None:
+    [job] = await accept(store, 1)
+    paused = await operator.post("/v1/channels/platform/pause", json={"why": "maintenance"})
+    [channel] = [channel for channel in paused.json() if channel["name"] == "platform"]
+    assert (channel["state"], channel["waiting"]) == ("paused", 1)
+    assert "maintenance" in channel["reason"]
+    assert "paused" in (await store.get(f"/v1/jobs/{job['id']}")).json()["says"]
+    ready = await nobody.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert 'relay_channel_open{channel="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
+    for _ in range(2):
+        resumed = await operator.post("/v1/channels/platform/resume")
+        assert {channel["state"] for channel in resumed.json()} == {"open"}
+    assert (await nobody.get("/readyz")).json()["status"] == "ready"
+    for act in ("pause", "resume"):
+        assert (await operator.post(f"/v1/channels/moon/{act}", json={"why": "?"})).status_code == 404
+
+
+async def test_reward_rules_are_kept_in_versions(operator: httpx.AsyncClient, store: httpx.AsyncClient) -> None:
+    address = "/v1/reward-rules/rule-7"
+    assert (await store.get(address)).status_code == 404
+    first = await operator.put(address, json={"kind": "fixed_amount", "value": "5.00"})
+    second = await operator.put(address, json={"kind": "fixed_amount", "value": "7.50", "currency": "EUR"})
+    assert (first.status_code, first.json()["version"], second.json()["version"]) == (200, 1, 2)
+    read = (await store.get(address)).json()
+    assert (read["id"], read["created_by"], read["definition"]["value"]) == ("rule-7", "operator", "7.50")
+    assert [rule["version"] for rule in (await store.get("/v1/reward-rules")).json()] == [2]
+    for odd in ({}, {"kind": "fixed_amount"}, {"kind": "percentage", "value": "101"}, {"kind": "x"}):
+        assert (await operator.put(address, json=odd)).status_code == 422, odd
+    assert (await operator.put(address, content=b'{"kind":NaN}')).status_code == 422
+    assert (await operator.delete(address)).status_code == 204
+    assert (await operator.delete(address)).status_code == 404
+    assert (await store.get("/v1/reward-rules")).json() == []
+
+
+async def test_a_new_rule_wakes_what_waits_for_it(operator: httpx.AsyncClient, store: httpx.AsyncClient, sql: Sql) -> None:
+    [job] = await accept(store, 1)
+    await sql("UPDATE lane SET waits_for = 'reward-rule:rule-7', run_at = now() + interval '1 hour'")
+    assert (await store.get(f"/v1/jobs/{job['id']}")).json()["says"] == "Waits for reward-rule:rule-7."
+    assert (await operator.put("/v1/reward-rules/rule-7", json={"kind": "free_shipping"})).json()["woken"] == 1
+
+
+COUPON = """
+INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, state, reason, created_at, updated_at)
+VALUES (:code, :message_id, '42', 'fixed_amount', 5.10, 'EUR', :state, 'because', now(), now())
+"""
+
+
+async def test_coupons_are_listed_and_read(store: httpx.AsyncClient, sql: Sql) -> None:
+    [job] = await accept(store, 1)
+    for code, state in (("a", "active"), ("b", "held"), ("c", "held")):
+        await sql(COUPON, code=code, state=state, message_id=UUID(job["message_id"]))
+    pages = [(await store.get("/v1/coupons?limit=2")).json()]
+    pages.append((await store.get(f"/v1/coupons?limit=2&cursor={pages[0]['next_cursor']}")).json())
+    assert [[coupon["code"] for coupon in page["items"]] for page in pages] == [["c", "b"], ["a"]]
+    held = (await store.get("/v1/coupons?state=held&customer=42")).json()["items"]
+    assert [coupon["code"] for coupon in held] == ["c", "b"]
+    assert (await store.get("/v1/coupons/a")).json()["value"] == "5.10"
+    assert (await store.get("/v1/coupons/A")).status_code == 404
+
+
+async def test_health_tells_in_words(nobody: httpx.AsyncClient, parts: wiring.Services) -> None:
+    assert (await nobody.get("/healthz")).json() == {"status": "ok"}
+    ready = await nobody.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert "worker" not in [check["name"] for check in ready.json()["checks"]]
+    parts.worker_alive = lambda: True
+    assert (await nobody.get("/readyz")).json()["status"] == "ready"
+    parts.worker_alive = lambda: False
+    stopped = await nobody.get("/readyz")
+    assert (stopped.status_code, stopped.json()["status"]) == (503, "not ready")
+
+
+async def test_an_unmigrated_database_is_not_ready(nobody: httpx.AsyncClient, sql: Sql) -> None:
+    await sql("UPDATE alembic_version SET version_num = 'older'")
+    ready = await nobody.get("/readyz")
+    assert ready.status_code == 503
+    assert "relay migrate" in ready.text
+
+
+async def test_metrics_count_by_route_and_never_by_address(store: httpx.AsyncClient, sql: Sql) -> None:
+    jobs = await accept(store, 1, 2)
+    await kill(sql, jobs[0])
+    await store.post("/v1/events/customers", content=b"{")
+    await store.get("/somewhere/with/a/secret")
+    scraped = (await store.get("/metrics")).text
+    assert 'relay_messages_total{kind="customers",status="accepted"} 2.0' in scraped
+    assert 'relay_messages_total{kind="customers",status="refused"} 1.0' in scraped
+    assert 'relay_jobs_waiting{channel="platform"} 1.0' in scraped
+    assert 'relay_jobs_dead{channel="platform"} 1.0' in scraped
+    assert 'route="/v1/events/customers",status="202"' in scraped
+    assert 'route="/v1/events/{message_id}",status="200"' in scraped
+    assert "relay_database_up 1.0" in scraped
+    assert "secret" not in scraped
+    assert jobs[0]["message_id"] not in scraped
+
+
+def test_every_state_has_words() -> None:
+    for state in ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped"):
+        for reason in (None, "retry", "unknown", "rejected", "new"):
+            assert all(words(state, reason, None, None, "open"))
+        assert message_words([state])[0] not in ("stored",)
+    assert message_words([])[0] == "stored"
+    assert message_words(["done", "dead"])[0] == "needs_attention"

@@ -1,0 +1,60 @@
+"""The Platform's door."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import httpx
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from .conftest import DOOR_SECRET, PREVIOUS_DOOR_SECRET
+
+Stored = Callable[[], Awaitable[int]]
+DOOR = f"/v1/webhooks/platform/{DOOR_SECRET}"
+REDEEMED = {
+    "id": "event-1",
+    "customer": {"id": "c", "externalId": "42", "email": "ada@example.com", "pointBalance": 10},
+    "points": -500,
+    "ruleId": "rule-7",
+    "couponCode": "0123456789ab",
+    "rewardType": "fixedamountdiscount",
+}
+TOPIC = {"X-Webhook-Topic": "points/redeemed", "X-Webhook-Id": "subscription-1"}
+
+
+async def test_a_redemption_is_stored_and_owes_one_coupon(nobody: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    first = await nobody.post(DOOR, json=REDEEMED, headers=TOPIC)
+    again = await nobody.post(DOOR, json=REDEEMED, headers=TOPIC)
+    assert (first.status_code, first.json()["status"]) == (200, "accepted")
+    assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "status": "duplicate"})
+    async with engine.connect() as connection:
+        jobs = (await connection.execute(text("SELECT kind, channel, lane FROM job"))).all()
+    assert [tuple(job) for job in jobs] == [("issue_coupon", "store", "coupon:0123456789ab")]
+
+
+async def test_every_body_is_stored(nobody: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    bodies = [b"", b"\x00\xff", b"[]", b'{"a":NaN}', json.dumps({"new": "topic"}).encode()]
+    for body in bodies:
+        answer = await nobody.post(DOOR, content=body, headers={"X-Webhook-Topic": "carts/abandoned"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "accepted"), body
+    assert (await nobody.post(DOOR, content=b"{}")).status_code == 200
+    async with engine.connect() as connection:
+        kept = [bytes(row.body) for row in await connection.execute(text("SELECT body FROM message ORDER BY id"))]
+        jobs = (await connection.execute(text("SELECT count(*) FROM job"))).scalar_one()
+    assert kept == [*bodies, b"{}"]
+    assert jobs == 0
+
+
+async def test_only_the_secret_address_exists(nobody: httpx.AsyncClient, stored: Stored) -> None:
+    assert (await nobody.post(f"/v1/webhooks/platform/{PREVIOUS_DOOR_SECRET}", json=REDEEMED)).status_code == 200
+    for secret in ("wrong", DOOR_SECRET[:-1], DOOR_SECRET + "x", "%00", "%ff"):
+        answer = await nobody.post(f"/v1/webhooks/platform/{secret}", json={"other": secret})
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:platform-relay:problem:not-found"), secret
+        assert answer.json() == (await nobody.get("/nowhere")).json()
+    assert await stored() == 1
+
+
+async def test_a_webhook_can_be_read_by_its_receipt(nobody: httpx.AsyncClient, store: httpx.AsyncClient) -> None:
+    kept = (await nobody.post(DOOR, json={"id": "1"}, headers={"X-Webhook-Topic": "points/earned"})).json()
+    message = (await store.get(f"/v1/events/{kept['id']}")).json()
+    assert (message["source"], message["kind"], message["state"]) == ("platform", "points/earned", "stored")

@@ -1,0 +1,93 @@
+"""The coupon's transitions: idempotent, and only from where they may start."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.operations.coupons import SOURCES, CouponRecord, Coupons
+from app.platform.rewards import Redemption, Valued
+from app.platform.rules import RewardKind
+from tests.journeys.handler_jobs import store_message
+
+REDEMPTION = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
+VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
+
+
+@pytest.fixture
+def coupons(engine: AsyncEngine) -> Coupons:
+    return Coupons(engine)
+
+
+@pytest.fixture
+async def message(engine: AsyncEngine) -> UUID:
+    return await store_message(engine, "points/redeemed")
+
+
+async def move(coupons: Coupons, state: str) -> CouponRecord | None:
+    match state:
+        case "pending":
+            return await coupons.price("ab12", VALUED)
+        case "held":
+            return await coupons.hold("ab12", "why")
+        case "active":
+            return await coupons.activate("ab12", "store-1")
+        case "used":
+            return await coupons.use("ab12", "used in order 1001")
+        case "retired":
+            return await coupons.retire("ab12", "why")
+        case _:
+            return await coupons.refuse("ab12", "why")
+
+
+async def test_a_code_is_opened_once(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
+    first = await coupons.open(REDEMPTION, message)
+    assert (first.state, first.redemption_id, first.customer_ref, first.kind) == ("pending", "p-1", "42", None)
+    assert first.unchanged_for >= 0
+    other = Redemption("ab12", "p-2", "giftcard", "r2", 1, "43")
+    again = await coupons.open(other, await store_message(engine, "points/redeemed"))
+    assert (again.redemption_id, again.created_at) == ("p-1", first.created_at)
+
+
+@pytest.mark.parametrize("start", SOURCES)
+@pytest.mark.parametrize("to", SOURCES)
+async def test_every_transition_starts_where_it_may_and_can_be_repeated(
+    coupons: Coupons, message: UUID, engine: AsyncEngine, start: str, to: str
+) -> None:
+    await coupons.open(REDEMPTION, message)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE coupon SET state = :state"), {"state": start})
+    moved = await move(coupons, to)
+    allowed = start in SOURCES[to]
+    assert (moved is not None) is allowed
+    found = await coupons.find("ab12")
+    assert found is not None
+    assert found.state == (to if allowed else start)
+    if allowed:
+        repeated = await move(coupons, to)
+        assert repeated is not None
+        assert repeated.state == to
+
+
+async def test_a_value_is_kept_with_where_it_comes_from(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
+    await coupons.open(REDEMPTION, message)
+    await coupons.price("ab12", VALUED)
+    issued = await coupons.issued("ab12", "store-1")
+    assert issued is not None
+    assert (issued.state, issued.store_id) == ("pending", "store-1")
+    assert await coupons.activate("ab12", "store-1")
+    async with engine.connect() as connection:
+        row = (await connection.execute(text("SELECT * FROM coupon"))).one()
+    assert (row.value, row.currency, row.rule_id, row.rule_version) == (Decimal("5.00"), "EUR", "r1", 3)
+    assert row.value_source == "the operator's rule r1, version 3"
+    assert row.points == 500
+    assert row.active_at is not None
+
+
+async def test_codes_are_found_as_shoppers_type_them(coupons: Coupons, message: UUID) -> None:
+    await coupons.open(REDEMPTION, message)
+    assert [coupon.code for coupon in await coupons.find_all(["AB12", "other"])] == ["ab12"]
+    assert await coupons.find_all([]) == ()
+    assert await coupons.find("AB12") is None

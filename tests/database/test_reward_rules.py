@@ -1,0 +1,47 @@
+"""The operator's rules: versions, deletion, two writers at once."""
+
+import asyncio
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.operations import reward_rules
+from app.operations.reward_rules import RewardRules
+from app.platform.rules import RewardRuleDefinition
+
+FIVE = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "5.00", "expires_after": "P90D"})
+SIX = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "6.00"})
+
+
+async def test_every_change_is_a_version_and_the_newest_counts(engine: AsyncEngine) -> None:
+    rules = RewardRules(engine)
+    assert await rules.current("r1") is None
+    async with engine.begin() as connection:
+        assert await reward_rules.put(connection, "r1", FIVE, "ann") == 1
+        assert await reward_rules.put(connection, "r1", SIX, "bob") == 2
+        assert await reward_rules.put(connection, "r2", FIVE, "ann") == 1
+    current = await rules.current("r1")
+    assert current is not None
+    assert (current.version, current.definition) == (2, SIX)
+    async with engine.begin() as connection:
+        assert [(rule.id, rule.version) for rule in await reward_rules.listing(connection)] == [("r1", 2), ("r2", 1)]
+        assert await reward_rules.delete(connection, "r1", "ann") == 3
+        assert await reward_rules.delete(connection, "r1", "ann") is None
+        assert await reward_rules.delete(connection, "never", "ann") is None
+        assert [rule.id for rule in await reward_rules.listing(connection)] == ["r2"]
+        versions = await reward_rules.history(connection, "r1")
+    assert [(rule.version, rule.created_by, rule.definition) for rule in versions] == [
+        (3, "ann", None),
+        (2, "bob", SIX),
+        (1, "ann", FIVE),
+    ]
+    assert await rules.current("r1") is None
+    async with engine.begin() as connection:
+        assert await reward_rules.put(connection, "r1", FIVE, "ann") == 4
+
+
+async def test_two_writers_at_once_make_two_versions(engine: AsyncEngine) -> None:
+    async def write() -> int:
+        async with engine.begin() as connection:
+            return await reward_rules.put(connection, "r1", FIVE, "ann")
+
+    assert sorted(await asyncio.gather(*(write() for _ in range(5)))) == [1, 2, 3, 4, 5]

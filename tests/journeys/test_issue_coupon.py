@@ -1,0 +1,366 @@
+"""A redemption becomes a coupon: against the Platform's and the shop's simulators and a real database."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any  # what a simulator's ledger holds
+from uuid import UUID
+
+import httpx
+import pytest
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.handlers.issue_coupon import IssueCoupon
+from app.http import HttpClient
+from app.operations import reward_rules
+from app.operations.coupons import CouponRecord, Coupons
+from app.operations.reward_rules import RewardRules
+from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.platform.client import PlatformClient
+from app.platform.rules import RewardRuleDefinition
+from app.platform.webhooks import incoming
+from app.settings import CouponSettings
+from app.stores.generic_http import GenericHttp, GenericHttpSettings
+from app.stores.woocommerce import WooCommerce, WooCommerceSettings
+from simulators.process import Simulator, run
+from tests.journeys.handler_jobs import client_of, job, store_message
+
+CODE = "ab12cd34ef56"
+CUSTOMER = {"externalId": "42", "email": "jane@example.com"}
+REDEEMED: dict[str, Any] = {
+    "id": "p-1",
+    "customer": CUSTOMER,
+    "points": 500,
+    "ruleId": "rule-5-off",
+    "couponCode": CODE,
+    "rewardType": "amountdiscount",
+}
+
+
+@pytest.fixture(scope="module")
+def platform_process() -> Iterator[Simulator]:
+    with run("platform") as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def shop_process() -> Iterator[Simulator]:
+    with run("shop") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def platform(platform_process: Simulator) -> Simulator:
+    platform_process.reset(config=True)
+    return platform_process
+
+
+@pytest.fixture
+def shop(shop_process: Simulator) -> Simulator:
+    shop_process.reset(config=True)
+    return shop_process
+
+
+@pytest.fixture
+async def client(platform: Simulator) -> AsyncIterator[PlatformClient]:
+    http = HttpClient(time_limit=2.0)
+    yield client_of(http, platform.url, shop_key="sim-shop")
+    await http.aclose()
+
+
+@pytest.fixture
+async def woocommerce(shop: Simulator) -> AsyncIterator[WooCommerce]:
+    settings = WooCommerceSettings(
+        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
+    )
+    adapter = WooCommerce(settings, 2.0)
+    yield adapter
+    await adapter.aclose()
+
+
+@pytest.fixture
+async def generic(shop: Simulator) -> AsyncIterator[GenericHttp]:
+    secret = SecretStr("whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0")
+    adapter = GenericHttp(GenericHttpSettings(url=HttpUrl(shop.url + "/relay"), secret=secret), 2.0)
+    yield adapter
+    await adapter.aclose()
+
+
+@pytest.fixture
+def issue(woocommerce: WooCommerce, client: PlatformClient, engine: AsyncEngine) -> IssueCoupon:
+    return handler(woocommerce, client, engine)
+
+
+def handler(
+    store: WooCommerce | GenericHttp | None, client: PlatformClient, engine: AsyncEngine, **settings: object
+) -> IssueCoupon:
+    return IssueCoupon(
+        store=store,
+        coupons=Coupons(engine),
+        rules=RewardRules(engine),
+        platform=client,
+        settings=CouponSettings.model_validate(settings),
+    )
+
+
+async def give(
+    issue: IssueCoupon,
+    engine: AsyncEngine,
+    body: dict[str, Any] = REDEEMED,
+    *,
+    topic: str = "points/redeemed",
+    number: int = 0,
+    message_id: UUID | None = None,
+    attempt: int = 1,
+    uncertain: bool = False,
+) -> Outcome:
+    """One attempt of the webhook's job `number`, as the engine would make it."""
+    raw = json.dumps(body).encode()
+    identifier = message_id or await store_message(engine, topic, raw)
+    owed = incoming(topic, None, raw, str(identifier)).jobs[number]
+    return await issue(
+        job("issue_coupon", raw, message_id=identifier, params=owed.params, attempt=attempt, uncertain=uncertain)
+    )
+
+
+async def coupon(engine: AsyncEngine, code: str = CODE) -> CouponRecord:
+    found = await Coupons(engine).find(code)
+    assert found is not None
+    return found
+
+
+async def put_rule(engine: AsyncEngine, rule_id: str, **definition: object) -> None:
+    async with engine.begin() as connection:
+        await reward_rules.put(connection, rule_id, RewardRuleDefinition.model_validate(definition), "operator")
+
+
+async def test_a_redemption_becomes_an_active_coupon_of_the_launchers_value(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    done = await give(issue, engine)
+    assert isinstance(done, Done)
+    (made,) = shop.state("coupons", CODE)
+    assert (made["code"], made["amount"], made["discount_type"], made["usage_limit"]) == (CODE, "5.00", "fixed_cart", 1)
+    row = await coupon(engine)
+    assert (row.state, row.value, row.store_id) == ("active", Decimal("5.00"), done.result["store_id"])
+
+
+async def test_a_coupon_that_is_active_is_not_made_again(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    assert isinstance(await give(issue, engine), Done)
+    before = len(shop.ledger())
+    assert isinstance(await give(issue, engine), Skip)
+    assert len(shop.ledger()) == before
+
+
+@pytest.mark.parametrize("store", ["woocommerce", "generic"])
+async def test_a_coupon_whose_answer_was_lost_is_one_coupon(
+    shop: Simulator,
+    client: PlatformClient,
+    engine: AsyncEngine,
+    woocommerce: WooCommerce,
+    generic: GenericHttp,
+    store: str,
+) -> None:
+    issue = handler(woocommerce if store == "woocommerce" else generic, client, engine)
+    message = await store_message(engine, "points/redeemed")
+    shop.script(method="POST", mode="reset_after")
+    assert isinstance(await give(issue, engine, message_id=message), Unknown)
+    assert (await coupon(engine)).state == "pending"
+    assert isinstance(await give(issue, engine, message_id=message, attempt=2, uncertain=True), Done)
+    assert (await coupon(engine)).state == "active"
+    created = [entry for entry in shop.ledger(applied=1) if entry["kind"] in ("coupon.create", "relay.create")]
+    assert len(created) == 1
+
+
+async def test_a_shop_that_makes_another_coupon_than_ordered_holds_it(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    shop.config(distort={"amount": "0.00"})
+    outcome = await give(issue, engine)
+    assert isinstance(outcome, Reject)
+    row = await coupon(engine)
+    assert row.state == "held"
+    assert row.reason is not None
+    assert "0.00" in row.reason
+    assert shop.state("coupons", CODE) == [], "it must not stay usable"
+
+
+async def test_a_shop_that_does_not_show_the_coupon_yet_is_asked_again_without_a_second_coupon(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    message = await store_message(engine, "points/redeemed")
+    shop.script(method="GET", path="/wp-json/wc/v3/coupons", status=200, body=[])
+    assert isinstance(await give(issue, engine, message_id=message), Retry)
+    row = await coupon(engine)
+    assert row.state == "pending"
+    assert row.store_id is not None
+    assert isinstance(await give(issue, engine, message_id=message, attempt=2), Done)
+    assert [entry["kind"] for entry in shop.ledger()].count("coupon.create") == 1
+
+
+async def test_a_coupon_that_reads_back_differently_is_retired_and_held(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    message = await store_message(engine, "points/redeemed")
+    shop.script(method="GET", path="/wp-json/wc/v3/coupons", status=200, body=[])
+    assert isinstance(await give(issue, engine, message_id=message), Retry)
+    keys = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
+    (made,) = shop.client.get("/wp-json/wc/v3/coupons", params={"code": CODE}, auth=keys).json()
+    shop.script(method="GET", path="/wp-json/wc/v3/coupons", status=200, body=[{**made, "amount": "9.00"}])
+    outcome = await give(issue, engine, message_id=message, attempt=2)
+    assert isinstance(outcome, Reject)
+    assert "value is 9.00, ordered 5.00" in outcome.why
+    assert "unusable" in outcome.why
+    row = await coupon(engine)
+    assert (row.state, row.reason) == ("held", outcome.why)
+    assert shop.state("coupons", CODE) == []
+
+
+async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, woocommerce: WooCommerce
+) -> None:
+    await put_rule(engine, "rule-5-off", kind="percentage", value="50")
+    assert isinstance(await give(issue, engine), Done)
+    other = {**REDEEMED, "id": "p-2", "couponCode": CODE.upper()}
+    outcome = await give(issue, engine, {**other, "ruleId": "rule-10"}, attempt=2)
+    assert isinstance(outcome, Wait), "no rule yet"
+    await put_rule(engine, "rule-10", kind="fixed_amount", value="7")
+    outcome = await give(issue, engine, {**other, "ruleId": "rule-10"}, attempt=2)
+    assert isinstance(outcome, Reject)
+    assert (await coupon(engine, CODE.upper())).state == "held"
+    assert [made["amount"] for made in shop.state("coupons", CODE)] == ["50.00"]
+    assert await woocommerce.find_coupon(CODE) is not None
+
+
+async def test_without_a_value_it_is_held_and_goes_on_when_the_rule_is_there(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    unknown = {**REDEEMED, "ruleId": "rule-new"}
+    waits = await give(issue, engine, unknown)
+    assert isinstance(waits, Wait)
+    assert waits.key == "reward-rule:rule-new"
+    row = await coupon(engine)
+    assert (row.state, row.reason) == ("held", waits.why)
+    assert shop.ledger() == []
+    await put_rule(engine, "rule-new", kind="fixed_amount", value="7.50")
+    assert isinstance(await give(issue, engine, unknown), Done)
+    row = await coupon(engine)
+    assert (row.state, row.value, row.reason) == ("active", Decimal("7.50"), None)
+
+
+async def test_without_a_shop_it_waits_for_the_setting(client: PlatformClient, engine: AsyncEngine) -> None:
+    waits = await give(handler(None, client, engine), engine)
+    assert isinstance(waits, Wait)
+    assert waits.key == "settings"
+    assert "STORE__ADAPTER" in waits.why
+    assert (await coupon(engine)).state == "held"
+
+
+async def test_without_the_launcher_it_waits_unless_the_operator_knows_the_value(
+    platform: Simulator, woocommerce: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    platform.outage(True)
+    waits = await give(handler(woocommerce, client, engine), engine)
+    assert isinstance(waits, Wait)
+    assert "Launcher" in waits.why
+    assert waits.recheck < 60
+    await put_rule(engine, "rule-5-off", kind="fixed_amount", value="4", currency="EUR")
+    assert isinstance(await give(handler(woocommerce, client, engine), engine), Done)
+    assert (await coupon(engine)).value == Decimal("4.00")
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [{"id": "p-2"}, {"customer": {"externalId": "43", "email": "eve@example.com"}}, {"customer": None}],
+)
+async def test_a_code_of_another_redemption_or_customer_is_rejected(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, altered: dict[str, Any]
+) -> None:
+    assert isinstance(await give(issue, engine), Done)
+    outcome = await give(issue, engine, {**REDEEMED, **altered})
+    assert isinstance(outcome, Reject)
+    assert "belongs to" in outcome.why
+    assert "eve" not in outcome.why, "no personal data in reasons"
+    assert (await coupon(engine)).state == "active"
+    assert [entry["kind"] for entry in shop.ledger()].count("coupon.create") == 1
+
+
+async def test_a_referral_makes_two_coupons_once(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
+    reward = {"discountType": "amountdiscount", "discountAmount": 5.5}
+    referral: dict[str, Any] = {
+        "id": "f-1",
+        "customer": CUSTOMER,
+        "friendEmail": "Friend@example.com",
+        "customerReward": {"id": "w-1", "couponCode": "aaa", **reward},
+        "friendReward": {"id": "w-2", "couponCode": "bbb", **reward},
+    }
+    for number in (0, 1):
+        assert isinstance(await give(issue, engine, referral, topic="referrals/started", number=number), Done)
+    joined = {**referral, "friendCustomer": {"externalId": "77", "email": "friend@example.com"}}
+    for number in (0, 1):
+        assert isinstance(await give(issue, engine, joined, topic="referrals/completed", number=number), Skip)
+    for code in ("aaa", "bbb"):
+        assert [made["amount"] for made in shop.state("coupons", code)] == ["5.50"]
+    assert (await coupon(engine, "bbb")).customer_ref == "friend@example.com"
+
+
+async def test_what_the_shop_answers_decides_what_happens(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    message = await store_message(engine, "points/redeemed")
+    for rule, expected in (
+        ({"status": 401, "body": {"code": "woocommerce_rest_cannot_view"}}, Blocked),
+        ({"status": 429, "body": {}}, Retry),
+        ({"mode": "garbage"}, Unknown),
+    ):
+        shop.control("clear")
+        shop.script(persistent=True, **rule)
+        assert isinstance(await give(issue, engine, message_id=message), expected)
+        assert (await coupon(engine)).state == "pending"
+
+
+async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attempt(
+    shop: Simulator, client: PlatformClient, engine: AsyncEngine, woocommerce: WooCommerce
+) -> None:
+    settings = {
+        "expires_after": timedelta(days=90),
+        "restrict_to_customer": True,
+        "combinable": False,
+        "usage_limit": 2,
+    }
+    issue = handler(woocommerce, client, engine, **settings)
+    message = await store_message(engine, "points/redeemed")
+    shop.script(method="POST", mode="reset_after")
+    assert isinstance(await give(issue, engine, message_id=message), Unknown)
+    assert isinstance(await give(issue, engine, message_id=message, attempt=2, uncertain=True), Done)
+    found = await woocommerce.find_coupon(CODE)
+    row = await coupon(engine)
+    assert found is not None
+    assert not isinstance(found, Done | Reject | Retry | Unknown | Blocked | Wait | Skip)
+    assert (found.email, found.combinable, found.usage_limit) == ("jane@example.com", False, 2)
+    assert found.expires_at == row.created_at.replace(microsecond=0) + timedelta(days=90)
+
+
+async def test_nobody_to_restrict_a_coupon_to_is_held(
+    client: PlatformClient, engine: AsyncEngine, woocommerce: WooCommerce
+) -> None:
+    issue = handler(woocommerce, client, engine, restrict_to_customer=True)
+    assert isinstance(await give(issue, engine, {**REDEEMED, "customer": None}), Reject)
+    assert (await coupon(engine)).state == "held"
+
+
+async def test_spent_points_without_a_code_are_rejected(issue: IssueCoupon, engine: AsyncEngine) -> None:
+    outcome = await give(issue, engine, {**REDEEMED, "couponCode": None})
+    assert isinstance(outcome, Reject)
+
+
+async def test_a_refused_redemption_is_never_made(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
+    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
+    await Coupons(engine).refuse(CODE, "not among the customer's rewards")
+    await put_rule(engine, "rule-new", kind="fixed_amount", value="5")
+    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Reject)
+    assert shop.ledger() == []
