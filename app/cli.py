@@ -23,14 +23,16 @@ from app import serve as processes
 from app import stores, wiring
 from app.database import create_engine
 from app.embedded import EmbeddedPostgresError
+from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
-from app.operations import checks, keys
-from app.operations.reward_rules import RewardRules
+from app.operations import checks, keys, reward_rules
+from app.platform.rewards import rule_key
 from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
 from app.telemetry import configure_logging, secrets_of
 
 MISCONFIGURED: Final = 2
+ACTOR: Final = "cli"
 T = TypeVar("T")
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -163,7 +165,7 @@ def create_key(
     async def run() -> None:
         async with _engine() as engine:
             lifetime = timedelta(days=days) if days else None
-            out.print(await keys.create(engine, name, scope, "cli", lifetime), highlight=False)
+            out.print(await keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
 
     _run(run())
 
@@ -190,7 +192,7 @@ def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list`
 
     async def run() -> bool:
         async with _engine() as engine:
-            return await keys.revoke(engine, key_id, "cli")
+            return await keys.revoke(engine, key_id, ACTOR)
 
     if not _run(run()):
         raise ValueError(f"there is no working key {key_id}; see: relay keys list")
@@ -202,7 +204,9 @@ def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list`
 @rules_cli.command("put")
 def put_rule(
     rule_id: Annotated[str, typer.Argument(help="The rule's id at the Platform, as redemptions name it.")],
-    definition: Annotated[str, typer.Argument(help='JSON, e.g. \'{"kind": "fixed_amount", "value": "5.00"}\'; - for stdin.')],
+    definition: Annotated[
+        str, typer.Argument(help='JSON, e.g. \'{"kind": "fixed_amount", "value": "5.00"}\'; - for stdin.')
+    ],
 ) -> None:
     """Say what a rule is worth. Redemptions that wait for it go on at once."""
     raw = sys.stdin.read() if definition == "-" else definition
@@ -212,8 +216,10 @@ def put_rule(
         settings = _settings()
         async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
             await wiring.migrated(url)
-            await RewardRules(parts.engine).put(rule_id, parsed, by="cli")
-            return await parts.operator.wake([f"reward-rule:{rule_id}"])
+            async with parts.engine.begin() as connection:
+                version = await reward_rules.put(connection, rule_id, parsed, ACTOR)
+                await audit(connection, ACTOR, "reward_rule.put", rule_id, {"version": version})
+            return await parts.operator.wake([rule_key(rule_id)])
 
     out.print(f"Stored; {_run(run())} waiting redemptions go on.")
 
@@ -224,9 +230,10 @@ def list_rules() -> None:
 
     async def run() -> None:
         table = Table("id", "version", "definition")
-        async with _engine() as engine:
-            for rule in await RewardRules(engine).list():
-                table.add_row(rule.id, str(rule.version), rule.definition.model_dump_json(exclude_none=True))
+        async with _engine() as engine, engine.connect() as connection:
+            for rule in await reward_rules.listing(connection):
+                shown = rule.definition.model_dump_json(exclude_none=True) if rule.definition else ""
+                table.add_row(rule.id, str(rule.version), shown)
         out.print(table)
 
     _run(run())
@@ -236,11 +243,14 @@ def list_rules() -> None:
 def delete_rule(rule_id: str) -> None:
     """A rule of ours no longer counts; its versions are kept."""
 
-    async def run() -> bool:
-        async with _engine() as engine:
-            return await RewardRules(engine).delete(rule_id, by="cli")
+    async def run() -> int | None:
+        async with _engine() as engine, engine.begin() as connection:
+            version = await reward_rules.delete(connection, rule_id, ACTOR)
+            if version is not None:
+                await audit(connection, ACTOR, "reward_rule.delete", rule_id, {"version": version})
+            return version
 
-    if not _run(run()):
+    if _run(run()) is None:
         raise ValueError(f"there is no rule {rule_id!r}; see: relay rules list")
 
 

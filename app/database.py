@@ -37,7 +37,7 @@ UNAVAILABLE_STATES = ("08", "40", "53", "55P03", "57", "58", READ_ONLY)
 
 PLANNER = {"enable_seqscan": "off", "jit": "off"}
 """A prepared statement keeps the plan that it got while its tables were small. Every table has an index for what is
-asked of it; without this, a plan made on an empty table reads the whole of it a million rows later (tests/database/test_plans.py)."""
+asked of it; without this, a plan made on an empty table reads the whole of it a million rows later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,7 @@ async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
             async with connection.begin():
                 yield connection
         else:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            yield connection
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def parse_url(url: str) -> URL:

@@ -120,7 +120,7 @@ class Inbox:
         except TimeoutError:
             log.warning("accept_timed_out", messages=len(batch), seconds=self._time_limit)
             self._fail(batch, DatabaseAway())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, every caller is told
             if is_unavailable(error):
                 log.warning("accept_failed", messages=len(batch), error=type(error).__name__)
                 self._fail(batch, DatabaseAway())
@@ -181,9 +181,7 @@ class Inbox:
                     row = first[waiting.message.source, waiting.message.dedupe_key]
                     same = bytes(row.body_hash) == waiting.message.body_hash or not waiting.message.strict
                     receipts[waiting.id] = Receipt(row.id, "duplicate" if same else "conflict")
-        channels = {
-            owed.channel for waiting in batch if waiting.id in stored for owed in waiting.message.jobs
-        }
+        channels = {owed.channel for waiting in batch if waiting.id in stored for owed in waiting.message.jobs}
         if channels:
             self._on_commit(frozenset(channels))
         return receipts

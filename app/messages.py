@@ -57,7 +57,7 @@ def _exact_money(value: object) -> object:
     if isinstance(value, float):
         text = repr(value)
         if not re.fullmatch(r"-?\d{1,15}\.\d{1,3}", text):
-            raise ValueError(f"{text} is not an exact amount; send money as a decimal string such as \"19.98\"")
+            raise ValueError(f'{text} is not an exact amount; send money as a decimal string such as "19.98"')
         return text.removesuffix(".0")
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", value):
         raise ValueError('send money as a decimal string such as "19.98"')
@@ -85,7 +85,9 @@ Money = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"}),
 ]
 Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Email = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
+]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 FinancialStatus = Literal[
     "authorized", "pending", "paid", "partially_paid", "refunded", "partially_refunded", "voided", "expired"
@@ -102,7 +104,7 @@ class Event(BaseModel):
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Raises pydantic's ValidationError, or UnstorableText for what JSON allows and nobody can store."""
+        """Raises pydantic's ValidationError, or UnstorableTextError for what JSON allows and nobody can store."""
         event = cls.model_validate_json(raw)
         refuse_unstorable(raw)
         return event
@@ -150,7 +152,9 @@ class OrderEvent(Event):
     totalPrice: Money = Field(description="Decimal string in `currency`.")
     subtotalPrice: Money | None = None
     lineItems: list[LineItem] | None = None
-    discountCodes: list[DiscountCode] | None = Field(None, description="Needed for referrals, and to close our coupons.")
+    discountCodes: list[DiscountCode] | None = Field(
+        None, description="Needed for referrals, and to close our coupons."
+    )
     createdAt: Instant | None = None
     updatedAt: Instant | None = Field(
         None, description="The store's time of this version; an older version than the last seen is not sent."
@@ -250,7 +254,15 @@ def incoming(
             job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)
             code = event.discountCodes[0].code if event.discountCodes else None
             return Incoming(
-                source, Kind.ORDER, key, raw, (job,), version, customer_ref=customer, order_ref=event.id, coupon_ref=code
+                source,
+                Kind.ORDER,
+                key,
+                raw,
+                (job,),
+                version,
+                customer_ref=customer,
+                order_ref=event.id,
+                coupon_ref=code,
             )
 
 
@@ -274,7 +286,7 @@ def _kind(event: CustomerEvent | OrderEvent | ProductEvent) -> Kind:
 # ----------------------------------------------------------------------------------------------- nasty JSON
 
 
-class UnstorableText(ValueError):
+class UnstorableTextError(ValueError):
     """`field` (a dotted path) holds what JSON parsers let through and no far side or database can keep."""
 
     def __init__(self, field: str, what: str) -> None:
@@ -287,7 +299,7 @@ _SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
 
 
 def refuse_unstorable(raw: bytes) -> None:
-    """Raises UnstorableText for NUL characters and for numbers that are not finite, anywhere in the body."""
+    """Raises UnstorableTextError for NUL characters and for numbers that are not finite, anywhere in the body."""
     if not _SUSPICIOUS.search(raw):
         return
     stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
@@ -296,11 +308,11 @@ def refuse_unstorable(raw: bytes) -> None:
         if isinstance(value, dict):
             for name, member in value.items():
                 if "\x00" in name:
-                    raise UnstorableText(path or "body", "a name holds a NUL character")
+                    raise UnstorableTextError(path or "body", "a name holds a NUL character")
                 stack.append((f"{path}.{name}" if path else name, member))
         elif isinstance(value, list):
             stack.extend((f"{path}.{number}", member) for number, member in enumerate(value))
         elif isinstance(value, str) and "\x00" in value:
-            raise UnstorableText(path, "holds a NUL character")
+            raise UnstorableTextError(path, "holds a NUL character")
         elif isinstance(value, float) and not math.isfinite(value):
-            raise UnstorableText(path, "is not a finite number")
+            raise UnstorableTextError(path, "is not a finite number")

@@ -32,6 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 JOB_STATES = ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped")
 OPEN_STATES = ("waiting", "running")
 
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={

@@ -72,7 +72,7 @@ def run_many(processes: int, bound: socket.socket) -> int:
     stopping = False
 
     def start() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(command, pass_fds=[bound.fileno()])  # noqa: S603  # our own program
+        return subprocess.Popen(command, pass_fds=[bound.fileno()])  # our own program
 
     children = [start() for _ in range(processes)]
 
@@ -88,7 +88,7 @@ def run_many(processes: int, bound: socket.socket) -> int:
         pid, _ = os.wait()
         for number, child in enumerate(children):
             if child.pid == pid and not stopping:
-                if child.poll() == 2:  # noqa: PLR2004  # misconfigured: starting again cannot help
+                if child.poll() == 2:  # misconfigured: starting again cannot help
                     stop(signal.SIGTERM, None)
                     return 2
                 log.error("process_died", pid=pid)

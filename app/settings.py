@@ -50,13 +50,13 @@ class EnvironmentSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic passes it by name
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, NestedSecretsSettingsSource(file_secret_settings)  # type: ignore[arg-type]
+        return init_settings, env_settings, dotenv_settings, NestedSecretsSettingsSource(file_secret_settings)
 
 
 class PlatformSettings(BaseModel):
@@ -64,13 +64,16 @@ class PlatformSettings(BaseModel):
 
     model_config = SettingsConfigDict(frozen=True)
 
-    url: HttpUrl = Field(HttpUrl("https://platform.api.influence.io"), description="Base address of the Platform's API.")
+    url: HttpUrl = Field(
+        HttpUrl("https://platform.api.influence.io"), description="Base address of the Platform's API."
+    )
     api_key: SecretStr | None = Field(None, description="The shop's key for the Platform's API (header x-api-key).")
     launcher_url: HttpUrl = Field(
         HttpUrl("https://launcher.api.influence.io"), description="Base address of the Launcher's public API."
     )
     shop_key: str | None = Field(
-        None, description="The shop's public key at the Launcher; needed for its rule list and for confirming redemptions."
+        None,
+        description="The shop's public key at the Launcher; needed for its rule list and for confirming redemptions.",
     )
     door_secret: SecretStr | None = Field(
         None, description="The secret part of the address that the Platform posts its webhooks to."
@@ -104,7 +107,9 @@ class CouponSettings(BaseModel):
     model_config = SettingsConfigDict(frozen=True)
 
     currency: str | None = Field(
-        None, pattern="^[A-Z]{3}$", description="The shop's currency (ISO 4217) when neither the Platform nor the rule tells it."
+        None,
+        pattern="^[A-Z]{3}$",
+        description="The shop's currency (ISO 4217) when neither the Platform nor the rule tells it.",
     )
     expires_after: timedelta | None = Field(
         None, description="How long a coupon is valid, e.g. `P90D` or seconds; empty: for ever."
@@ -149,18 +154,22 @@ class Settings(EnvironmentSettings):
     store_key: SecretStr | None = Field(
         None, description="The key that the store's backend sends (scopes events and read). More keys: `relay keys`."
     )
-    operator_key: SecretStr | None = Field(None, description="The operator's key (all scopes). More keys: `relay keys`.")
+    operator_key: SecretStr | None = Field(
+        None, description="The operator's key (all scopes). More keys: `relay keys`."
+    )
     slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per channel and worker process.")
     poll: float = Field(
         0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
     )
     retention: timedelta = Field(timedelta(days=30), description="How long bodies and finished jobs are kept.")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written.")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
+    )
     log_format: str = Field("json", pattern="^(json|text)$", description="`json`, or `text` for reading at a terminal.")
-    platform: PlatformSettings = PlatformSettings()  # type: ignore[call-arg]  # every field has a default
-    store: StoreSettings = StoreSettings()  # type: ignore[call-arg]
-    coupons: CouponSettings = CouponSettings()  # type: ignore[call-arg]
-    retry: RetrySettings = RetrySettings()  # type: ignore[call-arg]
+    platform: PlatformSettings = PlatformSettings()
+    store: StoreSettings = StoreSettings()
+    coupons: CouponSettings = CouponSettings()
+    retry: RetrySettings = RetrySettings()
 
     _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
 

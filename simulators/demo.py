@@ -72,7 +72,7 @@ class Result:
         found = [*self.acknowledged.problems]
         for what, rows in (("lost", self.verdict.lost), ("duplicated", self.verdict.duplicated)):
             found += [f"{what}: {text}" for texts in rows.values() for text in texts]
-        return found + [f"{self.line()[state]} jobs are {state}" for state in ("waiting", "dead") if self.line()[state]]
+        return found + [f"{state}: {self.line()[state]} jobs" for state in ("waiting", "dead") if self.line()[state]]
 
 
 class Demo:
@@ -88,7 +88,7 @@ class Demo:
 
     def say(self, line: str) -> None:
         """A line with the seconds since the start."""
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(line)}", highlight=False)
+        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(line)}", highlight=False, soft_wrap=True)
 
     async def play(self) -> Result:
         """The whole day until everything arrived or time is up. Raises FeedError."""
@@ -164,7 +164,7 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         console.print(f"{result.acknowledged.recognised} events were reported twice, and recognised.", highlight=False)
     problems = result.problems()
     for problem in problems[:MOST_SHOWN]:
-        console.print(f"[red]✗[/red] {escape(problem)}", highlight=False)
+        console.print(f"[red]✗[/red] {escape(problem)}", highlight=False, soft_wrap=True)
     if len(problems) > MOST_SHOWN:
         console.print(f"… and {len(problems) - MOST_SHOWN} more")
     if scene.log:
@@ -214,7 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     try:
         with given_scene(options) if given else own_scene() as scene:
-            console.print(f"relay {scene.relay}   Platform {scene.platform}   shop {scene.shop}", highlight=False)
+            where = f"relay {scene.relay}   Platform {scene.platform}   shop {scene.shop}   day {seed}"
+            console.print(where, highlight=False, soft_wrap=True)
             try:
                 return 0 if asyncio.run(play(scene, seed, options.once, console)) else 1
             finally:

@@ -151,12 +151,15 @@ def _told(coupon: Json) -> str:
 
 def table(acknowledged: Acknowledged, platform: list[Json], coupons: list[Json], verdict: Verdict) -> Table:
     """What became of the day, a row per kind."""
-    shown = Table(title="What the relay acknowledged, and what the simulators saw")
+    shown = Table(
+        title="What the relay acknowledged, and what the simulators saw",
+        caption="Among the customers that arrived are the guests, known by their orders alone.",
+    )
     for heading in ("", "accepted", "arrived", "retried", "lost", "duplicated"):
         shown.add_column(heading, justify="right" if heading else "left")
     accepted = Counter[str](event.kind for event in acknowledged.events)
     accepted["coupons"] = len(acknowledged.coupons)
-    applied = Counter[str](f"{entry['entity'].partition(':')[0]}s" for entry in platform if entry["applied"])
+    applied = {row: sum(e["applied"] and e["kind"] in kinds for e in platform) for row, kinds in CALLS.items()}
     applied["coupons"] = sum(coupon["status"] == "publish" for coupon in coupons)
     for row in ROWS:
         shown.add_row(

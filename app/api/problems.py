@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import FieldError, FieldsInvalid, MethodNotAllowed, NotFound, NotJson, Problem, QueryInvalid
-from app.messages import UnstorableText
+from app.messages import UnstorableTextError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -59,8 +59,8 @@ def of_request_validation(error: RequestValidationError) -> Problem:
 
 
 def of_body(error: ValueError, raw: bytes) -> Problem:
-    """Why `raw` is not an event: `error` is pydantic's ValidationError, UnstorableText, or a parser's ValueError."""
-    if isinstance(error, UnstorableText):
+    """Why `raw` is not an event: `error` is pydantic's ValidationError, UnstorableTextError, or a parser's ValueError."""
+    if isinstance(error, UnstorableTextError):
         return _fields(FieldsInvalid, [FieldError(error.field, error.what)])
     if not isinstance(error, ValidationError):
         return NotJson("The body is not valid JSON.", [FieldError("body", "is not valid JSON")])

@@ -77,7 +77,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         response_model_exclude_none=True,
     )
     async def read_rule(request: Request, rule_id: RuleId) -> RuleView:
-        """The newest version of the rule."""
+        """The newest version of the rule, unless it was deleted."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:
             rule = await reward_rules.get(connection, rule_id)

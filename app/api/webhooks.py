@@ -2,9 +2,9 @@
 
 import hmac
 import time
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from app.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused,
 from app.platform.webhooks import incoming
 from app.telemetry import log_message
 
+DoorSecret = Annotated[str, Path(description="The secret of PLATFORM__DOOR_SECRET, or the previous one.")]
 CALLER: Final = "platform"
 EXAMPLE: Final = {"id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77", "couponCode": "0123456789ab"}
 
@@ -38,14 +39,21 @@ def routes(services: Services) -> APIRouter:
             **refusals(NotFound, BodyTooSlow, BodyTooLarge, EncodingRefused, InternalError, DatabaseAway),
         },
         openapi_extra={
-            "parameters": [{"name": "X-Webhook-Topic", "in": "header", "schema": {"type": "string"}}],
+            "parameters": [
+                {
+                    "name": "X-Webhook-Topic",
+                    "in": "header",
+                    "schema": {"type": "string"},
+                    "description": "What the webhook is about, such as `points/redeemed`.",
+                }
+            ],
             "requestBody": {
                 "required": True,
                 "content": {"application/json": {"schema": {"type": "object"}, "example": EXAMPLE}},
             },
         },
     )
-    async def take_webhook(request: Request, door_secret: str) -> Response:
+    async def take_webhook(request: Request, door_secret: DoorSecret) -> Response:
         """Subscribe this address, with the secret of PLATFORM__DOOR_SECRET in it, to every topic at the Platform (see
         this document's webhooks). Every body is stored and answered 200, unknown topics too; the same webhook again
         is answered with the first id. A wrong secret is answered like an address that does not exist."""

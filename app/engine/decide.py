@@ -51,7 +51,9 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
     return None
 
 
-def decide(verdict: Verdict, job: Job, policy: RetryPolicy, dice: float) -> Transition:
+def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
+    verdict: Verdict, job: Job, policy: RetryPolicy, dice: float
+) -> Transition:
     """The one place that maps what a far side's answer means to what happens."""
     match verdict:
         case Done():

@@ -227,12 +227,11 @@ class Loop:
             self._finish(self._runner.settlement(job, Interrupted(sent=False), 0.0))
         deadline = time.monotonic() + self._settings.grace
         while self._in_hand and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+            self._settle_now.set()
+            await asyncio.sleep(0.02)  # paced, bounded by the deadline
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 await self._settle_finished()
-
-

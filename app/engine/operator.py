@@ -131,8 +131,10 @@ class Operator:
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_LANES, {"ids": list(ids)})
             dropped = (
-                await connection.execute(_DROP, {"ids": list(ids), "detail": f"dropped by {by}: {why}"})
-            ).scalars().all()
+                (await connection.execute(_DROP, {"ids": list(ids), "detail": f"dropped by {by}: {why}"}))
+                .scalars()
+                .all()
+            )
             if dropped:
                 subject = str(dropped[0]) if len(dropped) == 1 else "jobs"
                 await audit(connection, by, "job.drop", subject, {"jobs": len(dropped), "why": why})

@@ -59,7 +59,7 @@ OWED_COLUMNS: Final = """
 
 _ENQUEUE: Final = text(f"WITH owed AS (SELECT * FROM unnest({OWED_COLUMNS}), {TAKE_ON} SELECT count(*) FROM taken")  # noqa: S608  # constants only
 
-_CLAIM: Final = text("""
+CLAIM: Final = text("""
 WITH due AS (
     SELECT channel, key FROM lane
     WHERE channel = :channel AND priority = :priority AND waiting > 0 AND run_at <= now()
@@ -117,7 +117,7 @@ LEFT JOIN entity ON entity.channel = :channel AND entity.key = claimed.key
 """Take due lanes, oldest first, and start the first job of each; of jobs that collapse, the newest version.
 A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null."""
 
-_SETTLE: Final = text("""
+SETTLE: Final = text("""
 WITH input AS (
     SELECT * FROM unnest(
         CAST(:lanes AS text[]), CAST(:claims AS bigint[]), CAST(:ids AS uuid[]), CAST(:states AS text[]),
@@ -307,7 +307,7 @@ class Queue:
         async with single_statement(self._engine) as connection:
             rows = (
                 await connection.execute(
-                    _CLAIM,
+                    CLAIM,
                     {
                         "channel": self.channel,
                         "priority": priority,
@@ -396,7 +396,7 @@ class Queue:
         return Settled(tuple(lost), more or woken > 0, woken)
 
     async def _settle(self, connection: AsyncConnection, items: Sequence[Settlement]) -> dict[UUID, tuple[bool, bool]]:
-        rows = await connection.execute(_SETTLE, {"channel": self.channel, **_settle_parameters(items)})
+        rows = await connection.execute(SETTLE, {"channel": self.channel, **_settle_parameters(items)})
         return {row.id: (row.wakes, row.more) for row in rows}
 
     async def _enqueue(self, connection: AsyncConnection, items: Sequence[Settlement]) -> None:

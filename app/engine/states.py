@@ -1,9 +1,9 @@
 """Where a job can go from `running`, as values. What is not here cannot be written.
 
-    Finish    done | skipped | superseded | dead      the job is over (a dead one can be retried by an operator)
-    Again     waiting, after `delay` seconds          the attempt counted
-    GiveBack  waiting, after `delay` seconds          the attempt did not count: shutdown, channel blocked
-    Park      waiting until `key` is woken            the attempt did not count
+Finish    done | skipped | superseded | dead      the job is over (a dead one can be retried by an operator)
+Again     waiting, after `delay` seconds          the attempt counted
+GiveBack  waiting, after `delay` seconds          the attempt did not count: shutdown, channel blocked
+Park      waiting until `key` is woken            the attempt did not count
 """
 
 from collections.abc import Mapping

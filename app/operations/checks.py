@@ -31,7 +31,7 @@ async def check_all(
     yield check_keys(settings)
     yield check_door(settings)
     yield await check_platform(settings, platform)
-    yield await check_launcher(settings, platform)
+    yield await check_launcher(platform)
     yield await check_store(settings, store)
 
 
@@ -79,7 +79,7 @@ async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
     return Check("platform", False, _words(answer), "check PLATFORM__URL and PLATFORM__API_KEY")
 
 
-async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
+async def check_launcher(platform: PlatformClient) -> Check:
     if not platform.has_launcher:
         return Check(
             "launcher",

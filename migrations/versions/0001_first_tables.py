@@ -212,7 +212,11 @@ def upgrade() -> None:
             " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
         )
     for channel in ("platform", "store"):
-        op.execute(f"INSERT INTO channel (name, state, since, failures) VALUES ('{channel}', 'open', now(), 0)")
+        op.execute(
+            sa.text("INSERT INTO channel (name, state, since, failures) VALUES (:name, 'open', now(), 0)").bindparams(
+                name=channel
+            )
+        )
 
 
 def downgrade() -> None:

@@ -1,24 +1,17 @@
-"""The real web program, served by uvicorn in the test's own event loop, on a database of its own."""
+"""The web program on a database of its own, and its callers."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import wiring
-from app.main import create_app
 from app.settings import PlatformSettings, Settings
-from tests.helpers import eventually, free_port
-
-STORE_KEY = "store-key-for-tests"
-OPERATOR_KEY = "operator-key-for-tests"
-DOOR_SECRET = "door-secret-for-tests"
-PREVIOUS_DOOR_SECRET = "previous-door-secret-for-tests"
+from tests.api.served import DOOR_SECRET, OPERATOR_KEY, PREVIOUS_DOOR_SECRET, STORE_KEY, Caller, Stored, serving
 
 
 @pytest.fixture
@@ -26,29 +19,12 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         _env_file=None,
         data_dir=tmp_path,
-        store_key=STORE_KEY,
-        operator_key=OPERATOR_KEY,
-        platform=PlatformSettings(door_secret=DOOR_SECRET, door_secret_previous=PREVIOUS_DOOR_SECRET),
+        store_key=SecretStr(STORE_KEY),
+        operator_key=SecretStr(OPERATOR_KEY),
+        platform=PlatformSettings(
+            door_secret=SecretStr(DOOR_SECRET), door_secret_previous=SecretStr(PREVIOUS_DOOR_SECRET)
+        ),
     )
-
-
-@asynccontextmanager
-async def serving(settings: Settings, database_url: str) -> AsyncIterator[tuple[wiring.Services, str]]:
-    """The web program's parts and its address."""
-    async with wiring.services(settings, database_url, "web") as parts:
-        port = free_port()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(parts), host="127.0.0.1", port=port, log_config=None, access_log=False, loop="none"
-            )
-        )
-        serve = asyncio.create_task(server.serve())
-        try:
-            await eventually(lambda: server.started or serve.done())
-            yield parts, f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            await serve
 
 
 @pytest.fixture
@@ -60,9 +36,6 @@ async def web(settings: Settings, database_url: str) -> AsyncIterator[tuple[wiri
 @pytest.fixture
 def parts(web: tuple[wiring.Services, str]) -> wiring.Services:
     return web[0]
-
-
-Caller = Callable[[str | None], Awaitable[httpx.AsyncClient]]
 
 
 @pytest.fixture
@@ -93,7 +66,7 @@ async def nobody(calling: Caller) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-def stored(engine: AsyncEngine) -> Callable[[], Awaitable[int]]:
+def stored(engine: AsyncEngine) -> Stored:
     """How many messages the database holds."""
 
     async def count() -> int:

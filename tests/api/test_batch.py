@@ -1,7 +1,6 @@
 """Many events in one request."""
 
 import json
-from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -9,8 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.api.batch import LINES, spans
+from tests.api.served import Stored
 
-Stored = Callable[[], Awaitable[int]]
 ORDER = {"id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "1.00"}
 
 
@@ -94,10 +93,13 @@ async def test_an_empty_batch_is_answered_empty(store: httpx.AsyncClient) -> Non
     assert await post(store, "", "  ") == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "1", "{}x", '{"a":1,}', '{"a" 1}', '{a:1}', '{1:1}', '{"a":1 "b":2}', "{,}"])
-def test_what_is_not_one_object_has_no_spans(text: str) -> None:
+NO_OBJECTS = ["", "{", "[]", "1", "{}x", '{"a":1,}', '{"a" 1}', "{a:1}", "{1:1}", '{"a":1 "b":2}', "{,}"]
+
+
+@pytest.mark.parametrize("written", NO_OBJECTS)
+def test_what_is_not_one_object_has_no_spans(written: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the parser's own words differ
-        spans(text)
+        spans(written)
 
 
 def test_spans_are_what_was_written() -> None:

@@ -1,7 +1,6 @@
 """The store's door."""
 
 import json
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import httpx
@@ -9,7 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-Stored = Callable[[], Awaitable[int]]
+from tests.api.served import Stored
+
 CUSTOMER = {"id": "42", "email": "ada@example.com", "favourite": "tea"}
 ORDER = {"id": "1001", "customerId": "42", "financialStatus": "paid", "currency": "EUR", "totalPrice": "19.98"}
 PRODUCT = {"id": "7", "title": "Teapot"}

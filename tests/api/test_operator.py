@@ -103,7 +103,13 @@ async def test_dead_jobs_are_retried_in_bulk_after_a_look(
     assert (await operator.post("/v1/jobs/retry", json={"ids": [jobs[0]["id"]]})).json()["jobs"] == 1
     assert (await store.get("/v1/counts")).json()["total"]["waiting"] == 0  # they are uncertain now: asked first
     assert (await store.get("/v1/counts")).json()["total"]["unknown"] == 3
-    for odd in ({"reason": "odd"}, {"colour": "red"}, {"ids": []}, {"ids": [jobs[0]["id"]], "kind": "x"}):
+    refused: list[dict[str, object]] = [
+        {"reason": "odd"},
+        {"colour": "red"},
+        {"ids": []},
+        {"ids": [jobs[0]["id"]], "kind": "x"},
+    ]
+    for odd in refused:
         assert (await operator.post("/v1/jobs/retry", json=odd)).status_code == 422, odd
 
 
@@ -153,7 +159,9 @@ async def test_reward_rules_are_kept_in_versions(operator: httpx.AsyncClient, st
     assert (await store.get("/v1/reward-rules")).json() == []
 
 
-async def test_a_new_rule_wakes_what_waits_for_it(operator: httpx.AsyncClient, store: httpx.AsyncClient, sql: Sql) -> None:
+async def test_a_new_rule_wakes_what_waits_for_it(
+    operator: httpx.AsyncClient, store: httpx.AsyncClient, sql: Sql
+) -> None:
     [job] = await accept(store, 1)
     await sql("UPDATE lane SET waits_for = 'reward-rule:rule-7', run_at = now() + interval '1 hour'")
     assert (await store.get(f"/v1/jobs/{job['id']}")).json()["says"] == "Waits for reward-rule:rule-7."
@@ -219,6 +227,6 @@ def test_every_state_has_words() -> None:
     for state in ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped"):
         for reason in (None, "retry", "unknown", "rejected", "new"):
             assert all(words(state, reason, None, None, "open"))
-        assert message_words([state])[0] not in ("stored",)
+        assert message_words([state])[0] != "stored"
     assert message_words([])[0] == "stored"
     assert message_words(["done", "dead"])[0] == "needs_attention"

@@ -1,15 +1,13 @@
 """The Platform's door."""
 
 import json
-from collections.abc import Awaitable, Callable
 
 import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .conftest import DOOR_SECRET, PREVIOUS_DOOR_SECRET
+from tests.api.served import DOOR_SECRET, PREVIOUS_DOOR_SECRET, Stored
 
-Stored = Callable[[], Awaitable[int]]
 DOOR = f"/v1/webhooks/platform/{DOOR_SECRET}"
 REDEEMED = {
     "id": "event-1",

@@ -19,16 +19,24 @@ from app.outcomes import Owed
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def customer(key: str, version: int | None = None, **owed: object) -> Incoming:
+def customer(key: str, version: int | None = None, *, backfill: bool = False) -> Incoming:
     """A message that owes a collapsing job in lane `customer:<key>`; `version` counts seconds after NOON."""
-    return message(Owed("relay_customer", "platform", f"customer:{key}", collapse=True, **owed), version=version)
+    return message(
+        Owed("relay_customer", "platform", f"customer:{key}", collapse=True, backfill=backfill), version=version
+    )
 
 
-def order(key: str, version: int | None = None, after: str | None = None, **owed: object) -> Incoming:
-    return message(Owed("relay_order", "platform", f"order:{key}", after=after, **owed), version=version)
+def order(key: str, version: int | None = None, after: str | None = None) -> Incoming:
+    return message(Owed("relay_order", "platform", f"order:{key}", after=after), version=version)
 
 
-def message(*owed: Owed, version: int | None = None, dedupe_key: str | None = None, **fields: object) -> Incoming:
+def message(
+    *owed: Owed,
+    version: int | None = None,
+    dedupe_key: str | None = None,
+    order_ref: str | None = None,
+    strict: bool = True,
+) -> Incoming:
     return Incoming(
         "store",
         "test",
@@ -36,7 +44,8 @@ def message(*owed: Owed, version: int | None = None, dedupe_key: str | None = No
         json.dumps({"version": version}).encode(),
         owed,
         at(version),
-        **fields,
+        order_ref=order_ref,
+        strict=strict,
     )
 
 
@@ -49,8 +58,8 @@ async def accept(engine: AsyncEngine, *messages: Incoming) -> list[Receipt]:
     return await inbox.accept_many([(uuid_utils.compat.uuid7(), each) for each in messages])
 
 
-async def claim(engine: AsyncEngine, limit: int = 10, **options: object) -> list[Job]:
-    return await Queue(engine, "platform").claim(limit, **{"lease": 30.0, **options})
+async def claim(engine: AsyncEngine, limit: int = 10, *, lease: float = 30.0, priority: int = 0) -> list[Job]:
+    return await Queue(engine, "platform").claim(limit, lease=lease, priority=priority)
 
 
 async def settle(

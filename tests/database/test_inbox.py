@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import uuid_utils.compat
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import create_engine
 from app.errors import DatabaseAway
@@ -14,7 +15,7 @@ from app.outcomes import Owed
 from .engine_room import accept, broken_counts, customer, message, order, rows, run
 
 
-async def test_a_receipt_means_that_message_job_and_lane_are_committed(engine):
+async def test_a_receipt_means_that_message_job_and_lane_are_committed(engine: AsyncEngine) -> None:
     [receipt] = await accept(engine, order("1", 1, after="customer:9"))
     assert receipt.status == "accepted"
     assert await rows(engine, "SELECT id, kind, body FROM message") == [(receipt.id, "test", b'{"version": 1}')]
@@ -24,7 +25,7 @@ async def test_a_receipt_means_that_message_job_and_lane_are_committed(engine):
     assert await rows(engine, "SELECT key, waiting, last_seq, leased FROM lane") == [("order:1", 1, 1, False)]
 
 
-async def test_the_same_again_gets_the_first_receipt(engine):
+async def test_the_same_again_gets_the_first_receipt(engine: AsyncEngine) -> None:
     first, again = await accept(engine, *[message(Owed("k", "platform", "l"), dedupe_key="key:1")] * 2)
     [later] = await accept(engine, message(Owed("k", "platform", "l"), dedupe_key="key:1"))
     assert [first.status, again.status, later.status] == ["accepted", "duplicate", "duplicate"]
@@ -32,7 +33,7 @@ async def test_the_same_again_gets_the_first_receipt(engine):
     assert await rows(engine, "SELECT waiting FROM lane") == [(1,)]
 
 
-async def test_one_key_with_another_body_is_a_conflict(engine):
+async def test_one_key_with_another_body_is_a_conflict(engine: AsyncEngine) -> None:
     [first] = await accept(engine, message(dedupe_key="key:1", version=1))
     [other] = await accept(engine, message(dedupe_key="key:1", version=2))
     [lenient] = await accept(engine, message(dedupe_key="key:1", version=2, strict=False))
@@ -40,7 +41,7 @@ async def test_one_key_with_another_body_is_a_conflict(engine):
     assert lenient.status == "duplicate"
 
 
-async def test_a_crowd_shares_commits_and_keeps_its_order(engine):
+async def test_a_crowd_shares_commits_and_keeps_its_order(engine: AsyncEngine) -> None:
     receipts = await accept(engine, *(order(str(number % 7), number) for number in range(1200)))
     assert len({receipt.id for receipt in receipts}) == 1200
     assert await rows(engine, "SELECT count(*), count(DISTINCT xmin::text) <= 4 FROM message") == [(1200, True)]
@@ -50,14 +51,14 @@ async def test_a_crowd_shares_commits_and_keeps_its_order(engine):
     assert await broken_counts(engine) == []
 
 
-async def test_two_replicas_with_crossing_lanes_do_not_deadlock(engine):
+async def test_two_replicas_with_crossing_lanes_do_not_deadlock(engine: AsyncEngine) -> None:
     keys = [str(number) for number in range(60)]
     batches = [[order(key) for key in (keys if turn % 2 else reversed(keys))] for turn in range(8)]
     await asyncio.gather(*(accept(engine, *batch) for batch in batches))
     assert await rows(engine, "SELECT DISTINCT waiting FROM lane") == [(8,)]
 
 
-async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine):
+async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine: AsyncEngine) -> None:
     receipts = await asyncio.gather(
         *(accept(engine, message(Owed("k", "platform", "l"), dedupe_key="key:1")) for _ in range(8))
     )
@@ -66,7 +67,7 @@ async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine):
     assert await rows(engine, "SELECT waiting FROM lane") == [(1,)]
 
 
-async def test_one_impossible_message_does_not_refuse_the_others(engine):
+async def test_one_impossible_message_does_not_refuse_the_others(engine: AsyncEngine) -> None:
     inbox = Inbox(engine, on_commit=lambda _: None)
     good, bad = message(), message(order_ref="nul\x00")
     results = await asyncio.gather(
@@ -76,14 +77,14 @@ async def test_one_impossible_message_does_not_refuse_the_others(engine):
     assert await rows(engine, "SELECT count(*) FROM message") == [(2,)]
 
 
-async def test_postgres_away_is_said_and_never_hangs():
+async def test_postgres_away_is_said_and_never_hangs() -> None:
     engine = create_engine("postgresql://nobody@127.0.0.1:1/none", application_name="tests")
     with pytest.raises(DatabaseAway):
         await asyncio.wait_for(accept(engine, customer("1")), 10)
     await engine.dispose()
 
 
-async def test_a_commit_that_hangs_is_given_up(engine):
+async def test_a_commit_that_hangs_is_given_up(engine: AsyncEngine) -> None:
     inbox = Inbox(engine, on_commit=lambda _: None, time_limit=0.3)
     async with engine.connect() as blocker:
         await blocker.exec_driver_sql("LOCK TABLE message IN ACCESS EXCLUSIVE MODE")
@@ -93,15 +94,15 @@ async def test_a_commit_that_hangs_is_given_up(engine):
     assert receipt.status == "accepted"
 
 
-async def test_channels_that_got_work_are_told(engine):
-    told = []
+async def test_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
+    told: list[frozenset[str]] = []
     inbox = Inbox(engine, on_commit=told.append)
     await inbox.accept(message(), uuid_utils.compat.uuid7())
     await inbox.accept(message(Owed("k", "store", "l")), uuid_utils.compat.uuid7())
     assert told == [frozenset({"store"})]
 
 
-async def test_a_new_version_revives_an_idle_lane(engine):
+async def test_a_new_version_revives_an_idle_lane(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"))
     await run(engine, "UPDATE job SET state = 'done'")
     await run(engine, "UPDATE lane SET waiting = 0, run_at = 'infinity'")

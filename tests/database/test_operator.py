@@ -1,19 +1,25 @@
 """Giving up is visible and reversible; every act is in the audit."""
 
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from app.engine.operator import DeadJobs, Operator
-from app.engine.states import Park, dead, done
+from app.engine.states import DeadReason, Park, dead, done
+from app.messages import Incoming
 
 from .engine_room import accept, broken_counts, claim, customer, order, rows, settle, states
 
 
-async def kill(engine, *messages, reason="rejected"):
+async def kill(engine: AsyncEngine, *messages: Incoming, reason: DeadReason = "rejected") -> list[UUID]:
     await accept(engine, *messages)
     jobs = await claim(engine)
     await settle(engine, jobs, dead(reason, "HTTP 400"), "reject")
     return [job.id for job in jobs]
 
 
-async def test_a_dead_job_can_be_retried_and_starts_anew(engine):
+async def test_a_dead_job_can_be_retried_and_starts_anew(engine: AsyncEngine) -> None:
     ids = await kill(engine, order("1"))
     assert await Operator(engine).retry(ids, "ada") == 1
     assert await Operator(engine).retry(ids, "ada") == 0
@@ -23,7 +29,7 @@ async def test_a_dead_job_can_be_retried_and_starts_anew(engine):
     assert await rows(engine, "SELECT actor, action FROM audit") == [("ada", "job.retry")]
 
 
-async def test_a_retried_job_takes_its_place_behind_what_waits(engine):
+async def test_a_retried_job_takes_its_place_behind_what_waits(engine: AsyncEngine) -> None:
     ids = await kill(engine, order("1", 1))
     await accept(engine, order("1", 2))
     await Operator(engine).retry(ids, "ada")
@@ -33,7 +39,7 @@ async def test_a_retried_job_takes_its_place_behind_what_waits(engine):
     assert (first.id, second.id) == (first.id, ids[0])
 
 
-async def test_bulk_retry_has_a_preview_and_a_filter(engine):
+async def test_bulk_retry_has_a_preview_and_a_filter(engine: AsyncEngine) -> None:
     await kill(engine, order("1"), order("2"))
     await kill(engine, customer("1"), reason="exhausted")
     operator = Operator(engine)
@@ -43,10 +49,10 @@ async def test_bulk_retry_has_a_preview_and_a_filter(engine):
     assert await states(engine) == {"dead": 2, "waiting": 1}
 
 
-async def test_dropping_says_who_and_why_and_frees_the_lane(engine):
+async def test_dropping_says_who_and_why_and_frees_the_lane(engine: AsyncEngine) -> None:
     dead_ids = await kill(engine, order("1"))
     await accept(engine, order("2", 1), order("2", 2))
-    waiting = await rows(engine, "SELECT id FROM job WHERE lane = 'order:2' ORDER BY seq")
+    waiting: list[Any] = await rows(engine, "SELECT id FROM job WHERE lane = 'order:2' ORDER BY seq")
     operator = Operator(engine)
     assert await operator.drop([dead_ids[0], waiting[0][0]], "ada", "test order") == 2
     assert await rows(engine, "SELECT DISTINCT state, reason, detail FROM job WHERE state = 'dropped'") == [
@@ -57,14 +63,14 @@ async def test_dropping_says_who_and_why_and_frees_the_lane(engine):
     assert job.id == waiting[1][0]
 
 
-async def test_what_runs_right_now_is_not_dropped(engine):
+async def test_what_runs_right_now_is_not_dropped(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine)
     assert await Operator(engine).drop([job.id], "ada", "too late") == 0
 
 
-async def test_waking_and_pausing(engine):
-    told = []
+async def test_waking_and_pausing(engine: AsyncEngine) -> None:
+    told: list[frozenset[str]] = []
     operator = Operator(engine, told.append)
     await accept(engine, order("1"), order("2"))
     [job, _] = await claim(engine)

@@ -3,10 +3,12 @@
 A plan that sorts or scans all lanes makes the claim's cost grow with the backlog; it was seen to cost a factor of 25.
 """
 
-import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine import queue
 
@@ -25,37 +27,41 @@ SELECT ('00000000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid,
        CASE WHEN n % 3 = 0 THEN 'done' ELSE 'waiting' END, false, 0, false, now()
 FROM generate_series(1, 30000) AS n
 """
+Node = dict[str, Any]  # as EXPLAIN (FORMAT JSON) prints it
 HOT_TABLES = {"lane", "job", "message", "entity"}
 
 
-async def execute(engine, script):
+async def execute(engine: AsyncEngine, script: str) -> None:
     async with engine.begin() as connection:
         for statement in script.split(";"):
             await connection.execute(text(statement))
 
 
-async def plan(engine, statement, parameters):
+async def plan(engine: AsyncEngine, statement: TextClause, parameters: Mapping[str, object]) -> Node:
     """The generic plan, the one that a prepared statement ends up with."""
     async with engine.connect() as connection:
         await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
         result = await connection.execute(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), parameters)
-        [explained] = result.scalar_one() if not isinstance(result, str) else json.loads(result)
-        return explained["Plan"]
+        [explained] = result.scalar_one()
+        found: Node = explained["Plan"]
+        return found
 
 
-def nodes(node):
+def nodes(node: Node) -> Iterator[Node]:
     yield node
     for child in node.get("Plans", ()):
         yield from nodes(child)
 
 
-def scans(node):
+def scans(node: Node) -> set[tuple[str, str]]:
     return {(each["Node Type"], each["Relation Name"]) for each in nodes(node) if "Relation Name" in each}
 
 
 @pytest.fixture(params=["never analysed", "stale statistics", "fresh statistics"])
-async def filled(request, engine):
-    await execute(engine, "ALTER TABLE lane SET (autovacuum_enabled = false); ALTER TABLE job SET (autovacuum_enabled = false)")
+async def filled(request: pytest.FixtureRequest, engine: AsyncEngine) -> AsyncEngine:
+    await execute(
+        engine, "ALTER TABLE lane SET (autovacuum_enabled = false); ALTER TABLE job SET (autovacuum_enabled = false)"
+    )
     if request.param == "stale statistics":
         await accept(engine, order("first"))
         await execute(engine, "ANALYZE lane; ANALYZE job; ANALYZE message; ANALYZE entity")
@@ -65,10 +71,10 @@ async def filled(request, engine):
     return engine
 
 
-async def test_the_claim_walks_its_index(filled):
+async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     explained = await plan(
         filled,
-        queue._CLAIM,
+        queue.CLAIM,
         {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False},
     )
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
@@ -78,12 +84,12 @@ async def test_the_claim_walks_its_index(filled):
     assert not [n for n in nodes(explained) if n["Node Type"] == "Sort" and "lane.run_at" in str(n.get("Sort Key"))]
 
 
-async def test_the_settle_looks_up_what_it_names(filled):
+async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     names = {
         "lanes": ["order:1"], "claims": [1], "ids": [None], "states": ["done"], "reasons": [None], "details": [None],
         "uncertains": [False], "given_back": [0], "results": [None], "delays": [0.0], "digests": [None],
         "versions": [None], "known": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
         "outcomes": ["done"], "statuses": [200], "words": [None], "excerpts": [None],
     }  # fmt: skip
-    explained = await plan(filled, queue._SETTLE, {"channel": "platform", **names})
+    explained = await plan(filled, queue.SETTLE, {"channel": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)

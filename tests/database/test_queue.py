@@ -2,6 +2,8 @@
 
 import asyncio
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from app.engine import queue
 from app.engine.maintenance import prune_lanes
 from app.engine.states import Again, GiveBack, Park, dead, done, superseded
@@ -12,7 +14,7 @@ from .engine_room import accept, at, broken_counts, claim, customer, job_row, or
 DONE = done({}, b"digest", ())
 
 
-async def test_a_claimed_lane_is_nobody_elses(engine):
+async def test_a_claimed_lane_is_nobody_elses(engine: AsyncEngine) -> None:
     await accept(engine, order("1"), order("2"))
     first, second = await asyncio.gather(claim(engine), claim(engine))
     assert {job.lane for job in first + second} == {"order:1", "order:2"}
@@ -20,7 +22,7 @@ async def test_a_claimed_lane_is_nobody_elses(engine):
     assert await claim(engine) == []
 
 
-async def test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits(engine):
+async def test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits(engine: AsyncEngine) -> None:
     for version in range(5):
         await accept(engine, order("1", version))
     seen = []
@@ -32,7 +34,7 @@ async def test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commit
     assert await broken_counts(engine) == []
 
 
-async def test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival(engine):
+async def test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1), customer("1", 3), customer("1", 2))
     [job] = await claim(engine)
     assert job.version == at(3)
@@ -42,7 +44,7 @@ async def test_waiting_versions_collapse_into_the_newest_whatever_their_order_of
     assert await broken_counts(engine) == []
 
 
-async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine):
+async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1))
     [job] = await claim(engine)
     await accept(engine, customer("1", 2))
@@ -54,7 +56,7 @@ async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine):
     assert job.delivered == b"digest"
 
 
-async def test_a_failed_version_gives_way_to_a_newer_one(engine):
+async def test_a_failed_version_gives_way_to_a_newer_one(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1))
     [job] = await claim(engine)
     await accept(engine, customer("1", 2))
@@ -65,14 +67,14 @@ async def test_a_failed_version_gives_way_to_a_newer_one(engine):
     assert await states(engine) == {"done": 1, "superseded": 1}
 
 
-async def test_orders_never_collapse(engine):
+async def test_orders_never_collapse(engine: AsyncEngine) -> None:
     await accept(engine, order("1", 1), order("1", 2))
     [job] = await claim(engine)
     await settle(engine, [job], DONE)
     assert await states(engine) == {"done": 1, "waiting": 1}
 
 
-async def test_settling_names_the_claim(engine):
+async def test_settling_names_the_claim(engine: AsyncEngine) -> None:
     """A worker that slept through its lease changes nothing."""
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
@@ -86,7 +88,7 @@ async def test_settling_names_the_claim(engine):
     assert await rows(engine, "SELECT outcome FROM attempt ORDER BY claim") == [("lost",), ("done",)]
 
 
-async def test_settling_twice_changes_nothing(engine):
+async def test_settling_twice_changes_nothing(engine: AsyncEngine) -> None:
     await accept(engine, order("1"), order("1"))
     [job] = await claim(engine)
     assert (await settle(engine, [job], DONE)).lost == ()
@@ -95,7 +97,7 @@ async def test_settling_twice_changes_nothing(engine):
     assert len(await claim(engine)) == 1
 
 
-async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine):
+async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine)
     assert (await job_row(engine, job.id))["attempts"] == job.attempt == 1
@@ -108,7 +110,7 @@ async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine):
     assert job.uncertain
 
 
-async def test_a_new_job_does_not_cut_a_back_off_short(engine):
+async def test_a_new_job_does_not_cut_a_back_off_short(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine)
     await settle(engine, [job], Again(60.0, "503", False, "retry"), "retry")
@@ -116,7 +118,7 @@ async def test_a_new_job_does_not_cut_a_back_off_short(engine):
     assert await claim(engine) == []
 
 
-async def test_a_dead_job_does_not_block_its_lane(engine):
+async def test_a_dead_job_does_not_block_its_lane(engine: AsyncEngine) -> None:
     await accept(engine, order("1", 1), order("1", 2))
     [job] = await claim(engine)
     await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
@@ -124,7 +126,7 @@ async def test_a_dead_job_does_not_block_its_lane(engine):
     assert job.version == at(2)
 
 
-async def test_a_version_that_died_still_counts_as_seen(engine):
+async def test_a_version_that_died_still_counts_as_seen(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 5))
     [job] = await claim(engine)
     await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
@@ -136,7 +138,7 @@ async def test_a_version_that_died_still_counts_as_seen(engine):
     assert await states(engine) == {"dead": 1, "superseded": 1}
 
 
-async def test_a_job_committed_while_its_lane_empties_is_not_stranded(engine):
+async def test_a_job_committed_while_its_lane_empties_is_not_stranded(engine: AsyncEngine) -> None:
     """The inbox and the settle race for the lane's row, many times; nothing may be left behind."""
     await accept(engine, order("1"))
     done_jobs = 0
@@ -152,7 +154,7 @@ async def test_a_job_committed_while_its_lane_empties_is_not_stranded(engine):
     assert await broken_counts(engine) == []
 
 
-async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engine):
+async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
     waiting = jobs["order:7"]
@@ -167,7 +169,7 @@ async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engi
     assert (job.lane, job.must_wait, job.attempt) == ("order:7", False, 1)
 
 
-async def test_a_customer_that_dies_wakes_its_orders_too(engine):
+async def test_a_customer_that_dies_wakes_its_orders_too(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
     await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
@@ -177,7 +179,7 @@ async def test_a_customer_that_dies_wakes_its_orders_too(engine):
     assert not job.must_wait
 
 
-async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine):
+async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine: AsyncEngine) -> None:
     for number in range(25):
         await accept(engine, customer(f"{number}"), order(f"{number}", after=f"customer:{number}"))
         jobs = {job.lane: job for job in await claim(engine)}
@@ -191,13 +193,13 @@ async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine):
         await settle(engine, [job], DONE)
 
 
-async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine):
+async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine: AsyncEngine) -> None:
     await accept(engine, order("7", after="customer:1"))
     [job] = await claim(engine)
     assert not job.must_wait
 
 
-async def test_an_unknown_customer_is_owed_once_and_waited_for(engine):
+async def test_an_unknown_customer_is_owed_once_and_waited_for(engine: AsyncEngine) -> None:
     await accept(engine, order("7", after="customer:1"), order("8", after="customer:1"))
     owes = (Owed("relay_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
     await settle(engine, await claim(engine), Park("customer:1", "unknown there", False, 3600.0, owes), "wait")
@@ -208,7 +210,7 @@ async def test_an_unknown_customer_is_owed_once_and_waited_for(engine):
     assert await broken_counts(engine) == []
 
 
-async def test_a_redemption_without_a_rule_waits_for_it(engine):
+async def test_a_redemption_without_a_rule_waits_for_it(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     await settle(engine, await claim(engine), Park("reward-rule:7", "no value known for rule 7", False, 600.0), "wait")
     assert await claim(engine) == []
@@ -217,7 +219,7 @@ async def test_a_redemption_without_a_rule_waits_for_it(engine):
     assert len(await claim(engine)) == 1
 
 
-async def test_stranded_waiters_are_found(engine):
+async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
     await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
@@ -228,7 +230,7 @@ async def test_stranded_waiters_are_found(engine):
     assert len(await claim(engine)) == 1
 
 
-async def test_what_a_job_owes_is_taken_on_with_its_settling(engine):
+async def test_what_a_job_owes_is_taken_on_with_its_settling(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     owed = Owed("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
     settled = await settle(engine, await claim(engine), done({}, b"d", (owed,)))
@@ -237,7 +239,7 @@ async def test_what_a_job_owes_is_taken_on_with_its_settling(engine):
     assert (job.kind, dict(job.params)) == ("use_reward", {"code": "AB12"})
 
 
-async def test_what_a_stale_settle_owes_is_not_taken_on(engine):
+async def test_what_a_stale_settle_owes_is_not_taken_on(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
@@ -247,18 +249,18 @@ async def test_what_a_stale_settle_owes_is_not_taken_on(engine):
     await settle(engine, [fresh], DONE)
 
 
-async def test_live_work_is_claimed_before_backfill(engine):
+async def test_live_work_is_claimed_before_backfill(engine: AsyncEngine) -> None:
     await accept(engine, customer("old", backfill=True), customer("new"))
     assert [job.lane for job in await claim(engine)] == ["customer:new"]
     assert [job.lane for job in await claim(engine, priority=1)] == ["customer:old"]
 
 
-async def test_a_live_event_lifts_its_lane_out_of_the_backfill(engine):
+async def test_a_live_event_lifts_its_lane_out_of_the_backfill(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", backfill=True), customer("1"))
     assert len(await claim(engine)) == 1
 
 
-async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine):
+async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine, lease=0.0)
     await queue.Queue(engine, "platform").renew([(job.lane, job.claim)], lease=60.0)
@@ -270,7 +272,7 @@ async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine):
     assert other.claim == job.claim + 1
 
 
-async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine):
+async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine: AsyncEngine) -> None:
     await accept(engine, order("1"), order("2"))
     jobs = [job for job in await claim(engine) if job.lane == "order:1"]
     await settle(engine, jobs, DONE)
@@ -279,7 +281,7 @@ async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine):
     assert await rows(engine, "SELECT key FROM lane") == [("order:2",)]
 
 
-async def test_many_workers_settle_many_lanes_without_deadlock(engine):
+async def test_many_workers_settle_many_lanes_without_deadlock(engine: AsyncEngine) -> None:
     await accept(engine, *(order(str(number)) for number in range(200)), *(order(str(n)) for n in range(200)))
 
     async def work() -> int:

@@ -20,7 +20,7 @@ class Verdict:
         return not (self.lost or self.doubled or self.disordered or self.wrong)
 
 
-def judge(
+def judge(  # noqa: C901, PLR0912  # one pass over each ledger, told in one piece
     acknowledged: Acknowledged,
     platform: Iterable[Mapping[str, object]],
     shop: Iterable[Mapping[str, object]],

@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +100,8 @@ class Rig:
                     return (await client.get(f"{self.url}/readyz", timeout=2)).status_code == 200
                 return False
 
-            await eventually(answers, within)
+            probe: Callable[[], Awaitable[bool]] = answers
+            await eventually(probe, within)
 
     def kill_something(self, dice: random.Random) -> str:
         """SIGKILL web, worker or Postgres; what is not Postgres is started again at once (a keeper does that for it)."""
@@ -119,20 +120,21 @@ class Rig:
 @asynccontextmanager
 async def rig(folder: Path, **settings: str) -> AsyncIterator[Rig]:
     """A running stack in `folder`; every process is ended with the block."""
-    folder.chmod(0o711)
+    os.chmod(folder, 0o711)  # noqa: S103  # the server of a root user is somebody else, who must get through
     postgres = EmbeddedPostgres.start(folder / "postgres", settings={"fsync": "off", "max_connections": "60"})
-    platform = shop = None
-    stack = None
+    platform: Simulator | None = None
+    shop: Simulator | None = None
+    stack: Rig | None = None
     try:
         platform, shop = start("platform"), start("shop")
         stack = Rig(folder, postgres, platform, shop, free_port(), settings)
-        platform.config(relay_url=stack.door)
+        platform.config(webhook_url=stack.door)
         stack.web.start()
         await stack.ready()
         stack.worker.start()
         yield stack
     finally:
-        for process in (stack.web, stack.worker) if stack else ():
+        for process in (stack.web, stack.worker) if stack is not None else ():
             if process.child is not None and process.child.poll() is None:
                 process.kill()
         for simulator in (platform, shop):

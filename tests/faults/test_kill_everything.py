@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +19,9 @@ PER_ROUND = 12
 
 
 @pytest.mark.timeout(400)
-async def test_twenty_kills_lose_and_double_nothing(tmp_path):
-    print(f"FAULT_SEED={SEED}", file=sys.stderr)
-    dice = random.Random(SEED)  # noqa: S311  # replayable, not secret
+async def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    sys.stderr.write(f"FAULT_SEED={SEED}\n")
+    dice = random.Random(SEED)
     async with rig(tmp_path) as stack:
         shop = Shop(stack, dice)
         load: list[asyncio.Task[None]] = []
@@ -33,7 +34,7 @@ async def test_twenty_kills_lose_and_double_nothing(tmp_path):
                 ]
             await asyncio.sleep(dice.uniform(0.05, 0.8))  # paced: the kill falls at any moment of the round
             victim = stack.kill_something(dice)
-            print(f"round {round_}: killed {victim}", file=sys.stderr)
+            sys.stderr.write(f"round {round_}: killed {victim}\n")
             await stack.ready()
         await asyncio.gather(*load)
         await shop.aclose()

@@ -1,4 +1,4 @@
-"""The handlers of the Platform's journey against the Platform simulator: which calls they make, and what they answer."""
+"""The handlers of the Platform's journey against the Platform simulator: what they call, and what they answer."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any  # what a simulator's ledger holds
@@ -77,7 +77,7 @@ def calls(platform: Simulator) -> list[tuple[str, bool]]:
     return [(entry["kind"], entry["applied"]) for entry in platform.ledger()]
 
 
-# ----------------------------------------------------------------------------------------------- customers
+# -------------------------------------------------------------------------------- customers
 
 
 async def test_a_customer_is_put_and_an_equal_body_is_not_sent_again(
@@ -144,7 +144,7 @@ async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpCl
     assert calls(platform) == [("customer.put", False)]
 
 
-# ----------------------------------------------------------------------------------------------- products
+# -------------------------------------------------------------------------------- products
 
 
 async def test_a_product_is_put_before_its_variants(platform: Simulator, client: PlatformClient) -> None:
@@ -165,7 +165,7 @@ async def test_a_product_whose_variants_got_lost_is_not_done(platform: Simulator
     assert isinstance(await RelayProduct(client)(job("relay_product", body)), Unknown)
 
 
-# ----------------------------------------------------------------------------------------------- orders
+# -------------------------------------------------------------------------------- orders
 
 
 async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulator, relay_order: RelayOrder) -> None:
@@ -217,7 +217,7 @@ async def test_a_platform_that_contradicts_itself_is_asked_again_later(
     assert isinstance(await relay_order(job("relay_order", ORDER)), Retry)
 
 
-# ----------------------------------------------------------------------------------------------- the customer is missing
+# -------------------------------------------------------------------------------- the customer is missing
 
 
 async def test_an_order_of_an_unknown_customer_owes_the_customer_and_waits(
@@ -285,7 +285,7 @@ async def test_an_order_of_nobody_is_rejected(relay_order: RelayOrder) -> None:
     assert isinstance(await relay_order(job("relay_order", nobody)), Reject)
 
 
-# ----------------------------------------------------------------------------------------------- our coupons in orders
+# -------------------------------------------------------------------------------- our coupons in orders
 
 
 async def test_an_order_with_one_of_our_codes_owes_its_use(
@@ -348,7 +348,7 @@ async def test_the_use_of_an_unknown_code_is_rejected(client: PlatformClient, en
     assert isinstance(await use(job("use_reward", ORDER, params={"code": "zzz", "order": "1001"})), Reject)
 
 
-# ----------------------------------------------------------------------------------------------- the client and the Launcher
+# -------------------------------------------------------------------------------- the client and the Launcher
 
 
 async def test_the_launcher_tells_rules_and_currency_once_a_minute(platform: Simulator, client: PlatformClient) -> None:

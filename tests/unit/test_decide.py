@@ -4,10 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from app.engine.decide import Crashed, Interrupted, before, decide
+from app.engine.decide import Crashed, Interrupted, Verdict, before, decide
 from app.engine.jobs import Job
 from app.engine.retry import RetryPolicy
-from app.engine.states import Again, Finish, GiveBack, Park
+from app.engine.states import Again, Finish, GiveBack, Park, Transition
 from app.outcomes import Blocked, Done, Owed, Reject, Retry, Skip, Unknown, Wait
 
 POLICY = RetryPolicy(first=1, window=timedelta(seconds=3))
@@ -56,32 +56,37 @@ OWED = (Owed("relay_customer", "platform", "customer:1"),)
         (Wait("no rule", "reward-rule:7", 60.0), JOB, Park("reward-rule:7", "no rule", False, 60.0)),
     ],
 )
-def test_what_an_answer_means_decides_what_happens(verdict, job, expected):
+def test_what_an_answer_means_decides_what_happens(verdict: Verdict, job: Job, expected: Transition) -> None:
     assert decide(verdict, job, POLICY, 0.0) == expected
 
 
-def test_a_job_that_nothing_speaks_against_is_tried():
+def test_a_job_that_nothing_speaks_against_is_tried() -> None:
     assert before(JOB, POLICY, 1e6) is None
 
 
-def test_an_older_version_than_the_last_seen_is_superseded():
+def test_an_older_version_than_the_last_seen_is_superseded() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     job = replace(JOB, version=now - timedelta(seconds=1), delivered_version=now)
-    assert before(job, POLICY, 1e6).state == "superseded"
+    assert ended(before(job, POLICY, 1e6)).state == "superseded"
     assert before(replace(job, version=now), POLICY, 1e6) is None
     assert before(replace(job, version=None), POLICY, 1e6) is None
 
 
-def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed():
+def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed() -> None:
     job = replace(JOB, attempt=POLICY.attempts + 1, uncertain=True)
-    assert before(job, POLICY, 1e6).reason == "crashed"
+    assert ended(before(job, POLICY, 1e6)).reason == "crashed"
 
 
-def test_a_job_older_than_its_body_expires():
-    assert before(replace(JOB, age=101.0), POLICY, 100.0).reason == "expired"
+def test_a_job_older_than_its_body_expires() -> None:
+    assert ended(before(replace(JOB, age=101.0), POLICY, 100.0)).reason == "expired"
 
 
-def test_an_order_waits_for_its_customers_first_delivery_at_no_cost():
+def test_an_order_waits_for_its_customers_first_delivery_at_no_cost() -> None:
     parked = before(replace(JOB, after="customer:1", must_wait=True), POLICY, 1e6)
     assert isinstance(parked, Park)
     assert parked.key == "customer:1"
+
+
+def ended(transition: Transition | None) -> Finish:
+    assert isinstance(transition, Finish)
+    return transition

@@ -145,9 +145,10 @@ def test_texts_that_no_database_takes_do_not_become_references() -> None:
     assert incoming("", None, raw(REDEEMED), "m-1").kind == "unknown"
 
 
+NAMES = sorted({*REDEEMED, *REFERRAL, *CUSTOMER, "reward"})
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted({*REDEEMED, *REFERRAL, *CUSTOMER, "reward"})), inner, max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
     max_leaves=15,
 )  # fmt: skip
 

@@ -17,7 +17,9 @@ dice = st.floats(0, 1, exclude_max=True)
 
 
 @given(policies, st.integers(1, 10_000), dice, st.none() | st.floats(allow_nan=False))
-def test_delay_is_never_shorter_than_its_base_and_never_unbounded(policy, attempt, chance, wish):
+def test_delay_is_never_shorter_than_its_base_and_never_unbounded(
+    policy: RetryPolicy, attempt: int, chance: float, wish: float | None
+) -> None:
     delay = policy.delay(attempt, chance, wish)
     if delay is None:
         assert attempt >= policy.attempts
@@ -26,24 +28,24 @@ def test_delay_is_never_shorter_than_its_base_and_never_unbounded(policy, attemp
 
 
 @given(policies)
-def test_the_delays_before_chance_fit_into_the_window(policy):
+def test_the_delays_before_chance_fit_into_the_window(policy: RetryPolicy) -> None:
     attempts = min(policy.attempts, 2_000)
     total = sum(policy.base(attempt) for attempt in range(1, attempts))
     assert total <= policy.window.total_seconds() * 1.0001
 
 
 @given(policies)
-def test_one_more_attempt_would_not_fit(policy):
+def test_one_more_attempt_would_not_fit(policy: RetryPolicy) -> None:
     if policy.attempts < 2_000:
         total = sum(policy.base(attempt) for attempt in range(1, policy.attempts + 1))
         assert total >= policy.window.total_seconds() * 0.9999
 
 
-def test_the_default_policy_lasts_three_days():
+def test_the_default_policy_lasts_three_days() -> None:
     assert RetryPolicy().describe() == "83 attempts over 3 days, 0:00:00, delays from 1 s to 3600 s"
 
 
-def test_retry_after_lengthens_but_never_shortens():
+def test_retry_after_lengthens_but_never_shortens() -> None:
     policy = RetryPolicy(first=10, longest=60)
     assert policy.delay(1, 0.0, 2) == 10
     assert policy.delay(1, 0.0, 30) == 30

@@ -1,0 +1,103 @@
+"""What is logged: one wide record per message, and never a secret."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import structlog
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from app.settings import PlatformSettings, Settings
+from app.telemetry import configure_logging, log_attempt, log_message, secrets_of
+from tests.api.served import DOOR_SECRET, STORE_KEY
+
+
+@pytest.fixture
+def logging_as_configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Puts the process's logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+async def test_one_wide_record_per_message(
+    store: httpx.AsyncClient,
+    settings: Settings,
+    logging_as_configured: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(settings)
+    receipt = (await store.post("/v1/events/customers", json={"id": 1, "email": "ada@example.com"})).json()
+    await store.post(f"/v1/webhooks/platform/{DOOR_SECRET}", json={}, headers={"X-Webhook-Topic": "points/earned"})
+    written = capsys.readouterr().err
+    assert STORE_KEY not in written
+    assert DOOR_SECRET not in written
+    assert "ada@example.com" not in written
+    found = [record for record in map(json.loads, written.splitlines()) if record["event"] == "message"]
+    assert [record["kind"] for record in found] == ["customers", "points/earned"]
+    assert found[0]["message_id"] == receipt["id"]
+    assert (found[0]["status"], found[0]["caller"], found[0]["jobs"]) == ("accepted", "store", 1)
+    assert {"level", "logger", "timestamp", "ms", "size"} <= set(found[0])
+
+
+def test_secrets_are_masked_whoever_writes_them(
+    logging_as_configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = 'hush"hush\\hush'
+    settings = Settings(_env_file=None, platform=PlatformSettings(api_key=SecretStr(secret)))
+    assert list(secrets_of(settings)) == [secret]
+    configure_logging(settings, ["shop-secret"])
+    structlog.get_logger("ours").info("calls", url=f"https://x/?key={secret}", shop="shop-secret")
+    try:
+        raise ValueError(secret)
+    except ValueError:
+        logging.getLogger("somebody.else").exception("failed with shop-secret")
+    written = capsys.readouterr().err
+    assert "hush" not in written
+    assert "shop-secret" not in written
+    assert written.count("[secret]") >= 4
+    first, second = map(json.loads, written.splitlines())
+    assert (first["event"], second["level"]) == ("calls", "error")
+    assert "Traceback" in second["exception"]
+
+
+def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
+    logging_as_configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(_env_file=None, log_level="WARNING"))
+    message = uuid7()
+    log_message(message, source="store", kind="orders", status="accepted", size=1, jobs=1, milliseconds=1, caller="x")
+    for state in ("waiting", "dead"):
+        log_attempt(
+            uuid7(),
+            message,
+            kind="relay_order",
+            channel="platform",
+            attempt=3,
+            claim=9,
+            outcome="reject",
+            state=state,
+            milliseconds=12.34,
+            status=422,
+            detail="no such product",
+        )
+    [record] = records(capsys)
+    assert (record["level"], record["state"], record["status"], record["ms"]) == ("warning", "dead", 422, 12.3)
+    assert record["message_id"] == str(message)
+
+
+def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(_env_file=None, log_format="text"))
+    structlog.get_logger("ours").info("hello", number=1)
+    written = capsys.readouterr().err
+    assert "hello" in written
+    assert not written.startswith("{")
