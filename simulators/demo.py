@@ -88,7 +88,9 @@ class Demo:
 
     def say(self, line: str) -> None:
         """A line with the seconds since the start."""
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(line)}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {escape(line)}", highlight=False, soft_wrap=True
+        )
 
     async def play(self) -> Result:
         """The whole day until everything arrived or time is up. Raises FeedError."""
@@ -149,7 +151,7 @@ class Demo:
 
 
 async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
-    """Play the day, tell the result; unless `once`, stay while the relay runs. True when everything arrived."""
+    """Play the day and tell the result, with `once` as JSON too. True when everything arrived."""
     async with contextlib.AsyncExitStack() as stack:
         urls = (scene.relay, scene.platform, scene.shop)
         clients = [httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) for url in urls]
@@ -167,14 +169,10 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         console.print(f"[red]✗[/red] {escape(problem)}", highlight=False, soft_wrap=True)
     if len(problems) > MOST_SHOWN:
         console.print(f"… and {len(problems) - MOST_SHOWN} more")
-    if scene.log:
-        if problems:
-            console.print(f"The relay's log: {scene.log}", highlight=False, soft_wrap=True)
-        elif once:
-            scene.log.unlink()
-    if not once:
-        await _stay(scene, console)
-    print(json.dumps(result.line()), flush=True)  # noqa: T201  # the last line is for programs
+    if problems and scene.log:
+        console.print(f"The relay's log: {scene.log}", highlight=False, soft_wrap=True)
+    if once:
+        print(json.dumps(result.line()), flush=True)  # noqa: T201  # the last line is for programs
     return not problems
 
 
@@ -208,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}-url", help="play against this one, which runs already")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: nothing is left running
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C: nothing is left running
     given = bool(options.relay_url or options.platform_url or options.shop_url)
     seed = options.seed or (int(time.time()) if given else 1)
     console = Console()
@@ -216,15 +214,31 @@ def main(arguments: list[str] | None = None) -> int:
         with given_scene(options) if given else own_scene() as scene:
             where = f"relay {scene.relay}   Platform {scene.platform}   shop {scene.shop}   day {seed}"
             console.print(where, highlight=False, soft_wrap=True)
-            try:
-                return 0 if asyncio.run(play(scene, seed, options.once, console)) else 1
-            finally:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+            return perform(scene, seed, options.once, console)
     except (FeedError, SimulatorError, httpx.HTTPError) as error:
         console.print(f"[red]The demo failed:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        return 130 if options.once else 0
+        return 130
+
+
+def perform(scene: Scene, seed: int, once: bool, console: Console) -> int:
+    """Play, and unless `once` stay until Ctrl-C. The relay's log goes when all was well. The exit code."""
+    keep_log = True
+    try:
+        well = asyncio.run(play(scene, seed, once, console))
+        keep_log = not well
+        if not once:
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(_stay(scene, console))
+        return 0 if well else 1
+    except KeyboardInterrupt:
+        keep_log = False
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+        if scene.log and not keep_log:
+            scene.log.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import psutil
 
 from simulators.feed import LOOK, FeedError
 from simulators.process import run
@@ -57,7 +59,9 @@ def own_scene() -> Iterator[Scene]:
 
     Raises SimulatorError or FeedError when a part does not start.
     """
-    with run("platform") as platform, run("shop") as shop:
+    with contextlib.ExitStack() as stack:
+        with undisturbed():  # a blocked signal stays so in the child: Ctrl-C is for the demo, which stops all in order
+            platform, shop = (stack.enter_context(run(name)) for name in ("platform", "shop"))
         config, shop_config = platform.inspect("config"), shop.inspect("config")
         keys = {name: secrets.token_hex(16) for name in SECRETS}
         settings = {
@@ -76,6 +80,16 @@ def own_scene() -> Iterator[Scene]:
         with relay_process(settings) as (process, url, log):
             store, operator, door = keys.values()
             yield Scene(url, platform.url, shop.url, store, operator, door, process, log)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C takes effect afterwards."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextlib.contextmanager
@@ -99,8 +113,12 @@ def relay_process(settings: dict[str, str]) -> Iterator[tuple[subprocess.Popen[b
     try:
         _await_ready(process, url, Path(name))
         yield process, url, Path(name)
+    except KeyboardInterrupt:
+        Path(name).unlink(missing_ok=True)
+        raise
     finally:
         _stop(process)
+        _await_end_of_users(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -131,6 +149,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _await_end_of_users(folder: Path) -> None:
+    """The embedded Postgres outlives a relay that was stopped while it started, for a moment; it names the folder."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while users := [
+        one for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])
+    ]:
+        if time.monotonic() > deadline:
+            for user in users:
+                with contextlib.suppress(psutil.Error):
+                    user.terminate()
+            return
+        time.sleep(LOOK)
 
 
 def _free_port() -> int:

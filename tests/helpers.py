@@ -5,7 +5,7 @@ import inspect
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 T = TypeVar("T")
 
@@ -20,6 +20,10 @@ def free_port() -> int:
         return port
 
 
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], within: float = 5.0) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], within: float = 5.0) -> T: ...
 async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 5.0) -> T:
     """The first true value of `condition` (plain or async), called again and again for at most `within` seconds.
 

@@ -202,7 +202,8 @@ def is_backfill(request: Request) -> bool:
 
 def receipt_json(receipt: Receipt) -> str:
     """`{"id": …, "status": …, "links": {"self": …}}`"""
-    return f'{{"id":"{receipt.id}","status":"{receipt.status}","links":{{"self":"/v1/events/{receipt.id}"}}}}'
+    name = str(receipt.id)
+    return f'{{"id":"{name}","status":"{receipt.status}","links":{{"self":"/v1/events/{name}"}}}}'
 
 
 def conflict(receipt: Receipt) -> IdempotencyConflict:

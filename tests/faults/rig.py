@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,8 +100,7 @@ class Rig:
                     return (await client.get(f"{self.url}/readyz", timeout=2)).status_code == 200
                 return False
 
-            probe: Callable[[], Awaitable[bool]] = answers
-            await eventually(probe, within)
+            await eventually(answers, within)
 
     def kill_something(self, dice: random.Random) -> str:
         """SIGKILL web, worker or Postgres; what is not Postgres is started again at once (a keeper does that for it)."""

@@ -1,0 +1,101 @@
+"""What a shop may be able to do besides coupons: its own webhooks in, its lists read, its webhooks set up.
+
+Each ability is a Protocol of its own; an adapter has the ones its shop allows, and `isinstance` asks for them.
+All translate into the typed events of `app.messages`, with the shop's own time as `updatedAt`, money as decimals and the
+shop's order state as one of the Platform's eight financial states (docs/shops.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from app.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NativeEvent:
+    """A shop's entity in our words. `dedupe_key` names this version of it, however often and from where it comes."""
+
+    kind: Kind
+    event: CustomerEvent | OrderEvent | ProductEvent
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToFetch:
+    """The webhook names an entity only; a job fetches it (`FetchesEntities`)."""
+
+    kind: Kind
+    id: str
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Genuine (or harmless) and nothing to relay: a ping, a deletion, a trashed order. Stored and counted."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not the shop's: no or a wrong signature. Nothing is stored; the answer is 401."""
+
+    why: str
+
+
+Parsed = NativeEvent | ToFetch | Ignored | Refused
+
+
+@runtime_checkable
+class ReceivesWebhooks(Protocol):
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+        """Verify the shop's signature over the raw body in constant time, then translate. `headers` have lower-case
+        names. Never raises for what arrives; what cannot be understood after a right signature is Ignored with why."""
+
+
+@runtime_checkable
+class FetchesEntities(Protocol):
+    async def fetch(self, kind: Kind, id: str) -> NativeEvent | None | Outcome:
+        """The entity as the shop has it now; None when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next`: the cursor of the next page; None: this was the last."""
+
+    events: tuple[NativeEvent, ...]
+    next: str | None
+
+
+@runtime_checkable
+class ListsEntities(Protocol):
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+        """Entities changed since (None: all), oldest change first where the shop can; `cursor` from the page before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook of the shop. `enabled` false: the shop switched it off."""
+
+    id: str
+    topic: str
+    address: str
+    enabled: bool
+
+
+@runtime_checkable
+class SetsUpWebhooks(Protocol):
+    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+        """Those of the shop's webhooks that go to `address`."""
+
+    def wanted_topics(self) -> tuple[str, ...]: ...
+
+    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
+        """Set one up, enabled, with the secret that `parse_event` verifies."""
+
+    async def enable_hook(self, hook: Hook) -> Outcome: ...
+
+    async def delete_hook(self, hook: Hook) -> Outcome: ...
