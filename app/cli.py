@@ -106,7 +106,7 @@ def check() -> None:
         async with (
             wiring.database(settings) as url,
             wiring.services(settings, url, "check") as parts,
-            wiring.far_sides(settings) as far,
+            wiring.far_sides(parts) as far,
         ):
             async for item in checks.check_all(settings, parts.engine, far.platform, far.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]

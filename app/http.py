@@ -17,7 +17,7 @@ import asyncio
 import json as json_codec
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -109,7 +109,7 @@ class HttpClient:
     `time_limit` (seconds) bounds a whole call including a dripping body, `body_cap` (bytes) the decoded answer.
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
     sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
-    Close it with `aclose()`.
+    `turn` is awaited before each call, outside of its time limit: the channel's pace. Close it with `aclose()`.
     """
 
     def __init__(
@@ -121,10 +121,12 @@ class HttpClient:
         ca_file: str | None = None,
         user_agent: str = "platform-relay",
         secrets: tuple[str, ...] = (),
+        turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.time_limit = time_limit
         self.body_cap = body_cap
         self.user_agent = user_agent
+        self._turn = turn
         self._timeout = {"pool": time_limit * CONNECT_SHARE}
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
@@ -161,6 +163,8 @@ class HttpClient:
                 raise ValueError("a control character in a header")
         except (httpx.InvalidURL, ValueError):
             return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
+        if self._turn is not None:
+            await self._turn()
         try:
             async with asyncio.timeout(self.time_limit):
                 return await self._exchange(request)

@@ -31,13 +31,13 @@ WITH input AS (
     SELECT * FROM unnest(
         CAST(:ids AS uuid[]), CAST(:sources AS text[]), CAST(:kinds AS text[]), CAST(:dedupe_keys AS text[]),
         CAST(:bodies AS bytea[]), CAST(:hashes AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
-        CAST(:products AS text[]), CAST(:coupons AS text[])
-    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref)
+        CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[])
+    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event)
 ),
 stored AS (
     INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref,
-                         received_at)
-    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, now()
+                         event, received_at)
+    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event, now()
     FROM input ORDER BY source, dedupe_key
     ON CONFLICT (source, dedupe_key) DO NOTHING
     RETURNING id
@@ -156,6 +156,7 @@ class Inbox:
             "orders": [message.order_ref for message in messages],
             "products": [message.product_ref for message in messages],
             "coupons": [message.coupon_ref for message in messages],
+            "events": [message.event for message in messages],
             **owed_parameters(
                 [
                     NewJob(waiting.id, owed, waiting.message.version)

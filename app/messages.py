@@ -200,7 +200,8 @@ class Incoming:
     """A message ready for the inbox.
 
     `dedupe_key` is unique per source. `version` is the sender's own time of the entity's version. With `strict`, a
-    second message with the same key and another body is a conflict; without, the first one stands.
+    second message with the same key and another body is a conflict; without, the first one stands. `event` is the typed
+    event that the body was translated into, None where the body is one itself.
     """
 
     source: str
@@ -214,6 +215,7 @@ class Incoming:
     product_ref: str | None = None
     coupon_ref: str | None = None
     strict: bool = True
+    event: bytes | None = None
 
     @property
     def body_hash(self) -> bytes:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Computed,
     DateTime,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -64,6 +65,8 @@ class Message(Base):
     kind: Mapped[str]
     dedupe_key: Mapped[str]
     body: Mapped[bytes | None]
+    event: Mapped[bytes | None]
+    """The typed event that a shop's native webhook was translated into; null where the body is one itself."""
     body_hash: Mapped[bytes]
     customer_ref: Mapped[str | None]
     order_ref: Mapped[str | None]
@@ -186,6 +189,11 @@ class Channel(Base):
     """blocked or tripped: when one lane may try again."""
     failures: Mapped[int] = mapped_column(Integer)
     """Consecutive closings without a success between: lengthens the next pause."""
+    next_at: Mapped[datetime]
+    """When the next paced call may leave."""
+    pace: Mapped[float | None] = mapped_column(Double)
+    """Calls per second, lowered by 429s; null: only the configured rate counts."""
+    slowed_at: Mapped[datetime | None]
 
 
 class Coupon(Base):

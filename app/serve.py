@@ -35,7 +35,7 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         tasks: list[asyncio.Task[None]] = []
         engine_room = None
         if worker:
-            far = await stack.enter_async_context(wiring.far_sides(settings))
+            far = await stack.enter_async_context(wiring.far_sides(parts))
             engine_room = Worker(parts, far, database_url)
             tasks.append(asyncio.create_task(engine_room.run()))
         server = None

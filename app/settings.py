@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -19,6 +19,24 @@ from pydantic_settings import (
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
 SECRETS_DIR: Final = Path("/run/secrets")
+
+
+def _per_second(value: object) -> object:
+    """`10/s`, `600/min` or a number of calls per second."""
+    if isinstance(value, str):
+        number, slash, unit = value.partition("/")
+        per = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+        if unit.strip() not in per or (slash and not unit.strip()):
+            raise ValueError("write it as 10/s, 600/min or 36000/h")
+        try:
+            return float(number) / per[unit.strip()]
+        except ValueError:
+            raise ValueError("write it as 10/s, 600/min or 36000/h") from None
+    return value
+
+
+Rate = Annotated[float, BeforeValidator(_per_second), Field(gt=0, le=100_000)]
+"""Calls per second."""
 
 
 def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
@@ -82,6 +100,9 @@ class PlatformSettings(BaseModel):
         None, description="A second door secret that is accepted too, while the address is being changed."
     )
     time_limit: float = Field(10.0, gt=0, le=120, description="Seconds that one call to the Platform may take.")
+    rate: Rate | None = Field(
+        None, description="Most calls to the Platform, by all replicas together: `10/s` or `600/min`; empty: no limit."
+    )
     fields: dict[str, str] = Field(
         default_factory=dict,
         description='JSON object that renames assumed field names, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
@@ -99,6 +120,9 @@ class StoreSettings(BaseModel):
         None, description="The shop: a name of docs/adapters.md, or `package.module:Class` for an adapter of your own."
     )
     time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the shop may take.")
+    rate: Rate | None = Field(
+        None, description="Most calls to the shop, by all replicas together: `2/s` or `120/min`; empty: no limit."
+    )
 
 
 class CouponSettings(BaseModel):

@@ -13,6 +13,7 @@ from app import migrate, stores
 from app.database import create_engine
 from app.embedded import EmbeddedPostgres
 from app.engine.channels import Channels
+from app.engine.gate import Gate
 from app.engine.jobs import Handler
 from app.engine.loop import Loop, LoopSettings
 from app.engine.operator import Operator
@@ -62,6 +63,7 @@ class FarSides:
 
     platform: PlatformClient
     store: StoreAdapter | None
+    gates: dict[str, Gate]
 
 
 @asynccontextmanager
@@ -97,12 +99,23 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
 
 @asynccontextmanager
-async def far_sides(settings: Settings) -> AsyncIterator[FarSides]:
+async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
     """The clients of the Platform and of the shop; closed at the end. Raises ValueError for an unknown shop."""
-    http = HttpClient(time_limit=settings.platform.time_limit, connections=2 * settings.slots)
+    settings, key = parts.settings, parts.settings.platform.api_key
+    channels = Channels(parts.engine)
+    gates = {
+        PLATFORM: Gate(PLATFORM, channels, settings.platform.rate),
+        STORE: Gate(STORE, channels, settings.store.rate),
+    }
+    http = HttpClient(
+        time_limit=settings.platform.time_limit,
+        connections=2 * settings.slots,
+        secrets=(key.get_secret_value(),) if key else (),
+        turn=gates[PLATFORM].turn,
+    )
     store = stores.build(settings.store.adapter, settings.store.time_limit) if settings.store.adapter else None
     try:
-        yield FarSides(PlatformClient(http, settings.platform), store)
+        yield FarSides(PlatformClient(http, settings.platform), store, gates)
     finally:
         await http.aclose()
         if store is not None:
@@ -122,7 +135,7 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
     return [
         Loop(
             Queue(parts.engine, channel),
-            Channels(parts.engine),
+            far.gates[channel],
             runner,
             LoopSettings(slots=settings.slots, poll=settings.poll),
             _Observer(parts.metrics),

@@ -17,8 +17,9 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, TypeVar
 
 import httpx
 from rich.console import Console
@@ -36,6 +37,7 @@ DELIVERY_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 3.0
 """How long the relay's books have to say "nothing waits" before what is missing counts as lost."""
 MOST_SHOWN: Final = 40
+T = TypeVar("T")
 OPEN: Final = ("waiting", "running", "unknown")
 
 
@@ -158,7 +160,7 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         for client in clients:
             await stack.enter_async_context(client)
         demo = Demo(scene, seed, console, clients)
-        result = await demo.play()
+        result = await unless_ended(scene, demo.play())
     console.print(report.table(result.acknowledged, result.platform, result.coupons, result.verdict))
     told = ", ".join(f"{count} {state}" for state, count in result.books.items() if count and state != "received")
     console.print(f"The relay's own books: {result.books['received']} jobs = {told}.", highlight=False)
@@ -176,12 +178,23 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
     return not problems
 
 
-async def _stay(scene: Scene, console: Console) -> NoReturn:
-    """Raises FeedError when the relay ends; only Ctrl-C ends it otherwise."""
-    _addresses(scene, console)
-    while scene.process is None or scene.process.poll() is None:  # noqa: ASYNC110  # another process sets no event
-        await asyncio.sleep(1)
-    raise FeedError(f"the relay ended by itself with {scene.process.returncode}; its log: {scene.log}")
+async def unless_ended(scene: Scene, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives. Raises FeedError as soon as the relay that was started here is no more."""
+
+    async def watch() -> None:
+        while scene.process is None or scene.process.poll() is None:  # noqa: ASYNC110  # a process sets no event
+            await asyncio.sleep(LOOK)
+
+    tasks = asyncio.create_task(work), asyncio.create_task(watch())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done() and scene.process is not None:
+            raise FeedError(f"the relay ended by itself with {scene.process.returncode}; its log: {scene.log}")
+        return await tasks[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _addresses(scene: Scene, console: Console) -> None:
@@ -229,8 +242,9 @@ def perform(scene: Scene, seed: int, once: bool, console: Console) -> int:
         well = asyncio.run(play(scene, seed, once, console))
         keep_log = not well
         if not once:
+            _addresses(scene, console)
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(_stay(scene, console))
+                asyncio.run(unless_ended(scene, asyncio.Event().wait()))
         return 0 if well else 1
     except KeyboardInterrupt:
         keep_log = False

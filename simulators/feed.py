@@ -60,17 +60,21 @@ class Control:
         self._client = client
 
     async def do(self, route: str, **fields: Any) -> Any:
-        """POST /_sim/{route}. Raises FeedError when refused."""
-        return self._checked(await self._client.post(f"/_sim/{route}", json=fields))
+        """POST /_sim/{route}. Raises FeedError when refused or away."""
+        return await self._call("POST", route, json=fields)
 
     async def see(self, route: str, **parameters: Any) -> Any:
-        """GET /_sim/{route}. Raises FeedError when refused."""
-        return self._checked(await self._client.get(f"/_sim/{route}", params=parameters))
+        """GET /_sim/{route}. Raises FeedError when refused or away."""
+        return await self._call("GET", route, params=parameters)
 
-    @staticmethod
-    def _checked(answer: httpx.Response) -> Any:
+    async def _call(self, method: str, route: str, **request: Any) -> Any:
+        what = f"{method} {self._client.base_url}/_sim/{route}"
+        try:
+            answer = await self._client.request(method, f"/_sim/{route}", **request)
+        except httpx.TransportError as error:
+            raise FeedError(f"{what}: {type(error).__name__} {error}") from error
         if answer.is_error:
-            raise FeedError(f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text[:300]}")
+            raise FeedError(f"{what}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
 
 

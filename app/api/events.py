@@ -18,6 +18,7 @@ from app.api.body import read_body
 from app.api.documentation import answer, body_of, needs_key, refusals
 from app.api.event_examples import EXAMPLES, MESSAGE, RECEIPT
 from app.api.problems import of_body
+from app.api.raw import RawRoute
 from app.api.services import Services
 from app.errors import (
     BodyTooLarge,
@@ -91,9 +92,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             metrics.message(kind, "refused")
             raise of_body(error, raw) from None
         message_id = uuid7()
-        message = incoming(
-            event, raw, message_id=str(message_id), idempotency_key=key, backfill=is_backfill(request)
-        )
+        message = incoming(event, raw, message_id=str(message_id), idempotency_key=key, backfill=is_backfill(request))
         receipt = await inbox.accept(message, message_id)
         metrics.message(kind, receipt.status)
         log_message(
@@ -134,14 +133,13 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             description=description + STORED,
             status_code=202,
             response_class=Response,
+            route_class_override=RawRoute,
             responses={
                 202: answer("Committed; it will be delivered.", RECEIPT),
                 200: answer("It was accepted before: the first receipt.", {**RECEIPT, "status": "duplicate"}),
                 **refusals(*EVENT_REFUSALS),
             },
-            openapi_extra=needs_key("events")
-            | EVENT_PARAMETERS
-            | body_of(EVENTS[kind], EXAMPLES[kind]),
+            openapi_extra=needs_key("events") | EVENT_PARAMETERS | body_of(EVENTS[kind], EXAMPLES[kind]),
         )
 
     @router.get(

@@ -62,7 +62,9 @@ _TOPICS: Final[dict[str, tuple[str, str, object]]] = {
         {**_POINTS, "points": -500, "type": "redeem", "couponCode": "0123456789ab", "rewardType": "percentageoff"},
     ),
     "referrals/started": (
-        "A friend was referred", "The friend's coupon, and the customer's when it carries one, are created.", _REFERRAL
+        "A friend was referred",
+        "The friend's coupon, and the customer's when it carries one, are created.",
+        _REFERRAL,
     ),
     "referrals/completed": ("A referred friend bought", "Each reward's coupon is created once.", _REFERRAL),
 }

@@ -6,6 +6,9 @@
     tripped   the far side is failing; one job tries again at `retry_at`
 
 Pauses after a failed try grow from FIRST_PAUSE to LONGEST_PAUSE seconds.
+
+The pace is shared too: `next_at` is when the next call may leave. Whoever wants to call moves it on by the calls it
+takes, so that replicas together keep the rate, by the database's clock.
 """
 
 from dataclasses import dataclass
@@ -17,16 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import single_statement
 
-FIRST_PAUSE: Final = 5.0
-LONGEST_PAUSE: Final = 300.0
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
 
-_READ: Final = text("SELECT name, state, reason, since, retry_at FROM channel ORDER BY name")
+_READ: Final = text("""
+SELECT name, state, reason, since, retry_at, pace, CAST(extract(epoch FROM now() - slowed_at) AS float8) AS slowed_for
+FROM channel ORDER BY name
+""")
 
 _CLOSE: Final = text("""
 UPDATE channel SET state = :state, reason = :reason,
     since = CASE WHEN state = 'open' THEN now() ELSE since END,
-    retry_at = now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest)),
-    failures = failures + 1
+    retry_at = now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest)), failures = failures + 1
 WHERE name = :name AND (state = 'open' OR (:probing AND state <> 'paused'))
 RETURNING name
 """)
@@ -45,6 +50,24 @@ RETURNING name
 """)
 """Half-open: the one worker that moves `retry_at` may try one job."""
 
+_RESERVE: Final = text("""
+UPDATE channel SET next_at = greatest(next_at, now()) + make_interval(secs => :calls * CAST(:spacing AS float8))
+WHERE name = :name
+RETURNING CAST(extract(epoch FROM next_at - now()) AS float8) - :calls * CAST(:spacing AS float8)
+""")
+"""Seconds until the first of the reserved calls may leave; the others follow `spacing` seconds apart."""
+
+_SLOW_DOWN: Final = text("""
+UPDATE channel SET
+    pace = CASE WHEN slowed_at > now() - interval '1 second' THEN pace ELSE :pace END,
+    slowed_at = CASE WHEN slowed_at > now() - interval '1 second' THEN slowed_at ELSE now() END,
+    next_at = greatest(next_at, now() + make_interval(secs => :pause))
+WHERE name = :name
+""")
+"""Many calls are told 429 at once; the pace is lowered for the first of them in a second."""
+
+_SPEED_UP: Final = text("UPDATE channel SET pace = CAST(:pace AS float8) WHERE name = :name AND pace = :before")
+
 _PAUSE: Final = text("""
 UPDATE channel SET state = 'paused', reason = :reason, since = now(), retry_at = NULL WHERE name = :name RETURNING name
 """)
@@ -62,6 +85,10 @@ class ChannelState:
     reason: str | None
     since: datetime
     retry_at: datetime | None
+    pace: float | None
+    """Calls per second at the moment, lowered by 429; None: not limited beyond the configured rate."""
+    slowed_for: float | None
+    """Seconds since the last 429 that lowered it."""
 
 
 class Channels:
@@ -97,6 +124,22 @@ class Channels:
         """True for one worker when a closed channel's pause is over; the try has `lease` seconds."""
         async with single_statement(self._engine) as connection:
             return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
+
+    async def reserve(self, name: str, calls: int, spacing: float) -> float:
+        """Take the next `calls` places of the pace, `spacing` seconds apart; seconds until the first of them."""
+        async with single_statement(self._engine) as connection:
+            row = (await connection.execute(_RESERVE, {"name": name, "calls": calls, "spacing": spacing})).scalar()
+            return max(0.0, float(row or 0.0))
+
+    async def slow_down(self, name: str, pace: float, pause: float) -> None:
+        """A 429: not more than `pace` calls per second from now on, and none at all for `pause` seconds."""
+        async with single_statement(self._engine) as connection:
+            await connection.execute(_SLOW_DOWN, {"name": name, "pace": pace, "pause": pause})
+
+    async def speed_up(self, name: str, before: float, pace: float | None) -> None:
+        """Raise the pace, unless somebody else changed it meanwhile."""
+        async with single_statement(self._engine) as connection:
+            await connection.execute(_SPEED_UP, {"name": name, "before": before, "pace": pace})
 
 
 async def pause(connection: AsyncConnection, name: str, reason: str) -> bool:

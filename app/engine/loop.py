@@ -18,17 +18,18 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.engine.channels import Channels
-from app.engine.decide import Interrupted, Verdict
+from app.engine.decide import Interrupted
+from app.engine.gate import Gate
 from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
 from app.engine.runner import Runner
-from app.outcomes import Blocked, Done, Reject, Skip, Wait
 
 log: Final = structlog.get_logger(__name__)
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 LIVE, BACKFILL = 0, 1
+BACKFILL_TURN: Final = 10
+"""Every so many claims the backfill goes first, so that live traffic never starves it."""
 
 
 class Observer(Protocol):
@@ -54,22 +55,20 @@ class LoopSettings:
 
 
 class Loop:
-    def __init__(
-        self, queue: Queue, channels: Channels, runner: Runner, settings: LoopSettings, observer: Observer
-    ) -> None:
+    def __init__(self, queue: Queue, gate: Gate, runner: Runner, settings: LoopSettings, observer: Observer) -> None:
         self.channel = queue.channel
         self._queue = queue
-        self._channels = channels
+        self._gate = gate
         self._runner = runner
         self._settings = settings
         self._observer = observer
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
-        self._in_hand: dict[tuple[str, int], float] = {}
+        self._ours_until: dict[tuple[str, int], float] = {}
         self._finished: list[Settlement] = []
         self._settle_now = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._probing = False
+        self._turn = 0
         self._beat = time.monotonic()
 
     def wake(self) -> None:
@@ -83,21 +82,17 @@ class Loop:
 
     def alive(self) -> bool:
         """The claimer has gone round within the last 30 s."""
-        return time.monotonic() - self._beat < 30
+        return time.monotonic() - self._beat < 30  # as it says
 
     async def run(self) -> None:
         """Until `stop`. Raises only what is a bug of this module; the process must end then."""
         runners = [asyncio.create_task(self._run_jobs()) for _ in range(self._settings.slots)]
-        settler = asyncio.create_task(self._settle_all())
-        keeper = asyncio.create_task(self._keep_leases())
         claimer = asyncio.create_task(self._claim_all())
-        tasks = [*runners, settler, keeper, claimer]
+        tasks = [claimer, asyncio.create_task(self._settle_all()), asyncio.create_task(self._keep_leases()), *runners]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not claimer.done() or claimer.exception():
-                for task in tasks:
-                    if task.done() and not task.cancelled() and (error := task.exception()):
-                        raise error
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
             await self._drain(runners)
         finally:
             for task in tasks:
@@ -107,38 +102,47 @@ class Loop:
     # ------------------------------------------------------------------------------------------- claim
 
     async def _claim_all(self) -> None:
-        room_enough = max(1, self._settings.slots // 2)
+        slots = self._settings.slots
         while not self._stopping.is_set():
             self._beat = time.monotonic()
-            room = 2 * self._settings.slots - len(self._in_hand)
-            if room < room_enough:
+            in_hand = len(self._ours_until)
+            room = self._gate.allowance(2 * slots - in_hand, in_hand)
+            if room == 0 or (in_hand > slots and room < slots // 2):
                 await self._sleep()
                 continue
             self._wake.clear()
-            try:
-                jobs = await self._claim(room)
-            except DATABASE_ERRORS as error:
-                log.warning("claim_failed", channel=self.channel, error=type(error).__name__)
-                jobs = []
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._settings.poll)
-            for job in jobs:
-                self._in_hand[job.lane, job.claim] = time.monotonic()
-                self._jobs.put_nowait(job)
-            if len(jobs) < room:
+            claimed = await self._claim(room)
+            if claimed < room:
                 await self._sleep()
 
-    async def _claim(self, room: int) -> list[Job]:
-        if self._probing:
-            return []
+    async def _claim(self, room: int) -> int:
+        """Take on up to `room` jobs; how many."""
+        until = time.monotonic() + self._settings.lease
+        try:
+            await self._gate.refresh()
+            jobs = await self._due(room)
+        except DATABASE_ERRORS as error:
+            log.warning("claim_failed", channel=self.channel, error=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._settings.poll)
+            return 0
+        for job in jobs:
+            self._ours_until[job.lane, job.claim] = until
+            self._jobs.put_nowait(job)
+        return len(jobs)
+
+    async def _due(self, room: int) -> list[Job]:
         lease = self._settings.lease
-        jobs = await self._queue.claim(room, lease=lease, priority=LIVE)
+        self._turn = (self._turn + 1) % BACKFILL_TURN
+        first, second = (BACKFILL, LIVE) if self._turn == 0 else (LIVE, BACKFILL)
+        jobs = await self._queue.claim(room, lease=lease, priority=first)
         if len(jobs) < room:
-            jobs += await self._queue.claim(room - len(jobs), lease=lease, priority=BACKFILL)
-        if not jobs and await self._channels.may_probe(self.channel, lease):
-            jobs = await self._queue.claim(1, lease=lease, priority=LIVE, probing=True)
-            jobs = jobs or await self._queue.claim(1, lease=lease, priority=BACKFILL, probing=True)
-            self._probing = bool(jobs)
+            jobs += await self._queue.claim(room - len(jobs), lease=lease, priority=second)
+        if not jobs and await self._gate.may_probe(lease):
+            for priority in (LIVE, BACKFILL):
+                jobs = jobs or await self._queue.claim(1, lease=lease, priority=priority, probing=True)
+            if jobs:
+                self._gate.probing(jobs[0])
         return jobs
 
     async def _sleep(self) -> None:
@@ -151,34 +155,27 @@ class Loop:
     async def _run_jobs(self) -> None:
         while True:
             job = await self._jobs.get()
-            if (job.lane, job.claim) not in self._in_hand:
+            until = self._ours_until.get((job.lane, job.claim))
+            if until is None:
+                continue
+            if until - time.monotonic() < self._settings.lease / 4:
+                self._finish(self._runner.settlement(job, Interrupted(sent=False), 0.0))
                 continue
             settlement, verdict = await self._runner.run(job)
-            if verdict is not None and not isinstance(verdict, Interrupted):
-                await self._mind_channel(verdict)
+            if verdict is not None:
+                try:
+                    await self._gate.learned(job, verdict)
+                except DATABASE_ERRORS as error:
+                    log.warning("channel_not_updated", channel=self.channel, error=type(error).__name__)
             self._finish(settlement)
             if isinstance(verdict, Interrupted):
                 return
 
-    async def _mind_channel(self, verdict: Verdict) -> None:
-        probing = self._probing
-        try:
-            if isinstance(verdict, Blocked):
-                if await self._channels.close(self.channel, "blocked", verdict.why, probing=probing):
-                    log.error("channel_blocked", channel=self.channel, reason=verdict.why)
-            elif probing and isinstance(verdict, Done | Skip | Reject | Wait):
-                await self._channels.open(self.channel)
-                log.info("channel_open", channel=self.channel)
-        except DATABASE_ERRORS as error:
-            log.warning("channel_not_updated", channel=self.channel, error=type(error).__name__)
-        if probing:
-            self._probing = False
-
     def _finish(self, settlement: Settlement) -> None:
-        self._in_hand.pop((settlement.job.lane, settlement.job.claim), None)
+        self._ours_until.pop((settlement.job.lane, settlement.job.claim), None)
         self._finished.append(settlement)
         self._settle_now.set()
-        if len(self._in_hand) <= self._settings.slots:
+        if len(self._ours_until) <= self._settings.slots:
             self._wake.set()
 
     # ------------------------------------------------------------------------------------------- settle
@@ -210,25 +207,28 @@ class Loop:
 
     async def _keep_leases(self) -> None:
         """Renew what has been in hand for a third of its lease; most calls are long over by then."""
-        every = self._settings.lease / 3
+        lease = self._settings.lease
         while True:
-            await asyncio.sleep(every)
-            old = [key for key, since in self._in_hand.items() if time.monotonic() - since > every / 2]
-            if old:
-                try:
-                    await self._queue.renew(old, lease=self._settings.lease)
-                except DATABASE_ERRORS as error:
-                    log.warning("lease_not_renewed", channel=self.channel, error=type(error).__name__)
+            await asyncio.sleep(lease / 3)
+            until = time.monotonic() + lease
+            old = [key for key, ours_until in self._ours_until.items() if until - ours_until > lease / 4]
+            if not old:
+                continue
+            try:
+                kept = await self._queue.renew(old, lease=lease)
+            except DATABASE_ERRORS as error:
+                log.warning("lease_not_renewed", channel=self.channel, error=type(error).__name__)
+                continue
+            for key in kept & self._ours_until.keys():
+                self._ours_until[key] = until
 
     async def _drain(self, runners: list["asyncio.Task[None]"]) -> None:
         """Give back what has not started, let what runs finish, then interrupt it; write all of it down."""
         while not self._jobs.empty():
-            job = self._jobs.get_nowait()
-            self._finish(self._runner.settlement(job, Interrupted(sent=False), 0.0))
+            self._finish(self._runner.settlement(self._jobs.get_nowait(), Interrupted(sent=False), 0.0))
         deadline = time.monotonic() + self._settings.grace
-        while self._in_hand and time.monotonic() < deadline:
-            self._settle_now.set()
-            await asyncio.sleep(0.02)  # paced, bounded by the deadline
+        while self._ours_until and time.monotonic() < deadline:  # noqa: ASYNC110  # bounded by the deadline
+            await asyncio.sleep(0.02)
         for runner in runners:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)

@@ -102,7 +102,8 @@ started AS (
 )
 SELECT claimed.key AS claimed_lane, claimed.claim, started.id, started.message_id, started.kind, started.seq,
        started.attempts, started.uncertain, started.params, started.version, started.after, started.collapse,
-       message.body, coalesce(entity.known, false) AS known, entity.digest, entity.version AS delivered_version,
+       coalesce(message.event, message.body) AS body, coalesce(entity.known, false) AS known, entity.digest,
+       entity.version AS delivered_version,
        CAST(extract(epoch FROM now() - started.created_at) AS float8) AS age,
        started.after IS NOT NULL
            AND NOT EXISTS (SELECT FROM entity AS other
@@ -243,6 +244,7 @@ _RENEW: Final = text("""
 UPDATE lane SET run_at = now() + make_interval(secs => :lease)
 FROM unnest(CAST(:lanes AS text[]), CAST(:claims AS bigint[])) AS held(lane, claim)
 WHERE lane.channel = :channel AND lane.key = held.lane AND lane.claim = held.claim AND lane.leased
+RETURNING lane.key, lane.claim
 """)
 
 
@@ -353,11 +355,11 @@ class Queue:
             if row.id is not None
         ]
 
-    async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> None:
-        """Keep the lanes named by (key, claim) for another `lease` seconds; those lost meanwhile stay lost."""
+    async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> set[tuple[str, int]]:
+        """Keep the lanes named by (key, claim) for another `lease` seconds; those that are still ours."""
         ordered = sorted(held)
         async with single_statement(self._engine) as connection:
-            await connection.execute(
+            rows = await connection.execute(
                 _RENEW,
                 {
                     "channel": self.channel,
@@ -366,6 +368,7 @@ class Queue:
                     "lease": lease,
                 },
             )
+            return {(row.key, row.claim) for row in rows}
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         """Write what became of claimed jobs. Idempotent: a repeated settle finds its lease gone and changes nothing."""

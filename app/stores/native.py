@@ -58,7 +58,7 @@ class ReceivesWebhooks(Protocol):
 
 @runtime_checkable
 class FetchesEntities(Protocol):
-    async def fetch(self, kind: Kind, id: str) -> NativeEvent | None | Outcome:
+    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """The entity as the shop has it now; None when it is gone."""
 
 

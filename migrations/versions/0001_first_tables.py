@@ -61,6 +61,9 @@ def upgrade() -> None:
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("pace", sa.Double(), nullable=True),
+        sa.Column("slowed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_channel_state")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_channel")),
     )
@@ -132,6 +135,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("dedupe_key", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("event", sa.LargeBinary(), nullable=True),
         sa.Column("body_hash", sa.LargeBinary(), nullable=False),
         sa.Column("customer_ref", sa.Text(), nullable=True),
         sa.Column("order_ref", sa.Text(), nullable=True),
@@ -213,7 +217,7 @@ def upgrade() -> None:
         )
     for channel in ("platform", "store"):
         op.execute(
-            sa.text("INSERT INTO channel (name, state, since, failures) VALUES (:name, 'open', now(), 0)").bindparams(
+            sa.text("INSERT INTO channel (name, state, since, failures, next_at) VALUES (:name, 'open', now(), 0, now())").bindparams(
                 name=channel
             )
         )

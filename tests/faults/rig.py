@@ -1,5 +1,6 @@
 """The whole service as processes: web, worker and Postgres, with both far sides simulated. Any of them may be killed."""
 
+import json
 import os
 import random
 import signal
@@ -9,16 +10,21 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 
-from app.embedded import EmbeddedPostgres
 from simulators.process import Simulator, start
+from tests.faults.proxy import Proxy
+from tests.faults.server import PostgresServer
 from tests.helpers import eventually, free_port
 
-STORE_KEY = "store-key-of-the-rig"
-OPERATOR_KEY = "operator-key-of-the-rig"
-DOOR = "door-secret-of-the-rig"
+STORE_KEY: Final = "store-key-of-the-rig"
+OPERATOR_KEY: Final = "operator-key-of-the-rig"
+DOOR: Final = "door-secret-of-the-rig"
+PLATFORM_KEY: Final = "sim-platform-key"
+LEASE: Final = 12.0
+"""Seconds; the service's own."""
 
 
 @dataclass
@@ -30,15 +36,19 @@ class Process:
     log: Path
     child: "subprocess.Popen[bytes] | None" = None
 
-    def start(self) -> None:
+    def start(self, more: Mapping[str, str] | None = None, module: str = "app.cli") -> None:
         with self.log.open("ab") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", self.role],
-                env={**os.environ, **self.environment},
+                [sys.executable, "-m", module, self.role],
+                env={**os.environ, **self.environment, **(more or {})},
                 cwd=Path(__file__).parents[2],
                 stdout=output,
                 stderr=output,
             )
+
+    @property
+    def running(self) -> bool:
+        return self.child is not None and self.child.poll() is None
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -46,34 +56,60 @@ class Process:
         self.child.kill()
         self.child.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self.child is not None
+        self.child.send_signal(number)
+
     def stop(self, within: float = 15.0) -> int:
         """SIGTERM; the exit code."""
         assert self.child is not None
         self.child.terminate()
         return self.child.wait(within)
 
+    async def up(self, since: int, within: float = 30.0) -> None:
+        """Wait for the worker's own word that it runs, written to the log behind `since` bytes."""
+
+        def said() -> bool:
+            with self.log.open("rb") as log:
+                log.seek(since)
+                return b"worker_started" in log.read()
+
+        await eventually(said, within)
+
+    def records(self) -> list[dict[str, Any]]:
+        """What it logged, line by line, without what is not JSON."""
+        found: list[dict[str, Any]] = []
+        for line in self.log.read_text(errors="replace").splitlines() if self.log.exists() else ():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
 
 @dataclass
 class Rig:
     folder: Path
-    postgres: EmbeddedPostgres
+    server: PostgresServer
     platform: Simulator
     shop: Simulator
-    port: int
+    database_url: str
+    proxy: Proxy | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
-        environment = {
-            "DATABASE_URL": self.postgres.url,
+        self.environment = {
+            "DATABASE_URL": self.database_url,
             "PORT": str(self.port),
             "STORE_KEY": STORE_KEY,
             "OPERATOR_KEY": OPERATOR_KEY,
             "PLATFORM__URL": self.platform.url,
-            "PLATFORM__API_KEY": "sim-platform-key",
+            "PLATFORM__API_KEY": PLATFORM_KEY,
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
             "PLATFORM__DOOR_SECRET": DOOR,
+            "PLATFORM__TIME_LIMIT": "3",
             "STORE__ADAPTER": "woocommerce",
+            "STORE__TIME_LIMIT": "3",
             "WOOCOMMERCE__URL": self.shop.url,
             "WOOCOMMERCE__CONSUMER_KEY": "ck_simulator_key",
             "WOOCOMMERCE__CONSUMER_SECRET": "cs_simulator_key",
@@ -81,8 +117,8 @@ class Rig:
             "RETRY__LONGEST": "2",
             **self.settings,
         }
-        self.web = Process("web", environment, self.folder / "web.log")
-        self.worker = Process("worker", environment, self.folder / "worker.log")
+        self.web = Process("web", self.environment, self.folder / "web.log")
+        self.worker = Process("worker", self.environment, self.folder / "worker.log")
 
     @property
     def url(self) -> str:
@@ -102,41 +138,70 @@ class Rig:
 
             await eventually(answers, within)
 
-    def kill_something(self, dice: random.Random) -> str:
-        """SIGKILL web, worker or Postgres; what is not Postgres is started again at once (a keeper does that for it)."""
+    async def kill_something(self, dice: random.Random) -> str:
+        """SIGKILL web, worker or a process of Postgres, and start it again at once; which it was."""
         victim = dice.choice(("web", "worker", "postgres"))
         if victim == "postgres":
-            if (pid := self.postgres.pid) is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            await self.server.restart(signal.SIGKILL)
         else:
             process = self.web if victim == "web" else self.worker
             process.kill()
             process.start()
         return victim
 
+    def another(self, role: str, name: str, **settings: str) -> Process:
+        """One more process of the service, not started; it is ended with the rig."""
+        port = {"PORT": str(free_port())}
+        process = Process(role, {**self.environment, **port, **settings}, self.folder / f"{name}.log")
+        self.more.append(process)
+        return process
+
+    more: list[Process] = field(default_factory=list)
+
+    def end(self) -> None:
+        """Kill every process of the service."""
+        for process in (self.web, self.worker, *self.more):
+            if process.running:
+                process.signal(signal.SIGCONT)
+                process.kill()
+
 
 @asynccontextmanager
-async def rig(folder: Path, **settings: str) -> AsyncIterator[Rig]:
-    """A running stack in `folder`; every process is ended with the block."""
-    os.chmod(folder, 0o711)  # noqa: S103  # the server of a root user is somebody else, who must get through
-    postgres = EmbeddedPostgres.start(folder / "postgres", settings={"fsync": "off", "max_connections": "60"})
+async def rig(
+    folder: Path,
+    server: PostgresServer,
+    *,
+    database_url: str | None = None,
+    proxy: Proxy | None = None,
+    **settings: str,
+) -> AsyncIterator[Rig]:
+    """The service running on `server`, its files in `folder`; every process is ended with the block."""
     platform: Simulator | None = None
     shop: Simulator | None = None
     stack: Rig | None = None
     try:
-        platform, shop = start("platform"), start("shop")
-        stack = Rig(folder, postgres, platform, shop, free_port(), settings)
-        platform.config(webhook_url=stack.door)
+        # The harshest Platform: what is posted twice exists twice.
+        platform, shop = start("platform", "--set", "second_order_post=duplicate"), start("shop")
+        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings)
         stack.web.start()
         await stack.ready()
         stack.worker.start()
+        await stack.worker.up(0)
         yield stack
     finally:
-        for process in (stack.web, stack.worker) if stack is not None else ():
-            if process.child is not None and process.child.poll() is None:
-                process.kill()
+        if stack is not None:
+            stack.end()
         for simulator in (platform, shop):
             if simulator is not None:
                 simulator.stop()
-        postgres.stop()
+
+
+@asynccontextmanager
+async def server(folder: Path, **settings: str) -> AsyncIterator[PostgresServer]:
+    """A new Postgres server in `folder/postgres`."""
+    postgres = PostgresServer(folder / "postgres", settings)
+    try:
+        await postgres.create()
+        yield postgres
+    finally:
+        postgres.stop(signal.SIGQUIT)

