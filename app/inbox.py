@@ -23,7 +23,7 @@ from app.messages import Incoming
 
 log: Final = structlog.get_logger(__name__)
 
-BATCH: Final = 500
+BATCH: Final = 1000
 """Messages per commit at most."""
 
 _ACCEPT: Final = text(f"""

@@ -297,7 +297,7 @@ class UnstorableTextError(ValueError):
         self.what = what
 
 
-_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
+_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
 
 
 def refuse_unstorable(raw: bytes) -> None:

@@ -1,0 +1,108 @@
+"""The pace and the breaker, as several workers share them through the channel's row."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.engine.channels import Channels
+from app.engine.gate import Gate
+from app.outcomes import Blocked, Done, Evidence, Retry
+from tests.database.engine_room import accept, claim, order, rows, run
+from tests.unit.test_decide import JOB
+
+
+def gate(engine: AsyncEngine, rate: float | None = None) -> Gate:
+    return Gate("platform", Channels(engine), rate)
+
+
+@pytest.mark.parametrize("rate", [20.0, 100.0])
+async def test_replicas_keep_the_rate_over_any_sliding_second_and_use_it(engine: AsyncEngine, rate: float) -> None:
+    calls: list[float] = []
+
+    async def caller(worker: Gate) -> None:
+        while time.monotonic() < until:
+            await worker.turn()
+            calls.append(time.monotonic())
+
+    workers = [gate(engine, rate) for _ in range(3)]
+    began, seconds = time.monotonic(), 3.0
+    until = began + seconds
+    await asyncio.gather(*(caller(worker) for worker in workers for _ in range(4)))
+    calls.sort()
+    # Judged by the places that were given out, which is what the workers decide; a busy machine may be late for some.
+    assert len(calls) <= rate * (calls[-1] - calls[0]) + 2
+    assert len(calls) >= 0.8 * rate * seconds
+
+
+async def test_without_a_limit_nobody_waits_or_asks(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    began = time.monotonic()
+    for _ in range(1000):
+        await worker.turn()
+    assert time.monotonic() - began < 1
+    assert worker.allowance(50, 10) == 50
+
+
+async def test_a_pace_bounds_what_is_held_so_that_live_work_overtakes(engine: AsyncEngine) -> None:
+    worker = gate(engine, 10.0)
+    assert worker.allowance(100, 0) == 11
+    assert worker.allowance(100, 11) == 0
+
+
+async def test_a_429_slows_all_replicas_and_the_pace_returns(engine: AsyncEngine) -> None:
+    one, other = gate(engine, 100.0), gate(engine, 100.0)
+    await one.learned(JOB, Retry("HTTP 429", 0.5, Evidence(429)))
+    await other.refresh()
+    assert (other.limit or 0) < 100
+    assert (await Channels(engine).reserve("platform", 1, 0.01)) > 0.3
+    await run(engine, "UPDATE channel SET slowed_at = now() - interval '5 seconds', pace = 99 WHERE name = 'platform'")
+    await gate(engine, 100.0).refresh()
+    assert await rows(engine, "SELECT pace FROM channel WHERE name = 'platform'") == [(None,)]
+
+
+async def test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it(engine: AsyncEngine) -> None:
+    await accept(engine, order("1"), order("2"))
+    worker, other = gate(engine), gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    assert await claim(engine) == []
+    assert not await other.may_probe(30.0)
+    await run(engine, "UPDATE channel SET retry_at = now() WHERE name = 'platform'")
+    assert [await other.may_probe(30.0), await worker.may_probe(30.0)] == [True, False]
+    other.probing(JOB)
+    assert other.allowance(50, 1) == 0
+    await other.learned(replace(JOB, lane="order:99"), Done())
+    assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("blocked",)]
+    await other.learned(JOB, Done())
+    assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("open",)]
+
+
+async def test_a_try_that_fails_lengthens_the_pause(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    pause = "SELECT extract(epoch FROM retry_at - now()) > :least FROM channel WHERE name = 'platform'"
+    for least in (0.5, 1.5, 3.5):
+        assert await rows(engine, pause, least=least) == [(True,)]
+        worker.probing(JOB)
+        await worker.learned(JOB, Blocked("HTTP 401"))
+
+
+async def test_a_paused_channel_stays_paused_whatever_happens(engine: AsyncEngine) -> None:
+    await run(engine, "UPDATE channel SET state = 'paused' WHERE name = 'platform'")
+    worker = gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    worker.probing(JOB)
+    await worker.learned(JOB, Done())
+    assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("paused",)]
+
+
+async def test_an_outage_trips_the_channel_and_its_end_opens_it(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    for number in range(8):
+        await worker.learned(replace(JOB, lane=f"order:{number}"), Retry("HTTP 503", None, Evidence(503)))
+    assert (await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'")) == [("tripped", "HTTP 503")]
+    worker.probing(JOB)
+    await worker.learned(JOB, Done())
+    assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("open",)]
