@@ -50,6 +50,10 @@ RETURNING name
 """)
 """Half-open: the one worker that moves `retry_at` may try one job."""
 
+_PROBE_AGAIN: Final = text("""
+UPDATE channel SET retry_at = now() WHERE name = :name AND state IN ('blocked', 'tripped')
+""")
+
 _RESERVE: Final = text("""
 UPDATE channel SET next_at = greatest(next_at, now()) + make_interval(secs => :calls * CAST(:spacing AS float8))
 WHERE name = :name
@@ -124,6 +128,11 @@ class Channels:
         """True for one worker when a closed channel's pause is over; the try has `lease` seconds."""
         async with single_statement(self._engine) as connection:
             return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
+
+    async def probe_again(self, name: str) -> None:
+        """The job that was to be the try was decided without a call: the next one may be it at once."""
+        async with single_statement(self._engine) as connection:
+            await connection.execute(_PROBE_AGAIN, {"name": name})
 
     async def reserve(self, name: str, calls: int, spacing: float) -> float:
         """Take the next `calls` places of the pace, `spacing` seconds apart; seconds until the first of them."""

@@ -12,10 +12,10 @@ from typing import Final, Literal
 import structlog
 
 from app.engine.channels import Channels
-from app.engine.decide import Crashed, Interrupted, Verdict
+from app.engine.decide import Verdict
 from app.engine.jobs import Job
 from app.engine.throttle import SLACK, Breaker, lower, raised, wished_pause
-from app.outcomes import Blocked, Done, Reject, Skip, Wait
+from app.outcomes import Blocked, Done, Reject, Retry, Unknown, Wait
 
 log: Final = structlog.get_logger(__name__)
 
@@ -102,35 +102,40 @@ class Gate:
 
     # ------------------------------------------------------------------------------------------- after a call
 
-    async def learned(self, job: Job, verdict: Verdict) -> None:
-        """What an attempt says about the channel. Raises the database's errors."""
+    async def learned(self, job: Job, verdict: Verdict | None) -> None:
+        """What an attempt says about the channel; None: it was decided without a call. Raises the database's errors."""
         probing = self._probe == (job.lane, job.claim)
         if probing:
             self._probe = None
-        if isinstance(verdict, Interrupted):
-            return
-        if isinstance(verdict, Blocked):
-            await self._close("blocked", verdict.why, probing=probing)
-            return
-        if isinstance(verdict, Done | Skip | Reject | Wait):
-            if probing:
-                await self._channels.open(self.name)
-                self._breaker.reset()
-                self._closed = False
-                log.info("channel_open", channel=self.name)
-            elif isinstance(verdict, Done):
-                self._breaker.saw(job, verdict)
-            return
-        if isinstance(verdict, Crashed):
-            return
-        if (pause := wished_pause(verdict)) is not None:
+        match verdict:
+            case Blocked():
+                await self._close("blocked", verdict.why, probing=probing)
+            case Retry() | Unknown():
+                await self._failed(job, verdict, probing=probing)
+            case Done() | Reject() | Wait() if isinstance(verdict, Done) or verdict.evidence.status is not None:
+                await self._answered(job, verdict, probing=probing)
+            case _ if probing:
+                await self._channels.probe_again(self.name)
+            case _:
+                pass
+
+    async def _failed(self, job: Job, outcome: Retry | Unknown, *, probing: bool) -> None:
+        if (pause := wished_pause(outcome)) is not None:
             self._pace = lower(self._pace, self._observed())
             self._places.clear()
             await self._channels.slow_down(self.name, self._pace, pause)
-        tripped = self._breaker.saw(job, verdict)
-        if probing or tripped:
+        if self._breaker.saw(job, outcome) or probing:
             self._breaker.reset()
-            await self._close("tripped", verdict.why, probing=probing)
+            await self._close("tripped", outcome.why, probing=probing)
+
+    async def _answered(self, job: Job, outcome: Done | Reject | Wait, *, probing: bool) -> None:
+        if not probing:
+            self._breaker.saw(job, outcome)
+            return
+        await self._channels.open(self.name)
+        self._breaker.reset()
+        self._closed = False
+        log.info("channel_open", channel=self.name)
 
     async def _close(self, state: Literal["blocked", "tripped"], why: str, *, probing: bool) -> None:
         if self._closed and not probing:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.engine.decide import Interrupted
+from app.engine.decide import Interrupted, Verdict
 from app.engine.gate import Gate
 from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
@@ -158,15 +158,15 @@ class Loop:
             until = self._ours_until.get((job.lane, job.claim))
             if until is None:
                 continue
+            verdict: Verdict | None
             if until - time.monotonic() < self._settings.lease / 4:
-                self._finish(self._runner.settlement(job, Interrupted(sent=False), 0.0))
-                continue
-            settlement, verdict = await self._runner.run(job)
-            if verdict is not None:
-                try:
-                    await self._gate.learned(job, verdict)
-                except DATABASE_ERRORS as error:
-                    log.warning("channel_not_updated", channel=self.channel, error=type(error).__name__)
+                settlement, verdict = self._runner.settlement(job, Interrupted(sent=False), 0.0), None
+            else:
+                settlement, verdict = await self._runner.run(job)
+            try:
+                await self._gate.learned(job, verdict)
+            except DATABASE_ERRORS as error:
+                log.warning("channel_not_updated", channel=self.channel, error=type(error).__name__)
             self._finish(settlement)
             if isinstance(verdict, Interrupted):
                 return

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine.channels import Channels
+from app.engine.decide import Interrupted, Verdict
 from app.engine.gate import Gate
-from app.outcomes import Blocked, Done, Evidence, Retry
+from app.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip
 from tests.database.engine_room import accept, claim, order, rows, run
 from tests.unit.test_decide import JOB
 
@@ -98,11 +99,27 @@ async def test_a_paused_channel_stays_paused_whatever_happens(engine: AsyncEngin
     assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("paused",)]
 
 
+@pytest.mark.parametrize("verdict", [None, Skip("unchanged"), Reject("cannot be read"), Interrupted(sent=False)])
+async def test_a_try_that_made_no_call_lets_the_next_one_try(engine: AsyncEngine, verdict: Verdict | None) -> None:
+    await accept(engine, order("1"))
+    worker = gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    await run(engine, "UPDATE channel SET retry_at = now() WHERE name = 'platform'")
+    assert await worker.may_probe(30.0)
+    worker.probing(JOB)
+    await worker.learned(JOB, verdict)
+    assert worker.allowance(50, 0) == 50
+    assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("blocked",)]
+    assert await worker.may_probe(30.0)
+
+
 async def test_an_outage_trips_the_channel_and_its_end_opens_it(engine: AsyncEngine) -> None:
     worker = gate(engine)
     for number in range(8):
         await worker.learned(replace(JOB, lane=f"order:{number}"), Retry("HTTP 503", None, Evidence(503)))
-    assert (await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'")) == [("tripped", "HTTP 503")]
+    assert (await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'")) == [
+        ("tripped", "HTTP 503")
+    ]
     worker.probing(JOB)
     await worker.learned(JOB, Done())
     assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("open",)]

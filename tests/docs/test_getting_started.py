@@ -23,7 +23,7 @@ from tests.helpers import eventually_sync, free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "getting-started.md").read_text("utf-8")
-BLOCK = re.compile(r"(?P<before>[^\n]*)\n\n```(?P<language>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ANY = "…"
@@ -51,7 +51,8 @@ def read_page(text: str) -> Page:
     files: dict[str, str] = {}
     steps: list[Step] = []
     for found in BLOCK.finditer(text):
-        before, language, block = found.group("before", "language", "text")
+        language, block = found.groups()
+        before = text[: found.start()].rstrip().rpartition("\n")[2]
         if language == "ini":
             settings = block
         elif language == "bash" and block.startswith("RELAY="):

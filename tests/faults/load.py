@@ -1,19 +1,23 @@
 """Customers, orders and redemptions as a shop makes them, sent until they are acknowledged.
 
 Every event carries `v`, which counts the versions of its entity: what the far side applied can be compared with what
-was acknowledged, without asking the service.
+was acknowledged, without asking the service. Entities are numbered from 1 and never used twice.
 """
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
 
 import httpx
 
 from tests.faults.rig import STORE_KEY, Rig
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+STATES = ("pending", "paid", "refunded")
 
 
 @dataclass
@@ -40,10 +44,45 @@ class Shop:
             trust_env=False,
             limits=httpx.Limits(max_connections=40),
         )
+        self._numbers = count(1)
+        self._sending: list[asyncio.Task[None]] = []
         self.acknowledged = Acknowledged()
+        self.patience = 90.0
+        """Seconds for which an event is sent again and again."""
 
     async def aclose(self) -> None:
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._client.aclose()
+
+    def forget(self) -> None:
+        """A new page: what was acknowledged before is judged already."""
+        self.acknowledged = Acknowledged()
+
+    def shopper(self, versions: int = 3) -> None:
+        """One more shopper, in the background: an account, an order of it, and a redemption."""
+        number = next(self._numbers)
+        self._begin(self.customer(number, versions))
+        self._begin(self.order(number, number, versions))
+        self._begin(self.redeem(number))
+
+    async def shoppers(self, many: int, gap: float) -> None:
+        """`many` shoppers, one every `gap` seconds on average."""
+        for _ in range(many):
+            self.shopper()
+            await asyncio.sleep(gap * 2 * self._dice.random())  # a load's own pace
+
+    async def sent(self) -> None:
+        """Wait until everything begun is acknowledged."""
+        sending, self._sending = self._sending, []
+        await asyncio.gather(*sending)
+
+    async def canary(self) -> tuple[str, str]:
+        """One customer and one redemption, acknowledged on return; the customer's lane and the code."""
+        number = next(self._numbers)
+        await asyncio.gather(self.customer(number, 1), self.redeem(number))
+        return f"customer:{number}", code_of(number)
 
     async def customer(self, number: int, versions: int = 3) -> None:
         for version in range(1, versions + 1):
@@ -51,13 +90,12 @@ class Shop:
             await self._send("customers", f"customer:{number}", version, body)
 
     async def order(self, number: int, customer: int, versions: int = 3) -> None:
-        states = ["pending", "paid", "refunded"]
         for version in range(1, versions + 1):
             body = {
                 "id": number,
                 "customerId": customer,
                 "email": f"c{customer}@example.com",
-                "financialStatus": states[min(version, len(states)) - 1],
+                "financialStatus": STATES[min(version, len(STATES)) - 1],
                 "currency": "EUR",
                 "totalPrice": "10.00",
                 "v": version,
@@ -65,20 +103,31 @@ class Shop:
             }
             await self._send("orders", f"order:{number}", version, body)
 
-    async def redeem(self, code: str, customer: int) -> None:
-        """Make the Platform redeem points and post its webhook until the service has taken it."""
+    async def redeem(self, number: int) -> None:
+        """Make the Platform grant a reward, and post its webhook until the service has taken it."""
+        await asyncio.to_thread(self._grant, number)
         body = {
-            "id": f"redemption-{code}",
-            "customer": {"externalId": str(customer), "email": f"c{customer}@example.com"},
+            "id": f"redemption-{number}",
+            "customer": {"externalId": f"r{number}", "email": f"r{number}@example.com"},
             "points": 500,
-            "couponCode": code,
+            "couponCode": code_of(number),
             "rewardType": "fixedamountdiscount",
-            "ruleId": "rule-5",
-            "redeemRule": {"id": "rule-5", "pointCost": 500, "discountValue": "5.00"},
+            "ruleId": "rule-5-off",
+            "redeemRule": {"id": "rule-5-off", "pointCost": 500, "discountValue": "5.00"},
         }
         headers = {"x-webhook-topic": "points/redeemed", "x-webhook-id": "subscription-1"}
         await self._until_acknowledged(self._rig.door, body, headers)
-        self.acknowledged.codes.add(code)
+        self.acknowledged.codes.add(code_of(number))
+
+    def _grant(self, number: int) -> None:
+        person = {"customerId": f"r{number}", "email": f"r{number}@example.com", "points": 1000}
+        self._rig.platform.control("customers", customers=[person])
+        self._rig.platform.control(
+            "redeem", customerId=f"r{number}", ruleId="rule-5-off", code=code_of(number), points=500, deliver=False
+        )
+
+    def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
+        self._sending.append(asyncio.create_task(sending))
 
     async def _send(self, kind: str, entity: str, version: int, body: dict[str, object]) -> None:
         headers = {"idempotency-key": f"{entity}:{version}"}
@@ -86,17 +135,26 @@ class Shop:
         self.acknowledged.versions.setdefault(entity, []).append(version)
 
     async def _until_acknowledged(self, url: str, body: dict[str, object], headers: dict[str, str]) -> None:
+        deadline = asyncio.get_running_loop().time() + self.patience
         while True:
             try:
                 answer = await self._client.post(url, json=body, headers=headers)
-            except httpx.HTTPError:
-                answer = None
+            except httpx.HTTPError as error:
+                answer, said = None, repr(error)
+            else:
+                said = f"{answer.status_code} {answer.text[:300]}"
             if answer is not None and answer.is_success:
                 return
             if answer is not None and answer.status_code < 500:
-                raise AssertionError(f"{url}: {answer.status_code} {answer.text}")
+                raise AssertionError(f"{url} refuses {body}: {said}")
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"{url} does not take {body} within {self.patience:g} s; last: {said}")
             await asyncio.sleep(0.05 + 0.1 * self._dice.random())  # a client's own pause between tries
 
 
 def at(version: int) -> str:
     return (NOON + timedelta(seconds=version)).isoformat()
+
+
+def code_of(number: int) -> str:
+    return f"{number:012x}"

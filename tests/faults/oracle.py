@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from tests.faults.load import Acknowledged
 
+Entry = Mapping[str, object]
+
 
 @dataclass
 class Verdict:
@@ -20,38 +22,44 @@ class Verdict:
         return not (self.lost or self.doubled or self.disordered or self.wrong)
 
 
-def judge(  # noqa: C901, PLR0912  # one pass over each ledger, told in one piece
-    acknowledged: Acknowledged,
-    platform: Iterable[Mapping[str, object]],
-    shop: Iterable[Mapping[str, object]],
-    *,
-    amount: str = "5.00",
+def judge(
+    acknowledged: Acknowledged, platform: Iterable[Entry], shop: Iterable[Entry], *, amount: str = "5.00"
 ) -> Verdict:
     """`platform` and `shop` are their ledgers' applied entries, in the order of their effects."""
     verdict = Verdict()
+    _judge_events(verdict, acknowledged, platform)
+    _judge_coupons(verdict, acknowledged, shop, amount)
+    return verdict
+
+
+def _judge_events(verdict: Verdict, acknowledged: Acknowledged, platform: Iterable[Entry]) -> None:
     applied: dict[str, list[int]] = defaultdict(list)
     posts: Counter[str] = Counter()
     for entry in platform:
         body, kind, entity = entry["body"], str(entry["kind"]), str(entry["entity"])
-        if kind == "order.post":
-            posts[entity] += 1
+        posts[entity] += kind == "order.post"
         if kind in ("customer.put", "order.post", "order.patch") and isinstance(body, dict) and "v" in body:
             applied[entity].append(body["v"])
     for entity, versions in acknowledged.versions.items():
         seen = applied.get(entity, [])
-        if not seen or seen[-1] != versions[-1]:
+        if not seen or max(seen) < versions[-1]:
             verdict.lost.append(f"{entity}: acknowledged {versions}, the Platform applied {seen}")
-        if entity.startswith("order:") and not set(versions) <= set(seen):
+        elif entity.startswith("order:") and not set(versions) <= set(seen):
             verdict.lost.append(f"{entity}: versions {sorted(set(versions) - set(seen))} never arrived")
     for entity, seen in applied.items():
         if seen != sorted(seen):
             verdict.disordered.append(f"{entity}: applied in the order {seen}")
-    verdict.doubled += [f"{entity}: created {count} times" for entity, count in posts.items() if count > 1]
+    verdict.doubled += [f"{entity}: created {times} times" for entity, times in posts.items() if times > 1]
+
+
+def _judge_coupons(verdict: Verdict, acknowledged: Acknowledged, shop: Iterable[Entry], amount: str) -> None:
     coupons: dict[str, list[str]] = defaultdict(list)
     for entry in shop:
         body = entry["body"]
         if entry["kind"] == "coupon.create" and isinstance(body, dict):
             coupons[str(body["code"]).lower()].append(str(body["amount"]))
+        elif entry["kind"] == "coupon.delete":
+            verdict.wrong.append(f"a coupon was deleted: {entry['path']}")
     for code in acknowledged.codes:
         made = coupons.get(code.lower(), [])
         if not made:
@@ -59,4 +67,3 @@ def judge(  # noqa: C901, PLR0912  # one pass over each ledger, told in one piec
         elif any(value != amount for value in made):
             verdict.wrong.append(f"coupon {code}: worth {made}, not {amount}")
     verdict.doubled += [f"coupon {code}: created {len(made)} times" for code, made in coupons.items() if len(made) > 1]
-    return verdict

@@ -1,0 +1,175 @@
+"""What is asked of Shopify's Admin GraphQL API, version 2026-07.
+
+Every document is validated, with the variables that are sent, against Shopify's official schema in
+`tests/contract/test_shopify_schema.py`. Page sizes keep a query under 1000 points (Shopify's limit for one query).
+"""
+
+from typing import Final
+
+VERSION: Final = "2026-07"
+PRODUCTS_READ: Final = 100
+"""So many of a coupon's products are read back; a coupon for more is refused."""
+
+DISCOUNT: Final = """
+fragment Common on DiscountCodeNode {
+  id
+  codeDiscount {
+    __typename
+    ... on DiscountCodeBasic {
+      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount
+      codes(first: 2) { nodes { code } }
+      codesCount { count }
+      combinesWith { orderDiscounts productDiscounts shippingDiscounts }
+      context { ...Buyers }
+      minimumRequirement { ...Minimum }
+      customerGets {
+        value {
+          __typename
+          ... on DiscountAmount { amount { amount currencyCode } appliesOnEachItem }
+          ... on DiscountPercentage { percentage }
+        }
+        items {
+          __typename
+          ... on DiscountProducts {
+            products(first: 100) { nodes { id } pageInfo { hasNextPage } }
+            productVariants(first: 1) { nodes { id } }
+          }
+        }
+      }
+    }
+    ... on DiscountCodeFreeShipping {
+      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount
+      codes(first: 2) { nodes { code } }
+      codesCount { count }
+      combinesWith { orderDiscounts productDiscounts shippingDiscounts }
+      context { ...Buyers }
+      minimumRequirement { ...Minimum }
+      destinationSelection { __typename }
+      maximumShippingPrice { amount }
+    }
+  }
+}
+fragment Buyers on DiscountContext {
+  __typename
+  ... on DiscountCustomers { customers { id } }
+}
+fragment Minimum on DiscountMinimumRequirement {
+  __typename
+  ... on DiscountMinimumSubtotal { greaterThanOrEqualToSubtotal { amount currencyCode } }
+}
+"""
+
+CREATE_BASIC: Final = (
+    """
+mutation CreateCoupon($coupon: DiscountCodeBasicInput!) {
+  result: discountCodeBasicCreate(basicCodeDiscount: $coupon) {
+    codeDiscountNode { ...Common }
+    userErrors { field message code }
+  }
+}"""
+    + DISCOUNT
+)
+CREATE_FREE_SHIPPING: Final = (
+    """
+mutation CreateFreeShipping($coupon: DiscountCodeFreeShippingInput!) {
+  result: discountCodeFreeShippingCreate(freeShippingCodeDiscount: $coupon) {
+    codeDiscountNode { ...Common }
+    userErrors { field message code }
+  }
+}"""
+    + DISCOUNT
+)
+FIND: Final = "query FindCoupon($code: String!) { result: codeDiscountNodeByCode(code: $code) { ...Common } }" + DISCOUNT
+DELETE: Final = """
+mutation DeleteCoupon($id: ID!) {
+  result: discountCodeDelete(id: $id) { deletedCodeDiscountId userErrors { field message code } }
+}"""
+CHECK: Final = """
+query Check {
+  result: shop { name currencyCode }
+  currentAppInstallation { accessScopes { handle } }
+}"""
+CURRENCY: Final = "query Currency { result: shop { currencyCode } }"
+CUSTOMER_ID: Final = """
+query CustomerId($email: String!) {
+  result: customerByIdentifier(identifier: {emailAddress: $email}) { legacyResourceId }
+}"""
+
+_ORDER: Final = """
+fragment Whole on Order {
+  id email currencyCode displayFinancialStatus createdAt updatedAt discountCodes
+  customer { id }
+  totalPriceSet { shopMoney { amount } }
+  subtotalPriceSet { shopMoney { amount } }
+  lineItems(first: 30) {
+    nodes {
+      title quantity
+      product { id }
+      variant { id }
+      originalUnitPriceSet { shopMoney { amount } }
+    }
+    pageInfo { hasNextPage }
+  }
+}"""
+_CUSTOMER: Final = """
+fragment Whole on Customer {
+  id firstName lastName tags createdAt updatedAt
+  defaultEmailAddress { emailAddress }
+  defaultPhoneNumber { phoneNumber }
+}"""
+_PRODUCT: Final = """
+fragment Whole on Product {
+  id title handle status updatedAt
+  featuredMedia { preview { image { url } } }
+  variants(first: 100) { nodes { id title position } pageInfo { hasNextPage } }
+}"""
+
+LIST_ORDERS: Final = (
+    """
+query ListOrders($cursor: String, $changed: String) {
+  result: orders(first: 5, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+    nodes { ...Whole }
+    pageInfo { hasNextPage endCursor }
+  }
+}"""
+    + _ORDER
+)
+LIST_CUSTOMERS: Final = (
+    """
+query ListCustomers($cursor: String, $changed: String) {
+  result: customers(first: 50, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+    nodes { ...Whole }
+    pageInfo { hasNextPage endCursor }
+  }
+}"""
+    + _CUSTOMER
+)
+LIST_PRODUCTS: Final = (
+    """
+query ListProducts($cursor: String, $changed: String) {
+  result: products(first: 5, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+    nodes { ...Whole }
+    pageInfo { hasNextPage endCursor }
+  }
+}"""
+    + _PRODUCT
+)
+GET_ORDER: Final = "query GetOrder($id: ID!) { result: order(id: $id) { ...Whole } }" + _ORDER
+GET_CUSTOMER: Final = "query GetCustomer($id: ID!) { result: customer(id: $id) { ...Whole } }" + _CUSTOMER
+GET_PRODUCT: Final = "query GetProduct($id: ID!) { result: product(id: $id) { ...Whole } }" + _PRODUCT
+
+LIST_HOOKS: Final = """
+query ListHooks($uri: String!) {
+  result: webhookSubscriptions(first: 50, uri: $uri) { nodes { id topic uri } }
+}"""
+CREATE_HOOK: Final = """
+mutation CreateHook($topic: WebhookSubscriptionTopic!, $hook: WebhookSubscriptionInput!) {
+  result: webhookSubscriptionCreate(topic: $topic, webhookSubscription: $hook) {
+    webhookSubscription { id topic uri }
+    userErrors { field message }
+  }
+}"""
+DELETE_HOOK: Final = """
+mutation DeleteHook($id: ID!) {
+  result: webhookSubscriptionDelete(id: $id) { deletedWebhookSubscriptionId userErrors { field message } }
+}"""

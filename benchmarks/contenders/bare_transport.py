@@ -1,0 +1,22 @@
+"""The relay's own client without the relay: `httpx.Request` handed to the aiohttp transport, nothing stored."""
+
+import asyncio
+
+from benchmarks.contenders.bare_client import prepare
+from benchmarks.contenders.task import PlatformCalls, Task, main
+from benchmarks.scale import SLOTS
+
+
+async def work(task: Task) -> None:
+    events, platform = task.events(), PlatformCalls(task)
+
+    async def run() -> None:
+        for identifier, body in events:
+            await platform.put(identifier, body)
+
+    await asyncio.gather(*(run() for _ in range(SLOTS)))
+    await platform.aclose()
+
+
+if __name__ == "__main__":
+    main(prepare, work)

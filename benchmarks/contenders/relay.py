@@ -1,0 +1,32 @@
+"""The relay itself: `prepare` goes through its inbox; its worker is `relay worker`."""
+
+from uuid_utils.compat import uuid7
+
+from app.database import create_engine
+from app.inbox import Inbox
+from app.messages import CustomerEvent, incoming
+from benchmarks.contenders.task import Task, main
+
+PART = 2000
+
+
+async def prepare(task: Task) -> None:
+    engine = create_engine(task.database_url, application_name="benchmark", pool_size=2)
+    inbox = Inbox(engine, on_commit=lambda _: None, time_limit=60)
+    part = []
+    for _, body in task.events():
+        message_id = uuid7()
+        part.append((message_id, incoming(CustomerEvent.parse(body), body, message_id=str(message_id))))
+        if len(part) == PART:
+            await inbox.accept_many(part)
+            part = []
+    await inbox.accept_many(part)
+    await engine.dispose()
+
+
+async def work(_: Task) -> None:
+    raise NotImplementedError("its worker is `relay worker`")
+
+
+if __name__ == "__main__":
+    main(prepare, work)

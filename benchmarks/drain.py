@@ -1,0 +1,95 @@
+"""How fast a contender works a backlog off, judged from the wire: PUTs that the Platform received, by its own clock."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+from benchmarks.contenders.task import Task
+from benchmarks.stage import Process, Stage, StageError, until
+
+PATIENCE: Final = 240.0
+OWED: Final = "SELECT 1 FROM lane WHERE channel = 'platform' AND waiting > 0 AND run_at < now() + interval '10 min' LIMIT 1"
+"""What the relay still owes, apart from lanes that are blocked for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """`module` in benchmarks.contenders. `needs`: the package without which it is left out."""
+
+    name: str
+    module: str
+    needs: str = ""
+    redis: bool = False
+
+    def missing(self, stage: Stage) -> str | None:
+        """Why it cannot take part."""
+        if self.needs and find_spec(self.needs) is None:
+            return f"{self.name} left out: the package {self.needs} is not installed (extra `bench`)"
+        if self.redis and stage.redis_url is None:
+            return f"{self.name} left out: redis-server is not installed"
+        return None
+
+    def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
+        """Events per second from the first PUT to the last, on a new database; `delay`: seconds the Platform takes."""
+        database_url = stage.database(empty=True)
+        task = Task(database_url, stage.platform.url, stage.redis_url or "", jobs, size, next(stage.series))
+        try:
+            _prepare(stage, self.module, task, delay)
+            command = [f"benchmarks.contenders.{self.module}", "work"]
+            with stage.python(self.module, command, task.environment()) as worker:
+                first, last = _on_the_wire(stage, jobs, [worker])
+            return jobs / (last - first)
+        finally:
+            stage.drop(database_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """`relay worker`, as many processes as `workers`, on a database that is kept between the rounds."""
+
+    database_url: str
+    workers: int = 1
+
+    def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
+        """Events per second from the first PUT until everything is delivered and settled."""
+        task = Task(self.database_url, stage.platform.url, "", jobs, size, next(stage.series))
+        _prepare(stage, "relay", task, delay)
+        with ExitStack() as stack:
+            workers = [stack.enter_context(stage.relay("worker", self.database_url)) for _ in range(self.workers)]
+            first, last = _on_the_wire(stage, jobs, workers)
+            until(lambda: not stage.sql(self.database_url, OWED), 60, "the last attempts are not settled", 0.005)
+            return jobs / (max(last, time.monotonic()) - first)
+
+
+def _prepare(stage: Stage, module: str, task: Task, delay: float) -> None:
+    """Store the backlog, and let the Platform forget what it has seen."""
+    with stage.python(module, [f"benchmarks.contenders.{module}", "prepare"], task.environment()) as process:
+        process.finish(PATIENCE)
+    stage.platform.reset()
+    stage.delay(delay)
+
+
+def _on_the_wire(stage: Stage, jobs: int, workers: Sequence[Process]) -> tuple[float, float]:
+    """When the first and the last of so many PUTs came, in monotonic seconds.
+
+    Raises StageError when they do not come, or a worker ends without having sent them.
+    """
+
+    def received() -> int:
+        return int(stage.platform.summary()["kinds"].get("customer.put", {}).get("received", 0))
+
+    def all_there() -> bool:
+        done = received() >= jobs
+        if not done:
+            for worker in workers:
+                if worker.ended() and received() < jobs:
+                    raise StageError(f"it ended after {received()} of {jobs} events:\n{worker.said()}")
+        return done
+
+    until(all_there, PATIENCE, f"not all of {jobs} events are delivered", 0.05)
+    first = stage.platform.ledger(limit=1, body=0)
+    last = stage.platform.ledger(since=jobs - 1, limit=1, body=0)
+    return float(first[0]["at"]), float(last[0]["at"])

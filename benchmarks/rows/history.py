@@ -1,0 +1,70 @@
+"""The same worker on a database with a long past and with many blocked lanes, beside an empty one."""
+
+from functools import partial
+from typing import Final
+
+from benchmarks.drain import Relay
+from benchmarks.figures import interleaved, medians, ratio
+from benchmarks.results import Detail, Result, lowest
+from benchmarks.stage import Stage
+
+PER_LANE: Final = 10
+"""Jobs that wait in each blocked lane."""
+IDENTIFIERS: Final = """
+gen_random_uuid() AS message, gen_random_uuid() AS job, n
+"""
+MESSAGES: Final = """
+INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, received_at)
+SELECT message, 'store', 'customers', {prefix} || n, convert_to(repeat('x', 400), 'UTF8'), sha256(int8send(n)),
+       {prefix} || {entity}, now() - interval '1 day'
+FROM past ORDER BY n;
+"""
+PAST: Final = f"""
+SET synchronous_commit = off;
+CREATE TEMP TABLE past AS SELECT {IDENTIFIERS} FROM generate_series(1, %(delivered)d) AS n;
+{MESSAGES.format(prefix="'p'", entity="n")}
+INSERT INTO job (id, message_id, kind, channel, lane, seq, state, collapse, attempts, uncertain, created_at, finished_at)
+SELECT job, message, 'relay_customer', 'platform', 'customer:p' || n, 1, 'done', true, 1, false,
+       now() - interval '1 day', now() - interval '1 day'
+FROM past ORDER BY n;
+INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status)
+SELECT job, 1, 1, now() - interval '1 day', 12, 'done', 200 FROM past ORDER BY n;
+INSERT INTO entity (channel, key, known, version, digest)
+SELECT 'platform', 'customer:p' || n, true, now() - interval '1 day', sha256(int8send(n)) FROM past ORDER BY n;
+DROP TABLE past;
+"""
+"""Delivered: messages, jobs, attempts and entities stay; the lanes are gone."""
+BLOCKED: Final = f"""
+SET synchronous_commit = off;
+CREATE TEMP TABLE past AS SELECT {IDENTIFIERS} FROM generate_series(0, %(blocked)d - 1) AS n;
+{MESSAGES.format(prefix="'b'", entity=f"n / {PER_LANE}")}
+INSERT INTO job (id, message_id, kind, channel, lane, seq, state, collapse, attempts, uncertain, created_at, after)
+SELECT job, message, 'relay_order', 'platform', 'order:b' || n / {PER_LANE}, n %% {PER_LANE} + 1, 'waiting', false, 0,
+       false, now() - interval '1 day', 'customer:b' || n / {PER_LANE}
+FROM past ORDER BY n;
+INSERT INTO lane (channel, key, run_at, claim, leased, awaited, priority, waiting, last_seq, waits_for)
+SELECT 'platform', 'order:b' || n / {PER_LANE}, now() + interval '1 day', 1, false, false, 0, count(*), count(*),
+       CASE WHEN n / {PER_LANE} %% 2 = 0 THEN 'customer:b' || n / {PER_LANE} END
+FROM past GROUP BY n / {PER_LANE};
+DROP TABLE past;
+"""
+"""Half of the lanes wait for a customer, half for a late retry. No ANALYZE: the statistics are what autovacuum gives."""
+
+
+def run(stage: Stage) -> list[Result]:
+    scale = stage.scale
+    empty, full = Relay(stage.database()), Relay(stage.database())
+    stage.sql(full.database_url, PAST % {"delivered": scale.delivered})
+    stage.sql(full.database_url, BLOCKED % {"blocked": scale.blocked})
+    size = scale.sizes[0]
+    figures = interleaved(
+        scale.rounds,
+        {
+            "empty": partial(empty.drain, stage, scale.jobs, size),
+            "full": partial(full.drain, stage, scale.jobs, size),
+        },
+    )
+    stage.drop(full.database_url)
+    shown = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+    variant = f"{scale.delivered:,} delivered, {scale.blocked:,} waiting in {scale.blocked // PER_LANE:,} blocked lanes"
+    return [lowest("relay_with_history", [Detail(variant, ratio(figures["full"], figures["empty"]), shown)])]

@@ -1,0 +1,47 @@
+"""From the sending of the Platform's webhook to an active coupon, read back from a shop that takes 20 ms a call."""
+
+import random
+import time
+from typing import Final
+
+from benchmarks.figures import percentile
+from benchmarks.results import Detail, Result, highest
+from benchmarks.stage import DOOR, Stage, until
+
+SHOP_DELAY: Final = 0.02
+RULE: Final = "rule-5-off"
+ACTIVE: Final = "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
+
+
+def run(stage: Stage) -> list[Result]:
+    database_url = stage.database()
+    stage.platform.reset()
+    stage.shop.control("latency", seconds=SHOP_DELAY)
+    dice, sent = random.Random(1), {}
+    try:
+        with stage.web(["app.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
+            door = f"{url}/v1/webhooks/platform/{DOOR}"
+            customers = [{"customerId": "1", "email": "c1@example.com", "points": 10_000_000}]
+            stage.platform.control("customers", customers=customers)
+
+            def redeem() -> None:
+                at = time.time()
+                answer = stage.platform.control("redeem", customerId="1", ruleId=RULE, url=door, embed_rule="full")
+                sent[answer["code"]] = at
+
+            def active() -> bool:
+                return len(stage.sql(database_url, ACTIVE)) >= len(sent)
+
+            redeem()
+            until(active, 20, "the first coupon is not active")
+            sent.clear()
+            for _ in range(stage.scale.samples // 2):
+                redeem()
+                time.sleep(dice.uniform(0.05, 0.1))
+            until(active, 30, "not all coupons are active")
+            became = {row["code"]: row["at"] for row in stage.sql(database_url, ACTIVE)}
+    finally:
+        stage.shop.control("latency", seconds=0)
+    waits = [1000 * (became[code] - at) for code, at in sent.items()]
+    value = {"p50": percentile(waits, 0.5), "p99": percentile(waits, 0.99)}
+    return [highest("redeem_ms", [Detail("web and worker in two processes, shop 20 ms", value)])]

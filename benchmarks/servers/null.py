@@ -1,0 +1,52 @@
+"""An ordinary FastAPI route: the relay's model, the relay's key check, nothing stored."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
+from uuid_utils.compat import uuid7
+
+from app.api.authentication import Caller, Keys
+from app.database import create_engine
+from app.messages import CustomerEvent
+from app.settings import Settings
+from benchmarks.servers.serving import serve
+
+
+class Receipt(BaseModel):
+    id: str
+    status: str
+    links: dict[str, str]
+
+
+@dataclass
+class KeyServices:
+    """What the key check needs; the engine stays unused, as the key is a configured one."""
+
+    settings: Settings = field(default_factory=Settings)
+    engine: AsyncEngine = field(
+        default_factory=lambda: create_engine(os.environ["DATABASE_URL"], application_name="null", pool_size=1)
+    )
+
+
+def create_app() -> FastAPI:
+    app = FastAPI()
+    keys = Keys(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
+
+    async def caller(request: Request) -> Caller:
+        return await keys.require(request, "events")
+
+    @app.post("/v1/events/customers", status_code=202)
+    async def customers(event: CustomerEvent, caller: Annotated[Caller, Depends(caller)]) -> Receipt:
+        name = str(uuid7())
+        return Receipt(id=name, status="accepted", links={"self": f"/v1/events/{name}"})
+
+    return app
+
+
+if __name__ == "__main__":
+    serve(create_app())

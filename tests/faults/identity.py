@@ -1,0 +1,98 @@
+"""The accounting identity and the fence, looked at all the time, in the tables and through the API.
+
+This does not judge delivery (`oracle.py` does, from the wire); it watches what only the tables can show.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+import httpx
+
+from tests.faults.rig import OPERATOR_KEY, Rig
+
+PAUSE: Final = 0.3
+
+_LANES: Final = """
+WITH owed AS (SELECT channel, lane, count(*) AS jobs FROM job WHERE open GROUP BY channel, lane)
+SELECT coalesce(lane.channel, owed.channel) || ' ' || coalesce(lane.key, owed.lane) || ': the lane says '
+       || coalesce(lane.waiting, 0) || ', open jobs are ' || coalesce(owed.jobs, 0)
+FROM lane FULL JOIN owed ON owed.channel = lane.channel AND owed.lane = lane.key
+WHERE coalesce(lane.waiting, 0) <> coalesce(owed.jobs, 0)
+"""
+
+_STALE: Final = """
+SELECT count(*) FROM attempt AS old JOIN attempt AS new ON new.job_id = old.job_id AND new.claim > old.claim
+WHERE old.outcome <> 'lost' AND new.outcome <> 'lost'
+  AND old.started_at + make_interval(secs => old.duration_ms / 1000.0) > new.started_at + interval '10 ms'
+"""
+"""An attempt's end is the moment of its settlement. One that lies behind the start of a later claim's attempt was
+written although the lease was lost."""
+
+_MESSAGES: Final = "SELECT count(*) FROM message WHERE NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id)"
+
+GONE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Books:
+    """Samples while `watch` runs; a database or a web process that is away gives no sample, which is no violation."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.samples = 0
+        self.violations: list[str] = []
+
+    async def watch(self) -> None:
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=5, headers={"authorization": f"Bearer {OPERATOR_KEY}"}
+        ) as client:
+            while True:
+                await self._look_at_tables()
+                with suppress(httpx.HTTPError):
+                    answer = await client.get(f"{self._rig.url}/v1/counts")
+                    if answer.status_code == 200:
+                        self._judge(answer.json())
+                await asyncio.sleep(PAUSE)  # between two samples
+
+    async def counts(self) -> dict[str, int]:
+        """Jobs by state, as the API tells them. Raises AssertionError while it does not answer."""
+        async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {OPERATOR_KEY}"}) as client:
+            try:
+                answer = await client.get(f"{self._rig.url}/v1/counts", timeout=5)
+            except httpx.HTTPError as error:
+                raise AssertionError(f"no answer: {error!r}") from error
+            assert answer.status_code == 200, answer.text
+            total: dict[str, int] = answer.json()["total"]
+            return total
+
+    async def stale_settles(self) -> int:
+        connection = await self._rig.server.connect()
+        try:
+            return int(await connection.fetchval(_STALE))
+        finally:
+            await connection.close()
+
+    async def _look_at_tables(self) -> None:
+        try:
+            connection = await self._rig.server.connect()
+        except GONE:
+            return
+        try:
+            self.violations += [str(row[0]) for row in await connection.fetch(_LANES)]
+            if ownerless := await connection.fetchval(_MESSAGES):
+                self.violations.append(f"{ownerless} messages owe nothing")
+            self.samples += 1
+        except GONE:
+            pass
+        finally:
+            connection.terminate()
+
+    def _judge(self, books: dict[str, object]) -> None:
+        self.samples += 1
+        if books["balanced"] is not True:
+            self.violations.append(f"/v1/counts is not balanced: {books}")
+        total = books["total"]
+        assert isinstance(total, dict)
+        if total["received"] != sum(number for state, number in total.items() if state != "received"):
+            self.violations.append(f"/v1/counts does not add up: {total}")

@@ -1,0 +1,161 @@
+"""One fault, played: load before, during and after it, then rest, then the verdict."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from simulators.process import Simulator
+from tests.faults.identity import Books
+from tests.faults.load import Shop
+from tests.faults.oracle import Verdict, judge
+from tests.faults.rig import Rig
+from tests.helpers import eventually
+
+SETTLED_WITHIN: Final = 60.0
+"""Seconds after the end of a fault until everything acknowledged must have arrived; a lease and some retries long."""
+
+
+@dataclass
+class Stage:
+    """A running service with its load and its books."""
+
+    rig: Rig
+    shop: Shop
+    books: Books
+    dice: random.Random
+    notes: list[str] = field(default_factory=list)
+    recovery: list[float] = field(default_factory=list)
+    """Seconds; filled by faults that measure it themselves."""
+    dead: int = 0
+    """Dead jobs that were reported already."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`inflict` makes it and mends it. Raises AssertionError when the service breaks a promise of its own there.
+
+    `shoppers` come while it is played, one every `gap` seconds.
+    """
+
+    name: str
+    inflict: Callable[[Stage], Awaitable[None]]
+    shoppers: int = 20
+    gap: float = 0.15
+    before: float = 0.5
+    """Seconds of load before it."""
+    canary: bool = True
+    """Whether recovery is the time until something new has gone through both journeys."""
+
+
+@dataclass
+class Report:
+    fault: str
+    rounds: int = 1
+    verdict: Verdict = field(default_factory=Verdict)
+    stale: int = 0
+    identity: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    recovery: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    samples: int = 0
+    skipped: str = ""
+
+    def clean(self) -> bool:
+        return self.verdict.clean() and not (self.stale or self.identity or self.broken)
+
+    def findings(self) -> list[str]:
+        """Everything wrong, in words."""
+        verdict = self.verdict
+        named = {"lost": verdict.lost, "doubled": verdict.doubled, "disordered": verdict.disordered}
+        named |= {"wrong": verdict.wrong, "identity": self.identity, "broken": self.broken}
+        told = [f"{what}: {each}" for what, items in named.items() for each in items[:20]]
+        return told + ([f"stale settles: {self.stale}"] if self.stale else [])
+
+
+@asynccontextmanager
+async def stage(rig: Rig, dice: random.Random) -> AsyncIterator[Stage]:
+    shop, books = Shop(rig, dice), Books(rig)
+    watching = asyncio.create_task(books.watch())
+    try:
+        yield Stage(rig, shop, books, dice)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await shop.aclose()
+
+
+async def play(on: Stage, fault: Fault) -> Report:
+    """Never raises for what the service does; the report says it."""
+    report = Report(fault.name)
+    for simulator in (on.rig.platform, on.rig.shop):
+        simulator.reset()
+    on.shop.forget()
+    on.notes, on.recovery = [], []
+    on.books.violations, on.books.samples = [], 0
+    load = asyncio.create_task(on.shop.shoppers(fault.shoppers, fault.gap))
+    await asyncio.wait([load], timeout=fault.before)
+    try:
+        await fault.inflict(on)
+        if fault.canary:
+            on.recovery.append(await _gone_through(on))
+        await load
+        await on.shop.sent()
+    except AssertionError as error:
+        report.broken.append(str(error).partition("\n")[0] or repr(error))
+        load.cancel()
+        await asyncio.gather(load, return_exceptions=True)
+    await _rest(on, report)
+    report.verdict = judge(on.shop.acknowledged, *await asyncio.gather(effects(on.rig.platform), effects(on.rig.shop)))
+    report.stale = await on.books.stale_settles()
+    report.identity, report.samples = on.books.violations, on.books.samples
+    report.notes, report.recovery = on.notes, on.recovery
+    return report
+
+
+async def effects(simulator: Simulator) -> list[dict[str, object]]:
+    """What took effect there, in that order."""
+    return await asyncio.to_thread(simulator.ledger, applied=1)
+
+
+async def _gone_through(on: Stage) -> float:
+    """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop."""
+    started = time.monotonic()
+    lane, code = await on.shop.canary()
+    person = lane.removeprefix("customer:")
+
+    def arrived() -> bool:
+        with suppress(Exception):  # the simulator answers 404 until it is there
+            return bool(on.rig.platform.state("customers", person)) and bool(on.rig.shop.state("coupons", code))
+        return False
+
+    await eventually(arrived, SETTLED_WITHIN)
+    return time.monotonic() - started
+
+
+async def _rest(on: Stage, report: Report) -> None:
+    """Wait until all that was acknowledged has arrived and nothing is owed."""
+
+    async def delivered() -> bool:
+        verdict = judge(on.shop.acknowledged, await effects(on.rig.platform), await effects(on.rig.shop))
+        assert verdict.lost == []
+        return True
+
+    async def idle() -> bool:
+        total = await on.books.counts()
+        assert not (total["waiting"] or total["running"] or total["unknown"]), total
+        return True
+
+    for reached in (idle, delivered):
+        with suppress(AssertionError):
+            await eventually(reached, SETTLED_WITHIN)
+    try:
+        if dead := (await on.books.counts())["dead"] - on.dead:
+            report.broken.append(f"{dead} jobs were given up as dead")
+            on.dead += dead
+        await idle()
+    except AssertionError as error:
+        report.broken.append(f"not at rest: {error}")
