@@ -5,31 +5,25 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 import structlog
 import typer
-import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app import cli_stores, wiring
 from app import serve as processes
-from app import stores, wiring
-from app.database import create_engine
+from app.cli_parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
 from app.operations import checks, keys, reward_rules
 from app.platform.rewards import rule_key
 from app.platform.rules import RewardRuleDefinition
-from app.settings import Settings
-from app.telemetry import configure_logging, secrets_of
 
 MISCONFIGURED: Final = 2
 ACTOR: Final = "cli"
@@ -40,6 +34,8 @@ keys_cli = typer.Typer(no_args_is_help=True, help="Keys of the API.")
 rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem rules are worth, by your word.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(rules_cli, name="rules")
+cli.command("connect")(cli_stores.connect)
+cli.command("poll")(cli_stores.poll_now)
 out = Console()
 err = Console(stderr=True)
 
@@ -86,29 +82,29 @@ def worker() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to this release. Safe to run many times, and from many places at once."""
-    settings = _settings()
+    settings = read_settings()
 
-    async def run() -> None:
+    async def work() -> None:
         async with wiring.database(settings) as url:
             await wiring.migrated(url)
 
-    _run(run())
+    run(work())
     out.print(f"The database is at revision {head()}.")
 
 
 @cli.command()
 def check() -> None:
     """Say in words what is misconfigured. Calls the Platform and the shop, changes nothing."""
-    settings = _settings()
+    settings = read_settings()
 
-    async def run() -> bool:
+    async def work() -> bool:
         well = True
         async with (
             wiring.database(settings) as url,
             wiring.services(settings, url, "check") as parts,
             wiring.far_sides(parts) as far,
         ):
-            async for item in checks.check_all(settings, parts.engine, far.platform, far.store):
+            async for item in checks.check_all(settings, parts.engine, far.platform, parts.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
                 out.print(f"{mark}  [bold]{item.name}[/bold]  {item.detail}", highlight=False)
                 if item.next_step:
@@ -116,7 +112,7 @@ def check() -> None:
                 well = well and item.ok is not False
         return well
 
-    if not _run(run()):
+    if not run(work()):
         raise typer.Exit(1)
 
 
@@ -131,11 +127,11 @@ def demo(
 
 
 def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | None = None) -> None:
-    settings = _settings()
+    settings = read_settings()
     bound = socket.socket(fileno=fd) if fd is not None else processes.listening_socket(settings) if web else None
     name = "serve" if web and worker else "web" if web else "worker"
 
-    async def run() -> None:
+    async def work() -> None:
         async with wiring.database(settings) as url:
             if settings.database_url is None:
                 err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
@@ -148,7 +144,7 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
             await processes.run(settings, url, web=web, worker=worker, bound=bound)
 
     structlog.contextvars.bind_contextvars(process=name)
-    _run(run())
+    run(work())
 
 
 # ----------------------------------------------------------------------------------------------- keys
@@ -162,39 +158,39 @@ def create_key(
 ) -> None:
     """Make a key and show it, this once."""
 
-    async def run() -> None:
-        async with _engine() as engine:
+    async def work() -> None:
+        async with own_engine() as engine:
             lifetime = timedelta(days=days) if days else None
             out.print(await keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
 
-    _run(run())
+    run(work())
 
 
 @keys_cli.command("list")
 def list_keys() -> None:
     """All keys, without the keys."""
 
-    async def run() -> None:
+    async def work() -> None:
         table = Table("id", "name", "scopes", "created", "expires", "revoked")
-        async with _engine() as engine:
+        async with own_engine() as engine:
             for key in await keys.list_keys(engine):
                 times = (key.created_at, key.expires_at, key.revoked_at)
                 shown = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times)
                 table.add_row(str(key.id), key.name, ", ".join(key.scopes), *shown)
         out.print(table)
 
-    _run(run())
+    run(work())
 
 
 @keys_cli.command("revoke")
 def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")]) -> None:
     """A key stops working within seconds."""
 
-    async def run() -> bool:
-        async with _engine() as engine:
+    async def work() -> bool:
+        async with own_engine() as engine:
             return await keys.revoke(engine, key_id, ACTOR)
 
-    if not _run(run()):
+    if not run(work()):
         raise ValueError(f"there is no working key {key_id}; see: relay keys list")
 
 
@@ -212,8 +208,8 @@ def put_rule(
     raw = sys.stdin.read() if definition == "-" else definition
     parsed = RewardRuleDefinition.model_validate_json(raw)
 
-    async def run() -> int:
-        settings = _settings()
+    async def work() -> int:
+        settings = read_settings()
         async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
             await wiring.migrated(url)
             async with parts.engine.begin() as connection:
@@ -221,64 +217,37 @@ def put_rule(
                 await audit(connection, ACTOR, "reward_rule.put", rule_id, {"version": version})
             return await parts.operator.wake([rule_key(rule_id)])
 
-    out.print(f"Stored; {_run(run())} waiting redemptions go on.")
+    out.print(f"Stored; {run(work())} waiting redemptions go on.")
 
 
 @rules_cli.command("list")
 def list_rules() -> None:
     """The rules in force."""
 
-    async def run() -> None:
+    async def work() -> None:
         table = Table("id", "version", "definition")
-        async with _engine() as engine, engine.connect() as connection:
+        async with own_engine() as engine, engine.connect() as connection:
             for rule in await reward_rules.listing(connection):
                 shown = rule.definition.model_dump_json(exclude_none=True) if rule.definition else ""
                 table.add_row(rule.id, str(rule.version), shown)
         out.print(table)
 
-    _run(run())
+    run(work())
 
 
 @rules_cli.command("delete")
 def delete_rule(rule_id: str) -> None:
     """A rule of ours no longer counts; its versions are kept."""
 
-    async def run() -> int | None:
-        async with _engine() as engine, engine.begin() as connection:
+    async def work() -> int | None:
+        async with own_engine() as engine, engine.begin() as connection:
             version = await reward_rules.delete(connection, rule_id, ACTOR)
             if version is not None:
                 await audit(connection, ACTOR, "reward_rule.delete", rule_id, {"version": version})
             return version
 
-    if _run(run()) is None:
+    if run(work()) is None:
         raise ValueError(f"there is no rule {rule_id!r}; see: relay rules list")
-
-
-# ----------------------------------------------------------------------------------------------- parts
-
-
-def _settings() -> Settings:
-    settings = Settings()
-    chosen = settings.store.adapter
-    secrets = secrets_of(stores.adapter_class(chosen).Settings()) if chosen else ()
-    configure_logging(settings, secrets)
-    return settings
-
-
-@asynccontextmanager
-async def _engine() -> AsyncIterator[AsyncEngine]:
-    settings = _settings()
-    async with wiring.database(settings) as url:
-        await wiring.migrated(url)
-        engine = create_engine(url, application_name="relay cli", pool_size=2)
-        try:
-            yield engine
-        finally:
-            await engine.dispose()
-
-
-def _run(coroutine: Coroutine[object, object, T]) -> T:
-    return uvloop.run(coroutine)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     ├── Unauthenticated          401
     │   ├── KeyMissing           key-missing
     │   └── KeyRefused           key-refused
+    ├── SignatureRefused         401  signature-refused
     ├── ScopeMissing             403  scope-missing
     ├── NotFound                 404  not-found
     ├── MethodNotAllowed         405  method-not-allowed
@@ -95,6 +96,13 @@ class KeyRefused(Unauthenticated):
     title = "The key is not valid"
     next = "Check that the key is complete; when it was revoked or has expired, ask the relay's operator for a new one."
     headers = MappingProxyType({"www-authenticate": 'Bearer realm="platform-relay", error="invalid_token"'})
+
+
+class SignatureRefused(Problem):
+    id = "signature-refused"
+    status = 401
+    title = "The webhook is not signed by the shop"
+    next = "Compare the webhook's secret in the shop with the relay's setting; `relay connect` sets both up."
 
 
 class ScopeMissing(Problem):

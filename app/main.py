@@ -17,6 +17,7 @@ from app.api import (
     operator,
     problems,
     reward_rules,
+    store_webhooks,
     webhooks,
 )
 from app.api.authentication import Keys
@@ -49,6 +50,7 @@ def create_app(services: Services) -> FastAPI:
         events.routes(services, keys),  # first, since it is used most
         batch.routes(services, keys),
         webhooks.routes(services),
+        store_webhooks.routes(services),
         operator.routes(services, keys),
         jobs.routes(services, keys),
         channels.routes(services, keys),

@@ -12,11 +12,11 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, assert_never
 
 from pydantic import (
     AfterValidator,
@@ -229,43 +229,42 @@ def incoming(
     message_id: str,
     source: str = STORE,
     idempotency_key: str | None = None,
+    dedupe_key: str | None = None,
+    event_body: bytes | None = None,
     backfill: bool = False,
 ) -> Incoming:
     """The message that an event makes, with the job it owes.
 
     Without an Idempotency-Key an event that names its version (`updatedAt`) is recognised by kind, id, version and
-    body; one that does not is always new, since the same body may rightly be sent again (A, B, A).
+    body; one that does not is always new, since the same body may rightly be sent again (A, B, A). A shop's native
+    news brings its own `dedupe_key`, and `event_body`, the event as JSON beside the `raw` body that it was read from.
     """
-    if idempotency_key is not None:
+    if dedupe_key is not None:
+        key = dedupe_key
+    elif idempotency_key is not None:
         key = f"key:{idempotency_key}"
     elif event.updatedAt is not None:
         key = f"{_kind(event)}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
     else:
         key = f"id:{message_id}"
-    version = event.updatedAt
     match event:
         case CustomerEvent():
             job = Owed("relay_customer", PLATFORM, customer_lane(event.id), collapse=True, backfill=backfill)
-            return Incoming(source, Kind.CUSTOMER, key, raw, (job,), version, customer_ref=event.id)
+            message = Incoming(source, Kind.CUSTOMER, key, raw, (job,), customer_ref=event.id)
         case ProductEvent():
             job = Owed("relay_product", PLATFORM, f"product:{event.id}", collapse=True, backfill=backfill)
-            return Incoming(source, Kind.PRODUCT, key, raw, (job,), version, product_ref=event.id)
+            message = Incoming(source, Kind.PRODUCT, key, raw, (job,), product_ref=event.id)
         case OrderEvent():
             customer = customer_of(event)
             after = customer_lane(customer) if customer else None
             job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)
             code = event.discountCodes[0].code if event.discountCodes else None
-            return Incoming(
-                source,
-                Kind.ORDER,
-                key,
-                raw,
-                (job,),
-                version,
-                customer_ref=customer,
-                order_ref=event.id,
-                coupon_ref=code,
+            message = Incoming(
+                source, Kind.ORDER, key, raw, (job,), customer_ref=customer, order_ref=event.id, coupon_ref=code
             )
+        case _:
+            assert_never(event)
+    return replace(message, version=event.updatedAt, event=event_body, strict=dedupe_key is None)
 
 
 def customer_of(order: OrderEvent) -> str | None:

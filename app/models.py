@@ -239,6 +239,17 @@ class RewardRule(Base):
     created_by: Mapped[str]
 
 
+class PollCursor(Base):
+    """How far a shop's list was read. `leased_until`: another replica reads it until then."""
+
+    __tablename__ = "poll_cursor"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime | None]
+    leased_until: Mapped[datetime]
+
+
 class ApiKey(Base):
     __tablename__ = "api_key"
 

@@ -123,6 +123,13 @@ class StoreSettings(BaseModel):
     rate: Rate | None = Field(
         None, description="Most calls to the shop, by all replicas together: `2/s` or `120/min`; empty: no limit."
     )
+    public_url: HttpUrl | None = Field(
+        None,
+        description="Where the shop reaches the relay, for `relay connect` and to see that its webhooks are still on.",
+    )
+    poll: Annotated[float, Field(ge=5)] | None = Field(
+        None, description="Seconds between two readings of the shop's lists, for shops without webhooks; empty: never."
+    )
 
 
 class CouponSettings(BaseModel):

@@ -1,7 +1,7 @@
 """The composition root: Settings in, the parts of a process out. The only place that knows everything."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,16 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app import migrate, stores
 from app.database import create_engine
 from app.embedded import EmbeddedPostgres
+from app.engine import queue
 from app.engine.channels import Channels
 from app.engine.gate import Gate
 from app.engine.jobs import Handler
 from app.engine.loop import Loop, LoopSettings
+from app.engine.maintenance import prune_lanes
 from app.engine.operator import Operator
 from app.engine.queue import Queue, Settlement
 from app.engine.retry import RetryPolicy
 from app.engine.runner import Runner
 from app.engine.signals import Notifier
 from app.engine.states import Again, Finish, GiveBack
+from app.handlers.fetch_entity import FetchEntity
 from app.handlers.issue_coupon import IssueCoupon
 from app.handlers.relay_customer import RelayCustomer
 from app.handlers.relay_order import RelayOrder
@@ -32,10 +35,14 @@ from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
+from app.operations.hooks import switched_off
+from app.operations.polling import ORDER, poll
+from app.operations.retention import prune_bodies
 from app.operations.reward_rules import RewardRules
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import StoreAdapter
+from app.stores.native import ListsEntities, SetsUpWebhooks
 from app.telemetry import Metrics, log_attempt
 
 CHANNELS: Final = (PLATFORM, STORE)
@@ -53,22 +60,27 @@ class Services:
     operator: Operator
     metrics: Metrics
     wake: Callable[[str], None]
+    store: StoreAdapter | None = None
     worker_alive: Callable[[], bool] | None = None
     on_work: list[Callable[[str], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class FarSides:
-    """What the worker calls. `store` is None while no shop is configured."""
+    """What the worker calls, besides the shop, and whether it may."""
 
     platform: PlatformClient
-    store: StoreAdapter | None
     gates: dict[str, Gate]
 
 
 @asynccontextmanager
 async def services(settings: Settings, database_url: str, process: str) -> AsyncIterator[Services]:
-    """The parts of one process, `process` being its name in pg_stat_activity; closed at the end."""
+    """The parts of one process, `process` being its name in pg_stat_activity; closed at the end.
+
+    Raises ValueError for an unknown shop, or one whose variables are missing or wrong.
+    """
+    adapter = settings.store.adapter
+    store = stores.build(adapter, settings.store.time_limit) if adapter else None
     engine = create_engine(database_url, application_name=f"relay {process}", pool_size=settings.database_pool)
     notifier = Notifier(engine)
     metrics = Metrics(CollectorRegistry())
@@ -92,15 +104,18 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
             metrics=metrics,
             wake=wake,
             on_work=listeners,
+            store=store,
         )
     finally:
+        if store is not None:
+            await store.aclose()
         await notifier.aclose()
         await engine.dispose()
 
 
 @asynccontextmanager
 async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
-    """The clients of the Platform and of the shop; closed at the end. Raises ValueError for an unknown shop."""
+    """The client of the Platform, and the gates of both channels; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
     channels = Channels(parts.engine)
     gates = {
@@ -113,13 +128,10 @@ async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
         secrets=(key.get_secret_value(),) if key else (),
         turn=gates[PLATFORM].turn,
     )
-    store = stores.build(settings.store.adapter, settings.store.time_limit) if settings.store.adapter else None
     try:
-        yield FarSides(PlatformClient(http, settings.platform), store, gates)
+        yield FarSides(PlatformClient(http, settings.platform), gates)
     finally:
         await http.aclose()
-        if store is not None:
-            await store.aclose()
 
 
 def loops(parts: Services, far: FarSides) -> list[Loop]:
@@ -152,14 +164,47 @@ def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
         "relay_order": RelayOrder(far.platform, coupons, customers),
         "relay_product": RelayProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
+        "fetch_entity": FetchEntity(parts.store, parts.settings.store.adapter or "", parts.inbox.accept),
         "issue_coupon": IssueCoupon(
-            store=far.store,
+            store=parts.store,
             coupons=coupons,
             rules=RewardRules(parts.engine),
             platform=far.platform,
             settings=parts.settings.coupons,
         ),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A step that is done now and then every `every` seconds."""
+
+    name: str
+    every: float
+    step: Callable[[], Awaitable[object]]
+
+
+def ticks(parts: Services) -> list[Tick]:
+    """What the worker does beside the jobs."""
+    engine, settings = parts.engine, parts.settings
+    found = [
+        Tick("wake_stranded", 30.0, lambda: queue.wake_stranded(engine)),
+        Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
+        Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
+    ]
+    store: object = parts.store
+    source = settings.store.adapter or ""
+    if settings.store.poll is not None and isinstance(store, ListsEntities):
+        lister = store
+        found += [
+            Tick(f"poll_{kind}", settings.store.poll, lambda kind=kind: poll(engine, parts.inbox, lister, source, kind))  # type: ignore[misc]
+            for kind in ORDER
+        ]
+    if settings.store.public_url is not None and isinstance(store, SetsUpWebhooks):
+        keeper = store
+        address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
+        found.append(Tick("store_webhooks", 3600.0, lambda: switched_off(keeper, address)))
+    return found
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -11,10 +11,9 @@ import structlog
 
 from app import wiring
 from app.database import parse_url
-from app.engine import maintenance, queue
+from app.engine import maintenance
 from app.engine.loop import Loop
 from app.engine.signals import listen
-from app.operations.retention import prune_bodies
 from app.wiring import FarSides, Services
 
 log: Final = structlog.get_logger(__name__)
@@ -55,11 +54,7 @@ class Worker:
         dsn = parse_url(self._listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [
             asyncio.create_task(listen(dsn, self.wake)),
-            asyncio.create_task(maintenance.tick("wake_stranded", 30.0, lambda: queue.wake_stranded(parts.engine))),
-            asyncio.create_task(maintenance.tick("prune_lanes", 600.0, lambda: maintenance.prune_lanes(parts.engine))),
-            asyncio.create_task(
-                maintenance.tick("prune_bodies", 3600.0, lambda: prune_bodies(parts.engine, settings.retention))
-            ),
+            *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in wiring.ticks(parts)),
         ]
         loops = [asyncio.create_task(loop.run()) for loop in self._loops]
         try:

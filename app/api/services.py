@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.engine.operator import Operator
 from app.inbox import Inbox
 from app.settings import Settings
+from app.stores.base import StoreAdapter
 from app.telemetry import Metrics
 
 
@@ -26,6 +27,10 @@ class Services(Protocol):
 
     @property
     def metrics(self) -> Metrics: ...
+
+    @property
+    def store(self) -> StoreAdapter | None:
+        """The configured shop; None while none is configured."""
 
     @property
     def worker_alive(self) -> Callable[[], bool] | None:

@@ -15,6 +15,7 @@ from app.api.documentation import answer, refusals
 from app.api.event_examples import ID
 from app.api.services import Services
 from app.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
+from app.platform.fields import Fields
 from app.platform.webhooks import incoming
 from app.telemetry import log_message
 
@@ -27,7 +28,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
     platform = services.settings.platform
     secrets = [_bytes(secret) for secret in (platform.door_secret, platform.door_secret_previous) if secret is not None]
-    limit = services.settings.body_limit
+    limit, fields = services.settings.body_limit, Fields(platform.fields)
 
     @router.post(
         "/platform/{door_secret}",
@@ -64,7 +65,7 @@ def routes(services: Services) -> APIRouter:
         raw = await read_body(request, limit)
         message_id = uuid7()
         topic = request.headers.get("x-webhook-topic", "")
-        message = incoming(topic, request.headers.get("x-webhook-id"), raw, str(message_id))
+        message = incoming(topic, request.headers.get("x-webhook-id"), raw, str(message_id), fields=fields)
         receipt = await services.inbox.accept(message, message_id)
         services.metrics.message("webhook", receipt.status)
         log_message(

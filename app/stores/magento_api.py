@@ -58,7 +58,7 @@ class MagentoApi:
     async def search(self, path: str, query: Mapping[str, str]) -> list[Row] | Failure:
         """The items that a search found, as far as they are objects."""
         found = await self.read(path, query)
-        if isinstance(found, Retry | Unknown | Reject | Blocked):
+        if isinstance(found, Failure):
             return found
         items = found.get("items") if isinstance(found, dict) else None
         if items is None and isinstance(found, dict) and found.get("total_count") == 0:
@@ -127,10 +127,10 @@ def _filled(error: JsonValue) -> str:
     if not isinstance(error, dict):
         return ""
     text, parameters = str(error.get("message") or ""), error.get("parameters")
-    named = dict(enumerate(parameters, 1)) if isinstance(parameters, list) else parameters
-    if isinstance(named, dict):
-        for name in sorted(named, key=lambda each: len(str(each)), reverse=True):  # %10 before %1
-            text = text.replace(f"%{name}", str(named[name]))
+    named = {str(number): value for number, value in enumerate(parameters, 1)} if isinstance(parameters, list) else {}
+    named |= parameters if isinstance(parameters, dict) else {}
+    for name in sorted(named, key=len, reverse=True):  # %10 before %1
+        text = text.replace(f"%{name}", str(named[name]))
     return text
 
 

@@ -188,9 +188,7 @@ def _restrictions(
     told = []
     for name, ours in (("website_ids", market.website_ids), ("customer_group_ids", market.customer_group_ids)):
         theirs = rule.get(name)
-        if not isinstance(theirs, list) or not set(ours) <= set(map(str, theirs)) | {
-            each for each in theirs if isinstance(each, int)
-        }:
+        if not isinstance(theirs, list) or not {str(each) for each in ours} <= {str(each) for each in theirs}:
             told.append(f"{name} without some of ours")
     if rule.get("discount_qty") and kind is not CouponKind.FREE_PRODUCT:
         told.append("a largest quantity (discount_qty)")

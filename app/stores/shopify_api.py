@@ -95,16 +95,34 @@ class ShopifyApi:
             return token
 
 
+_CHANNEL: Final[Mapping[int, str]] = {
+    401: "Shopify refuses our token; install the app again, or correct SHOPIFY__ACCESS_TOKEN or SHOPIFY__CLIENT_SECRET",
+    402: "Shopify has frozen this shop for an unpaid bill",
+    403: "Shopify refuses our app; look at its permissions, and whether it is still installed",
+    404: f"there is no shop, or no API {VERSION}, at this address; correct SHOPIFY__URL",
+    423: "Shopify has locked this shop",
+}
+"""What is a fact about the channel (https://shopify.dev/docs/api/usage/response-codes)."""
+
+
 def data_of(answer: Answer, *, write: bool) -> Object | Failure:
     """The `data` of an answer, or what it means instead; `write`: it answers a mutation."""
-    if answer.status in (402, 423):
-        return Blocked(f"HTTP {answer.status}: Shopify has locked or frozen this shop", answer.evidence())
-    if answer.status == 404:
-        why = f"HTTP 404: there is no shop, or no API {VERSION}, at this address; correct SHOPIFY__URL"
-        return Blocked(why, answer.evidence())
-    if answer.status in (401, 403):
-        hint = "install the app again, or correct SHOPIFY__ACCESS_TOKEN or SHOPIFY__CLIENT_ID and its secret"
-        return Blocked(f"HTTP {answer.status}: Shopify refuses our token; {hint}", answer.evidence())
+    if failure := _of_status(answer, write=write):
+        return failure
+    document = answer.json()
+    if isinstance(document, Unknown):
+        return document
+    if isinstance(document, dict) and document.get("errors"):
+        return _of_errors(answer, document, write=write)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict) or "result" not in data:
+        return Unknown(f"HTTP {answer.status} without data", answer.evidence())
+    return data
+
+
+def _of_status(answer: Answer, *, write: bool) -> Failure | None:
+    if answer.status in _CHANNEL:
+        return Blocked(f"HTTP {answer.status}: {_CHANNEL[answer.status]}", answer.evidence())
     if answer.status == 430:
         return Retry("HTTP 430: Shopify takes us for an attacker", evidence=answer.evidence())
     if answer.status >= 500 and write:
@@ -113,18 +131,7 @@ def data_of(answer: Answer, *, write: bool) -> Object | Failure:
     if isinstance(failure, Reject):
         said = answer.without_secrets(answer.body[:4096].decode("utf-8", "replace"))
         return Reject(f"Shopify refuses the request: HTTP {answer.status} {said[:WORDS]}", Evidence(answer.status))
-    if failure is not None:
-        return failure
-    document = answer.json()
-    if isinstance(document, Unknown):
-        return document
-    errors = document.get("errors") if isinstance(document, dict) else None
-    data = document.get("data") if isinstance(document, dict) else None
-    if errors and isinstance(document, dict):
-        return _of_errors(answer, document, write=write)
-    if not isinstance(data, dict) or "result" not in data:
-        return Unknown(f"HTTP {answer.status} without data", answer.evidence())
-    return data
+    return failure
 
 
 def _of_errors(answer: Answer, document: Object, *, write: bool) -> Failure:
@@ -165,6 +172,6 @@ def _no_token(answer: Answer) -> Failure:
     if answer.status == 404:
         return Blocked("HTTP 404: there is no shop at this address; correct SHOPIFY__URL", answer.evidence())
     if isinstance(failure, Reject | Blocked):
-        why = "Shopify gives no token: SHOPIFY__CLIENT_ID or SHOPIFY__CLIENT_SECRET is wrong, or the app is not installed"
+        why = "Shopify gives no token: SHOPIFY__CLIENT_ID or its secret is wrong, or the app is not installed"
         return Blocked(f"HTTP {answer.status}: {why}", answer.evidence())
     return failure or Retry(f"HTTP {answer.status}: Shopify's answer holds no token", evidence=Evidence(answer.status))

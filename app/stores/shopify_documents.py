@@ -79,7 +79,9 @@ mutation CreateFreeShipping($coupon: DiscountCodeFreeShippingInput!) {
 }"""
     + DISCOUNT
 )
-FIND: Final = "query FindCoupon($code: String!) { result: codeDiscountNodeByCode(code: $code) { ...Common } }" + DISCOUNT
+FIND: Final = (
+    "query FindCoupon($code: String!) { result: codeDiscountNodeByCode(code: $code) { ...Common } }" + DISCOUNT
+)
 DELETE: Final = """
 mutation DeleteCoupon($id: ID!) {
   result: discountCodeDelete(id: $id) { deletedCodeDiscountId userErrors { field message code } }

@@ -175,6 +175,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("product_ref IS NOT NULL"),
     )
     op.create_table(
+        "poll_cursor",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("source", "kind", name=op.f("pk_poll_cursor")),
+    )
+    op.create_table(
         "reward_rule",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),

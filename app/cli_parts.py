@@ -1,0 +1,41 @@
+"""What the commands share: settings read and logging set up, an engine of their own, an event loop."""
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import stores, wiring
+from app.database import create_engine
+from app.settings import Settings
+from app.telemetry import configure_logging, secrets_of
+
+T = TypeVar("T")
+
+
+def read_settings() -> Settings:
+    """The settings, with logging set up by them. Raises ValidationError, and ValueError for an unknown shop."""
+    settings = Settings()
+    chosen = settings.store.adapter
+    configure_logging(settings, secrets_of(stores.adapter_class(chosen).Settings()) if chosen else ())
+    return settings
+
+
+@asynccontextmanager
+async def own_engine() -> AsyncIterator[AsyncEngine]:
+    """An engine on the migrated database, for one command."""
+    settings = read_settings()
+    async with wiring.database(settings) as url:
+        await wiring.migrated(url)
+        engine = create_engine(url, application_name="relay cli", pool_size=2)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+
+def run(work: Coroutine[object, object, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return uvloop.run(work)

@@ -1,0 +1,76 @@
+"""A shop's webhook that only names an entity -> fetch it, and take it in as a message of its own.
+
+Also what any native news becomes as a message: `message_of`.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat
+
+from app.engine.jobs import Job
+from app.inbox import Receipt
+from app.messages import STORE, Incoming, Kind, incoming
+from app.outcomes import Done, Outcome, Owed, Reject, Skip
+from app.stores.base import StoreAdapter
+from app.stores.native import FetchesEntities, Ignored, NativeEvent, ToFetch
+
+IGNORED: Final = "ignored"
+"""The kind of messages that owe nothing."""
+
+
+def message_of(
+    parsed: NativeEvent | ToFetch | Ignored, raw: bytes, *, source: str, message_id: str, backfill: bool = False
+) -> Incoming:
+    """The message that native news makes: `raw` is kept as it came, the translation beside it."""
+    match parsed:
+        case NativeEvent():
+            typed = parsed.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+            return incoming(
+                parsed.event,
+                raw,
+                message_id=message_id,
+                source=source,
+                dedupe_key=parsed.dedupe_key,
+                event_body=typed,
+                backfill=backfill,
+            )
+        case ToFetch():
+            params = {"kind": str(parsed.kind), "id": parsed.id}
+            job = Owed(
+                "fetch_entity", STORE, f"fetch:{parsed.kind}:{parsed.id}", params, collapse=True, backfill=backfill
+            )
+            return Incoming(source, f"{parsed.kind}:id", parsed.dedupe_key, raw, (job,), strict=False)
+        case Ignored():
+            key = f"ignored:{hashlib.sha256(raw).hexdigest()}"
+            return Incoming(source, IGNORED, key, raw, (), strict=False)
+
+
+class FetchEntity:
+    """`accept` is the inbox; `source` the adapter's name."""
+
+    def __init__(
+        self, store: StoreAdapter | None, source: str, accept: Callable[[Incoming, UUID], Awaitable[Receipt]]
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._accept = accept
+
+    async def __call__(self, job: Job) -> Outcome:
+        store: object = self._store
+        if not isinstance(store, FetchesEntities):
+            return Reject("the configured shop cannot be asked for single entities; set STORE__ADAPTER")
+        kind, entity_id = Kind(job.params["kind"]), job.params["id"]
+        found = await store.fetch(kind, entity_id)
+        if found is None:
+            return Skip("it is gone from the shop")
+        if not isinstance(found, NativeEvent):
+            return found
+        message_id = uuid_utils.compat.uuid7()
+        raw = found.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+        receipt = await self._accept(
+            message_of(found, raw, source=self._source, message_id=str(message_id)), message_id
+        )
+        return Done({"message": str(receipt.id)})

@@ -1,0 +1,244 @@
+"""The documents are true: what they name exists, and what exists is named."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args  # Any: OpenAPI documents are free-form JSON
+
+import httpx
+import pytest
+import typer
+from prometheus_client import CollectorRegistry
+
+import app
+from app import wiring
+from app.api.operator import Reason
+from app.cli import cli
+from app.database import create_engine
+from app.engine import operator as operator_sql
+from app.engine import queue as queue_sql
+from app.engine.channels import ChannelState
+from app.engine.operator import Operator
+from app.engine.runner import NAMES
+from app.engine.states import Again, DeadReason, GiveBack, skipped, superseded
+from app.errors import all_problems
+from app.inbox import Inbox, Receipt
+from app.main import create_app
+from app.models import JOB_STATES
+from app.operations.coupons import SOURCES
+from app.operations.views import Counts, MessageState
+from app.settings import Settings
+from app.stores import ADAPTERS
+from app.telemetry import Metrics
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "simulators" / "README.md"], key=lambda page: str(page)
+)
+TEXT = {page: page.read_text("utf-8") for page in PAGES}
+STATES = (ROOT / "docs" / "states.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+WALKTHROUGH = (ROOT / "docs" / "walkthrough.md").read_text("utf-8")
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+PATH = re.compile(r"`((?:app|tests|docs|migrations|simulators|benchmarks)/[\w./-]*)(?:::(\w+))?`")
+STEP = re.compile(r"^\| \d+ \| `(app/[\w/]+\.py)` \| (.+?) \|", re.MULTILINE)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+# ----------------------------------------------------------------------------------------------- what they name exists
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(without_code(TEXT[page])):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        other = (page.parent / name).resolve() if name else page
+        assert other.exists(), f"{page.name}: {target}"
+        if anchor and other.suffix == ".md":
+            assert anchor in anchors(other.read_text("utf-8")), f"{page.name}: {target}"
+
+
+@pages
+def test_files_and_tests_that_are_named_exist(page: Path) -> None:
+    for name, function in PATH.findall(TEXT[page]):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+        if function:
+            assert function in names_of(ROOT / name), f"{page.name}: {name}::{function}"
+
+
+@pages
+def test_nothing_of_one_machine_is_named(page: Path) -> None:
+    assert re.findall(r"/(?:work|root|home|tmp|Users)/\S*", TEXT[page]) == []
+
+
+def test_the_walkthrough_names_what_is_there() -> None:
+    steps = STEP.findall(WALKTHROUGH)
+    assert len(steps) > 30
+    for path, told in steps:
+        known = names_of(ROOT / path)
+        for name in re.findall(r"`([\w.]+)`", told):
+            assert set(name.split(".")) <= known, f"{path}: {name}"
+
+
+def test_every_decision_is_a_page_of_the_same_form() -> None:
+    folder = ROOT / "docs" / "adr"
+    found = sorted(folder.glob("0*.md"))
+    assert [page.name[:4] for page in found] == [f"{number:04d}" for number in range(1, len(found) + 1)]
+    index = (folder / "README.md").read_text("utf-8")
+    for page in found:
+        text = page.read_text("utf-8")
+        title, decision = text.splitlines()[0], text.splitlines()[2]
+        assert title.startswith(f"# {page.name[:4]}: "), page.name
+        assert decision.startswith("**Decision.** "), page.name
+        for heading in ("## Context", "## Consequences", "## Where it stands"):
+            assert heading in text, page.name
+        assert f"({page.name})" in index, page.name
+        assert decision.removeprefix("**Decision.** ") in index, page.name
+
+
+# ----------------------------------------------------------------------------------------------- what exists is named
+
+
+def test_every_state_reason_and_outcome_is_explained() -> None:
+    channel_states = get_args(ChannelState.__annotations__["state"])
+    waiting_reasons = (*get_args(Again.__annotations__["reason"]), *get_args(GiveBack.__annotations__["reason"]))
+    written = re.findall(r"reason = '(\w+)'", source_of(queue_sql) + source_of(operator_sql))
+    names = {
+        *JOB_STATES,
+        *waiting_reasons,
+        *written,
+        *get_args(DeadReason),
+        *get_args(Reason),
+        *(str(ended.reason) for ended in (skipped(""), superseded(""))),
+        *NAMES.values(),
+        *channel_states,
+        *SOURCES,
+        *get_args(MessageState),
+        *get_args(Receipt.__annotations__["status"]),
+        "lost",
+    }
+    assert {"parked", "operator_retry", "dropped", "tripped", "held", "needs_attention"} <= names
+    assert sorted(name for name in names if f"`{name}`" not in STATES) == []
+
+
+def test_the_accounting_identity_is_that_of_the_counts() -> None:
+    received, *parts = Counts.model_fields
+    assert f"{received} = {' + '.join(parts)}" in STATES
+
+
+def test_every_kind_of_job_is_named() -> None:
+    kinds = re.findall(r'^        "(\w+)": ', source_of(wiring), re.MULTILINE)
+    assert "issue_coupon" in kinds
+    assert [kind for kind in kinds if f"`{kind}`" not in STATES] == []
+
+
+def test_every_endpoint_is_named() -> None:
+    named = set(re.findall(r"`((?:GET|POST|PUT|DELETE|PATCH) /[^`]*)`", OPERATIONS))
+    assert sorted(endpoints()) == sorted(named & endpoints())
+
+
+def test_every_metric_is_named() -> None:
+    source = (ROOT / "app" / "telemetry.py").read_text("utf-8")
+    metrics = set(re.findall(r'"(relay_[a-z_]+)"', source))
+    assert "relay_jobs_waiting" in metrics
+    assert metrics == set(re.findall(r"^\| `(relay_[a-z_]+)` \|", OPERATIONS, re.MULTILINE))
+
+
+def test_every_command_is_named() -> None:
+    assert sorted(set(commands())) == sorted(re.findall(r"`(relay [a-z ]+)`", commands_table()))
+
+
+def test_every_problem_and_adapter_is_named() -> None:
+    errors, adapters = TEXT[ROOT / "docs" / "errors.md"], TEXT[ROOT / "docs" / "adapters.md"]
+    assert [problem.id for problem in all_problems() if f"## {problem.id}\n" not in errors] == []
+    assert [name for name in ADAPTERS if f"## `{name}`" not in adapters] == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = TEXT[ROOT / "docs" / "README.md"]
+    here = sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md")
+    assert [name for name in here if f"]({name})" not in index] == []
+
+
+def test_the_map_names_every_module() -> None:
+    told = app.__doc__ or ""
+    assert len(told.splitlines()) < 60
+    modules = {path.stem for path in (ROOT / "app").iterdir() if not path.name.startswith("_")}
+    assert sorted(name for name in modules if not re.search(rf"\b{name}\b", told)) == []
+
+
+# ----------------------------------------------------------------------------------------------- reading the code
+
+
+def names_of(path: Path) -> set[str]:
+    """All classes, functions, methods and assigned names of a module, however deep."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def source_of(module: Any) -> str:
+    return Path(module.__file__).read_text("utf-8")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them from headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def endpoints() -> set[str]:
+    engine = create_engine("postgresql://nobody@127.0.0.1:1/nowhere", application_name="docs")
+    services = wiring.Services(
+        settings=Settings(_env_file=None),
+        engine=engine,
+        inbox=Inbox(engine, on_commit=lambda _: None),
+        operator=Operator(engine),
+        metrics=Metrics(CollectorRegistry()),
+        wake=lambda _: None,
+    )
+    paths = described(create_app(services))["paths"]
+    return {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
+
+
+def described(program: Any) -> dict[str, Any]:
+    """What the program serves at /openapi.json."""
+    import asyncio  # noqa: PLC0415  # used here only
+
+    async def ask() -> dict[str, Any]:
+        transport = httpx.ASGITransport(program)
+        async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:
+            document: dict[str, Any] = (await client.get("/openapi.json")).json()
+            return document
+
+    return asyncio.run(ask())
+
+
+def commands() -> Iterator[str]:
+    """`relay serve`, `relay keys create` and so on; hidden ones are not told."""
+
+    def below(command: Any, name: str) -> Iterator[str]:
+        if command.hidden:
+            return
+        if hasattr(command, "commands"):
+            for child, one in command.commands.items():
+                yield from below(one, f"{name} {child}")
+        else:
+            yield name
+
+    return below(typer.main.get_command(cli), "relay")
+
+
+def commands_table() -> str:
+    return OPERATIONS.split("### Commands")[1].split("###")[0]
