@@ -10,7 +10,7 @@ An *outcome* is what the far side's answer means.
 
 An event goes down this list; only the verdict comes back:
 
-    main, worker, serve, cli   the programs
+    main, worker, serve, cli   the programs (cli_stores: `relay connect` and `poll`; cli_parts: what commands share)
     wiring                     the composition root: the only place that knows everything
     api/                       1 the doors: authenticate, parse, hand to the inbox, answer after the commit
     inbox                        accept(): message + job + lane in one commit

@@ -131,7 +131,7 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
     bound = socket.socket(fileno=fd) if fd is not None else processes.listening_socket(settings) if web else None
     name = "serve" if web and worker else "web" if web else "worker"
 
-    async def work() -> None:
+    async def work() -> int:
         async with wiring.database(settings) as url:
             if settings.database_url is None:
                 err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
@@ -140,11 +140,12 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
                 host, port = bound.getsockname()[:2]
                 err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs", highlight=False)
             if bound is not None and process_count > 1:
-                sys.exit(await asyncio.to_thread(processes.run_many, process_count, bound))
+                return await processes.run_many(process_count, bound)
             await processes.run(settings, url, web=web, worker=worker, bound=bound)
+            return 0
 
     structlog.contextvars.bind_contextvars(process=name)
-    run(work())
+    raise typer.Exit(run(work()))
 
 
 # ----------------------------------------------------------------------------------------------- keys
@@ -206,7 +207,11 @@ def put_rule(
 ) -> None:
     """Say what a rule is worth. Redemptions that wait for it go on at once."""
     raw = sys.stdin.read() if definition == "-" else definition
-    parsed = RewardRuleDefinition.model_validate_json(raw)
+    try:
+        parsed = RewardRuleDefinition.model_validate_json(raw)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
+        raise ValueError(f"the definition is not usable: {told}") from None
 
     async def work() -> int:
         settings = read_settings()

@@ -201,9 +201,13 @@ class Coupon(Base):
 
     __tablename__ = "coupon"
     __table_args__ = (
-        CheckConstraint("state IN ('pending', 'held', 'active', 'used', 'retired', 'refused')", name="state"),
+        CheckConstraint(
+            "state IN ('pending', 'held', 'active', 'used', 'retired', 'given_back', 'refused')", name="state"
+        ),
         Index(None, "state", "created_at"),
         Index(None, "customer_ref"),
+        Index("ix_coupon_priced", "priced_at", postgresql_include=["value"]),
+        Index("ix_coupon_patrol", "patrolled_at", postgresql_where=text("active_at IS NOT NULL")),
     )
 
     code: Mapped[str] = mapped_column(primary_key=True)
@@ -217,13 +221,59 @@ class Coupon(Base):
     """embedded | rule | launcher | body, and of which rule and version."""
     rule_id: Mapped[str | None]
     rule_version: Mapped[int | None] = mapped_column(Integer)
+    rule_edited: Mapped[bool] = mapped_column(Boolean)
+    """The rule was edited between the redemption and the issue."""
+    proof: Mapped[str | None]
+    """How well the redemption is proven: door, source, known, confirmed, or operator."""
+    ruling: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What an operator decided about it: `by`, `why`, and `approve`, `retire`, `kind` with `value`."""
+    ordered: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What the shop was told to make, without the shopper: what the patrol compares with."""
+    orders: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """The orders that carried the code: id -> financial status."""
     points: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str]
     reason: Mapped[str | None]
     store_id: Mapped[str | None]
+    received_at: Mapped[datetime]
+    """When the webhook was stored; the rule of that moment counts."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    priced_at: Mapped[datetime | None]
+    """When it first got through the fuse."""
     active_at: Mapped[datetime | None]
+    patrolled_at: Mapped[datetime | None]
+
+
+class CouponFuse(Base):
+    """A fuse that has blown: of all coupons (key "") or of one customer's. Tripped until released after that."""
+
+    __tablename__ = "coupon_fuse"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tripped_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    released_at: Mapped[datetime | None]
+    """What was issued before is not counted any more."""
+    released_by: Mapped[str | None]
+
+
+class Alert(Base):
+    """Something that a person has to look at; one of a kind and subject is open at a time."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index("ix_alert_open", "kind", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index(None, "at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[str]
+    first_action: Mapped[str]
+    resolved_at: Mapped[datetime | None]
 
 
 class RewardRule(Base):
@@ -263,12 +313,15 @@ class ApiKey(Base):
 
 
 class Audit(Base):
-    """Who did what, when, to what."""
+    """Who did what, when, to what. Each line's hash covers the line before (`engine.chain`)."""
 
     __tablename__ = "audit"
-    __table_args__ = (Index(None, "at"), Index(None, "subject", "at"))
+    __table_args__ = (Index(None, "at"), Index(None, "subject", "at"), UniqueConstraint("seq"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    """1, 2, 3 … without gaps."""
+    hash: Mapped[bytes]
     at: Mapped[datetime]
     actor: Mapped[str]
     action: Mapped[str]

@@ -27,8 +27,8 @@ class Evidence:
 class Owed:
     """One more job that the same message owes: `kind` at `channel` in `lane`, with small text `params`.
 
-    `after` names a lane whose first delivery this job needs. `effect` makes the debt unique: a second one with
-    the same effect is not taken on while the first is open.
+    `after` names a lane whose first delivery this job needs. With `collapse`, a newer job of the lane replaces this one
+    while it waits. `backfill`: after everything live.
     """
 
     kind: str

@@ -4,10 +4,8 @@ Exit codes: 0 stopped as asked, 1 a part died, 2 misconfigured.
 """
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -23,6 +21,7 @@ from app.worker import Worker
 
 log: Final = structlog.get_logger(__name__)
 
+MISCONFIGURED: Final = 2
 GRACE_SECONDS: Final = 5
 """How long open requests may take to end at shutdown."""
 
@@ -65,42 +64,42 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
             await asyncio.gather(*tasks)
 
 
-def run_many(processes: int, bound: socket.socket) -> int:
+async def run_many(processes: int, bound: socket.socket) -> int:
     """`processes` copies of `relay serve` on one listening socket; one that dies is started again. The exit code."""
     bound.set_inheritable(True)
-    command = [sys.executable, "-m", "app.cli", "serve", "--fd", str(bound.fileno())]
-    stopping = False
+    stopping = asyncio.Event()
 
-    def start() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(command, pass_fds=[bound.fileno()])  # our own program
+    async def keep_running() -> int:
+        while True:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "app.cli", "serve", "--fd", str(bound.fileno()), pass_fds=[bound.fileno()]
+            )
+            ended = asyncio.create_task(child.wait())
+            stopped = asyncio.create_task(stopping.wait())
+            await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not ended.done():
+                child.terminate()
+                return await ended
+            if ended.result() in (0, MISCONFIGURED):
+                stopping.set()
+                return ended.result()
+            log.error("process_died", pid=child.pid, exit_code=ended.result())
 
-    children = [start() for _ in range(processes)]
-
-    def stop(number: int, _: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for child in children:
-            child.send_signal(number)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    while not stopping:
-        pid, _ = os.wait()
-        for number, child in enumerate(children):
-            if child.pid == pid and not stopping:
-                if child.poll() == 2:  # misconfigured: starting again cannot help
-                    stop(signal.SIGTERM, None)
-                    return 2
-                log.error("process_died", pid=pid)
-                children[number] = start()
-    return max(abs(child.wait()) for child in children)
+    with _signals(stopping):
+        return max(await asyncio.gather(*(keep_running() for _ in range(processes))))
 
 
 def listening_socket(settings: Settings) -> socket.socket:
-    """Bound to HOST and PORT. Raises OSError when the port is taken."""
+    """Bound to HOST and PORT. Raises ValueError when that cannot be, for example because the port is taken."""
     bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((settings.host, settings.port))
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        where = f"{settings.host}:{settings.port}"
+        raise ValueError(f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there") from error
     return bound
 
 

@@ -6,10 +6,20 @@ A shop's own variables stand in its adapter's file (`app/stores/`).
 """
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    IPvAnyNetwork,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -99,6 +109,11 @@ class PlatformSettings(BaseModel):
     door_secret_previous: SecretStr | None = Field(
         None, description="A second door secret that is accepted too, while the address is being changed."
     )
+    allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description='JSON list of the networks that the Platform posts from, e.g. ["203.0.113.0/24"]; coupons of webhooks'
+        " from elsewhere are held. Empty: from anywhere.",
+    )
     time_limit: float = Field(10.0, gt=0, le=120, description="Seconds that one call to the Platform may take.")
     rate: Rate | None = Field(
         None, description="Most calls to the Platform, by all replicas together: `10/s` or `600/min`; empty: no limit."
@@ -120,6 +135,10 @@ class StoreSettings(BaseModel):
         None, description="The shop: a name of docs/adapters.md, or `package.module:Class` for an adapter of your own."
     )
     time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the shop may take.")
+    news: bool = Field(
+        False,
+        description="Forward the Platform's news (customers, tiers, earned points, referrals) to a shop that takes them.",
+    )
     rate: Rate | None = Field(
         None, description="Most calls to the shop, by all replicas together: `2/s` or `120/min`; empty: no limit."
     )
@@ -130,6 +149,39 @@ class StoreSettings(BaseModel):
     poll: Annotated[float, Field(ge=5)] | None = Field(
         None, description="Seconds between two readings of the shop's lists, for shops without webhooks; empty: never."
     )
+
+
+ProofWord = Literal["door", "source", "known", "confirmed"]
+
+
+class FuseSettings(BaseModel):
+    """The most that may be issued; above, coupons are held until a person releases the fuse. `none`: no limit."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    customer_count: Annotated[int, Field(ge=1)] | None = Field(
+        20, description="Most coupons of one customer in 24 hours; above, this customer's are held."
+    )
+    customer_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+        None, description="Most value of one customer's coupons in 24 hours, in the shop's currency."
+    )
+    hour_count: Annotated[int, Field(ge=1)] | None = Field(
+        5_000, description="Most coupons in one hour; above, all are held."
+    )
+    hour_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+        None, description="Most value of the coupons of one hour, in the shop's currency."
+    )
+    day_count: Annotated[int, Field(ge=1)] | None = Field(
+        20_000, description="Most coupons in 24 hours; above, all are held."
+    )
+    day_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+        None, description="Most value of the coupons of 24 hours, in the shop's currency."
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "none" else value
 
 
 class CouponSettings(BaseModel):
@@ -153,6 +205,34 @@ class CouponSettings(BaseModel):
     max_value: int = Field(
         1000, ge=1, description="No fixed-amount coupon above this many units of the shop's currency is ever created."
     )
+    require: ProofWord = Field(
+        "door",
+        description="The proof that every redemption needs before a coupon is made: `door`, `source`, `known` or"
+        " `confirmed`, each with those before it (docs/coupons.md).",
+    )
+    confirm_above: Annotated[Decimal, Field(ge=0)] | None = Field(
+        Decimal(20),
+        description="Coupons worth more than this, percentages and free products need `confirmed`; `none`: `require`"
+        " alone counts.",
+    )
+    body_up_to: Annotated[Decimal, Field(ge=0)] = Field(
+        Decimal(0),
+        description="With `known` and `confirmed`: the largest amount that is believed on the webhook's word alone, where"
+        " no rule tells what a referral or tier reward is worth.",
+    )
+    confirm_within: timedelta = Field(
+        timedelta(minutes=5),
+        description="How long the Platform is asked again for a redemption that it does not list, before it is refused.",
+    )
+    deadline: timedelta = Field(
+        timedelta(minutes=2), description="A redemption that is no active coupon by then raises an alert."
+    )
+    fuse: FuseSettings = FuseSettings()
+
+    @field_validator("confirm_above", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "none" else value
 
 
 class RetrySettings(BaseModel):
@@ -181,6 +261,11 @@ class Settings(EnvironmentSettings):
     data_dir: Path = Field(Path(".relay"), description="Where the embedded PostgreSQL keeps its data.")
     host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port that the web server listens on.")
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description='JSON list of the networks of your own proxies, e.g. ["10.0.0.0/8"]: only from them X-Forwarded-For'
+        " is believed.",
+    )
     body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest request body in bytes.")
     store_key: SecretStr | None = Field(
         None, description="The key that the store's backend sends (scopes events and read). More keys: `relay keys`."
@@ -192,7 +277,7 @@ class Settings(EnvironmentSettings):
     poll: float = Field(
         0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
     )
-    retention: timedelta = Field(timedelta(days=30), description="How long bodies and finished jobs are kept.")
+    retention: timedelta = Field(timedelta(days=30), description="How long bodies, and the excerpts of answers, are kept.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
     )

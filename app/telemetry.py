@@ -63,6 +63,7 @@ def configure_logging(settings: Settings, more_secrets: Iterable[str] = ()) -> N
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    logging.getLogger("alembic").setLevel(max(level, logging.WARNING))
     # The access log repeats addresses, and the Platform's address holds a secret.
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("uvicorn", "uvicorn.error"):

@@ -17,12 +17,13 @@ OWED: Final = "SELECT 1 FROM lane WHERE channel = 'platform' AND waiting > 0 AND
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`module` in benchmarks.contenders. `needs`: the package without which it is left out."""
+    """`module` in benchmarks.contenders. `needs`: the package without which it is left out; `stores`: a backlog."""
 
     name: str
     module: str
     needs: str = ""
     redis: bool = False
+    stores: bool = True
 
     def missing(self, stage: Stage) -> str | None:
         """Why it cannot take part."""
@@ -34,16 +35,19 @@ class Contender:
 
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT to the last, on a new database; `delay`: seconds the Platform takes."""
-        database_url = stage.database(empty=True)
+        database_url = stage.database(empty=True) if self.stores else ""
         task = Task(database_url, stage.platform.url, stage.redis_url or "", jobs, size, next(stage.series))
         try:
-            _prepare(stage, self.module, task, delay)
+            if self.stores:
+                _prepare(stage, self.module, task)
+            _forget(stage, delay)
             command = [f"benchmarks.contenders.{self.module}", "work"]
             with stage.python(self.module, command, task.environment()) as worker:
                 first, last = _on_the_wire(stage, jobs, [worker])
             return jobs / (last - first)
         finally:
-            stage.drop(database_url)
+            if self.stores:
+                stage.drop(database_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Relay:
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT until everything is delivered and settled."""
         task = Task(self.database_url, stage.platform.url, "", jobs, size, next(stage.series))
-        _prepare(stage, "relay", task, delay)
+        _prepare(stage, "relay", task)
+        _forget(stage, delay)
         with ExitStack() as stack:
             workers = [stack.enter_context(stage.relay("worker", self.database_url)) for _ in range(self.workers)]
             first, last = _on_the_wire(stage, jobs, workers)
@@ -64,10 +69,14 @@ class Relay:
             return jobs / (max(last, time.monotonic()) - first)
 
 
-def _prepare(stage: Stage, module: str, task: Task, delay: float) -> None:
-    """Store the backlog, and let the Platform forget what it has seen."""
+def _prepare(stage: Stage, module: str, task: Task) -> None:
+    """Store the backlog."""
     with stage.python(module, [f"benchmarks.contenders.{module}", "prepare"], task.environment()) as process:
         process.finish(PATIENCE)
+
+
+def _forget(stage: Stage, delay: float) -> None:
+    """Let the Platform forget what it has seen, and take so long from now on."""
     stage.platform.reset()
     stage.delay(delay)
 

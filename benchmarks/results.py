@@ -1,7 +1,7 @@
 """What a row gives, and what it was to reach."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 Value = float | dict[str, float]
@@ -72,3 +72,8 @@ def highest(name: str, details: list[Detail], note: str = "") -> Result:
     """The result whose every member is the highest of its variants'."""
     values = [detail.value for detail in details if isinstance(detail.value, dict)]
     return Result(name, {member: max(value[member] for value in values) for member in values[0]}, tuple(details), note)
+
+
+def with_details(result: Result, more: Iterable[Detail]) -> Result:
+    """The same named value, with variants that are shown beside it."""
+    return replace(result, details=(*result.details, *more))

@@ -22,6 +22,8 @@ class Scale:
     """Of a backlog for a Platform that takes 50 ms."""
     delivered: int = 2_000_000
     blocked: int = 1_000_000
+    delays: tuple[float, ...] = (0.0, 0.05)
+    """Seconds that the Platform takes."""
     samples: int = 200
     batch_lines: int = 500
     snapshot_minutes: float = 10.0
@@ -41,6 +43,7 @@ TINY: Final = Scale(
     delayed_jobs=100,
     delivered=200,
     blocked=100,
+    delays=(0.0,),
     samples=5,
     batch_lines=20,
     snapshot_minutes=0.02,
@@ -49,5 +52,3 @@ TINY: Final = Scale(
 )
 SLOTS: Final = 64
 """Calls in flight of every contender."""
-DELAY: Final = 0.05
-"""Seconds of the slow Platform."""

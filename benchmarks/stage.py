@@ -137,7 +137,7 @@ class Stage:
             "STORE_KEY": STORE_KEY,
             "PLATFORM__URL": self.platform.url,
             "PLATFORM__API_KEY": "sim-platform-key",
-            "PLATFORM__LAUNCHER_URL": f"{self.platform.url}/launcher/v1",
+            "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
             "PLATFORM__DOOR_SECRET": DOOR,
             "STORE__ADAPTER": "woocommerce",

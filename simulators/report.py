@@ -27,10 +27,11 @@ ROWS: Final = ("customers", "orders", "products", "coupons")
 
 @dataclass
 class Verdict:
-    """`lost` and `duplicated` per row of the table, each in words."""
+    """`lost` and `duplicated` per row of the table, each in words; how many coupons are there as promised."""
 
     lost: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     duplicated: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    coupons_active: int = 0
 
     @property
     def lost_count(self) -> int:
@@ -126,9 +127,9 @@ def _judge_coupons(promised: Mapping[str, Worth], coupons: Iterable[Json], verdi
     for code, worth in wanted.items():
         rows = by_code.pop(code, [])
         _once(len(rows), f"coupon {code}", "coupons", verdict)
-        verdict.lost["coupons"] += [
-            f"coupon {code} is {_told(row)}, not {worth}" for row in rows[:1] if _worth(row) != worth
-        ]
+        wrong = [f"coupon {code} is {_told(row)}, not {worth}" for row in rows if _worth(row) != worth]
+        verdict.lost["coupons"] += wrong
+        verdict.coupons_active += bool(rows) and not wrong
     verdict.duplicated["coupons"] += [f"coupon {code} was promised to nobody" for code in by_code]
 
 

@@ -4,7 +4,7 @@ Jobs are changed under their lane's row lock, like everywhere in the engine.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine import channels, queue
+from app.engine.chain import START, Line, line_hash
 
 CHUNK: Final = 500
 """Jobs per transaction: an operator's bulk retry must not hold locks that live traffic waits for."""
@@ -76,9 +77,14 @@ FROM chosen WHERE job.id = chosen.id
 RETURNING job.id
 """)
 
+_LOCK_AUDIT: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('audit', 0))")
+_AUDIT_HEAD: Final = text("""
+SELECT now() AS at, last.seq, last.hash
+FROM (SELECT) AS always LEFT JOIN LATERAL (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) AS last ON true
+""")
 _AUDIT: Final = text("""
-INSERT INTO audit (id, at, actor, action, subject, detail)
-VALUES (:id, now(), :actor, :action, :subject, CAST(:detail AS jsonb))
+INSERT INTO audit (id, seq, hash, at, actor, action, subject, detail)
+VALUES (:id, :seq, :hash, :at, :actor, :action, :subject, CAST(:detail AS jsonb))
 """)
 
 
@@ -164,16 +170,25 @@ class Operator:
         return True
 
 
-async def audit(connection: AsyncConnection, actor: str, action: str, subject: str, detail: dict[str, object]) -> None:
-    """One line of the audit, in the caller's transaction."""
+async def audit(
+    connection: AsyncConnection, actor: str, action: str, subject: str, detail: Mapping[str, object]
+) -> None:
+    """One more line of the audit's chain, in the caller's transaction: its last statement, since the chain is locked
+    until the end of it. `detail` holds texts, whole numbers, truth values and lists of them."""
+    await connection.execute(_LOCK_AUDIT)  # apart: the next statement has to see what was committed meanwhile
+    head = (await connection.execute(_AUDIT_HEAD)).one()
+    line = Line((head.seq or 0) + 1, uuid_utils.compat.uuid7(), head.at, actor, action, subject, dict(detail))
     await connection.execute(
         _AUDIT,
         {
-            "id": uuid_utils.compat.uuid7(),
+            "id": line.id,
+            "seq": line.seq,
+            "hash": line_hash(START if head.hash is None else bytes(head.hash), line),
+            "at": line.at,
             "actor": actor,
             "action": action,
             "subject": subject,
-            "detail": json.dumps(detail),
+            "detail": json.dumps(line.detail),
         },
     )
 

@@ -42,7 +42,7 @@ async def check_database(engine: AsyncEngine) -> Check:
         cause = getattr(error, "orig", None) or error
         return Check("database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
     if revision != head:
-        return Check("database", False, f"is at revision {revision}, this release needs {head}", "run: relay migrate")
+        return Check("database", False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate")
     return Check("database", True, f"reachable, at revision {revision}")
 
 

@@ -1,24 +1,34 @@
-"""The coupons: each transition is one idempotent statement that names the states it may start from.
+"""The coupons: each transition is one idempotent transaction that names the states it may start from.
 
 pending ──▶ active ──▶ used        pending: owed to the shopper, not yet proven in the shop
    ▲ │        │  ▲                 held: a person (or a rule) has to settle something, `reason` says what
    │ ▼        ▼  │                 active: read back from the shop, value and all
   held ──▶ retired, refused        used: seen in an order; retired: unusable in the shop; refused: never to be made
+              │
+              ▼
+          given_back               the points went back to the shopper, which only happens to a retired coupon
+
+What the shopper gains or loses (active, used, retired, given_back) is a line of the audit's chain.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final  # Any: JSON columns
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Float, cast, extract, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import ColumnElement, Float, cast, extract, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.models import Coupon
+from app.engine.operator import audit
+from app.models import Coupon, Message
+from app.operations import fuse
+from app.operations.fuse import Blown
 from app.platform.rewards import Redemption, Valued
+from app.platform.rules import AMOUNTS
+from app.settings import FuseSettings
 
 SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "pending": ("pending", "held"),
@@ -26,41 +36,81 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "active": ("pending", "held", "active"),
     "used": ("pending", "held", "active", "used"),
     "retired": ("pending", "held", "active", "retired"),
+    "given_back": ("retired", "given_back"),
     "refused": ("pending", "held", "refused"),
 }
 """State -> the states it may be reached from. A coupon of the shop that is used before it was read back is used."""
+CHAINED: Final = ("active", "used", "retired", "given_back", "refused")
+RELAY: Final = "relay"
+"""Who is named in the audit where no person acted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What an operator decided: `approve` needs no further proof and no fuse; with `kind` the value is `value`;
+    `retire` means that it is not made any more."""
+
+    by: str
+    why: str
+    approve: bool = False
+    retire: bool = False
+    kind: str | None = None
+    value: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CouponRecord:
-    """A coupon as the table has it. `unchanged_for` is in seconds, by the database's clock.
+    """A coupon as the table has it. `unchanged_for` and `age` are in seconds, by the database's clock.
 
     `kind` None: no value was found yet. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
+    `orders`: the orders that carried it, with their financial status.
     """
 
     code: str
     state: str
+    message_id: UUID
     redemption_id: str | None
     customer_ref: str | None
     kind: str | None
     value: Decimal | None
+    currency: str | None
+    rule_version: int | None
+    rule_edited: bool
+    proof: str | None
     reason: str | None
     store_id: str | None
+    points: int | None
+    ordered: Mapping[str, Any] | None  # Any: JSON
+    orders: Mapping[str, str] | None
+    ruling: Ruling | None
+    received_at: datetime
     created_at: datetime
     unchanged_for: float
+    age: float
 
 
 _COLUMNS: Final = (
     Coupon.code,
     Coupon.state,
+    Coupon.message_id,
     Coupon.redemption_id,
     Coupon.customer_ref,
     Coupon.kind,
     Coupon.value,
+    Coupon.currency,
+    Coupon.rule_version,
+    Coupon.rule_edited,
+    Coupon.proof,
     Coupon.reason,
     Coupon.store_id,
+    Coupon.points,
+    Coupon.ordered,
+    Coupon.orders,
+    Coupon.ruling,
+    Coupon.received_at,
     Coupon.created_at,
     cast(extract("epoch", func.now() - Coupon.updated_at), Float).label("unchanged_for"),
+    cast(extract("epoch", func.now() - Coupon.created_at), Float).label("age"),
 )
 
 
@@ -72,62 +122,130 @@ class Coupons:
 
     async def open(self, redemption: Redemption, message_id: UUID) -> CouponRecord:
         """The coupon of a redemption: a new pending one, or the one that its code already has."""
+        received = select(Message.received_at).where(Message.id == message_id).scalar_subquery()
         new = insert(Coupon).values(
             code=redemption.code,
             message_id=message_id,
             redemption_id=redemption.id,
             customer_ref=redemption.customer_ref,
             rule_id=redemption.rule_id,
+            rule_edited=False,
             points=redemption.points,
             state="pending",
+            received_at=func.coalesce(received, func.now()),
             created_at=func.now(),
             updated_at=func.now(),
         )
         async with self._engine.begin() as connection:
             await connection.execute(new.on_conflict_do_nothing())
-            found = await connection.execute(select(*_COLUMNS).where(Coupon.code == redemption.code))
-            return CouponRecord(**found.mappings().one())
+            return _record((await connection.execute(select(*_COLUMNS).where(Coupon.code == redemption.code))).one())
 
-    async def price(self, code: str, valued: Valued) -> CouponRecord | None:
-        """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it."""
-        return await self._move(
-            code,
-            "pending",
-            reason=None,
-            store_id=None,
-            kind=valued.kind.value,
-            value=valued.value,
-            currency=valued.currency,
-            value_source=valued.because,
-            rule_id=valued.rule_id,
-            rule_version=valued.rule_version,
+    async def adopt(self, redemption: Redemption, message_id: UUID) -> CouponRecord | None:
+        """Give a code that was only ever claimed, never ordered, to the redemption that is confirmed to be its own."""
+        received = select(Message.received_at).where(Message.id == message_id).scalar_subquery()
+        statement = (
+            update(Coupon)
+            .where(Coupon.code == redemption.code, Coupon.state.in_(SOURCES["held"]), Coupon.kind.is_(None))
+            .values(
+                message_id=message_id,
+                redemption_id=redemption.id,
+                customer_ref=redemption.customer_ref,
+                rule_id=redemption.rule_id,
+                points=redemption.points,
+                received_at=func.coalesce(received, func.now()),
+            )
+            .returning(*_COLUMNS)
         )
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                return None
+            await audit(connection, RELAY, "coupon.adopt", redemption.code, {"redemption": redemption.id})
+        return _record(row)
+
+    async def price(
+        self,
+        code: str,
+        valued: Valued,
+        *,
+        proof: str = "door",
+        rule_edited: bool = False,
+        ordered: Mapping[str, Any] | None = None,  # Any: JSON
+        limits: FuseSettings | None = None,
+    ) -> CouponRecord | Blown | None:
+        """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it.
+
+        With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
+        """
+        async with self._engine.begin() as connection:
+            if limits is not None:
+                amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
+                first = select(Coupon.customer_ref).where(Coupon.code == code, Coupon.priced_at.is_(None))
+                found = (await connection.execute(first)).one_or_none()
+                if found is not None:
+                    blown = await fuse.pass_fuse(connection, code, found.customer_ref, amount, limits)
+                    if blown is not None:
+                        return blown
+            return await self._move(
+                connection,
+                code,
+                "pending",
+                reason=None,
+                store_id=None,
+                kind=valued.kind.value,
+                value=valued.value,
+                currency=valued.currency,
+                value_source=valued.because,
+                rule_id=valued.rule_id,
+                rule_version=valued.rule_version,
+                rule_edited=rule_edited,
+                proof=proof,
+                ordered=ordered,
+                priced_at=func.coalesce(Coupon.priced_at, func.clock_timestamp()),
+            )
 
     async def issued(self, code: str, store_id: str) -> CouponRecord | None:
         """The shop says that it made it; it does not count before it was read back."""
-        return await self._move(code, "pending", store_id=store_id, reason=None)
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "pending", store_id=store_id, reason=None)
 
     async def hold(self, code: str, reason: str) -> CouponRecord | None:
         """A person or a rule has to settle `reason` first."""
-        return await self._move(code, "held", reason=reason)
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "held", reason=reason)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
         """Read back from the shop and found right."""
-        return await self._move(
-            code, "active", reason=None, store_id=store_id, active_at=func.coalesce(Coupon.active_at, func.now())
-        )
+        async with self._engine.begin() as connection:
+            active_at = func.coalesce(Coupon.active_at, func.now())
+            return await self._move(
+                connection, code, "active", reason=None, store_id=store_id, active_at=active_at
+            )
 
     async def use(self, code: str, reason: str) -> CouponRecord | None:
         """Seen in an order, which `reason` names."""
-        return await self._move(code, "used", reason=reason)
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "used", reason=reason)
 
     async def retire(self, code: str, reason: str) -> CouponRecord | None:
         """Made unusable in the shop."""
-        return await self._move(code, "retired", reason=reason)
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "retired", reason=reason)
 
     async def refuse(self, code: str, reason: str) -> CouponRecord | None:
         """Never to be made: the redemption is not genuine."""
-        return await self._move(code, "refused", reason=reason)
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "refused", reason=reason)
+
+    async def seen_in_order(self, code: str, order_id: str, status: str) -> CouponRecord | None:
+        """Note that an order carries the code, with its newest financial status."""
+        noted = func.coalesce(Coupon.orders, text("'{}'::jsonb")).op("||")(
+            func.jsonb_build_object(order_id, status, type_=JSONB)
+        )
+        statement = update(Coupon).where(Coupon.code == code).values(orders=noted).returning(*_COLUMNS)
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else _record(row)
 
     async def find(self, code: str) -> CouponRecord | None:
         """The coupon with exactly this code."""
@@ -142,15 +260,55 @@ class Coupons:
     async def _select(self, where: ColumnElement[bool]) -> tuple[CouponRecord, ...]:
         async with self._engine.connect() as connection:
             rows = await connection.execute(select(*_COLUMNS).where(where).order_by(Coupon.code))
-            return tuple(CouponRecord(**row) for row in rows.mappings())
+            return tuple(_record(row) for row in rows)
 
-    async def _move(self, code: str, state: str, **values: object) -> CouponRecord | None:
-        statement = (
-            update(Coupon)
-            .where(Coupon.code == code, Coupon.state.in_(SOURCES[state]))
-            .values(state=state, updated_at=func.now(), **values)
-            .returning(*_COLUMNS)
-        )
-        async with self._engine.begin() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
-        return None if row is None else CouponRecord(**row)
+    @staticmethod
+    async def _move(connection: AsyncConnection, code: str, state: str, **values: object) -> CouponRecord | None:
+        return await move(connection, code, state, RELAY, **values)
+
+
+async def move(
+    connection: AsyncConnection, code: str, state: str, actor: str, **values: object
+) -> CouponRecord | None:
+    """One transition in the caller's transaction, with its line of the audit where it is worth one."""
+    before = None
+    if state in CHAINED:
+        before = (
+            await connection.execute(select(Coupon.state).where(Coupon.code == code).with_for_update())
+        ).scalar()
+    statement = (
+        update(Coupon)
+        .where(Coupon.code == code, Coupon.state.in_(SOURCES[state]))
+        .values(state=state, updated_at=func.now(), **values)
+        .returning(*_COLUMNS)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    record = _record(row)
+    if state in CHAINED and before != state:
+        await audit(connection, actor, f"coupon.{state}", code, _told(record))
+    return record
+
+
+def _told(record: CouponRecord) -> dict[str, object]:
+    told = {
+        "kind": record.kind,
+        "value": None if record.value is None else f"{record.value:f}",
+        "currency": record.currency,
+        "rule_version": record.rule_version,
+        "proof": record.proof,
+        "store_id": record.store_id,
+        "redemption": record.redemption_id,
+        "reason": record.reason,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _record(row: Any) -> CouponRecord:  # Any: a row of _COLUMNS
+    values = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    told = values["ruling"]
+    if told is not None:
+        value = told.get("value")
+        values["ruling"] = Ruling(**{**told, "value": None if value is None else Decimal(value)})
+    return CouponRecord(**values)

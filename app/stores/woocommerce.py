@@ -24,7 +24,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import ClassVar, Final, Literal, Self
 from urllib.parse import quote, urlencode
 
@@ -33,15 +33,19 @@ from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_valid
 from pydantic_settings import SettingsConfigDict
 
 from app.http import Answer, Failure, HttpClient, failure_of
+from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
+from app.stores.woocommerce_coupons import coupon_body, coupon_found, foreign_product
+from app.stores.woocommerce_events import event_of, parse
+from app.stores.woocommerce_hooks import WooCommerceReader
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 API: Final = "/wp-json/wc/v3"
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
 GONE: Final = "woocommerce_rest_shop_coupon_invalid_id"
-REFERENCE: Final = "_platform_relay_reference"
 CURRENCY_SECONDS: Final = 600.0
 """How long the shop's currency is believed before it is asked for again."""
 MOST_PER_CODE: Final = 5
@@ -65,11 +69,14 @@ class WooCommerceSettings(EnvironmentSettings):
     url: HttpUrl = Field(description="The shop's home address as WordPress has it, e.g. `https://shop.example`.")
     consumer_key: SecretStr = Field(description="Consumer key (`ck_…`) with the permission Read/Write.")
     consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same key.")
+    webhook_secret: SecretStr | None = Field(
+        None, description="Signs the shop's webhooks; make one with `openssl rand -hex 24` before `relay connect`."
+    )
     ca_file: FilePath | None = Field(
         None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
     )
 
-    _no_placeholder = field_validator("consumer_key", "consumer_secret")(refuse_placeholder)
+    _no_placeholder = field_validator("consumer_key", "consumer_secret", "webhook_secret")(refuse_placeholder)
 
 
 class WooCommerce:
@@ -95,6 +102,8 @@ class WooCommerce:
         )  # fmt: skip
         self._currency = ""
         self._currency_until = 0.0
+        self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+        self._reader = WooCommerceReader(self._ask, self._webhook_secret)
 
     @classmethod
     def from_environment(cls, time_limit: float) -> Self:
@@ -109,7 +118,7 @@ class WooCommerce:
         """See `base.StoreAdapter`."""
         hindrance = (
             refusal(order, WooCommerce, datetime.now(UTC))
-            or _foreign_product(order)
+            or foreign_product(order)
             or await self._other_currency(order)
             or (None if order.first_try else await self._held(order))
         )
@@ -157,6 +166,47 @@ class WooCommerce:
         if failure is None or isinstance(failure, Reject) or _error(answer)[0] == GONE:
             return Ready(f"WooCommerce at {self._host}: the key may write coupons; the currency is {currency}")
         return failure
+
+    # ------------------------------------------------------------------------------- its own news (stores/native.py)
+
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+        if self._webhook_secret is None:
+            return Refused("WOOCOMMERCE__WEBHOOK_SECRET is not set, so no webhook of the shop can be verified")
+        return parse(headers, raw, self._webhook_secret.encode())
+
+    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+        answer = await self._ask("GET", f"{kind}/{quote(entity_id, safe='')}", None, None)
+        if not isinstance(answer, Answer):
+            gone = isinstance(answer, Reject) and answer.evidence.status == 404  # as it says
+            return None if gone else answer
+        found = event_of(kind, json.loads(answer.body, parse_float=Decimal))
+        return found if isinstance(found, NativeEvent) else None
+
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+        return await self._reader.list_entities(kind, since, cursor)
+
+    def wanted_topics(self) -> tuple[str, ...]:
+        return self._reader.wanted_topics()
+
+    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+        return await self._reader.list_hooks(address)
+
+    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
+        return await self._reader.create_hook(topic, address)
+
+    async def enable_hook(self, hook: Hook) -> Outcome:
+        return await self._reader.enable_hook(hook)
+
+    async def delete_hook(self, hook: Hook) -> Outcome:
+        return await self._reader.delete_hook(hook)
+
+    async def _ask(
+        self, method: Method, path: str, query: Mapping[str, str] | None, body: JsonValue
+    ) -> Answer | Failure:
+        answer = await self._call(method, path, query, body)
+        if not isinstance(answer, Answer):
+            return answer
+        return _failure(answer, method) or answer
 
     async def _held(self, order: CouponOrder) -> Outcome | None:
         found = await self.find_coupon(order.code)
@@ -224,105 +274,6 @@ class WooCommerce:
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         authorization = self._basic or self._signer.sign(url, method)[1]["Authorization"]
         return await self._http.call(method, url, json=body, headers={"authorization": authorization})
-
-
-def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
-    """The coupon as it is sent: amounts as texts, the expiry in UTC with Z and without fractions, and no null.
-
-    WordPress refuses null for an integer; `date_expires_gmt` is ignored on writing.
-    """
-    amounts = {CouponKind.FREE_PRODUCT: Decimal(100), CouponKind.FREE_SHIPPING: Decimal(0)}
-    percent = order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT)
-    expires_at = order.expires_at.astimezone(UTC) if order.expires_at else None
-    body: dict[str, JsonValue] = {
-        "code": order.code,
-        "discount_type": "percent" if percent else "fixed_cart",
-        "amount": f"{amounts.get(order.kind, order.value or Decimal(0)):f}",
-        "description": order.title or "",
-        "individual_use": not order.combinable,
-        "free_shipping": order.kind is CouponKind.FREE_SHIPPING,
-        "product_ids": [int(each) for each in order.product_ids],
-        "limit_usage_to_x_items": 1 if order.kind is CouponKind.FREE_PRODUCT else None,
-        "usage_limit": order.usage_limit,
-        "usage_limit_per_user": order.per_customer_limit,
-        "minimum_amount": f"{order.minimum_spend or Decimal(0):f}",
-        "email_restrictions": [order.email] if order.email else [],
-        "date_expires": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ") if expires_at else None,
-        "meta_data": [{"key": REFERENCE, "value": order.reference}] if order.reference else [],
-    }
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
-    """A coupon object of WooCommerce in our words; None when it is no such object."""
-    if not isinstance(row, dict) or not isinstance(row.get("code"), str) or not isinstance(row.get("id"), int):
-        return None
-    try:
-        amount, minimum = _amount(row.get("amount")), _amount(row.get("minimum_amount"))
-        expires_at = _moment(row.get("date_expires_gmt"))
-    except (InvalidOperation, ValueError):
-        return None
-    kind = _kind(row, amount)
-    emails, products = row.get("email_restrictions"), row.get("product_ids")
-    foreign = ("excluded_product_ids", "product_categories", "excluded_product_categories", "exclude_sale_items")
-    restrictions = [name for name in foreign if row.get(name)]
-    if _amount(row.get("maximum_amount")):
-        restrictions.append("maximum_amount")
-    return CouponFound(
-        store_id=str(row["id"]),
-        code=str(row["code"]),
-        kind=kind,
-        value=amount if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
-        product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
-        minimum_spend=minimum or None,
-        usage_limit=_count(row.get("usage_limit")) or None,
-        per_customer_limit=_count(row.get("usage_limit_per_user")) or None,
-        used=_count(row.get("usage_count")),
-        email=", ".join(str(each) for each in emails) or None if isinstance(emails, list) else None,
-        combinable=row.get("individual_use") is not True,
-        expires_at=expires_at,
-        active=row.get("status") == "publish" and (expires_at is None or expires_at > now),
-        restrictions=tuple(restrictions),
-        unreadable=frozenset({"currency", "customer_id", "starts_at"}),
-    )
-
-
-def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
-    shipping, one_item = row.get("free_shipping") is True, row.get("limit_usage_to_x_items") == 1
-    match row.get("discount_type"), shipping, row.get("limit_usage_to_x_items"):
-        case "fixed_cart", False, None:
-            return CouponKind.FIXED_AMOUNT
-        case "percent", False, None:
-            return CouponKind.PERCENTAGE
-        case "percent", False, _ if one_item and amount == 100 and row.get("product_ids"):
-            return CouponKind.FREE_PRODUCT
-        case _, True, None if amount == 0:
-            return CouponKind.FREE_SHIPPING
-    return None
-
-
-def _foreign_product(order: CouponOrder) -> Reject | None:
-    wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
-    return Reject(f"coupon {order.code}: product_ids {wrong} are no WooCommerce product ids") if wrong else None
-
-
-def _amount(value: JsonValue) -> Decimal:
-    amount = Decimal(str(value or "0"))
-    if not amount.is_finite():
-        raise InvalidOperation
-    return amount
-
-
-def _count(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _moment(value: JsonValue) -> datetime | None:
-    """`date_expires_gmt`: UTC without a zone."""
-    if not value:
-        return None
-    moment = datetime.fromisoformat(str(value))
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _document(answer: Answer) -> JsonValue | Unknown:

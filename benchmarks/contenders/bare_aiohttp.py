@@ -4,7 +4,6 @@ import asyncio
 
 import aiohttp
 
-from benchmarks.contenders.bare_client import prepare
 from benchmarks.contenders.task import Task, main
 from benchmarks.scale import SLOTS
 
@@ -25,4 +24,4 @@ async def work(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(prepare, work)
+    main(work=work)

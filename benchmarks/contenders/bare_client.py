@@ -10,10 +10,6 @@ from benchmarks.contenders.task import Task, main
 from benchmarks.scale import SLOTS
 
 
-async def prepare(_: Task) -> None:
-    """Nothing is stored."""
-
-
 async def work(task: Task) -> None:
     events = task.events()
     transport = AiohttpTransport(
@@ -31,4 +27,4 @@ async def work(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(prepare, work)
+    main(work=work)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from benchmarks.contenders.bare_client import prepare
 from benchmarks.contenders.task import PlatformCalls, Task, main
 from benchmarks.scale import SLOTS
 
@@ -19,4 +18,4 @@ async def work(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(prepare, work)
+    main(work=work)

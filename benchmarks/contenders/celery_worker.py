@@ -51,4 +51,4 @@ async def work(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(prepare, work)
+    main(prepare=prepare, work=work)

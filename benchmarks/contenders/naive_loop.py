@@ -77,4 +77,4 @@ async def work(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(prepare, work)
+    main(prepare=prepare, work=work)

@@ -24,9 +24,5 @@ async def prepare(task: Task) -> None:
     await engine.dispose()
 
 
-async def work(_: Task) -> None:
-    raise NotImplementedError("its worker is `relay worker`")
-
-
 if __name__ == "__main__":
-    main(prepare, work)
+    main(prepare=prepare)

@@ -65,7 +65,6 @@ class PlatformCalls:
 Step = Callable[[Task], Coroutine[object, object, None]]
 
 
-def main(prepare: Step, work: Step) -> None:
-    """The program of a contender."""
-    step = {"prepare": prepare, "work": work}[sys.argv[1]]
-    uvloop.run(step(Task.given()))
+def main(**steps: Step) -> None:
+    """The program of a contender: the step that its command line names."""
+    uvloop.run(steps[sys.argv[1]](Task.given()))

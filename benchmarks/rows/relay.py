@@ -1,19 +1,16 @@
 """Claim, call, settle with attempts: one worker, 64 in flight, beside bare clients and beside the peers."""
 
-from collections.abc import Mapping
 from functools import partial
-from statistics import median
 from typing import Final
 
 from benchmarks.drain import Contender, Relay
 from benchmarks.figures import Measure, Rounds, interleaved, medians, ratio
-from benchmarks.results import Detail, Result, lowest
-from benchmarks.scale import DELAY
+from benchmarks.results import Detail, Result, lowest, with_details
 from benchmarks.stage import Stage, StageError
 
-CLIENT: Final = Contender("client", "bare_client")
-TRANSPORT: Final = Contender("transport", "bare_transport")
-AIOHTTP: Final = Contender("aiohttp", "bare_aiohttp")
+CLIENT: Final = Contender("client", "bare_client", stores=False)
+TRANSPORT: Final = Contender("transport", "bare_transport", stores=False)
+AIOHTTP: Final = Contender("aiohttp", "bare_aiohttp", stores=False)
 PEERS: Final = (
     Contender("Procrastinate", "procrastinate_worker", needs="procrastinate"),
     Contender("PGQueuer", "pgqueuer_worker", needs="pgqueuer"),
@@ -28,54 +25,52 @@ def run(stage: Stage) -> list[Result]:
 
 
 def _clients(stage: Stage, relay: Relay) -> list[Result]:
-    """The named values are those of a Platform that answers at once; the slow one's are shown beside them."""
-    client, aiohttp = [], []
-    slow = []
+    """The named values are those of a Platform that answers at once; a slow one's stand beside them."""
+    named: dict[str, list[Detail]] = {"client": [], "aiohttp": []}
+    slow: dict[str, list[Detail]] = {"client": [], "aiohttp": []}
     for size in stage.scale.sizes:
-        figures = interleaved(stage.scale.rounds, _measures(stage, relay, stage.scale.jobs, size, 0.0))
-        shown = _shown(figures)
-        client.append(Detail(f"{size / 1000:g} KB", ratio(figures["relay"], figures["client"]), shown))
-        aiohttp.append(Detail(f"{size / 1000:g} KB", ratio(figures["relay"], figures["aiohttp"]), shown))
-        figures = interleaved(1, _measures(stage, relay, stage.scale.delayed_jobs, size, DELAY))
-        slow.append(
-            f"with {1000 * DELAY:g} ms and {size / 1000:g} KB: {ratio(figures['relay'], figures['client']):.2f}"
-            f" ({', '.join(f'{name} {value:,.0f}' for name, value in _shown(figures).items())})"
-        )
-    return [lowest("relay_vs_client", client, "; ".join(slow)), lowest("relay_vs_aiohttp", aiohttp)]
-
-
-def _measures(stage: Stage, relay: Relay, jobs: int, size: int, delay: float) -> Mapping[str, Measure]:
-    return {"relay": partial(relay.drain, stage, jobs, size, delay)} | {
-        contender.name: partial(contender.drain, stage, jobs, size, delay)
-        for contender in (CLIENT, TRANSPORT, AIOHTTP)
-    }
+        for delay in stage.scale.delays:
+            jobs = stage.scale.delayed_jobs if delay else stage.scale.jobs
+            measures = {"relay": partial(relay.drain, stage, jobs, size, delay)} | {
+                contender.name: partial(contender.drain, stage, jobs, size, delay)
+                for contender in (CLIENT, TRANSPORT, AIOHTTP)
+            }
+            figures = interleaved(1 if delay else stage.scale.rounds, measures)
+            for name in named:
+                detail = Detail(_variant(size, delay), ratio(figures["relay"], figures[name]), _shown(figures))
+                (slow if delay else named)[name].append(detail)
+    return [
+        with_details(lowest(f"relay_vs_{name}", details), slow[name]) for name, details in named.items()
+    ]
 
 
 def _peers(stage: Stage, relay: Relay) -> Result:
-    notes = [missing for peer in PEERS if (missing := peer.missing(stage))]
+    absent = [missing for peer in PEERS if (missing := peer.missing(stage))]
     present = [peer for peer in PEERS if not peer.missing(stage)]
-    details = []
+    named, slow, notes = [], [], list(absent)
     for size in stage.scale.sizes:
-        for delay in (0.0, DELAY):
-            rates: Rounds = {}
-            ours = _attempt(partial(relay.drain, stage, stage.scale.delayed_jobs, size, delay), stage.scale.rounds)
+        for delay in stage.scale.delays:
+            rounds = 1 if delay else stage.scale.rounds
+            rates: Rounds = {"relay": _times(rounds, partial(relay.drain, stage, stage.scale.delayed_jobs, size, delay))}
             for peer in present:
                 try:
-                    measure = partial(peer.drain, stage, stage.scale.peer_jobs, size, delay)
-                    rates[peer.name] = _attempt(measure, max(1, stage.scale.rounds - 1))
+                    rates[peer.name] = _times(rounds, partial(peer.drain, stage, stage.scale.peer_jobs, size, delay))
                 except StageError as error:
                     notes.append(f"{peer.name} failed: {error}")
-            best = max(rates, key=lambda name: median(rates[name]))
-            value = median(ours) / median(rates[best])
-            variant = f"{size / 1000:g} KB, {1000 * delay:g} ms, best: {best}"
-            details.append((delay, Detail(variant, value, _shown({"relay": ours, **rates}))))
-    named = lowest("relay_vs_best_peer", [detail for delay, detail in details if not delay])
-    slow = tuple(detail for delay, detail in details if delay)
-    return Result(named.name, named.value, named.details + slow, "; ".join(notes))
+            shown = _shown(rates)
+            ours = shown.pop("relay /s")
+            best = max(shown, key=lambda name: shown[name])
+            detail = Detail(f"{_variant(size, delay)}, best: {best[:-3]}", ours / shown[best], {"relay /s": ours, **shown})
+            (slow if delay else named).append(detail)
+    return with_details(lowest("relay_vs_best_peer", named, "; ".join(notes)), slow)
 
 
-def _attempt(measure: Measure, rounds: int) -> list[float]:
+def _times(rounds: int, measure: Measure) -> list[float]:
     return [measure() for _ in range(rounds)]
+
+
+def _variant(size: int, delay: float) -> str:
+    return f"{size / 1000:g} KB, {1000 * delay:g} ms"
 
 
 def _shown(figures: Rounds) -> dict[str, float]:

@@ -1,12 +1,16 @@
 """Two worker processes beside one, at a Platform that takes 50 ms."""
 
 from functools import partial
+from typing import Final
 
 from benchmarks.drain import Relay
 from benchmarks.figures import interleaved, medians, ratio
 from benchmarks.results import Detail, Result, lowest
-from benchmarks.scale import DELAY
 from benchmarks.stage import Stage
+
+
+DELAY: Final = 0.05
+"""Seconds."""
 
 
 def run(stage: Stage) -> list[Result]:

@@ -17,6 +17,30 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     op.create_table(
+        "alert",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("first_action", sa.Text(), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
+    )
+    op.create_index(op.f("ix_alert_at"), "alert", ["at"], unique=False)
+    op.create_index(
+        "ix_alert_open", "alert", ["kind", "subject"], unique=True, postgresql_where=sa.text("resolved_at IS NULL")
+    )
+    op.create_table(
+        "coupon_fuse",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("tripped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("released_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_coupon_fuse")),
+    )
+    op.create_table(
         "api_key",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -44,12 +68,15 @@ def upgrade() -> None:
     op.create_table(
         "audit",
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+        sa.UniqueConstraint("seq", name=op.f("uq_audit_seq")),
     )
     op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
     op.create_index(op.f("ix_audit_subject_at"), "audit", ["subject", "at"], unique=False)
@@ -203,19 +230,36 @@ def upgrade() -> None:
         sa.Column("value_source", sa.Text(), nullable=True),
         sa.Column("rule_id", sa.Text(), nullable=True),
         sa.Column("rule_version", sa.Integer(), nullable=True),
+        sa.Column("rule_edited", sa.Boolean(), nullable=False),
+        sa.Column("proof", sa.Text(), nullable=True),
+        sa.Column("ruling", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("ordered", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("orders", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("points", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("store_id", sa.Text(), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("priced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("active_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("patrolled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "state IN ('pending', 'held', 'active', 'used', 'retired', 'refused')", name=op.f("ck_coupon_state")
+            "state IN ('pending', 'held', 'active', 'used', 'retired', 'given_back', 'refused')",
+            name=op.f("ck_coupon_state"),
         ),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_coupon")),
     )
     op.create_index(op.f("ix_coupon_customer_ref"), "coupon", ["customer_ref"], unique=False)
+    op.create_index("ix_coupon_priced", "coupon", ["priced_at"], unique=False, postgresql_include=["value"])
+    op.create_index(
+        "ix_coupon_patrol",
+        "coupon",
+        ["patrolled_at"],
+        unique=False,
+        postgresql_where=sa.text("active_at IS NOT NULL"),
+    )
     op.create_index(op.f("ix_coupon_state_created_at"), "coupon", ["state", "created_at"], unique=False)
     for table, fillfactor in {"lane": 70, "job": 85, "entity": 85, "message": 100, "attempt": 100}.items():
         op.execute(

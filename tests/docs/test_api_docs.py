@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.telemetry import Metrics
 
 ERRORS_PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
-NEED_NO_KEY = {"/healthz", "/readyz", "/metrics", "/v1/webhooks/platform/{door_secret}"}
+NEED_NO_KEY = {"/healthz", "/readyz", "/metrics", "/v1/webhooks/platform/{door_secret}", "/v1/store-webhooks/{adapter}"}
 PROBLEM = "application/problem+json"
 
 

@@ -143,7 +143,9 @@ def same(page: JsonValue, real: JsonValue, ids: dict[str, str]) -> bool:
     return page == real
 
 
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the page's commands need curl and bash")
+@pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("bash")), reason="the page's commands need curl and bash"
+)
 def test_every_command_is_answered_as_the_page_says(tmp_path: Path, database_url: str) -> None:
     page = read_page(PAGE)
     assert len(page.steps) >= 20

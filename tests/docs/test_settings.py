@@ -48,6 +48,8 @@ def default_of(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, timedelta):
         return f"`{TypeAdapter(timedelta).dump_python(value, mode='json')}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
     return f"`{value}`".lower() if isinstance(value, bool) else f"`{value}`"
 
 

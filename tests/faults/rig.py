@@ -95,6 +95,7 @@ class Rig:
     proxy: Proxy | None = None
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    more: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.environment = {
@@ -156,7 +157,15 @@ class Rig:
         self.more.append(process)
         return process
 
-    more: list[Process] = field(default_factory=list)
+    def revived(self) -> list[str]:
+        """Start again what ended by itself, as its keeper would; told in words."""
+        told = []
+        for process in (self.web, self.worker):
+            if process.child is not None and (code := process.child.poll()) is not None:
+                errors = [line for line in process.log.read_text(errors="replace").splitlines() if "Error" in line]
+                told.append(f"{process.role} ended by itself with {code}: {errors[-1][:300] if errors else 'no word'}")
+                process.start()
+        return told
 
     def end(self) -> None:
         """Kill every process of the service."""

@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from simulators.process import Simulator
+from simulators.process import Simulator, SimulatorError
 from tests.faults.identity import Books
 from tests.faults.load import Shop
 from tests.faults.oracle import Verdict, judge
 from tests.faults.rig import Rig
 from tests.helpers import eventually
 
-SETTLED_WITHIN: Final = 60.0
+FLOWING_WITHIN: Final = 30.0
+"""Seconds after the end of a fault until new work must have gone through."""
+SETTLED_WITHIN: Final = 45.0
 """Seconds after the end of a fault until everything acknowledged must have arrived; a lease and some retries long."""
 
 
@@ -92,7 +94,7 @@ async def play(on: Stage, fault: Fault) -> Report:
     """Never raises for what the service does; the report says it."""
     report = Report(fault.name)
     for simulator in (on.rig.platform, on.rig.shop):
-        simulator.reset()
+        simulator.reset()  # the script too
     on.shop.forget()
     on.notes, on.recovery = [], []
     on.books.violations, on.books.samples = [], 0
@@ -100,6 +102,7 @@ async def play(on: Stage, fault: Fault) -> Report:
     await asyncio.wait([load], timeout=fault.before)
     try:
         await fault.inflict(on)
+        report.broken += on.rig.revived()
         if fault.canary:
             on.recovery.append(await _gone_through(on))
         await load
@@ -128,11 +131,11 @@ async def _gone_through(on: Stage) -> float:
     person = lane.removeprefix("customer:")
 
     def arrived() -> bool:
-        with suppress(Exception):  # the simulator answers 404 until it is there
+        with suppress(SimulatorError):  # it answers 404 until it is there
             return bool(on.rig.platform.state("customers", person)) and bool(on.rig.shop.state("coupons", code))
         return False
 
-    await eventually(arrived, SETTLED_WITHIN)
+    await eventually(arrived, FLOWING_WITHIN)
     return time.monotonic() - started
 
 
@@ -145,6 +148,7 @@ async def _rest(on: Stage, report: Report) -> None:
         return True
 
     async def idle() -> bool:
+        report.broken += on.rig.revived()
         total = await on.books.counts()
         assert not (total["waiting"] or total["running"] or total["unknown"]), total
         return True

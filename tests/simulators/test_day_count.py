@@ -84,6 +84,14 @@ def test_nothing_is_lost_on_a_day_without_sabotage(seen: Seen) -> None:
     assert seen.judged() == (0, 0)
 
 
+def test_only_coupons_as_promised_are_active(seen: Seen) -> None:
+    assert judge(seen.acknowledged, seen.platform, seen.coupons).coupons_active == 2
+    seen.coupons[0]["amount"] = "0.00"
+    assert judge(seen.acknowledged, seen.platform, seen.coupons).coupons_active == 1
+    seen.coupons.clear()
+    assert judge(seen.acknowledged, seen.platform, seen.coupons).coupons_active == 0
+
+
 def test_a_call_that_was_made_twice_after_a_fault_is_no_duplicate(seen: Seen) -> None:
     patch = seen.calls("order.patch")[-1]
     seen.platform.append({**patch, "seq": 9001, "applied_seq": 9001})

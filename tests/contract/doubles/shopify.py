@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -389,7 +390,11 @@ def _selected(value: Any, wanted: SelectionSetNode | None, fragments: dict[str, 
             name = each.name.value
             shown[each.alias.value if each.alias else name] = _selected(value[name], each.selection_set, fragments)
             continue
-        part = each if isinstance(each, InlineFragmentNode) else fragments[each.name.value]  # type: ignore[union-attr]
+        if isinstance(each, FragmentSpreadNode):
+            part: InlineFragmentNode | FragmentDefinitionNode = fragments[each.name.value]
+        else:
+            assert isinstance(each, InlineFragmentNode)
+            part = each
         condition = part.type_condition.name.value if part.type_condition else None
         if isinstance(each, InlineFragmentNode) and condition not in (None, value.get("__typename")):
             continue

@@ -1,0 +1,113 @@
+"""Is a redemption genuine enough for what it is worth? What cannot be proven now is asked again before it is refused."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from app.engine.jobs import Job
+from app.handlers.coupon_orders import OpenCoupon
+from app.http import Failure
+from app.outcomes import Blocked, Reject, Wait
+from app.platform.exact import ExactJson
+from app.platform.proof import Doubt, Proof, doubt_of_cost, doubt_of_listing, doubt_of_value, needed
+from app.platform.rewards import Redemption, Unvalued, Valued, rule_key
+from app.platform.rules import OperatorRule, PlatformRule
+from app.settings import CouponSettings
+
+FIRST_RECHECK: Final = 1.0
+LONGEST_RECHECK: Final = 60.0
+"""Seconds between two questions: as long as the redemption is old, within these bounds."""
+ASKING_RECHECK: Final = 30.0
+RULE_RECHECK: Final = 600.0
+ELSEWHERE: Final = "elsewhere"
+"""The job's `origin` when its webhook did not come from PLATFORM__ALLOWED_NETWORKS (`here` when it did)."""
+
+Rewards = tuple[Mapping[str, ExactJson], ...]
+
+
+class AsksBack(Protocol):
+    @property
+    def has_launcher(self) -> bool: ...
+    async def all_rewards(self, customer_id: str, email: str) -> Rewards | Failure: ...
+    async def get_customer(self, customer_id: str) -> Mapping[str, ExactJson] | Failure | None: ...
+
+
+class Prover:
+    """`prove` gives the proof that was reached, or what the redemption waits for, or why it is refused."""
+
+    def __init__(self, platform: AsksBack, settings: CouponSettings) -> None:
+        self._platform = platform
+        self._settings = settings
+
+    async def prove(
+        self,
+        job: Job,
+        redemption: Redemption,
+        coupon: OpenCoupon,
+        valued: Valued,
+        by_rules: Valued | Unvalued,
+        rules: tuple[OperatorRule | None, PlatformRule | None],
+        least: Proof = Proof.DOOR,
+    ) -> Proof | Wait | Reject:
+        """`rules` are ours and the Platform's of this redemption, `by_rules` the value that they tell alone."""
+        need = max(needed(valued, self._settings), least, key=list(Proof).index)
+        origin = job.params.get("origin")
+        if origin == ELSEWHERE:
+            return Reject("refused: the webhook did not come from one of PLATFORM__ALLOWED_NETWORKS")
+        if need is Proof.DOOR:
+            return Proof.DOOR
+        if need is Proof.SOURCE:
+            why = "COUPONS__REQUIRE=source, and PLATFORM__ALLOWED_NETWORKS tells no networks; set it"
+            return Proof.SOURCE if origin else Wait(why, "settings", RULE_RECHECK)
+        topic = job.params.get("topic", "")
+        doubt = doubt_of_cost(redemption, *rules) or doubt_of_value(
+            redemption, topic, valued, by_rules, self._settings
+        )
+        if doubt is not None:
+            if doubt.lasting:
+                return Reject(f"refused: {doubt.why}")
+            return Wait(doubt.why, rule_key(redemption.rule_id), RULE_RECHECK)
+        ask = self._listing if need is Proof.CONFIRMED else self._customer
+        answer = await ask(redemption, topic)
+        if answer is None:
+            return need
+        return answer if isinstance(answer, Wait) else self._again_or_never(answer, redemption, coupon)
+
+    async def _listing(self, redemption: Redemption, topic: str) -> Doubt | Wait | None:
+        if not self._platform.has_launcher:
+            why = (
+                "this redemption has to be confirmed at the Platform, which needs PLATFORM__SHOP_KEY; set it,"
+                " or approve the coupon"
+            )
+            return Wait(why, "settings", RULE_RECHECK)
+        if not redemption.identities:
+            return Doubt("the webhook names no customer who could be asked about", lasting=True)
+        rewards = await self._platform.all_rewards(redemption.customer_id or "", redemption.email or "")
+        if isinstance(rewards, tuple):
+            return doubt_of_listing(redemption, topic, rewards)
+        return _unasked("the Launcher could not be asked to confirm the redemption", rewards)
+
+    async def _customer(self, redemption: Redemption, topic: str) -> Doubt | Wait | None:  # noqa: ARG002  # as _listing
+        if redemption.customer_id is None:
+            if redemption.email is not None:
+                return None  # a referred friend, who has no account yet
+            return Doubt("the webhook names no customer", lasting=True)
+        customer = await self._platform.get_customer(redemption.customer_id)
+        if customer is None:
+            return Doubt("the Platform does not know the customer", lasting=False)
+        if isinstance(customer, Mapping):
+            return None
+        return _unasked("the Platform could not be asked about the customer", customer)
+
+    def _again_or_never(self, doubt: Doubt, redemption: Redemption, coupon: OpenCoupon) -> Wait | Reject:
+        if doubt.lasting:
+            return Reject(f"refused: {doubt.why}")
+        patience = self._settings.confirm_within.total_seconds()
+        if coupon.age >= patience:
+            return Reject(f"refused: {doubt.why}; it was asked again for {patience:g} s")
+        recheck = min(max(FIRST_RECHECK, coupon.age), LONGEST_RECHECK, patience - coupon.age + 0.1)
+        return Wait(f"{doubt.why}; it is asked again", f"confirm:{redemption.code}", recheck)
+
+
+def _unasked(what: str, failure: Failure) -> Wait:
+    key = "settings" if isinstance(failure, Blocked) else "launcher"
+    return Wait(f"{what}: {failure.why}", key, ASKING_RECHECK, evidence=failure.evidence)

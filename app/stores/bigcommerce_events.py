@@ -1,0 +1,182 @@
+"""BigCommerce's webhooks, orders, customers and products, as our events. Pure.
+
+A webhook names an entity only (`{"scope", "store_id", "data": {"type", "id"}, "hash", "created_at", "producer"}`); it is
+signed by Standard Webhooks (https://www.standardwebhooks.com), keyed by the client secret's bytes (unproven).
+
+Financial status, the first that fits (payment_status is often empty):
+
+    status 4 Refunded                                refunded
+    status 14 Partially Refunded                     partially_refunded
+    status 5 Cancelled, 6 Declined                   voided
+    payment_status void, void pending, declined      voided
+    payment_status refunded, partially refunded      refunded, partially_refunded
+    payment_status authorized, capture pending       authorized
+    payment_status captured, paid                    paid
+    payment_status pending, held for review          pending
+    status 2, 3, 8, 9, 10, 11, 13 (under way)        paid
+    any other status (1, 7, 12)                      pending
+    status 0 Incomplete                              no order yet: not relayed
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from pydantic import JsonValue, ValidationError
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from app.messages import EVENTS, Kind
+from app.stores.native import Ignored, NativeEvent, Parsed, Refused, ToFetch
+
+Row = dict[str, JsonValue]
+WANTED: Final = (
+    "store/customer/created", "store/customer/updated", "store/order/created", "store/order/updated",
+    "store/order/statusUpdated", "store/product/created", "store/product/updated",
+)  # fmt: skip
+KINDS: Final[Mapping[str, Kind]] = {"customer": Kind.CUSTOMER, "order": Kind.ORDER, "product": Kind.PRODUCT}
+INCOMPLETE: Final = 0
+BY_STATUS: Final = {4: "refunded", 14: "partially_refunded", 5: "voided", 6: "voided"}
+BY_PAYMENT: Final = {
+    "void": "voided", "void pending": "voided", "declined": "voided", "refunded": "refunded",
+    "partially refunded": "partially_refunded", "authorized": "authorized", "capture pending": "authorized",
+    "captured": "paid", "paid": "paid", "pending": "pending", "held for review": "pending",
+}  # fmt: skip
+UNDER_WAY: Final = frozenset({2, 3, 8, 9, 10, 11, 13})
+
+
+def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store: str) -> Parsed:
+    """See `native.ReceivesWebhooks`. `store` is the hash in the store's address."""
+    try:
+        body = Webhook(secret.encode()).verify(raw, dict(headers))
+    except WebhookVerificationError as error:
+        return Refused(f"the signature does not fit BIGCOMMERCE__CLIENT_SECRET: {error}")
+    except (ValueError, RecursionError):
+        return Ignored("its body is no JSON")
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(data, dict):
+        return Ignored("its body names nothing")
+    if body.get("producer") != f"stores/{store}":
+        return Ignored("it comes from another store that has the same app")
+    scope, entity = body.get("scope"), data.get("id")
+    if scope not in WANTED or not isinstance(entity, int) or isinstance(entity, bool):
+        return Ignored(f"nothing is relayed for the scope {scope!r}")
+    kind = KINDS[str(scope).split("/")[1]]
+    return ToFetch(kind, str(entity), f"bigcommerce:{scope}:{entity}:{body.get('created_at')}:{body.get('hash')}")
+
+
+def customer_event(row: Row) -> NativeEvent | None:
+    """A customer of V3."""
+    return _event(
+        Kind.CUSTOMER,
+        lambda: {
+            "id": row["id"],
+            "email": row.get("email") or None,
+            "firstName": row.get("first_name") or None,
+            "lastName": row.get("last_name") or None,
+            "phone": row.get("phone") or None,
+            "createdAt": row.get("date_created"),
+            "updatedAt": row["date_modified"],
+        },
+    )
+
+
+def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> NativeEvent | None:
+    """An order of V2 with its products and coupons. `default_currency_code` is what was paid in (unproven)."""
+    address = row.get("billing_address")
+    return _event(
+        Kind.ORDER,
+        lambda: {
+            "id": row["id"],
+            "customerId": row.get("customer_id") or None,  # 0: a guest
+            "email": (address.get("email") or None) if isinstance(address, dict) else None,
+            "financialStatus": financial_status(row),
+            "currency": row.get("default_currency_code") or row["currency_code"],
+            "totalPrice": _money(row["total_inc_tax"]),
+            "subtotalPrice": _money(row.get("subtotal_inc_tax")),
+            "lineItems": [
+                {
+                    "productId": item.get("product_id") or None,
+                    "variantId": item.get("variant_id") or None,
+                    "title": item.get("name"),
+                    "quantity": item.get("quantity"),
+                    "price": _money(item.get("price_inc_tax")),
+                }
+                for item in items
+                if isinstance(item, dict)
+            ],
+            "discountCodes": [
+                {"code": used["code"], "amount": _money(used.get("discount"))}
+                for used in coupons
+                if isinstance(used, dict)
+            ],
+            "createdAt": _rfc2822(row.get("date_created")),
+            "updatedAt": _rfc2822(row["date_modified"]),
+        },
+    )
+
+
+def product_event(row: Row) -> NativeEvent | None:
+    """A product of V3 with `include=variants,images`."""
+    variants, images, address = row.get("variants"), row.get("images"), row.get("custom_url")
+    pictures = [each for each in images if isinstance(each, dict)] if isinstance(images, list) else []
+    first = next((each for each in pictures if each.get("is_thumbnail") is True), pictures[0] if pictures else {})
+    return _event(
+        Kind.PRODUCT,
+        lambda: {
+            "id": row["id"],
+            "title": row.get("name"),
+            "imageUrl": first.get("url_standard"),
+            "status": "active" if row.get("is_visible") is True else "hidden",
+            "externalUrlHandle": str(address.get("url") or "").strip("/") or None
+            if isinstance(address, dict)
+            else None,
+            "variants": [_variant(each) for each in variants if isinstance(each, dict)]
+            if isinstance(variants, list)
+            else None,
+            "updatedAt": row["date_modified"],
+        },
+    )
+
+
+def financial_status(row: Row) -> str:
+    """One of the Platform's eight; the table above."""
+    status = row.get("status_id")
+    payment = str(row.get("payment_status") or "").lower()
+    number = status if isinstance(status, int) else -1
+    return BY_STATUS.get(number) or BY_PAYMENT.get(payment) or ("paid" if number in UNDER_WAY else "pending")
+
+
+def _variant(row: Row) -> dict[str, object]:
+    options = row.get("option_values")
+    labels = [str(each.get("label")) for each in options if isinstance(each, dict)] if isinstance(options, list) else []
+    title = " / ".join(labels) or row.get("sku")
+    return {"externalVariantId": row["id"], "title": title or None, "imageUrl": row.get("image_url") or None}
+
+
+def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
+    """None when a field is missing or odd."""
+    try:
+        event = EVENTS[kind].model_validate({name: value for name, value in translate().items() if value is not None})
+    except (InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
+        return None
+    if event.updatedAt is None:
+        return None
+    digest = hashlib.sha256(json.dumps(event.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:32]
+    return NativeEvent(kind, event, f"bigcommerce:{kind}:{event.id}:{event.updatedAt.isoformat()}:{digest}")
+
+
+def _money(value: JsonValue) -> str | None:
+    """`19.9800` → `19.98`: BigCommerce writes four places."""
+    if value is None:
+        return None
+    amount = Decimal(str(value))
+    cents = amount.quantize(Decimal("0.01"))
+    return f"{cents if cents == amount else amount:f}"
+
+
+def _rfc2822(value: JsonValue) -> datetime | None:
+    return parsedate_to_datetime(str(value)) if value else None

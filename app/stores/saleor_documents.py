@@ -1,0 +1,182 @@
+"""What is asked of Saleor: GraphQL documents for 3.23. A test validates each, with its variables, against its schema."""
+
+from typing import Final
+
+_VOUCHER: Final = """
+fragment VoucherParts on Voucher {
+  id type discountValueType usageLimit used singleUse applyOncePerOrder applyOncePerCustomer onlyForStaff
+  minCheckoutItemsQuantity startDate endDate
+  codes(first: 50) { edges { node { id code used isActive } } }
+  products(first: 100) { edges { node { id } } }
+  variants(first: 1) { edges { node { id } } }
+  categories(first: 1) { edges { node { id } } }
+  collections(first: 1) { edges { node { id } } }
+  countries { code }
+  channelListings { channel { id slug } discountValue currency minSpent { amount } }
+}
+"""
+
+CHANNELS: Final = """
+query Channels { channels { id slug currencyCode isActive } }
+"""
+
+PERMISSIONS: Final = """
+query Permissions { app { id name isActive permissions { code } } }
+"""
+
+FIND_VOUCHERS: Final = (
+    """
+query FindVouchers($code: String!, $after: String) {
+  vouchers(first: 20, after: $after, filter: {search: $code}) {
+    edges { node { ...VoucherParts } }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+"""
+    + _VOUCHER
+)
+
+CREATE_VOUCHER: Final = (
+    """
+mutation CreateVoucher($input: VoucherInput!) {
+  voucherCreate(input: $input) { voucher { ...VoucherParts } errors { field message code } }
+}
+"""
+    + _VOUCHER
+)
+
+LIST_VOUCHER: Final = (
+    """
+mutation ListVoucher($id: ID!, $input: VoucherChannelListingInput!) {
+  voucherChannelListingUpdate(id: $id, input: $input) {
+    voucher { ...VoucherParts } errors { field message code }
+  }
+}
+"""
+    + _VOUCHER
+)
+
+DELETE_VOUCHER: Final = """
+mutation DeleteVoucher($id: ID!) { voucherDelete(id: $id) { errors { field message code } } }
+"""
+
+DELETE_CODES: Final = """
+mutation DeleteCodes($ids: [ID!]!) { voucherCodeBulkDelete(ids: $ids) { count errors { message code } } }
+"""
+
+_CUSTOMER: Final = """
+fragment CustomerParts on User { id email firstName lastName dateJoined updatedAt }
+"""
+_ORDER: Final = """
+fragment OrderParts on Order {
+  id userEmail user { id } created updatedAt status paymentStatus chargeStatus authorizeStatus voucherCode
+  total { gross { amount currency } } subtotal { gross { amount } }
+  totalCharged { amount } totalRefunded { amount }
+  discounts { type total { amount } }
+  lines { productName variantName productVariantId quantity unitPrice { gross { amount } }
+    variant { id product { id } } }
+}
+"""
+_PRODUCT: Final = """
+fragment ProductParts on Product {
+  id name slug updatedAt thumbnail(size: 1024) { url }
+  channelListings { isPublished channel { slug } }
+  productVariants(first: 100) { edges { node { id name } } pageInfo { hasNextPage } }
+}
+"""
+_PAGE: Final = "pageInfo { hasNextPage endCursor }"
+
+CUSTOMERS: Final = (
+    f"""
+query Customers($after: String, $updated: DateTimeRangeInput) {{
+  customers(first: 50, after: $after, filter: {{updatedAt: $updated}},
+            sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...CustomerParts }} }} {_PAGE} }}
+}}
+"""
+    + _CUSTOMER
+)
+ORDERS: Final = (
+    f"""
+query Orders($after: String, $updated: DateTimeRangeInput) {{
+  orders(first: 50, after: $after, filter: {{updatedAt: $updated}},
+         sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...OrderParts }} }} {_PAGE} }}
+}}
+"""
+    + _ORDER
+)
+PRODUCTS: Final = (
+    f"""
+query Products($after: String, $updated: DateTimeRangeInput) {{
+  products(first: 20, after: $after, filter: {{updatedAt: $updated}},
+           sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...ProductParts }} }} {_PAGE} }}
+}}
+"""
+    + _PRODUCT
+)
+CUSTOMER: Final = "query Customer($id: ID!) { user(id: $id) { ...CustomerParts } }" + _CUSTOMER
+ORDER: Final = "query Order($id: ID!) { order(id: $id) { ...OrderParts } }" + _ORDER
+PRODUCT: Final = "query Product($id: ID!) { product(id: $id) { ...ProductParts } }" + _PRODUCT
+
+CUSTOMER_EVENTS: Final = (
+    """
+subscription {
+  event {
+    __typename
+    ... on CustomerCreated { user { ...CustomerParts } }
+    ... on CustomerUpdated { user { ...CustomerParts } }
+  }
+}
+"""
+    + _CUSTOMER
+)
+ORDER_EVENTS: Final = (
+    """
+subscription {
+  event {
+    __typename
+    ... on OrderCreated { order { ...OrderParts } }
+    ... on OrderConfirmed { order { ...OrderParts } }
+    ... on OrderUpdated { order { ...OrderParts } }
+    ... on OrderPaid { order { ...OrderParts } }
+    ... on OrderFullyPaid { order { ...OrderParts } }
+    ... on OrderRefunded { order { ...OrderParts } }
+    ... on OrderFullyRefunded { order { ...OrderParts } }
+    ... on OrderCancelled { order { ...OrderParts } }
+    ... on OrderExpired { order { ...OrderParts } }
+  }
+}
+"""
+    + _ORDER
+)
+PRODUCT_EVENTS: Final = (
+    """
+subscription {
+  event {
+    __typename
+    ... on ProductCreated { product { ...ProductParts } }
+    ... on ProductUpdated { product { ...ProductParts } }
+    ... on ProductVariantCreated { productVariant { product { ...ProductParts } } }
+    ... on ProductVariantUpdated { productVariant { product { ...ProductParts } } }
+    ... on ProductVariantDeleted { productVariant { product { ...ProductParts } } }
+  }
+}
+"""
+    + _PRODUCT
+)
+
+HOOKS: Final = """
+query Hooks { app { id webhooks { id name targetUrl isActive asyncEvents { eventType } } } }
+"""
+CREATE_HOOK: Final = """
+mutation CreateHook($input: WebhookCreateInput!) {
+  webhookCreate(input: $input) { webhook { id name targetUrl isActive } errors { field message code } }
+}
+"""
+ENABLE_HOOK: Final = """
+mutation EnableHook($id: ID!) {
+  webhookUpdate(id: $id, input: {isActive: true}) { webhook { id isActive } errors { field message code } }
+}
+"""
+DELETE_HOOK: Final = """
+mutation DeleteHook($id: ID!) { webhookDelete(id: $id) { errors { field message code } } }
+"""

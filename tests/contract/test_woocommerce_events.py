@@ -1,0 +1,164 @@
+"""WooCommerce's own webhooks, as captured from a running shop (9.9.5), and their traps."""
+
+import base64
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+
+from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from app.stores.native import Ignored, NativeEvent, Parsed, Refused
+from app.stores.woocommerce_events import event_of, financial_status, parse
+
+PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
+SECRET = b"the-secret-of-these-tests"
+
+
+def received(name: str) -> tuple[dict[str, str], bytes]:
+    """A captured webhook, signed anew with our secret."""
+    captured = json.loads((PAYLOADS / f"{name}.json").read_text())
+    raw = captured["body_raw"].encode()
+    headers = {key.lower(): value for key, value in captured["headers"].items()}
+    return signed(headers, raw), raw
+
+
+def signed(headers: dict[str, str], raw: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hmac.new(SECRET, raw, "sha256").digest()).decode()
+    return {**headers, "x-wc-webhook-signature": digest} if "x-wc-webhook-topic" in headers else headers
+
+
+def news(name: str) -> Parsed:
+    return parse(*received(name), SECRET)
+
+
+def test_a_customer() -> None:
+    parsed = news("customer.created")
+    assert isinstance(parsed, NativeEvent)
+    assert isinstance(parsed.event, CustomerEvent)
+    assert (parsed.event.id, parsed.event.email, parsed.event.firstName, parsed.event.phone) == (
+        "2",
+        "jane@example.com",
+        "Jane",
+        "+49123",
+    )
+    assert parsed.event.updatedAt is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("order.created", "pending"), ("order.updated.pending", "pending"), ("order.updated.processing", "paid")],
+)
+def test_an_order(name: str, status: str) -> None:
+    parsed = news(name)
+    assert isinstance(parsed, NativeEvent)
+    assert isinstance(parsed.event, OrderEvent)
+    event = parsed.event
+    assert (event.id, event.customerId, event.email, event.financialStatus) == ("44", "2", "jane@example.com", status)
+    assert (str(event.totalPrice), event.currency, str(event.subtotalPrice)) == ("45", "EUR", "45")
+    assert event.lineItems is not None
+    assert (event.lineItems[0].productId, event.lineItems[0].quantity, str(event.lineItems[0].price)) == (
+        "43",
+        2,
+        "22.5",
+    )
+    assert event.discountCodes is not None
+    assert [code.code for code in event.discountCodes] == ["FIX5"]
+
+
+def test_a_product() -> None:
+    parsed = news("product.created")
+    assert isinstance(parsed, NativeEvent)
+    assert isinstance(parsed.event, ProductEvent)
+    assert (parsed.event.id, parsed.event.title, parsed.event.status) == ("43", "Mug", "active")
+
+
+def test_two_orders_of_one_second_share_a_delivery_id_and_are_two_messages() -> None:
+    (first_headers, first), (second_headers, second) = (
+        received(f"order.created.same_delivery_id_{each}") for each in "ab"
+    )
+    assert first_headers["x-wc-webhook-delivery-id"] == second_headers["x-wc-webhook-delivery-id"]
+    one, other = parse(first_headers, first, SECRET), parse(second_headers, second, SECRET)
+    assert isinstance(one, NativeEvent)
+    assert isinstance(other, NativeEvent)
+    assert one.dedupe_key != other.dedupe_key
+
+
+def test_created_and_updated_with_the_same_body_are_one() -> None:
+    headers, raw = received("order.created")
+    updated = {**headers, "x-wc-webhook-topic": "order.updated"}
+    one, other = parse(headers, raw, SECRET), parse(updated, raw, SECRET)
+    assert isinstance(one, NativeEvent)
+    assert isinstance(other, NativeEvent)
+    assert one.dedupe_key == other.dedupe_key
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ping_on_webhook_create",
+        "order.deleted",
+        "customer.deleted",
+        "coupon.created",
+        "coupon.updated.resource_gone_error_body",
+    ],
+)
+def test_what_owes_nothing(name: str) -> None:
+    assert isinstance(news(name), Ignored)
+
+
+def test_a_signed_error_body_of_an_order_that_is_gone() -> None:
+    raw = b'{"code":"woocommerce_rest_shop_order_invalid_id","message":"Invalid ID.","data":{"status":404}}'
+    parsed = parse(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
+    assert isinstance(parsed, Ignored)
+    assert "deleted meanwhile" in parsed.why
+
+
+def test_an_orders_id_in_a_product_deletion_deletes_nothing() -> None:
+    raw = b'{"id":44}'
+    assert isinstance(parse(signed({"x-wc-webhook-topic": "product.deleted"}, raw), raw, SECRET), Ignored)
+
+
+@pytest.mark.parametrize("change", [b" ", b"\n", b"x"])
+def test_a_changed_body_is_refused(change: bytes) -> None:
+    headers, raw = received("order.created")
+    assert isinstance(parse(headers, raw + change, SECRET), Refused)
+    assert isinstance(parse({**headers, "x-wc-webhook-signature": ""}, raw, SECRET), Refused)
+    assert isinstance(parse(headers, raw, b"another secret"), Refused)
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [
+        ({"status": "on-hold"}, "pending"),
+        ({"status": "failed"}, "pending"),
+        ({"status": "completed"}, "paid"),
+        ({"status": "processing", "refunds": [{"id": 1}]}, "partially_refunded"),
+        ({"status": "refunded", "refunds": [{"id": 1}]}, "refunded"),
+        ({"status": "cancelled"}, "voided"),
+        ({"status": "shipped-by-plugin", "date_paid_gmt": "2026-01-01T00:00:00"}, "paid"),
+        ({"status": "shipped-by-plugin"}, "pending"),
+    ],
+)
+def test_financial_states(shown: dict[str, object], status: str) -> None:
+    assert financial_status(shown) == status
+
+
+@pytest.mark.parametrize("status", ["trash", "checkout-draft", "auto-draft"])
+def test_what_is_no_order(status: str) -> None:
+    assert isinstance(event_of(Kind.ORDER, {"id": 1, "status": status}), Ignored)
+
+
+def test_a_guest_order_has_no_customer() -> None:
+    shown = {
+        "id": 1,
+        "status": "processing",
+        "currency": "JPY",
+        "total": "1200",
+        "customer_id": 0,
+        "billing": {"email": "a@b.de"},
+    }
+    parsed = event_of(Kind.ORDER, shown)
+    assert isinstance(parsed, NativeEvent)
+    assert isinstance(parsed.event, OrderEvent)
+    assert (parsed.event.customerId, parsed.event.email, str(parsed.event.totalPrice)) == (None, "a@b.de", "1200")
