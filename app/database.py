@@ -77,6 +77,7 @@ def create_engine(url: str, *, application_name: str, pool_size: int = 10, timeo
         address,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # they are people's data, and errors are logged
         pool_timeout=CONNECT_SECONDS,
         pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},

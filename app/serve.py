@@ -47,6 +47,7 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                     log_config=None,
                     access_log=False,
                     server_header=False,
+                    proxy_headers=False,  # whom to believe is TRUSTED_PROXIES' to say (api/origin.py)
                     timeout_graceful_shutdown=GRACE_SECONDS,
                     lifespan="on",
                 )

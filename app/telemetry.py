@@ -7,6 +7,7 @@ Metrics live in a registry that is passed in; no label ever holds an id, an addr
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -37,10 +38,12 @@ def configure_logging(settings: Settings, more_secrets: Iterable[str] = ()) -> N
     """Send all logs, ours and the libraries', to stderr. `more_secrets` are the store adapter's."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     describe: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _without_rows,
     ]
     render: list[Processor] = [
         structlog.processors.JSONRenderer(serializer=_json)
@@ -103,6 +106,16 @@ def secrets_of(settings: BaseModel) -> Iterator[str]:
             yield value.get_secret_value()
         elif isinstance(value, BaseModel):
             yield from secrets_of(value)
+
+
+def _without_rows(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Postgres quotes the failing row after DETAIL in its errors: people's data, which no log may hold."""
+    if isinstance(text := line.get("exception"), str):
+        line["exception"] = _DETAIL.sub("DETAIL: left out", text)
+    return line
+
+
+_DETAIL: Final = re.compile(r"DETAIL:.*")
 
 
 class _Mask:

@@ -33,6 +33,7 @@ from app.handlers.use_reward import UseReward
 from app.http import HttpClient
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
+from app.operations.alerts import Alerts
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.operations.hooks import switched_off
@@ -170,6 +171,7 @@ def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
             coupons=coupons,
             rules=RewardRules(parts.engine),
             platform=far.platform,
+            alerts=Alerts(parts.engine),
             settings=parts.settings.coupons,
         ),
     }

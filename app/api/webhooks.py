@@ -13,10 +13,12 @@ from uuid_utils.compat import uuid7
 from app.api.body import read_body
 from app.api.documentation import answer, refusals
 from app.api.event_examples import ID
+from app.api.origin import client_address, is_within
 from app.api.services import Services
 from app.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
 from app.platform.fields import Fields
 from app.platform.webhooks import incoming
+from app.settings import Settings
 from app.telemetry import log_message
 
 DoorSecret = Annotated[str, Path(description="The secret of PLATFORM__DOOR_SECRET, or the previous one.")]
@@ -82,6 +84,16 @@ def routes(services: Services) -> APIRouter:
         return Response(f'{{"id":"{receipt.id}","status":"{status}"}}', media_type="application/json")
 
     return router
+
+
+def _origin(request: Request, settings: Settings) -> str | None:
+    """`here` or `elsewhere`, by PLATFORM__ALLOWED_NETWORKS; None where it names no networks."""
+    allowed = settings.platform.allowed_networks
+    if not allowed:
+        return None
+    peer = request.client.host if request.client else None
+    forwarded = request.headers.getlist("x-forwarded-for")
+    return "here" if is_within(client_address(peer, forwarded, settings.trusted_proxies), allowed) else "elsewhere"
 
 
 def _bytes(secret: SecretStr) -> bytes:

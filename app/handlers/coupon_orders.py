@@ -1,7 +1,10 @@
 """What is ordered from the shop for a redemption, and whether the redemption may have that code at all. Pure."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from app.engine.jobs import Job
 from app.outcomes import Reject, Skip
@@ -10,9 +13,34 @@ from app.settings import CouponSettings
 from app.stores.base import CouponKind, CouponOrder
 
 
-class OpenCoupon(Protocol):
-    """A coupon's row. `kind` None: it was never ordered. `unchanged_for` is in seconds."""
+class Decision(Protocol):
+    """What an operator decided about a coupon (`operations.coupons.Ruling`)."""
 
+    @property
+    def by(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def approve(self) -> bool: ...
+    @property
+    def retire(self) -> bool: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def value(self) -> Decimal | None: ...
+
+
+class OpenCoupon(Protocol):
+    """A coupon's row. `kind` None: it was never ordered. `unchanged_for` and `age` are in seconds."""
+
+    @property
+    def message_id(self) -> UUID: ...
+    @property
+    def ruling(self) -> Decision | None: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def age(self) -> float: ...
     @property
     def state(self) -> str: ...
     @property
@@ -43,7 +71,10 @@ def closed(coupon: OpenCoupon, redemption: Redemption) -> Skip | Reject | None:
         return Reject(f"the code {code} belongs to redemption {first} of another customer")
     if coupon.state == "refused":
         return Reject(f"the redemption was refused: {coupon.reason}")
-    return Skip(f"the coupon is {coupon.state} already") if coupon.state in ("active", "used", "retired") else None
+    if coupon.ruling is not None and coupon.ruling.retire:
+        return Skip(f"{coupon.ruling.by} decided that it is not made: {coupon.ruling.why}")
+    ended = coupon.state in ("active", "used", "retired", "given_back")
+    return Skip(f"the coupon is {coupon.state} already") if ended else None
 
 
 def coupon_order(
@@ -70,3 +101,39 @@ def coupon_order(
         reference=redemption.id,
         first_try=job.attempt == 1 and not job.uncertain and coupon.kind is None,
     )
+
+
+def written(order: CouponOrder) -> Mapping[str, object]:
+    """The order as it is kept with the coupon: without the shopper, whose data are pruned with the webhook's body."""
+    return {
+        "kind": order.kind.value,
+        "value": None if order.value is None else f"{order.value:f}",
+        "currency": order.currency,
+        "product_ids": list(order.product_ids),
+        "minimum_spend": None if order.minimum_spend is None else f"{order.minimum_spend:f}",
+        "usage_limit": order.usage_limit,
+        "combinable": order.combinable,
+        "expires_at": None if order.expires_at is None else order.expires_at.astimezone(UTC).isoformat(),
+        "restricted": order.customer_id is not None or order.email is not None,
+    }
+
+
+def read_order(code: str, kept: Mapping[str, object]) -> CouponOrder:
+    """What `written` wrote. Raises ValueError, KeyError or ArithmeticError for anything else."""
+    products, limit = kept["product_ids"], kept["usage_limit"]
+    expires_at, currency = kept["expires_at"], kept["currency"]
+    return CouponOrder(
+        code=code,
+        kind=CouponKind(str(kept["kind"])),
+        value=_decimal(kept["value"]),
+        currency=None if currency is None else str(currency),
+        product_ids=tuple(map(str, products)) if isinstance(products, list) else (),
+        minimum_spend=_decimal(kept["minimum_spend"]),
+        usage_limit=limit if isinstance(limit, int) else None,
+        combinable=kept["combinable"] is True,
+        expires_at=None if expires_at is None else datetime.fromisoformat(str(expires_at)),
+    )
+
+
+def _decimal(told: object) -> Decimal | None:
+    return None if told is None else Decimal(str(told))

@@ -1,50 +1,72 @@
 """A redemption -> one coupon in the shop, under the exact code, counted only after it was read back.
 
-open the coupon's row ─▶ find its value ─▶ issue ─▶ read back, compare ─▶ active
-        │                     │ none                    │ absent: look again soon
-        │ another's code      ▼                         │ different: retire it there
-        ▼                 held, waits for a rule        ▼
-     Reject                                          held, Reject
+open the row ─▶ find its value ─▶ genuine? ─▶ order it (fuse) ─▶ issue ─▶ read back, compare ─▶ active
+      │               │ none         │ no         │ blown                    │ absent: look again soon
+      │ another's     ▼              ▼            ▼                          │ different: retire it there
+      ▼            held, waits    held, asked  held, waits for               ▼
+   Reject          for a rule     again        its release              held, Reject
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
 from app.engine.jobs import Job
-from app.handlers.coupon_orders import OpenCoupon, closed, coupon_order
-from app.outcomes import Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.handlers.coupon_orders import OpenCoupon, closed, coupon_order, written
+from app.handlers.prove import AsksBack, Prover
+from app.handlers.valuing import Value, Valuing
+from app.operations.fuse import Blown
+from app.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
 from app.platform.fields import Fields
-from app.platform.launcher import AsksLauncher, Launcher, ShopFacts
-from app.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
-from app.platform.rules import AMOUNTS, OperatorRule
+from app.platform.launcher import AsksLauncher
+from app.platform.proof import Proof
+from app.platform.rewards import Redemption, Valued
+from app.platform.rules import OperatorRule
 from app.platform.webhooks import redemption_of
-from app.settings import CouponSettings
+from app.settings import CouponSettings, FuseSettings
 from app.stores.base import CouponFound, CouponOrder, StoreAdapter, differences
 
-RULE_RECHECK: Final = 600.0
-"""Seconds between two looks for a value; an operator's rule wakes the job at once."""
-LAUNCHER_RECHECK: Final = 30.0
 STORE_RECHECK: Final = 60.0
+FUSE_RECHECK: Final = 600.0
 READ_BACK_DELAY: Final = 2.0
 READ_BACK_PATIENCE: Final = 60.0
 """Seconds for which a shop may not show a coupon that it said it made; then it is issued again (idempotent by code)."""
+APPROVED: Final = "operator"
+"""The proof of what a person approved."""
 
 
 class KeepsCoupons(Protocol):
     """Transitions of the coupon's row; each is idempotent and gives None where the state forbids it."""
 
     async def open(self, redemption: Redemption, message_id: UUID) -> OpenCoupon: ...
-    async def price(self, code: str, valued: Valued) -> OpenCoupon | None: ...
+    async def adopt(self, redemption: Redemption, message_id: UUID) -> OpenCoupon | None: ...
+    async def price(
+        self,
+        code: str,
+        valued: Valued,
+        *,
+        proof: str,
+        rule_edited: bool,
+        ordered: Mapping[str, object],
+        limits: FuseSettings | None,
+    ) -> OpenCoupon | Blown | None: ...
     async def issued(self, code: str, store_id: str) -> OpenCoupon | None: ...
     async def hold(self, code: str, reason: str) -> OpenCoupon | None: ...
     async def activate(self, code: str, store_id: str) -> OpenCoupon | None: ...
 
 
 class KnowsRules(Protocol):
-    async def current(self, rule_id: str) -> OperatorRule | None: ...
+    async def versions(self, rule_id: str, moment: datetime) -> tuple[OperatorRule | None, OperatorRule | None]: ...
 
 
-class Platform(AsksLauncher, Protocol):
+class RaisesAlerts(Protocol):
+    async def raise_alert(self, kind: str, subject: str, detail: str, first_action: str) -> bool: ...
+
+
+class Platform(AsksLauncher, AsksBack, Protocol):
+    @property
+    def has_launcher(self) -> bool: ...
     @property
     def fields(self) -> Fields: ...
 
@@ -59,13 +81,15 @@ class IssueCoupon:
         coupons: KeepsCoupons,
         rules: KnowsRules,
         platform: Platform,
+        alerts: RaisesAlerts,
         settings: CouponSettings,
     ) -> None:
         self._store = store
         self._coupons = coupons
-        self._rules = rules
         self._fields = platform.fields
-        self._launcher = Launcher(platform)
+        self._valuing = Valuing(rules, platform, settings)
+        self._prover = Prover(platform, settings)
+        self._alerts = alerts
         self._settings = settings
 
     async def __call__(self, job: Job) -> Outcome:
@@ -73,49 +97,75 @@ class IssueCoupon:
         if redemption is None:
             return Reject("the webhook carries no coupon code that could be used; ask the Platform what was redeemed")
         coupon = await self._coupons.open(redemption, job.message_id)
-        if nothing_owed := closed(coupon, redemption):
+        nothing_owed = closed(coupon, redemption)
+        claimed = isinstance(nothing_owed, Reject) and coupon.state == "held" and coupon.kind is None
+        if nothing_owed and not claimed:
             return nothing_owed
-        valued = await self._value(redemption)
-        if isinstance(valued, Wait):
-            return await self._held(redemption.code, valued)
-        order = coupon_order(redemption, valued, coupon, self._settings, job)
+        found = await self._valuing.value(redemption, coupon)
+        if isinstance(found, Wait):
+            return nothing_owed or await self._held(redemption.code, found)
+        proof = await self._proof(job, redemption, coupon, found, Proof.CONFIRMED if claimed else Proof.DOOR)
+        if nothing_owed is not None:
+            adopted = await self._coupons.adopt(redemption, job.message_id) if isinstance(proof, str) else None
+            if adopted is None:
+                return nothing_owed
+            coupon = adopted
+        if not isinstance(proof, str):
+            return await self._held(redemption.code, proof)
+        order = coupon_order(redemption, found.valued, coupon, self._settings, job)
         if isinstance(order, Reject):
             return await self._held(redemption.code, order)
         if self._store is None:
             why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
             return await self._held(redemption.code, Wait(why, "settings", STORE_RECHECK))
-        return await self._make(self._store, order, valued, coupon)
+        return await self._make(self._store, order, found, proof, coupon)
 
-    async def _value(self, redemption: Redemption) -> Valued | Wait:
-        rule = await self._rules.current(redemption.rule_id) if redemption.rule_id else None
-        facts = await self._launcher.facts()
-        told = facts if isinstance(facts, ShopFacts) else ShopFacts()
-        found = resolve(
-            redemption,
-            operator_rule=rule,
-            launcher_rules=told.rules,
-            settings=self._settings,
-            shop_currency=told.currency,
-        )
-        unsure = isinstance(found, Unvalued) or (found.kind in AMOUNTS and found.currency is None)
-        if unsure and not isinstance(facts, ShopFacts):
-            recheck = LAUNCHER_RECHECK if isinstance(facts, Retry | Unknown) else RULE_RECHECK
-            why = f"the Launcher, which may know the value, could not be asked: {facts.why}"
-            return Wait(why, rule_key(redemption.rule_id), recheck, evidence=facts.evidence)
-        return Wait(found.why, found.key, RULE_RECHECK) if isinstance(found, Unvalued) else found
+    async def _proof(
+        self, job: Job, redemption: Redemption, coupon: OpenCoupon, found: Value, least: Proof
+    ) -> str | Wait | Reject:
+        ruling = coupon.ruling
+        if ruling is not None and ruling.approve and least is Proof.DOOR:
+            return APPROVED
+        proof = await self._prover.prove(job, redemption, coupon, found.valued, found.by_rules, found.rules, least)
+        return proof.value if isinstance(proof, Proof) else proof
 
-    async def _make(self, store: StoreAdapter, order: CouponOrder, valued: Valued, coupon: OpenCoupon) -> Outcome:
+    async def _make(
+        self, store: StoreAdapter, order: CouponOrder, found: Value, proof: str, coupon: OpenCoupon
+    ) -> Outcome:
         store_id = coupon.store_id
         said_made = coupon.state == "pending" and store_id is not None
         if not said_made or coupon.unchanged_for > READ_BACK_PATIENCE:
-            if await self._coupons.price(order.code, valued) is None:
-                return Retry("the coupon changed its state meanwhile")
+            hindered = await self._order(order, found, proof)
+            if hindered is not None:
+                return hindered
             issued = await store.issue_coupon(order)
             if not isinstance(issued, Done):
                 return await self._held(order.code, issued) if isinstance(issued, Reject) else issued
             store_id = issued.result.get("store_id", "")
             await self._coupons.issued(order.code, store_id)
         return await self._prove(store, order, store_id or "")
+
+    async def _order(self, order: CouponOrder, found: Value, proof: str) -> Outcome | None:
+        """Write what the shop is about to be told. None when it may be told."""
+        priced = await self._coupons.price(
+            order.code,
+            found.valued,
+            proof=proof,
+            rule_edited=found.rule_edited,
+            ordered=written(order),
+            limits=None if proof == APPROVED else self._settings.fuse,
+        )
+        if priced is None:
+            return Retry("the coupon changed its state meanwhile")
+        if not isinstance(priced, Blown):
+            return None
+        await self._alerts.raise_alert(
+            "coupon_fuse",
+            priced.subject,
+            f"{priced.reason}; coupons are held until it is released",
+            "look at GET /v1/coupons?state=held, then POST /v1/coupons/fuse/release",
+        )
+        return await self._held(order.code, Wait(priced.reason, "coupon-fuse", FUSE_RECHECK))
 
     async def _prove(self, store: StoreAdapter, order: CouponOrder, store_id: str) -> Outcome:
         found = await store.find_coupon(order.code)

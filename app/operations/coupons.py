@@ -48,12 +48,13 @@ RELAY: Final = "relay"
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What an operator decided: `approve` needs no further proof and no fuse; with `kind` the value is `value`;
-    `retire` means that it is not made any more."""
+    `retire` means that it is not made any more, `give_back` that its points were asked to be given back."""
 
     by: str
     why: str
     approve: bool = False
     retire: bool = False
+    give_back: bool = False
     kind: str | None = None
     value: Decimal | None = None
 
@@ -232,6 +233,11 @@ class Coupons:
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "retired", reason=reason)
 
+    async def give_back(self, code: str, reason: str) -> CouponRecord | None:
+        """The Platform has taken the points back in for the shopper."""
+        async with self._engine.begin() as connection:
+            return await self._move(connection, code, "given_back", reason=reason)
+
     async def refuse(self, code: str, reason: str) -> CouponRecord | None:
         """Never to be made: the redemption is not genuine."""
         async with self._engine.begin() as connection:
@@ -265,6 +271,12 @@ class Coupons:
     @staticmethod
     async def _move(connection: AsyncConnection, code: str, state: str, **values: object) -> CouponRecord | None:
         return await move(connection, code, state, RELAY, **values)
+
+
+async def coupon_of(connection: AsyncConnection, code: str) -> CouponRecord | None:
+    """The coupon with exactly this code."""
+    row = (await connection.execute(select(*_COLUMNS).where(Coupon.code == code))).one_or_none()
+    return None if row is None else _record(row)
 
 
 async def move(

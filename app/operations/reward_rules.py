@@ -82,6 +82,20 @@ class RewardRules:
         return OperatorRule(rule_id, found.version, found.definition) if found and found.definition else None
 
 
+    async def versions(self, rule_id: str, moment: datetime) -> tuple[OperatorRule | None, OperatorRule | None]:
+        """A rule as it was at `moment`, and as it is now; None where there was or is none."""
+        newest = _NEWEST.where(RewardRule.id == rule_id)
+        async with self._engine.connect() as connection:
+            then = (await connection.execute(newest.where(RewardRule.created_at <= moment))).mappings().one_or_none()
+            now = (await connection.execute(newest)).mappings().one_or_none()
+        return _rule(then), _rule(now)
+
+
+def _rule(row: RowMapping | None) -> OperatorRule | None:
+    found = None if row is None else _version(row)
+    return OperatorRule(found.id, found.version, found.definition) if found and found.definition else None
+
+
 async def _add(connection: AsyncConnection, rule_id: str, definition: str | None, actor: str) -> int:
     await connection.execute(_LOCK, {"id": rule_id})
     parameters = {"id": rule_id, "definition": definition, "actor": actor}

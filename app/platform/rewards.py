@@ -16,10 +16,10 @@ from datetime import timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal, localcontext
 from typing import Final, Literal
 
-from app.platform.rules import NEEDS_VALUE, OperatorRule, PlatformRule, RewardKind, reward_kind
+from app.platform.rules import AMOUNTS, NEEDS_VALUE, OperatorRule, PlatformRule, RewardKind, reward_kind
 from app.settings import CouponSettings
 
-Source = Literal["embedded", "rule", "launcher"]
+Source = Literal["embedded", "rule", "launcher", "operator"]
 
 _PLACES: Final = {
     0: frozenset({"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV",
@@ -86,6 +86,15 @@ class Unvalued:
 
     why: str
     key: str
+
+
+def ruled(
+    redemption: Redemption, kind: RewardKind, value: Decimal | None, currency: str | None, because: str
+) -> Valued:
+    """The value that an operator said for this one coupon."""
+    places = currency_places(currency)
+    value = value if value is None or kind not in AMOUNTS else _rounded(value, places, ROUND_DOWN)
+    return Valued(kind, value, currency, "operator", because, redemption.rule_id)
 
 
 def rule_key(rule_id: str | None) -> str:

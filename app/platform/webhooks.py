@@ -30,6 +30,9 @@ REFERRALS: Final = ("referrals/started", "referrals/completed")
 HAVE_ID: Final = (POINTS_REDEEMED, POINTS_EARNED, TIER_REWARD, *REFERRALS)
 """Topics whose body's `id` is the event's own (in customers/updated it is the customer's)."""
 COUPON_TOPICS: Final = (POINTS_REDEEMED, TIER_REWARD, *REFERRALS)
+FORWARD_NEWS: Final = "forward_news"
+NEWS: Final = (CUSTOMER_UPDATED, TIER_CHANGED, POINTS_EARNED, *REFERRALS)
+"""Topics that tell something a shop may use besides coupons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +110,30 @@ def incoming(
     raw: bytes,
     message_id: str,
     fields: Fields = ASSUMED,
+    *,
+    origin: str | None = None,
+    news: bool = False,
 ) -> Incoming:
-    """The message of a webhook, with one job for each coupon. Never refuses.
+    """The message of a webhook, with one job for each coupon, and with `news` one that forwards it. Never refuses.
 
     `topic` and `webhook_id` are the headers X-Webhook-Topic and X-Webhook-Id. A duplicate is known by the body's own
     id together with everything that decides about the coupon: a re-sent webhook with a new point balance is one, a
-    webhook with an altered code is not.
+    webhook with an altered code is not. `origin` (`here`, `elsewhere`, None: not looked at) is kept with the jobs; what
+    came from elsewhere never stands in the way of the same webhook from the right place.
     """
     kind = exact.text(topic) or "unknown"
     webhook = parse(kind, raw, fields)
-    key = f"{kind}:{_fingerprint(webhook, raw)}"
+    key = f"{kind}:{_fingerprint(webhook, raw)}" + (":elsewhere" if origin == "elsewhere" else "")
     if webhook is None:
         return Incoming(SOURCE, kind, key, raw, (), strict=False)
+    came = {} if origin is None else {"origin": origin}
     jobs = tuple(
-        Owed(ISSUE_COUPON, STORE, coupon_lane(redemption.code), params={"topic": kind, "reward": place})
+        Owed(ISSUE_COUPON, STORE, coupon_lane(redemption.code), params={"topic": kind, "reward": place, **came})
         for place, redemption in webhook.redemptions
     )
+    if news and kind in NEWS and origin != "elsewhere":
+        person = webhook.customer.ref if webhook.customer else None
+        jobs += (Owed(FORWARD_NEWS, STORE, f"news:{person or message_id}", params={"topic": kind}),)
     if webhook.lacks_code:
         # Points were spent and no code came: the job ends dead, where somebody sees it.
         jobs = (Owed(ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}),)

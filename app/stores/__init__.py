@@ -2,6 +2,10 @@
 
     base.py           the contract: what is ordered, what a shop holds, how the two are compared
     woocommerce.py    WooCommerce, REST API v3
+    magento.py        Magento Open Source and Adobe Commerce 2.4, REST; and magento_*.py
+    saleor.py         Saleor, GraphQL; and saleor_*.py
+    shopify.py        Shopify, Admin GraphQL API 2026-07; and shopify_*.py
+    bigcommerce.py    BigCommerce, V2 coupons; and bigcommerce_*.py
     generic_http.py   any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
 
 An adapter is one file: a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
@@ -20,11 +24,19 @@ from pydantic.fields import FieldInfo
 
 from app.settings import EnvironmentSettings
 from app.stores.base import StoreAdapter, StoreAdapterClass
+from app.stores.bigcommerce import BigCommerce
 from app.stores.generic_http import GenericHttp
+from app.stores.magento import Magento
+from app.stores.saleor import Saleor
+from app.stores.shopify import Shopify
 from app.stores.woocommerce import WooCommerce
 
 ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
+    "bigcommerce": BigCommerce,
     "generic_http": GenericHttp,
+    "magento": Magento,
+    "saleor": Saleor,
+    "shopify": Shopify,
     "woocommerce": WooCommerce,
 }
 

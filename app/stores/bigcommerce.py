@@ -6,8 +6,8 @@ What an answer means:
     201 with the coupon          Done when it is what was ordered; else it is deleted again and Reject
     200, 201, anything else      Unknown (HTML, an empty or a cut body, another shape)
     204 to a look-up             none of this code (unproven; an empty list means the same)
-    400, 409, 422 to a creation  the code is looked up first: Done or Reject by what the shop holds; nothing there:
-                                 Reject with the shop's words (codes AND names are unique, 409 is a name's)
+    409; 400, 422 that speak of  the code is looked up: Done or Reject by what the shop holds; nothing there: Reject
+    code, name or a duplicate    with the shop's words (codes AND names are unique, 409 is a name's)
     401, 403                     Blocked; 403 names the missing scope
     404                          gone for a single coupon, else Blocked: the address is wrong
     408, 425, 429                Retry after Retry-After or X-Rate-Limit-Time-Reset-Ms
@@ -34,7 +34,7 @@ from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
-from app.stores.bigcommerce_api import BigCommerceApi
+from app.stores.bigcommerce_api import BigCommerceApi, words
 from app.stores.bigcommerce_events import WANTED, parse_webhook
 from app.stores.bigcommerce_fetch import fetch, list_entities
 from app.stores.bigcommerce_hooks import create_hook, delete_hook, enable_hook, list_hooks
@@ -42,6 +42,8 @@ from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
 
 MOST_PER_CODE: Final = 5
 NAME_CHARS: Final = 100
+DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IGNORECASE)
+"""A refusal in such words may mean that the code is there; which words BigCommerce has for it is not documented."""
 ALL_PRODUCTS: Final[JsonValue] = {"entity": "categories", "ids": [0]}
 TYPES: Final = {
     CouponKind.FIXED_AMOUNT: "per_total_discount",
@@ -161,7 +163,7 @@ class BigCommerce:
         if answer.status >= 500:
             return Unknown(f"BigCommerce answered HTTP {answer.status} to the creation", answer.evidence())
         failure = self._api.failure(answer)
-        if answer.status in (400, 409, 422):
+        if answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
             return await self._held(order) or failure or Unknown("BigCommerce refused without a word")
         return failure or await self._judge_echo(order, answer)
 
@@ -314,10 +316,12 @@ def _unfit(order: CouponOrder) -> Reject | None:
 
 
 def _amount(value: JsonValue) -> Decimal:
+    """BigCommerce writes four places; those that say nothing are left out."""
     amount = Decimal(str(value or "0"))
     if not amount.is_finite():
         raise InvalidOperation
-    return amount
+    cents = amount.quantize(Decimal("0.01"))
+    return cents if cents == amount else amount
 
 
 def _count(value: JsonValue) -> int | None:

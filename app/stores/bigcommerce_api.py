@@ -44,7 +44,7 @@ class BigCommerceApi:
 
     async def document(
         self, path: str, query: Mapping[str, str] | None = None, *, single: bool = False
-    ) -> Row | None | Failure:
+    ) -> Row | Failure | None:
         """An object; None when there is none (204; with `single` also 404)."""
         value = await self._read(path, query, single=single)
         if value is None or isinstance(value, dict | Retry | Unknown | Reject | Blocked):

@@ -26,14 +26,13 @@ async def fetch(api: BigCommerceApi, kind: Kind, entity_id: str) -> NativeEvent 
     """See `native.FetchesEntities`. Skip: an order that is not placed yet."""
     if not (entity_id.isascii() and entity_id.isdigit()):
         return None
-    match kind:
-        case Kind.ORDER:
-            row = await api.document(f"/v2/orders/{entity_id}", single=True)
-            return await _order(api, row) if isinstance(row, dict) else row
-        case Kind.CUSTOMER:
-            found = await api.document("/v3/customers", {"id:in": entity_id})
-        case Kind.PRODUCT:
-            found = await api.document(f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
+    if kind is Kind.ORDER:
+        order = await api.document(f"/v2/orders/{entity_id}", single=True)
+        return await _order(api, order) if isinstance(order, dict) else order
+    if kind is Kind.CUSTOMER:
+        found = await api.document("/v3/customers", {"id:in": entity_id})
+    else:
+        found = await api.document(f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
     if not isinstance(found, dict):
         return found
     data = found.get("data")

@@ -32,10 +32,10 @@ from app.http import Answer, Failure
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores import medusa_events
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
 from app.stores.medusa_api import EXISTS, MedusaApi, failure, gone, words
 from app.stores.medusa_coupons import inexpressible, promotion_body, promotion_found
+from app.stores.medusa_events import one, page
 from app.stores.native import NativeEvent, Page
 
 CURRENCY_SECONDS: Final = 600.0
@@ -125,11 +125,11 @@ class Medusa:
 
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`."""
-        return await medusa_events.page(self._api, kind, since, cursor)
+        return await page(self._api, kind, since, cursor)
 
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
-        return await medusa_events.one(self._api, kind, entity_id)
+        return await one(self._api, kind, entity_id)
 
     async def _held(self, order: CouponOrder) -> Outcome | None:
         found = await self.find_coupon(order.code)

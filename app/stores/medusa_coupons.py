@@ -133,20 +133,18 @@ def _method(order: CouponOrder) -> Row:
 
 def _kind(method: Row, products: bool) -> CouponKind | None:
     whole = _number(method, "value") == 100
-    match method.get("type"), method.get("target_type"), method.get("allocation"):
-        case "fixed", "order", _:
-            return CouponKind.FIXED_AMOUNT
-        case "fixed", "items", "across" if products:
-            return CouponKind.FIXED_AMOUNT
-        case "percentage", "order", _:
-            return CouponKind.PERCENTAGE
-        case "percentage", "items", "across":
-            return CouponKind.PERCENTAGE
-        case "percentage", "items", "once" if whole and products and method.get("max_quantity") == 1:
-            return CouponKind.FREE_PRODUCT
-        case "percentage", "shipping_methods", _ if whole:
-            return CouponKind.FREE_SHIPPING
-    return None
+    one_unit = whole and products and method.get("max_quantity") == 1
+    shapes = {
+        ("fixed", "order", None): CouponKind.FIXED_AMOUNT,
+        ("fixed", "items", "across"): CouponKind.FIXED_AMOUNT if products else None,
+        ("percentage", "order", None): CouponKind.PERCENTAGE,
+        ("percentage", "items", "across"): CouponKind.PERCENTAGE,
+        ("percentage", "items", "once"): CouponKind.FREE_PRODUCT if one_unit else None,
+        ("percentage", "shipping_methods", "across"): CouponKind.FREE_SHIPPING if whole else None,
+    }
+    target = str(method.get("target_type"))
+    allocation = None if target == "order" else str(method.get("allocation"))
+    return shapes.get((str(method.get("type")), target, allocation))
 
 
 def _customer_rule(order: CouponOrder) -> Row | None:

@@ -209,10 +209,9 @@ class Saleor:
         voucher = await self._voucher(order.code)
         if not isinstance(voucher, dict):
             return voucher
-        now = datetime.now(UTC)
-        if half_made(order, voucher, channel, now):
+        if half_made(order, voucher, channel, _when(order)):
             return await self._put_in_channel(order, channel, voucher)
-        found = voucher_found(voucher, order.code, channel, now)
+        found = voucher_found(voucher, order.code, channel, _when(order))
         return judge(order, found) if found else Unknown("Saleor answered the look-up with no voucher")
 
     async def _create(self, order: CouponOrder, channel: Channel) -> Outcome:
@@ -227,7 +226,7 @@ class Saleor:
         voucher = made.get("voucher")
         if not isinstance(voucher, dict) or not isinstance(voucher.get("id"), str):
             return Unknown("Saleor answered the creation without the voucher")
-        if told := unlike_so_far(order, voucher, channel, datetime.now(UTC)):
+        if told := unlike_so_far(order, voucher, channel, _when(order)):
             return await self._remove(voucher, f"the shop made another voucher for {order.code}: {'; '.join(told)}")
         return await self._put_in_channel(order, channel, voucher)
 
@@ -240,7 +239,7 @@ class Saleor:
         if not isinstance(listed, dict):
             return listed  # the voucher stays: the next attempt finishes it
         echo = listed.get("voucher")
-        found = voucher_found(echo, order.code, channel, datetime.now(UTC)) if isinstance(echo, dict) else None
+        found = voucher_found(echo, order.code, channel, _when(order)) if isinstance(echo, dict) else None
         if found is None:
             return Unknown("Saleor answered the listing without the voucher")
         if told := differences(order, found):
@@ -290,6 +289,12 @@ class Saleor:
         self._known = Channel(str(row.get("id")), self._slug, str(row.get("currencyCode")))
         self._known_until = time.monotonic() + CHANNEL_SECONDS
         return self._known
+
+
+def _when(order: CouponOrder) -> datetime:
+    """The time at which the voucher has to be valid: from now on, or from when it is ordered to begin."""
+    now = datetime.now(UTC)
+    return max(now, order.starts_at) if order.starts_at else now
 
 
 def _sayable(order: CouponOrder) -> CouponOrder:

@@ -192,7 +192,7 @@ def _line(node: Node) -> LineItem:
     )
 
 
-def financial_status(node: Mapping[str, JsonValue]) -> FinancialStatus:
+def financial_status(node: Node) -> FinancialStatus:
     """The table at the top of this file. Raises KeyError when the order's payment is not told."""
     charge, authorized, paid = node["chargeStatus"], node["authorizeStatus"], node.get("paymentStatus")
     refunded, charged = money(_dig(node, "totalRefunded", "amount")), money(_dig(node, "totalCharged", "amount"))
@@ -232,6 +232,7 @@ def product(node: Node, channel: str) -> ProductEvent:
 
 
 def _dig(node: JsonValue, *path: str) -> JsonValue:
+    """What stands at the path; None where it ends."""
     for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     return node

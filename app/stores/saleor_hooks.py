@@ -23,8 +23,8 @@ from app.stores.saleor_api import Refusal, SaleorApi, nodes
 
 KEY_SECONDS: Final = 3600.0
 """How long the shop's keys are believed."""
-AGAIN_SECONDS: Final = 30.0
-"""The shortest time between two fetches for the sake of a key id that is not known: anybody can invent one."""
+AGAIN_SECONDS: Final = 10.0
+"""The shortest time between two fetches: anybody can invent a key id. Saleor delivers a refused webhook again."""
 NAME: Final = "Platform Relay: "
 TOPICS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "customers": (documents.CUSTOMER_EVENTS, ("CUSTOMER_CREATED", "CUSTOMER_UPDATED")),
@@ -51,7 +51,7 @@ class KeySet:
     def __init__(self, api: SaleorApi) -> None:
         self._api = api
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = -KEY_SECONDS
+        self._fetched = self._tried = -KEY_SECONDS
         self._fetching = asyncio.Lock()
 
     async def refusal(self, headers: Mapping[str, str], raw: bytes, secret: str) -> Refused | None:
@@ -79,12 +79,13 @@ class KeySet:
 
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
         async with self._fetching:
-            age = time.monotonic() - self._fetched
-            if age >= KEY_SECONDS or (key_id not in self._keys and age >= AGAIN_SECONDS):
+            now = time.monotonic()
+            wanted = key_id not in self._keys or now - self._fetched >= KEY_SECONDS
+            if wanted and now - self._tried >= AGAIN_SECONDS:
+                self._tried = now
                 document = await self._api.well_known("jwks.json")
                 if isinstance(document, dict):
-                    self._keys = _rsa_keys(document)
-                    self._fetched = time.monotonic()
+                    self._keys, self._fetched = _rsa_keys(document), now
             return self._keys.get(key_id)
 
 

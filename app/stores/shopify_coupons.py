@@ -198,10 +198,11 @@ def _rows(connection: JsonValue) -> list[JsonValue]:
 
 
 def _amount(value: JsonValue) -> Decimal:
+    """Written with two places at least: Shopify shows 5.00 as 5.0."""
     amount = Decimal(str(value))
     if not amount.is_finite():
         raise InvalidOperation
-    return amount
+    return amount.quantize(Decimal("0.01")) if int(amount.as_tuple().exponent) > -2 else amount
 
 
 def _written(moment: datetime) -> str:

@@ -8,6 +8,9 @@ import httpx
 import pytest
 import structlog
 from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from app.settings import PlatformSettings, Settings
@@ -101,3 +104,20 @@ def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureF
     written = capsys.readouterr().err
     assert "hello" in written
     assert not written.startswith("{")
+
+
+async def test_a_databases_error_quotes_no_row(
+    settings: Settings, engine: AsyncEngine, logging_as_configured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(settings)
+    statement = text("INSERT INTO message (id, source, kind, dedupe_key, body) VALUES (gen_random_uuid(), '', '', '', :body)")
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(statement, {"body": b"ada@example.com"})
+    except DBAPIError:
+        structlog.get_logger("ours").exception("failed")
+    written = capsys.readouterr().err
+    assert "NotNullViolation" in written
+    assert "DETAIL: left out" in written
+    assert "ada@example.com" not in written
+    assert b"ada@example.com".hex() not in written

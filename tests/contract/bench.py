@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,9 +14,12 @@ import pytest
 from app.stores import adapter_class
 from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter
 from simulators.process import Simulator
+from tests.contract.doubles.process import run
 
 CODE = "a1b2c3d4e5f6"
 SECRET = "whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0"
+PUBLIC = {"CHANNEL"}
+"""Variables that are no secrets."""
 WOOCOMMERCE = {"CONSUMER_KEY": "ck_0123456789abcdef", "CONSUMER_SECRET": "cs_fedcba9876543210"}
 
 
@@ -35,6 +41,8 @@ class Shop:
     complaint: str
     kind: str
     """The ledger's name of a creation."""
+    double: bool = False
+    """Whether the shop is `doubles/<name>.py`, not the simulator that all share."""
 
 
 SHOPS = {
@@ -64,7 +72,64 @@ SHOPS = {
         complaint="value is 0.00, ordered 5.00",
         kind="relay.create",
     ),
+    "magento": Shop(
+        base="",
+        variables={"USERNAME": "relay-user", "PASSWORD": "relay-password"},
+        config={},
+        other_key={"password": "of somebody else"},
+        create=("POST", "^/rest/V1/coupons$"),
+        find=("GET", "^/rest/V1/coupons/search$"),
+        distortion={"discount_amount": 0},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
+    "saleor": Shop(
+        base="",
+        variables={"TOKEN": "saleor-app-token", "CHANNEL": "eu"},
+        config={},
+        other_key={"token": "of somebody else"},
+        create=("POST", "^/graphql/CreateVoucher$"),
+        find=("POST", "^/graphql/FindVouchers$"),
+        distortion={"discountValue": 0.0},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
+    "shopify": Shop(
+        base="",
+        variables={"ACCESS_TOKEN": "shpat_0123456789abcdef", "CLIENT_SECRET": "shpss_fedcba9876543210"},
+        config={"access_token": "shpat_0123456789abcdef", "client_secret": "shpss_fedcba9876543210"},
+        other_key={"access_token": "shpat_of_somebody_else"},
+        create=("POST", "^/admin/api/2026-07/graphql.json/CreateCoupon$"),
+        find=("POST", "^/admin/api/2026-07/graphql.json/FindCoupon$"),
+        distortion={"customerGets": {"value": {"discountAmount": {"amount": "0", "appliesOnEachItem": False}}}},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
+    "bigcommerce": Shop(
+        base="/stores/abc123",
+        variables={"ACCESS_TOKEN": "token-0123456789abcdef", "CLIENT_SECRET": "secret-fedcba9876543210"},
+        config={"access_token": "token-0123456789abcdef"},
+        other_key={"access_token": "token-of-somebody-else"},
+        create=("POST", "^/stores/abc123/v2/coupons$"),
+        find=("GET", "^/stores/abc123/v2/coupons$"),
+        distortion={"amount": "0"},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
 }
+
+_RUNNING = ExitStack()
+atexit.register(_RUNNING.close)
+
+
+@cache
+def double(name: str) -> Simulator:
+    """The shop's double (tests/contract/doubles), which runs until the tests have ended."""
+    return _RUNNING.enter_context(run(name))
 
 
 def order(**fields: Any) -> CouponOrder:
@@ -79,8 +144,8 @@ class Bench:
     def __init__(self, name: str, simulator: Simulator, environment: pytest.MonkeyPatch) -> None:
         self.name = name
         self.shop = SHOPS[name]
-        self.simulator = simulator
-        self.secrets = tuple(self.shop.variables.values())
+        self.simulator = simulator = double(name) if self.shop.double else simulator
+        self.secrets = tuple(value for variable, value in self.shop.variables.items() if variable not in PUBLIC)
         self._environment = environment
         self._built: list[StoreAdapter] = []
         simulator.reset(config=True)

@@ -12,7 +12,9 @@ from tests.faults.server import ROLE
 
 GONE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
-_TERMINATE: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = $1"
+_TERMINATE: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = $1"
+)
 
 _SPOIL: Final = """
 CREATE OR REPLACE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -45,21 +47,13 @@ async def everybody_terminated(on: Stage) -> None:
 
 
 async def connections_exhausted(on: Stage) -> None:
-    """For 4 seconds others hold every connection, the service's own ones included."""
-    administrator = await on.rig.server.connect()
-    hogs: list[asyncpg.Connection[asyncpg.Record]] = []
-    deadline = asyncio.get_running_loop().time() + 4
-    await administrator.execute(_TERMINATE, ROLE)
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            hogs.append(await on.rig.server.connect(user=ROLE))
-        except asyncpg.TooManyConnectionsError:
-            await administrator.execute(_TERMINATE + " AND application_name LIKE 'relay%'", ROLE)
-            await asyncio.sleep(0.05)  # then the next try
-    on.notes.append(f"{len(hogs)} connections held")
-    for hog in hogs:
-        hog.terminate()
-    await administrator.close()
+    """For 4 seconds every connection is closed and no new one is to be had: `too many connections` (53300)."""
+    connection = await on.rig.server.connect()
+    await connection.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")
+    await connection.execute(_TERMINATE, ROLE)
+    await asyncio.sleep(4)  # the length of the fault
+    await connection.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+    await connection.close()
 
 
 async def hot_rows_locked(on: Stage) -> None:

@@ -98,15 +98,17 @@ def outage(seconds: float, mode: str = "503") -> Callable[[Stage], Awaitable[Non
     return inflict
 
 
-def faults(*, outage_seconds: float) -> list[Fault]:
-    """All of this file; a long outage comes with a load that lasts as long."""
-    spoilt = [Fault(name, _spoil(rule, 3.0)) for name, rule in SPOILT]
-    long = round(outage_seconds / 0.25)
+def faults() -> list[Fault]:
     return [
-        *spoilt,
+        *(Fault(name, _spoil(rule, 3.0)) for name, rule in SPOILT),
         Fault("a redirect", redirect),
         Fault("a storm of 429", throttled),
         Fault("the key is revoked, then restored", key_revoked),
         Fault("an outage by resets", outage(5, "reset")),
-        Fault(f"an outage of {outage_seconds:g} s under load", outage(outage_seconds), shoppers=long, gap=0.25),
     ]
+
+
+def long_outage(seconds: float) -> Fault:
+    """With a load that lasts as long as it."""
+    gap = 0.25
+    return Fault(f"an outage of {seconds:g} s under load", outage(seconds), shoppers=round(seconds / gap), gap=gap)

@@ -66,6 +66,13 @@ class Books:
             total: dict[str, int] = answer.json()["total"]
             return total
 
+    async def idle(self) -> bool:
+        """True when nothing is owed. Raises AssertionError, telling what is."""
+        total = await self.counts()
+        owed = {state: total[state] for state in ("waiting", "running", "unknown") if total[state]}
+        assert not owed, f"still owed: {owed}"
+        return True
+
     async def stale_settles(self) -> int:
         connection = await self._rig.server.connect()
         try:

@@ -21,7 +21,7 @@ from typing import Final
 
 from sqlalchemy import TextClause, event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 import app.engine
 import app.operations
@@ -54,43 +54,46 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watch_statements(points: Points) -> None:
+class Statements:
     """Points around each statement that commits by itself, and around each COMMIT of a transaction that wrote."""
-    names = _statement_names()
 
-    def name_of(statement: str) -> str | None:
+    def __init__(self, points: Points) -> None:
+        self._points = points
+        self._names = _statement_names()
+
+    def watch(self) -> None:
+        event.listen(Engine, "before_cursor_execute", self._before)
+        event.listen(Engine, "after_cursor_execute", self._after)
+        event.listen(Engine, "commit", self._commit)
+        event.listen(Pool, "checkin", self._given_back)
+
+    def _name(self, statement: str) -> str | None:
         if not WRITES.search(statement):
             return None
         plain = _plain(statement)
         found = re.match(r"(INSERT INTO|UPDATE|DELETE FROM) (\w+)", plain)
-        return names.get(plain) or (f"{found[1].split()[0]} {found[2]}" if found else plain[:40])
+        return self._names.get(plain) or (f"{found[1].split()[0]} {found[2]}" if found else plain[:40])
 
-    def before(connection: Connection, _c: object, statement: str, _p: object, _x: object, _m: object) -> None:
-        if name := name_of(statement):
+    def _before(self, connection: Connection, _c: object, statement: str, _p: object, _x: object, _m: object) -> None:
+        if name := self._name(statement):
             if _alone(connection):
-                points.passed(f"before {name}")
+                self._points.passed(f"before {name}")
             else:
                 connection.info.setdefault("wrote", []).append(name)
 
-    def after(connection: Connection, _c: object, statement: str, _p: object, _x: object, _m: object) -> None:
-        if (name := name_of(statement)) and _alone(connection):
-            points.passed(f"after {name}")
+    def _after(self, connection: Connection, _c: object, statement: str, _p: object, _x: object, _m: object) -> None:
+        if (name := self._name(statement)) and _alone(connection):
+            self._points.passed(f"after {name}")
 
-    def commit(connection: Connection) -> None:
+    def _commit(self, connection: Connection) -> None:
         if wrote := connection.info.pop("wrote", None):
             connection.info["committing"] = f"commit of {' + '.join(wrote)}"
-            points.passed(f"before {connection.info['committing']}")
+            self._points.passed(f"before {connection.info['committing']}")
 
-    def given_back(_: object, record: object, *_rest: object) -> None:
-        info = getattr(record, "info", {})
-        info.pop("wrote", None)
-        if name := info.pop("committing", None):
-            points.passed(f"after {name}")
-
-    event.listen(Engine, "before_cursor_execute", before)
-    event.listen(Engine, "after_cursor_execute", after)
-    event.listen(Engine, "commit", commit)
-    event.listen(Pool, "checkin", given_back)
+    def _given_back(self, _: object, record: ConnectionPoolEntry) -> None:
+        record.info.pop("wrote", None)
+        if name := record.info.pop("committing", None):
+            self._points.passed(f"after {name}")
 
 
 def watch_calls(points: Points) -> None:
@@ -128,9 +131,11 @@ def _plain(statement: str) -> str:
 
 def main() -> None:
     points = Points(
-        os.environ.get("POINTS_LOG", os.devnull), os.environ.get("POINTS_DIE", ""), int(os.environ.get("POINTS_NTH", "1"))
+        os.environ.get("POINTS_LOG", os.devnull),
+        os.environ.get("POINTS_DIE", ""),
+        int(os.environ.get("POINTS_NTH", "1")),
     )
-    watch_statements(points)
+    Statements(points).watch()
     watch_calls(points)
     sys.argv = ["relay", *sys.argv[1:]]
     cli.main()

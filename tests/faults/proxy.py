@@ -24,7 +24,7 @@ class Proxy:
     cut_before: int = 0
     cut_after: int = 0
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
-    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _tasks: set["asyncio.Task[object]"] = field(default_factory=set)
 
     def lead_to(self, port: int) -> None:
         """New connections go there; the old ones are reset, as when an address moves."""
@@ -33,6 +33,9 @@ class Proxy:
             _reset(writer)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (ours := asyncio.current_task()) is not None:
+            self._tasks.add(ours)
+            ours.add_done_callback(self._tasks.discard)
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -44,14 +47,12 @@ class Proxy:
             asyncio.create_task(self._requests(reader, server_writer, mute)),
             asyncio.create_task(self._answers(server_reader, writer, mute)),
         ]
-        self._tasks |= set(both)
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            self._tasks -= set(both)
             self._open -= {writer, server_writer}
             _reset(writer)
             server_writer.close()
@@ -77,8 +78,9 @@ class Proxy:
                 await client.drain()
 
     async def aclose(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
+        """Reset all connections; what serves them ends by that."""
+        for writer in list(self._open):
+            _reset(writer)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 
 from simulators.process import Simulator, start
+from tests.faults.pooler import Pooler
 from tests.faults.proxy import Proxy
 from tests.faults.server import PostgresServer
 from tests.helpers import eventually, free_port
@@ -93,6 +94,7 @@ class Rig:
     shop: Simulator
     database_url: str
     proxy: Proxy | None = None
+    pooler: Pooler | None = None
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     more: list[Process] = field(default_factory=list)
@@ -191,7 +193,7 @@ async def rig(
     try:
         # The harshest Platform: what is posted twice exists twice.
         platform, shop = start("platform", "--set", "second_order_post=duplicate"), start("shop")
-        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings)
+        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings=settings)
         stack.web.start()
         await stack.ready()
         stack.worker.start()

@@ -47,8 +47,7 @@ class PostgresServer:
 
     async def create(self) -> None:
         """A new cluster with the role and the database `relay`, running."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.give_away(self.folder)
+        self._own_folder()
         self.run("initdb", "-U", "postgres", "--auth", "trust", "--no-sync", "-D", str(self.data), "--locale", "C")
         with (self.data / "pg_hba.conf").open("a") as rules:
             rules.write("host replication all 127.0.0.1/32 trust\n")
@@ -60,19 +59,24 @@ class PostgresServer:
 
     async def start(self, within: float = 40.0) -> None:
         """Start, again and again when it ends: after a crash its orphans hold the memory for a moment."""
-        self._spawn()
+        if not self.running:
+            self._spawn()
 
         def answers() -> bool:
-            if self._child is None or self._child.poll() is not None:
+            if not self.running:
                 self._spawn()
             asked = self._command("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))
             return subprocess.run(asked, env={"LC_ALL": "C"}, check=False).returncode == 0
 
         await eventually(answers, within)
 
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: orderly, everybody is thrown out. SIGKILL: a crash."""
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None and self.running:
             self._child.send_signal(how)
             self._child.wait(30)
 
@@ -83,8 +87,7 @@ class PostgresServer:
     async def standby(self, folder: Path) -> "PostgresServer":
         """A streaming copy, running and synchronous: what is acknowledged here is there too."""
         copy = PostgresServer(folder, self._settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.give_away(folder)
+        copy._own_folder()
         at = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
         self.run("pg_basebackup", *at, "-D", str(copy.data), "-R", "--checkpoint=fast", "--no-sync")
         await copy.start()
@@ -121,13 +124,15 @@ class PostgresServer:
         connection.terminate()
 
     def run(self, program: str, *arguments: str) -> None:
-        subprocess.run(self._command(program, *arguments), check=True, capture_output=True, env={"LC_ALL": "C"}, cwd="/")
+        subprocess.run(
+            self._command(program, *arguments), check=True, capture_output=True, env={"LC_ALL": "C"}, cwd="/"
+        )
 
-    def give_away(self, path: Path) -> None:
-        """Make the server's user the owner."""
+    def _own_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             owner = pwd.getpwnam("nobody")
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
 
     def _spawn(self) -> None:
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
@@ -149,7 +154,15 @@ class PostgresServer:
         owner = pwd.getpwnam("nobody")
         # Tests' folders are closed to others: let the server pass them.
         rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
-        return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups", *rights, "--", *command]
+        return [
+            "setpriv",
+            f"--reuid={owner.pw_uid}",
+            f"--regid={owner.pw_gid}",
+            "--clear-groups",
+            *rights,
+            "--",
+            *command,
+        ]
 
 
 def programs() -> Path:

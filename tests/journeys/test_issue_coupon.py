@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.handlers.issue_coupon import IssueCoupon
 from app.http import HttpClient
 from app.operations import reward_rules
+from app.operations.alerts import Alerts
 from app.operations.coupons import CouponRecord, Coupons
 from app.operations.reward_rules import RewardRules
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
@@ -101,7 +102,8 @@ def handler(
         coupons=Coupons(engine),
         rules=RewardRules(engine),
         platform=client,
-        settings=CouponSettings.model_validate(settings),
+        alerts=Alerts(engine),
+        settings=CouponSettings.model_validate({"confirm_above": None, **settings}),
     )
 
 

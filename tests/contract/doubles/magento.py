@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, ClassVar
 
-from tests.contract.doubles.process import serve
-
 from simulators.call import Answer, Call, Json, RefusalError, json_answer
 from simulators.deliveries import Deliveries
 from simulators.program import Control
+from tests.contract.doubles.process import serve
 
 API = "/rest/V1/"
 LISTS = {"customers/search": "customers", "orders": "orders", "products": "products"}
@@ -83,15 +82,15 @@ class Magento:
         call.argument = path.rpartition("/")[2]
         family = path.partition("/")[0]
         routes: dict[tuple[str, str], tuple[str, Callable[[Call], Answer]]] = {
+            ("GET", f"salesRules/{call.argument}"): ("rule.get", lambda call: json_answer(200, self._rule(call))),
+            ("DELETE", f"salesRules/{call.argument}"): ("rule.delete", self._delete_rule),
+            ("DELETE", f"coupons/{call.argument}"): ("coupon.delete", self._delete_coupon),
             ("POST", "integration/admin/token"): ("token", self._token),
             ("GET", "store/storeConfigs"): ("config", self._store_configs),
             ("POST", "salesRules"): ("rule.create", self._create_rule),
             ("GET", "salesRules/search"): ("rule.search", lambda call: self._found(call, self.rules.values())),
             ("POST", "coupons"): ("coupon.create", self._create_coupon),
             ("GET", "coupons/search"): ("coupon.search", self._search_coupons),
-            ("GET", f"salesRules/{call.argument}"): ("rule.get", lambda call: json_answer(200, self._rule(call))),
-            ("DELETE", f"salesRules/{call.argument}"): ("rule.delete", self._delete_rule),
-            ("DELETE", f"coupons/{call.argument}"): ("coupon.delete", self._delete_coupon),
         }
         for list_path, name in LISTS.items():
             routes["GET", list_path] = f"{name}.list", lambda call, name=name: self._list(call, name)  # type: ignore[misc]

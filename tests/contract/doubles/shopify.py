@@ -17,6 +17,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLSyntaxError,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -87,18 +88,19 @@ class ShopifyDouble:
         self.rows: dict[str, list[Json]] = {"orders": [], "customers": [], "products": []}
 
     def identify(self, call: Call) -> None:
-        """The kind is the root field's."""
+        """The kind is the root field's; the script knows a call by its operation, as if that ended the path."""
         if call.path == TOKENS:
             call.kind = "token"
         elif call.path == API and call.method == "POST":
-            root = _root(str(call.object.get("query", "")))
-            call.kind = KINDS.get(root.name.value, root.name.value) if root else "unparsable"
+            root, operation = _root(str(call.object.get("query", "")))
+            call.kind = KINDS.get(root, root)
+            call.path = f"{API}/{operation}"
 
     async def answer(self, call: Call) -> Answer:
         """One GraphQL call, or a token."""
         if call.path == TOKENS and call.method == "POST":
             return self._token(call)
-        if call.path != API or call.method != "POST":
+        if not call.path.startswith(f"{API}/"):
             return json_answer(404, {"errors": "Not Found"})
         token = call.header(b"x-shopify-access-token")
         if token != self.config.access_token and self.tokens.get(token, 0.0) < time.monotonic():
@@ -227,7 +229,7 @@ class ShopifyDouble:
                 "destinationSelection": {"__typename": "DiscountCountryAll"},
                 "maximumShippingPrice": None,
             }
-        value, items = given["customerGets"]["value"], given["customerGets"]["items"]
+        value, items = given["customerGets"]["value"], given["customerGets"].get("items", {})
         amount = value.get("discountAmount")
         products = items.get("products", {}).get("productsToAdd")
         listed = {"nodes": [{"id": each} for each in products or []], "pageInfo": {"hasNextPage": False}}
@@ -368,14 +370,16 @@ def _cost(left: int) -> Json:
     return {"cost": {"requestedQueryCost": 250, "actualQueryCost": 20, "throttleStatus": bucket}}
 
 
-def _root(document: str) -> FieldNode | None:
+def _root(document: str) -> tuple[str, str]:
+    """The names of the first root field and of the operation."""
     try:
         parsed = parse(document)
-    except Exception:  # noqa: BLE001  # whatever is wrong with it, it has no root field
-        return None
+    except GraphQLSyntaxError:
+        return "unparsable", "unparsable"
     operation = next(each for each in parsed.definitions if isinstance(each, OperationDefinitionNode))
     first = operation.selection_set.selections[0]
-    return first if isinstance(first, FieldNode) else None
+    name = operation.name.value if operation.name else ""
+    return (first.name.value if isinstance(first, FieldNode) else ""), name
 
 
 def _selected(value: Any, wanted: SelectionSetNode | None, fragments: dict[str, FragmentDefinitionNode]) -> Any:

@@ -1,0 +1,219 @@
+"""What a person may do about a coupon: approve it, say its value, retire it, give the points back, release the fuse.
+
+Each act is one transaction with its line of the audit, and owes the jobs that carry it out.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.engine.operator import Operator, audit
+from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
+from app.messages import PLATFORM, STORE, coupon_lane
+from app.operations import fuse
+from app.operations.coupons import CouponRecord, Ruling, coupon_of
+from app.outcomes import Owed
+from app.platform.rewards import currency_places
+from app.platform.rules import AMOUNTS, NEEDS_VALUE, RewardKind
+from app.settings import CouponSettings
+
+_OWE: Final = text(f"WITH owed AS (SELECT * FROM unnest({OWED_COLUMNS}), {TAKE_ON} SELECT count(*) FROM taken")  # noqa: S608  # constants only
+_RULE: Final = text("UPDATE coupon SET ruling = CAST(:ruling AS jsonb) WHERE code = :code")
+_LOCK: Final = text("SELECT code FROM coupon WHERE code = :code FOR UPDATE")
+_ISSUES: Final = text("""
+SELECT id, dead, open, params FROM job
+WHERE message_id = :message AND channel = 'store' AND lane = :lane AND kind = 'issue_coupon' ORDER BY seq DESC
+""")
+_AWARDS: Final = text("""
+SELECT open, dead FROM job WHERE message_id = :message AND lane = :lane AND kind = 'award_points' ORDER BY seq DESC LIMIT 1
+""")
+_WAITS_FOR: Final = text("SELECT waits_for FROM lane WHERE key = :lane AND channel = 'store' AND waits_for IS NOT NULL")
+
+
+class NoSuchCouponError(ValueError):
+    """No coupon has the code."""
+
+
+class ImpossibleError(ValueError):
+    """Not in the coupon's present state; the text says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """`kind` None: as it is known already. `value` is an amount in the shop's currency, or per cent."""
+
+    kind: RewardKind | None
+    value: Decimal | None
+
+
+class CouponDesk:
+    """On one cell's engine. All methods raise NoSuchCouponError and ImpossibleError."""
+
+    def __init__(self, engine: AsyncEngine, operator: Operator, settings: CouponSettings) -> None:
+        self._engine = engine
+        self._operator = operator
+        self._settings = settings
+
+    async def approve(self, code: str, by: str, why: str) -> CouponRecord:
+        """A held coupon is made without further proof, past the fuse."""
+        async with self._engine.begin() as connection:
+            coupon = await _held(connection, code, "approved")
+            await _rule(connection, coupon, Ruling(by, why, approve=True), "coupon.approve", {})
+        return await self._go_on(coupon, by)
+
+    async def correct(self, code: str, correction: Correction, by: str, why: str) -> CouponRecord:
+        """A held coupon is made with this value, without further proof, past the fuse."""
+        async with self._engine.begin() as connection:
+            coupon = await _held(connection, code, "given another value")
+            kind = _valid(coupon, correction, self._settings)
+            value = None if correction.value is None else f"{correction.value:f}"
+            ruling = Ruling(by, why, approve=True, kind=kind.value, value=correction.value)
+            told = {"kind": kind.value, "value": value}
+            await _rule(connection, coupon, ruling, "coupon.value", told)
+        return await self._go_on(coupon, by)
+
+    async def retire(self, code: str, by: str, why: str) -> CouponRecord:
+        """The coupon is made unusable in the shop, or never made. Once it is retired the points can be given back."""
+        async with self._engine.begin() as connection:
+            coupon = await _locked(connection, code)
+            if coupon.state not in ("pending", "held", "active"):
+                raise ImpossibleError(f"the coupon is {coupon.state}; only pending, held and active ones can be retired")
+            if coupon.ruling is not None and coupon.ruling.retire:
+                raise ImpossibleError("the coupon is being retired already; read it again in a moment")
+            owed = Owed("retire_coupon", STORE, coupon_lane(code), params={"code": code, "why": f"{by}: {why}"})
+            await _owe(connection, coupon.message_id, owed)
+            await _rule(connection, coupon, Ruling(by, why, retire=True), "coupon.retire", {})
+        await self._wake(code)
+        return await self._read(code)
+
+    async def return_points(
+        self, code: str, by: str, why: str, points: int | None = None, *, again: bool = False
+    ) -> CouponRecord:
+        """The points of a retired coupon are given back, once. `again`: an earlier try ended in doubt, and a person has
+        seen at the Platform that the points are not there."""
+        async with self._engine.begin() as connection:
+            coupon = await _locked(connection, code)
+            points = points or coupon.points
+            if coupon.state == "given_back":
+                raise ImpossibleError("the points were given back already")
+            if coupon.state != "retired" or coupon.ruling is None:
+                raise ImpossibleError(f"the coupon is {coupon.state}; retire it first, so that nobody has both")
+            if points is None or coupon.customer_ref is None:
+                raise ImpossibleError("no points were spent on it, or the webhook named no customer")
+            lane = f"points:{code}"
+            await self._once(connection, coupon, lane, again)
+            owed = Owed("award_points", PLATFORM, lane, params={"code": code, "points": str(points)})
+            await _owe(connection, coupon.message_id, owed)
+            ruling = replace(coupon.ruling, give_back=True)
+            await _rule(connection, coupon, ruling, "coupon.return_points", {"points": points, "again": again}, by, why)
+        return await self._read(code)
+
+    async def release_fuse(self, by: str, why: str, customer: str | None = None) -> tuple[int, int]:
+        """How many fuses were released, and how many coupons go on."""
+        async with self._engine.begin() as connection:
+            released = await fuse.release(connection, by, why, customer)
+        return released, await self._operator.wake([fuse.WAITS_FOR])
+
+    @staticmethod
+    async def _once(connection: AsyncConnection, coupon: CouponRecord, lane: str, again: bool) -> None:
+        if coupon.ruling is None or not coupon.ruling.give_back:
+            return
+        last = (await connection.execute(_AWARDS, {"message": coupon.message_id, "lane": lane})).one_or_none()
+        if last is None or not last.dead:
+            raise ImpossibleError("the points are on their way already")
+        if not again:
+            why = "an earlier try ended in doubt: look at the customer's points at the Platform; only if they are not"
+            raise ImpossibleError(f"{why} there, ask for it with `again`")
+
+    async def _go_on(self, coupon: CouponRecord, by: str) -> CouponRecord:
+        """The coupon's job runs again, whatever became of it."""
+        lane = coupon_lane(coupon.code)
+        at = {"message": coupon.message_id, "lane": lane}
+        async with self._engine.begin() as connection:
+            jobs = (await connection.execute(_ISSUES, at)).all()
+            if jobs and not any(job.open or job.dead for job in jobs):
+                await _owe(connection, coupon.message_id, Owed("issue_coupon", STORE, lane, params=jobs[0].params))
+        if not any(job.open for job in jobs):
+            await self._operator.retry([job.id for job in jobs[:1] if job.dead], by)
+        await self._wake(coupon.code)
+        return await self._read(coupon.code)
+
+    async def _wake(self, code: str) -> None:
+        async with self._engine.connect() as connection:
+            keys: Sequence[str] = (
+                (await connection.execute(_WAITS_FOR, {"lane": coupon_lane(code)})).scalars().all()
+            )
+        await self._operator.wake(keys)
+
+    async def _read(self, code: str) -> CouponRecord:
+        async with self._engine.connect() as connection:
+            return await _found(connection, code)
+
+
+async def _found(connection: AsyncConnection, code: str) -> CouponRecord:
+    coupon = await coupon_of(connection, code)
+    if coupon is None:
+        raise NoSuchCouponError(f"no coupon has the code {code}")
+    return coupon
+
+
+async def _locked(connection: AsyncConnection, code: str) -> CouponRecord:
+    await connection.execute(_LOCK, {"code": code})
+    return await _found(connection, code)
+
+
+async def _held(connection: AsyncConnection, code: str, what: str) -> CouponRecord:
+    coupon = await _locked(connection, code)
+    if coupon.state not in ("held", "pending"):
+        raise ImpossibleError(f"the coupon is {coupon.state}; only held ones can be {what}")
+    if coupon.ruling is not None and coupon.ruling.retire:
+        raise ImpossibleError("the coupon is being retired; it cannot be made any more")
+    return coupon
+
+
+async def _rule(
+    connection: AsyncConnection,
+    coupon: CouponRecord,
+    ruling: Ruling,
+    action: str,
+    told: dict[str, object],
+    by: str | None = None,
+    why: str | None = None,
+) -> None:
+    written = {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(ruling).items()}
+    await connection.execute(_RULE, {"code": coupon.code, "ruling": json.dumps(written)})
+    await audit(connection, by or ruling.by, action, coupon.code, {**told, "why": why or ruling.why})
+
+
+async def _owe(connection: AsyncConnection, message_id: UUID, owed: Owed) -> None:
+    await connection.execute(_OWE, owed_parameters([NewJob(message_id, owed)]))
+
+
+def _valid(coupon: CouponRecord, correction: Correction, settings: CouponSettings) -> RewardKind:
+    """The kind of the corrected coupon. Raises ImpossibleError for a value that could not be issued."""
+    kind, value = correction.kind or (RewardKind(coupon.kind) if coupon.kind else None), correction.value
+    if kind is None:
+        raise ImpossibleError("no value was ever known for it, so say its kind too")
+    if kind is RewardKind.FREE_PRODUCT:
+        raise ImpossibleError("a free product is named by its rule: put one with PUT /v1/reward-rules/{rule}")
+    if kind not in NEEDS_VALUE:
+        if value is not None:
+            raise ImpossibleError(f"a {kind} coupon has no value")
+        return kind
+    if value is None or value <= 0:
+        raise ImpossibleError(f"a {kind} coupon needs a value above 0")
+    if kind is RewardKind.PERCENTAGE and value > 100:
+        raise ImpossibleError("a percentage is at most 100")
+    if kind in AMOUNTS:
+        if value > settings.max_value:
+            raise ImpossibleError(f"{value} is over the limit of {settings.max_value} (COUPONS__MAX_VALUE)")
+        places = currency_places(coupon.currency or settings.currency)
+        if value != round(value, places):
+            raise ImpossibleError(f"{value} has more than the {places} decimal places of its currency")
+    return kind

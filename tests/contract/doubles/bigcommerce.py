@@ -1,0 +1,225 @@
+"""A BigCommerce store in memory: V2 coupons and orders, V3 customers, products and webhooks.
+
+Made from the official OpenAPI documents. Surprising on purpose: an empty V2 list is 204 without a body, the name of a
+coupon is unique too (409), amounts come back with four places, 0 means "no limit", errors of V2 are a list.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any, ClassVar
+
+from simulators.call import Answer, Call, Json, json_answer
+from simulators.deliveries import Deliveries
+from simulators.program import Control
+from tests.contract.doubles.process import serve
+
+STORE = "/stores/abc123"
+TYPES = ("per_item_discount", "per_total_discount", "shipping_discount", "free_shipping", "percentage_discount")
+
+
+@dataclass
+class Config:
+    """What `POST /_sim/config` changes."""
+
+    CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
+
+    access_token: str = "token-of-the-double"
+    may_write: bool = True
+    currency: str = "EUR"
+    distort: dict[str, Any] = field(default_factory=dict)
+    stale_finds: int = 0
+    """So many of the next look-ups do not see what was made."""
+
+
+class BigCommerceDouble:
+    """State and behaviour."""
+
+    once = frozenset({"coupon.create"})
+
+    def __init__(self) -> None:
+        self.config = Config()
+        self.deliveries = Deliveries()
+        self.controls: dict[str, Control] = {"seed": self._seed, "switch-off": self._switch_off}
+        self.reset()
+
+    def reset(self) -> None:
+        """An empty store."""
+        self.last_id = 0
+        self.coupons: dict[int, Json] = {}
+        self.hooks: dict[int, Json] = {}
+        self.rows: dict[str, list[Json]] = {"orders": [], "customers": [], "products": []}
+
+    def identify(self, call: Call) -> None:
+        """Only what makes a coupon has a name that the suite asks for."""
+        parts = call.path.removeprefix(STORE).strip("/").split("/")
+        call.kind = "coupon.create" if (call.method, parts) == ("POST", ["v2", "coupons"]) else "/".join(parts[:2])
+
+    async def answer(self, call: Call) -> Answer:  # noqa: C901, PLR0911  # a table of routes
+        """Authenticate and route."""
+        if not call.path.startswith(f"{STORE}/"):
+            return json_answer(404, {"status": 404, "title": "Not found"})
+        if call.header(b"x-auth-token") != self.config.access_token:
+            return json_answer(401, {"status": 401, "title": "Unauthorized"})
+        parts = call.path.removeprefix(STORE).strip("/").split("/")
+        if call.method != "GET" and parts[:2] == ["v2", "coupons"] and not self.config.may_write:
+            return _told(403, "You don't have a required scope to access the endpoint")
+        match [call.method, *parts]:
+            case ["GET", "v2", "store"]:
+                return json_answer(200, {"id": "abc123", "name": "The double", "currency": self.config.currency})
+            case ["GET", "v2", "coupons"]:
+                return self._find(call)
+            case ["POST", "v2", "coupons"]:
+                return self._create(call)
+            case [("PUT" | "DELETE"), "v2", "coupons", number]:
+                return self._change(call, int(number))
+            case ["GET", "v2", "orders", *rest]:
+                return self._orders(call, rest)
+            case ["GET", "v3", "customers"]:
+                return self._customers(call)
+            case ["GET", "v3", "catalog", "products", *rest]:
+                return self._products(call, rest)
+            case [_, "v3", "hooks", *rest]:
+                return self._hooks(call, rest)
+        return _told(404, "The requested resource was not found.")
+
+    # ------------------------------------------------------------------------------------------- coupons
+
+    def _find(self, call: Call) -> Answer:
+        if self.config.stale_finds:
+            self.config.stale_finds -= 1
+            return Answer(204)
+        wanted = call.query.get("code", "").casefold()
+        found = [coupon for coupon in self.coupons.values() if str(coupon["code"]).casefold() == wanted]
+        return json_answer(200, found) if found else Answer(204)
+
+    def _create(self, call: Call) -> Answer:
+        given = call.object
+        missing = [name for name in ("name", "type", "amount", "code", "applies_to") if given.get(name) in (None, "")]
+        if missing:
+            return _told(400, f"The required field '{missing[0]}' was not supplied.")
+        if given["type"] not in TYPES or not isinstance(given["amount"], str):
+            return _told(400, "The field 'type' or 'amount' is invalid.")
+        if any(str(known["code"]).casefold() == given["code"].casefold() for known in self.coupons.values()):
+            call.duplicate()
+            return _told(400, "The field 'code' is invalid.", "The coupon code must be unique.")
+        if any(known["name"] == given["name"] for known in self.coupons.values()):
+            return _told(409, "A coupon with this name exists already.")
+        self.last_id += 1
+        now = format_datetime(datetime.now(UTC))
+        stored = {"min_purchase": "0", "expires": "", "enabled": True, "max_uses": 0, "max_uses_per_customer": 0,
+                  "restricted_to": {}, "shipping_methods": [], **given, **self.config.distort}  # fmt: skip
+        for name in ("amount", "min_purchase"):
+            stored[name] = f"{float(stored[name]):.4f}"
+        coupon = {"id": self.last_id, **stored, "num_uses": 0, "date_created": now}
+        self.coupons[self.last_id] = coupon
+        call.applied()
+        return json_answer(201, coupon)
+
+    def _change(self, call: Call, number: int) -> Answer:
+        if number not in self.coupons:
+            return _told(404, "The requested resource was not found.")
+        if call.method == "DELETE":
+            del self.coupons[number]
+            call.applied()
+            return Answer(204)
+        self.coupons[number].update(call.object)
+        return json_answer(200, self.coupons[number])
+
+    # ------------------------------------------------------------------------------------------- entities
+
+    def _orders(self, call: Call, rest: list[str]) -> Answer:
+        if not rest:
+            since = call.query.get("min_date_modified")
+            rows = [row for row in self.rows["orders"] if not since or _time(row) >= parsedate_to_datetime(since)]
+            page = self._page(call, sorted(rows, key=_time))
+            return json_answer(200, [_bare(row) for row in page]) if page else Answer(204)
+        found = next((row for row in self.rows["orders"] if str(row["id"]) == rest[0]), None)
+        if found is None:
+            return _told(404, "The requested resource was not found.")
+        if len(rest) == 1:
+            return json_answer(200, _bare(found))
+        part = found.get(f"_{rest[1]}", [])
+        return json_answer(200, part) if part else Answer(204)
+
+    def _customers(self, call: Call) -> Answer:
+        wanted, since = call.query.get("id:in"), call.query.get("date_modified:min", "")
+        rows = [row for row in self.rows["customers"] if row["date_modified"] >= since]
+        return json_answer(200, {"data": self._page(call, [r for r in rows if wanted in (None, str(r["id"]))])})
+
+    def _products(self, call: Call, rest: list[str]) -> Answer:
+        if rest:
+            found = next((row for row in self.rows["products"] if str(row["id"]) == rest[0]), None)
+            return json_answer(200, {"data": found}) if found else json_answer(404, {"status": 404, "title": "none"})
+        since = call.query.get("date_modified:min", "")
+        rows = [row for row in self.rows["products"] if row["date_modified"] >= since]
+        return json_answer(200, {"data": self._page(call, rows)})
+
+    @staticmethod
+    def _page(call: Call, rows: list[Json]) -> list[Json]:
+        limit, page = int(call.query.get("limit", 50)), int(call.query.get("page", 1))
+        return rows[(page - 1) * limit : page * limit]
+
+    # ------------------------------------------------------------------------------------------- webhooks
+
+    def _hooks(self, call: Call, rest: list[str]) -> Answer:
+        if rest:
+            number = int(rest[0])
+            if number not in self.hooks:
+                return json_answer(404, {"status": 404, "title": "Webhook does not exist"})
+            if call.method == "DELETE":
+                return json_answer(200, {"data": self.hooks.pop(number)})
+            self.hooks[number].update(call.object)
+            return json_answer(200, {"data": self.hooks[number]})
+        if call.method == "GET":
+            wanted = call.query.get("destination")
+            shown = [hook for hook in self.hooks.values() if wanted in (None, hook["destination"])]
+            return json_answer(200, {"data": shown, "meta": {}})
+        if not str(call.object.get("destination", "")).startswith("https://"):
+            return json_answer(422, {"status": 422, "title": "destination must be an https address"})
+        self.last_id += 1
+        self.hooks[self.last_id] = {"id": self.last_id, "created_at": int(time.time()), **call.object}
+        call.applied()
+        return json_answer(200, {"data": self.hooks[self.last_id], "meta": {}})
+
+    # ------------------------------------------------------------------------------------------- control
+
+    async def _seed(self, given: Json) -> object:
+        """Rows of `orders` (with `_products` and `_coupons`), `customers`, `products`."""
+        for family, rows in given.items():
+            self.rows[family] += rows
+        return {"ok": True}
+
+    async def _switch_off(self, given: Json) -> object:  # noqa: ARG002
+        for hook in self.hooks.values():
+            hook["is_active"] = False
+        return {"ok": True}
+
+    def summary(self, full: bool) -> Json:
+        """Counts."""
+        codes = [coupon["code"] for coupon in self.coupons.values()] if full else []
+        return {"state": {"coupons": len(self.coupons), "webhooks": len(self.hooks)}, "codes": codes}
+
+    def state(self, query: dict[str, str]) -> object:
+        """`kind` coupons | hooks."""
+        return list((self.hooks if query.get("kind") == "hooks" else self.coupons).values())
+
+
+def _told(status: int, message: str, reason: str = "") -> Answer:
+    error: Json = {"status": status, "message": message}
+    return json_answer(status, [{**error, "details": {"invalid_reason": reason}} if reason else error])
+
+
+def _time(row: Json) -> datetime:
+    return parsedate_to_datetime(row["date_modified"])
+
+
+def _bare(row: Json) -> Json:
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+if __name__ == "__main__":
+    serve("bigcommerce", BigCommerceDouble)

@@ -1,0 +1,286 @@
+"""Saleor's GraphQL API in memory, with the answers observed on 3.23.28; each of our operations by its name.
+
+The path of a call becomes `/graphql/<operationName>`, so that faults can be scripted for one operation.
+Surprising on purpose: errors come with HTTP 200, a duplicate is told in three ways (`duplicate`), the search is fuzzy,
+codes differ by case, a voucher without a listing never applies, values are checked with the listing only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from simulators.call import Answer, Call, Json, json_answer
+from simulators.deliveries import Deliveries
+from simulators.program import Control
+from tests.contract.doubles.process import serve
+
+CHANNELS = [
+    {"id": "Q2hhbm5lbDox", "slug": "default-channel", "currencyCode": "USD", "isActive": True},
+    {"id": "Q2hhbm5lbDoy", "slug": "eu", "currencyCode": "EUR", "isActive": True},
+]
+KINDS = {
+    "CreateVoucher": "coupon.create", "ListVoucher": "listing.create", "FindVouchers": "coupon.search",
+    "DeleteVoucher": "coupon.delete", "DeleteCodes": "code.delete",
+}  # fmt: skip
+NAMES = {"customers": "user", "orders": "order", "products": "product"}
+
+
+@dataclass
+class SaleorConfig:
+    """`distort` overwrites fields of every listing stored; `hidden` searches show nothing (stale read-back)."""
+
+    CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {
+        "duplicate": ("ALREADY_EXISTS", "UNIQUE", "IntegrityError"),
+    }
+
+    token: str = "saleor-app-token"
+    permissions: list[str] = field(
+        default_factory=lambda: ["MANAGE_DISCOUNTS", "MANAGE_USERS", "MANAGE_ORDERS", "MANAGE_PRODUCTS"]
+    )
+    active: bool = True
+    duplicate: str = "ALREADY_EXISTS"
+    distort: Json = field(default_factory=dict)
+    hidden: int = 0
+    jwks: Json = field(default_factory=lambda: {"keys": []})
+
+
+def connection(rows: list[Json]) -> Json:
+    """Rows as a whole connection."""
+    return {"edges": [{"node": row} for row in rows], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+
+
+def denied(needed: str) -> Answer:
+    """Top-level errors, with HTTP 200."""
+    words = f"To access this path, you need one of the following permissions: {needed}"
+    return json_answer(
+        200, {"errors": [{"message": words, "extensions": {"exception": {"code": "PermissionDenied"}}}], "data": None}
+    )
+
+
+class Saleor:
+    """State and behaviour of the shop."""
+
+    once = frozenset({"coupon.create"})
+
+    def __init__(self) -> None:
+        self.config = SaleorConfig()
+        self.deliveries = Deliveries()
+        self.controls: dict[str, Control] = {"seed": self._seed}
+        self.reset()
+
+    def reset(self) -> None:
+        """An empty shop."""
+        self._ids = itertools.count(1)
+        self.vouchers: dict[str, Json] = {}
+        self.hooks: dict[str, Json] = {}
+        self.lists: dict[str, list[Json]] = {name: [] for name in NAMES}
+
+    def identify(self, call: Call) -> None:
+        """The operation is part of the path."""
+        if call.path == "/.well-known/jwks.json":
+            call.kind = "jwks"
+        elif call.path == "/graphql/" and call.method == "POST":
+            operation = str(call.object.get("operationName"))
+            call.path += operation
+            call.argument = operation
+            call.kind = KINDS.get(operation, operation)
+            if operation == "CreateVoucher":
+                call.entity = f"coupon:{self._variables(call)['input']['addCodes'][0]}"
+
+    @staticmethod
+    def _variables(call: Call) -> Json:
+        given = call.object.get("variables")
+        return given if isinstance(given, dict) else {}
+
+    async def answer(self, call: Call) -> Answer:
+        """Handle the call; a missing or wrong token is a missing permission."""
+        if call.kind == "jwks":
+            return json_answer(200, self.config.jwks)
+        handlers: dict[str, tuple[str, Callable[[Json, Call], Answer]]] = {
+            "Channels": ("AUTHENTICATED_APP", lambda _given, _call: _data({"channels": CHANNELS})),
+            "Permissions": ("AUTHENTICATED_APP", self._permissions),
+            "FindVouchers": ("MANAGE_DISCOUNTS", self._find),
+            "CreateVoucher": ("MANAGE_DISCOUNTS", self._create),
+            "ListVoucher": ("MANAGE_DISCOUNTS", self._list_voucher),
+            "DeleteVoucher": ("MANAGE_DISCOUNTS", self._delete),
+            "DeleteCodes": ("MANAGE_DISCOUNTS", self._delete_codes),
+            "Hooks": ("AUTHENTICATED_APP", self._hooks),
+            "CreateHook": ("AUTHENTICATED_APP", self._create_hook),
+            "EnableHook": ("AUTHENTICATED_APP", self._enable_hook),
+            "DeleteHook": ("AUTHENTICATED_APP", self._delete_hook),
+            "Customers": ("MANAGE_USERS", self._list), "Customer": ("MANAGE_USERS", self._one),
+            "Orders": ("MANAGE_ORDERS", self._list), "Order": ("MANAGE_ORDERS", self._one),
+            "Products": ("MANAGE_PRODUCTS", self._list), "Product": ("MANAGE_PRODUCTS", self._one),
+        }  # fmt: skip
+        found = handlers.get(call.argument)
+        if found is None:
+            return json_answer(404, {"message": "Not Found"})
+        needed, handler = found
+        known = call.header(b"authorization") == f"Bearer {self.config.token}" and self.config.active
+        if not known or needed not in ("AUTHENTICATED_APP", *self.config.permissions):
+            return denied(needed)
+        return handler(self._variables(call), call)
+
+    def _permissions(self, _given: Json, _call: Call) -> Answer:
+        codes = [{"code": code} for code in self.config.permissions]
+        return _data({"app": {"id": "QXBwOjE=", "name": "Relay", "isActive": True, "permissions": codes}})
+
+    # -- vouchers -----------------------------------------------------------------------------------------------------
+
+    def _find(self, given: Json, _call: Call) -> Answer:
+        words = given["code"].casefold()
+        codes = {key: [each["node"]["code"] for each in row["codes"]["edges"]] for key, row in self.vouchers.items()}
+        rows = [row for key, row in self.vouchers.items() if any(words in code.casefold() for code in codes[key])]
+        if self.config.hidden:
+            self.config.hidden -= 1
+            rows = []
+        start = int(given.get("after") or 0)
+        page = connection(rows[start : start + 20])
+        page["pageInfo"] = {"hasNextPage": len(rows) > start + 20, "endCursor": str(start + 20)}
+        return _data({"vouchers": page})
+
+    def _create(self, given: Json, call: Call) -> Answer:
+        asked = given["input"]
+        code = asked["addCodes"][0].strip() or "GENERATED"
+        if any(code == each["node"]["code"] for row in self.vouchers.values() for each in row["codes"]["edges"]):
+            call.duplicate()
+            return self._duplicate(code)
+        now = datetime.now(UTC).isoformat()
+        if asked.get("endDate") and asked["endDate"] <= asked.get("startDate", now):
+            return _result("voucherCreate", "voucher", "endDate", "INVALID", "End date cannot be before the start date.")
+        number = next(self._ids)
+        code_row = {"id": f"code-{number}", "code": code, "used": 0, "isActive": True}
+        voucher = {
+            "id": f"Vm91Y2hlcjo{number}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": None,
+            "used": 0, "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False,
+            "onlyForStaff": False, "minCheckoutItemsQuantity": None, "startDate": now, "endDate": None, "countries": [],
+            **{name: value for name, value in asked.items() if name not in ("products", "addCodes", "name")},
+            "codes": connection([code_row]),
+            "products": connection([{"id": each} for each in asked.get("products", [])]),
+            **{name: connection([]) for name in ("variants", "categories", "collections")}, "channelListings": [],
+        }  # fmt: skip
+        self.vouchers[voucher["id"]] = voucher
+        call.applied()
+        return _data({"voucherCreate": {"voucher": voucher, "errors": []}})
+
+    def _duplicate(self, code: str) -> Answer:
+        if self.config.duplicate == "IntegrityError":
+            words = f'duplicate key value violates unique constraint "discount_vouchercode_code_key" Key (code)=({code})'
+            error = {"message": words, "extensions": {"exception": {"code": "IntegrityError"}}}
+            return json_answer(200, {"errors": [error], "data": {"voucherCreate": None}})
+        where = "codes" if self.config.duplicate == "ALREADY_EXISTS" else "code"
+        words = "Voucher with this Code already exists."
+        return _result("voucherCreate", "voucher", where, self.config.duplicate, words)
+
+    def _list_voucher(self, given: Json, call: Call) -> Answer:
+        voucher = self.vouchers.get(given["id"])
+        if voucher is None:
+            return _result("voucherChannelListingUpdate", "voucher", "id", "NOT_FOUND", "Couldn't resolve to a node.")
+        asked = given["input"]["addChannels"][0]
+        channel = next(each for each in CHANNELS if each["id"] == asked["channelId"])
+        value = Decimal(asked["discountValue"])
+        percent = voucher["discountValueType"] == "PERCENTAGE"
+        words = ""
+        if percent and value > 100:
+            words = "Invalid percentage value."
+        elif not percent and value != value.quantize(Decimal("0.01")):
+            words = "Invalid amount precision."
+        if words:
+            return _result("voucherChannelListingUpdate", "voucher", "discountValue", "INVALID", words)
+        least = asked.get("minAmountSpent")
+        listing = {
+            "channel": channel, "discountValue": float(value), "currency": channel["currencyCode"],
+            "minSpent": {"amount": float(least)} if least else None, **self.config.distort,
+        }  # fmt: skip
+        kept = [each for each in voucher["channelListings"] if each["channel"]["id"] != channel["id"]]
+        voucher["channelListings"] = [*kept, listing]
+        call.applied()
+        return _data({"voucherChannelListingUpdate": {"voucher": voucher, "errors": []}})
+
+    def _delete(self, given: Json, call: Call) -> Answer:
+        if self.vouchers.pop(given["id"], None) is None:
+            return _result("voucherDelete", "voucher", "id", "NOT_FOUND", "Couldn't resolve to a node.")
+        call.applied()
+        return _data({"voucherDelete": {"errors": []}})
+
+    def _delete_codes(self, given: Json, _call: Call) -> Answer:
+        for voucher in self.vouchers.values():
+            kept = [each["node"] for each in voucher["codes"]["edges"] if each["node"]["id"] not in given["ids"]]
+            voucher["codes"] = connection(kept)
+        return _data({"voucherCodeBulkDelete": {"count": len(given["ids"]), "errors": []}})
+
+    # -- webhooks and lists -------------------------------------------------------------------------------------------
+
+    def _hooks(self, _given: Json, _call: Call) -> Answer:
+        return _data({"app": {"id": "QXBwOjE=", "webhooks": list(self.hooks.values())}})
+
+    def _create_hook(self, given: Json, _call: Call) -> Answer:
+        asked = given["input"]
+        row = {
+            "id": f"V2ViaG9vazo{next(self._ids)}", "name": asked["name"], "targetUrl": asked["targetUrl"],
+            "isActive": asked["isActive"], "asyncEvents": [{"eventType": name} for name in asked["asyncEvents"]],
+            "secretKey": asked.get("secretKey"), "query": asked.get("query"),
+        }  # fmt: skip
+        self.hooks[row["id"]] = row
+        return _data({"webhookCreate": {"webhook": row, "errors": []}})
+
+    def _enable_hook(self, given: Json, _call: Call) -> Answer:
+        self.hooks[given["id"]]["isActive"] = True
+        return _data({"webhookUpdate": {"webhook": self.hooks[given["id"]], "errors": []}})
+
+    def _delete_hook(self, given: Json, _call: Call) -> Answer:
+        if self.hooks.pop(given["id"], None) is None:
+            return _result("webhookDelete", "webhook", "id", "NOT_FOUND", "Couldn't resolve to a node.")
+        return _data({"webhookDelete": {"errors": []}})
+
+    def _list(self, given: Json, call: Call) -> Answer:
+        """Two to a page, so that paging shows."""
+        name = call.argument.lower()
+        since = (given.get("updated") or {}).get("gte", "")
+        rows = sorted((row for row in self.lists[name] if row["updatedAt"] >= since), key=lambda row: row["updatedAt"])
+        start = int(given.get("after") or 0)
+        page = connection(rows[start : start + 2])
+        page["pageInfo"] = {"hasNextPage": len(rows) > start + 2, "endCursor": str(start + 2)}
+        return _data({name: page})
+
+    def _one(self, given: Json, call: Call) -> Answer:
+        name = f"{call.argument.lower()}s"
+        return _data({NAMES[name]: next((row for row in self.lists[name] if row["id"] == given["id"]), None)})
+
+    # -- control ------------------------------------------------------------------------------------------------------
+
+    async def _seed(self, given: Json) -> Json:
+        """`{"orders": […], …}` replaces the lists named; `{"vouchers": […]}` adds vouchers as they stand."""
+        for voucher in given.pop("vouchers", []):
+            self.vouchers[voucher["id"]] = voucher
+        for hook in given.pop("hooks", []):
+            self.hooks[hook["id"]] = hook
+        self.lists |= given
+        return {"ok": True}
+
+    def summary(self, full: bool) -> Json:  # noqa: ARG002  # asked for by name
+        """Counts."""
+        return {"state": {"vouchers": len(self.vouchers), "hooks": len(self.hooks)}}
+
+    def state(self, query: dict[str, str]) -> object:
+        """`kind` vouchers | hooks."""
+        held: dict[str, Any] = {"vouchers": self.vouchers, "hooks": self.hooks}
+        return list(held[query["kind"]].values())
+
+
+def _data(data: Json) -> Answer:
+    return json_answer(200, {"data": data, "extensions": {"cost": {"requestedQueryCost": 1, "maximumAvailable": 50000}}})
+
+
+def _result(mutation: str, noun: str, where: str, code: str, message: str) -> Answer:
+    errors = [{"field": where, "message": message, "code": code}]
+    return _data({mutation: {noun: None, "errors": errors}})
+
+
+if __name__ == "__main__":
+    serve("saleor", Saleor)

@@ -1,0 +1,304 @@
+"""What only Magento does: two calls per coupon, a token that expires, errors as templates, days for dates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import jsonschema
+import pytest
+
+from app.http import Answer
+from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.stores.base import CouponFound, CouponKind, Ready
+from app.stores.magento_api import words
+from app.stores.magento_rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
+from tests.contract.bench import Bench, order
+from tests.contract.test_misbehaving_shop import FAULTS
+
+pytestmark = pytest.mark.parametrize("bench", ["magento"], indirect=True)
+SWAGGER = Path(__file__).parents[3] / "shared" / "specs" / "magento" / "magento-2.4.7-p3-swagger.json"
+RULE = ("POST", "^/rest/V1/salesRules$")
+BERLIN = ZoneInfo("Europe/Berlin")
+MARKET = Market("EUR", BERLIN, "https://shop.example/media/", (1,), (0, 1, 2, 3))
+
+
+def held(bench: Bench) -> tuple[int, int]:
+    """How many rules and coupons the shop holds."""
+    return len(bench.simulator.state("rules")), len(bench.simulator.state("coupons"))
+
+
+def logins(bench: Bench) -> int:
+    return sum(entry["kind"] == "token" for entry in bench.simulator.ledger())
+
+
+@pytest.mark.parametrize("call", [RULE, ("POST", "^/rest/V1/coupons$")], ids=["first call", "second call"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_crash_at_either_call_is_finished(bench: Bench, fault: str, call: tuple[str, str]) -> None:
+    bench.misbehave(call, **FAULTS[fault])
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    assert held(bench) == (1, 1)
+
+
+async def test_a_rule_left_without_a_code_gets_it(bench: Bench) -> None:
+    bench.misbehave(bench.shop.create, mode="reset_before")
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown)
+    assert held(bench) == (1, 0)
+    done = await bench.adapter.issue_coupon(order(title="another title by now"))
+    assert isinstance(done, Done)
+    assert done.result == {"store_id": str(bench.simulator.state("rules")[0]["rule_id"])}
+    assert held(bench) == (1, 1)
+
+
+async def test_rules_that_lost_attempts_left_are_cleared_away(bench: Bench) -> None:
+    """Names are not unique: an attempt whose read-back was stale makes a second rule."""
+    rule = rule_body(order(), MARKET, ())
+    rules = [rule, {**rule, "discount_amount": 50}, rule, {**rule, "name": rule_name(order().code.upper())}]
+    bench.simulator.control("seed", rules=rules)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    names = Counter(each["name"] for each in bench.simulator.state("rules"))
+    assert names == {rule_name(order().code): 1, rule_name(order().code.upper()): 1}
+    assert (await bench.usable(), bench.made()) == (True, 1)
+
+
+async def test_a_stale_look_up_is_settled_by_the_refusal(bench: Bench) -> None:
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    bench.simulator.config(hidden=1)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    bench.simulator.config(hidden=2)
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Retry), outcome
+    assert held(bench) == (1, 1)
+
+
+async def test_somebody_elses_code_stays_and_our_rule_goes(bench: Bench) -> None:
+    theirs = {**rule_body(order(value=Decimal(9)), MARKET, ()), "name": "Autumn sale", "code": order().code.upper()}
+    bench.simulator.control("seed", rules=[theirs])
+    for first_try in (True, False):
+        outcome = await bench.adapter.issue_coupon(order(first_try=first_try))
+        assert isinstance(outcome, Reject)
+        assert "value is 9.00, ordered 5.00" in outcome.why
+        assert held(bench) == (1, 1)
+    assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
+    assert held(bench) == (1, 0)
+
+
+async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> None:
+    bench.simulator.config(distort=bench.shop.distortion)
+    bench.misbehave(("DELETE", "/rest"), status=503)
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Reject)
+    assert "is still there: delete it" in outcome.why
+
+
+async def test_an_expired_token_is_renewed_once(bench: Bench) -> None:
+    bench.simulator.config(token_uses=4)
+    for number in range(3):
+        assert isinstance(await bench.adapter.issue_coupon(order(code=f"code{number}")), Done)
+    assert held(bench) == (3, 3)
+    before = logins(bench)
+    bench.simulator.config(token_uses=1)  # the token at hand is refused from now on, and a new one is good for one call
+    bench.simulator.config(token_uses=1000)
+    found = await asyncio.gather(*(bench.adapter.find_coupon(f"code{number % 3}") for number in range(8)))
+    assert all(isinstance(each, CouponFound) for each in found)
+    assert logins(bench) <= before + 1
+
+
+async def test_calls_refused_together_log_in_once(bench: Bench) -> None:
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    before = logins(bench)
+    text = {"message": "The consumer isn't authorized to access %resources.", "parameters": {"resources": "x"}}
+    bench.misbehave(bench.shop.find, status=401, body=text, times=6)
+    found = await asyncio.gather(*(bench.adapter.find_coupon(order().code) for _ in range(6)))
+    assert sum(isinstance(each, CouponFound) for each in found) >= 5  # a login may come between two of the refusals
+    assert logins(bench) <= before + 2
+
+
+async def test_a_missing_permission_is_told_by_its_name(bench: Bench) -> None:
+    bench.simulator.config(forbidden=["salesRules"])
+    for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
+        assert isinstance(outcome, Blocked), outcome
+        assert "Magento_SalesRule::quote" in outcome.why
+    bench.simulator.config(forbidden=["orders"])
+    outcome = await bench.adapter.check()
+    assert isinstance(outcome, Ready)
+    assert "may not read orders" in outcome.detail
+
+
+async def test_a_401_that_is_not_magentos_costs_no_login(bench: Bench) -> None:
+    assert isinstance(await bench.adapter.find_coupon("none"), type(None))
+    before = logins(bench)
+    bench.misbehave(bench.shop.find, status=401, body="<h1>Authorization Required</h1>")
+    assert isinstance(await bench.adapter.find_coupon("none"), Blocked)
+    assert logins(bench) == before
+
+
+async def test_an_integration_token_instead_of_a_login(bench: Bench) -> None:
+    bench.set("INTEGRATION_TOKEN", "integration-token")
+    adapter = bench.build()
+    assert isinstance(await adapter.issue_coupon(order()), Done)
+    assert logins(bench) == 0
+    bench.simulator.config(integration_token="of somebody else")
+    outcome = await adapter.find_coupon(order().code)
+    assert isinstance(outcome, Blocked)
+    assert "integration-token" not in repr(outcome)
+    assert logins(bench) == 0
+
+
+async def test_the_renewed_token_is_a_secret_too(bench: Bench) -> None:
+    await bench.adapter.find_coupon("any")
+    token = next(iter(bench.simulator.state("tokens")))
+    bench.misbehave(bench.shop.create, status=500, body={"message": f"you sent {token}"})
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Unknown)
+    assert token not in repr(outcome)
+
+
+async def test_no_login_is_possible_while_the_shop_stumbles(bench: Bench) -> None:
+    bench.misbehave(("POST", "/rest/V1/integration"), mode="reset_after")
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Retry)  # nothing was ordered yet
+
+
+async def test_nothing_to_log_in_with_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAGENTO__PASSWORD")
+    with pytest.raises(ValueError, match="MAGENTO__INTEGRATION_TOKEN, or MAGENTO__USERNAME and MAGENTO__PASSWORD"):
+        bench.build()
+
+
+async def test_a_website_that_is_not_there_is_blocked_in_words(bench: Bench) -> None:
+    bench.set("WEBSITE_IDS", "[7]")
+    outcome = await bench.build().check()
+    assert isinstance(outcome, Blocked)
+    assert "MAGENTO__WEBSITE_IDS" in outcome.why
+
+
+async def test_another_currency_is_rejected(bench: Bench) -> None:
+    bench.simulator.config(currency="USD")
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    assert "EUR" in outcome.why
+    assert "USD" in outcome.why
+    assert bench.made() == 0
+
+
+async def test_a_restriction_to_one_shopper_is_never_dropped(bench: Bench) -> None:
+    outcome = await bench.adapter.issue_coupon(order(email="jane@example.com", customer_id="4711"))
+    assert isinstance(outcome, Reject)
+    assert "jane" not in repr(outcome)
+    assert bench.made() == 0
+
+
+async def test_the_expiry_is_a_day_of_the_shop(bench: Bench) -> None:
+    evening = datetime(2031, 1, 31, 22, 30, tzinfo=UTC)  # 23:30 in Berlin
+    assert isinstance(await bench.adapter.issue_coupon(order(expires_at=evening)), Done)
+    assert bench.simulator.state("rules")[0]["to_date"] == "2031-01-31"
+    found = await bench.adapter.find_coupon(order().code)
+    assert isinstance(found, CouponFound)
+    assert found.expires_at == datetime(2031, 1, 31, 22, 59, 59, tzinfo=UTC)
+    assert isinstance(await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=8))), Done)
+    other = await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=23, minute=30)))
+    assert isinstance(other, Reject)
+    assert "expires_at" in other.why
+
+
+async def test_products_that_are_not_there_are_named(bench: Bench) -> None:
+    bench.simulator.control("seed", products=[{"id": 7, "sku": "MUG"}])
+    outcome = await bench.adapter.issue_coupon(order(product_ids=("7", "8")))
+    assert isinstance(outcome, Reject)
+    assert "ids 8" in outcome.why
+    bench.simulator.control("seed", products=[{"id": 7, "sku": "MUG, blue"}, {"id": 8, "sku": "CUP"}])
+    outcome = await bench.adapter.issue_coupon(order(product_ids=("7", "8")))
+    assert isinstance(outcome, Reject)
+    assert "comma" in outcome.why
+
+
+async def test_a_rule_with_conditions_of_the_merchant_is_another(bench: Bench) -> None:
+    own = {"condition_type": "x", "aggregator_type": "any", "value": "1", "conditions": [{"attribute_name": "weight"}]}
+    change = {"condition": own, "action_condition": own, "customer_group_ids": [1], "discount_qty": 3}
+    bench.simulator.config(distort=change)
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    for told in ("on the cart", "on the products", "customer_group_ids", "discount_qty"):
+        assert told in outcome.why
+    assert held(bench) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime(2031, 1, 31, 22, 59, 59, tzinfo=UTC), date(2031, 1, 31)),
+        (datetime(2031, 1, 31, 23, 0, tzinfo=UTC), date(2031, 1, 31)),  # midnight in Berlin: the day is over
+        (datetime(2031, 1, 31, 23, 0, 1, tzinfo=UTC), date(2031, 2, 1)),
+        (datetime(2031, 7, 31, 22, 0, 1, tzinfo=UTC), date(2031, 8, 1)),  # summer time
+    ],
+)
+def test_the_last_day(bench: Bench, moment: datetime, day: date) -> None:
+    assert last_day(moment, BERLIN) == day
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"message": "%1 already exists.", "parameters": ["Coupon with the same code"]},
+         "Coupon with the same code already exists."),
+        ({"message": '"%fieldName" is not supported.', "parameters": {"fieldName": "x"}}, '"x" is not supported.'),
+        ({"message": "%1 %10", "parameters": [*"abcdefghi", "ten"]}, "a ten"),
+        ({"message": "One or more", "errors": [{"message": "%1 is bad", "parameters": ["it"]}]}, "One or more it is bad"),
+        ({"message": None}, ""),
+        (["no error"], ""),
+    ],
+)  # fmt: skip
+def test_message_templates_are_filled_in(bench: Bench, body: Any, said: str) -> None:
+    assert words(Answer(400, httpx.Headers(), json.dumps(body).encode())) == said
+
+
+ORDERS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "percentage": {"kind": CouponKind.PERCENTAGE, "value": Decimal("7.5")},
+    "free shipping": {"kind": CouponKind.FREE_SHIPPING, "value": None},
+    "free product": {"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": ("7",)},
+    "products": {"product_ids": ("7", "8")},
+    "everything": {
+        "minimum_spend": Decimal("30.00"), "usage_limit": None, "per_customer_limit": 2, "combinable": False,
+        "expires_at": datetime(2031, 1, 31, tzinfo=UTC), "title": "Thank you", "reference": "r-1",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", ORDERS.values(), ids=list(ORDERS))
+def test_bodies_fit_the_shops_own_description(bench: Bench, fields: dict[str, Any]) -> None:
+    if not SWAGGER.exists():
+        pytest.skip("Magento's own API description (../shared) is not here")
+    described = json.loads(SWAGGER.read_text())
+    wanted = order(**fields)
+    skus = tuple(f"SKU-{each}" for each in wanted.product_ids)
+    for path, body in (
+        ("/V1/salesRules", {"rule": rule_body(wanted, MARKET, skus)}),
+        ("/V1/coupons", {"coupon": coupon_body(wanted, 1)}),
+    ):
+        schema = described["paths"][path]["post"]["parameters"][0]["schema"]
+        jsonschema.validate(body, {**schema, "definitions": described["definitions"]})
+        named = next(iter(schema["properties"].values()))["$ref"].rpartition("/")[2]
+        assert set(next(iter(body.values()))) <= set(described["definitions"][named]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "coupon"),
+    [
+        ({}, {}),
+        ({"rule_id": "1"}, {"code": "x"}),
+        ({"rule_id": 1, "discount_amount": "NaN"}, {"code": "x"}),
+        ({"rule_id": 1, "discount_amount": "much"}, {"code": "x"}),
+        ({"rule_id": 1, "to_date": "soon"}, {"code": "x"}),
+    ],
+)
+def test_what_is_no_coupon(bench: Bench, rule: dict[str, Any], coupon: dict[str, Any]) -> None:
+    assert coupon_found(rule, coupon, MARKET, {}, datetime.now(UTC)) is None
