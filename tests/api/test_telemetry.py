@@ -110,10 +110,11 @@ async def test_a_databases_error_quotes_no_row(
     settings: Settings, engine: AsyncEngine, logging_as_configured: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(settings)
+    person = b"ada@example.com"
     statement = text("INSERT INTO message (id, source, kind, dedupe_key, body) VALUES (gen_random_uuid(), '', '', '', :body)")
     try:
         async with engine.begin() as connection:
-            await connection.execute(statement, {"body": b"ada@example.com"})
+            await connection.execute(statement, {"body": person})
     except DBAPIError:
         structlog.get_logger("ours").exception("failed")
     written = capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""Every document that is sent to Shopify, with its variables, against Shopify's official schema."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
+from graphql.execution.values import get_variable_values
+
+from app.messages import Kind
+from app.stores import shopify_documents as documents
+from app.stores.base import CouponKind
+from app.stores.shopify_coupons import coupon_input
+from app.stores.shopify_events import GETS, LISTS, WANTED, changed_since
+from tests.contract.bench import order
+
+SDL = Path(__file__).parents[3] / "shared" / "specs" / "shopify" / "admin-2026-07.graphql"
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+LATER = datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC)
+COUPONS = {
+    "fixed amount": order(),
+    "percentage": order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), currency=None),
+    "free shipping": order(kind=CouponKind.FREE_SHIPPING, value=None, currency=None, minimum_spend=Decimal(30)),
+    "one customer": order(customer_id="4711", per_customer_limit=1, combinable=False),
+    "products": order(product_ids=("7", "gid://shopify/Product/8"), usage_limit=None),
+    "dates": order(starts_at=NOW, expires_at=LATER, title="Dankeschön"),
+}
+ID = {"id": "gid://shopify/Order/1"}
+HOOK = {"uri": "https://relay.example/hook", "format": "JSON"}
+SENT: dict[str, tuple[str, dict[str, Any]]] = {
+    **{
+        f"create {name}": (
+            documents.CREATE_FREE_SHIPPING if each.kind is CouponKind.FREE_SHIPPING else documents.CREATE_BASIC,
+            {"coupon": coupon_input(each, NOW)},
+        )
+        for name, each in COUPONS.items()
+    },
+    "find": (documents.FIND, {"code": "A1"}),
+    "delete": (documents.DELETE, ID),
+    "check": (documents.CHECK, {}),
+    "currency": (documents.CURRENCY, {}),
+    "customer": (documents.CUSTOMER_ID, {"email": "jane@example.com"}),
+    **{f"list {kind}": (LISTS[kind], {"cursor": None, "changed": changed_since(NOW)}) for kind in Kind},
+    **{f"list all {kind}": (LISTS[kind], {"cursor": "abc", "changed": None}) for kind in Kind},
+    **{f"get {kind}": (GETS[kind][0], ID) for kind in Kind},
+    "list hooks": (documents.LIST_HOOKS, {"uri": HOOK["uri"]}),
+    **{
+        f"create hook {topic}": (documents.CREATE_HOOK, {"topic": topic.upper().replace("/", "_"), "hook": HOOK})
+        for topic in WANTED
+    },
+    "delete hook": (documents.DELETE_HOOK, ID),
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    if not SDL.exists():
+        pytest.skip("Shopify's official schema (../shared/specs) is not here")
+    return build_schema(SDL.read_text(), assume_valid=True)
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_is_sent_is_valid(schema: GraphQLSchema, name: str) -> None:
+    document, variables = SENT[name]
+    parsed = parse(document)
+    assert validate(schema, parsed) == []
+    operation = next(each for each in parsed.definitions if isinstance(each, OperationDefinitionNode))
+    known = get_variable_values(schema, operation.variable_definitions or (), variables)
+    assert not isinstance(known, list), known
+
+
+def test_every_document_is_looked_at() -> None:
+    named = {value for name, value in vars(documents).items() if name.isupper() and name not in ("VERSION", "DISCOUNT")}
+    assert {each for each in named if isinstance(each, str) and not each.strip().startswith("fragment")} == {
+        document for document, _ in SENT.values()
+    }
+
+
+def test_a_wrong_variable_would_be_found(schema: GraphQLSchema) -> None:
+    parsed = parse(documents.CREATE_BASIC)
+    operation = next(each for each in parsed.definitions if isinstance(each, OperationDefinitionNode))
+    wrong = {"coupon": {**coupon_input(order(), NOW), "usageLimit": "1", "nonsense": 1}}
+    assert isinstance(get_variable_values(schema, operation.variable_definitions or (), wrong), list)
