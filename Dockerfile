@@ -15,7 +15,10 @@ COPY migrations migrations
 RUN uv build --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir /wheels \
  && uv pip install --python /opt/relay/bin/python --no-deps --offline /wheels/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm AS relay
+LABEL org.opencontainers.image.title="Platform Relay" \
+      org.opencontainers.image.description="The durable link between an online store and a loyalty platform" \
+      org.opencontainers.image.licenses="MIT"
 RUN groupadd --system --gid 10001 relay && useradd --system --uid 10001 --gid relay --no-create-home relay
 COPY --from=build /opt/relay /opt/relay
 ENV PATH=/opt/relay/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8080
@@ -26,3 +29,12 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/healthz\", timeout=4)"]
 CMD ["relay", "serve"]
+
+# The simulators beside it, for the demo: docker compose --profile demo up
+FROM relay AS demo
+COPY simulators /srv/simulators
+ENV PYTHONPATH=/srv
+CMD ["python", "-m", "simulators.demo", "--once"]
+
+# What is built when nothing else is asked for.
+FROM relay

@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock
+.PHONY: help setup demo test lint types contracts check serve lock container-test
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -10,7 +10,7 @@ UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.tools/uv/bin/
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url $(if $(UPGRADE),--upgrade) pyproject.toml
 
 help: ## list what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
 
 setup: $(STAMP) ## make .venv from the hash-locked requirements, again only when they change
 
@@ -34,6 +34,12 @@ check: lint types contracts ## lint, types and contracts
 
 serve: setup ## run web and worker in one process
 	@$(BIN)/relay serve
+
+container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
+	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \
+	elif [ -x ../shared/tools/container-check.sh ]; then COMPOSE_PROFILES=demo ../shared/tools/container-check.sh --timeout 240 \
+	  --url http://127.0.0.1:8080/readyz --test 'cd "$$STAGE" && bash tests/container/run.sh' . ; \
+	else echo "skipped: there is no Docker Engine here"; fi
 
 lock: $(UV) ## renew the lock files after a change of pyproject.toml; UPGRADE=1 takes newer versions
 	$(COMPILE) --output-file requirements.lock

@@ -116,24 +116,3 @@ def written(order: CouponOrder) -> Mapping[str, object]:
         "expires_at": None if order.expires_at is None else order.expires_at.astimezone(UTC).isoformat(),
         "restricted": order.customer_id is not None or order.email is not None,
     }
-
-
-def read_order(code: str, kept: Mapping[str, object]) -> CouponOrder:
-    """What `written` wrote. Raises ValueError, KeyError or ArithmeticError for anything else."""
-    products, limit = kept["product_ids"], kept["usage_limit"]
-    expires_at, currency = kept["expires_at"], kept["currency"]
-    return CouponOrder(
-        code=code,
-        kind=CouponKind(str(kept["kind"])),
-        value=_decimal(kept["value"]),
-        currency=None if currency is None else str(currency),
-        product_ids=tuple(map(str, products)) if isinstance(products, list) else (),
-        minimum_spend=_decimal(kept["minimum_spend"]),
-        usage_limit=limit if isinstance(limit, int) else None,
-        combinable=kept["combinable"] is True,
-        expires_at=None if expires_at is None else datetime.fromisoformat(str(expires_at)),
-    )
-
-
-def _decimal(told: object) -> Decimal | None:
-    return None if told is None else Decimal(str(told))

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import JsonValue, ValidationError
 
 from app.engine.jobs import Job
+from app.handlers.issue_coupon import RaisesAlerts
 from app.handlers.verdicts import settled, unreadable
 from app.messages import PLATFORM, OrderEvent, coupon_lane, customer_lane, customer_of
 from app.outcomes import Outcome, Owed, Reject, Retry, Skip, Wait
@@ -39,11 +40,18 @@ class OurCoupon(Protocol):
     def code(self) -> str: ...
     @property
     def state(self) -> str: ...
+    @property
+    def orders(self) -> Mapping[str, str] | None: ...
+    @property
+    def ordered(self) -> Mapping[str, object] | None: ...
 
 
 class KnowsCoupons(Protocol):
     async def find_all(self, codes: Sequence[str]) -> Sequence[OurCoupon]:
         """Our coupons among these codes, in any case."""
+
+    async def seen_in_order(self, code: str, order_id: str, status: str) -> OurCoupon | None:
+        """Note that an order carries the code, with its newest financial status."""
 
 
 class Delivery(Protocol):
@@ -61,10 +69,13 @@ class KnowsDeliveries(Protocol):
 
 
 class RelayOrder:
-    def __init__(self, platform: SendsOrders, coupons: KnowsCoupons, customers: KnowsDeliveries) -> None:
+    def __init__(
+        self, platform: SendsOrders, coupons: KnowsCoupons, customers: KnowsDeliveries, alerts: RaisesAlerts
+    ) -> None:
         self._platform = platform
         self._coupons = coupons
         self._customers = customers
+        self._alerts = alerts
 
     async def __call__(self, job: Job) -> Outcome:
         try:
@@ -96,9 +107,17 @@ class RelayOrder:
         return verdict
 
     async def _rewards_used(self, order: OrderEvent) -> tuple[Owed, ...]:
-        if not order.discountCodes or order.financialStatus in UNPAID_FOR_GOOD:
+        """What the order's coupons of ours owe. Each remembers the order, so a refund shows and a second use is seen."""
+        if not order.discountCodes:
             return ()
         ours = await self._coupons.find_all([discount.code for discount in order.discountCodes])
+        for coupon in ours:
+            seen = await self._coupons.seen_in_order(coupon.code, order.id, order.financialStatus)
+            if seen is not None and (detail := over_used(seen)):
+                first = f"compare the orders; POST /v1/coupons/{coupon.code}/retire makes it unusable"
+                await self._alerts.raise_alert("coupon_over_used", coupon.code, detail, first)
+        if order.financialStatus in UNPAID_FOR_GOOD:
+            return ()
         return tuple(
             Owed("use_reward", PLATFORM, coupon_lane(coupon.code), params={"code": coupon.code, "order": order.id})
             for coupon in ours
@@ -122,6 +141,17 @@ class RelayOrder:
             why = f"the Platform does not know the customer and did not take it: {earlier.detail or 'see its own job'}"
             return Reject(f"{why}. Correct the customer, then retry this order.", said.evidence)
         return Retry(f"the customer was put, and the Platform still says: {said.text}", None, said.evidence)
+
+
+def over_used(coupon: OurCoupon) -> str | None:
+    """Whether more orders used the coupon than may, or one that should have been unusable, in words. Pure."""
+    used = sorted(order for order, status in (coupon.orders or {}).items() if status not in UNPAID_FOR_GOOD)
+    limit = (coupon.ordered or {}).get("usage_limit", 1)
+    if coupon.state in ("retired", "given_back", "refused") and used:
+        return f"it is {coupon.state}, and order {', '.join(used)} used it"
+    if isinstance(limit, int) and len(used) > limit:
+        return f"{len(used)} orders used it, {limit} may: {', '.join(used)}"
+    return None
 
 
 def _is(verdict: Verdict, meaning: Meaning) -> bool:

@@ -4,7 +4,7 @@ Each act is one transaction with its line of the audit, and owes the jobs that c
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -182,7 +182,7 @@ async def _rule(
     coupon: CouponRecord,
     ruling: Ruling,
     action: str,
-    told: dict[str, object],
+    told: Mapping[str, object],
     by: str | None = None,
     why: str | None = None,
 ) -> None:

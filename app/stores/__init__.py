@@ -6,6 +6,8 @@
     saleor.py         Saleor, GraphQL; and saleor_*.py
     shopify.py        Shopify, Admin GraphQL API 2026-07; and shopify_*.py
     bigcommerce.py    BigCommerce, V2 coupons; and bigcommerce_*.py
+    medusa.py         Medusa v2, admin API; and medusa_*.py
+    vendure.py        Vendure 3, admin GraphQL API; and vendure_*.py
     generic_http.py   any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
 
 An adapter is one file: a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
@@ -27,16 +29,20 @@ from app.stores.base import StoreAdapter, StoreAdapterClass
 from app.stores.bigcommerce import BigCommerce
 from app.stores.generic_http import GenericHttp
 from app.stores.magento import Magento
+from app.stores.medusa import Medusa
 from app.stores.saleor import Saleor
 from app.stores.shopify import Shopify
+from app.stores.vendure import Vendure
 from app.stores.woocommerce import WooCommerce
 
 ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
     "bigcommerce": BigCommerce,
     "generic_http": GenericHttp,
     "magento": Magento,
+    "medusa": Medusa,
     "saleor": Saleor,
     "shopify": Shopify,
+    "vendure": Vendure,
     "woocommerce": WooCommerce,
 }
 

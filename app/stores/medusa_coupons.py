@@ -95,7 +95,7 @@ def _found(row: Row, method: Row, campaign: Row, now: datetime) -> CouponFound:
         store_id=str(row["id"]),
         code=str(row["code"]),
         kind=kind,
-        value=_number(method, "value") if kind is not CouponKind.FREE_PRODUCT else None,
+        value=_shown(_number(method, "value")) if kind is not CouponKind.FREE_PRODUCT else None,
         currency=str(method["currency_code"]).upper() if method.get("currency_code") else None,
         product_ids=targets.get(PRODUCTS, ()),
         minimum_spend=Decimal(rules[MINIMUM][0]) if MINIMUM in rules else None,
@@ -211,6 +211,12 @@ def _number(row: Row, name: str) -> Decimal:
     if not number.is_finite():
         raise InvalidOperation
     return number
+
+
+def _shown(number: Decimal) -> Decimal:
+    """An amount with its cents, as people write it; Medusa's texts leave zeros out."""
+    cents = number.quantize(Decimal("0.01"))
+    return cents if cents == number else number
 
 
 def _count(value: JsonValue) -> int | None:

@@ -255,11 +255,17 @@ class Vendure:
             return Unknown("Vendure answered the creation without the promotion")
         told = differences(order, found)
         if told:
-            removed = await self._delete(found.store_id)
-            end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
+            end = await self._undone(found)
             return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
-        alone = await self._held(order, market)  # somebody else may have made one meanwhile; a failure shows later
-        return alone if isinstance(alone, Done | Reject) else Done({"store_id": found.store_id}, evidence=Evidence(200))
+        alone = await self._held(order, market)  # somebody else may have made one meanwhile
+        if isinstance(alone, Reject):
+            return Reject(f"{alone.why}. Ours {await self._undone(found)}", alone.evidence)
+        done = Done({"store_id": found.store_id}, evidence=Evidence(200))
+        return alone if isinstance(alone, Done) else done  # a failed look-up is repeated by the caller's read-back
+
+    async def _undone(self, found: CouponFound) -> str:
+        removed = await self._delete(found.store_id)
+        return "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
 
     async def _delete(self, store_id: str) -> Outcome:
         answer = await self._api.call(DELETE, {"id": store_id})

@@ -120,6 +120,30 @@ SHOPS = {
         kind="coupon.create",
         double=True,
     ),
+    "medusa": Shop(
+        base="",
+        variables={"API_KEY": "sk_0123456789abcdef"},
+        config={},
+        other_key={"api_key": "sk_of_somebody_else"},
+        create=("POST", "^/admin/promotions$"),
+        find=("GET", "^/admin/promotions$"),
+        distortion={"value": 0},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
+    "vendure": Shop(
+        base="/admin-api",
+        variables={"USERNAME": "relay-user", "PASSWORD": "relay-password"},
+        config={},
+        other_key={"password": "of somebody else"},
+        create=("POST", "^/admin-api/CreatePromotion$"),
+        find=("POST", "^/admin-api/Promotions$"),
+        distortion={"discount": "0"},
+        complaint="value is 0.00, ordered 5.00",
+        kind="coupon.create",
+        double=True,
+    ),
 }
 
 _RUNNING = ExitStack()

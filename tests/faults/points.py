@@ -58,12 +58,17 @@ class _Sweep:
         if self._limit is not None:
             self._todo = self._on.dice.sample(sorted(self._todo), min(self._limit, len(self._todo)))
         while self._todo:
+            self._todo.sort(key=lambda point: point.role)  # so that the dead one is the one to start anew
             point = self._todo.pop()
-            await self._die_at(point, rig.web if point.role == "web" else rig.worker)
+            process, other = (rig.web, rig.worker) if point.role == "web" else (rig.worker, rig.web)
+            if not other.running:
+                await self._start(other)
+            await self._die_at(point, process)
             if self._limit is None:
                 self._discover()
         for process in (rig.web, rig.worker):
-            process.kill()
+            if process.running:
+                process.kill()
             process.start()
         await rig.ready()
         await self._on.shop.sent()
@@ -86,7 +91,6 @@ class _Sweep:
             self._reached += 1
         else:
             raise AssertionError(f"the {point.role} ended by itself with {child.returncode} on its way to {point.name}")
-        await self._start(process)
 
     async def _start(self, process: Process, point: Point | None = None) -> None:
         if process.running:

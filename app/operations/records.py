@@ -1,0 +1,128 @@
+"""What the tables hold about one thing that somebody asks about: the ground of `judging` and `story`. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+Key = Literal["order", "customer", "coupon", "message"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """What arrived. `body` is the typed event, None when it was pruned (`pruned`) or is too large to be told."""
+
+    id: UUID
+    source: str
+    kind: str
+    received_at: datetime
+    body_hash: bytes
+    body: bytes | None
+    pruned: bool
+    customer_ref: str | None
+    order_ref: str | None
+    product_ref: str | None
+    coupon_ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    number: int
+    started_at: datetime
+    outcome: str
+    status: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job with its lane as it is now (None where the lane is gone) and its attempts, the first one first."""
+
+    id: UUID
+    message_id: UUID
+    kind: str
+    channel: str
+    lane: str
+    seq: int
+    state: str
+    reason: str | None
+    detail: str | None
+    version: datetime | None
+    after: str | None
+    collapse: bool
+    params: Mapping[str, str]
+    uncertain: bool
+    created_at: datetime
+    finished_at: datetime | None
+    run_at: datetime | None
+    leased: bool | None
+    waits_for: str | None
+    priority: int | None
+    attempts: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class CouponRecord:
+    code: str
+    message_id: UUID
+    customer_ref: str | None
+    state: str
+    reason: str | None
+    kind: str | None
+    value: Decimal | None
+    currency: str | None
+    value_source: str | None
+    points: int | None
+    created_at: datetime
+    updated_at: datetime
+    active_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    name: str
+    state: str
+    reason: str | None
+    since: datetime
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    kind: str
+    subject: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything about one question, from about one moment (`now`, the database's)."""
+
+    by: Key
+    key: str
+    now: datetime
+    messages: tuple[MessageRecord, ...] = ()
+    jobs: tuple[JobRecord, ...] = ()
+    coupons: tuple[CouponRecord, ...] = ()
+    channels: Mapping[str, ChannelRecord] = field(default_factory=dict)
+    alerts: tuple[AlertRecord, ...] = ()
+    audit: tuple[AuditRecord, ...] = ()
+    searched: tuple[str, ...] = ()
+    more: bool = False
+    """There are older messages than those."""
