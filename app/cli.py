@@ -1,6 +1,5 @@
 """`relay`: run it, set it up, look after it. Exit codes: 0 well, 1 a part died or a check failed, 2 misconfigured."""
 
-import asyncio
 import importlib.util
 import os
 import socket
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app import cli_stores, wiring
+from app import cli_coupons, cli_stores, wiring
 from app import serve as processes
 from app.cli_parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
@@ -36,6 +35,7 @@ cli.add_typer(keys_cli, name="keys")
 cli.add_typer(rules_cli, name="rules")
 cli.command("connect")(cli_stores.connect)
 cli.command("poll")(cli_stores.poll_now)
+cli_coupons.register(cli)
 out = Console()
 err = Console(stderr=True)
 

@@ -33,6 +33,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 JOB_STATES = ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped")
 OPEN_STATES = ("waiting", "running")
 
+FIRST_EMAIL = """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,320})"'))"""
+"""The first e-mail address in a message's body, for whoever asks by it. It goes when the body is pruned."""
+
 
 class Base(DeclarativeBase):
     metadata = MetaData(
@@ -58,6 +61,9 @@ class Message(Base):
         Index(None, "product_ref", "id", postgresql_where=text("product_ref IS NOT NULL")),
         Index(None, "coupon_ref", "id", postgresql_where=text("coupon_ref IS NOT NULL")),
         Index("ix_message_body", "id", postgresql_where=text("body IS NOT NULL")),
+        Index(
+            "ix_message_email", text(FIRST_EMAIL), "id", postgresql_where=text("kind = 'customers' AND body IS NOT NULL")
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -277,7 +277,9 @@ class Settings(EnvironmentSettings):
     poll: float = Field(
         0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
     )
-    retention: timedelta = Field(timedelta(days=30), description="How long bodies, and the excerpts of answers, are kept.")
+    retention: timedelta = Field(
+        timedelta(days=30), description="How long bodies, and the excerpts of answers, are kept."
+    )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
     )

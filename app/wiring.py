@@ -24,19 +24,25 @@ from app.engine.retry import RetryPolicy
 from app.engine.runner import Runner
 from app.engine.signals import Notifier
 from app.engine.states import Again, Finish, GiveBack
+from app.handlers.award_points import AwardPoints
 from app.handlers.fetch_entity import FetchEntity
+from app.handlers.forward_news import ForwardNews
 from app.handlers.issue_coupon import IssueCoupon
 from app.handlers.relay_customer import RelayCustomer
 from app.handlers.relay_order import RelayOrder
 from app.handlers.relay_product import RelayProduct
+from app.handlers.retire_coupon import RetireCoupon
 from app.handlers.use_reward import UseReward
 from app.http import HttpClient
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
+from app.operations import patrol
 from app.operations.alerts import Alerts
+from app.operations.audit_chain import log_head
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.operations.hooks import switched_off
+from app.operations.overdue import watch_deadline
 from app.operations.polling import ORDER, poll
 from app.operations.retention import prune_bodies
 from app.operations.reward_rules import RewardRules
@@ -159,10 +165,10 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
 
 def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
     """Every kind of job and what is done about it."""
-    coupons, customers = Coupons(parts.engine), Customers(parts.engine)
+    coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     return {
         "relay_customer": RelayCustomer(far.platform, customers),
-        "relay_order": RelayOrder(far.platform, coupons, customers),
+        "relay_order": RelayOrder(far.platform, coupons, customers, alerts),
         "relay_product": RelayProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
         "fetch_entity": FetchEntity(parts.store, parts.settings.store.adapter or "", parts.inbox.accept),
@@ -171,9 +177,12 @@ def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
             coupons=coupons,
             rules=RewardRules(parts.engine),
             platform=far.platform,
-            alerts=Alerts(parts.engine),
+            alerts=alerts,
             settings=parts.settings.coupons,
         ),
+        "retire_coupon": RetireCoupon(parts.store, coupons),
+        "award_points": AwardPoints(far.platform, coupons, alerts),
+        "forward_news": ForwardNews(parts.store),
     }
 
 
@@ -194,6 +203,13 @@ def ticks(parts: Services) -> list[Tick]:
         Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
         Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
     ]
+    deadline = settings.coupons.deadline
+    watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
+    found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
+    found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
+    if parts.store is not None:
+        shop = parts.store
+        found.append(Tick("coupon_patrol", 3600.0, lambda: patrol.tour(engine, shop)))
     store: object = parts.store
     source = settings.store.adapter or ""
     if settings.store.poll is not None and isinstance(store, ListsEntities):

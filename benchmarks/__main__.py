@@ -60,7 +60,9 @@ def _wanted(names: tuple[str, ...], options: argparse.Namespace) -> bool:
 
 def _options() -> argparse.Namespace:
     known = [name for names in {**ROWS, **LONG} for name in names]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast the relay is (docs/performance.md).")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="How fast the relay is (docs/performance.md)."
+    )
     parser.add_argument("--long", action="store_true", help="also the rows that take more than an hour")
     parser.add_argument("--tiny", action="store_true", help="every row in seconds; the figures mean nothing")
     parser.add_argument("--only", nargs="+", choices=known, metavar="ROW", help=f"some of: {', '.join(known)}")

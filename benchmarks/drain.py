@@ -11,7 +11,9 @@ from benchmarks.contenders.task import Task
 from benchmarks.stage import Process, Stage, StageError, until
 
 PATIENCE: Final = 240.0
-OWED: Final = "SELECT 1 FROM lane WHERE channel = 'platform' AND waiting > 0 AND run_at < now() + interval '10 min' LIMIT 1"
+OWED: Final = (
+    "SELECT 1 FROM lane WHERE channel = 'platform' AND waiting > 0 AND run_at < now() + interval '10 min' LIMIT 1"
+)
 """What the relay still owes, apart from lanes that are blocked for long."""
 
 

@@ -62,16 +62,26 @@ class Connection(asyncio.Protocol):
 
 class Generator:
     def __init__(
-        self, url: str, path: str, key: str, series: int, connections: int, seconds: float, size: int, lines: int, rate: float
+        self,
+        url: str,
+        path: str,
+        key: str,
+        series: int,
+        connections: int,
+        seconds: float,
+        size: int,
+        lines: int,
+        rate: float,
     ) -> None:
-        self._address = urlsplit(url)
+        address = urlsplit(url)
+        self._host, self._port = address.hostname or "", address.port or 80
         self._series, self._connections, self._seconds, self._lines = series, connections, seconds, lines
         self._template = bodies.template(size)
         self._number = 0
         self._open = connections
         self._all_closed = asyncio.Event()
         self._head = (
-            f"POST {path} HTTP/1.1\r\nhost: {self._address.netloc}\r\nauthorization: Bearer {key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: {address.netloc}\r\nauthorization: Bearer {key}\r\n"
             f"content-type: application/{'x-ndjson' if lines else 'json'}\r\ncontent-length: "
         ).encode()
         self.pause = connections / rate if rate else 0.0
@@ -106,7 +116,7 @@ class Generator:
         """The members of `load.Answers`."""
         loop = asyncio.get_running_loop()
         for _ in range(self._connections):
-            await loop.create_connection(lambda: Connection(self), self._address.hostname, self._address.port)
+            await loop.create_connection(lambda: Connection(self), self._host, self._port)
         await asyncio.sleep(self._seconds / 4)
         self._latencies.clear()
         started, cpu = time.perf_counter(), time.process_time()

@@ -65,7 +65,9 @@ TARGETS: Final[Mapping[str, Target]] = {
 
 def lowest(name: str, details: list[Detail], note: str = "") -> Result:
     """The result whose value is the lowest of its variants'."""
-    return Result(name, min(detail.value for detail in details if isinstance(detail.value, float)), tuple(details), note)
+    return Result(
+        name, min(detail.value for detail in details if isinstance(detail.value, float)), tuple(details), note
+    )
 
 
 def highest(name: str, details: list[Detail], note: str = "") -> Result:

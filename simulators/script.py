@@ -17,6 +17,7 @@ APPLIES = {
     "reset_before": False,
     "reset_after": True,
     "garbage": True,
+    "noise": True,
     "not_http": True,
     "empty": True,
     "truncated": True,

@@ -45,6 +45,12 @@ class ShopConfig:
     """Seconds between check and insert of a new coupon; above 0, parallel creates of one code may all give 201."""
     distort: dict[str, Any] = field(default_factory=dict)
     """Fields the shop silently writes otherwise into every coupon it stores."""
+    distort_code: str = ""
+    """`distort` only coupons whose code begins so; empty: all."""
+    stale_read: float = 0.0
+    """Seconds until a look-up by code shows a new coupon, as behind a cache or a replica."""
+    stale_code: str = ""
+    """`stale_read` only for coupons whose code begins so; empty: all."""
     customers_modified_after: bool = False
     """The real /customers ignores `modified_after`; true makes it work."""
     utc_offset_hours: float = 0.0

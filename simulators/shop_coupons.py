@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -134,15 +135,24 @@ class Coupons:
         """No coupons."""
         self.by_id: dict[int, Json] = {}
         self.by_code: dict[str, list[Json]] = {}
+        self._made_at: dict[int, float] = {}
 
     def live(self, code: str) -> list[Json]:
         """The coupons of that code, in any case, that are not in the trash; the oldest first."""
         return self.by_code.get(stored_code(code).lower(), [])
 
+    def _shown(self, code: str) -> list[Json]:
+        """What a look-up sees: not what is newer than `stale_read` seconds."""
+        config, rows = self.shop.config, self.live(code)
+        if not config.stale_read or not stored_code(code).startswith(config.stale_code):
+            return rows
+        old = time.monotonic() - config.stale_read
+        return [row for row in rows if self._made_at.get(row["id"], 0.0) <= old]
+
     async def index(self, call: Call) -> Answer:
         """GET /coupons; with `code` the exact one, in any case: the newest alone where the race made two."""
         if "code" in call.query:
-            return self.shop.page(call, self.live(call.query["code"])[-1:])
+            return self.shop.page(call, self._shown(call.query["code"])[-1:])
         return self.shop.page(call, [coupon for coupon in self.by_id.values() if coupon["status"] != "trash"])
 
     async def create(self, call: Call) -> Answer:
@@ -163,6 +173,7 @@ class Coupons:
             await asyncio.sleep(self.shop.config.coupon_race)
         coupon["id"] = self.shop.new_id()
         self.by_id[coupon["id"]] = coupon
+        self._made_at[coupon["id"]] = time.monotonic()
         self.by_code.setdefault(code.lower(), []).append(coupon)
         call.applied()
         location = {"location": self.shop.url(call, f"coupons/{coupon['id']}")}
@@ -238,4 +249,5 @@ class Coupons:
             moment = stored_expiry(body["date_expires"], offset)
             given["date_expires_gmt"] = moment.strftime("%Y-%m-%dT%H:%M:%S") if moment else None
             given["date_expires"] = (moment + offset).strftime("%Y-%m-%dT%H:%M:%S") if moment else None
-        return {**result, **given, **self.shop.config.distort}
+        distorted = str(given.get("code", result["code"])).startswith(self.shop.config.distort_code)
+        return {**result, **given, **(self.shop.config.distort if distorted else {})}

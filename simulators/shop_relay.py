@@ -3,6 +3,7 @@
     POST /relay/coupons         {"type": "coupon.issue", "code", …}      → 201, the same again 200, other values 409
     POST /relay/coupons/lookup  {"type": "coupon.lookup", "code"}        → 200, 404 "no such coupon"
     POST /relay/coupons/retire  {"type": "coupon.retire", "code"}        → 200, 404 "no such coupon"
+    POST /relay/news            {"type": "news", "topic", "id", "body"}  → 200
 
 200, 201 and 409 carry `{"coupon": {…as sent, "id", "used"}, "state": "active" | "retired"}`. A `type` that does not
 belong to the path is 422, because the signature covers the body alone.
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 TOLERANCE = 300
 """Seconds a timestamp may be off."""
 
-TYPES = {"relay.create": "coupon.issue", "relay.lookup": "coupon.lookup", "relay.retire": "coupon.retire"}
+TYPES = {"relay.news": "news", "relay.create": "coupon.issue", "relay.lookup": "coupon.lookup", "relay.retire": "coupon.retire"}
 NONE_SUCH = json_answer(404, {"message": "no such coupon"})
 
 
@@ -71,6 +72,10 @@ class RelayCoupons:
             "/relay/coupons/lookup": ("relay.lookup", self._lookup),
             "/relay/coupons/retire": ("relay.retire", self._retire),
         }
+        if call.method == "POST" and call.path == "/relay/news":
+            call.kind, call.handler = "relay.news", self._news
+            call.argument = str(call.object.get("topic", ""))
+            call.entity = f"news:{call.object.get('id', '')}"
         if call.method == "POST" and call.path in routes:
             call.kind, call.handler = routes[call.path]
             call.argument = str(call.object.get("code", ""))
@@ -98,6 +103,10 @@ class RelayCoupons:
         self.coupons[call.argument] = made = {"coupon": stored, "state": "active"}
         call.applied()
         return json_answer(201, made)
+
+    async def _news(self, call: Call) -> Answer:
+        call.applied()
+        return json_answer(200, {})
 
     async def _lookup(self, call: Call) -> Answer:
         known = self.coupons.get(call.argument)

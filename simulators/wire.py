@@ -88,6 +88,9 @@ def planned(rule: Rule, honest: Answer) -> Answer:
         case "garbage":
             page = scripted or b"<html><body><h1>It works!</h1></body></html>"
             return Answer(rule.status or 200, page, headers or [(b"content-type", b"text/html")])
+        case "noise":
+            before = scripted or b"<br />\n<b>Warning</b>: Undefined array key 1 in plugin.php on line 7<br />\n"
+            return Answer(status, before + honest.body, headers or honest.headers)
         case "empty":
             return Answer(status, b"", headers or honest.headers)
         case "redirect":

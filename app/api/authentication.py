@@ -51,14 +51,17 @@ class Keys:
 
     async def require(self, request: Request, scope: Scope) -> Caller:
         """The caller. Raises KeyMissing, KeyRefused, ScopeMissing, or DatabaseAway when the key cannot be looked up."""
-        digest = _presented(request)
-        caller = self._at_once(digest) or await self._from_table(digest)
+        caller = await self.find(_presented(request))
         if caller is None:
             raise KeyRefused("The relay does not know this key, or it was revoked or has expired.")
         if scope not in caller.scopes:
             has = ", ".join(sorted(caller.scopes)) or "none"
             raise ScopeMissing(f"This needs the scope `{scope}`; the key has: {has}.")
         return caller
+
+    async def find(self, digest: bytes) -> Caller | None:
+        """Whose key has this SHA-256 digest; None when it is unknown, revoked or expired. Raises DatabaseAway."""
+        return self._at_once(digest) or await self._from_table(digest)
 
     def _at_once(self, digest: bytes) -> Caller | None:
         for configured, caller in self._configured:

@@ -14,7 +14,7 @@ from app.errors import NotFound, QueryInvalid
 from app.operations.books import find_coupon, list_coupons, reading
 from app.operations.views import CouponPage, CouponView
 
-State = Literal["pending", "held", "active", "used", "retired", "refused"]
+State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
 COUPON: Final = {
     "code": "0123456789ab",
     "state": "held",
@@ -25,10 +25,16 @@ COUPON: Final = {
     "value_source": None,
     "rule_id": "rule-7",
     "rule_version": None,
+    "rule_edited": False,
+    "proof": None,
     "points": 500,
+    "shopper": "Ada Lovelace",
+    "orders": None,
+    "ruling": None,
     "redemption_id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77",
     "store_id": None,
     "message_id": ID,
+    "received_at": "2026-05-11T16:25:01Z",
     "created_at": "2026-05-11T16:25:01Z",
     "updated_at": "2026-05-11T16:25:02Z",
     "active_at": None,

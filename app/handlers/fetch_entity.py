@@ -42,7 +42,17 @@ def message_of(
             job = Owed(
                 "fetch_entity", STORE, f"fetch:{parsed.kind}:{parsed.id}", params, collapse=True, backfill=backfill
             )
-            return Incoming(source, f"{parsed.kind}:id", parsed.dedupe_key, raw, (job,), strict=False)
+            return Incoming(
+                source,
+                f"{parsed.kind}:id",
+                parsed.dedupe_key,
+                raw,
+                (job,),
+                customer_ref=parsed.id if parsed.kind is Kind.CUSTOMER else None,
+                order_ref=parsed.id if parsed.kind is Kind.ORDER else None,
+                product_ref=parsed.id if parsed.kind is Kind.PRODUCT else None,
+                strict=False,
+            )
         case Ignored():
             key = f"ignored:{hashlib.sha256(raw).hexdigest()}"
             return Incoming(source, IGNORED, key, raw, (), strict=False)

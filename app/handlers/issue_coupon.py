@@ -50,6 +50,7 @@ class KeepsCoupons(Protocol):
         rule_edited: bool,
         ordered: Mapping[str, object],
         limits: FuseSettings | None,
+        points: int | None,
     ) -> OpenCoupon | Blown | None: ...
     async def issued(self, code: str, store_id: str) -> OpenCoupon | None: ...
     async def hold(self, code: str, reason: str) -> OpenCoupon | None: ...
@@ -112,13 +113,7 @@ class IssueCoupon:
             coupon = adopted
         if not isinstance(proof, str):
             return await self._held(redemption.code, proof)
-        order = coupon_order(redemption, found.valued, coupon, self._settings, job)
-        if isinstance(order, Reject):
-            return await self._held(redemption.code, order)
-        if self._store is None:
-            why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
-            return await self._held(redemption.code, Wait(why, "settings", STORE_RECHECK))
-        return await self._make(self._store, order, found, proof, coupon)
+        return await self._make(job, redemption, found, proof, coupon)
 
     async def _proof(
         self, job: Job, redemption: Redemption, coupon: OpenCoupon, found: Value, least: Proof
@@ -129,23 +124,27 @@ class IssueCoupon:
         proof = await self._prover.prove(job, redemption, coupon, found.valued, found.by_rules, found.rules, least)
         return proof.value if isinstance(proof, Proof) else proof
 
-    async def _make(
-        self, store: StoreAdapter, order: CouponOrder, found: Value, proof: str, coupon: OpenCoupon
-    ) -> Outcome:
+    async def _make(self, job: Job, redemption: Redemption, found: Value, proof: str, coupon: OpenCoupon) -> Outcome:
+        order = coupon_order(redemption, found.valued, coupon, self._settings, job)
+        if isinstance(order, Reject):
+            return await self._held(redemption.code, order)
+        if self._store is None:
+            why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
+            return await self._held(redemption.code, Wait(why, "settings", STORE_RECHECK))
         store_id = coupon.store_id
         said_made = coupon.state == "pending" and store_id is not None
         if not said_made or coupon.unchanged_for > READ_BACK_PATIENCE:
-            hindered = await self._order(order, found, proof)
+            hindered = await self._order(order, found, proof, redemption.points)
             if hindered is not None:
                 return hindered
-            issued = await store.issue_coupon(order)
+            issued = await self._store.issue_coupon(order)
             if not isinstance(issued, Done):
                 return await self._held(order.code, issued) if isinstance(issued, Reject) else issued
             store_id = issued.result.get("store_id", "")
             await self._coupons.issued(order.code, store_id)
-        return await self._prove(store, order, store_id or "")
+        return await self._prove(self._store, order, store_id or "")
 
-    async def _order(self, order: CouponOrder, found: Value, proof: str) -> Outcome | None:
+    async def _order(self, order: CouponOrder, found: Value, proof: str, points: int | None) -> Outcome | None:
         """Write what the shop is about to be told. None when it may be told."""
         priced = await self._coupons.price(
             order.code,
@@ -154,6 +153,7 @@ class IssueCoupon:
             rule_edited=found.rule_edited,
             ordered=written(order),
             limits=None if proof == APPROVED else self._settings.fuse,
+            points=points,
         )
         if priced is None:
             return Retry("the coupon changed its state meanwhile")

@@ -50,18 +50,10 @@ class Prover:
     ) -> Proof | Wait | Reject:
         """`rules` are ours and the Platform's of this redemption, `by_rules` the value that they tell alone."""
         need = max(needed(valued, self._settings), least, key=list(Proof).index)
-        origin = job.params.get("origin")
-        if origin == ELSEWHERE:
-            return Reject("refused: the webhook did not come from one of PLATFORM__ALLOWED_NETWORKS")
-        if need is Proof.DOOR:
-            return Proof.DOOR
-        if need is Proof.SOURCE:
-            why = "COUPONS__REQUIRE=source, and PLATFORM__ALLOWED_NETWORKS tells no networks; set it"
-            return Proof.SOURCE if origin else Wait(why, "settings", RULE_RECHECK)
+        if need in (Proof.DOOR, Proof.SOURCE) or job.params.get("origin") == ELSEWHERE:
+            return _by_origin(need, job.params.get("origin"))
         topic = job.params.get("topic", "")
-        doubt = doubt_of_cost(redemption, *rules) or doubt_of_value(
-            redemption, topic, valued, by_rules, self._settings
-        )
+        doubt = doubt_of_cost(redemption, *rules) or doubt_of_value(topic, valued, by_rules, self._settings)
         if doubt is not None:
             if doubt.lasting:
                 return Reject(f"refused: {doubt.why}")
@@ -106,6 +98,14 @@ class Prover:
             return Reject(f"refused: {doubt.why}; it was asked again for {patience:g} s")
         recheck = min(max(FIRST_RECHECK, coupon.age), LONGEST_RECHECK, patience - coupon.age + 0.1)
         return Wait(f"{doubt.why}; it is asked again", f"confirm:{redemption.code}", recheck)
+
+
+def _by_origin(need: Proof, origin: str | None) -> Proof | Wait | Reject:
+    if origin == ELSEWHERE:
+        return Reject("refused: the webhook did not come from one of PLATFORM__ALLOWED_NETWORKS")
+    if need is Proof.SOURCE and origin is None:
+        return Wait("COUPONS__REQUIRE is source; set PLATFORM__ALLOWED_NETWORKS", "settings", RULE_RECHECK)
+    return need
 
 
 def _unasked(what: str, failure: Failure) -> Wait:

@@ -26,6 +26,7 @@ from app.operations.views import (
     message_words,
     words,
 )
+from app.platform.webhooks import parse
 from app.telemetry import Backlog
 
 
@@ -204,8 +205,24 @@ async def list_coupons(
 
 
 async def _coupons(connection: AsyncConnection, where: Sequence[ColumnElement[bool]], limit: int) -> list[CouponView]:
-    newest = select(Coupon.__table__).where(*where).order_by(Coupon.created_at.desc(), Coupon.code.desc()).limit(limit)
-    return [CouponView(**row) for row in (await connection.execute(newest)).mappings()]
+    newest = (
+        select(Coupon.__table__, Message.kind.label("topic"), Message.body)
+        .outerjoin(Message, Message.id == Coupon.message_id)
+        .where(*where)
+        .order_by(Coupon.created_at.desc(), Coupon.code.desc())
+        .limit(limit)
+    )
+    return [
+        CouponView(**row, shopper=_shopper(row["topic"], row["body"], row["customer_ref"]))
+        for row in (await connection.execute(newest)).mappings()
+    ]
+
+
+def _shopper(topic: str | None, body: bytes | None, ref: str | None) -> str | None:
+    """The name of the person whose coupon it is, as the webhook told it."""
+    webhook = parse(topic, body) if topic and body else None
+    people = (webhook.customer, webhook.friend) if webhook else ()
+    return next((person.name for person in people if person and person.ref == ref), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ async def check_all(
     yield check_door(settings)
     yield await check_platform(settings, platform)
     yield await check_launcher(platform)
+    yield check_proof(settings)
     yield await check_store(settings, store)
 
 
@@ -42,7 +43,9 @@ async def check_database(engine: AsyncEngine) -> Check:
         cause = getattr(error, "orig", None) or error
         return Check("database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
     if revision != head:
-        return Check("database", False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate")
+        return Check(
+            "database", False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate"
+        )
     return Check("database", True, f"reachable, at revision {revision}")
 
 
@@ -92,6 +95,44 @@ async def check_launcher(platform: PlatformClient) -> Check:
     if isinstance(rules, tuple):
         return Check("launcher", True, f"{len(rules)} redeem rules")
     return Check("launcher", False, _words(rules), "check PLATFORM__SHOP_KEY")
+
+
+def check_proof(settings: Settings) -> Check:
+    """Whether the proof that redemptions need can be had at all."""
+    coupons, platform = settings.coupons, settings.platform
+    above = coupons.confirm_above
+    asks_back = platform.shop_key is not None and platform.api_key is not None
+    if not asks_back and (coupons.require == "confirmed" or above is not None):
+        which = (
+            "every redemption is held"
+            if coupons.require == "confirmed"
+            else f"redemptions worth more than {above} are held"
+        )
+        missing = "PLATFORM__SHOP_KEY" if platform.shop_key is None else "PLATFORM__API_KEY"
+        return Check(
+            "proof",
+            False if coupons.require == "confirmed" else None,
+            f"redemptions cannot be confirmed at the Platform without {missing}: {which} until a person approves it",
+            f"set {missing}, or ask for less with COUPONS__REQUIRE and COUPONS__CONFIRM_ABOVE (docs/coupons.md)",
+        )
+    if coupons.require == "source" and not platform.allowed_networks:
+        return Check(
+            "proof",
+            False,
+            "COUPONS__REQUIRE is source, and PLATFORM__ALLOWED_NETWORKS is empty: every redemption is held",
+            "set PLATFORM__ALLOWED_NETWORKS to the networks that the Platform posts from",
+        )
+    if coupons.require == "door":
+        rest = "every coupon" if above is None else f"coupons worth up to {above}"
+        return Check(
+            "proof",
+            None,
+            f"{rest} are made for whoever knows the webhook address (COUPONS__REQUIRE=door)",
+            "set COUPONS__REQUIRE=confirmed"
+            if asks_back
+            else "set PLATFORM__SHOP_KEY, then COUPONS__REQUIRE=confirmed",
+        )
+    return Check("proof", True, f"every redemption needs: {coupons.require}")
 
 
 async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:

@@ -83,7 +83,9 @@ class CouponDesk:
         async with self._engine.begin() as connection:
             coupon = await _locked(connection, code)
             if coupon.state not in ("pending", "held", "active"):
-                raise ImpossibleError(f"the coupon is {coupon.state}; only pending, held and active ones can be retired")
+                raise ImpossibleError(
+                    f"the coupon is {coupon.state}; only pending, held and active ones can be retired"
+                )
             if coupon.ruling is not None and coupon.ruling.retire:
                 raise ImpossibleError("the coupon is being retired already; read it again in a moment")
             owed = Owed("retire_coupon", STORE, coupon_lane(code), params={"code": code, "why": f"{by}: {why}"})
@@ -146,9 +148,7 @@ class CouponDesk:
 
     async def _wake(self, code: str) -> None:
         async with self._engine.connect() as connection:
-            keys: Sequence[str] = (
-                (await connection.execute(_WAITS_FOR, {"lane": coupon_lane(code)})).scalars().all()
-            )
+            keys: Sequence[str] = (await connection.execute(_WAITS_FOR, {"lane": coupon_lane(code)})).scalars().all()
         await self._operator.wake(keys)
 
     async def _read(self, code: str) -> CouponRecord:

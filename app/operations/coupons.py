@@ -173,10 +173,12 @@ class Coupons:
         rule_edited: bool = False,
         ordered: Mapping[str, Any] | None = None,  # Any: JSON
         limits: FuseSettings | None = None,
+        points: int | None = None,
     ) -> CouponRecord | Blown | None:
         """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it.
 
         With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
+        `points` are those of the redemption that was proven: an earlier, altered webhook may have told others.
         """
         async with self._engine.begin() as connection:
             if limits is not None:
@@ -202,6 +204,7 @@ class Coupons:
                 rule_edited=rule_edited,
                 proof=proof,
                 ordered=ordered,
+                points=Coupon.points if points is None else points,
                 priced_at=func.coalesce(Coupon.priced_at, func.clock_timestamp()),
             )
 
@@ -219,9 +222,7 @@ class Coupons:
         """Read back from the shop and found right."""
         async with self._engine.begin() as connection:
             active_at = func.coalesce(Coupon.active_at, func.now())
-            return await self._move(
-                connection, code, "active", reason=None, store_id=store_id, active_at=active_at
-            )
+            return await self._move(connection, code, "active", reason=None, store_id=store_id, active_at=active_at)
 
     async def use(self, code: str, reason: str) -> CouponRecord | None:
         """Seen in an order, which `reason` names."""
@@ -279,15 +280,11 @@ async def coupon_of(connection: AsyncConnection, code: str) -> CouponRecord | No
     return None if row is None else _record(row)
 
 
-async def move(
-    connection: AsyncConnection, code: str, state: str, actor: str, **values: object
-) -> CouponRecord | None:
+async def move(connection: AsyncConnection, code: str, state: str, actor: str, **values: object) -> CouponRecord | None:
     """One transition in the caller's transaction, with its line of the audit where it is worth one."""
     before = None
     if state in CHAINED:
-        before = (
-            await connection.execute(select(Coupon.state).where(Coupon.code == code).with_for_update())
-        ).scalar()
+        before = (await connection.execute(select(Coupon.state).where(Coupon.code == code).with_for_update())).scalar()
     statement = (
         update(Coupon)
         .where(Coupon.code == code, Coupon.state.in_(SOURCES[state]))

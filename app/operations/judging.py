@@ -6,7 +6,7 @@ our own words tell, they are recognised by `_REJECTED` and `_HELD`; what those d
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -14,7 +14,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from app.operations.causes import CAUSES
-from app.operations.records import CouponRecord, JobRecord, MessageRecord, Records
+from app.operations.records import CouponRow, JobRow, MessageRow, Records
 
 Confidence = Literal["certain", "likely"]
 DUE_SECONDS: Final = 60.0
@@ -101,36 +101,30 @@ def judge(records: Records) -> list[Judgement]:
 
     Empty when nothing was found.
     """
-    judged = [_judge_lane(lane, records) for lane in _subjects(records)]
-    known = {job.lane for job in records.jobs}
-    judged += [_judge_coupon(coupon, None, records) for coupon in records.coupons if f"coupon:{coupon.code}" not in known]
+    judged = [_judge_lane(channel, lane, records) for channel, lane in _subjects(records)]
+    issued = {job.lane for job in records.jobs if job.kind == "issue_coupon"}
+    judged += [_judge_coupon(each, None, records) for each in records.coupons if f"coupon:{each.code}" not in issued]
     owing = {job.message_id for job in records.jobs}
     judged += [_owes_nothing(message) for message in records.messages if message.id not in owing]
-    asked = f"{records.by}:{records.key}"
+    asked = {f"{records.by}:{records.key}", f"fetch:{records.by}s:{records.key}"}
     if records.by in ("order", "coupon"):  # what else is known about it stands behind what was asked for
-        return sorted(judged, key=lambda each: (each.subject != asked, -each.rank))
-    return sorted(judged, key=lambda each: (-each.rank, each.subject != asked))
+        return sorted(judged, key=lambda each: (each.subject not in asked, -each.rank))
+    return sorted(judged, key=lambda each: (-each.rank, each.subject not in asked))
 
 
-def _subjects(records: Records) -> list[str]:
-    lanes: dict[str, None] = {}
+def _subjects(records: Records) -> list[tuple[str, str]]:
     wanted = {message.id for message in records.messages}
-    for job in records.jobs:
-        if job.message_id in wanted:
-            lanes[job.lane] = None
-    return list(lanes)
+    return list(dict.fromkeys((job.channel, job.lane) for job in records.jobs if job.message_id in wanted))
 
 
-def _judge_lane(lane: str, records: Records) -> Judgement:
-    jobs = sorted((job for job in records.jobs if job.lane == lane), key=lambda job: job.seq)
+def _judge_lane(channel: str, lane: str, records: Records) -> Judgement:
+    jobs = sorted((job for job in records.jobs if (job.channel, job.lane) == (channel, lane)), key=lambda job: job.seq)
     if records.by == "message":
         jobs = [job for job in jobs if str(job.message_id) == records.key] or jobs
     newest = jobs[-1]
-    code = lane.removeprefix("coupon:")
-    coupon = next((each for each in records.coupons if each.code == code), None) if lane.startswith("coupon:") else None
-    if coupon is not None:
-        own = [job for job in jobs if job.kind == "issue_coupon"]
-        return _judge_coupon(coupon, own[-1] if own else newest, records)
+    coupon = next((each for each in records.coupons if lane == f"coupon:{each.code}"), None)
+    if coupon is not None and newest.kind == "issue_coupon":
+        return _judge_coupon(coupon, newest, records)
     judgement = judge_job(newest, records)
     ahead = next((job for job in jobs[:-1] if job.open), None)
     if newest.state == "waiting" and ahead is not None and not newest.collapse:
@@ -139,7 +133,7 @@ def _judge_lane(lane: str, records: Records) -> Judgement:
     return judgement
 
 
-def _owes_nothing(message: MessageRecord) -> Judgement:
+def _owes_nothing(message: MessageRow) -> Judgement:
     cause = "ignored" if message.kind == "ignored" else "stored_only"
     return Judgement(cause, f"message:{message.id}", {"what": "it"}, message_id=message.id)
 
@@ -147,7 +141,7 @@ def _owes_nothing(message: MessageRecord) -> Judgement:
 # ----------------------------------------------------------------------------------------------- a job
 
 
-def judge_job(job: JobRecord, records: Records) -> Judgement:
+def judge_job(job: JobRow, records: Records) -> Judgement:
     """Why the job is in its state."""
     if job.state == "waiting":
         return _waiting(job, records)
@@ -163,7 +157,7 @@ def judge_job(job: JobRecord, records: Records) -> Judgement:
     return _well(job, records)
 
 
-def _well(job: JobRecord, records: Records) -> Judgement:
+def _well(job: JobRow, records: Records) -> Judgement:
     if job.state == "skipped" and "gone from the shop" in (job.detail or ""):
         return _make("gone_from_shop", job)
     message = next((each for each in records.messages if each.id == job.message_id), None)
@@ -180,13 +174,13 @@ def _well(job: JobRecord, records: Records) -> Judgement:
     return _make("delivered", job)
 
 
-def _twin(message: MessageRecord, job: JobRecord, records: Records) -> bool:
+def _twin(message: MessageRow, job: JobRow, records: Records) -> bool:
     """Whether the same bytes came before, for the same lane."""
     lane = {other.message_id for other in records.jobs if other.lane == job.lane and other.seq < job.seq}
     return any(other.id in lane and other.body_hash == message.body_hash for other in records.messages)
 
 
-def _order_told(message: MessageRecord) -> tuple[str, Decimal | None] | None:
+def _order_told(message: MessageRow) -> tuple[str, Decimal | None] | None:
     try:
         body = json.loads(message.body or b"")
         total = Decimal(str(body.get("totalPrice")))
@@ -195,7 +189,7 @@ def _order_told(message: MessageRecord) -> tuple[str, Decimal | None] | None:
     return str(body.get("financialStatus")), total
 
 
-def _dead(job: JobRecord) -> Judgement:
+def _dead(job: JobRow) -> Judgement:
     if job.reason == "exhausted":
         return _make("gave_up", job)
     if job.reason == "expired":
@@ -209,29 +203,28 @@ def _dead(job: JobRecord) -> Judgement:
     return _make("shop_rejected" if job.kind == "issue_coupon" else "rejected", job, confidence=likely)
 
 
-def _waiting(job: JobRecord, records: Records) -> Judgement:
+_BY_REASON: Final[Mapping[str | None, str]] = {
+    "crashed": "relay_fault_retrying",
+    "shutdown": "worker_restarted",
+    "operator_retry": "retried_by_operator",
+}
+
+
+def _waiting(job: JobRow, records: Records) -> Judgement:
     channel = records.channels.get(job.channel)
     if channel is not None and channel.state != "open":
         return _closed(job, channel.state, channel.reason, channel.retry_at)
     if job.waits_for is not None:
         return _parked(job, job.waits_for, records)
-    match job.reason:
-        case "retry":
-            return _again(job)
-        case "unknown":
-            odd = (_last_status(job) or 0) // 100 == 2
-            return _make("odd_answer" if odd else "no_answer", job)
-        case "crashed":
-            return _make("relay_fault_retrying", job)
-        case "shutdown":
-            return _make("worker_restarted", job)
-        case "operator_retry":
-            return _make("retried_by_operator", job)
-        case _:
-            return _in_turn(job, records.now)
+    if job.reason == "retry":
+        return _again(job)
+    if job.reason == "unknown":
+        return _make("odd_answer" if (_last_status(job) or 0) // 100 == 2 else "no_answer", job)
+    known = _BY_REASON.get(job.reason)
+    return _make(known, job) if known else _in_turn(job, records.now)
 
 
-def _again(job: JobRecord) -> Judgement:
+def _again(job: JobRow) -> Judgement:
     status, detail = _last_status(job), job.detail or ""
     if status == 429:
         return _make("throttled", job)
@@ -244,7 +237,7 @@ def _again(job: JobRecord) -> Judgement:
     return _make("failing", job, confidence="certain" if status is not None else "likely")
 
 
-def _in_turn(job: JobRecord, now: datetime) -> Judgement:
+def _in_turn(job: JobRow, now: datetime) -> Judgement:
     due = (now - job.run_at).total_seconds() if job.run_at is not None and not job.leased else 0.0
     if job.priority == 1:
         return _make("backfill_turn", job)
@@ -253,7 +246,7 @@ def _in_turn(job: JobRecord, now: datetime) -> Judgement:
     return _make("in_turn", job)
 
 
-def _closed(job: JobRecord, state: str, reason: str | None, retry_at: datetime | None) -> Judgement:
+def _closed(job: JobRow, state: str, reason: str | None, retry_at: datetime | None) -> Judgement:
     when = f" at {moment(retry_at)}" if retry_at else ""
     if state == "paused":
         return _make("channel_paused", job, answer=reason, when=when)
@@ -262,30 +255,33 @@ def _closed(job: JobRecord, state: str, reason: str | None, retry_at: datetime |
     return _make(_recognised(_BLOCKED, reason) or "channel_blocked", job, answer=reason, when=when)
 
 
-def _parked(job: JobRecord, waits_for: str, records: Records) -> Judgement:
+_BY_KEY: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
+    "reward-rule": ("rule_unclear", _HELD),
+    "coupon-fuse": ("fuse", ()),
+    "confirm": ("confirming", ()),
+    "launcher": ("launcher_away", ()),
+    "settings": ("setting_missing", _SETTINGS),
+}
+"""What a parked job waits for -> its cause, unless words tell a finer one."""
+
+
+def _parked(job: JobRow, waits_for: str, records: Records) -> Judgement:
     name = waits_for.partition(":")[0]
     if name == "customer":
         owed = [other for other in records.jobs if other.lane == waits_for and other.open]
         behind = judge_job(owed[0], records) if owed else None
         waits = behind.says.rstrip(".") if behind else "that is owed"
         return _make("waiting_for_customer", job, waits=waits, because=behind)
-    if name == "reward-rule":
-        return _make(_recognised(_HELD, job.detail) or "rule_unclear", job)
-    if name == "coupon-fuse":
-        return _make("fuse", job)
-    if name == "confirm":
-        return _make("confirming", job)
-    if name == "launcher":
-        return _make("launcher_away", job)
-    if name == "settings":
-        return _make(_recognised(_SETTINGS, job.detail) or "setting_missing", job)
+    if name in _BY_KEY:
+        usual, words = _BY_KEY[name]
+        return _make(_recognised(words, job.detail) or usual, job)
     return _make("coupon_held" if job.kind == "issue_coupon" else "in_turn", job, confidence="likely")
 
 
 # ----------------------------------------------------------------------------------------------- a coupon
 
 
-def _judge_coupon(coupon: CouponRecord, job: JobRecord | None, records: Records) -> Judgement:
+def _judge_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Judgement:
     code, told = coupon.code, coupon.reason
     alert = next((each for each in records.alerts if each.subject == code), None)
     ended = {"used": "coupon_used", "retired": "coupon_retired", "given_back": "coupon_given_back"}
@@ -303,8 +299,8 @@ def _judge_coupon(coupon: CouponRecord, job: JobRecord | None, records: Records)
     return judge_job(job, records)
 
 
-def worth(coupon: CouponRecord) -> str:
-    """"5.00 EUR", "10 per cent", or the kind alone."""
+def worth(coupon: CouponRow) -> str:
+    """ "5.00 EUR", "10 per cent", or the kind alone."""
     kind = (coupon.kind or "of unknown value").replace("_", " ")
     if coupon.value is None:
         return kind
@@ -317,7 +313,7 @@ def worth(coupon: CouponRecord) -> str:
 
 def _make(
     cause: str,
-    job: JobRecord,
+    job: JobRow,
     *,
     confidence: Confidence = "certain",
     because: Judgement | None = None,
@@ -326,7 +322,7 @@ def _make(
 ) -> Judgement:
     told = answer or job.detail or (job.attempts[-1].detail if job.attempts else None)
     known = {
-        "what": naming(job.lane),
+        "what": named(job),
         "far": _FAR.get(job.channel, job.channel),
         "channel": job.channel,
         "job": str(job.id),
@@ -335,12 +331,15 @@ def _make(
         **({"answer": told.rstrip(".")} if told else {}),
         **facts,
     }
-    return Judgement(cause, job.lane, known, confidence, job.id, job.message_id, _last_status(job), because)
+    subject = f"reward:{known['code']}" if job.kind == "use_reward" else job.lane
+    return Judgement(cause, subject, known, confidence, job.id, job.message_id, _last_status(job), because)
 
 
-def naming(lane: str) -> str:
-    """ "order 1001" for `order:1001`; what only we call a lane gets plain words."""
-    kind, _, key = lane.partition(":")
+def named(job: JobRow) -> str:
+    """What a job is about, for people: "order 1001"."""
+    kind, _, key = job.lane.partition(":")
+    if job.kind == "use_reward":
+        return f"the use of coupon {key}"
     if kind == "fetch":
         entity, _, key = key.partition(":")
         kind = entity.removesuffix("s")
@@ -353,7 +352,7 @@ def moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _when(job: JobRecord) -> str:
+def _when(job: JobRow) -> str:
     return f" at {moment(job.run_at)}" if job.run_at is not None and job.waits_for is None and not job.leased else ""
 
 
@@ -365,9 +364,9 @@ def _lasting(time: timedelta) -> str:
     return f"{seconds} seconds"
 
 
-def _last_status(job: JobRecord) -> int | None:
+def _last_status(job: JobRow) -> int | None:
     return next((attempt.status for attempt in reversed(job.attempts) if attempt.status is not None), None)
 
 
-def _recognised(table: Sequence[tuple[str, str]] | Iterable[tuple[str, str]], told: str | None) -> str | None:
+def _recognised(table: Iterable[tuple[str, str]], told: str | None) -> str | None:
     return next((cause for pattern, cause in table if told and re.search(pattern, told)), None)

@@ -79,7 +79,8 @@ async def read_ledger(connection: AsyncConnection) -> Ledger:
     rows = (await connection.execute(_LEDGER)).mappings().all()
     currencies = [CurrencyLine(**row) for row in rows if row["currency"] is not None]
     kinds = [KindLine(**row) for row in rows if row["currency"] is None]
-    return Ledger(currencies=currencies, kinds=kinds, balanced=all(_balanced(line) for line in (*currencies, *kinds)))
+    balanced = all(map(_balanced, currencies)) and all(map(_balanced, kinds))
+    return Ledger(currencies=currencies, kinds=kinds, balanced=balanced)
 
 
 def _balanced(line: CurrencyLine | KindLine) -> bool:

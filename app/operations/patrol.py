@@ -105,7 +105,12 @@ def _decimal(told: str | None) -> Decimal | None:
 
 
 async def tour(
-    engine: AsyncEngine, store: StoreAdapter, *, since: timedelta = timedelta(minutes=55), most: int = 2000, chunk: int = 50
+    engine: AsyncEngine,
+    store: StoreAdapter,
+    *,
+    since: timedelta = timedelta(minutes=55),
+    most: int = 2000,
+    chunk: int = 50,
 ) -> Tour:
     """Look at up to `most` coupons that nobody has looked at within `since`; new findings raise alerts."""
     looked_at = 0
@@ -118,12 +123,20 @@ async def tour(
         answers = await _ask(store, [row.code for row in rows])
         for row, answer in zip(rows, answers, strict=True):
             if answer is not None and not isinstance(answer, CouponFound):
-                return Tour(looked_at, tuple(findings), f"the shop could not be asked: {getattr(answer, 'why', answer)}")
+                return Tour(
+                    looked_at, tuple(findings), f"the shop could not be asked: {getattr(answer, 'why', answer)}"
+                )
             found = examine(row.code, row.state, row.ordered, row.orders or 0, answer)
             looked_at += 1
             findings += found
             await _tell(engine, row.code, found)
     return Tour(looked_at, tuple(findings))
+
+
+async def forget(engine: AsyncEngine) -> None:
+    """The next tour looks at every coupon again."""
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE coupon SET patrolled_at = NULL WHERE patrolled_at IS NOT NULL"))
 
 
 async def _ask(store: StoreAdapter, codes: Sequence[str]) -> list[CouponFound | Outcome | None]:

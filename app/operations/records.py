@@ -11,7 +11,7 @@ Key = Literal["order", "customer", "coupon", "message"]
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRecord:
+class MessageRow:
     """What arrived. `body` is the typed event, None when it was pruned (`pruned`) or is too large to be told."""
 
     id: UUID
@@ -28,7 +28,7 @@ class MessageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRow:
     number: int
     started_at: datetime
     outcome: str
@@ -37,7 +37,7 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobRow:
     """A job with its lane as it is now (None where the lane is gone) and its attempts, the first one first."""
 
     id: UUID
@@ -60,7 +60,7 @@ class JobRecord:
     leased: bool | None
     waits_for: str | None
     priority: int | None
-    attempts: tuple[AttemptRecord, ...] = ()
+    attempts: tuple[AttemptRow, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -68,7 +68,7 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CouponRecord:
+class CouponRow:
     code: str
     message_id: UUID
     customer_ref: str | None
@@ -85,7 +85,7 @@ class CouponRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelRecord:
+class ChannelRow:
     name: str
     state: str
     reason: str | None
@@ -94,7 +94,7 @@ class ChannelRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertRecord:
+class AlertRow:
     kind: str
     subject: str
     detail: str
@@ -102,7 +102,7 @@ class AlertRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRecord:
+class AuditRow:
     at: datetime
     actor: str
     action: str
@@ -117,12 +117,12 @@ class Records:
     by: Key
     key: str
     now: datetime
-    messages: tuple[MessageRecord, ...] = ()
-    jobs: tuple[JobRecord, ...] = ()
-    coupons: tuple[CouponRecord, ...] = ()
-    channels: Mapping[str, ChannelRecord] = field(default_factory=dict)
-    alerts: tuple[AlertRecord, ...] = ()
-    audit: tuple[AuditRecord, ...] = ()
+    messages: tuple[MessageRow, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    coupons: tuple[CouponRow, ...] = ()
+    channels: Mapping[str, ChannelRow] = field(default_factory=dict)
+    alerts: tuple[AlertRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
     searched: tuple[str, ...] = ()
     more: bool = False
     """There are older messages than those."""

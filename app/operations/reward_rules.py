@@ -81,7 +81,6 @@ class RewardRules:
             found = await get(connection, rule_id)
         return OperatorRule(rule_id, found.version, found.definition) if found and found.definition else None
 
-
     async def versions(self, rule_id: str, moment: datetime) -> tuple[OperatorRule | None, OperatorRule | None]:
         """A rule as it was at `moment`, and as it is now; None where there was or is none."""
         newest = _NEWEST.where(RewardRule.id == rule_id)

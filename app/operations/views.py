@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class View(BaseModel):
@@ -116,10 +116,16 @@ class CouponView(View):
     value_source: str | None = None
     rule_id: str | None = None
     rule_version: int | None = None
+    rule_edited: bool = Field(False, description="The rule was edited after the redemption; the one of then counts.")
+    proof: str | None = Field(None, description="door, source, known, confirmed, or operator.")
     points: int | None = None
+    shopper: str | None = Field(None, description="The name in the webhook, while its body is kept.")
+    orders: dict[str, str] | None = Field(None, description="Orders that carried it: id -> financial status.")
+    ruling: dict[str, JsonValue] | None = Field(None, description="What an operator decided, who and why.")
     redemption_id: str | None = None
     store_id: str | None = None
     message_id: UUID
+    received_at: datetime
     created_at: datetime
     updated_at: datetime
     active_at: datetime | None = None

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Reject, Unknown
+from app.outcomes import Blocked, Reject, Retry, Unknown
 from app.platform import exact
 from app.platform.answers import Accepted, Meaning, Refused, Verdict, refusal_text, understand
 from app.platform.exact import ExactJson
@@ -62,8 +62,14 @@ class PlatformClient:
         return await self._call("POST", "customers", customer_id, "/points", {"points": points, "action": action})
 
     async def create_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
-        """POST /v1/orders. Not idempotent as far as anybody knows: probe with `update_order` after an Unknown."""
-        return await self._call("POST", "orders", None, "", {self.fields["order.id"]: order_id, **body})
+        """POST /v1/orders. Not idempotent as far as anybody knows: probe with `update_order` after an Unknown.
+
+        A 5xx is Unknown too: the order may have been made before something failed.
+        """
+        verdict = await self._call("POST", "orders", None, "", {self.fields["order.id"]: order_id, **body})
+        if isinstance(verdict, Retry) and (verdict.evidence.status or 0) >= 500:
+            return Unknown(verdict.why, verdict.evidence)
+        return verdict
 
     async def update_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
         """PATCH /v1/orders/{id}; Refused with ORDER_NOT_FOUND when it never arrived."""

@@ -53,15 +53,15 @@ class Doubt:
 def needed(valued: Valued, settings: CouponSettings) -> Proof:
     """The proof that a coupon of this value needs (COUPONS__REQUIRE, COUPONS__CONFIRM_ABOVE)."""
     limit = settings.confirm_above
-    if limit is not None and valued.kind is not RewardKind.FREE_SHIPPING:
-        if valued.kind not in AMOUNTS or valued.value is None or valued.value > limit:
-            return Proof.CONFIRMED
+    small = valued.kind is RewardKind.FREE_SHIPPING or (
+        valued.kind in AMOUNTS and valued.value is not None and limit is not None and valued.value <= limit
+    )
+    if limit is not None and not small:
+        return Proof.CONFIRMED
     return Proof(settings.require)
 
 
-def doubt_of_value(
-    redemption: Redemption, topic: str, valued: Valued, by_rules: Valued | Unvalued, settings: CouponSettings
-) -> Doubt | None:
+def doubt_of_value(topic: str, valued: Valued, by_rules: Valued | Unvalued, settings: CouponSettings) -> Doubt | None:
     """Whether the rules alone (`by_rules`: the value without the webhook's own) bear the value out."""
     if isinstance(by_rules, Valued):
         if _gives(by_rules) == _gives(valued):
@@ -94,9 +94,7 @@ def doubt_of_cost(redemption: Redemption, operator: OperatorRule | None, launche
     return None
 
 
-def doubt_of_listing(
-    redemption: Redemption, topic: str, rewards: Iterable[Mapping[str, ExactJson]]
-) -> Doubt | None:
+def doubt_of_listing(redemption: Redemption, topic: str, rewards: Iterable[Mapping[str, ExactJson]]) -> Doubt | None:
     """Whether the code is among what the customer has been given, for the same points and as the same thing."""
     listed = next((item for item in rewards if item.get("couponCode") == redemption.code), None)
     if listed is None:

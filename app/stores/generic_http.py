@@ -12,6 +12,9 @@ one for another code.
     POST {url}/coupons/retire   {"type": "coupon.retire", "code": "AB12"}
                                 200 it cannot be used any more · 404 {"message": "no such coupon"}
 
+    POST {url}/news             {"type": "news", "topic": "points/earned", "id": "…", "body": {…as the Platform sent it}}
+                                2xx taken · 404 {"message": "no news"}: this endpoint wants none (with STORE__NEWS only)
+
 200, 201 and 409 carry the coupon as the shop holds it, under the names and in the forms in which it was sent:
 `{"coupon": {…}, "state": "active" | "retired"}`, in `coupon` also `id` (the shop's own) and `used` (a count) where
 known. 422 `{"message": …}` refuses what the shop cannot express. 401: the signature does not fit. Calls come again
@@ -32,11 +35,12 @@ from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
 from app.http import Answer, Failure, HttpClient, failure_of
-from app.outcomes import Blocked, Done, Outcome, Reject, Unknown
+from app.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
 
 NONE_SUCH: Final = "no such coupon"
+NO_NEWS: Final = "no news"
 PROBE: Final = "relay-check"
 """The code that `check` looks up."""
 
@@ -146,16 +150,29 @@ class GenericHttp:
             return Ready(f"the endpoint at {self._host} answers and accepts our signature")
         return found
 
-    async def _call(self, path: str, body: Mapping[str, JsonValue]) -> Answer | Failure:
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
+        """See `news.TakesNews`. The `webhook-id` header is the message's, the same at every try."""
+        news: dict[str, JsonValue] = {"type": "news", "topic": topic, "id": message_id, "body": dict(body)}
+        answer = await self._call("/news", news, self._url.removesuffix("/coupons"), f"msg_{message_id}")
+        if not isinstance(answer, Answer):
+            return answer
+        value = answer.json() if answer.status == 404 else None
+        if isinstance(value, dict) and value.get("message") == NO_NEWS:
+            return Skip("the shop's endpoint wants no news")
+        return Done(evidence=answer.evidence()) if 200 <= answer.status < 300 else _failure(answer) or Done()
+
+    async def _call(
+        self, path: str, body: Mapping[str, JsonValue], base: str | None = None, message: str | None = None
+    ) -> Answer | Failure:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        message, now = f"msg_{uuid4().hex}", datetime.now(UTC)
+        message, now = message or f"msg_{uuid4().hex}", datetime.now(UTC)
         headers = {
             "content-type": "application/json",
             "webhook-id": message,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._signer.sign(message, now, text),
         }
-        return await self._http.call("POST", self._url + path, content=text.encode(), headers=headers)
+        return await self._http.call("POST", (base or self._url) + path, content=text.encode(), headers=headers)
 
 
 def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:

@@ -22,8 +22,9 @@ Accepted by Magento without a word, and therefore compared: 150 %, unknown actio
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
@@ -66,6 +67,9 @@ class MagentoSettings(EnvironmentSettings):
     website_ids: list[int] = Field([1], min_length=1, description="Websites that coupons are valid on, a JSON list.")
     customer_group_ids: list[int] = Field(
         [0, 1, 2, 3], min_length=1, description="Customer groups that may use coupons, a JSON list; 0 are the guests."
+    )
+    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
+        "refuse", description="A coupon for one shopper, which Magento cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
         None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
@@ -116,6 +120,8 @@ class Magento:
 
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
+        if self._settings.one_customer == "issue_unrestricted":
+            order = replace(order, email=None, customer_id=None)
         if refused := refusal(order, Magento, datetime.now(UTC)) or _for_one_shopper(order):
             return refused
         market = await self._market()
@@ -288,7 +294,9 @@ class Magento:
         if not values:
             return {}
         condition = "in" if len(values) > 1 else "eq"
-        query = criteria((field, condition, ",".join(values)), size=len(values)) | {"fields": "items[id,sku],total_count"}
+        query = criteria((field, condition, ",".join(values)), size=len(values)) | {
+            "fields": "items[id,sku],total_count"
+        }
         rows = await self._api.search("products", query)
         return rows if isinstance(rows, Failure) else {str(row.get("sku")): str(row.get("id")) for row in rows}
 
@@ -302,8 +310,10 @@ class Magento:
         ours = [row for row in rows if row.get("website_id") in self._settings.website_ids]
         if not ours:
             shown = ", ".join(sorted({str(row.get("website_id")) for row in rows})) or "none"
-            return Blocked(f"MAGENTO__WEBSITE_IDS names no website of the shop; it has: {shown}") if rows else Unknown(
-                "Magento did not tell its configuration (store/storeConfigs)"
+            return (
+                Blocked(f"MAGENTO__WEBSITE_IDS names no website of the shop; it has: {shown}")
+                if rows
+                else Unknown("Magento did not tell its configuration (store/storeConfigs)")
             )
         try:
             zone = ZoneInfo(str(ours[0].get("timezone") or "UTC"))
@@ -313,13 +323,14 @@ class Magento:
             currency=str(ours[0].get("base_currency_code")), zone=zone,
             media_url=str(ours[0].get("secure_base_media_url") or ours[0].get("base_media_url") or ""),
             website_ids=tuple(self._settings.website_ids), customer_group_ids=tuple(self._settings.customer_group_ids),
+            unrestricted=self._settings.one_customer == "issue_unrestricted",
         )  # fmt: skip
         self._known_until = time.monotonic() + MARKET_SECONDS
         return self._known
 
 
 def _for_one_shopper(order: CouponOrder) -> Reject | None:
-    """`refusal` takes either of the two for enough when both are given; here neither is."""
+    """`refusal` takes either of the two for enough when both are given; here neither can be had."""
     if order.email is None and order.customer_id is None:
         return None
     return Reject(f"coupon {order.code} was not created: email, customer_id: {Magento.CANNOT['email']}")

@@ -1,11 +1,15 @@
 """A coupon as Magento's cart price rule with one coupon code, and back. Pure.
 
-    percentage      by_percent                          minimum spend   condition base_subtotal >=
-    fixed amount    cart_fixed                          products        action condition on their SKUs
-    free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the shop's time zone, inclusive
-    free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
+Magento keeps days only; the time that was ordered stands at the end of the rule's description and counts as long as it
+fits the rule's day.
+
+percentage      by_percent                          minimum spend   condition base_subtotal >=
+fixed amount    cart_fixed                          products        action condition on their SKUs
+free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the shop's time zone, inclusive
+free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +23,7 @@ from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
 CENT: Final = Decimal("0.01")
+NOTED: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Market:
     media_url: str
     website_ids: tuple[int, ...]
     customer_group_ids: tuple[int, ...]
+    unrestricted: bool = False
+    """Coupons for one shopper are made for everybody, by setting."""
 
 
 def rule_name(code: str) -> str:
@@ -44,7 +51,7 @@ def rule_body(order: CouponOrder, market: Market, skus: tuple[str, ...]) -> dict
     amount = Decimal(100) if free_product else Decimal(0) if free_shipping else order.value or Decimal(0)
     body: dict[str, JsonValue] = {
         "name": rule_name(order.code),
-        "description": " ".join(filter(None, (order.title, order.reference and f"({order.reference})"))),
+        "description": " ".join(filter(None, (order.title, order.reference and f"({order.reference})", _noted(order)))),
         "website_ids": list(market.website_ids),
         "customer_group_ids": list(market.customer_group_ids),
         "is_active": True,
@@ -72,6 +79,10 @@ def rule_body(order: CouponOrder, market: Market, skus: tuple[str, ...]) -> dict
         operator = "==" if len(skus) == 1 else "()"
         body["action_condition"] = _all_of("Product\\Combine", "Product", "sku", operator, ",".join(skus))
     return body
+
+
+def _noted(order: CouponOrder) -> str | None:
+    return f"until {order.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if order.expires_at else None
 
 
 def _all_of(root: str, leaf: str, attribute: str, operator: str, value: str) -> dict[str, JsonValue]:
@@ -110,7 +121,7 @@ def aligned(order: CouponOrder, found: CouponFound, zone: ZoneInfo) -> CouponFou
     """`found`, its expiry the ordered one when both are on one day of the shop."""
     if order.expires_at is None or found.expires_at is None:
         return found
-    same = last_day(order.expires_at, zone) == found.expires_at.astimezone(zone).date()
+    same = last_day(order.expires_at, zone) == last_day(found.expires_at, zone)
     return replace(found, expires_at=order.expires_at) if same else found
 
 
@@ -147,7 +158,8 @@ def coupon_found(
         return None
     skus = sku_values(rule)
     kind = _kind(rule, amount, bool(skus))
-    expires_at = datetime.combine(ends, time(23, 59, 59), market.zone).astimezone(UTC) if ends else None
+    expires_at = _end(rule, ends, market.zone) if ends else None
+    over = ends is not None and ends < now.astimezone(market.zone).date()
     started = begins is None or begins <= now.astimezone(market.zone).date()
     return CouponFound(
         store_id=str(rule_id),
@@ -162,10 +174,19 @@ def coupon_found(
         used=_count(coupon.get("times_used")) or 0,
         combinable=rule.get("stop_rules_processing") is not True,
         expires_at=expires_at,
-        active=rule.get("is_active") is True and started and (expires_at is None or expires_at > now),
+        active=rule.get("is_active") is True and started and not over,
         restrictions=(*conditions, *_restrictions(rule, market, kind, skus)),
-        unreadable=frozenset({"starts_at"}),
+        unreadable=frozenset({"starts_at", "email", "customer_id"} if market.unrestricted else {"starts_at"}),
     )
+
+
+def _end(rule: Mapping[str, JsonValue], ends: date, zone: ZoneInfo) -> datetime:
+    """The time that we noted, where it belongs to the day that the rule ends with, else the end of that day."""
+    noted = NOTED.search(str(rule.get("description") or ""))
+    moment = datetime.fromisoformat(noted[1]) if noted else None
+    if moment and last_day(moment, zone) == ends:
+        return moment
+    return datetime.combine(ends, time(23, 59, 59), zone).astimezone(UTC)
 
 
 def _kind(rule: Mapping[str, JsonValue], amount: Decimal, products: bool) -> CouponKind | None:

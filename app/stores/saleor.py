@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -41,7 +41,6 @@ from app.stores.saleor_hooks import Hooks, KeySet
 from app.stores.saleor_vouchers import (
     Channel,
     half_made,
-    in_saleors_words,
     listing_input,
     unlike_so_far,
     voucher_found,
@@ -67,6 +66,9 @@ class SaleorSettings(EnvironmentSettings):
     channel: str = Field(description="Slug of the channel that coupons are made for.")
     webhook_secret: SecretStr | None = Field(
         None, description="Secret key of webhooks that are signed by HMAC; empty: by the shop's own key (JWS)."
+    )
+    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
+        "refuse", description="A coupon for one shopper, which Saleor cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
         None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
@@ -99,6 +101,7 @@ class Saleor:
         self._hooks = Hooks(self._api, secret)
         self._keys = KeySet(self._api)
         self._secret = secret
+        self._unrestricted = settings.one_customer == "issue_unrestricted"
         self._known: Channel | None = None
         self._known_until = 0.0
 
@@ -113,20 +116,19 @@ class Saleor:
 
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
-        now = datetime.now(UTC)
-        if refused := refusal(_sayable(order), Saleor, now) or _for_one_shopper(order):
+        if self._unrestricted:
+            order = replace(order, email=None, customer_id=None)
+        if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)) or _for_one_shopper(order):
             return refused
         channel = await self._channel()
         if not isinstance(channel, Channel):
             return channel
         if order.kind is CouponKind.FIXED_AMOUNT and order.currency and order.currency != channel.currency:
-            return Reject(f"coupon {order.code} is ordered in {order.currency}, {channel.slug} sells in {channel.currency}")
-        wanted = in_saleors_words(order)
-        if not order.first_try:
-            held = await self._held(wanted, channel)
-            if held is not None:
-                return held
-        return await self._create(wanted, channel)
+            return Reject(
+                f"coupon {order.code} is ordered in {order.currency}, {channel.slug} sells in {channel.currency}"
+            )
+        held = None if order.first_try else await self._held(order, channel)
+        return held or await self._create(order, channel)
 
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
         """See `base.StoreAdapter`."""
@@ -136,8 +138,10 @@ class Saleor:
         voucher = await self._voucher(code)
         if not isinstance(voucher, dict):
             return voucher
-        found = voucher_found(voucher, code, channel, datetime.now(UTC))
-        return found or Unknown("Saleor answered the look-up with no voucher")
+        found = voucher_found(voucher, code, channel, None)
+        if found is None:
+            return Unknown("Saleor answered the look-up with no voucher")
+        return replace(found, unreadable=found.unreadable | {"email", "customer_id"}) if self._unrestricted else found
 
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes the voucher; of one with more codes only this code."""
@@ -303,7 +307,7 @@ def _sayable(order: CouponOrder) -> CouponOrder:
 
 
 def _for_one_shopper(order: CouponOrder) -> Reject | None:
-    """`refusal` takes either of the two for enough when both are given; here neither is."""
+    """`refusal` takes either of the two for enough when both are given; here neither can be had."""
     if order.email is None and order.customer_id is None:
         return None
     return Reject(f"coupon {order.code} was not created: email, customer_id: {Saleor.CANNOT['email']}")

@@ -8,7 +8,6 @@ With products the type is SPECIFIC_PRODUCT; a fixed amount then is taken off one
 would otherwise take it off each.
 """
 
-import base64
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -30,16 +29,6 @@ class Channel:
     id: str
     slug: str
     currency: str
-
-
-def global_id(kind: str, own: str) -> str:
-    """Saleor's id of an object; a bare number is taken for its number in Saleor's database."""
-    return base64.b64encode(f"{kind}:{own}".encode()).decode() if own.isascii() and own.isdigit() else own
-
-
-def in_saleors_words(order: CouponOrder) -> CouponOrder:
-    """The order with product ids as Saleor writes them."""
-    return replace(order, product_ids=tuple(global_id("Product", each) for each in order.product_ids))
 
 
 def voucher_input(order: CouponOrder) -> Node:
@@ -76,17 +65,17 @@ def _written(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
-def half_made(order: CouponOrder, voucher: Node, channel: Channel, now: datetime) -> bool:
+def half_made(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> bool:
     """Whether the voucher has no listing at all and is otherwise what was ordered: the first call's, to be finished."""
     if nodes(voucher.get("channelListings")):
         return False
-    found = voucher_found(voucher, order.code, channel, now)
+    found = voucher_found(voucher, order.code, channel, at)
     return found is not None and not differences(order, _without_listing(found))
 
 
-def unlike_so_far(order: CouponOrder, voucher: Node, channel: Channel, now: datetime) -> tuple[str, ...]:
+def unlike_so_far(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> tuple[str, ...]:
     """Where the first call's voucher is not what was ordered."""
-    found = voucher_found(voucher, order.code, channel, now)
+    found = voucher_found(voucher, order.code, channel, at)
     return ("its code is another",) if found is None else differences(order, _without_listing(found))
 
 
@@ -94,8 +83,11 @@ def _without_listing(found: CouponFound) -> CouponFound:
     return replace(found, unreadable=found.unreadable | {*LISTING})
 
 
-def voucher_found(voucher: Node, code: str, channel: Channel, now: datetime) -> CouponFound | None:
-    """A voucher that has exactly this code, in our words; None when it has not, or is no voucher."""
+def voucher_found(voucher: Node, code: str, channel: Channel, at: datetime | None) -> CouponFound | None:
+    """A voucher that has exactly this code, in our words; None when it has not, or is no voucher.
+
+    `active` is said of the time `at`; None: of now, or of the voucher's start when that is still to come.
+    """
     own = next((each for each in nodes(voucher.get("codes")) if each.get("code") == code), None)
     voucher_id = voucher.get("id")
     if own is None or not isinstance(voucher_id, str):
@@ -110,7 +102,8 @@ def voucher_found(voucher: Node, code: str, channel: Channel, now: datetime) -> 
         return None
     kind = _kind(voucher, value)
     usage_limit = 1 if voucher.get("singleUse") is True else voucher.get("usageLimit")
-    open_now = (starts_at is None or starts_at <= now) and (expires_at is None or expires_at > now)
+    at = at or max(datetime.now(UTC), starts_at or datetime.min.replace(tzinfo=UTC))
+    valid = (starts_at is None or starts_at <= at) and (expires_at is None or expires_at > at)
     used = own.get("used")
     return CouponFound(
         store_id=voucher_id,
@@ -125,7 +118,7 @@ def voucher_found(voucher: Node, code: str, channel: Channel, now: datetime) -> 
         used=used if isinstance(used, int) else None,
         starts_at=starts_at,
         expires_at=expires_at,
-        active=listing is not None and own.get("isActive") is not False and open_now,
+        active=listing is not None and own.get("isActive") is not False and valid,
         restrictions=_restrictions(voucher),
         unreadable=frozenset({"combinable"}),
     )
@@ -141,7 +134,7 @@ def _kind(voucher: Node, value: Decimal | None) -> CouponKind | None:
             return CouponKind.FREE_PRODUCT
         case ("SPECIFIC_PRODUCT", "FIXED", True) | ("ENTIRE_ORDER", "FIXED", False):
             return CouponKind.FIXED_AMOUNT
-        case ("SPECIFIC_PRODUCT" | "ENTIRE_ORDER"), "PERCENTAGE", False:
+        case (("SPECIFIC_PRODUCT" | "ENTIRE_ORDER"), "PERCENTAGE", False):
             return CouponKind.PERCENTAGE
     return None
 

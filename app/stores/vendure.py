@@ -36,7 +36,14 @@ from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
 from app.stores.native import NativeEvent, Page
 from app.stores.vendure_api import GONE, Row, VendureApi, code_of, data_of
-from app.stores.vendure_coupons import Market, inexpressible, promotion_found, promotion_input, variant_ids
+from app.stores.vendure_coupons import (
+    Market,
+    inexpressible,
+    market_found,
+    promotion_found,
+    promotion_input,
+    variant_ids,
+)
 from app.stores.vendure_events import one, page
 
 MARKET_SECONDS: Final = 600.0
@@ -251,10 +258,11 @@ class Vendure:
         if code := made.get("errorCode"):
             return Reject(f"Vendure refuses the coupon: {code} {made.get('message')}"[:300])
         found = promotion_found(made, market, variants, datetime.now(UTC))
-        if found is None:
-            return Unknown("Vendure answered the creation without the promotion")
-        told = differences(order, found)
-        if told:
+        return await self._proven(order, market, found) if found else Unknown("Vendure answered without the promotion")
+
+    async def _proven(self, order: CouponOrder, market: Market, found: CouponFound) -> Outcome:
+        """What was just made: is it what was ordered, and alone?"""
+        if told := differences(order, found):
             end = await self._undone(found)
             return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
         alone = await self._held(order, market)  # somebody else may have made one meanwhile
@@ -331,25 +339,8 @@ class Vendure:
         data = await self._api.read(MARKET)
         if not isinstance(data, dict):
             return data
-        market = _market(data)
+        market = market_found(data)
         if market is None:
             return Unknown("Vendure did not tell the channel's currency")
         self._market, self._market_until = market, time.monotonic() + MARKET_SECONDS
         return market
-
-
-def _market(data: Row) -> Market | None:
-    channel, settings = data.get("activeChannel"), data.get("globalSettings")
-    config = settings.get("serverConfig") if isinstance(settings, dict) else None
-    digits = config.get("moneyStrategyPrecision") if isinstance(config, dict) else None
-    if not isinstance(channel, dict) or not isinstance(digits, int):
-        return None
-    several = channel.get("availableCurrencyCodes")
-    currency = str(channel.get("defaultCurrencyCode"))
-    return Market(
-        name=str(channel.get("code")),
-        currency=currency,
-        currencies=frozenset(str(each) for each in several) if isinstance(several, list) else frozenset({currency}),
-        language=str(channel.get("defaultLanguageCode")),
-        digits=digits,
-    )

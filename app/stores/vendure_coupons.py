@@ -49,6 +49,24 @@ class Market:
     digits: int
 
 
+def market_found(data: Row) -> Market | None:
+    """The channel as the query Market shows it; None when that is not what was answered."""
+    channel, settings = data.get("activeChannel"), data.get("globalSettings")
+    config = settings.get("serverConfig") if isinstance(settings, dict) else None
+    digits = config.get("moneyStrategyPrecision") if isinstance(config, dict) else None
+    if not isinstance(channel, dict) or not isinstance(digits, int):
+        return None
+    several = channel.get("availableCurrencyCodes")
+    currency = str(channel.get("defaultCurrencyCode"))
+    return Market(
+        name=str(channel.get("code")),
+        currency=currency,
+        currencies=frozenset(str(each) for each in several) if isinstance(several, list) else frozenset({currency}),
+        language=str(channel.get("defaultLanguageCode")),
+        digits=digits,
+    )
+
+
 def inexpressible(order: CouponOrder, market: Market) -> Reject | None:
     """What this channel cannot say; `Vendure.CANNOT` names what none can."""
     why = None

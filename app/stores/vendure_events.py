@@ -80,17 +80,20 @@ async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str 
     """
     beginning = (since.astimezone(UTC) - TICK).isoformat() if since else BEGINNING
     start, seen = (cursor or f"{beginning} 0").split(" ")
-    options: JsonValue = {
-        "filter": {"updatedAt": {"after": start}} | ({"active": {"eq": False}} if kind is Kind.ORDER else {}),
-        "sort": {"updatedAt": "ASC", "id": "ASC"},
-        "take": PAGE,
-        "skip": int(seen),
-    }
-    rows = await api.rows(LISTS[kind], {"options": options}, kind)
+    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, int(seen))}, kind)
     if not isinstance(rows, list):
         return rows
     read = (translated(kind, row, digits) for row in rows if _counts(kind, row))
     return Page(tuple(event for event in read if event), _following(start, int(seen), rows))
+
+
+def _options(kind: Kind, start: str, seen: int) -> JsonValue:
+    return {
+        "filter": {"updatedAt": {"after": start}, **({"active": {"eq": False}} if kind is Kind.ORDER else {})},
+        "sort": {"updatedAt": "ASC", "id": "ASC"},
+        "take": PAGE,
+        "skip": seen,
+    }
 
 
 def _following(start: str, seen: int, rows: list[Row]) -> str | None:

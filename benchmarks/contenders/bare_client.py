@@ -12,9 +12,7 @@ from benchmarks.scale import SLOTS
 
 async def work(task: Task) -> None:
     events = task.events()
-    transport = AiohttpTransport(
-        client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * SLOTS))
-    )
+    transport = AiohttpTransport(client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * SLOTS)))
     headers = {"x-api-key": "sim-platform-key", "content-type": "application/json"}
     async with httpx.AsyncClient(transport=transport, headers=headers, trust_env=False) as client:
 

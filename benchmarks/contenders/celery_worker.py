@@ -8,7 +8,7 @@ event loop makes with the same client as everybody's.
 import asyncio
 import threading
 
-from celery import Celery
+from celery import Celery  # type: ignore[import-untyped]  # it has no types
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
 from benchmarks.scale import SLOTS
@@ -42,7 +42,7 @@ async def work(task: Task) -> None:
     threading.Thread(target=loop.run_forever, daemon=True).start()
     platform = PlatformCalls(task)
 
-    @app.task(name="put")
+    @app.task(name="put")  # type: ignore[untyped-decorator]  # as above
     def put(identifier: str, body: str) -> int:
         return asyncio.run_coroutine_threadsafe(platform.put(identifier, body.encode()), loop).result()
 

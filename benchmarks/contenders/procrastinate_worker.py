@@ -7,6 +7,7 @@ of attempts.
 import logging
 
 from procrastinate import App, PsycopgConnector
+from procrastinate.types import JSONDict
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
 from benchmarks.scale import SLOTS
@@ -21,7 +22,9 @@ async def prepare(task: Task) -> None:
     deferrer = app.configure_task("put")
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        events = [{"identifier": identifier, "body": body.decode()} for identifier, body in task.events()]
+        events: list[JSONDict] = [
+            {"identifier": identifier, "body": body.decode()} for identifier, body in task.events()
+        ]
         for at in range(0, len(events), 500):
             await deferrer.batch_defer_async(*events[at : at + 500])
 

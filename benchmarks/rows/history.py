@@ -32,7 +32,7 @@ SELECT job, 1, 1, now() - interval '1 day', 12, 'done', 200 FROM past ORDER BY n
 INSERT INTO entity (channel, key, known, version, digest)
 SELECT 'platform', 'customer:p' || n, true, now() - interval '1 day', sha256(int8send(n)) FROM past ORDER BY n;
 DROP TABLE past;
-"""
+"""  # noqa: S608  # constants only
 """Delivered: messages, jobs, attempts and entities stay; the lanes are gone."""
 BLOCKED: Final = f"""
 SET synchronous_commit = off;
@@ -47,7 +47,7 @@ SELECT 'platform', 'order:b' || n / {PER_LANE}, now() + interval '1 day', 1, fal
        CASE WHEN n / {PER_LANE} %% 2 = 0 THEN 'customer:b' || n / {PER_LANE} END
 FROM past GROUP BY n / {PER_LANE};
 DROP TABLE past;
-"""
+"""  # noqa: S608  # constants only
 """Half of the lanes wait for a customer, half for a late retry. No ANALYZE: the statistics are what autovacuum gives."""
 
 

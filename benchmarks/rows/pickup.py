@@ -36,7 +36,9 @@ def _measure(stage: Stage, url: str) -> dict[str, float]:
         identifier = bodies.entity_id(series, number)
         body = bodies.customer(stage.scale.sizes[0], identifier)
         sent[f"customer:{identifier}"] = time.monotonic()
-        connection.request("POST", EVENT, body, {"authorization": f"Bearer {STORE_KEY}", "content-type": "application/json"})
+        connection.request(
+            "POST", EVENT, body, {"authorization": f"Bearer {STORE_KEY}", "content-type": "application/json"}
+        )
         answer = connection.getresponse()
         answer.read()
         if answer.status != 202:

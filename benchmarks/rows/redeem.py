@@ -10,7 +10,9 @@ from benchmarks.stage import DOOR, Stage, until
 
 SHOP_DELAY: Final = 0.02
 RULE: Final = "rule-5-off"
-ACTIVE: Final = "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
+ACTIVE: Final = (
+    "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
+)
 
 
 def run(stage: Stage) -> list[Result]:

@@ -1,6 +1,8 @@
 """Claim, call, settle with attempts: one worker, 64 in flight, beside bare clients and beside the peers."""
 
+from collections.abc import Mapping
 from functools import partial
+from statistics import median
 from typing import Final
 
 from benchmarks.drain import Contender, Relay
@@ -39,34 +41,35 @@ def _clients(stage: Stage, relay: Relay) -> list[Result]:
             for name in named:
                 detail = Detail(_variant(size, delay), ratio(figures["relay"], figures[name]), _shown(figures))
                 (slow if delay else named)[name].append(detail)
-    return [
-        with_details(lowest(f"relay_vs_{name}", details), slow[name]) for name, details in named.items()
-    ]
+    return [with_details(lowest(f"relay_vs_{name}", details), slow[name]) for name, details in named.items()]
 
 
 def _peers(stage: Stage, relay: Relay) -> Result:
-    absent = [missing for peer in PEERS if (missing := peer.missing(stage))]
-    present = [peer for peer in PEERS if not peer.missing(stage)]
-    named, slow, notes = [], [], list(absent)
+    """A peer that fails in some round is left out of the comparison, and the note says why."""
+    absent = {peer.name: missing for peer in PEERS if (missing := peer.missing(stage))}
+    notes = list(absent.values())
+    named: list[Detail] = []
+    slow: list[Detail] = []
+
+    def attempt(peer: Contender, size: int, delay: float) -> float:
+        try:
+            return peer.drain(stage, stage.scale.peer_jobs, size, delay)
+        except StageError as error:
+            notes.append(f"{peer.name} failed: {error}")
+            return 0.0
+
     for size in stage.scale.sizes:
         for delay in stage.scale.delays:
-            rounds = 1 if delay else stage.scale.rounds
-            rates: Rounds = {"relay": _times(rounds, partial(relay.drain, stage, stage.scale.delayed_jobs, size, delay))}
-            for peer in present:
-                try:
-                    rates[peer.name] = _times(rounds, partial(peer.drain, stage, stage.scale.peer_jobs, size, delay))
-                except StageError as error:
-                    notes.append(f"{peer.name} failed: {error}")
-            shown = _shown(rates)
-            ours = shown.pop("relay /s")
-            best = max(shown, key=lambda name: shown[name])
-            detail = Detail(f"{_variant(size, delay)}, best: {best[:-3]}", ours / shown[best], {"relay /s": ours, **shown})
+            measures: Mapping[str, Measure] = {
+                "relay": partial(relay.drain, stage, stage.scale.delayed_jobs, size, delay)
+            } | {peer.name: partial(attempt, peer, size, delay) for peer in PEERS if peer.name not in absent}
+            figures = interleaved(1 if delay else stage.scale.rounds, measures)
+            figures = {name: values for name, values in figures.items() if min(values) > 0}
+            best = max(figures.keys() - {"relay"}, key=lambda name: median(figures[name]))
+            variant = f"{_variant(size, delay)}, best: {best}"
+            detail = Detail(variant, ratio(figures["relay"], figures[best]), _shown(figures))
             (slow if delay else named).append(detail)
     return with_details(lowest("relay_vs_best_peer", named, "; ".join(notes)), slow)
-
-
-def _times(rounds: int, measure: Measure) -> list[float]:
-    return [measure() for _ in range(rounds)]
 
 
 def _variant(size: int, delay: float) -> str:

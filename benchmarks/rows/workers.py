@@ -8,7 +8,6 @@ from benchmarks.figures import interleaved, medians, ratio
 from benchmarks.results import Detail, Result, lowest
 from benchmarks.stage import Stage
 
-
 DELAY: Final = 0.05
 """Seconds."""
 

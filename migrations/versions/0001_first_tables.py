@@ -174,6 +174,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_message_body", "message", ["id"], unique=False, postgresql_where=sa.text("body IS NOT NULL"))
     op.create_index(
+        "ix_message_email",
+        "message",
+        [
+            sa.text(
+                """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,320})"'))"""
+            ),
+            "id",
+        ],
+        unique=False,
+        postgresql_where=sa.text("kind = 'customers' AND body IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_message_coupon_ref_id"),
         "message",
         ["coupon_ref", "id"],

@@ -111,7 +111,7 @@ def test_the_body_is_what_the_official_document_says(wanted: Any) -> None:
 
 
 def test_the_documents_example_is_understood() -> None:
-    row = {
+    row: dict[str, Any] = {
         "id": 2, "name": "x", "type": "per_total_discount", "amount": "5.0000", "min_purchase": "25.0000",
         "expires": "Tue, 13 Mar 2029 16:18:59 +0000", "enabled": True, "code": "E3JC79S0I",
         "applies_to": {"entity": "categories", "ids": [0]}, "num_uses": 0, "max_uses": 25, "max_uses_per_customer": 0,
@@ -119,7 +119,12 @@ def test_the_documents_example_is_understood() -> None:
     }  # fmt: skip
     found = coupon_found(row, NOW)
     assert found is not None
-    assert (found.value, found.minimum_spend, found.usage_limit, found.per_customer_limit) == (5, 25, 25, None)
+    assert (found.value, found.minimum_spend, found.usage_limit, found.per_customer_limit) == (
+        Decimal(5),
+        Decimal(25),
+        25,
+        None,
+    )
     assert found.restrictions == ("restricted_to", "shipping_methods")
     assert found.active
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,7 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "per_customer_limit": {"usage_limit": 10, "per_customer_limit": 2},
     "email": {"email": "Jane@Example.com"},
     "customer_id": {"customer_id": "4711"},
-    "not combinable": {"combinable": False},
+    "combinable": {"combinable": False},
     "product_ids": {"product_ids": ("3", "1")},
     "expires_at": {"expires_at": SOON},
     "starts_at": {"starts_at": SOON},
@@ -113,11 +114,12 @@ async def test_the_same_code_twice_is_one_coupon(bench: Bench, first_try: bool) 
 @pytest.mark.parametrize("first_try", [True, False])
 async def test_a_code_with_other_values_is_rejected_by_name(bench: Bench, first_try: bool) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
-    other = order(value=Decimal("7.50"), email="jane@example.com", first_try=first_try)
-    outcome = await bench.adapter.issue_coupon(other)
+    restricts = "email" not in adapter_class(bench.name).CANNOT
+    email = "jane@example.com" if restricts else None
+    outcome = await bench.adapter.issue_coupon(order(value=Decimal("7.50"), email=email, first_try=first_try))
     assert isinstance(outcome, Reject), outcome
-    assert "value is 5.00, ordered 7.50" in outcome.why
-    assert "email is not set" in outcome.why
+    assert re.search(r"value is 5(\.00?)?, ordered 7\.50", outcome.why)
+    assert ("email is not set" in outcome.why) is restricts
     assert "jane" not in repr(outcome)
     assert await bench.usable()
     assert bench.made() == 1

@@ -132,9 +132,9 @@ def test_a_real_order() -> None:
 
 
 def test_a_configurable_product_is_one_line() -> None:
-    item = {"name": "Shirt", "qty_ordered": 1, "price": 20}
-    parent = {**item, "item_id": 5, "product_id": 70, "product_type": "configurable"}
-    child = {**item, "item_id": 6, "parent_item_id": 5, "product_id": 71, "price": 0}
+    item: dict[str, Any] = {"name": "Shirt", "qty_ordered": 1, "price": 20}
+    parent: dict[str, Any] = {**item, "item_id": 5, "product_id": 70, "product_type": "configurable"}
+    child: dict[str, Any] = {**item, "item_id": 6, "parent_item_id": 5, "product_id": 71, "price": 0}
     read = translated(Kind.ORDER, {**ORDER, "items": [parent, child]}, MEDIA)
     assert read is not None
     assert isinstance(read.event, OrderEvent)
@@ -164,14 +164,19 @@ def test_financial_status(fields: dict[str, Any], status: str) -> None:
 
 
 def test_a_customer() -> None:
-    row = {
+    row: dict[str, Any] = {
         "id": 7, "email": "jane@example.com", "firstname": "Jane", "lastname": "Doe", "dob": "1990-02-28",
         "created_at": "2026-11-23 05:00:00", "updated_at": "2026-11-23 06:00:00",
     }  # fmt: skip
     read = translated(Kind.CUSTOMER, row, MEDIA)
     assert read is not None
     assert isinstance(read.event, CustomerEvent)
-    assert (read.event.id, read.event.firstName, read.event.birthdayMonth, read.event.birthdayDay) == ("7", "Jane", 2, 28)
+    assert (read.event.id, read.event.firstName, read.event.birthdayMonth, read.event.birthdayDay) == (
+        "7",
+        "Jane",
+        2,
+        28,
+    )
     assert read.dedupe_key.startswith("magento:customers:7:2026-11-23T06:00:00+00:00:")
     again = translated(Kind.CUSTOMER, {**row, "lastname": "Roe"}, MEDIA)
     assert again is not None
@@ -186,7 +191,7 @@ def test_an_address_that_is_none_does_not_lose_the_entity() -> None:
 
 
 def test_products() -> None:
-    row = {
+    row: dict[str, Any] = {
         "id": 7, "sku": "MUG", "name": "Mug", "status": 1, "visibility": 4, "updated_at": "2026-11-23 05:00:00",
         "custom_attributes": [
             {"attribute_code": "image", "value": "/m/u/mug blue.jpg"}, {"attribute_code": "url_key", "value": "mug"},
@@ -202,6 +207,8 @@ def test_products() -> None:
     assert translated(Kind.PRODUCT, {**row, "visibility": 1}, MEDIA) is None
 
 
-@pytest.mark.parametrize("row", [{}, {"entity_id": 1}, {**ORDER, "grand_total": "NaN"}, {**ORDER, "updated_at": "soon"}])
+@pytest.mark.parametrize(
+    "row", [{}, {"entity_id": 1}, {**ORDER, "grand_total": "NaN"}, {**ORDER, "updated_at": "soon"}]
+)
 def test_what_cannot_be_read(row: dict[str, Any]) -> None:
     assert translated(Kind.ORDER, row, MEDIA) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -11,8 +12,16 @@ from app.settings import EnvironmentSettings
 from app.stores import ADAPTERS, adapter_class, build, variables
 from app.stores.base import CouponKind
 from app.stores.generic_http import GenericHttp
+from app.stores.native import ListsEntities, ReceivesWebhooks, SetsUpWebhooks
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = "<!-- made by tests/contract/test_registry.py -->", "<!-- end -->"
+OPTIONS = ("minimum_spend", "per_customer_limit", "email", "customer_id", "combinable", "expires_at", "starts_at")
+ABILITIES = {
+    ReceivesWebhooks: "its own webhooks",
+    SetsUpWebhooks: "webhooks set up by `relay connect`",
+    ListsEntities: "lists: `relay poll`, backfill, reconcile",
+}
 VARIABLES = {
     "GENERIC_HTTP__URL": "https://shop.example/relay",
     "GENERIC_HTTP__SECRET": "whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0",
@@ -35,7 +44,7 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("shopware", "known: generic_http, woocommerce"),
+        ("shopware", f"known: {', '.join(sorted(ADAPTERS))}"),
         ("no.such.module:Shop", "cannot be loaded"),
         ("app.stores.base:Nothing", "cannot be loaded"),
         (f"{__name__}:NoAdapter", "lacks Settings"),
@@ -72,8 +81,7 @@ def test_what_is_wrong_is_told_without_the_secret(monkeypatch: pytest.MonkeyPatc
 def test_every_adapter_has_its_page(name: str) -> None:
     chosen = adapter_class(name)
     assert issubclass(chosen.Settings, EnvironmentSettings)
-    page = GUIDE.partition(f"\n## `{name}`")[2].partition("\n## ")[0]
-    assert page, f"docs/adapters.md has no section on {name}"
+    page = (DOCS / "shops" / f"{name}.md").read_text()
     table = {row[0]: row[1:] for row in re.findall(r"^\| `([A-Z_0-9]+)` \| (yes|no) \| (.+) \|$", page, re.MULTILINE)}
     assert table == {
         variable: ("yes" if field.is_required() else "no", field.description)
@@ -83,13 +91,36 @@ def test_every_adapter_has_its_page(name: str) -> None:
         assert f"`{field}`: {reason}" in page
 
 
-def test_the_table_of_kinds_is_the_codes() -> None:
-    header, _, *rows = re.findall(r"^\|.+\|$", GUIDE.partition("\n## Kinds\n")[2].partition("\n## ")[0], re.MULTILINE)
-    shops = re.findall(r"`(\w+)`", header)
-    told = {
-        cells[0]: dict(zip(shops, (cell == "yes" for cell in cells[1:]), strict=True))
-        for cells in ([cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows)
-    }
-    assert told == {
-        str(kind): {name: kind in adapter.KINDS for name, adapter in ADAPTERS.items()} for kind in CouponKind
-    }
+def test_the_table_of_shops_is_the_codes() -> None:
+    """`WRITE_DOCS=1 pytest tests/contract/test_registry.py` writes it."""
+    page = DOCS / "shops.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if os.environ.get("WRITE_DOCS"):
+        page.write_text(f"{before}{BEGIN}\n{table_of_shops()}{END}{after}")
+    assert f"{BEGIN}\n{table_of_shops()}{END}" in page.read_text()
+
+
+def table_of_shops() -> str:
+    names = sorted(ADAPTERS)
+    lines = [
+        "| | " + " | ".join(f"[`{name}`](shops/{name}.md)" for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for kind in CouponKind:
+        lines.append(
+            f"| `{kind}` | " + " | ".join("yes" if kind in ADAPTERS[name].KINDS else "no" for name in names) + " |"
+        )
+    for option in OPTIONS:
+        told = ("no" if option in ADAPTERS[name].CANNOT else "yes" for name in names)
+        lines.append(f"| {option.replace('_', ' ')} | " + " | ".join(told) + " |")
+    for ability, words in ABILITIES.items():
+        told = (
+            "yes" if all(hasattr(ADAPTERS[name], method) for method in methods(ability)) else "no" for name in names
+        )
+        lines.append(f"| {words} | " + " | ".join(told) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def methods(ability: type) -> list[str]:
+    return [name for name in vars(ability) if not name.startswith("_") and callable(getattr(ability, name))]

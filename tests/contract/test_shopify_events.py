@@ -34,6 +34,7 @@ from app.stores.shopify import Shopify
 from tests.contract.bench import Bench, double
 
 ADDRESS = "https://relay.example/v1/store-webhooks/shopify"
+SECRET = "shpss_fedcba9876543210"
 ORDER: dict[str, Any] = {
     "id": 6200407294252, "admin_graphql_api_id": "gid://shopify/Order/6200407294252", "email": "jane@example.com",
     "currency": "EUR", "total_price": "19.98", "subtotal_price": "24.98", "financial_status": "paid",
@@ -83,7 +84,7 @@ def shop(bench: Bench) -> Shopify:
     return bench.adapter
 
 
-def signed(raw: bytes, topic: str, secret: str = "shpss_fedcba9876543210", **headers: str) -> dict[str, str]:
+def signed(raw: bytes, topic: str, secret: str = SECRET, **headers: str) -> dict[str, str]:
     signature = base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha256).digest()).decode()
     return {"x-shopify-topic": topic, "x-shopify-hmac-sha256": signature, **headers}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def made(name: str, place: str, mutation: str) -> Any:
 def test_a_recorded_percentage_is_understood() -> None:
     found = coupon_found(made("discount-code-basic-lifecycle", "create", "discountCodeBasicCreate"), "x")
     assert found is not None
-    assert (found.kind, found.value, found.minimum_spend) == (CouponKind.PERCENTAGE, 10, 1)
+    assert (found.kind, found.value, found.minimum_spend) == (CouponKind.PERCENTAGE, Decimal(10), Decimal(1))
     assert (found.active, found.combinable, found.customer_id, found.restrictions) == (True, True, None, ())
 
 

@@ -140,13 +140,12 @@ class Shop:
             try:
                 answer = await self._client.post(url, json=body, headers=headers)
             except httpx.HTTPError as error:
-                answer, said = None, repr(error)
+                said = repr(error)
             else:
                 said = f"{answer.status_code} {answer.text[:300]}"
-            if answer is not None and answer.is_success:
-                return
-            if answer is not None and answer.status_code < 500:
-                raise AssertionError(f"{url} refuses {body}: {said}")
+                if answer.is_success:
+                    return
+                assert answer.status_code >= 500, f"{url} refuses {body}: {said}"
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"{url} does not take {body} within {self.patience:g} s; last: {said}")
             await asyncio.sleep(0.05 + 0.1 * self._dice.random())  # a client's own pause between tries

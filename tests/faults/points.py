@@ -109,7 +109,7 @@ class _Sweep:
 
             await eventually(up_or_dead, 30)
         else:
-            await self._on.rig.ready()
+            await self._on.rig.ready_or_dead()
 
     def _discover(self) -> None:
         for role, log in self._logs.items():

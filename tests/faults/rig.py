@@ -132,14 +132,23 @@ class Rig:
         return f"{self.url}/v1/webhooks/platform/{DOOR}"
 
     async def ready(self, within: float = 40.0) -> None:
+        """Wait until the web process can do its work."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await eventually(lambda: self._answers(client), within)
+
+    async def ready_or_dead(self, within: float = 40.0) -> None:
+        """As `ready`, and content with a web process that ended on the way there."""
         async with httpx.AsyncClient(trust_env=False) as client:
 
-            async def answers() -> bool:
-                with suppress(httpx.HTTPError):
-                    return (await client.get(f"{self.url}/readyz", timeout=2)).status_code == 200
-                return False
+            async def either() -> bool:
+                return not self.web.running or await self._answers(client)
 
-            await eventually(answers, within)
+            await eventually(either, within)
+
+    async def _answers(self, client: httpx.AsyncClient) -> bool:
+        with suppress(httpx.HTTPError):
+            return (await client.get(f"{self.url}/readyz", timeout=2)).status_code == 200
+        return False
 
     async def kill_something(self, dice: random.Random) -> str:
         """SIGKILL web, worker or a process of Postgres, and start it again at once; which it was."""

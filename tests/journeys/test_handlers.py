@@ -13,6 +13,7 @@ from app.handlers.relay_product import RelayProduct
 from app.handlers.use_reward import UseReward
 from app.http import HttpClient
 from app.messages import OrderEvent
+from app.operations.alerts import Alerts
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
@@ -61,7 +62,7 @@ def client(platform: Simulator, http: HttpClient) -> PlatformClient:
 
 @pytest.fixture
 def relay_order(client: PlatformClient, engine: AsyncEngine) -> RelayOrder:
-    return RelayOrder(client, Coupons(engine), Customers(engine))
+    return RelayOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
 
 
 @pytest.fixture
@@ -413,7 +414,7 @@ async def test_renamed_fields_reach_the_platform_renamed(
 ) -> None:
     seed(platform)
     client = client_of(http, platform.url, fields={"order.subtotalPrice": "net"})
-    handler = RelayOrder(client, Coupons(engine), Customers(engine))
+    handler = RelayOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
     assert isinstance(await handler(job("relay_order", {**ORDER, "subtotalPrice": "15.10"})), Done)
     assert platform.state("orders", "1001")[0]["order"]["net"] == "15.10"
 

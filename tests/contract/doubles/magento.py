@@ -59,7 +59,7 @@ class Magento:
     def __init__(self) -> None:
         self.config = MagentoConfig()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed}
+        self.controls: dict[str, Control] = {"seed": self._seed, "expire-tokens": self._expire}
         self.reset()
 
     def reset(self) -> None:
@@ -264,6 +264,11 @@ class Magento:
                 coupon = {"rule_id": row["rule_id"], "code": code, "times_used": 0, "coupon_id": self._new_id()}
                 self.coupons[coupon["coupon_id"]] = coupon
         self.lists |= given
+        return {"ok": True}
+
+    async def _expire(self, _given: Json) -> Json:
+        """No admin token is good any more."""
+        self.tokens.clear()
         return {"ok": True}
 
     def summary(self, full: bool) -> Json:  # noqa: ARG002  # asked for by name

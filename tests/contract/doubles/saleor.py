@@ -152,7 +152,9 @@ class Saleor:
             return self._duplicate(code)
         now = datetime.now(UTC).isoformat()
         if asked.get("endDate") and asked["endDate"] <= asked.get("startDate", now):
-            return _result("voucherCreate", "voucher", "endDate", "INVALID", "End date cannot be before the start date.")
+            return _result(
+                "voucherCreate", "voucher", "endDate", "INVALID", "End date cannot be before the start date."
+            )
         number = next(self._ids)
         code_row = {"id": f"code-{number}", "code": code, "used": 0, "isActive": True}
         voucher = {
@@ -170,7 +172,9 @@ class Saleor:
 
     def _duplicate(self, code: str) -> Answer:
         if self.config.duplicate == "IntegrityError":
-            words = f'duplicate key value violates unique constraint "discount_vouchercode_code_key" Key (code)=({code})'
+            words = (
+                f'duplicate key value violates unique constraint "discount_vouchercode_code_key" Key (code)=({code})'
+            )
             error = {"message": words, "extensions": {"exception": {"code": "IntegrityError"}}}
             return json_answer(200, {"errors": [error], "data": {"voucherCreate": None}})
         where = "codes" if self.config.duplicate == "ALREADY_EXISTS" else "code"
@@ -274,7 +278,9 @@ class Saleor:
 
 
 def _data(data: Json) -> Answer:
-    return json_answer(200, {"data": data, "extensions": {"cost": {"requestedQueryCost": 1, "maximumAvailable": 50000}}})
+    return json_answer(
+        200, {"data": data, "extensions": {"cost": {"requestedQueryCost": 1, "maximumAvailable": 50000}}}
+    )
 
 
 def _result(mutation: str, noun: str, where: str, code: str, message: str) -> Answer:

@@ -1,0 +1,195 @@
+"""What an operator does about a coupon, and the ledger of all of them. Every act is in the audit."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from app.api.authentication import Keys
+from app.api.body import read_model
+from app.api.coupons import COUPON
+from app.api.documentation import answer, body_of, needs_key, refusals
+from app.api.events import KEY_REFUSALS
+from app.api.operator import BODY_REFUSALS, Why
+from app.api.services import Services
+from app.errors import NotFound, QueryInvalid, WrongState
+from app.messages import Money
+from app.operations.books import find_coupon, reading, when_away
+from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.ledger import Ledger, read_ledger
+from app.operations.views import CouponView
+from app.platform.rules import RewardKind
+
+Code = Annotated[str, Path(min_length=1, max_length=255, description="The exact code.")]
+ACT_REFUSALS: Final = (*BODY_REFUSALS, NotFound, WrongState, QueryInvalid)
+_COUNTS: Final = {"active": 1, "used": 1, "held": 0, "retired": 0, "given_back": 0}
+LEDGER: Final = {
+    "currencies": [
+        {
+            "currency": "EUR",
+            "coupons": 2,
+            "redeemed": "12.50",
+            "active": "7.50",
+            "used": "5.00",
+            "held": "0",
+            "retired": "0",
+            "given_back": "0",
+            "counts": _COUNTS,
+        }
+    ],
+    "kinds": [{"kind": "free_shipping", "coupons": 2, "counts": _COUNTS}],
+    "balanced": True,
+}
+
+
+class CouponValue(Why):
+    """What the coupon is to be worth, by the operator's word."""
+
+    kind: RewardKind | None = Field(None, description="What it gives; needed when nothing told its kind.")
+    value: Money | None = Field(None, description="Amount in the shop's currency, or per cent.")
+
+
+class PointsBack(Why):
+    points: Annotated[int, Field(ge=1)] | None = Field(None, description="How many; left out: what was redeemed.")
+    again: bool = Field(
+        False,
+        description="An earlier try ended in doubt, and you have seen at the Platform that the points are missing.",
+    )
+
+
+class FuseRelease(Why):
+    customer: str | None = Field(None, description="Only this customer's fuse, by the store's id; left out: every one.")
+
+
+class Released(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    released: int = Field(description="How many fuses had blown.")
+    woken: int = Field(description="Held coupons that go on now.")
+
+
+BODIES: Final = (CouponValue, PointsBack, FuseRelease)
+
+
+def routes(services: Services, keys: Keys) -> APIRouter:
+    router = APIRouter(prefix="/v1/coupons", tags=["Coupons"])
+    limit = services.settings.body_limit
+    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
+
+    async def read(code: str) -> CouponView:
+        async with reading(services.engine) as connection:
+            found = await find_coupon(connection, code)
+        if found is None:
+            raise NotFound("No coupon has this code.")
+        return found
+
+    @router.get(
+        "/ledger",
+        operation_id="read_ledger",
+        summary="Read the ledger: what was redeemed and what became of it",
+        responses={200: answer("From one moment.", LEDGER), **refusals(*KEY_REFUSALS)},
+        openapi_extra=needs_key("read"),
+    )
+    async def ledger(request: Request) -> Ledger:
+        """Per currency, at any moment: redeemed = active + used + held + retired + given_back. Coupons without an amount
+        (percentages, free shipping, free products) are counted. Reads all coupons."""
+        await keys.require(request, "read")
+        async with reading(services.engine) as connection:
+            return await read_ledger(connection)
+
+    @router.post(
+        "/fuse/release",
+        operation_id="release_fuse",
+        summary="Release the fuse after a look",
+        responses={200: answer("Released.", {"released": 1, "woken": 12}), **refusals(*BODY_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(FuseRelease, {"why": "A newsletter went out; all are genuine."}),
+    )
+    async def release_fuse(request: Request) -> Released:
+        """Coupons that were held because a limit of COUPONS__FUSE was reached go on, and counting starts anew."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, FuseRelease, limit)
+        async with when_away():
+            released, woken = await desk.release_fuse(caller.name, wanted.why, wanted.customer)
+        return Released(released=released, woken=woken)
+
+    @router.post(
+        "/{code}/approve",
+        operation_id="approve_coupon",
+        summary="Make a held coupon all the same",
+        responses={200: answer("It goes on.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The shopper showed the redemption in her account."}),
+    )
+    async def approve(request: Request, code: Code) -> CouponView:
+        """The coupon needs no further proof and passes the fuse; its value and the shop's read-back are checked as
+        always."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, Why, limit)
+        async with _told(), when_away():
+            await desk.approve(code, caller.name, wanted.why)
+        return await read(code)
+
+    @router.post(
+        "/{code}/value",
+        operation_id="correct_coupon",
+        summary="Say what a held coupon is worth",
+        responses={200: answer("It goes on with this value.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate")
+        | body_of(CouponValue, {"kind": "fixed_amount", "value": "5.00", "why": "The rule had a wrong value."}),
+    )
+    async def correct(request: Request, code: Code) -> CouponView:
+        """For this one coupon; it counts as approved. What all redemptions by a rule are worth is said with
+        /v1/reward-rules."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, CouponValue, limit)
+        async with _told(), when_away():
+            await desk.correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
+        return await read(code)
+
+    @router.post(
+        "/{code}/retire",
+        operation_id="retire_coupon",
+        summary="Make a coupon unusable",
+        responses={200: answer("A job makes it unusable in the shop.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The order was cancelled."}),
+    )
+    async def retire(request: Request, code: Code) -> CouponView:
+        """A pending, held or active coupon is removed from the shop, or never made there. It is `retired` once the shop
+        has done so; a used one cannot be."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, Why, limit)
+        async with _told(), when_away():
+            await desk.retire(code, caller.name, wanted.why)
+        return await read(code)
+
+    @router.post(
+        "/{code}/return-points",
+        operation_id="return_points",
+        summary="Give a retired coupon's points back",
+        responses={200: answer("A job gives them back, once.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(PointsBack, {"why": "The shopper changed her mind."}),
+    )
+    async def return_points(request: Request, code: Code) -> CouponView:
+        """Only for a retired coupon, and only once. The Platform cannot be asked whether it gave points, so a try
+        whose answer was lost is never repeated by itself: it raises an alert for a person."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, PointsBack, limit)
+        async with _told(), when_away():
+            await desk.return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
+        return await read(code)
+
+    return router
+
+
+@asynccontextmanager
+async def _told() -> AsyncIterator[None]:
+    """What the desk refuses, as problems."""
+    try:
+        yield
+    except NoSuchCouponError as error:
+        raise NotFound(f"{error}.") from error
+    except ImpossibleError as error:
+        text = str(error)
+        raise WrongState(f"{text[:1].upper()}{text[1:]}.") from error

@@ -1,0 +1,109 @@
+"""One reading of what happens now, shared by everybody who looks, and as rare as it is expensive."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.operations.alerts import AlertRecord, open_alerts
+from app.operations.books import reading
+from app.operations.pulse import (
+    ChannelPulse,
+    Minute,
+    ShopTerms,
+    database_time,
+    read_channels,
+    read_minutes,
+    read_shop_terms,
+)
+
+EVERY: Final = 2.0
+"""Seconds between two readings."""
+SHARE: Final = 0.1
+"""A reading of 1 s is kept for 10 s: the console never costs the database more than this share of its time."""
+HOUR: Final = timedelta(hours=1)
+SLICE: Final = timedelta(minutes=10)
+UNSETTLED: Final = timedelta(minutes=3)
+"""An attempt is written when it ends; its minute may still change for so long."""
+BUDGET: Final = 1.0
+"""Seconds that filling the last hour's chart may take at a time; the rest follows with the next readings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The last hour of one channel, minute by minute: `since` is the first minute, in seconds since 1970."""
+
+    channel: str
+    since: int
+    delivered: Sequence[int]
+    failed: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    at: datetime
+    channels: Sequence[ChannelPulse]
+    charts: Sequence[Chart]
+    shop: ShopTerms
+    alerts: Sequence[AlertRecord]
+
+
+class Live:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._reading = asyncio.Lock()
+        self._picture: Picture | None = None
+        self._fresh_until = 0.0
+        self._minutes: dict[tuple[str, datetime], Minute] = {}
+        self._known: tuple[datetime, datetime] | None = None
+        """From when until when the minutes are known."""
+
+    async def picture(self, *, fresh: bool = False) -> Picture:
+        """The newest picture; `fresh`: read again, since the caller has just changed something. Raises DatabaseAway."""
+        async with self._reading:
+            if self._picture is None or fresh or time.monotonic() >= self._fresh_until:
+                started = time.monotonic()
+                self._picture = await self._read()
+                took = time.monotonic() - started
+                self._fresh_until = started + max(EVERY, took / SHARE)
+            return self._picture
+
+    async def _read(self) -> Picture:
+        async with reading(self._engine) as connection:
+            now = await database_time(connection)
+            channels = await read_channels(connection)
+            await self._fill(connection, now)
+            shop = await read_shop_terms(connection)
+            alerts = await open_alerts(connection)
+        return Picture(now, channels, [self._chart(channel.name, now) for channel in channels], shop, alerts)
+
+    async def _fill(self, connection: AsyncConnection, now: datetime) -> None:
+        this = now.replace(second=0, microsecond=0)
+        oldest = this - HOUR
+        begun = time.monotonic()
+        since, until = self._known or (this, this)
+        await self._learn(connection, max(oldest, until - UNSETTLED), now)
+        while since > oldest and time.monotonic() - begun < BUDGET:
+            earlier = max(oldest, since - SLICE)
+            await self._learn(connection, earlier, since)
+            since = earlier
+        self._known = (max(since, oldest), this)
+        self._minutes = {key: minute for key, minute in self._minutes.items() if minute.minute >= oldest}
+
+    async def _learn(self, connection: AsyncConnection, since: datetime, until: datetime) -> None:
+        for minute in await read_minutes(connection, since, until):
+            self._minutes[minute.channel, minute.minute] = minute
+
+    def _chart(self, channel: str, now: datetime) -> Chart:
+        first = now.replace(second=0, microsecond=0) - HOUR
+        found = [self._minutes.get((channel, first + timedelta(minutes=number))) for number in range(61)]
+        return Chart(
+            channel,
+            int(first.timestamp()),
+            [minute.delivered if minute else 0 for minute in found],
+            [minute.failed if minute else 0 for minute in found],
+        )

@@ -1,0 +1,98 @@
+"""Edit and continue: a dead job's event is corrected and the job tried again. What arrived is kept as it was."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pydantic import JsonValue
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.engine.operator import Operator, audit
+from app.messages import EVENTS, Kind, incoming, refuse_unstorable
+
+_READ: Final = text("""
+SELECT job.id, job.message_id, job.kind AS job_kind, message.kind, job.state, coalesce(event, body) AS told,
+       event IS NOT NULL AS translated
+FROM job JOIN message ON message.id = job.message_id WHERE job.id = :id
+""")
+_LOCK: Final = text("""
+SELECT job.id FROM job JOIN message ON message.id = job.message_id WHERE job.id = :id AND job.dead FOR UPDATE
+""")
+_STORE: Final = text("""
+UPDATE message SET event = :event, customer_ref = :customer, coupon_ref = :coupon WHERE id = :message
+""")
+_FOLLOW: Final = text("UPDATE job SET after = :after WHERE id = :id")
+
+
+class NotEditableError(ValueError):
+    """The event cannot be edited, or not like this; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Editable:
+    """A dead job's event as it is sent. `translated`: it is not the body as it arrived, which is kept beside it."""
+
+    job_id: UUID
+    message_id: UUID
+    kind: Kind
+    told: bytes
+    translated: bool
+
+    @property
+    def pretty(self) -> str:
+        return json.dumps(json.loads(self.told), indent=2, ensure_ascii=False)
+
+
+async def find_editable(connection: AsyncConnection, job_id: UUID) -> Editable:
+    """Raises NotEditableError."""
+    row = (await connection.execute(_READ, {"id": job_id})).one_or_none()
+    if row is None:
+        raise NotEditableError("no job has this id")
+    if row.state != "dead":
+        raise NotEditableError(f"the job is {row.state}; only what was given up can be edited")
+    if row.kind not in EVENTS:
+        raise NotEditableError("only customers, orders and products that a store sent can be edited")
+    if row.told is None:
+        raise NotEditableError("its body was pruned after the retention time; send the event again from the store")
+    return Editable(row.id, row.message_id, Kind(row.kind), bytes(row.told), row.translated)
+
+
+async def edit_and_retry(
+    engine: AsyncEngine, operator: Operator, job_id: UUID, edited: bytes, by: str, why: str
+) -> Editable:
+    """The job is tried again with `edited` as its event. The audit names what was changed, never the values.
+
+    Raises NotEditableError, and of `edited`: pydantic's ValidationError, UnstorableTextError.
+    """
+    refuse_unstorable(edited)
+    async with engine.begin() as connection:
+        await connection.execute(_LOCK, {"id": job_id})
+        before = await find_editable(connection, job_id)
+        event = EVENTS[before.kind].model_validate_json(edited)
+        changed = _changed(json.loads(before.told), json.loads(edited))
+        if not changed:
+            raise NotEditableError("nothing was changed; to try the same again, retry the job")
+        if fixed := changed & {"id", "updatedAt"}:
+            raise NotEditableError(f"{', '.join(sorted(fixed))} says which version of what this is, and has to stay")
+        message = incoming(event, edited, message_id=str(before.message_id))
+        refs = {"customer": message.customer_ref, "coupon": message.coupon_ref}
+        await connection.execute(_STORE, {"event": edited, "message": before.message_id, **refs})
+        await connection.execute(_FOLLOW, {"after": message.jobs[0].after, "id": job_id})
+        told = {"fields": sorted(changed), "before": _digest(before.told), "after": _digest(edited), "why": why}
+        await audit(connection, by, "job.edit", str(job_id), told)
+    await operator.retry([job_id], by)
+    return before
+
+
+def _changed(before: JsonValue, after: JsonValue) -> set[str]:
+    """The names of the top members that differ."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return set()
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def _digest(told: bytes) -> str:
+    return hashlib.sha256(told).hexdigest()

@@ -1,0 +1,139 @@
+"""What happens now: per channel, by the minute, and in the shop's own terms. Reads only what is open or recent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+MOST_ORDERS: Final = 50_000
+"""So many waiting orders are read for their money; when there are more, the sum is told as "more than"."""
+
+_CHANNELS: Final = text("""
+WITH owed AS (
+    SELECT channel, count(*) FILTER (WHERE state = 'waiting') AS waiting,
+           count(*) FILTER (WHERE state = 'running') AS running,
+           CAST(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')) AS float8) AS oldest
+    FROM job WHERE open GROUP BY channel
+), tried AS (
+    SELECT job.channel, count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered, count(*) AS tries
+    FROM attempt JOIN job ON job.id = attempt.job_id
+    WHERE attempt.started_at > now() - interval '1 minute' GROUP BY job.channel
+)
+SELECT name, state, reason, since, retry_at, pace, coalesce(waiting, 0), coalesce(running, 0), oldest,
+       CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8)
+FROM channel LEFT JOIN owed ON owed.channel = name LEFT JOIN tried ON tried.channel = name ORDER BY name
+""")
+_MINUTES: Final = text("""
+SELECT job.channel, date_trunc('minute', attempt.started_at) AS minute,
+       count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered,
+       count(*) FILTER (WHERE attempt.outcome NOT IN ('done', 'skip', 'wait', 'interrupted')) AS failed
+FROM attempt JOIN job ON job.id = attempt.job_id
+WHERE attempt.started_at >= :since AND attempt.started_at < :until GROUP BY 1, 2 ORDER BY 1, 2
+""")
+_ORDERS: Final = text("""
+WITH owed AS (
+    SELECT DISTINCT ON (lane) message_id FROM job
+    WHERE open AND channel = 'platform' AND kind = 'relay_order' ORDER BY lane, seq DESC LIMIT :most
+), told AS MATERIALIZED (
+    SELECT CAST(convert_from(coalesce(event, body), 'UTF8') AS json) AS event
+    FROM owed JOIN message ON message.id = owed.message_id WHERE message.kind = 'orders'
+)
+SELECT event ->> 'currency' AS currency, count(*) AS orders, sum(CAST(event ->> 'totalPrice' AS numeric)) AS total
+FROM told GROUP BY 1 ORDER BY 2 DESC, 1
+""")
+"""The newest waiting version of each order; what the door let in is JSON with both members."""
+_COUPONS: Final = text("""
+SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
+       count(DISTINCT customer_ref) AS customers, CAST(coalesce(sum(points), 0) AS bigint) AS points
+FROM coupon WHERE state IN ('pending', 'held')
+""")
+_NOW: Final = text("SELECT now()")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPulse:
+    """`oldest` is the age in seconds of the oldest waiting job, whatever it waits for; None: nothing waits.
+
+    `rate` is deliveries and `tries` attempts per second, over the last minute; `pace` calls per second, None: not slowed.
+    """
+
+    name: str
+    state: str
+    reason: str | None
+    since: datetime
+    retry_at: datetime | None
+    pace: float | None
+    waiting: int
+    running: int
+    oldest: float | None
+    rate: float
+    tries: float
+
+    @property
+    def drained_in(self) -> float | None:
+        """Seconds until nothing waits at the present rate; None when nothing is delivered, or the channel is closed."""
+        if not self.waiting:
+            return 0.0
+        return self.waiting / self.rate if self.rate and self.state == "open" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """The attempts that began in one minute, on one channel."""
+
+    channel: str
+    minute: datetime
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMoney:
+    currency: str | None
+    orders: int
+    total: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopTerms:
+    """What the shop and its customers wait for. `orders` by currency; `complete` False: there are more than MOST_ORDERS.
+
+    `customers` wait for `pending` and `held` coupons, for which they gave `points`.
+    """
+
+    orders: Sequence[OrderMoney]
+    complete: bool
+    pending: int
+    held: int
+    customers: int
+    points: int
+
+    @property
+    def order_count(self) -> int:
+        return sum(each.orders for each in self.orders)
+
+
+async def read_channels(connection: AsyncConnection) -> list[ChannelPulse]:
+    return [ChannelPulse(*row) for row in await connection.execute(_CHANNELS)]
+
+
+async def read_minutes(connection: AsyncConnection, since: datetime, until: datetime) -> list[Minute]:
+    """Minutes in which nothing was tried are left out."""
+    return [Minute(*row) for row in await connection.execute(_MINUTES, {"since": since, "until": until})]
+
+
+async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
+    orders = [OrderMoney(*row) for row in await connection.execute(_ORDERS, {"most": MOST_ORDERS})]
+    coupons = (await connection.execute(_COUPONS)).one()
+    complete = sum(each.orders for each in orders) < MOST_ORDERS
+    return ShopTerms(orders, complete, coupons.pending, coupons.held, coupons.customers, coupons.points)
+
+
+async def database_time(connection: AsyncConnection) -> datetime:
+    now = (await connection.execute(_NOW)).scalar_one()
+    assert isinstance(now, datetime)  # noqa: S101  # tells mypy what Postgres' now() is
+    return now

@@ -1,0 +1,341 @@
+"""What only Saleor does: two calls per coupon, errors inside 200, three kinds of duplicate, a fuzzy search."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import ExecutionResult, GraphQLSchema, build_schema, execute, get_operation_ast, parse, validate
+from graphql.execution.values import get_variable_values
+
+from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.stores import saleor_documents as documents
+from app.stores.base import CouponFound, CouponKind, Ready, differences
+from app.stores.saleor_hooks import TOPICS
+from app.stores.saleor_vouchers import (
+    Channel,
+    listing_input,
+    voucher_found,
+    voucher_input,
+)
+from tests.contract.bench import Bench, order
+from tests.contract.doubles.saleor import CHANNELS, connection
+from tests.contract.test_misbehaving_shop import FAULTS
+
+SCHEMA = Path(__file__).parents[3] / "shared" / "specs" / "saleor" / "saleor-3.23.28.graphql"
+LISTING = ("POST", "^/graphql/ListVoucher$")
+EU = Channel("Q2hhbm5lbDoy", "eu", "EUR")
+
+on_bench = pytest.mark.parametrize("bench", ["saleor"], indirect=True)
+
+
+def vouchers(bench: Bench) -> list[dict[str, Any]]:
+    held: list[dict[str, Any]] = bench.simulator.state("vouchers")
+    return held
+
+
+def voucher(code: str, *, listed: bool = True, **fields: Any) -> dict[str, Any]:
+    """A merchant's voucher of 5.00 EUR with this code."""
+    listing = {"channel": CHANNELS[1], "discountValue": 5.0, "currency": "EUR", "minSpent": None}
+    return {
+        "id": f"voucher-{code}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": 1, "used": 0,
+        "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False, "onlyForStaff": False,
+        "minCheckoutItemsQuantity": None, "startDate": "2026-01-01T00:00:00+00:00", "endDate": None, "countries": [],
+        "codes": connection([{"id": f"code-{code}", "code": code, "used": 0, "isActive": True}]),
+        **{name: connection([]) for name in ("products", "variants", "categories", "collections")},
+        "channelListings": [listing] if listed else [], **fields,
+    }  # fmt: skip
+
+
+@on_bench
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_crash_at_the_second_call_is_finished(bench: Bench, fault: str) -> None:
+    bench.misbehave(LISTING, **FAULTS[fault])
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    assert bench.made() == 1
+    assert len(vouchers(bench)) == 1
+
+
+@on_bench
+@pytest.mark.parametrize("fault", ["reset before applying", "the answer is lost after applying"])
+async def test_a_voucher_without_a_listing_never_applies_until_it_is_finished(bench: Bench, fault: str) -> None:
+    bench.misbehave(LISTING, **FAULTS[fault])
+    await bench.adapter.issue_coupon(order(first_try=True))
+    assert await bench.usable() == (fault == "the answer is lost after applying")
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    assert await bench.usable()
+
+
+@on_bench
+async def test_a_half_made_voucher_with_other_values_is_not_finished(bench: Bench) -> None:
+    bench.misbehave(LISTING, mode="reset_before")
+    await bench.adapter.issue_coupon(order(first_try=True))
+    outcome = await bench.adapter.issue_coupon(order(usage_limit=3))
+    assert isinstance(outcome, Reject)
+    assert "usage_limit is 1, ordered 3" in outcome.why
+    assert not await bench.usable()
+
+
+@on_bench
+@pytest.mark.parametrize("duplicate", ["ALREADY_EXISTS", "UNIQUE", "IntegrityError"])
+async def test_each_kind_of_duplicate_is_looked_up(bench: Bench, duplicate: str) -> None:
+    bench.simulator.config(duplicate=duplicate)
+    bench.misbehave(LISTING, mode="reset_before")
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown)
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Done)  # finished
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Done)
+    other = await bench.adapter.issue_coupon(order(first_try=True, value=Decimal(7)))
+    assert isinstance(other, Reject)
+    assert "value is 5.00, ordered 7" in other.why
+    assert bench.made() == 1
+
+
+@on_bench
+async def test_a_stale_look_up_is_settled_by_the_refusal(bench: Bench) -> None:
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    bench.simulator.config(hidden=1)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    bench.simulator.config(hidden=2)
+    assert isinstance(await bench.adapter.issue_coupon(order()), Retry)
+    assert bench.made() == 1
+
+
+@on_bench
+async def test_a_fuzzy_search_is_compared_exactly(bench: Bench) -> None:
+    near = [voucher(f"{order().code}-{number}") for number in range(45)]
+    bench.simulator.control("seed", vouchers=[*near, voucher(order().code.upper())])
+    assert await bench.adapter.find_coupon(order().code) is None
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    found = await bench.adapter.find_coupon(order().code)
+    assert isinstance(found, CouponFound)
+    assert found.code == order().code
+    assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
+    assert len(vouchers(bench)) == 46
+
+
+@on_bench
+async def test_one_code_of_several_is_taken_away_alone(bench: Bench) -> None:
+    rows = [{"id": f"code-{code}", "code": code, "used": 0, "isActive": True} for code in (order().code, "OTHER")]
+    bench.simulator.control("seed", vouchers=[voucher("x", codes=connection(rows))])
+    assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
+    assert await bench.adapter.find_coupon(order().code) is None
+    assert await bench.usable("OTHER")
+
+
+@on_bench
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"channelListings": [{"channel": CHANNELS[0], "discountValue": 5.0, "currency": "USD"}]}, "active is False"),
+        ({"onlyForStaff": True}, "onlyForStaff"),
+        ({"countries": [{"code": "DE"}]}, "countries"),
+        ({"categories": connection([{"id": "c"}])}, "categories"),
+        ({"minCheckoutItemsQuantity": 3}, "minCheckoutItemsQuantity"),
+        ({"startDate": "2099-01-01T00:00:00+00:00"}, "active is False"),
+        ({"type": "SHIPPING"}, "kind"),
+    ],
+)
+async def test_a_merchants_voucher_with_conditions_is_another(bench: Bench, fields: dict[str, Any], told: str) -> None:
+    bench.simulator.control("seed", vouchers=[voucher(order().code, **fields)])
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    assert told in outcome.why
+    assert bench.made() == 0
+    assert len(vouchers(bench)) == 1
+
+
+@on_bench
+async def test_what_the_second_call_refuses_leaves_no_voucher(bench: Bench) -> None:
+    outcome = await bench.adapter.issue_coupon(order(value=Decimal("5.255")))
+    assert isinstance(outcome, Reject)
+    assert "Invalid amount precision." in outcome.why
+    assert "was deleted again" in outcome.why
+    assert vouchers(bench) == []
+
+
+@on_bench
+async def test_a_missing_permission_is_told_in_words(bench: Bench) -> None:
+    bench.simulator.config(permissions=["MANAGE_DISCOUNTS", "MANAGE_ORDERS"])
+    outcome = await bench.adapter.check()
+    assert isinstance(outcome, Ready)
+    assert "it lacks MANAGE_USERS (customers), MANAGE_PRODUCTS (products)" in outcome.detail
+    bench.simulator.config(permissions=["MANAGE_ORDERS"])
+    outcome = await bench.adapter.check()
+    assert isinstance(outcome, Blocked)
+    assert "lacks the permission MANAGE_DISCOUNTS" in outcome.why
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Blocked)
+    assert "MANAGE_DISCOUNTS" in outcome.why
+
+
+@on_bench
+async def test_a_channel_that_is_not_there_is_blocked_in_words(bench: Bench) -> None:
+    bench.set("CHANNEL", "usa")
+    outcome = await bench.build().issue_coupon(order())
+    assert isinstance(outcome, Blocked)
+    assert "SALEOR__CHANNEL names no active channel of the shop; it has: default-channel, eu" in outcome.why
+
+
+@on_bench
+async def test_the_channels_currency_is_the_orders(bench: Bench) -> None:
+    outcome = await bench.adapter.issue_coupon(order(currency="USD"))
+    assert isinstance(outcome, Reject)
+    assert "eu sells in EUR" in outcome.why
+
+
+@on_bench
+async def test_once_per_shopper_is_kept_and_one_shopper_alone_is_refused(bench: Bench) -> None:
+    assert isinstance(await bench.adapter.issue_coupon(order(per_customer_limit=1)), Done)
+    assert vouchers(bench)[0]["applyOncePerCustomer"] is True
+    outcome = await bench.adapter.issue_coupon(order(code="B", email="jane@example.com", customer_id="4711"))
+    assert isinstance(outcome, Reject)
+    assert "jane" not in repr(outcome)
+
+
+@on_bench
+async def test_one_shopper_is_everybody_by_setting(bench: Bench) -> None:
+    bench.set("ONE_CUSTOMER", "issue_unrestricted")
+    adapter, wanted = bench.build(), order(email="jane@example.com", customer_id="4711")
+    assert isinstance(await adapter.issue_coupon(wanted), Done)
+    found = await adapter.find_coupon(wanted.code)
+    assert isinstance(found, CouponFound)
+    assert differences(wanted, found) == ()
+
+
+@on_bench
+@pytest.mark.parametrize("name", ["fixed", "percentage", "free shipping", "free product", "products", "everything"])
+async def test_what_is_read_back_is_what_was_ordered(bench: Bench, name: str) -> None:
+    wanted = order(**ORDERS[name])
+    assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
+    found = await bench.adapter.find_coupon(wanted.code)
+    assert isinstance(found, CouponFound)
+    assert differences(wanted, found) == ()
+
+
+@on_bench
+@pytest.mark.parametrize("call", ["^/graphql/FindVouchers$", "^/graphql/CreateVoucher$", "^/graphql/ListVoucher$"])
+@pytest.mark.parametrize(
+    ("exception", "read", "write"),
+    [
+        ("PermissionDenied", Blocked, Blocked),
+        ("ExpiredSignatureError", Blocked, Blocked),
+        ("InvalidTokenError", Blocked, Blocked),
+        ("ReadOnlyException", Retry, Retry),
+        ("GraphQLError", Reject, Reject),
+        ("OperationalError", Retry, Unknown),
+        ("", Retry, Unknown),
+    ],
+)
+async def test_errors_inside_a_200(bench: Bench, call: str, exception: str, read: type, write: type) -> None:
+    error = {"message": "it went wrong", "extensions": {"exception": {"code": exception}}}
+    bench.misbehave(("POST", call), status=200, body={"errors": [error], "data": None})
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, read if "Find" in call else write), outcome
+    assert "it went wrong" in repr(outcome)
+
+
+@on_bench
+@pytest.mark.parametrize("address", ["/graphql/", "/graphql", "/"])
+async def test_the_endpoints_own_address_is_taken_too(bench: Bench, address: str) -> None:
+    bench.point_at(bench.simulator.url + address)
+    assert isinstance(await bench.build().check(), Ready)
+
+
+ORDERS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "percentage": {"kind": CouponKind.PERCENTAGE, "value": Decimal("7.5")},
+    "free shipping": {"kind": CouponKind.FREE_SHIPPING, "value": None},
+    "free product": {"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": ("7",)},
+    "products": {"product_ids": ("7", "UHJvZHVjdDoxMg==")},
+    "everything": {
+        "minimum_spend": Decimal("30.00"), "usage_limit": None, "per_customer_limit": 1, "title": "Thank you",
+        "starts_at": datetime(2031, 1, 1, tzinfo=UTC), "expires_at": datetime(2031, 1, 31, tzinfo=UTC),
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def schema() -> GraphQLSchema:
+    """Saleor's own schema; skips where it is not at hand."""
+    if not SCHEMA.exists():
+        pytest.skip("Saleor's schema (../shared) is not here")
+    return build_schema(SCHEMA.read_text())
+
+
+def variables() -> list[tuple[str, dict[str, Any]]]:
+    """Every document with the variables that it is sent with."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+    for fields in ORDERS.values():
+        wanted = order(**fields)
+        sent.append((documents.CREATE_VOUCHER, {"input": voucher_input(wanted)}))
+        sent.append((documents.LIST_VOUCHER, {"id": "Vm91Y2hlcjox", "input": listing_input(wanted, EU)}))
+    for document, after in itertools.product((documents.CUSTOMERS, documents.ORDERS, documents.PRODUCTS), (None, "x")):
+        sent += [(document, {"after": after, "updated": each}) for each in (None, {"gte": "2026-11-23T05:00:00+00:00"})]
+    for document in (
+        documents.CUSTOMER, documents.ORDER, documents.PRODUCT, documents.DELETE_VOUCHER, documents.ENABLE_HOOK,
+        documents.DELETE_HOOK,
+    ):  # fmt: skip
+        sent.append((document, {"id": "x"}))
+    for events, names in TOPICS.values():
+        hook = {"name": "n", "targetUrl": "https://x", "asyncEvents": list(names), "isActive": True, "query": events}
+        sent += [(events, {}), (documents.CREATE_HOOK, {"input": {**hook, "secretKey": "s"}})]
+    sent += [(each, {}) for each in (documents.CHANNELS, documents.PERMISSIONS, documents.HOOKS)]
+    sent += [(documents.FIND_VOUCHERS, {"code": "x", "after": after}) for after in (None, "y")]
+    return [*sent, (documents.DELETE_CODES, {"ids": ["x"]})]
+
+
+def test_every_document_and_its_variables_fit_the_schema(schema: GraphQLSchema) -> None:
+    known = {value for name, value in vars(documents).items() if name.isupper() and not name.startswith("_")}
+    assert known == {document for document, _ in variables()}
+    for document, given in variables():
+        parsed = parse(document)
+        assert validate(schema, parsed) == [], document
+        operation = get_operation_ast(parsed)
+        assert operation is not None
+        wrong = get_variable_values(
+            schema, list(operation.variable_definitions or []), given
+        )  # a list of errors, or values
+        assert not isinstance(wrong, list), wrong
+
+
+def test_the_doubles_vouchers_are_the_schemas(schema: GraphQLSchema) -> None:
+    made = voucher(order().code)
+    found = execute(
+        schema, parse(documents.FIND_VOUCHERS), {"vouchers": connection([made])}, variable_values={"code": "x"}
+    )
+    assert isinstance(found, ExecutionResult)
+    assert found.errors is None
+    assert found.data is not None
+    assert set(found.data["vouchers"]["edges"][0]["node"]) == set(made)
+
+
+def test_what_is_sent() -> None:
+    wanted = order(kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("UHJvZHVjdDox",), minimum_spend=Decimal(30))
+    assert voucher_input(wanted) == {
+        "type": "SPECIFIC_PRODUCT", "name": wanted.code, "addCodes": [wanted.code], "discountValueType": "PERCENTAGE",
+        "applyOncePerOrder": True, "applyOncePerCustomer": False, "singleUse": False, "onlyForStaff": False,
+        "usageLimit": 1, "products": ["UHJvZHVjdDox"],
+    }  # fmt: skip
+    assert listing_input(wanted, EU) == {
+        "addChannels": [{"channelId": EU.id, "discountValue": "100", "minAmountSpent": "30"}]
+    }
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"id": 1}, voucher("y"), voucher("x", startDate="soon"), voucher("x", endDate="2026-01-01T00:00:00"),
+            voucher("x", channelListings=[{"channel": CHANNELS[1], "discountValue": "NaN"}])]
+)  # fmt: skip
+def test_what_is_no_coupon(row: dict[str, Any]) -> None:
+    assert voucher_found(row, "x", EU, datetime.now(UTC)) is None
+
+
+def test_used_up_by_time() -> None:
+    ended = datetime.now(UTC) - timedelta(days=1)
+    found = voucher_found(voucher("x", endDate=ended.isoformat()), "x", EU, datetime.now(UTC))
+    assert found is not None
+    assert not found.active

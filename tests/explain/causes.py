@@ -1,0 +1,618 @@
+"""The labelled set: causes injected one by one, each with what explain has to name.
+
+Every cause is a function that lets it happen on a `Scene` and is registered with what is asked, and the cause's id.
+Wherever the relay's own words decide, they come from the code that says them in production.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import httpx
+from pydantic import ValidationError
+
+from app.engine.decide import Interrupted
+from app.engine.queue import Queue
+from app.engine.retry import RetryPolicy
+from app.engine.runner import Runner
+from app.handlers.coupon_orders import closed
+from app.handlers.fetch_entity import message_of
+from app.handlers.verdicts import unreadable
+from app.http import Answer
+from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
+from app.operations import fuse
+from app.operations.alerts import Alerts
+from app.operations.fuse import Usage
+from app.operations.records import Key
+from app.operations.retention import prune_bodies
+from app.outcomes import Blocked, Done, Evidence, Owed, Reject, Retry, Skip, Unknown, Wait
+from app.platform.answers import understand
+from app.platform.rewards import Unvalued, Valued, resolve, rule_key
+from app.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
+from app.settings import CouponSettings, FuseSettings
+from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, judge, refusal
+from app.stores.native import Ignored, ToFetch
+from app.stores.woocommerce import WooCommerce
+from tests.explain.scene import CODE, EMAIL, HASTY, Scene, answered
+
+Inject = Callable[[Scene], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """`inject` may give the key to ask for; else it is `key`."""
+
+    name: str
+    inject: Inject
+    by: Key
+    key: str
+    cause: str
+    status: int | None = None
+
+
+CAUSES: Final[list[Injected]] = []
+
+
+def injected(by: Key, key: str, cause: str, *, status: int | None = None) -> Callable[[Inject], Inject]:
+    def register(inject: Inject) -> Inject:
+        CAUSES.append(Injected(inject.__name__, inject, by, key, cause, status))
+        return inject
+
+    return register
+
+
+def at(second: int) -> str:
+    return (datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(seconds=second)).isoformat()
+
+
+# ----------------------------------------------------------------------------------------------- orders: refused
+
+
+def refused(status: int, message: str | None) -> Inject:
+    async def inject(scene: Scene) -> None:
+        await scene.order()
+        await scene.run(answered(status, message))
+
+    return inject
+
+
+for status, said in (
+    (400, "financialStatus is wrong"), (402, "plan too small"), (405, None), (406, None), (410, None),
+    (413, "payload too large"), (414, None), (415, "unsupported media type"), (422, "currency must be ISO 4217"),
+    (451, None),
+):  # fmt: skip
+    CAUSES.append(Injected(f"rejected_{status}", refused(status, said), "order", "1001", "rejected", status))
+
+
+# ----------------------------------------------------------------------------------------------- orders: well
+
+
+@injected("order", "1001", "delivered")
+async def delivered(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(200))
+
+
+@injected("order", "#1001", "delivered")
+async def asked_as_people_write_it(scene: Scene) -> None:
+    await delivered(scene)
+
+
+@injected("order", "1001", "delivered")
+async def body_pruned(scene: Scene) -> None:
+    await delivered(scene)
+    await prune_bodies(scene.engine, timedelta(seconds=-5))
+
+
+@injected("order", "1001", "not_paid")
+async def delivered_before_it_was_paid(scene: Scene) -> None:
+    await scene.order(financialStatus="pending")
+    await scene.run(answered(200))
+
+
+@injected("order", "1001", "refunded")
+async def refunded(scene: Scene) -> None:
+    await scene.order(financialStatus="refunded")
+    await scene.run(answered(200))
+
+
+@injected("order", "1001", "total_zero")
+async def order_of_nothing(scene: Scene) -> None:
+    await scene.order(totalPrice="0.00")
+    await scene.run(answered(200))
+
+
+@injected("order", "1001", "sent_twice")
+async def sent_twice(scene: Scene) -> None:
+    for outcome in (answered(200), Skip("unchanged: the Platform was last given the same")):
+        await scene.order()
+        await scene.run(outcome)
+
+
+@injected("customer", "42", "unchanged")
+async def unchanged_but_for_what_is_not_sent(scene: Scene) -> None:
+    await scene.customer(updatedAt=at(1))
+    await scene.run(answered(200))
+    await scene.customer(updatedAt=at(2))
+    await scene.run(Skip("unchanged: the Platform was last given the same"))
+
+
+@injected("message", "", "newer_version")
+async def replaced_while_it_waited(scene: Scene) -> str:
+    first = await scene.customer(updatedAt=at(1))
+    await scene.customer(updatedAt=at(2))
+    await scene.run(answered(200))
+    return str(first.id)
+
+
+@injected("customer", "42", "newer_version")
+async def an_older_version_came_late(scene: Scene) -> None:
+    await scene.customer(updatedAt=at(5))
+    await scene.run(answered(200))
+    await scene.customer(updatedAt=at(1))
+    await scene.run(answered(500))
+
+
+# ----------------------------------------------------------------------------------------------- orders: waiting
+
+
+@injected("order", "1001", "in_turn")
+async def just_accepted(scene: Scene) -> None:
+    await scene.order()
+
+
+@injected("order", "1001", "being_sent")
+async def in_flight(scene: Scene) -> None:
+    await scene.order()
+    await Queue(scene.engine, PLATFORM).claim(1, lease=30)
+
+
+@injected("order", "1001", "worker_lost")
+async def its_worker_died(scene: Scene) -> None:
+    await in_flight(scene)
+    await scene.sql("UPDATE lane SET run_at = now() - interval '1 second'")
+
+
+@injected("order", "1001", "no_worker")
+async def nobody_works(scene: Scene) -> None:
+    await scene.order()
+    await scene.sql("UPDATE lane SET run_at = now() - interval '10 minutes'")
+
+
+@injected("order", "1001", "backfill_turn")
+async def part_of_an_import(scene: Scene) -> None:
+    await scene.order(backfill=True)
+
+
+@injected("order", "1001", "failing", status=503)
+async def the_platform_fails(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(503, "down for maintenance"))
+
+
+@injected("order", "1001", "unreachable")
+async def the_platform_cannot_be_reached(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(Retry("could not connect: Connection refused"))
+
+
+@injected("order", "1001", "throttled", status=429)
+async def too_many_calls(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(429, "slow down", **{"retry-after": "30"}))
+
+
+@injected("order", "1001", "no_answer")
+async def the_answer_never_came(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(Unknown("no complete answer within 10 s"))
+
+
+@injected("order", "1001", "odd_answer", status=200)
+async def a_page_instead_of_an_answer(scene: Scene) -> None:
+    await scene.order()
+    page = understand(Answer(200, httpx.Headers(), b"<html>maintenance</html>"))
+    assert isinstance(page, Unknown)
+    await scene.run(page)
+
+
+@injected("order", "1001", "relay_fault_retrying")
+async def our_own_bug(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(KeyError("a bug"))
+
+
+@injected("order", "1001", "outage")
+async def everything_fails(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(503))
+    await scene.channels.close(PLATFORM, "tripped", "10 of 10 calls failed; last: HTTP 503", probing=False)
+
+
+@injected("order", "1001", "channel_paused")
+async def paused_by_an_operator(scene: Scene) -> None:
+    await scene.order()
+    await scene.operator.pause(PLATFORM, "the shop is moved", "anna")
+
+
+def blocked(status: int) -> Inject:
+    async def inject(scene: Scene) -> None:
+        await scene.order()
+        outcome = answered(status, "Forbidden" if status != 404 else None)
+        assert isinstance(outcome, Blocked)
+        await scene.run(outcome)
+        await scene.channels.close(PLATFORM, "blocked", outcome.why, probing=False)
+
+    return inject
+
+
+for status, cause in ((401, "key_refused"), (403, "key_refused"), (404, "wrong_address")):
+    CAUSES.append(Injected(f"blocked_{status}", blocked(status), "order", "1001", cause, status))
+
+
+@injected("order", "1001", "certificate")
+async def the_certificate_has_expired(scene: Scene) -> None:
+    await scene.order()
+    await scene.channels.close(PLATFORM, "blocked", "TLS: certificate has expired", probing=False)
+
+
+@injected("order", "1001", "key_refused")
+async def no_key_is_set(scene: Scene) -> None:
+    await scene.order()
+    why = "no key for the Platform is set; set PLATFORM__API_KEY"
+    await scene.channels.close(PLATFORM, "blocked", why, probing=False)
+
+
+@injected("order", "1001", "earlier_first")
+async def an_earlier_version_is_stuck(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(500))
+    await scene.order(financialStatus="refunded")
+
+
+@injected("order", "1001", "waiting_for_customer")
+async def its_customer_comes_first(scene: Scene) -> None:
+    await scene.customer()
+    await scene.run(answered(503))
+    await scene.order()
+    await scene.run(answered(200))  # parked before it is called
+
+
+@injected("order", "1001", "waiting_for_customer")
+async def the_platform_did_not_know_the_customer(scene: Scene) -> None:
+    await scene.order()
+    put = Owed("relay_customer", PLATFORM, customer_lane("42"), params={"from": "order"}, collapse=True)
+    await scene.run(Wait("the Platform does not know the customer, who is put first", customer_lane("42"), 300, (put,)))
+
+
+@injected("order", "1001", "customer_still_unknown")
+async def the_platform_forgot_the_customer(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(Retry("the customer was put, and the Platform still says: Customer not found"))
+
+
+@injected("order", "1001", "retried_by_operator")
+async def retried(scene: Scene) -> None:
+    await scene.order()
+    job = await scene.run(answered(422, "no"))
+    await scene.operator.retry([job.id], "anna")
+
+
+@injected("order", "1001", "worker_restarted")
+async def given_back(scene: Scene) -> None:
+    await scene.order()
+    queue = Queue(scene.engine, PLATFORM)
+    [job] = await queue.claim(1, lease=30)
+    runner = Runner({}, RetryPolicy(), time_limit=1, longest_wait=1e6, dice=lambda: 0.0)
+    await queue.settle([runner.settlement(job, Interrupted(sent=False), 0.0)])
+
+
+# ----------------------------------------------------------------------------------------------- orders: given up
+
+
+@injected("order", "1001", "customer_rejected")
+async def its_customer_was_refused(scene: Scene) -> None:
+    await the_platform_did_not_know_the_customer(scene)
+    await scene.run(answered(422, "email is invalid"))
+    await scene.due()
+    why = "the Platform does not know the customer and did not take it: the Platform says: email is invalid"
+    await scene.run(Reject(f"{why}. Correct the customer, then retry this order."))
+
+
+@injected("customer", "42", "rejected", status=422)
+async def a_customer_is_refused(scene: Scene) -> None:
+    await scene.customer()
+    await scene.run(answered(422, "birthdayMonth must be 1 to 12"))
+
+
+@injected("order", "1001", "no_customer")
+async def nobody_to_credit(scene: Scene) -> None:
+    await scene.order(customerId=None, email=None)
+    await scene.run(
+        Reject("the Platform says: Customer not found; the order names neither a customer nor an e-mail address")
+    )
+
+
+@injected("order", "1001", "gave_up", status=503)
+async def it_failed_for_too_long(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(503), policy=HASTY)
+
+
+@injected("order", "1001", "relay_fault")
+async def our_own_bug_for_too_long(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(KeyError("a bug"), policy=HASTY)
+
+
+@injected("order", "1001", "expired")
+async def it_waited_for_too_long(scene: Scene) -> None:
+    await scene.order()
+    await scene.sql("UPDATE job SET created_at = now() - interval '31 days'")
+    await scene.run(answered(200))
+
+
+@injected("order", "1001", "dropped")
+async def dropped_by_an_operator(scene: Scene) -> None:
+    await scene.order()
+    job = await scene.run(answered(422, "no"))
+    await scene.operator.drop([job.id], "anna", "a test order")
+
+
+@injected("order", "1001", "unreadable")
+async def an_old_body_that_is_no_event(scene: Scene) -> None:
+    await scene.order()
+    try:
+        OrderEvent.parse(b"{}")
+    except ValidationError as error:
+        await scene.run(unreadable(error))
+
+
+# ----------------------------------------------------------------------------------------------- nothing, or little
+
+
+@injected("order", "4711", "never_received")
+async def never_sent(scene: Scene) -> None:
+    await scene.order("1001")
+
+
+@injected("order", "4711", "webhooks_off")
+async def the_shops_webhooks_are_off(scene: Scene) -> None:
+    await Alerts(scene.engine).raise_alert("store_webhook_off", "order.updated", "switched off", "relay connect")
+
+
+@injected("coupon", "nosuchcode", "never_received")
+async def a_code_that_nobody_redeemed(scene: Scene) -> None:
+    await scene.redeemed()
+
+
+@injected("message", "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11", "never_received")
+async def no_such_message(scene: Scene) -> None:
+    await scene.order()
+
+
+@injected("order", "77", "gone_from_shop")
+async def deleted_before_it_was_fetched(scene: Scene) -> None:
+    parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
+    await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
+    await scene.run(Skip("it is gone from the shop"), "store")
+
+
+@injected("order", "77", "unreachable")
+async def the_shop_is_away(scene: Scene) -> None:
+    parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
+    await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
+    await scene.run(Retry("could not connect: Connection refused"), "store")
+
+
+@injected("message", "", "ignored")
+async def news_of_no_use(scene: Scene) -> str:
+    receipt = await scene.accept(message_of(Ignored("a ping"), b"ping", source="shop", message_id="m"))
+    return str(receipt.id)
+
+
+@injected("customer", EMAIL, "delivered")
+async def asked_by_e_mail(scene: Scene) -> None:
+    await scene.customer()
+    await scene.run(answered(200))
+
+
+@injected("customer", "GUEST@example.com", "delivered")
+async def a_guest_by_e_mail(scene: Scene) -> None:
+    await scene.order(customerId=None, email="Guest@example.com")
+    await scene.run(answered(200))
+
+
+@injected("customer", "42", "rejected", status=422)
+async def one_bad_order_among_good_ones(scene: Scene) -> None:
+    for number, outcome in (("1", answered(200)), ("2", answered(422, "no")), ("3", answered(200))):
+        await scene.order(number)
+        await scene.run(outcome)
+
+
+# ----------------------------------------------------------------------------------------------- coupons
+
+SETTINGS: Final = CouponSettings(currency="EUR")
+ORDERED: Final = CouponOrder(CODE, CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR")
+
+
+async def held(scene: Scene, outcome: Reject | Wait) -> None:
+    """As IssueCoupon ends where a person or a rule is needed."""
+    await scene.coupons.hold(CODE, outcome.why)
+    await scene.run(outcome, "store")
+
+
+async def by_rule(scene: Scene, value: str | None) -> None:
+    _, redemption, _ = await scene.promised()
+    rule = None
+    if value is not None:
+        definition = RewardRuleDefinition.model_construct(kind=RewardKind.FIXED_AMOUNT, value=Decimal(value))
+        rule = OperatorRule("rule-7", 1, definition)
+    found = resolve(redemption, operator_rule=rule, launcher_rules=(), settings=SETTINGS)
+    assert isinstance(found, Unvalued)
+    await held(scene, Wait(found.why, found.key))
+
+
+@injected("coupon", CODE, "no_rule")
+async def held_for_a_rule(scene: Scene) -> None:
+    await by_rule(scene, None)
+
+
+@injected("coupon", CODE, "amount_zero")
+async def worth_nothing(scene: Scene) -> None:
+    await by_rule(scene, "0.001")
+
+
+@injected("coupon", CODE, "over_limit")
+async def worth_too_much(scene: Scene) -> None:
+    await by_rule(scene, "100000")
+
+
+@injected("coupon", CODE, "launcher_away")
+async def the_launcher_is_away(scene: Scene) -> None:
+    await scene.promised()
+    why = "the Launcher, which may know the value, could not be asked: HTTP 503"
+    await held(scene, Wait(why, rule_key("rule-7"), 30))
+
+
+@injected("coupon", CODE, "fuse")
+async def held_by_the_fuse(scene: Scene) -> None:
+    await scene.promised()
+    usage = Usage(20, Decimal(0), 20, Decimal(0), 20, Decimal(0))
+    blown = fuse.over(usage, Decimal(5), FuseSettings())
+    assert blown is not None
+    await held(scene, Wait(blown[1], fuse.WAITS_FOR, 600))
+
+
+@injected("coupon", CODE, "confirming")
+async def being_confirmed(scene: Scene) -> None:
+    await scene.promised()
+    why = "the Platform does not list the code among this customer's rewards; it is asked again"
+    await held(scene, Wait(why, f"confirm:{CODE}", 5))
+
+
+@injected("coupon", CODE, "cannot_confirm")
+async def no_shop_key_to_confirm_with(scene: Scene) -> None:
+    await scene.promised()
+    why = "this redemption has to be confirmed at the Platform, which needs PLATFORM__SHOP_KEY; set it"
+    await held(scene, Wait(why, "settings", 600))
+
+
+@injected("coupon", CODE, "no_shop")
+async def no_shop_is_configured(scene: Scene) -> None:
+    await scene.promised()
+    why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
+    await held(scene, Wait(why, "settings", 60))
+
+
+@injected("coupon", CODE, "not_genuine")
+async def forged(scene: Scene) -> None:
+    await scene.promised()
+    why = "refused: the Platform does not list the code among this customer's rewards; it was asked again for 300 s"
+    await held(scene, Reject(why))
+
+
+@injected("coupon", CODE, "code_taken")
+async def code_taken(scene: Scene) -> None:
+    await scene.promised()
+    verdict = judge(ORDERED, CouponFound("9", CODE, CouponKind.PERCENTAGE, Decimal(50), usage_limit=1))
+    assert isinstance(verdict, Reject)
+    await held(scene, verdict)
+
+
+@injected("coupon", CODE, "coupon_differs")
+async def coupon_edited(scene: Scene) -> None:
+    await scene.promised()
+    told = differences(ORDERED, CouponFound("9", CODE, CouponKind.FIXED_AMOUNT, Decimal(0), "EUR", usage_limit=1))
+    wrong = f"the shop's coupon is not what was ordered: {'; '.join(told)}"
+    await held(scene, Reject(f"{wrong}. It was made unusable in the shop."))
+
+
+@injected("message", "", "other_redemption")
+async def a_code_promised_twice(scene: Scene) -> str:
+    _, redemption, coupon = await scene.promised()
+    await scene.run(Done({"code": CODE}), "store")
+    second = await scene.redeemed(identifier="p-2")
+    verdict = closed(coupon, replace(redemption, id="p-2"))
+    assert isinstance(verdict, Reject)
+    await scene.run(verdict, "store")
+    return str(second.id)
+
+
+@injected("coupon", CODE, "shop_cannot")
+async def the_shop_has_no_such_coupons(scene: Scene) -> None:
+    await scene.promised()
+    order = CouponOrder(CODE, CouponKind.GIFT_CARD, Decimal(5), "EUR")
+    verdict = refusal(order, WooCommerce, datetime.now(UTC))
+    assert isinstance(verdict, Reject)
+    await held(scene, verdict)
+
+
+@injected("coupon", CODE, "shop_rejected", status=400)
+async def the_shop_refuses(scene: Scene) -> None:
+    await scene.promised()
+    await held(scene, Reject("the shop says: invalid parameter amount", Evidence(400)))
+
+
+@injected("message", "", "no_code")
+async def a_redemption_without_a_code(scene: Scene) -> str:
+    receipt = await scene.redeemed(code=None)
+    why = "the webhook carries no coupon code that could be used; ask the Platform what was redeemed"
+    await scene.run(Reject(why), "store")
+    return str(receipt.id)
+
+
+@injected("coupon", CODE, "unreachable")
+async def shop_away(scene: Scene) -> None:
+    await scene.promised()
+    await scene.run(Retry("could not connect: Connection refused"), "store")
+
+
+@injected("coupon", CODE, "not_visible_yet")
+async def the_shop_does_not_show_it_yet(scene: Scene) -> None:
+    await scene.promised()
+    await scene.run(Retry("the shop said that it made the coupon and does not show it yet", 2.0), "store")
+
+
+@injected("coupon", CODE, "key_refused")
+async def the_shop_refuses_our_key(scene: Scene) -> None:
+    await scene.promised()
+    await scene.channels.close("store", "blocked", "HTTP 401: the far side refuses our key", probing=False)
+
+
+async def issued(scene: Scene) -> None:
+    await scene.promised()
+    valued = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule rule-7", "rule-7", 1)
+    await scene.coupons.price(CODE, valued)
+    await scene.coupons.activate(CODE, "9")
+    await scene.run(Done({"code": CODE, "store_id": "9"}), "store")
+
+
+@injected("coupon", CODE.upper(), "coupon_active")
+async def in_the_shop(scene: Scene) -> None:
+    await issued(scene)
+
+
+@injected("coupon", CODE, "coupon_used")
+async def used(scene: Scene) -> None:
+    await issued(scene)
+    await scene.order(discountCodes=[{"code": CODE}])
+    owed = Owed("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
+    await scene.run(Done(digest=b"d", owes=(owed,)))
+    await scene.coupons.use(CODE, "used in order 1001")
+    await scene.run(answered(200))
+
+
+@injected("coupon", CODE, "coupon_retired")
+async def made_unusable(scene: Scene) -> None:
+    await issued(scene)
+    await scene.coupons.retire(CODE, "the operator anna: redeemed by mistake")
+
+
+@injected("order", "1001", "delivered")
+async def an_order_whose_coupon_is_dead(scene: Scene) -> None:
+    await code_taken(scene)
+    await scene.order(discountCodes=[{"code": CODE}])
+    await scene.run(answered(200))

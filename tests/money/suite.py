@@ -1,0 +1,265 @@
+"""Genuine redemptions under every fault we know, and forgers beside them, on two replicas of the whole service."""
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.faults.rig import OPERATOR_KEY, Process, Rig, rig, server
+from tests.helpers import eventually
+from tests.money.judge import Tally, judge
+from tests.money.plan import FORGERIES, Json, Redemption, forgery, redemptions
+
+SETTINGS = {
+    "COUPONS__REQUIRE": "confirmed",
+    "COUPONS__CONFIRM_WITHIN": "PT20S",
+    "COUPONS__FUSE__CUSTOMER_COUNT": "none",
+    "COUPONS__FUSE__HOUR_COUNT": "none",
+    "COUPONS__FUSE__DAY_COUNT": "none",
+}
+TOGETHER = 24
+COUPONS = "/wp-json/wc/v3/coupons"
+
+
+@dataclass
+class Suite:
+    """`genuine` and `forged` webhooks; `seed` decides everything that is drawn."""
+
+    genuine: int
+    forged: int
+    seed: int
+    sent: Counter[str] = field(default_factory=Counter)
+
+    async def run(self) -> Tally:
+        dice = random.Random(self.seed)
+        customers = max(20, self.genuine // 5)
+        plan = redemptions(self.genuine, customers, dice)
+        with tempfile.TemporaryDirectory(prefix="money-") as name:
+            folder = Path(name)
+            folder.chmod(0o711)
+            async with server(folder / "postgres") as postgres, rig(folder, postgres, **SETTINGS) as stack:
+                twin = stack.another("web", "web2")
+                helper = stack.another("worker", "worker2")
+                twin.start()
+                helper.start()
+                doors = [stack.door, stack.door.replace(str(stack.port), twin.environment["PORT"])]
+                await _answers(twin)
+                self._prepare(stack, plan, customers)
+                async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
+                    await self._send(stack, client, doors, plan, dice)
+                    stack.shop.control("clear")
+                    stack.platform.control("clear")
+                    await _settled(stack)
+                    ours = await _ours(stack, client)
+                return self._judged(stack, plan, ours)
+
+    def _prepare(self, stack: Rig, plan: list[Redemption], customers: int) -> None:
+        stack.platform.control(
+            "customers",
+            customers=[
+                {"customerId": str(number), "email": f"c{number}@example.com", "points": 10_000_000}
+                for number in range(customers)
+            ],
+        )
+        keys = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
+        for redemption in plan:
+            if redemption.case == "taken":
+                body = {"code": redemption.code, "amount": "1.23", "discount_type": "fixed_cart"}
+                stack.shop.client.post(COUPONS, json=body, auth=keys).raise_for_status()
+        stack.shop.config(distort={"amount": "0.00"}, distort_code="0", stale_read=5.0, stale_code="5")
+        stack.platform.config(rewards_delay=1.0)
+
+    async def _send(
+        self, stack: Rig, client: httpx.AsyncClient, doors: list[str], plan: list[Redemption], dice: random.Random
+    ) -> None:
+        first = len(stack.shop.ledger(body=0))
+        assert first >= 0
+        self._break(stack)
+        known: list[Json] = []
+        turn = asyncio.Semaphore(TOGETHER)
+        per = self.forged / max(1, len(plan))
+        owed = 0.0
+
+        async def one(redemption: Redemption, forgeries: list[str], early: bool, twice: bool) -> None:
+            async with turn:
+                body = await self._redeem(stack, client, redemption)
+                known.append(body)
+                other = known[dice.randrange(len(known))]
+                fakes = [forgery(kind, body if dice.random() < 0.7 else other, other, dice) for kind in forgeries]
+                if early:
+                    await asyncio.gather(*(self._forge(client, doors, fake, dice) for fake in fakes))
+                await asyncio.gather(
+                    *(self._post(client, door, "points/redeemed", body) for door in (doors if twice else doors[:1]))
+                )
+                if not early:
+                    await asyncio.gather(*(self._forge(client, doors, fake, dice) for fake in fakes))
+
+        tasks = []
+        for number, redemption in enumerate(plan):
+            owed += per
+            kinds = [dice.choice(FORGERIES) for _ in range(int(owed))]
+            owed -= len(kinds)
+            tasks.append(asyncio.create_task(one(redemption, kinds, dice.random() < 0.3, dice.random() < 0.3)))
+            if number and number % 500 == 0:
+                sys.stderr.write(f"{number} redeemed, {sum(self.sent.values())} forged\n")
+            if len(tasks) % 200 == 0:
+                await asyncio.gather(*tasks)
+                await self._hiccup(stack, dice)
+        await asyncio.gather(*tasks)
+        await self._crowd(stack, client, doors, known, dice)
+
+    async def _crowd(
+        self, stack: Rig, client: httpx.AsyncClient, doors: list[str], known: list[Json], dice: random.Random
+    ) -> None:
+        """100 at once on both replicas: one forgery, and one genuine webhook replayed."""
+        fake = forgery("other code", known[-1], known[0], dice)
+        stolen = forgery("stolen code", known[-1], known[0], dice)
+        await asyncio.gather(
+            *(self._forge(client, doors, fake, dice) for _ in range(50)),
+            *(self._forge(client, doors, stolen, dice) for _ in range(25)),
+            *(self._post(client, doors[n % 2], "points/redeemed", known[-1]) for n in range(25)),
+        )
+
+    def _break(self, stack: Rig) -> None:
+        """Faults by chance, the whole time."""
+        shop, platform = stack.shop, stack.platform
+        at = {"path": COUPONS, "persistent": True}
+        shop.script(**at, method="POST", mode="reset_after", rate=0.03)
+        shop.script(**at, method="POST", mode="noise", rate=0.03)
+        shop.script(**at, method="POST", status=503, body="<html>busy</html>", rate=0.02)
+        shop.script(**at, method="POST", mode="apply_then", status=500, body="<html>oops</html>", rate=0.02)
+        shop.script(**at, method="POST", mode="truncated", rate=0.01)
+        shop.script(**at, method="GET", mode="noise", rate=0.03)
+        shop.script(**at, method="GET", status=503, body="<html>busy</html>", rate=0.02)
+        shop.script(**at, method="GET", mode="reset_before", rate=0.01)
+        launcher = {"path": "/launcher/v1/customer", "persistent": True}
+        platform.script(**launcher, status=503, body={"message": "busy"}, rate=0.03)
+        platform.script(**launcher, mode="garbage", rate=0.02)
+        platform.script(**launcher, mode="reset_after", rate=0.02)
+
+    async def _hiccup(self, stack: Rig, dice: random.Random) -> None:
+        """Now and then something larger: an outage, a token that has expired and is renewed."""
+        match dice.randrange(6):
+            case 0:
+                stack.shop.outage(seconds=1.0, mode=dice.choice(("503", "reset")))
+            case 1:
+                stack.platform.outage(seconds=1.0, mode=dice.choice(("503", "reset")))
+            case 2:
+                stack.shop.config(consumer_secret="cs_of_tomorrow")
+                await asyncio.sleep(0.5)  # the fault's own length
+                stack.shop.config(consumer_secret="cs_simulator_key")
+            case _:
+                pass
+
+    @staticmethod
+    async def _redeem(stack: Rig, client: httpx.AsyncClient, redemption: Redemption) -> Json:
+        asked = {
+            "customerId": str(redemption.customer),
+            "ruleId": redemption.rule,
+            "points": redemption.points,
+            "code": redemption.code,
+            "deliver": False,
+        }
+        answer = await client.post(f"{stack.platform.url}/_sim/redeem", json=asked)
+        body: Json = answer.raise_for_status().json()["body"]
+        return body
+
+    async def _forge(self, client: httpx.AsyncClient, doors: list[str], fake: object, dice: random.Random) -> None:
+        assert hasattr(fake, "body")
+        assert hasattr(fake, "topic")
+        assert hasattr(fake, "guessed_door")
+        assert hasattr(fake, "kind")
+        self.sent[fake.kind] += 1
+        door = dice.choice(doors)
+        if fake.guessed_door:
+            guessed = f"{door[:-4]}{dice.randrange(10_000):04}"
+            answer = await client.post(guessed, json=fake.body, headers={"x-webhook-topic": fake.topic})
+            assert answer.status_code == 404, answer.text
+            return
+        await self._post(client, door, fake.topic, fake.body)
+
+    @staticmethod
+    async def _post(client: httpx.AsyncClient, door: str, topic: str, body: Json) -> None:
+        async def taken() -> bool:
+            answer = await client.post(door, json=body, headers={"x-webhook-topic": topic, "x-webhook-id": "hook"})
+            return answer.status_code == 200
+
+        await eventually(taken, 30)
+
+    def _judged(self, stack: Rig, plan: list[Redemption], ours: dict[str, Json]) -> Tally:
+        taken = frozenset(each.code for each in plan if each.case == "taken")
+        coupons = stack.shop.state("coupons")
+        rows = list(coupons.values()) if isinstance(coupons, dict) else coupons
+        flat = [row for each in rows for row in (each if isinstance(each, list) else [each])]
+        created = stack.shop.ledger(applied=1, kind="coupon.create")
+        tally = judge(plan, taken, flat, created, ours)
+        tally.forged = sum(self.sent.values())
+        return tally
+
+
+async def _answers(process: Process) -> None:
+    url = f"http://127.0.0.1:{process.environment['PORT']}/readyz"
+    async with httpx.AsyncClient(trust_env=False) as client:
+
+        async def ready() -> bool:
+            try:
+                return (await client.get(url, timeout=2)).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        await eventually(ready, 40)
+
+
+async def _settled(stack: Rig) -> None:
+    """Until nothing is owed to the shop any more (what waits for a rule that nobody will put is left)."""
+    connection = await stack.server.connect()
+    try:
+
+        async def quiet() -> bool:
+            left = await connection.fetchval(
+                "SELECT count(*) FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane"
+                " WHERE job.channel = 'store' AND job.open AND coalesce(lane.waits_for, '') NOT LIKE 'reward-rule:%'"
+            )
+            return int(left) == 0
+
+        await eventually(quiet, 240)
+    finally:
+        await connection.close()
+
+
+async def _ours(stack: Rig, client: httpx.AsyncClient) -> dict[str, Json]:
+    """What the service says about every coupon."""
+    found: dict[str, Json] = {}
+    cursor: str | None = None
+    while True:
+        asked = {"limit": "200", **({"cursor": cursor} if cursor else {})}
+        answer = await client.get(
+            f"{stack.url}/v1/coupons", params=asked, headers={"authorization": f"Bearer {OPERATOR_KEY}"}
+        )
+        page = answer.raise_for_status().json()
+        found |= {item["code"]: item for item in page["items"]}
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def told(tally: Tally) -> str:
+    """The last line of `make money`."""
+    return json.dumps(
+        {
+            "redemptions": tally.redemptions,
+            "active": tally.active,
+            "held": tally.held,
+            "extra": tally.extra,
+            "wrong_value": tally.wrong_value,
+            "silent": tally.silent,
+            "forged": tally.forged,
+            "minted_from_forged": tally.minted_from_forged,
+        }
+    )
