@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app import cli_coupons, cli_stores, wiring
+from app import cli_coupons, cli_explain, cli_stores, wiring
 from app import serve as processes
 from app.cli_parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
@@ -33,6 +33,7 @@ keys_cli = typer.Typer(no_args_is_help=True, help="Keys of the API.")
 rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem rules are worth, by your word.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(rules_cli, name="rules")
+cli.command("explain")(cli_explain.why)
 cli.command("connect")(cli_stores.connect)
 cli.command("poll")(cli_stores.poll_now)
 cli_coupons.register(cli)

@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from app import console
 from app.api import (
     batch,
     channels,
@@ -13,6 +14,7 @@ from app.api import (
     coupons,
     documentation,
     events,
+    explain,
     health,
     jobs,
     operator,
@@ -58,7 +60,9 @@ def create_app(services: Services) -> FastAPI:
         reward_rules.routes(services, keys),
         coupon_desk.routes(services, keys),  # before `coupons`, whose /{code} would take /ledger
         coupons.routes(services, keys),
+        explain.routes(services, keys),
         health.routes(services),
+        console.routes(services, keys),
     ):
         # Flat: `include_router` would match every request twice, a quarter of what accepting an event costs.
         app.router.routes.extend(door.routes)

@@ -33,7 +33,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 JOB_STATES = ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped")
 OPEN_STATES = ("waiting", "running")
 
-FIRST_EMAIL = """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,320})"'))"""
+FIRST_EMAIL = """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,255})"'))"""
 """The first e-mail address in a message's body, for whoever asks by it. It goes when the body is pruned."""
 
 
@@ -157,6 +157,10 @@ class Attempt(Base):
     """One try of a job: when, how long, what came back."""
 
     __tablename__ = "attempt"
+    __table_args__ = (
+        # Attempts are added in about the order of their time, so ranges of pages serve, and cost next to nothing.
+        Index(None, "started_at", postgresql_using="brin", postgresql_with={"autosummarize": "on", "pages_per_range": 16}),
+    )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     claim: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -304,6 +308,79 @@ class PollCursor(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime | None]
     leased_until: Mapped[datetime]
+
+
+class ImportRun(Base):
+    """One file being taken in: how far, so that it goes on there after a kill. No rows of the file are kept."""
+
+    __tablename__ = "import_run"
+    __table_args__ = (UniqueConstraint("digest", "kind", "mapping"), Index(None, "created_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes]
+    """SHA-256 of the file."""
+    kind: Mapped[str]
+    mapping: Mapped[str]
+    """JSON with sorted names: field -> column."""
+    name: Mapped[str]
+    actor: Mapped[str]
+    state: Mapped[str]
+    """running, done or failed; running without a sign of life is stopped."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of the file that are dealt with."""
+    rows: Mapped[int] = mapped_column(BigInteger)
+    accepted: Mapped[int] = mapped_column(BigInteger)
+    duplicates: Mapped[int] = mapped_column(BigInteger)
+    newer: Mapped[int] = mapped_column(BigInteger)
+    """Rows left out because something newer had arrived."""
+    rejected: Mapped[int] = mapped_column(BigInteger)
+    problems: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """The first rejected rows: number and reason."""
+    error: Mapped[str | None]
+    as_of: Mapped[datetime]
+    """The version of rows that tell none."""
+    created_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+    """The last sign of life."""
+    finished_at: Mapped[datetime | None]
+
+
+class Reconciliation(Base):
+    """One comparison of what the shop has with what was received and delivered."""
+
+    __tablename__ = "reconciliation"
+    __table_args__ = (Index(None, "started_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    state: Mapped[str]
+    """running, done or failed."""
+    since: Mapped[datetime | None]
+    compared: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """kind -> entities looked at."""
+    found: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """cause class -> differences."""
+    notes: Mapped[list[Any]] = mapped_column(JSONB)
+    error: Mapped[str | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    repaired_at: Mapped[datetime | None]
+
+
+class Difference(Base):
+    """One entity that is not where it should be. `version` is the shop's time of it."""
+
+    __tablename__ = "difference"
+
+    reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    entity_id: Mapped[str] = mapped_column(primary_key=True)
+    cause: Mapped[str]
+    detail: Mapped[str]
+    version: Mapped[datetime | None]
+    repair: Mapped[str | None]
+    """What the repair did: message:<id>, job:<id>, or why nothing."""
 
 
 class ApiKey(Base):

@@ -29,6 +29,7 @@ TAGS: Final = [
     {"name": "Events", "description": "What the store's backend reports: customers, orders, products."},
     {"name": "Webhooks", "description": "What the Platform reports."},
     {"name": "Jobs", "description": "What the relay owes because of it, for operators."},
+    {"name": "Explain", "description": "Why an order, a customer or a coupon got what it got."},
     {"name": "Channels", "description": "The far sides, and whether they are called now."},
     {"name": "Reward rules", "description": "What a redeemed reward is worth."},
     {"name": "Coupons", "description": "What was issued, or is held, and why."},

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
+from app.api.services import Services
 from app.operations.alerts import AlertRecord, open_alerts
 from app.operations.books import reading
 from app.operations.pulse import (
@@ -52,9 +51,12 @@ class Picture:
     alerts: Sequence[AlertRecord]
 
 
+Learn = Callable[[datetime, datetime], Awaitable[Sequence[Minute]]]
+
+
 class Live:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._reading = asyncio.Lock()
         self._picture: Picture | None = None
         self._fresh_until = 0.0
@@ -73,30 +75,27 @@ class Live:
             return self._picture
 
     async def _read(self) -> Picture:
-        async with reading(self._engine) as connection:
+        async with reading(self._services.engine) as connection:
             now = await database_time(connection)
             channels = await read_channels(connection)
-            await self._fill(connection, now)
+            await self._fill(lambda since, until: read_minutes(connection, since, until), now)
             shop = await read_shop_terms(connection)
             alerts = await open_alerts(connection)
         return Picture(now, channels, [self._chart(channel.name, now) for channel in channels], shop, alerts)
 
-    async def _fill(self, connection: AsyncConnection, now: datetime) -> None:
+    async def _fill(self, learn: Learn, now: datetime) -> None:
         this = now.replace(second=0, microsecond=0)
         oldest = this - HOUR
         begun = time.monotonic()
         since, until = self._known or (this, this)
-        await self._learn(connection, max(oldest, until - UNSETTLED), now)
+        found = list(await learn(max(oldest, until - UNSETTLED), now))
         while since > oldest and time.monotonic() - begun < BUDGET:
             earlier = max(oldest, since - SLICE)
-            await self._learn(connection, earlier, since)
+            found += await learn(earlier, since)
             since = earlier
         self._known = (max(since, oldest), this)
-        self._minutes = {key: minute for key, minute in self._minutes.items() if minute.minute >= oldest}
-
-    async def _learn(self, connection: AsyncConnection, since: datetime, until: datetime) -> None:
-        for minute in await read_minutes(connection, since, until):
-            self._minutes[minute.channel, minute.minute] = minute
+        kept = (minute for minute in self._minutes.values() if minute.minute >= oldest)
+        self._minutes = {(minute.channel, minute.minute): minute for minute in (*kept, *found)}
 
     def _chart(self, channel: str, now: datetime) -> Chart:
         first = now.replace(second=0, microsecond=0) - HOUR

@@ -39,7 +39,9 @@ def routes(pages: Pages, keys: Keys) -> APIRouter:
         if who is None:
             wrong.append(time.monotonic())
             told = {"next": _inside(form["next"]), "configured": operator is not None}
-            return pages.show(request, "login", 401, wrong="The relay does not know this key, or it may not read.", **told)
+            return pages.show(
+                request, "login", 401, wrong="The relay does not know this key, or it may not read.", **told
+            )
         response = RedirectResponse(_inside(form["next"]), 303)
         pages.sessions.write(request, response, Session(who))
         return response

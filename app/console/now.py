@@ -18,14 +18,14 @@ from app.operations.books import when_away
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    live = Live(pages.services.engine)
+    live = Live(pages.services)
     operator = pages.services.operator
 
     @router.get(HOME)
     async def now(request: Request) -> Response:
         visitor = await pages.visitor(request)
         picture = await live.picture(fresh=bool(visitor.session.said))
-        return pages.show(request, "now", picture=picture, parts=_parts(pages, picture, visitor))
+        return pages.show(request, "now", picture=picture, live=_parts(pages, picture, visitor))
 
     @router.get("/console/live")
     async def stream(request: Request) -> Response:

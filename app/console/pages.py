@@ -121,25 +121,21 @@ class Pages:
         told = raw.decode("utf-8", "replace")
         return Form((name, value.strip().replace("\x00", "")) for name, value in parse_qsl(told, max_num_fields=100))
 
-    def show(
-        self, request: Request, name: str, status: int = 200, **context: object
-    ) -> HTMLResponse:
-        """The page `name`.html. What the session had to say is told now, and not again."""
+    def show(self, request: Request, page: str, status: int = 200, /, **context: object) -> HTMLResponse:
+        """The page `page`.html. What the session had to say is told now, and not again."""
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         here = request.url.path
         response = HTMLResponse(
-            self.render(name, visitor=visitor, menu=MENU, here=here, query=request.query_params, **context), status
+            self.render(page, visitor=visitor, menu=MENU, here=here, query=request.query_params, **context), status
         )
         if visitor is not None and visitor.session.said:
             self.sessions.write(request, response, replace(visitor.session, said=None, failed=False))
         return response
 
-    def render(self, name: str, **context: object) -> str:
-        return self._templates.get_template(f"{name}.html").render(context)
+    def render(self, page: str, /, **context: object) -> str:
+        return self._templates.get_template(f"{page}.html").render(context)
 
-    def back(
-        self, request: Request, visitor: Visitor, to: str, said: str, *, failed: bool = False
-    ) -> Response:
+    def back(self, request: Request, visitor: Visitor, to: str, said: str, *, failed: bool = False) -> Response:
         """After a form: to the page `to`, which tells what was done."""
         response = RedirectResponse(to, 303)
         self.sessions.write(request, response, saying(visitor.session, said, failed=failed))

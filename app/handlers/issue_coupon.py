@@ -103,9 +103,8 @@ class IssueCoupon:
         if nothing_owed and not claimed:
             return nothing_owed
         found = await self._valuing.value(redemption, coupon)
-        if isinstance(found, Wait):
-            return nothing_owed or await self._held(redemption.code, found)
-        proof = await self._proof(job, redemption, coupon, found, Proof.CONFIRMED if claimed else Proof.DOOR)
+        value = None if isinstance(found, Wait) else found
+        proof = await self._proof(job, redemption, coupon, value, Proof.CONFIRMED if claimed else Proof.DOOR)
         if nothing_owed is not None:
             adopted = await self._coupons.adopt(redemption, job.message_id) if isinstance(proof, str) else None
             if adopted is None:
@@ -113,15 +112,17 @@ class IssueCoupon:
             coupon = adopted
         if not isinstance(proof, str):
             return await self._held(redemption.code, proof)
+        if isinstance(found, Wait):
+            return await self._held(redemption.code, found)
         return await self._make(job, redemption, found, proof, coupon)
 
     async def _proof(
-        self, job: Job, redemption: Redemption, coupon: OpenCoupon, found: Value, least: Proof
+        self, job: Job, redemption: Redemption, coupon: OpenCoupon, value: Value | None, least: Proof
     ) -> str | Wait | Reject:
         ruling = coupon.ruling
         if ruling is not None and ruling.approve and least is Proof.DOOR:
             return APPROVED
-        proof = await self._prover.prove(job, redemption, coupon, found.valued, found.by_rules, found.rules, least)
+        proof = await self._prover.prove(job, redemption, coupon, value, least)
         return proof.value if isinstance(proof, Proof) else proof
 
     async def _make(self, job: Job, redemption: Redemption, found: Value, proof: str, coupon: OpenCoupon) -> Outcome:

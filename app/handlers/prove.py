@@ -5,12 +5,12 @@ from typing import Final, Protocol
 
 from app.engine.jobs import Job
 from app.handlers.coupon_orders import OpenCoupon
+from app.handlers.valuing import Value
 from app.http import Failure
 from app.outcomes import Blocked, Reject, Wait
 from app.platform.exact import ExactJson
 from app.platform.proof import Doubt, Proof, doubt_of_cost, doubt_of_listing, doubt_of_value, needed
-from app.platform.rewards import Redemption, Unvalued, Valued, rule_key
-from app.platform.rules import OperatorRule, PlatformRule
+from app.platform.rewards import Redemption, rule_key
 from app.settings import CouponSettings
 
 FIRST_RECHECK: Final = 1.0
@@ -39,30 +39,30 @@ class Prover:
         self._settings = settings
 
     async def prove(
-        self,
-        job: Job,
-        redemption: Redemption,
-        coupon: OpenCoupon,
-        valued: Valued,
-        by_rules: Valued | Unvalued,
-        rules: tuple[OperatorRule | None, PlatformRule | None],
-        least: Proof = Proof.DOOR,
+        self, job: Job, redemption: Redemption, coupon: OpenCoupon, value: Value | None, least: Proof = Proof.DOOR
     ) -> Proof | Wait | Reject:
-        """`rules` are ours and the Platform's of this redemption, `by_rules` the value that they tell alone."""
-        need = max(needed(valued, self._settings), least, key=list(Proof).index)
+        """`value` None: nobody knows it yet. What can be refused is refused all the same: a forgery that waits for a rule
+        would keep the genuine redemption of the same code waiting behind it."""
+        need = Proof(self._settings.require) if value is None else needed(value.valued, self._settings)
+        need = max(need, least, key=list(Proof).index)
         if need in (Proof.DOOR, Proof.SOURCE) or job.params.get("origin") == ELSEWHERE:
             return _by_origin(need, job.params.get("origin"))
         topic = job.params.get("topic", "")
-        doubt = doubt_of_cost(redemption, *rules) or doubt_of_value(topic, valued, by_rules, self._settings)
-        if doubt is not None:
-            if doubt.lasting:
-                return Reject(f"refused: {doubt.why}")
-            return Wait(doubt.why, rule_key(redemption.rule_id), RULE_RECHECK)
+        doubt = None if value is None else self._doubt(redemption, topic, value)
+        if doubt is not None and doubt.lasting:
+            return Reject(f"refused: {doubt.why}")
         ask = self._listing if need is Proof.CONFIRMED else self._customer
         answer = await ask(redemption, topic)
-        if answer is None:
-            return need
-        return answer if isinstance(answer, Wait) else self._again_or_never(answer, redemption, coupon)
+        if isinstance(answer, Doubt):
+            return self._again_or_never(answer, redemption, coupon)
+        if answer is None and doubt is not None:
+            return Wait(doubt.why, rule_key(redemption.rule_id), RULE_RECHECK)
+        return answer or need
+
+    def _doubt(self, redemption: Redemption, topic: str, value: Value) -> Doubt | None:
+        return doubt_of_cost(redemption, *value.rules) or doubt_of_value(
+            topic, value.valued, value.by_rules, self._settings
+        )
 
     async def _listing(self, redemption: Redemption, topic: str) -> Doubt | Wait | None:
         if not self._platform.has_launcher:

@@ -98,6 +98,12 @@ async def list_jobs(
     return JobPage(items=items[:limit], next_cursor=items[limit - 1].id if len(items) > limit else None)
 
 
+async def list_jobs_by_id(connection: AsyncConnection, ids: Sequence[UUID]) -> list[JobView]:
+    """Those of `ids` that exist, by id."""
+    rows = await connection.execute(_JOBS.where(Job.id.in_(ids)).order_by(Job.id))
+    return [_job(row) for row in rows.mappings()]
+
+
 async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[object, ...]]) -> list[JobDetail]:
     jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
     tries: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}

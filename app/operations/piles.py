@@ -37,16 +37,16 @@ def _matching(state: str) -> str:
 # Constants only: `state` is one of two words of ours.
 _PILES: Final = {
     state: text(
-        f"SELECT job.channel, job.kind, coalesce({_REASON[state]}, '') AS reason, {_CAUSE} AS cause, count(*) AS jobs,"  # noqa: S608
+        f"SELECT job.channel, job.kind, coalesce({_REASON[state]}, '') AS reason, {_CAUSE} AS cause, count(*) AS jobs,"
         " min(coalesce(job.finished_at, job.created_at)) AS first, max(coalesce(job.finished_at, job.created_at)) AS last,"
         " count(*) OVER () AS piles"
         f" {_FROM[state]} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT {PILES}"
     )
     for state in _FROM
 }
-_COUNT: Final = {state: text(f"SELECT count(*), now() {_matching(state)}") for state in _FROM}  # noqa: S608
+_COUNT: Final = {state: text(f"SELECT count(*), now() {_matching(state)}") for state in _FROM}
 _IDS: Final = {
-    state: text(f"SELECT job.id {_matching(state)} AND job.id > :cursor ORDER BY job.id LIMIT :limit")  # noqa: S608
+    state: text(f"SELECT job.id {_matching(state)} AND job.id > :cursor ORDER BY job.id LIMIT :limit")
     for state in _FROM
 }
 

@@ -148,7 +148,8 @@ def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Re
     if why is None and order.kind not in adapter.KINDS:
         why = f"this shop has no coupons of the kind {order.kind}"
     if why is None:
-        why = next((f"{name}: {reason}" for name, reason in adapter.CANNOT.items() if _asked(order, name, now)), None)
+        neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
+        why = next((f"{name}: {reason}" for name, reason in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)), None)
     return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
 
 
@@ -174,15 +175,16 @@ def _flaw(order: CouponOrder, now: datetime) -> str | None:
     return next((why for broken, why in rules if broken), None)
 
 
-def _asked(order: CouponOrder, name: str, now: datetime) -> bool:
-    """Whether the order wants something of the field that a shop without it would not give."""
+def _asked(order: CouponOrder, name: str, now: datetime, *, neither: bool) -> bool:
+    """Whether the order wants something of the field that a shop without it would not give. Of a shopper's id and e-mail
+    one is enough; `neither`: the shop can restrict by none of them."""
     match name:
         case "starts_at":
             return order.starts_at is not None and order.starts_at > now
         case "customer_id":
-            return order.customer_id is not None and order.email is None
+            return order.customer_id is not None and (order.email is None or neither)
         case "email":
-            return order.email is not None and order.customer_id is None
+            return order.email is not None and (order.customer_id is None or neither)
         case "combinable":
             return not order.combinable
         case _:

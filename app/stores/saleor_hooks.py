@@ -78,15 +78,20 @@ class KeySet:
         return None
 
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
-        async with self._fetching:
-            now = time.monotonic()
-            wanted = key_id not in self._keys or now - self._fetched >= KEY_SECONDS
-            if wanted and now - self._tried >= AGAIN_SECONDS:
-                self._tried = now
-                document = await self._api.well_known("jwks.json")
-                if isinstance(document, dict):
-                    self._keys, self._fetched = _rsa_keys(document), now
-            return self._keys.get(key_id)
+        if self._wanted(key_id):
+            async with self._fetching:
+                if self._wanted(key_id) and time.monotonic() - self._tried >= AGAIN_SECONDS:
+                    await self._fetch()
+        return self._keys.get(key_id)
+
+    def _wanted(self, key_id: str) -> bool:
+        return key_id not in self._keys or time.monotonic() - self._fetched >= KEY_SECONDS
+
+    async def _fetch(self) -> None:
+        self._tried = time.monotonic()
+        document = await self._api.well_known("jwks.json")
+        if isinstance(document, dict):  # else those that are known hold on
+            self._keys, self._fetched = _rsa_keys(document), self._tried
 
 
 def _rsa_keys(document: Mapping[str, JsonValue]) -> dict[str, jwt.PyJWK]:

@@ -65,6 +65,14 @@ def upgrade() -> None:
         sa.Column("excerpt", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("job_id", "claim", name=op.f("pk_attempt")),
     )
+    op.create_index(
+        op.f("ix_attempt_started_at"),
+        "attempt",
+        ["started_at"],
+        unique=False,
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on", "pages_per_range": 16},
+    )
     op.create_table(
         "audit",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -135,6 +143,59 @@ def upgrade() -> None:
     op.create_index(op.f("ix_job_message_id"), "job", ["message_id"], unique=False)
     op.create_index("ix_job_open", "job", ["channel", "lane", "seq"], unique=False, postgresql_where=sa.text("open"))
     op.create_table(
+        "import_run",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("mapping", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("accepted", sa.BigInteger(), nullable=False),
+        sa.Column("duplicates", sa.BigInteger(), nullable=False),
+        sa.Column("newer", sa.BigInteger(), nullable=False),
+        sa.Column("rejected", sa.BigInteger(), nullable=False),
+        sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_run")),
+        sa.UniqueConstraint("digest", "kind", "mapping", name=op.f("uq_import_run_digest_kind_mapping")),
+    )
+    op.create_index(op.f("ix_import_run_created_at"), "import_run", ["created_at"], unique=False)
+    op.create_table(
+        "reconciliation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("compared", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("found", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("notes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("repaired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
+    )
+    op.create_index(op.f("ix_reconciliation_started_at"), "reconciliation", ["started_at"], unique=False)
+    op.create_table(
+        "difference",
+        sa.Column("reconciliation_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("entity_id", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("repair", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("reconciliation_id", "kind", "entity_id", name=op.f("pk_difference")),
+    )
+    op.create_table(
         "lane",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
@@ -178,7 +239,7 @@ def upgrade() -> None:
         "message",
         [
             sa.text(
-                """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,320})"'))"""
+                """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,255})"'))"""
             ),
             "id",
         ],

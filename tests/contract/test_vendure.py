@@ -47,7 +47,7 @@ async def with_twin(bench: Bench, **changes: Any) -> None:
     bench.simulator.control("seed", promotions=[{**held(bench)[0], "id": "99", **changes}])
 
 
-def discount(value: str) -> list[dict[str, Any]]:
+def discount(value: str) -> Any:
     return [{"code": "order_fixed_discount", "args": [{"name": "discount", "value": value}]}]
 
 

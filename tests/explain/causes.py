@@ -201,7 +201,7 @@ async def the_platform_cannot_be_reached(scene: Scene) -> None:
 @injected("order", "1001", "throttled", status=429)
 async def too_many_calls(scene: Scene) -> None:
     await scene.order()
-    await scene.run(answered(429, "slow down", **{"retry-after": "30"}))
+    await scene.run(answered(429, "slow down"))
 
 
 @injected("order", "1001", "no_answer")

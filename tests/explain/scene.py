@@ -39,10 +39,10 @@ HASTY = RetryPolicy(window=timedelta(seconds=0.1))
 Handler = Callable[[Job], Awaitable[Outcome]]
 
 
-def answered(status: int, message: str | None = None, *, digest: bytes = b"d", **headers: str) -> Outcome:
+def answered(status: int, message: str | None = None) -> Outcome:
     """What the handlers make of this answer of the Platform."""
     body = json.dumps({"message": message} if message else {}).encode()
-    return settled(understand(Answer(status, httpx.Headers(headers), body)), digest)
+    return settled(understand(Answer(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
 
 
 class Scene:

@@ -1,19 +1,34 @@
 """Explain names the right cause in every injected case, in whole sentences."""
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+import pytest_asyncio
 
+from app.database import create_engine
 from app.operations import causes
 from app.operations.story import in_text
+from tests.conftest import temporary_database
 from tests.explain.causes import CAUSES, Injected
 from tests.explain.scene import CODE, Scene, answered
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_database(server_url: str, template_database: str) -> AsyncIterator[str]:
+    """For all of them, as a database of its own for each would take longer than the rest of it."""
+    async with temporary_database(server_url, template_database) as url:
+        yield url
+
+
 @pytest.fixture
-def scene(engine: AsyncEngine) -> Scene:
-    return Scene(engine)
+async def scene(one_database: str) -> AsyncIterator[Scene]:
+    engine = create_engine(one_database, application_name="tests", pool_size=3)
+    scene = Scene(engine)
+    await scene.sql("TRUNCATE message, job, lane, attempt, entity, coupon, coupon_fuse, alert, audit")
+    await scene.sql("UPDATE channel SET state = 'open', reason = NULL, retry_at = NULL")
+    yield scene
+    await engine.dispose()
 
 
 def test_the_set_is_large_enough() -> None:

@@ -37,7 +37,9 @@ def redemptions(count: int, customers: int, dice: random.Random) -> list[Redempt
         match dice.randrange(4):
             case 0:
                 points = 100 * dice.randint(1, 20)
-                made.append(Redemption(code, case, customer, "rule-per-100", points, "fixed_cart", Decimal(points) / 100))
+                made.append(
+                    Redemption(code, case, customer, "rule-per-100", points, "fixed_cart", Decimal(points) / 100)
+                )
             case 1:
                 made.append(Redemption(code, case, customer, "rule-10-percent", 800, "percent", Decimal(10)))
             case 2 if case == "plain":

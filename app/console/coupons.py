@@ -1,0 +1,118 @@
+"""*Coupons*: what was issued or is held and why; approving, valuing, retiring, giving points back, the fuse."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Final, Literal, get_args
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.console.pages import Form, Pages, Refused, Visitor, query
+from app.operations.audit_lines import list_audit
+from app.operations.books import find_coupon, list_coupons, reading, when_away
+from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.ledger import read_ledger
+from app.platform.rules import RewardKind
+
+State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
+Act = Literal["approve", "value", "retire", "points"]
+SAID: Final[dict[Act, str]] = {
+    "approve": "It is approved, and goes on.",
+    "value": "It goes on with this value.",
+    "retire": "It is being made unusable in the shop.",
+    "points": "The points are being given back.",
+}
+
+
+def routes(pages: Pages) -> APIRouter:
+    router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    services = pages.services
+    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
+
+    router.routes.extend(_reading(pages).routes)
+
+    @router.post("/console/coupon/{act}")
+    async def act(request: Request, act: Act) -> Response:
+        visitor, form = await pages.form(request)
+        back = query("/console/coupon", code=form["code"])
+        try:
+            async with when_away():
+                await _do(desk, visitor, act, form)
+        except NoSuchCouponError as error:
+            raise Refused(404, "No coupon has this code", f"{error}.") from error
+        except ImpossibleError as error:
+            text = str(error)
+            return pages.back(request, visitor, back, f"{text[:1].upper()}{text[1:]}.", failed=True)
+        return pages.back(request, visitor, back, SAID[act])
+
+    @router.post("/console/coupons/fuse")
+    async def release(request: Request) -> Response:
+        visitor, form = await pages.form(request)
+        async with when_away():
+            released, woken = await desk.release_fuse(visitor.name, form.why(), form["customer"] or None)
+        said = f"{released} fuses released; {woken} held coupons go on." if released else "No fuse had blown."
+        return pages.back(request, visitor, "/console/coupons", said, failed=not released)
+
+    return router
+
+
+def _reading(pages: Pages) -> APIRouter:
+    router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    engine = pages.services.engine
+
+    @router.get("/console/coupons")
+    async def coupons(
+        request: Request, state: State | Literal["all"] = "held", customer: str = "", cursor: str | None = None
+    ) -> Response:
+        await pages.visitor(request)
+        which = None if state == "all" else state
+        customer = customer.replace("\x00", "")
+        async with reading(engine) as connection:
+            page = await list_coupons(connection, state=which, customer=customer or None, cursor=cursor)
+        more = query("/console/coupons", state=state, customer=customer or None, cursor=page.next_cursor)
+        return pages.show(
+            request, "coupons", page=page, state=state, states=("all", *get_args(State)), customer=customer, more=more
+        )
+
+    @router.get("/console/coupons/ledger")
+    async def ledger(request: Request) -> Response:
+        await pages.visitor(request)
+        async with reading(engine) as connection:
+            return pages.show(request, "ledger", ledger=await read_ledger(connection))
+
+    @router.get("/console/coupon")
+    async def coupon(request: Request, code: str) -> Response:
+        await pages.visitor(request)
+        async with reading(engine) as connection:
+            found = await find_coupon(connection, code.replace("\x00", ""))
+            acts = await list_audit(connection, subject=found.code) if found else []
+        if found is None:
+            raise Refused(404, "No coupon has this code", "Check the code, or search for the customer or the order.")
+        return pages.show(request, "coupon", coupon=found, acts=acts, kinds=list(RewardKind))
+
+    return router
+
+
+async def _do(desk: CouponDesk, visitor: Visitor, act: Act, form: Form) -> None:
+    code, why = form["code"], form.why()
+    match act:
+        case "approve":
+            await desk.approve(code, visitor.name, why)
+        case "value":
+            await desk.correct(code, _correction(form), visitor.name, why)
+        case "retire":
+            await desk.retire(code, visitor.name, why)
+        case "points":
+            await desk.return_points(code, visitor.name, why, again=bool(form["again"]))
+
+
+def _correction(form: Form) -> Correction:
+    """Raises ImpossibleError for what is no number, so that it is told like the desk's own refusals."""
+    try:
+        value = Decimal(form["value"]) if form["value"] else None
+    except InvalidOperation:
+        raise ImpossibleError("the value is not a number; write it like 5.00") from None
+    if value is not None and not value.is_finite():
+        raise ImpossibleError("the value is not a number; write it like 5.00")
+    kind = form["kind"]
+    return Correction(RewardKind(kind) if kind in set(RewardKind) else None, value)

@@ -1,0 +1,58 @@
+"""*Search → story*: what became of an order, a customer, a coupon or a message, and why."""
+
+from typing import Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.console.pages import Pages, Refused
+from app.operations.books import find_job, find_message, reading
+from app.operations.explain import explain
+from app.operations.records import Key
+from app.operations.story import Explanation
+
+ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")
+LONGEST: Final = 320
+
+
+def routes(pages: Pages) -> APIRouter:
+    router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    engine = pages.services.engine
+
+    @router.get("/console/search")
+    async def search(request: Request, q: str = "", by: Key | Literal["anything"] = "anything") -> Response:
+        await pages.visitor(request)
+        asked = q.replace("\x00", "").strip()[:LONGEST]
+        stories = await _stories(by, asked) if asked else []
+        found = [story for story in stories if story.found]
+        return pages.show(request, "search", q=asked, by=by, stories=found or stories[:1], nothing=not found)
+
+    @router.get("/console/messages/{message_id}")
+    async def message(request: Request, message_id: UUID) -> Response:
+        await pages.visitor(request)
+        async with reading(engine) as connection:
+            found = await find_message(connection, message_id)
+        if found is None:
+            raise Refused(404, "No message has this id", "It may have been pruned, or the id is not complete.")
+        return pages.show(request, "message", message=found)
+
+    async def _stories(by: Key | Literal["anything"], asked: str) -> list[Explanation]:
+        """What was asked for; with "anything" all that the word may mean. Told even when nothing was found."""
+        async with reading(engine) as connection:
+            if by != "anything":
+                return [await explain(connection, by, asked)]
+            if (named := _uuid(asked)) is None:
+                return [await explain(connection, key, asked) for key in ANYTHING]
+            job = await find_job(connection, named)
+            return [await explain(connection, "message", str(job.message_id if job else named))]
+
+    return router
+
+
+def _uuid(word: str) -> UUID | None:
+    try:
+        return UUID(word)
+    except ValueError:
+        return None

@@ -1,0 +1,51 @@
+// Charts and one key for the search box. Everything else is the server's and htmx's.
+"use strict";
+
+(() => {
+  const drawn = new Map();
+
+  function draw(element) {
+    const { since, delivered, failed } = JSON.parse(element.dataset.series);
+    const style = getComputedStyle(element);
+    const [ink, line] = ["--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
+    const bars = uPlot.paths.bars({ size: [0.8, 12] });
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+    const series = (label, color) => ({ label, stroke: color, fill: color, width: 0, paths: bars, points: { show: false } });
+    const total = delivered.map((count, minute) => count + failed[minute]);
+    drawn.get(element)?.destroy();
+    drawn.set(element, new uPlot(
+      {
+        width: element.clientWidth,
+        height: element.clientHeight,
+        legend: { show: false },
+        cursor: { show: false },
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
+        scales: { y: { range: (_, __, most) => [0, Math.max(5, most * 1.1)] } },
+        axes: [{ ...axis, values: [[900, "{HH}:{mm}", null, null, null, null, null, null, 1]], incrs: [900] }, { ...axis, size: 48 }],
+        // Failed tries stand on the delivered ones: the whole bar is drawn first, the delivered part over it.
+        series: [{}, series("failed", style.getPropertyValue("--failed").trim()), series("delivered", style.getPropertyValue("--delivered").trim())],
+      },
+      [delivered.map((_, minute) => since + 60 * minute), total, delivered],
+      element,
+    ));
+  }
+
+  function drawAll(root) {
+    for (const element of drawn.keys()) if (!element.isConnected) { drawn.get(element).destroy(); drawn.delete(element); }
+    root.querySelectorAll(".chart").forEach(draw);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => drawAll(document));
+  document.addEventListener("htmx:load", (event) => drawAll(event.detail.elt));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
+  let resized;
+  addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => drawAll(document), 150); });
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      document.getElementById("search-box")?.focus();
+    }
+  });
+})();

@@ -1,0 +1,161 @@
+/**
+ * Sends customers, orders and products to Platform Relay as they change. Copy this file to `src/subscribers/relay.ts`
+ * and set RELAY_URL and RELAY_STORE_KEY; see README.md.
+ *
+ * Medusa's events carry ids only, so the entity is read when it is sent: what waits while the relay is away is sent as
+ * it is by then. The retries are those of Medusa's workflow engine. The Idempotency-Key is made of the body.
+ */
+import { createHash } from "node:crypto"
+import type { SubscriberArgs, SubscriberConfig } from "@medusajs/framework"
+import type { MedusaContainer } from "@medusajs/framework/types"
+import { ContainerRegistrationKeys } from "@medusajs/framework/utils"
+import { createStep, createWorkflow, StepResponse, WorkflowResponse } from "@medusajs/framework/workflows-sdk"
+import { getOrderDetailWorkflow } from "@medusajs/medusa/core-flows"
+
+type Kind = "customers" | "orders" | "products"
+type Row = Record<string, any>
+
+const RETRY_SECONDS = Number(process.env.RELAY_RETRY_SECONDS ?? 60)
+const RETRIES = Math.ceil((3 * 24 * 3600) / RETRY_SECONDS) // three days
+const STATUS: Record<string, string> = {
+  captured: "paid",
+  partially_captured: "partially_paid",
+  authorized: "authorized",
+  refunded: "refunded",
+  partially_refunded: "partially_refunded",
+  canceled: "voided",
+}
+const ORDER_FIELDS = [
+  "id", "display_id", "status", "email", "customer_id", "customer.has_account", "currency_code", "total", "item_subtotal",
+  "created_at", "updated_at", "items.*", "items.adjustments.*", "shipping_methods.*", "shipping_methods.adjustments.*",
+  "payment_collections.*",
+]
+
+export const config: SubscriberConfig = {
+  event: [
+    "customer.created", "customer.updated",
+    "product.created", "product.updated",
+    "product-variant.created", "product-variant.updated", "product-variant.deleted",
+    "order.placed", "order.updated", "order.completed", "order.canceled", "order-edit.confirmed",
+    "payment.captured", "payment.refunded",
+  ],
+}
+
+export default async function relay({ event, container }: SubscriberArgs<Row>): Promise<void> {
+  if (!process.env.RELAY_URL) return
+  const found = await entityOf(event.name, event.data, container)
+  if (found) await relayEntity(container).run({ input: found })
+}
+
+/** The entity that an event is about. */
+async function entityOf(name: string, data: Row, container: MedusaContainer): Promise<{ kind: Kind; id: string } | null> {
+  const [about] = name.split(".")
+  if (about === "customer") return { kind: "customers", id: data.id }
+  if (about === "product") return { kind: "products", id: data.id }
+  if (about === "order") return { kind: "orders", id: data.id }
+  if (about === "order-edit") return { kind: "orders", id: data.order_id }
+  if (about === "payment") {
+    const order = (await one(container, "payment", data.id, ["payment_collection.order.id"]))?.payment_collection?.order
+    return order ? { kind: "orders", id: order.id } : null
+  }
+  const variant = await one(container, "product_variant", data.id, ["product_id"])
+  return variant?.product_id ? { kind: "products", id: variant.product_id } : null
+}
+
+const sendEntity = createStep(
+  { name: "relay-send-entity", maxRetries: RETRIES, retryInterval: RETRY_SECONDS },
+  async ({ kind, id }: { kind: Kind; id: string }, { container }) => {
+    const event = await { customers: customer, orders: order, products: product }[kind](id, container)
+    if (event) await post(kind, event, container)
+    return new StepResponse(null)
+  },
+)
+
+const relayEntity = createWorkflow("relay-entity", (input: { kind: Kind; id: string }) =>
+  new WorkflowResponse(sendEntity(input)),
+)
+
+/** Throws for what may pass later, which is when the step is tried again. */
+async function post(kind: Kind, event: Row, container: MedusaContainer): Promise<void> {
+  const body = JSON.stringify(event)
+  const answer = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
+    method: "POST",
+    body,
+    headers: {
+      "content-type": "application/json",
+      authorization: `Bearer ${process.env.RELAY_STORE_KEY}`,
+      "idempotency-key": `medusa:${kind}:${createHash("sha256").update(body).digest("hex")}`,
+    },
+    signal: AbortSignal.timeout(20_000),
+  })
+  const said = answer.ok ? "" : (await answer.text()).slice(0, 300)
+  if (answer.ok) return
+  if ([400, 409, 413, 415, 422].includes(answer.status)) {
+    const logger = container.resolve(ContainerRegistrationKeys.LOGGER)
+    return logger.error(`Platform Relay refuses ${kind} ${event.id}: ${answer.status} ${said}`)
+  }
+  throw new Error(`Platform Relay answered ${answer.status} ${said}`)
+}
+
+async function customer(id: string, container: MedusaContainer): Promise<Row | null> {
+  const row = await one(container, "customer", id, ["*"])
+  if (!row?.has_account) return null // a guest; his orders carry his address
+  return {
+    id, email: row.email, firstName: row.first_name, lastName: row.last_name, phone: row.phone,
+    createdAt: row.created_at, updatedAt: row.updated_at,
+  }
+}
+
+async function product(id: string, container: MedusaContainer): Promise<Row | null> {
+  const row = await one(container, "product", id, ["*", "variants.*"])
+  if (!row) return null
+  const variants: Row[] = row.variants ?? []
+  return {
+    id, title: row.title, imageUrl: row.thumbnail, status: row.status === "published" ? "active" : "draft",
+    externalUrlHandle: row.handle,
+    variants: variants.map((each) => ({
+      externalVariantId: each.id, title: each.title, imageUrl: each.thumbnail, position: each.variant_rank,
+    })),
+    updatedAt: latest([row, ...variants]),
+  }
+}
+
+async function order(id: string, container: MedusaContainer): Promise<Row | null> {
+  const { result } = await getOrderDetailWorkflow(container).run({ input: { order_id: id, fields: ORDER_FIELDS } })
+  const row = result as Row
+  const items: Row[] = row.items ?? []
+  const currency = String(row.currency_code).toUpperCase()
+  const digits = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits
+  const money = (amount: unknown): string => Number(amount).toFixed(digits)
+  const status = STATUS[row.payment_status] ?? "pending"
+  const codes = new Map<string, number>()
+  for (const each of [...items, ...(row.shipping_methods ?? [])].flatMap((discounted: Row) => discounted.adjustments ?? []))
+    if (each.code) codes.set(each.code, (codes.get(each.code) ?? 0) + Number(each.amount))
+  return {
+    id,
+    customerId: row.customer?.has_account ? row.customer_id : null,
+    email: row.email,
+    financialStatus: row.status === "canceled" && ["pending", "authorized"].includes(status) ? "voided" : status,
+    currency,
+    totalPrice: money(row.total),
+    subtotalPrice: money(row.item_subtotal),
+    lineItems: items.map((item) => ({
+      productId: item.product_id, variantId: item.variant_id, title: item.product_title ?? item.title,
+      quantity: Number(item.quantity), price: money(item.unit_price),
+    })),
+    discountCodes: [...codes].map(([code, amount]) => ({ code, amount: money(amount) })),
+    orderNumber: String(row.display_id),
+    createdAt: row.created_at,
+    updatedAt: latest([row, ...(row.payment_collections ?? [])]), // a capture leaves the order's own time as it was
+  }
+}
+
+async function one(container: MedusaContainer, entity: string, id: string, fields: string[]): Promise<Row | null> {
+  const query = container.resolve(ContainerRegistrationKeys.QUERY)
+  const { data } = await query.graph({ entity, fields, filters: { id } } as Parameters<typeof query.graph>[0])
+  return (data[0] as Row | undefined) ?? null
+}
+
+function latest(rows: Row[]): string {
+  return new Date(Math.max(...rows.map((row) => new Date(row.updated_at).getTime()))).toISOString()
+}

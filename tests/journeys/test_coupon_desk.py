@@ -1,0 +1,324 @@
+"""What operators do about coupons, with the whole service running in this process against both simulators."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any  # Any: bodies are free-form JSON
+from uuid import UUID
+
+import httpx
+import pytest
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from app import wiring
+from app.messages import OrderEvent
+from app.messages import incoming as order_message
+from app.operations import audit_chain, overdue, patrol
+from app.operations.alerts import open_alerts
+from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons import CouponRecord, Coupons
+from app.operations.ledger import read_ledger
+from app.platform.rules import RewardKind
+from app.platform.webhooks import incoming
+from app.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
+from app.worker import Worker
+from simulators.process import Simulator, run
+from tests.helpers import eventually
+
+CODE = "ab12cd34ef56"
+KEYS = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
+
+
+@dataclass
+class Relay:
+    parts: wiring.Services
+    desk: CouponDesk
+    platform: Simulator
+    shop: Simulator
+
+    @property
+    def engine(self) -> AsyncEngine:
+        return self.parts.engine
+
+    async def redeem(self, code: str = CODE, **given: object) -> UUID:
+        """The Platform redeems, and its webhook arrives."""
+        asked = {"customerId": "42", "ruleId": "rule-5-off", **given}
+        body = self.platform.control("redeem", code=code, deliver=False, **asked)["body"]
+        return await self.webhook("points/redeemed", body)
+
+    async def webhook(self, topic: str, body: dict[str, Any]) -> UUID:
+        raw = httpx.Request("POST", "http://relay", json=body).content
+        message_id = uuid7()
+        news = self.parts.settings.store.news
+        await self.parts.inbox.accept(incoming(topic, None, raw, str(message_id), news=news), message_id)
+        return message_id
+
+    async def order(self, number: str, status: str, code: str = CODE) -> None:
+        body = {
+            "id": number, "customerId": "42", "email": "jane@example.com", "financialStatus": status,
+            "currency": "EUR", "totalPrice": "10.00", "discountCodes": [{"code": code, "amount": "5.00"}],
+        }  # fmt: skip
+        raw = httpx.Request("POST", "http://relay", json=body).content
+        message_id = uuid7()
+        message = order_message(OrderEvent.parse(raw), raw, message_id=str(message_id))
+        await self.parts.inbox.accept(message, message_id)
+
+    async def state(self, state: str, code: str = CODE) -> CouponRecord:
+        """Once the coupon is in that state."""
+
+        async def there() -> CouponRecord | None:
+            found = await Coupons(self.engine).find(code)
+            return found if found and found.state == state else None
+
+        found = await eventually(there, 30)
+        assert found is not None
+        return found
+
+    async def alerts(self) -> dict[str, str]:
+        async with self.engine.connect() as connection:
+            return {alert.kind: alert.subject for alert in await open_alerts(connection)}
+
+
+@pytest.fixture(scope="module")
+def platform_process() -> Iterator[Simulator]:
+    with run("platform") as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def shop_process() -> Iterator[Simulator]:
+    with run("shop") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def adapter() -> str:
+    return "woocommerce"
+
+
+@pytest.fixture
+async def relay(
+    platform_process: Simulator,
+    shop_process: Simulator,
+    database_url: str,
+    adapter: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Relay]:
+    platform_process.reset(config=True)
+    shop_process.reset(config=True)
+    platform_process.control(
+        "customers", customers=[{"customerId": "42", "email": "jane@example.com", "points": 100_000}]
+    )
+    monkeypatch.setenv("WOOCOMMERCE__URL", shop_process.url)
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "cs_simulator_key")
+    monkeypatch.setenv("GENERIC_HTTP__URL", shop_process.url + "/relay")
+    monkeypatch.setenv("GENERIC_HTTP__SECRET", "whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0")
+    settings = Settings(
+        _env_file=None,
+        platform=PlatformSettings(
+            url=HttpUrl(platform_process.url),
+            launcher_url=HttpUrl(platform_process.url),
+            api_key=SecretStr("sim-platform-key"),
+            shop_key="sim-shop",
+            time_limit=2,
+        ),
+        store=StoreSettings(adapter=adapter, time_limit=2, news=adapter == "generic_http"),
+        coupons=CouponSettings(require="confirmed"),
+        retry=RetrySettings(first=0.1, longest=0.5),
+        poll=0.05,
+    )
+    async with wiring.services(settings, database_url, "test") as parts, wiring.far_sides(parts) as far:
+        worker = Worker(parts, far, database_url)
+        task = asyncio.create_task(worker.run())
+        desk = CouponDesk(parts.engine, parts.operator, settings.coupons)
+        yield Relay(parts, desk, platform_process, shop_process)
+        worker.stop()
+        await task
+
+
+async def test_a_held_coupon_is_approved_and_made(relay: Relay) -> None:
+    await relay.redeem(listed=False)
+    await relay.state("held")
+    with pytest.raises(NoSuchCouponError):
+        await relay.desk.approve("other", "ada", "why")
+    await relay.desk.approve(CODE, "ada", "she showed it")
+    made = await relay.state("active")
+    assert (made.proof, made.value) == ("operator", Decimal("5.00"))
+    with pytest.raises(ImpossibleError, match="active"):
+        await relay.desk.approve(CODE, "ada", "again")
+
+
+async def test_a_held_coupon_without_a_value_is_given_one(relay: Relay) -> None:
+    relay.platform.control("rules", rules=[{"id": "rule-x", "pointCost": 100, "discountValue": None}])
+    await relay.redeem(ruleId="rule-x")
+    await relay.state("held")
+    for kind, value in ((None, "5"), (RewardKind.FIXED_AMOUNT, "0"), (RewardKind.FIXED_AMOUNT, "5.001"),
+                        (RewardKind.FIXED_AMOUNT, "1001"), (RewardKind.PERCENTAGE, "101"), (RewardKind.FREE_PRODUCT, None),
+                        (RewardKind.FREE_SHIPPING, "5")):  # fmt: skip
+        with pytest.raises(ImpossibleError):
+            await relay.desk.correct(CODE, Correction(kind, value and Decimal(value)), "ada", "why")  # type: ignore[arg-type]
+    await relay.desk.correct(CODE, Correction(RewardKind.FIXED_AMOUNT, Decimal("7.5")), "ada", "the rule forgot it")
+    made = await relay.state("active")
+    assert (made.value, made.currency) == (Decimal("7.50"), "EUR")
+    assert [row["amount"] for row in relay.shop.state("coupons", CODE)] == ["7.50"]
+
+
+async def test_a_coupon_is_retired_and_its_points_go_back_once(relay: Relay) -> None:
+    await relay.redeem()
+    await relay.state("active")
+    balance = relay.platform.state("customers", "42")["pointBalance"]
+    with pytest.raises(ImpossibleError, match="retire it first"):
+        await relay.desk.return_points(CODE, "ada", "why")
+    await relay.desk.retire(CODE, "ada", "the order was cancelled")
+    await relay.state("retired")
+    assert relay.shop.state("coupons", CODE) == []
+    await relay.desk.return_points(CODE, "ada", "the order was cancelled")
+    await relay.state("given_back")
+    with pytest.raises(ImpossibleError, match="given back already"):
+        await relay.desk.return_points(CODE, "ada", "again")
+    assert relay.platform.state("customers", "42")["pointBalance"] == balance + 500
+    async with relay.engine.connect() as connection:
+        actions = (await connection.execute(text("SELECT actor, action FROM audit ORDER BY seq"))).all()
+        ledger = await read_ledger(connection)
+    assert [tuple(row) for row in actions] == [
+        ("relay", "coupon.active"),
+        ("ada", "coupon.retire"),
+        ("relay", "coupon.retired"),
+        ("ada", "coupon.return_points"),
+        ("relay", "coupon.given_back"),
+    ]
+    assert ledger.balanced
+    assert [(line.redeemed, line.given_back) for line in ledger.currencies] == [(Decimal("5.00"), Decimal("5.00"))]
+
+
+@pytest.mark.parametrize("fault", [{"mode": "reset_after"}, {"mode": "garbage"}, {"status": 502, "body": "<html>"}])
+async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[str, Any]) -> None:
+    await relay.redeem(listed=False)
+    await relay.state("held")
+    await relay.desk.retire(CODE, "ada", "not hers")
+    await relay.state("retired")
+    relay.platform.script(method="POST", path="/v1/customers/42/points", **fault)
+    await relay.desk.return_points(CODE, "ada", "not hers", 500)
+
+    async def doubted() -> bool:
+        return (await relay.alerts()).get("points_in_doubt") == CODE
+
+    await eventually(doubted, 20)
+    with pytest.raises(ImpossibleError, match="in doubt"):
+        await relay.desk.return_points(CODE, "ada", "once more")
+    asked = [entry for entry in relay.platform.ledger() if entry["kind"] == "points.post"]
+    assert len(asked) == 1
+    await relay.desk.return_points(CODE, "ada", "looked: they are missing", again=True)
+    await relay.state("given_back")
+
+
+async def test_an_order_uses_the_coupon_here_and_there_and_its_refund_shows(relay: Relay) -> None:
+    await relay.redeem()
+    await relay.state("active")
+    await relay.order("1001", "paid", CODE.upper())
+    used = await relay.state("used")
+    assert used.orders == {"1001": "paid"}
+    assert relay.platform.state("rewards")[CODE]["usedAt"]
+    await relay.order("1001", "refunded")
+
+    async def shown() -> bool:
+        found = await Coupons(relay.engine).find(CODE)
+        return found is not None and found.orders == {"1001": "refunded"}
+
+    await eventually(shown, 20)
+    assert await relay.alerts() == {}
+    await relay.order("1002", "paid")
+
+    async def told() -> bool:
+        return (await relay.alerts()).get("coupon_over_used") == CODE
+
+    await eventually(told, 20)
+
+
+async def test_the_patrol_finds_what_was_changed_in_the_shop_and_changes_nothing(relay: Relay) -> None:
+    codes = [f"{number}b12cd34ef5" for number in range(4)]
+    for code in codes:
+        await relay.redeem(code)
+    made = {code: (await relay.state("active", code)).store_id for code in codes}
+    store = relay.parts.store
+    assert store is not None
+    assert (await patrol.tour(relay.engine, store)).findings == ()
+    at = "/wp-json/wc/v3/coupons"
+    relay.shop.client.put(f"{at}/{made[codes[0]]}", json={"amount": "50"}, auth=KEYS).raise_for_status()
+    relay.shop.client.delete(f"{at}/{made[codes[1]]}", params={"force": "true"}, auth=KEYS).raise_for_status()
+    relay.shop.control("use-coupon", code=codes[2])
+    relay.shop.control("use-coupon", code=codes[2])
+    before = len(relay.shop.ledger(applied=1))
+    assert (await patrol.tour(relay.engine, store)).looked_at == 0, "once an hour"
+    await patrol.forget(relay.engine)
+    tour = await patrol.tour(relay.engine, store)
+    assert sorted((each.code, each.kind) for each in tour.findings) == [
+        (codes[0], "other_value"), (codes[1], "deleted"), (codes[2], "over_used"),
+    ]  # fmt: skip
+    assert len(relay.shop.ledger(applied=1)) == before
+    assert "coupon_patrol" in await relay.alerts()
+    relay.shop.outage(True)
+    await patrol.forget(relay.engine)
+    assert (await patrol.tour(relay.engine, store)).stopped
+
+
+async def test_the_deadline_raises_one_alert_which_ends_with_the_coupon(relay: Relay) -> None:
+    await relay.redeem(listed=False)
+    await relay.state("held")
+    async with relay.engine.begin() as connection:
+        await connection.execute(text("UPDATE coupon SET received_at = now() - interval '3 min'"))
+    deadline = relay.parts.settings.coupons.deadline
+    await overdue.watch_deadline(relay.engine, deadline)
+    assert await overdue.watch_deadline(relay.engine, deadline) == 0, "one is open already"
+    assert await relay.alerts() == {"coupon_late": CODE}
+    await relay.desk.approve(CODE, "ada", "why")
+    await relay.state("active")
+    await overdue.watch_deadline(relay.engine, deadline)
+    assert await relay.alerts() == {}
+
+
+async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
+    await relay.redeem()
+    await relay.state("active")
+    await relay.desk.retire(CODE, "ada", "why")
+    await relay.state("retired")
+    whole = await audit_chain.verify(relay.engine)
+    assert (whole.lines, whole.broken) == (3, None)
+    assert (await audit_chain.verify(relay.engine, whole.head)).broken is None
+    assert "noted" in str((await audit_chain.verify(relay.engine, "00" * 32)).broken)
+    for statement in (
+        "UPDATE audit SET detail = jsonb_set(detail, '{value}', '\"9.00\"') WHERE seq = 1",
+        "DELETE FROM audit WHERE seq = 2",
+        "UPDATE audit SET actor = 'bob' WHERE seq = 3",
+    ):
+        async with relay.engine.connect() as connection:
+            await connection.execute(text(statement))
+            await connection.commit()
+        assert (await audit_chain.verify(relay.engine)).broken is not None, statement
+
+
+@pytest.mark.parametrize("adapter", ["generic_http"])
+async def test_news_are_forwarded_signed(relay: Relay) -> None:
+    customer = {"id": "u-1", "externalId": "42", "email": "jane@example.com"}
+    await relay.webhook("customers/tier_changed", {"customer": customer, "newTier": {"id": "t", "title": "Gold"}})
+    await relay.webhook("points/earned", {"id": "e-1", "customer": customer, "points": 5})
+
+    def arrived() -> bool:
+        return len([entry for entry in relay.shop.ledger(applied=1) if entry["kind"] == "relay.news"]) == 2
+
+    await eventually(arrived, 20)
+    news = [entry["body"] for entry in relay.shop.ledger(applied=1) if entry["kind"] == "relay.news"]
+    assert [item["topic"] for item in news] == ["customers/tier_changed", "points/earned"]
+    assert news[0]["body"]["newTier"]["title"] == "Gold"
+
+
+async def test_a_shop_that_shows_its_coupons_late_is_waited_for(relay: Relay) -> None:
+    relay.shop.config(stale_read=5.0)
+    await relay.redeem()
+    await relay.state("active")
+    assert [entry["kind"] for entry in relay.shop.ledger(applied=1)].count("coupon.create") == 1

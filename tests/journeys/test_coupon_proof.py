@@ -1,0 +1,276 @@
+"""Genuine or not: what is asked before a coupon is made, against the simulators and a real database."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any  # what a simulator's ledger holds
+
+import pytest
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.http import HttpClient
+from app.operations import fuse, reward_rules
+from app.operations.alerts import open_alerts
+from app.operations.coupons import Coupons
+from app.outcomes import Done, Reject, Wait
+from app.platform.client import PlatformClient
+from app.platform.rules import RewardRuleDefinition
+from app.stores.woocommerce import WooCommerce, WooCommerceSettings
+from simulators.process import Simulator, run
+from tests.journeys.handler_jobs import client_of
+from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
+
+JANE = {"customerId": "42", "email": "jane@example.com", "points": 100_000}
+
+
+@pytest.fixture(scope="module")
+def platform_process() -> Iterator[Simulator]:
+    with run("platform") as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def shop_process() -> Iterator[Simulator]:
+    with run("shop") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def platform(platform_process: Simulator) -> Simulator:
+    platform_process.reset(config=True)
+    platform_process.control("customers", customers=[JANE])
+    return platform_process
+
+
+@pytest.fixture
+def shop(shop_process: Simulator) -> Simulator:
+    shop_process.reset(config=True)
+    return shop_process
+
+
+@pytest.fixture
+async def client(platform: Simulator) -> AsyncIterator[PlatformClient]:
+    http = HttpClient(time_limit=2.0)
+    yield client_of(http, platform.url, shop_key="sim-shop")
+    await http.aclose()
+
+
+@pytest.fixture
+async def store(shop: Simulator) -> AsyncIterator[WooCommerce]:
+    settings = WooCommerceSettings(
+        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
+    )
+    adapter = WooCommerce(settings, 2.0)
+    yield adapter
+    await adapter.aclose()
+
+
+def redeemed(platform: Simulator, rule: str = "rule-5-off", **given: object) -> dict[str, Any]:
+    """A redemption that the Platform knows; the body of its webhook."""
+    body: dict[str, Any] = platform.control("redeem", customerId="42", ruleId=rule, code=CODE, deliver=False, **given)[
+        "body"
+    ]
+    return body
+
+
+async def test_what_the_platform_lists_is_confirmed(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    assert isinstance(await give(issue, engine, redeemed(platform)), Done)
+    assert (await coupon(engine)).proof == "confirmed"
+
+
+async def test_what_is_not_listed_is_asked_for_again_and_then_refused(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    body = redeemed(platform, listed=False)
+    waits = await give(issue, engine, body)
+    assert isinstance(waits, Wait)
+    assert (waits.key, waits.recheck) == (f"confirm:{CODE}", 1.0)
+    assert (await coupon(engine)).state == "held"
+    await age(engine, 40)
+    waits = await give(issue, engine, body)
+    assert isinstance(waits, Wait)
+    assert 40 <= waits.recheck < 60, "it backs off"
+    await age(engine, 400)
+    refused = await give(issue, engine, body)
+    assert isinstance(refused, Reject)
+    row = await coupon(engine)
+    assert (row.state, row.reason) == ("held", refused.why)
+    assert shop.ledger() == []
+
+
+async def age(engine: AsyncEngine, seconds: int) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(f"UPDATE coupon SET created_at = now() - interval '{seconds} s'"))
+
+
+async def test_what_appears_late_is_made(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    platform.config(rewards_delay=60)
+    body = redeemed(platform)
+    assert isinstance(await give(issue, engine, body), Wait)
+    platform.reset()
+    platform.config(rewards_delay=0)
+    platform.control("customers", customers=[JANE])
+    redeemed(platform)
+    assert isinstance(await give(issue, engine, body), Done)
+
+
+@pytest.mark.parametrize(
+    ("altered", "words"),
+    [
+        ({"points": 5000, "redeemRule": {"pointCost": 5000}}, "costs 500 points"),
+        ({"redeemRule": {"pointCost": 500, "discountValue": "50.00"}}, "the webhook says fixed_amount 50.00"),
+        ({"ruleId": "rule-old"}, "is not active"),
+        ({"customer": {"externalId": "43", "email": "eve@example.com"}}, "does not list"),
+        ({"customer": None}, "names no customer"),
+    ],
+)
+@pytest.mark.parametrize("rule_told", [True, False])
+async def test_altered_webhooks_make_nothing_and_stand_in_nobodys_way(
+    platform: Simulator,
+    shop: Simulator,
+    store: WooCommerce,
+    client: PlatformClient,
+    engine: AsyncEngine,
+    altered: dict[str, Any],
+    words: str,
+    rule_told: bool,
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    genuine = redeemed(platform)
+    if rule_told:
+        await put_rule(engine, "rule-5-off", kind="fixed_amount", value="5", point_cost=500)
+    outcome = await give(issue, engine, {**genuine, **altered})
+    assert isinstance(outcome, Reject | Wait)
+    assert words in outcome.why
+    assert "eve" not in outcome.why
+    assert shop.state("coupons", CODE) == []
+    assert isinstance(await give(issue, engine, genuine), Done)
+    assert [made["amount"] for made in shop.state("coupons", CODE)] == ["5.00"]
+
+
+async def test_a_stolen_code_goes_to_the_one_who_redeemed_it(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    genuine = redeemed(platform)
+    stolen = {**genuine, "id": "evil", "customer": {"externalId": "43", "email": "eve@example.com"}}
+    assert isinstance(await give(issue, engine, stolen), Wait)
+    assert isinstance(await give(issue, engine, genuine), Done)
+    row = await coupon(engine)
+    assert (row.redemption_id, row.customer_ref, row.state) == (genuine["id"], "42", "active")
+    assert isinstance(await give(issue, engine, stolen), Reject)
+    assert (await coupon(engine)).state == "active"
+
+
+async def test_known_asks_for_the_customer_and_the_rule(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="known")
+    stranger = {**REDEEMED, "customer": {"externalId": "99", "email": "x@example.com"}}
+    waits = await give(issue, engine, stranger)
+    assert isinstance(waits, Wait)
+    assert "does not know the customer" in waits.why
+    assert isinstance(await give(issue, engine, {**REDEEMED, "id": "p-9", "couponCode": "aa11"}), Done)
+    assert (await coupon(engine, "aa11")).proof == "known"
+
+
+async def test_without_a_shop_key_what_needs_confirmation_is_held_with_words(
+    platform: Simulator, store: WooCommerce, engine: AsyncEngine
+) -> None:
+    http = HttpClient(time_limit=2.0)
+    client = client_of(http, platform.url)
+    await put_rule(engine, "rule-5-off", kind="fixed_amount", value="25", currency="EUR")
+    issue = handler(store, client, engine, confirm_above="20")
+    waits = await give(issue, engine)
+    assert isinstance(waits, Wait)
+    assert "PLATFORM__SHOP_KEY" in waits.why
+    small = {**REDEEMED, "id": "p-2", "couponCode": "bb22", "ruleId": "rule-small"}
+    await put_rule(engine, "rule-small", kind="fixed_amount", value="19.99", currency="EUR")
+    assert isinstance(await give(issue, engine, small), Done)
+    await http.aclose()
+
+
+async def test_the_body_of_a_referral_is_not_believed_without_a_rule(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="confirmed")
+    made = platform.control(
+        "referral",
+        customerId="42",
+        friendEmail="friend@example.com",
+        codes=["aaa", "bbb"],
+        discountAmount="7.50",
+        deliver=False,
+    )["body"]
+    waits = await give(issue, engine, made, topic="referrals/started")
+    assert isinstance(waits, Wait)
+    assert waits.key == "reward-rule:referral-customer"
+    for rule in ("referral-customer", "referral-friend"):
+        await put_rule(engine, rule, kind="fixed_amount", value="7.50")
+    for number in (0, 1):
+        assert isinstance(await give(issue, engine, made, topic="referrals/started", number=number), Done)
+    forged = {
+        **made,
+        "customerReward": {**made["customerReward"], "id": "w-9", "couponCode": "ccc", "discountAmount": 99},
+    }
+    assert isinstance(await give(issue, engine, forged, topic="referrals/started"), Reject)
+
+
+async def test_the_rule_of_the_redemptions_day_counts_and_a_later_edit_is_flagged(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    await put_rule(engine, "rule-5-off", kind="fixed_amount", value="6")
+    issue = handler(store, client, engine)
+    shop.outage(True)
+    message = None
+    assert not isinstance(await give(issue, engine, message_id=message), Done)
+    await put_rule(engine, "rule-5-off", kind="fixed_amount", value="60")
+    shop.outage(False)
+    assert isinstance(await give(issue, engine, attempt=2, uncertain=True), Done)
+    row = await coupon(engine)
+    assert (str(row.value), row.rule_version, row.rule_edited) == ("6.00", 1, True)
+
+
+async def test_the_fuse_holds_until_it_is_released(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, fuse={"customer_count": 2})
+    bodies = [{**REDEEMED, "id": f"p-{n}", "couponCode": f"c{n}"} for n in range(5)]
+    for body in bodies[:2]:
+        assert isinstance(await give(issue, engine, body), Done)
+    for body in bodies[2:4]:
+        waits = await give(issue, engine, body)
+        assert isinstance(waits, Wait)
+        assert waits.key == fuse.WAITS_FOR
+    assert (await coupon(engine, "c2")).state == "held"
+    other = {**bodies[4], "customer": {"externalId": "43", "email": "bob@example.com"}}
+    assert isinstance(await give(issue, engine, other), Done), "another customer's coupons go on"
+    async with engine.connect() as connection:
+        [alert] = await open_alerts(connection)
+    assert (alert.kind, alert.subject) == ("coupon_fuse", "customer 42")
+    async with engine.begin() as connection:
+        assert await fuse.release(connection, "ada", "all genuine") == 1
+    for body in bodies[2:4]:
+        assert isinstance(await give(issue, engine, body), Done)
+    assert len(shop.state("coupons")) == 5
+
+
+async def test_a_rule_put_later_is_used_where_none_was_there(
+    store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine)
+    async with engine.begin() as connection:
+        off = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "5", "active": False})
+        await reward_rules.put(connection, "rule-new", off, "operator")
+    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
+    await put_rule(engine, "rule-new", kind="fixed_amount", value="7.50")
+    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Done)
+    assert (await coupon(engine)).rule_version == 2
+    assert (await Coupons(engine).find_all([CODE]))[0].rule_edited

@@ -1,0 +1,176 @@
+"""A running Medusa with something to sell: its admin's side, and a shopper's side through the store API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from tests.helpers import free_port
+from tests.live.shops import ROOT, Installed, served, step
+
+SECRET: Final = "live-secret-0123456789-0123456789"
+ADMIN: Final = "admin@example.com"
+MUG, POT = 25, 10
+SHIPPING: Final = 4.9
+SUBSCRIBER: Final = ROOT / "integrations" / "medusa" / "relay.ts"
+Row = dict[str, Any]
+
+
+class Client:
+    """JSON calls that must succeed."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False, **options)
+
+    def post(self, path: str, name: str, headers: Mapping[str, str] | None = None, **body: Any) -> Row:
+        """The object that is answered under `name`."""
+        return self._checked(self.http.post(path, json=body, headers=headers), name)
+
+    def get(self, path: str, name: str, **query: str) -> Any:
+        """What is answered under `name`."""
+        return self._checked(self.http.get(path, params=query), name)
+
+    @staticmethod
+    def _checked(answer: httpx.Response, name: str) -> Any:
+        assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+        return answer.json()[name]
+
+
+@dataclass(frozen=True)
+class Shopper:
+    id: str
+    email: str
+    headers: dict[str, str]
+
+
+class MedusaShop:
+    """The shop at `url`, furnished when made: a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        guest = Client(url)
+        token = guest.http.post("/auth/user/emailpass", json={"email": ADMIN, "password": SECRET}).json()["token"]
+        bearer = {"authorization": f"Bearer {token}"}
+        key = guest.post("/admin/api-keys", "api_key", bearer, title="relay", type="secret")
+        self.api_key: str = key["token"]
+        self.admin = Client(url, auth=(self.api_key, ""))
+        self._furnish()
+
+    def _furnish(self) -> None:
+        admin = self.admin
+        store = admin.get("/admin/stores", "stores")[0]
+        currencies = [{"currency_code": "eur", "is_default": True}]
+        admin.post(f"/admin/stores/{store['id']}", "store", supported_currencies=currencies)
+        self.region = admin.post(
+            "/admin/regions", "region", name="EU", currency_code="eur", countries=["de"],
+            payment_providers=["pp_system_default"],
+        )["id"]  # fmt: skip
+        self.channel = admin.post("/admin/sales-channels", "sales_channel", name="web")["id"]
+        key = admin.post("/admin/api-keys", "api_key", title="web", type="publishable")
+        admin.post(f"/admin/api-keys/{key['id']}/sales-channels", "api_key", add=[self.channel])
+        self.store = Client(self.url, headers={"x-publishable-api-key": key["token"]})
+        profiles = admin.get("/admin/shipping-profiles", "shipping_profiles")
+        profile = profiles[0] if profiles else admin.post(
+            "/admin/shipping-profiles", "shipping_profile", name="all", type="default"
+        )  # fmt: skip
+        self._ship(profile["id"])
+        (self.mug, self.mug_variant), (self.pot, self.pot_variant) = (
+            self._sell(title, price, profile["id"]) for title, price in (("Mug", MUG), ("Pot", POT))
+        )
+
+    def _ship(self, profile: str) -> None:
+        admin = self.admin
+        place = f"/admin/stock-locations/{admin.post('/admin/stock-locations', 'stock_location', name='here')['id']}"
+        admin.post(f"{place}/sales-channels", "stock_location", add=[self.channel])
+        admin.post(f"{place}/fulfillment-providers", "stock_location", add=["manual_manual"])
+        admin.post(f"{place}/fulfillment-sets", "stock_location", name="parcels", type="shipping")
+        sets = admin.get(place, "stock_location", fields="*fulfillment_sets")["fulfillment_sets"]
+        zones = admin.post(
+            f"/admin/fulfillment-sets/{sets[0]['id']}/service-zones", "fulfillment_set", name="de",
+            geo_zones=[{"type": "country", "country_code": "de"}],
+        )["service_zones"]  # fmt: skip
+        rules = {"enabled_in_store": "true", "is_return": "false"}
+        self.shipping = admin.post(
+            "/admin/shipping-options", "shipping_option", name="parcel", service_zone_id=zones[0]["id"],
+            shipping_profile_id=profile, provider_id="manual_manual", price_type="flat",
+            type={"label": "parcel", "description": "parcel", "code": "parcel"},
+            prices=[{"currency_code": "eur", "amount": SHIPPING}],
+            rules=[{"attribute": name, "value": value, "operator": "eq"} for name, value in rules.items()],
+        )["id"]  # fmt: skip
+
+    def _sell(self, title: str, price: float, profile: str) -> tuple[str, str]:
+        variant = {
+            "title": "M", "sku": title.upper(), "manage_inventory": False, "options": {"Size": "M"},
+            "prices": [{"currency_code": "eur", "amount": price}],
+        }  # fmt: skip
+        made = self.admin.post(
+            "/admin/products", "product", title=title, status="published", shipping_profile_id=profile,
+            sales_channels=[{"id": self.channel}], options=[{"title": "Size", "values": ["M"]}], variants=[variant],
+        )  # fmt: skip
+        return made["id"], made["variants"][0]["id"]
+
+    def register(self, email: str) -> Shopper:
+        """A customer with an account, signed in."""
+        credentials = {"email": email, "password": "a-password-of-hers"}
+        token = self.store.http.post("/auth/customer/emailpass/register", json=credentials).json()["token"]
+        bearer = {"authorization": f"Bearer {token}"}
+        made = self.store.post("/store/customers", "customer", bearer, email=email, first_name="Jane", last_name="Doe")
+        token = self.store.http.post("/auth/customer/emailpass", json=credentials).json()["token"]
+        return Shopper(made["id"], email, {"authorization": f"Bearer {token}"})
+
+    def cart(
+        self, code: str | None, *variants: str, email: str = "guest@example.com", shopper: Shopper | None = None
+    ) -> Row:
+        """A cart with one of each variant named, shipping, and the coupon entered if any; as the store API shows it then."""
+        headers = shopper.headers if shopper else None
+        address = {
+            "first_name": "J", "last_name": "D", "address_1": "A 1", "city": "Berlin", "postal_code": "10115",
+            "country_code": "de",
+        }  # fmt: skip
+        items = [{"variant_id": each, "quantity": variants.count(each)} for each in dict.fromkeys(variants)]
+        cart = self.store.post(
+            "/store/carts", "cart", headers, region_id=self.region, sales_channel_id=self.channel, items=items,
+            email=shopper.email if shopper else email, shipping_address=address,
+        )  # fmt: skip
+        path = f"/store/carts/{cart['id']}"
+        shipped = self.store.post(f"{path}/shipping-methods", "cart", headers, option_id=self.shipping)
+        return self.store.post(f"{path}/promotions", "cart", headers, promo_codes=[code]) if code else shipped
+
+    def buy(self, cart: Row, shopper: Shopper | None = None) -> Row:
+        """Complete the cart; the order. The payment is authorized, not captured."""
+        headers = shopper.headers if shopper else None
+        paying = self.store.post("/store/payment-collections", "payment_collection", headers, cart_id=cart["id"])
+        path = f"/store/payment-collections/{paying['id']}/payment-sessions"
+        self.store.post(path, "payment_collection", headers, provider_id="pp_system_default")
+        return self.store.post(f"/store/carts/{cart['id']}/complete", "order", headers)
+
+    def capture(self, order_id: str) -> None:
+        """Take the money of an order."""
+        fields = "payment_collections.payments.id"
+        (paying,) = self.admin.get(f"/admin/orders/{order_id}", "order", fields=fields)["payment_collections"]
+        self.admin.post(f"/admin/payments/{paying['payments'][0]['id']}/capture", "payment")
+
+
+@contextmanager
+def medusa(installed: Installed, folder: Path, database_url: str, relay: Mapping[str, str]) -> Iterator[MedusaShop]:
+    """A new shop with the subscriber of integrations/medusa, told the `relay`'s variables, until the block ends."""
+    project = installed.project(folder, {SUBSCRIBER: Path("src/subscribers/relay.ts")})
+    own = {
+        "DATABASE_URL": database_url,
+        "LIVE_SECRET": SECRET,
+        "MEDUSA_DISABLE_TELEMETRY": "1",
+        "NODE_ENV": "production",
+    }
+    program = ("node", "node_modules/@medusajs/cli/cli.js")
+    step((*program, "db:migrate", "--execute-all-links"), project, own)
+    step((*program, "user", "-e", ADMIN, "-p", SECRET), project, own)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = (*program, "start", "-H", "127.0.0.1", "-p", str(port))
+    with served(command, project, {**own, **relay}, f"{url}/health"):
+        yield MedusaShop(url)

@@ -1,0 +1,164 @@
+"""Which proof a value needs, and what speaks against a redemption. And where a request really came from."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from ipaddress import ip_network
+from typing import Any  # Any: fields of several types
+
+import pytest
+
+from app.api.origin import client_address, is_within
+from app.operations.fuse import Usage, over, subject_of
+from app.operations.patrol import examine
+from app.platform.proof import Proof, doubt_of_cost, doubt_of_listing, doubt_of_value, needed
+from app.platform.rewards import Redemption, Unvalued, Valued
+from app.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition
+from app.settings import CouponSettings, FuseSettings
+from app.stores.base import CouponFound, CouponKind
+
+REDEEMED = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
+TOPIC = "points/redeemed"
+LISTED = {"couponCode": "ab12", "pointsSpent": 500, "type": "PointActivity", "rewardType": "amountdiscount"}
+
+
+def valued(value: str | None, kind: RewardKind = RewardKind.FIXED_AMOUNT) -> Valued:
+    return Valued(kind, None if value is None else Decimal(value), "EUR", "rule", "the rule r1", "r1")
+
+
+def settings(**values: object) -> CouponSettings:
+    return CouponSettings.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "require", "above", "proof"),
+    [
+        ("20.00", RewardKind.FIXED_AMOUNT, "door", "20", Proof.DOOR),
+        ("20.01", RewardKind.FIXED_AMOUNT, "door", "20", Proof.CONFIRMED),
+        ("20.01", RewardKind.GIFT_CARD, "known", "20", Proof.CONFIRMED),
+        ("500", RewardKind.FIXED_AMOUNT, "known", "none", Proof.KNOWN),
+        ("10", RewardKind.PERCENTAGE, "door", "20", Proof.CONFIRMED),
+        (None, RewardKind.FREE_PRODUCT, "door", "20", Proof.CONFIRMED),
+        (None, RewardKind.FREE_SHIPPING, "source", "20", Proof.SOURCE),
+        ("1", RewardKind.FIXED_AMOUNT, "confirmed", "20", Proof.CONFIRMED),
+    ],
+)
+def test_the_policy_says_which_proof_a_value_needs(
+    value: str | None, kind: RewardKind, require: str, above: str, proof: Proof
+) -> None:
+    assert needed(valued(value, kind), settings(require=require, confirm_above=above)) is proof
+
+
+@pytest.mark.parametrize(
+    ("altered", "words"),
+    [
+        ({}, None),
+        ({"couponCode": "other"}, "does not list"),
+        ({"pointsSpent": 100}, "100 points were spent"),
+        ({"type": "ReferralReward"}, "ReferralReward"),
+        ({"rewardType": "percentageoff"}, "lists a percentage"),
+        ({"pointsSpent": None, "type": None, "rewardType": None}, None),
+    ],
+)
+def test_the_platforms_list_has_to_agree(altered: dict[str, object], words: str | None) -> None:
+    doubt = doubt_of_listing(REDEEMED, TOPIC, [{**LISTED, **altered}])  # type: ignore[dict-item]  # as JSON has it
+    assert (doubt is None) if words is None else (doubt is not None and words in doubt.why)
+
+
+def test_a_value_counts_only_where_a_rule_tells_the_same() -> None:
+    nobody, policy = Unvalued("no value known", "reward-rule:r1"), settings(body_up_to="10")
+    assert doubt_of_value(TOPIC, valued("5"), valued("5.00"), policy) is None
+    contradiction = doubt_of_value(TOPIC, valued("500"), valued("5.00"), policy)
+    assert contradiction is not None
+    assert contradiction.lasting
+    assert doubt_of_value("referrals/started", valued("10"), nobody, policy) is None
+    for topic, value in ((TOPIC, "1"), ("referrals/started", "10.01")):
+        doubt = doubt_of_value(topic, valued(value), nobody, policy)
+        assert doubt is not None
+        assert not doubt.lasting
+
+
+def test_the_points_have_to_be_what_the_rule_costs() -> None:
+    rule = PlatformRule("r1", RewardKind.FIXED_AMOUNT, Decimal(5), True, point_cost=Decimal(500))
+    assert doubt_of_cost(REDEEMED, None, rule) is None
+    dear = PlatformRule("r1", RewardKind.FIXED_AMOUNT, Decimal(5), True, point_cost=Decimal(5000))
+    assert doubt_of_cost(REDEEMED, None, dear) is not None
+    assert doubt_of_cost(REDEEMED, None, PlatformRule("r1", None, None, True, active=False)) is not None
+    ours = OperatorRule("r1", 1, RewardRuleDefinition(kind=RewardKind.FIXED_AMOUNT, value=Decimal(5), point_cost=400))
+    assert doubt_of_cost(REDEEMED, ours, None) is not None
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("198.51.100.7", [], "198.51.100.7"),
+        ("198.51.100.7", ["203.0.113.9"], "198.51.100.7"),  # not a proxy of ours: its word is nothing
+        ("10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["203.0.113.9, 198.51.100.7"], "198.51.100.7"),  # the left one is what the forger wrote
+        ("10.0.0.1", ["203.0.113.9", "198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+        ("::ffff:10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["nonsense"], None),
+        (None, ["203.0.113.9"], None),
+    ],
+)
+def test_only_our_own_proxies_are_believed(peer: str | None, forwarded: list[str], address: str | None) -> None:
+    found = client_address(peer, forwarded, [ip_network("10.0.0.0/8")])
+    assert (None if found is None else str(found)) == address
+    assert is_within(found, [ip_network("203.0.113.0/24"), ip_network("2001:db8::/32")]) is (address == "203.0.113.9")
+
+
+def test_the_fuse_blows_at_the_first_limit_that_is_passed() -> None:
+    used = Usage(2, Decimal(10), 5, Decimal(25), 9, Decimal(45))
+    none = dict.fromkeys(FuseSettings.model_fields)
+    assert over(used, Decimal(5), FuseSettings.model_validate(none)) is None
+    for name, limit, personal in (
+        ("customer_count", 2, True), ("customer_value", "14.99", True), ("hour_count", 5, False),
+        ("hour_value", "29.99", False), ("day_count", 9, False), ("day_value", "49.99", False),
+    ):  # fmt: skip
+        found = over(used, Decimal(5), FuseSettings.model_validate({**none, name: limit}))
+        assert found is not None, name
+        assert found[0] is personal
+    for name, limit in (("customer_count", 3), ("customer_value", "15"), ("hour_value", "30"), ("day_count", 10)):
+        assert over(used, Decimal(5), FuseSettings.model_validate({**none, name: limit})) is None, name
+
+
+def test_a_fuses_name_shows_nobodys_address() -> None:
+    assert subject_of("") == "all coupons"
+    assert subject_of("42") == "customer 42"
+    assert "jane" not in subject_of("jane@example.com")
+
+
+ORDERED = {
+    "kind": "fixed_amount", "value": "5.00", "currency": "EUR", "product_ids": [], "minimum_spend": None,
+    "usage_limit": 1, "combinable": True, "expires_at": "2999-01-01T00:00:00+00:00", "restricted": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "altered", "orders", "kinds"),
+    [
+        ("active", {}, 0, []),
+        ("used", {"used": 1}, 1, []),
+        ("active", None, 0, ["deleted"]),
+        ("active", {"value": "50.00"}, 0, ["other_value"]),
+        ("active", {"expires_at": None}, 0, ["expired_early"]),
+        ("active", {"active": False}, 0, ["expired_early"]),
+        ("active", {"minimum_spend": "1"}, 0, ["edited"]),
+        ("used", {"used": 2}, 1, ["over_used"]),
+        ("active", {"used": 1}, 0, ["used_unseen"]),
+        ("retired", {}, 0, ["still_usable"]),
+        ("retired", None, 0, []),
+    ],
+)
+def test_the_patrol_tells_what_was_changed(
+    state: str, altered: dict[str, object] | None, orders: int, kinds: list[str]
+) -> None:
+    usual: dict[str, Any] = {
+        "store_id": "7", "code": "ab12", "kind": CouponKind.FIXED_AMOUNT, "value": "5.00", "currency": "EUR",
+        "usage_limit": 1, "used": 0, "expires_at": datetime(2999, 1, 1, tzinfo=UTC),
+    }  # fmt: skip
+    found = None
+    if altered is not None:
+        fields = {**usual, **altered}
+        fields |= {name: Decimal(fields[name]) for name in ("value", "minimum_spend") if fields.get(name)}
+        found = CouponFound(**fields)
+    assert [finding.kind for finding in examine("ab12", state, ORDERED, orders, found)] == kinds
