@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app import cli_coupons, cli_explain, cli_stores, wiring
+from app import cli_coupons, cli_explain, cli_import, cli_stores, wiring
 from app import serve as processes
 from app.cli_parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
@@ -34,6 +34,8 @@ rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem r
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(rules_cli, name="rules")
 cli.command("explain")(cli_explain.why)
+cli.command("import")(cli_import.import_file)
+cli.command("backfill")(cli_import.backfill)
 cli.command("connect")(cli_stores.connect)
 cli.command("poll")(cli_stores.poll_now)
 cli_coupons.register(cli)

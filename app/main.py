@@ -16,6 +16,7 @@ from app.api import (
     events,
     explain,
     health,
+    imports,
     jobs,
     operator,
     problems,
@@ -61,6 +62,7 @@ def create_app(services: Services) -> FastAPI:
         coupon_desk.routes(services, keys),  # before `coupons`, whose /{code} would take /ledger
         coupons.routes(services, keys),
         explain.routes(services, keys),
+        imports.routes(services, keys),
         health.routes(services),
         console.routes(services, keys),
     ):

@@ -33,8 +33,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 JOB_STATES = ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped")
 OPEN_STATES = ("waiting", "running")
 
-FIRST_EMAIL = """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,255})"'))"""
-"""The first e-mail address in a message's body, for whoever asks by it. It goes when the body is pruned."""
+FIRST_EMAIL = (
+    """lower("left"(split_part(split_part(encode(coalesce(event, body), 'escape'), '"email"', 2), '"', 2), 255))"""
+)
+"""The first e-mail address in a message's body, for whoever asks by it; gone with the body. (A regular expression would
+cost 100 µs for each customer that is accepted; this costs 2.)"""
 
 
 class Base(DeclarativeBase):
@@ -338,8 +341,6 @@ class ImportRun(Base):
     problems: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     """The first rejected rows: number and reason."""
     error: Mapped[str | None]
-    as_of: Mapped[datetime]
-    """The version of rows that tell none."""
     created_at: Mapped[datetime]
     beat_at: Mapped[datetime]
     """The last sign of life."""

@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import IO, Final, Literal
 
 from pydantic import JsonValue
 
@@ -45,7 +46,7 @@ def format_of(name: str) -> FileFormat:
     return endings[suffix]
 
 
-def digest_of(file: BinaryIO) -> bytes:
+def digest_of(file: IO[bytes]) -> bytes:
     """SHA-256 of the whole file; its position is at the beginning afterwards."""
     file.seek(0)
     digest = hashlib.sha256()
@@ -55,7 +56,7 @@ def digest_of(file: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def read_rows(file: BinaryIO, form: FileFormat, *, after: int = 0, number: int = 0) -> Iterator[Row]:
+def read_rows(file: IO[bytes], form: FileFormat, *, after: int = 0, number: int = 0) -> Iterator[Row]:
     """The rows behind byte `after`, which are numbered from `number` + 1. A bad row is a Row with a problem.
 
     Raises ValueError for a file that is none of the kind at all.
@@ -69,13 +70,21 @@ def read_rows(file: BinaryIO, form: FileFormat, *, after: int = 0, number: int =
             yield from _json(file, after, number)
 
 
+def names_in(file: IO[bytes], form: FileFormat) -> list[str]:
+    """The columns' names; of JSON those in the first 100 rows. Raises ValueError."""
+    if form == "csv":
+        return columns(file)[0]
+    first = [row.values for row in islice(read_rows(file, form), 100)]
+    return list(dict.fromkeys(name for values in first for name in values))
+
+
 # ----------------------------------------------------------------------------------------------- CSV
 
 
 class _Lines:
     """The lines of a file as text, with the byte behind the last one that was given out."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.end = file.tell()
 
@@ -85,7 +94,7 @@ class _Lines:
             yield line.decode("utf-8-sig" if self.end == len(line) else "utf-8", "replace")
 
 
-def columns(file: BinaryIO) -> tuple[list[str], str]:
+def columns(file: IO[bytes]) -> tuple[list[str], str]:
     """The names in a CSV file's first line, and its delimiter; the file's position is behind that line."""
     file.seek(0)
     lines = _Lines(file)
@@ -97,7 +106,7 @@ def columns(file: BinaryIO) -> tuple[list[str], str]:
     return names, delimiter
 
 
-def _csv(file: BinaryIO, after: int, number: int) -> Iterator[Row]:
+def _csv(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
     names, delimiter = columns(file)
     if after:
         file.seek(after)
@@ -125,7 +134,7 @@ def _csv(file: BinaryIO, after: int, number: int) -> Iterator[Row]:
 # ----------------------------------------------------------------------------------------------- JSON
 
 
-def _ndjson(file: BinaryIO, after: int, number: int) -> Iterator[Row]:
+def _ndjson(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
     file.seek(after)
     end = after
     while line := file.readline(LONGEST):
@@ -146,7 +155,7 @@ def _row(number: int, end: int, value: JsonValue) -> Row:
     return Row(number, end, {}, "is no JSON object")
 
 
-def _json(file: BinaryIO, after: int, number: int) -> Iterator[Row]:
+def _json(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
     """Each member of the array, without holding more than one of them and a chunk."""
     stream = _Stream(file, after)
     if after == 0:
@@ -160,7 +169,7 @@ def _json(file: BinaryIO, after: int, number: int) -> Iterator[Row]:
 class _Stream:
     """A file's JSON, decoded value by value. Raises ValueError where it is not what it has to be."""
 
-    def __init__(self, file: BinaryIO, after: int) -> None:
+    def __init__(self, file: IO[bytes], after: int) -> None:
         file.seek(after)
         self._file = file
         self._base = after

@@ -78,7 +78,7 @@ async def poll(
             failed = str(getattr(page, "why", page))
             log.warning("poll_failed", source=source, kind=kind, reason=failed)
             break
-        items = [_item(event, source, backfill=backfill) for event in page.events]
+        items = [item_of(event, source, backfill=backfill) for event in page.events]
         receipts = await inbox.accept_many(items)
         seen += len(receipts)
         new += sum(receipt.status == "accepted" for receipt in receipts)
@@ -92,7 +92,8 @@ async def poll(
     return Polled(seen, new, failed)
 
 
-def _item(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
+def item_of(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
+    """What the inbox takes in for an entity of the shop's lists."""
     message_id = uuid_utils.compat.uuid7()
     raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
     return message_id, message_of(event, raw, source=source, message_id=str(message_id), backfill=backfill)

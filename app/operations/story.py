@@ -16,7 +16,7 @@ from app.operations.judging import Confidence, Judgement, judge, moment, named, 
 from app.operations.records import AttemptRow, AuditRow, CouponRow, JobRow, Key, MessageRow, Records
 from app.operations.views import View
 
-_SENDERS: Final = {"store": "The shop's backend", "platform": "The Platform"}
+_SENDERS: Final = {"store": "The shop's backend", "platform": "The Platform", "import": "An imported file"}
 _FAR: Final = {"platform": "the Platform", "store": "the shop"}
 _OWED: Final = {
     "relay_customer": "the Platform has to be given {what}",

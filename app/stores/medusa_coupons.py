@@ -46,7 +46,7 @@ def inexpressible(order: CouponOrder) -> Reject | None:
 
 def promotion_body(order: CouponOrder) -> Row:
     """The promotion as it is sent: values are numbers, times UTC in whole seconds."""
-    rules = [_rule(MINIMUM, "gte", f"{order.minimum_spend:f}")] if order.minimum_spend else []
+    rules: list[JsonValue] = [_rule(MINIMUM, "gte", f"{order.minimum_spend:f}")] if order.minimum_spend else []
     if who := _customer_rule(order):
         rules.append(who)
     body: Row = {
@@ -113,7 +113,7 @@ def _found(row: Row, method: Row, campaign: Row, now: datetime) -> CouponFound:
 
 
 def _method(order: CouponOrder) -> Row:
-    hundred = {"type": "percentage", "value": 100}
+    hundred: Row = {"type": "percentage", "value": 100}
     of_products: Row = {
         "target_type": "items",
         "allocation": "across",

@@ -110,13 +110,7 @@ def translated(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
     """An entity in our words; None for what cannot be read. An e-mail address that is none is left out."""
     for address in (True, False):
         try:
-            match kind:
-                case Kind.CUSTOMER:
-                    fields = _customer(row)
-                case Kind.ORDER:
-                    fields = _order(row, digits)
-                case Kind.PRODUCT:
-                    fields = _product(row)
+            fields = _order(row, digits) if kind is Kind.ORDER else ENTITIES[kind](row)
             kept = {name: value for name, value in fields.items() if value is not None}
             event = EVENTS[kind].model_validate(kept if address else {**kept, "email": None})
         except (ValidationError, InvalidOperation, ValueError):
@@ -223,6 +217,9 @@ def _discounts(row: Row, digits: int) -> list[dict[str, object]] | None:
         if code in amounts:
             amounts[code] -= _number(discount.get("amountWithTax"))
     return [{"code": code, "amount": _money(str(amount), digits)} for code, amount in amounts.items()] or None
+
+
+ENTITIES: Final = {Kind.CUSTOMER: _customer, Kind.PRODUCT: _product}
 
 
 def _sum(rows: list[Row], name: str) -> Decimal:

@@ -160,7 +160,6 @@ def upgrade() -> None:
         sa.Column("rejected", sa.BigInteger(), nullable=False),
         sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -239,7 +238,7 @@ def upgrade() -> None:
         "message",
         [
             sa.text(
-                """lower("substring"(encode(coalesce(event, body), 'escape'), '"email"\\s*:\\s*"([^"\\\\]{3,255})"'))"""
+                """lower("left"(split_part(split_part(encode(coalesce(event, body), 'escape'), '"email"', 2), '"', 2), 255))"""
             ),
             "id",
         ],

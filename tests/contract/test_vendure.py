@@ -339,7 +339,7 @@ def test_what_is_sent(bench: Bench) -> None:
     ],
 )
 def test_what_no_order_can_ask_for_is_a_difference(bench: Bench, conditions: Any, actions: Any) -> None:
-    read = [{"code": code, "args": [{"name": k, "value": v} for k, v in args.items()]} for code, args in conditions]
+    read: Any = [{"code": code, "args": [{"name": k, "value": v} for k, v in args.items()]} for code, args in conditions]
     row: dict[str, Any] = {"id": "1", "enabled": True, "couponCode": CODE, "usageLimit": 1}
     plain = promotion_found({**row, "conditions": [], "actions": discount("500")}, MARKET, {}, NOW)
     found = promotion_found({**row, "conditions": read, "actions": actions}, MARKET, {}, NOW)
@@ -429,7 +429,7 @@ async def test_an_order(bench: Bench) -> None:
 def test_financial_status(
     bench: Bench, state: str, payments: list[tuple[str, int]], refunds: list[tuple[str, int]], wanted: str
 ) -> None:
-    given = [{"state": each, "total": total} for each, total in refunds]
+    given: Any = [{"state": each, "total": total} for each, total in refunds]
     rows: Any = [{"state": each, "amount": amount, "refunds": given} for each, amount in payments]
     assert financial_status({"state": state, "totalWithTax": 2740, "payments": rows}) == wanted
 

@@ -153,7 +153,7 @@ async def _rest(on: Stage, report: Report) -> None:
 
     for reached in (idle, delivered):
         with suppress(AssertionError):
-            await eventually(reached, SETTLED_WITHIN)
+            await eventually(reached, 5.0 if report.broken else SETTLED_WITHIN)
     try:
         if dead := (await on.books.counts())["dead"] - on.dead:
             report.broken.append(f"{dead} jobs were given up as dead")

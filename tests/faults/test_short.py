@@ -29,6 +29,8 @@ async def nothing_is_found(topology: Topology, folder: Path, faults: Sequence[Fa
                 report = await play(on, fault)
                 findings += [f"{fault.name}: {finding}" for finding in report.findings()]
                 assert report.samples
+                if findings:  # the next fault would find a service that is not at rest
+                    break
     except Missing as missing:
         pytest.skip(str(missing))
     assert findings == []

@@ -104,7 +104,9 @@ async def test_what_is_not_listed_is_asked_for_again_and_then_refused(
 
 async def age(engine: AsyncEngine, seconds: int) -> None:
     async with engine.begin() as connection:
-        await connection.execute(text(f"UPDATE coupon SET created_at = now() - interval '{seconds} s'"))
+        await connection.execute(
+            text("UPDATE coupon SET created_at = now() - make_interval(secs => :age)"), {"age": seconds}
+        )
 
 
 async def test_what_appears_late_is_made(

@@ -27,11 +27,12 @@ class Client:
     def __init__(self, url: str, **options: Any) -> None:
         self.http = httpx.Client(base_url=url, timeout=60, trust_env=False, **options)
 
-    def post(self, path: str, name: str, headers: Mapping[str, str] | None = None, **body: Any) -> Row:
+    def post(self, path: str, name: str, headers: Mapping[str, str] | None = None, /, **body: Any) -> Row:
         """The object that is answered under `name`."""
-        return self._checked(self.http.post(path, json=body, headers=headers), name)
+        answered: Row = self._checked(self.http.post(path, json=body, headers=headers), name)
+        return answered
 
-    def get(self, path: str, name: str, **query: str) -> Any:
+    def get(self, path: str, name: str, /, **query: str) -> Any:
         """What is answered under `name`."""
         return self._checked(self.http.get(path, params=query), name)
 
@@ -49,19 +50,30 @@ class Shopper:
 
 
 class MedusaShop:
-    """The shop at `url`, furnished when made: a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
+    """The shop at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        guest = Client(url)
+        self._clients: list[Client] = []
+        guest = self._client()
         token = guest.http.post("/auth/user/emailpass", json={"email": ADMIN, "password": SECRET}).json()["token"]
         bearer = {"authorization": f"Bearer {token}"}
         key = guest.post("/admin/api-keys", "api_key", bearer, title="relay", type="secret")
         self.api_key: str = key["token"]
-        self.admin = Client(url, auth=(self.api_key, ""))
-        self._furnish()
+        self.admin = self._client(auth=(self.api_key, ""))
 
-    def _furnish(self) -> None:
+    def _client(self, **options: Any) -> Client:
+        client = Client(self.url, **options)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients:
+            client.http.close()
+
+    def furnish(self) -> None:
+        """Make the region, the channel, shipping and products."""
         admin = self.admin
         store = admin.get("/admin/stores", "stores")[0]
         currencies = [{"currency_code": "eur", "is_default": True}]
@@ -73,7 +85,7 @@ class MedusaShop:
         self.channel = admin.post("/admin/sales-channels", "sales_channel", name="web")["id"]
         key = admin.post("/admin/api-keys", "api_key", title="web", type="publishable")
         admin.post(f"/admin/api-keys/{key['id']}/sales-channels", "api_key", add=[self.channel])
-        self.store = Client(self.url, headers={"x-publishable-api-key": key["token"]})
+        self.store = self._client(headers={"x-publishable-api-key": key["token"]})
         profiles = admin.get("/admin/shipping-profiles", "shipping_profiles")
         profile = profiles[0] if profiles else admin.post(
             "/admin/shipping-profiles", "shipping_profile", name="all", type="default"
@@ -164,7 +176,6 @@ def medusa(installed: Installed, folder: Path, database_url: str, relay: Mapping
         "DATABASE_URL": database_url,
         "LIVE_SECRET": SECRET,
         "MEDUSA_DISABLE_TELEMETRY": "1",
-        "NODE_ENV": "production",
     }
     program = ("node", "node_modules/@medusajs/cli/cli.js")
     step((*program, "db:migrate", "--execute-all-links"), project, own)
@@ -173,4 +184,9 @@ def medusa(installed: Installed, folder: Path, database_url: str, relay: Mapping
     url = f"http://127.0.0.1:{port}"
     command = (*program, "start", "-H", "127.0.0.1", "-p", str(port))
     with served(command, project, {**own, **relay}, f"{url}/health"):
-        yield MedusaShop(url)
+        shop = MedusaShop(url)
+        try:
+            shop.furnish()
+            yield shop
+        finally:
+            shop.close()

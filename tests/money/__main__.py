@@ -19,10 +19,9 @@ def main() -> int:
     suite = Suite(GENUINE, FORGED, SEED)
     tally = asyncio.run(suite.run())
     for words in tally.words[:50]:
-        print(words)
+        sys.stdout.write(f"{words}\n")
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(suite.sent.items()))
-    print(f"forged: {kinds}; {time.monotonic() - started:.0f} s")
-    print(told(tally))
+    sys.stdout.write(f"forged: {kinds}; {time.monotonic() - started:.0f} s\n{told(tally)}\n")
     return 0 if tally.clean else 1
 
 

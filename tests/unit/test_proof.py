@@ -127,7 +127,7 @@ def test_a_fuses_name_shows_nobodys_address() -> None:
     assert "jane" not in subject_of("jane@example.com")
 
 
-ORDERED = {
+ORDERED: dict[str, Any] = {
     "kind": "fixed_amount", "value": "5.00", "currency": "EUR", "product_ids": [], "minimum_spend": None,
     "usage_limit": 1, "combinable": True, "expires_at": "2999-01-01T00:00:00+00:00", "restricted": False,
 }  # fmt: skip

@@ -162,8 +162,7 @@ async def test_what_a_deletion_by_hand_leaves_behind_is_cleared(adapter: Medusa,
 
 
 def test_the_subscriber_is_well_typed(shop: MedusaShop, folder: Path) -> None:
-    options = "--noEmit --strict --target es2022 --module node16 --moduleResolution node16 --skipLibCheck".split()
-    step(("node", "node_modules/typescript/bin/tsc", *options, "src/subscribers/relay.ts"), folder / "medusa", {})
+    step(("node", "node_modules/typescript/bin/tsc", "--project", "."), folder / "medusa", {})
 
 
 def test_events_come_in_also_those_from_while_the_relay_was_away(
@@ -199,11 +198,12 @@ def test_points_become_a_coupon_that_is_used_in_an_order(
         assert (told["customerId"], told["financialStatus"], told["currency"]) == (jane.id, "authorized", "EUR")
         assert Decimal(told["totalPrice"]) == Decimal("24.90")
         assert [(each["code"], Decimal(each["amount"])) for each in told["discountCodes"]] == [(code, Decimal(5))]
-        assert eventually_sync(lambda: relay.delivered("reward.use", f"reward:{code}"), PATIENCE)
+        assert eventually_sync(lambda: relay.delivered("reward.use", f"coupon:{code}"), PATIENCE)
         shop.capture(bought["id"])
 
         def paid() -> bool:
-            return relay.delivered("order.patch", f"order:{bought['id']}")[-1]["financialStatus"] == "paid"
+            updates = relay.delivered("order.patch", f"order:{bought['id']}")
+            return any(update["financialStatus"] == "paid" for update in updates)
 
         assert eventually_sync(paid, PATIENCE)
 

@@ -1,0 +1,263 @@
+"""Both journeys against the real Vendure: its events in through integrations/vendure, coupons out, used in real orders."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.messages import Kind
+from app.outcomes import Blocked, Done, Reject
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
+from app.stores.native import Page
+from app.stores.vendure import CREATE, Vendure
+from app.stores.vendure_coupons import Market, promotion_input
+from tests.helpers import eventually_sync
+from tests.live.relay import PATIENCE, STORE_KEY, Relay
+from tests.live.shops import UnavailableError, install
+from tests.live.vendure_shop import SECRET, SHIPPING, VendureShop, vendure
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1500)]
+SOON = datetime.now(UTC) + timedelta(days=3)
+MARKET = Market("web", "EUR", frozenset({"EUR"}), "en", 2)
+
+
+@pytest.fixture(scope="module")
+def shop(folder: Path, relay: Relay) -> Iterator[VendureShop]:
+    try:
+        installed = install("vendure")
+    except UnavailableError as error:
+        pytest.skip(f"no Vendure here: {error}")
+    told = {"RELAY_URL": relay.url, "RELAY_STORE_KEY": STORE_KEY, "RELAY_RETRY_SECONDS": "1"}
+    with vendure(installed, folder / "vendure", told) as running:
+        yield running
+
+
+@pytest.fixture
+def variables(shop: VendureShop) -> dict[str, str]:
+    return {"STORE__ADAPTER": "vendure", "VENDURE__URL": shop.admin_url, "VENDURE__API_KEY": shop.api_key}
+
+
+@pytest.fixture
+async def adapter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Vendure]:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    made = Vendure.from_environment(30)
+    yield made
+    await made.aclose()
+
+
+def order(**fields: Any) -> CouponOrder:
+    usual = {"kind": CouponKind.FIXED_AMOUNT, "value": Decimal("5.00"), "currency": "EUR", "code": secrets.token_hex(6)}
+    return CouponOrder(**{**usual, **fields})
+
+
+async def issued(adapter: Vendure, wanted: CouponOrder) -> str:
+    """Issue, find, issue again: one coupon as ordered; its code."""
+    first = await adapter.issue_coupon(wanted)
+    assert isinstance(first, Done), first
+    found = await adapter.find_coupon(wanted.code)
+    assert isinstance(found, CouponFound), found
+    assert differences(wanted, found) == ()
+    again = await adapter.issue_coupon(replace(wanted, first_try=True))
+    assert isinstance(again, Done), again
+    assert again.result == first.result
+    return wanted.code
+
+
+async def test_check(adapter: Vendure) -> None:
+    outcome = await adapter.check()
+    assert isinstance(outcome, Ready), outcome
+    assert "EUR" in outcome.detail
+
+
+async def test_a_login_does_as_well_and_a_wrong_one_does_not(
+    shop: VendureShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VENDURE__URL", shop.admin_url)
+    monkeypatch.setenv("VENDURE__USERNAME", "superadmin")
+    for password, wanted in ((SECRET, Ready), ("a-wrong-password", Blocked)):
+        monkeypatch.setenv("VENDURE__PASSWORD", password)
+        adapter = Vendure.from_environment(30)
+        assert isinstance(await adapter.check(), wanted)
+        await adapter.aclose()
+
+
+# ---------------------------------------------------------------------------------------------------------- coupons
+
+
+async def test_kinds_in_a_cart(adapter: Vendure, shop: VendureShop) -> None:
+    mug, pot = shop.mug_variant, shop.pot_variant
+    free_mug = order(kind=CouponKind.FREE_PRODUCT, value=None, product_ids=(shop.mug,))
+    for fields, off in (
+        ({}, 500),
+        ({"kind": CouponKind.PERCENTAGE, "value": Decimal("7.5")}, 263),
+        ({"kind": CouponKind.FREE_SHIPPING, "value": None}, SHIPPING),
+        ({"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": (shop.mug, shop.pot)}, 1000),
+        ({"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": (shop.mug,)}, 2500),
+        ({"product_ids": (shop.pot,)}, 500),
+        ({"kind": CouponKind.PERCENTAGE, "value": Decimal(50), "product_ids": (shop.mug,)}, 1250),
+    ):
+        code = await issued(adapter, order(**fields))
+        cart = shop.cart(code, mug, pot)
+        assert (cart.off, cart.shown["totalWithTax"]) == pytest.approx((off, 3500 + SHIPPING - off), abs=1), fields
+    code = await issued(adapter, free_mug)
+    assert shop.cart(code, mug).off == 2500
+    assert shop.cart(code, mug, mug, mug).off == 2500
+    assert shop.cart(code, pot).off == 0
+
+
+async def test_conditions_in_a_cart(adapter: Vendure, shop: VendureShop) -> None:
+    mug, pot = shop.mug_variant, shop.pot_variant
+    least = await issued(adapter, order(minimum_spend=Decimal("30.00")))
+    assert shop.cart(least, mug).off == 0
+    assert shop.cart(least, mug, pot).off == 500
+    with_pot = await issued(adapter, order(product_ids=(shop.pot,)))
+    assert shop.cart(with_pot, mug).off == 0
+    later = await issued(adapter, order(starts_at=SOON, expires_at=SOON + timedelta(days=1)))
+    assert shop.cart(later, mug).off == 0
+    running = await issued(adapter, order(starts_at=SOON - timedelta(days=9), expires_at=SOON))
+    assert shop.cart(running, mug).off == 500
+    refused = await adapter.issue_coupon(order(email="jane@example.com"))
+    assert isinstance(refused, Reject), refused
+
+
+async def test_limits_in_orders(adapter: Vendure, shop: VendureShop) -> None:
+    mug = shop.mug_variant
+    once = await issued(adapter, order(usage_limit=1))
+    assert shop.cart(once, mug).buy()["discounts"]
+    assert shop.cart(once, mug, email="another@example.com").shown["errorCode"] == "COUPON_CODE_LIMIT_ERROR"
+    each = await issued(adapter, order(usage_limit=None, per_customer_limit=1))
+    assert shop.cart(each, mug).buy()["discounts"]
+    assert shop.cart(each, mug).shown["errorCode"] == "COUPON_CODE_LIMIT_ERROR"
+    assert shop.cart(each, mug, email="another@example.com").off == 500
+
+
+async def test_duplicates_add_up_and_are_retired(adapter: Vendure, shop: VendureShop) -> None:
+    wanted = order()
+    code = await issued(adapter, wanted)
+    for _ in range(2):
+        shop.admin(CREATE, input=promotion_input(wanted, MARKET, ()))
+    assert shop.cart(code, shop.mug_variant).off == 1500
+    found = await adapter.find_coupon(code)
+    assert isinstance(found, CouponFound)
+    assert "twin" in " ".join(differences(wanted, found))
+    oldest = shop.promotions(code)[0]["id"]
+    assert await adapter.issue_coupon(wanted) == Done({"store_id": oldest})
+    assert [row["id"] for row in shop.promotions(code)] == [oldest]
+    assert shop.cart(code, shop.mug_variant).off == 500
+
+
+async def test_another_coupon_of_the_code_in_any_spelling(adapter: Vendure, shop: VendureShop) -> None:
+    wanted = order()
+    theirs = replace(wanted, code=wanted.code.upper(), value=Decimal(7))
+    shop.admin(CREATE, input=promotion_input(theirs, MARKET, ()))
+    outcome = await adapter.issue_coupon(wanted)
+    assert isinstance(outcome, Reject), outcome
+    assert "value is 7.00, ordered 5.00" in outcome.why
+    assert shop.promotions(wanted.code) == []
+
+
+async def test_a_retired_coupon_is_worth_nothing_and_its_code_is_free(adapter: Vendure, shop: VendureShop) -> None:
+    wanted = order()
+    code = await issued(adapter, wanted)
+    for _ in range(2):
+        assert isinstance(await adapter.retire_coupon(code), Done)
+        assert await adapter.find_coupon(code) is None
+    assert shop.cart(code, shop.mug_variant).shown["errorCode"] == "COUPON_CODE_INVALID_ERROR"
+    assert await issued(adapter, wanted) == code
+    assert shop.cart(code, shop.mug_variant).off == 500
+
+
+# ---------------------------------------------------------------------------------------------------------- journeys
+
+
+def test_events_come_in_also_those_from_while_the_relay_was_away(
+    shop: VendureShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    jane = shop.register(f"jane-{secrets.token_hex(4)}@example.com")
+    shop.retitle(shop.mug, "Blue mug")
+    with relay.running(variables):
+        (came, *_) = eventually_sync(lambda: relay.delivered("customer.put", f"customer:{jane}"), PATIENCE)
+        assert came["email"].startswith("jane-")
+        (product, *_) = eventually_sync(lambda: relay.delivered("product.put", f"product:{shop.mug}"), PATIENCE)
+        assert product["title"] == "Blue mug"
+        shop.rename(jane, "Janet")
+
+        def renamed() -> bool:
+            return "Janet" in str(relay.delivered("customer.put", f"customer:{jane}")[-1])
+
+        assert eventually_sync(renamed, PATIENCE)
+
+
+def test_points_become_a_coupon_that_is_used_in_an_order(
+    shop: VendureShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    with relay.running(variables):
+        email = f"jane-{secrets.token_hex(4)}@example.com"
+        jane = shop.register(email)
+        assert eventually_sync(lambda: relay.delivered("customer.put", f"customer:{jane}"), PATIENCE)
+        code = relay.redeem(jane)
+        assert eventually_sync(lambda: shop.promotions(code), PATIENCE)
+        cart = shop.cart(code, shop.mug_variant, email=email, account=True)
+        assert cart.off == 500
+        bought = cart.buy()
+        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert (told["customerId"], told["financialStatus"], told["currency"]) == (jane, "authorized", "EUR")
+        assert Decimal(told["totalPrice"]) == Decimal("24.90")
+        assert [(each["code"], Decimal(each["amount"])) for each in told["discountCodes"]] == [(code, Decimal(5))]
+        assert eventually_sync(lambda: relay.delivered("reward.use", f"coupon:{code}"), PATIENCE)
+        shop.settle(bought["id"])
+
+        def paid() -> bool:
+            updates = relay.delivered("order.patch", f"order:{bought['id']}")
+            return any(update["financialStatus"] == "paid" for update in updates)
+
+        assert eventually_sync(paid, PATIENCE)
+
+
+def test_a_guest_goes_by_address_and_a_cart_not_at_all(
+    shop: VendureShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    email = f"guest-{secrets.token_hex(4)}@example.com"
+    left = shop.cart(None, shop.mug_variant, email=email).shown
+    bought = shop.cart(None, shop.mug_variant, email=email).buy()
+    with relay.running(variables):
+        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert told["email"] == email
+        assert told.get("customerId") in (None, email)
+        assert relay.delivered("order.post", f"order:{left['id']}") == []
+
+
+async def test_lists_say_the_same(adapter: Vendure, shop: VendureShop) -> None:
+    email = f"jane-{secrets.token_hex(4)}@example.com"
+    jane = shop.register(email)
+    code = await issued(adapter, order())
+    bought = shop.cart(code, shop.mug_variant, email=email, account=True).buy()
+    shop.settle(bought["id"])
+    customers = await listed(adapter, Kind.CUSTOMER)
+    assert customers[jane].email == email
+    assert not any(event.email == "guest@example.com" for event in customers.values())
+    assert {shop.mug, shop.pot} <= set(await listed(adapter, Kind.PRODUCT))
+    seen = (await listed(adapter, Kind.ORDER))[bought["id"]]
+    assert (seen.customerId, seen.financialStatus, seen.totalPrice) == (jane, "paid", Decimal("24.90"))
+    assert [(used.code, used.amount) for used in seen.discountCodes] == [(code, Decimal("5.00"))]
+
+
+async def listed(adapter: Vendure, kind: Kind) -> dict[str, Any]:
+    """The events of a list by id, the last of each."""
+    found: dict[str, Any] = {}
+    cursor: str | None = None
+    while True:
+        page = await adapter.list_entities(kind, None, cursor)
+        assert isinstance(page, Page), page
+        found |= {native.event.id: native.event for native in page.events}
+        cursor = page.next
+        if cursor is None:
+            return found
