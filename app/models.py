@@ -65,7 +65,10 @@ class Message(Base):
         Index(None, "coupon_ref", "id", postgresql_where=text("coupon_ref IS NOT NULL")),
         Index("ix_message_body", "id", postgresql_where=text("body IS NOT NULL")),
         Index(
-            "ix_message_email", text(FIRST_EMAIL), "id", postgresql_where=text("kind = 'customers' AND body IS NOT NULL")
+            "ix_message_email",
+            text(FIRST_EMAIL),
+            "id",
+            postgresql_where=text("kind = 'customers' AND body IS NOT NULL"),
         ),
     )
 
@@ -162,7 +165,9 @@ class Attempt(Base):
     __tablename__ = "attempt"
     __table_args__ = (
         # Attempts are added in about the order of their time, so ranges of pages serve, and cost next to nothing.
-        Index(None, "started_at", postgresql_using="brin", postgresql_with={"autosummarize": "on", "pages_per_range": 16}),
+        Index(
+            None, "started_at", postgresql_using="brin", postgresql_with={"autosummarize": "on", "pages_per_range": 16}
+        ),
     )
 
     job_id: Mapped[UUID] = mapped_column(primary_key=True)

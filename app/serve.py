@@ -100,7 +100,9 @@ def listening_socket(settings: Settings) -> socket.socket:
     except OSError as error:
         bound.close()
         where = f"{settings.host}:{settings.port}"
-        raise ValueError(f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there") from error
+        raise ValueError(
+            f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there"
+        ) from error
     return bound
 
 

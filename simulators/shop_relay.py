@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 TOLERANCE = 300
 """Seconds a timestamp may be off."""
 
-TYPES = {"relay.news": "news", "relay.create": "coupon.issue", "relay.lookup": "coupon.lookup", "relay.retire": "coupon.retire"}
+TYPES = {
+    "relay.news": "news",
+    "relay.create": "coupon.issue",
+    "relay.lookup": "coupon.lookup",
+    "relay.retire": "coupon.retire",
+}
 NONE_SUCH = json_answer(404, {"message": "no such coupon"})
 
 

@@ -149,7 +149,8 @@ def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Re
         why = f"this shop has no coupons of the kind {order.kind}"
     if why is None:
         neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
-        why = next((f"{name}: {reason}" for name, reason in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)), None)
+        told = (f"{name}: {why}" for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither))
+        why = next(told, None)
     return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
 
 

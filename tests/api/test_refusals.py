@@ -112,9 +112,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes
     await writer.wait_closed()
 
 
-async def test_a_body_that_drips_is_given_up(
-    web: tuple[wiring.Services, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_drips_is_given_up(web: tuple[wiring.Services, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.body.SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(web[1]).port)
     writer.write(

@@ -111,7 +111,9 @@ async def test_a_databases_error_quotes_no_row(
 ) -> None:
     configure_logging(settings)
     person = b"ada@example.com"
-    statement = text("INSERT INTO message (id, source, kind, dedupe_key, body) VALUES (gen_random_uuid(), '', '', '', :body)")
+    statement = text(
+        "INSERT INTO message (id, source, kind, dedupe_key, body) VALUES (gen_random_uuid(), '', '', '', :body)"
+    )
     try:
         async with engine.begin() as connection:
             await connection.execute(statement, {"body": person})

@@ -107,18 +107,15 @@ def table_of_shops() -> str:
         "| | " + " | ".join(f"[`{name}`](shops/{name}.md)" for name in names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
-    for kind in CouponKind:
-        lines.append(
-            f"| `{kind}` | " + " | ".join("yes" if kind in ADAPTERS[name].KINDS else "no" for name in names) + " |"
-        )
-    for option in OPTIONS:
-        told = ("no" if option in ADAPTERS[name].CANNOT else "yes" for name in names)
-        lines.append(f"| {option.replace('_', ' ')} | " + " | ".join(told) + " |")
-    for ability, words in ABILITIES.items():
-        told = (
-            "yes" if all(hasattr(ADAPTERS[name], method) for method in methods(ability)) else "no" for name in names
-        )
-        lines.append(f"| {words} | " + " | ".join(told) + " |")
+    rows: list[tuple[str, list[bool]]] = [
+        *((f"`{kind}`", [kind in ADAPTERS[name].KINDS for name in names]) for kind in CouponKind),
+        *((option.replace("_", " "), [option not in ADAPTERS[name].CANNOT for name in names]) for option in OPTIONS),
+        *(
+            (words, [all(hasattr(ADAPTERS[name], method) for method in methods(ability)) for name in names])
+            for ability, words in ABILITIES.items()
+        ),
+    ]
+    lines += [f"| {what} | " + " | ".join("yes" if can else "no" for can in cans) + " |" for what, cans in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -339,7 +339,9 @@ def test_what_is_sent(bench: Bench) -> None:
     ],
 )
 def test_what_no_order_can_ask_for_is_a_difference(bench: Bench, conditions: Any, actions: Any) -> None:
-    read: Any = [{"code": code, "args": [{"name": k, "value": v} for k, v in args.items()]} for code, args in conditions]
+    read: Any = [
+        {"code": code, "args": [{"name": k, "value": v} for k, v in args.items()]} for code, args in conditions
+    ]
     row: dict[str, Any] = {"id": "1", "enabled": True, "couponCode": CODE, "usageLimit": 1}
     plain = promotion_found({**row, "conditions": [], "actions": discount("500")}, MARKET, {}, NOW)
     found = promotion_found({**row, "conditions": read, "actions": actions}, MARKET, {}, NOW)

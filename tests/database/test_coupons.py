@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import SOURCES, CouponRecord, Coupons
+from app.operations.coupons import SOURCES, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
 from tests.journeys.handler_jobs import store_message
@@ -26,7 +26,7 @@ async def message(engine: AsyncEngine) -> UUID:
     return await store_message(engine, "points/redeemed")
 
 
-async def move(coupons: Coupons, state: str) -> CouponRecord | None:
+async def move(coupons: Coupons, state: str) -> object:
     match state:
         case "pending":
             return await coupons.price("ab12", VALUED)

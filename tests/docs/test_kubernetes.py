@@ -32,7 +32,9 @@ def test_every_manifest_is_applied() -> None:
 
 
 def test_no_container_has_rights_it_does_not_need() -> None:
-    pods = [document["spec"]["template"]["spec"] for _, document in documents() if document["kind"] in ("Deployment", "Job")]
+    pods = [
+        document["spec"]["template"]["spec"] for _, document in documents() if document["kind"] in ("Deployment", "Job")
+    ]
     assert len(pods) == 3
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"]

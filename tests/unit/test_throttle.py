@@ -21,12 +21,12 @@ def test_it_trips_when_many_lanes_fail() -> None:
 
 def test_unknown_outcomes_count_too() -> None:
     breaker = Breaker()
-    assert any([breaker.saw(lane(number), Unknown("reset")) for number in range(10)])
+    assert any(breaker.saw(lane(number), Unknown("reset")) for number in range(10))
 
 
 def test_one_failing_order_trips_nothing() -> None:
     breaker = Breaker()
-    assert not any([breaker.saw(lane(7, attempt), FAILED) for attempt in range(1, 100)])
+    assert not any(breaker.saw(lane(7, attempt), FAILED) for attempt in range(1, 100))
 
 
 def test_poison_among_healthy_ones_trips_nothing() -> None:
@@ -37,7 +37,7 @@ def test_poison_among_healthy_ones_trips_nothing() -> None:
 
 def test_what_fails_again_and_again_by_itself_trips_nothing() -> None:
     breaker = Breaker()
-    assert not any([breaker.saw(lane(number, attempt), FAILED) for attempt in range(3, 9) for number in range(50)])
+    assert not any(breaker.saw(lane(number, attempt), FAILED) for attempt in range(3, 9) for number in range(50))
 
 
 @given(st.none() | st.floats(LEAST_PACE, 10_000), st.floats(0, 10_000))
