@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import SOURCES, Coupons
+from app.operations.coupons import SOURCES, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
 from tests.journeys.handler_jobs import store_message
@@ -67,7 +67,7 @@ async def test_every_transition_starts_where_it_may_and_can_be_repeated(
     assert found.state == (to if allowed else start)
     if allowed:
         repeated = await move(coupons, to)
-        assert repeated is not None
+        assert isinstance(repeated, CouponRecord)
         assert repeated.state == to
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.inbox import Inbox
@@ -96,7 +97,7 @@ def test_a_row_becomes_an_event() -> None:
         "id": "7", "financialStatus": "paid", "totalPrice": "5.00", "currency": "EUR",
         "updatedAt": "2026-05-11T08:00:00+00:00",
     }  # fmt: skip
-    nested = {"number": 7, "extra": {"a": 1}}
+    nested: dict[str, JsonValue] = {"number": 7, "extra": {"a": 1}}
     assert event_of(Kind.ORDER, nested, {"id": "number"}, flat=False) == {"id": 7, "extra": {"a": 1}}
 
 
