@@ -10,11 +10,13 @@ An *outcome* is what the far side's answer means.
 
 An event goes down this list; only the verdict comes back:
 
-    main, worker, serve, cli   the programs (cli_stores: `relay connect` and `poll`; cli_parts: what commands share)
+    main, worker, serve, cli   the programs; the commands of cli stand in cli_stores, cli_coupons, cli_explain,
+                               cli_import, and what they share in cli_parts
     wiring                     the composition root: the only place that knows everything
     api/                       1 the doors: authenticate, parse, hand to the inbox, answer after the commit
     inbox                        accept(): message + job + lane in one commit
     engine/                    2 the promise: claim, call, settle. Knows no Platform, no shop, no HTTP, no payload
+    console/                     the operators' pages, a door like api
     handlers/                  3 the meaning: one file per kind of job
     platform/, stores/         4 the far sides
     http                         one outbound call -> an answer or an outcome

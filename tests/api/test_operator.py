@@ -169,8 +169,9 @@ async def test_a_new_rule_wakes_what_waits_for_it(
 
 
 COUPON = """
-INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, state, reason, created_at, updated_at)
-VALUES (:code, :message_id, '42', 'fixed_amount', 5.10, 'EUR', :state, 'because', now(), now())
+INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, state, reason, rule_edited, received_at, created_at,
+                    updated_at)
+VALUES (:code, :message_id, '42', 'fixed_amount', 5.10, 'EUR', :state, 'because', false, now(), now(), now())
 """
 
 

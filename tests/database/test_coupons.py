@@ -38,6 +38,8 @@ async def move(coupons: Coupons, state: str) -> object:
             return await coupons.use("ab12", "used in order 1001")
         case "retired":
             return await coupons.retire("ab12", "why")
+        case "given_back":
+            return await coupons.give_back("ab12", "why")
         case _:
             return await coupons.refuse("ab12", "why")
 
