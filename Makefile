@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock container-test
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos money container-test
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -34,6 +34,15 @@ check: lint types contracts ## lint, types and contracts
 
 serve: setup ## run web and worker in one process
 	@$(BIN)/relay serve
+
+live-test: setup ## prove the real Medusa and Vendure, from npm (Node 20; the first time takes minutes)
+	@$(BIN)/pytest -n 0 -m live tests/live $(ARGS)
+
+chaos: setup ## every fault, long and seeded; prints its table
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+money: setup ## thousands of forged and genuine redemptions under faults
+	@$(BIN)/python -m tests.money $(ARGS)
 
 container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
 	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \

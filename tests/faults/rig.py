@@ -38,6 +38,8 @@ class Process:
     child: "subprocess.Popen[bytes] | None" = None
 
     def start(self, more: Mapping[str, str] | None = None, module: str = "app.cli") -> None:
+        if self.running:
+            self.kill()
         with self.log.open("ab") as output:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", module, self.role],

@@ -134,11 +134,14 @@ async def disk_full(on: Stage) -> None:
     deadline = asyncio.get_running_loop().time() + 5
     with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         connection = await on.rig.server.connect()
-        await connection.execute("CREATE TABLE IF NOT EXISTS ballast (filling text)")
-        while asyncio.get_running_loop().time() < deadline:
-            await connection.execute(
-                "INSERT INTO ballast SELECT repeat(md5(random()::text), 200) FROM generate_series(1, 500)"
-            )
+        try:
+            await connection.execute("CREATE TABLE IF NOT EXISTS ballast (filling text)")
+            while asyncio.get_running_loop().time() < deadline:
+                await connection.execute(
+                    "INSERT INTO ballast SELECT repeat(md5(random()::text), 200) FROM generate_series(1, 500)"
+                )
+        finally:
+            connection.terminate()
     await eventually(lambda: asyncio.get_running_loop().time() > deadline, 10)
     ballast.unlink()
     on.notes.append("Postgres went down" if not on.rig.server.running else "Postgres stayed up")

@@ -11,6 +11,7 @@ from tests.money.suite import Suite
 SEED = int(os.environ.get("MONEY_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
+@pytest.mark.money
 @pytest.mark.timeout(170)
 async def test_every_redemption_is_one_right_coupon_and_no_forgery_is_any() -> None:
     sys.stderr.write(f"MONEY_SEED={SEED}\n")
