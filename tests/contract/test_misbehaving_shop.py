@@ -18,7 +18,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "an HTML page with 200": {"mode": "garbage"},
     "an empty body": {"mode": "empty", "status": 200},
     "a cut body": {"mode": "truncated"},
-    "a gzip bomb": {"mode": "gzip_bomb", "size": 20_000_000},
+    "a gzip bomb": {"mode": "gzip_bomb", "size": 20_000_000, "status": 200},
     "bytes that are no HTTP": {"mode": "not_http"},
     "JSON of another shape": {"mode": "apply_then", "status": 201, "body": {"ok": True}},
     "JSON nested for ever": {"mode": "apply_then", "status": 201, "body": "[" * 100_000},
