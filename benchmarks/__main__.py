@@ -1,6 +1,7 @@
 """`python -m benchmarks [--long] [--tiny] [--only ROW …] [--write-docs]`: measure, print a table, and one JSON line."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ LONG: Final[Mapping[tuple[str, ...], Row]] = {
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does, so that no process is left
     rows = {names: row for names, row in {**ROWS, **LONG}.items() if _wanted(names, options)}
     started, results = time.monotonic(), []
     with stage(TINY if options.tiny else NORMAL) as place:

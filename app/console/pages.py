@@ -177,10 +177,9 @@ class Pages:
 
 def refuse_foreign(request: Request) -> None:
     """Raises Refused for a form that did not come from a page of this very origin."""
-    site = request.headers.get("sec-fetch-site")
+    site = request.headers.get("sec-fetch-site")  # browsers send it over https and to this machine only
     origin = urlsplit(request.headers.get("origin") or "").netloc
-    same = site == "same-origin" if site else origin == request.headers.get("host")
-    if not same or not origin:
+    if not (site == "same-origin" if site else origin and origin == request.headers.get("host")):
         detail = "The browser says that it comes from another site. Open the console itself and try there."
         raise Refused(403, "This form was not sent from the console", detail)
 

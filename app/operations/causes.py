@@ -194,6 +194,12 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "setting_missing": Cause(
         PERSON, "A setting is missing: {answer}.", "It goes on with the setting.", ("run relay check",)
     ),
+    "coupon_changed": Cause(
+        PERSON,
+        "Coupon {code} was issued as it should be, and the shop has changed it since: {answer}.",
+        "Nothing happens by itself; the patrol looks again every hour.",
+        ("find out who changes coupons in the shop", "make it unusable: POST /v1/coupons/{code}/retire"),
+    ),
     "coupon_held": Cause(PERSON, "Coupon {code} is held: {answer}.", "A person has to look.", (_COUPON, _RETRY)),
     # ------------------------------------------------------------------------------------------- given up
     "rejected": Cause(
@@ -246,7 +252,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
     ),
     "coupon_differs": Cause(
         GIVEN_UP,
-        "Coupon {code} in the shop is not what was ordered (the shop or a person changed it): {answer}.",
+        "Coupon {code} in the shop was not what was ordered when it was read back: {answer}.",
         "It does not count as issued.",
         ("find out who changes coupons in the shop, then:", _RETRY),
     ),

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import Operator, audit
-from app.messages import EVENTS, Kind, incoming, refuse_unstorable
+from app.messages import EVENTS, Kind, incoming
 
 _READ: Final = text("""
 SELECT job.id, job.message_id, job.kind AS job_kind, message.kind, job.state, coalesce(event, body) AS told,
@@ -67,11 +67,10 @@ async def edit_and_retry(
 
     Raises NotEditableError, and of `edited`: pydantic's ValidationError, UnstorableTextError.
     """
-    refuse_unstorable(edited)
     async with engine.begin() as connection:
         await connection.execute(_LOCK, {"id": job_id})
         before = await find_editable(connection, job_id)
-        event = EVENTS[before.kind].model_validate_json(edited)
+        event = EVENTS[before.kind].parse(edited)
         changed = _changed(json.loads(before.told), json.loads(edited))
         if not changed:
             raise NotEditableError("nothing was changed; to try the same again, retry the job")

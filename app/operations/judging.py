@@ -21,6 +21,8 @@ DUE_SECONDS: Final = 60.0
 """A lane that is due for longer than this and that nobody took: no worker runs."""
 UNPAID: Final = ("authorized", "pending", "partially_paid", "voided", "expired")
 REFUNDED: Final = ("refunded", "partially_refunded")
+PATROL: Final = "coupon_patrol"
+"""The alerts of `operations.patrol`."""
 _FAR: Final = {"platform": "the Platform", "store": "the shop"}
 
 _REJECTED: Final[tuple[tuple[str, str], ...]] = (
@@ -286,8 +288,8 @@ def _judge_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Ju
     alert = next((each for each in records.alerts if each.subject == code), None)
     ended = {"used": "coupon_used", "retired": "coupon_retired", "given_back": "coupon_given_back"}
     cause: str | None = ended.get(coupon.state)
-    if cause is None and alert is not None and re.search("edited|changed|differs|gone|tamper", alert.kind):
-        cause, told = "coupon_differs", alert.detail
+    if coupon.state == "active" and alert is not None and alert.kind == PATROL:
+        cause, told = "coupon_changed", alert.detail
     elif coupon.state == "active":
         cause, told = "coupon_active", worth(coupon)
     elif coupon.state == "refused":

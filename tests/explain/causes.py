@@ -22,7 +22,7 @@ from app.handlers.fetch_entity import message_of
 from app.handlers.verdicts import unreadable
 from app.http import Answer
 from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
-from app.operations import fuse
+from app.operations import fuse, patrol
 from app.operations.alerts import Alerts
 from app.operations.fuse import Usage
 from app.operations.records import Key
@@ -593,6 +593,13 @@ async def issued(scene: Scene) -> None:
 @injected("coupon", CODE.upper(), "coupon_active")
 async def in_the_shop(scene: Scene) -> None:
     await issued(scene)
+
+
+@injected("coupon", CODE, "coupon_changed")
+async def edited_in_the_shop_afterwards(scene: Scene) -> None:
+    await issued(scene)
+    detail = "other_value: value is 50.00, ordered 5.00"
+    await Alerts(scene.engine).raise_alert(patrol.KIND, CODE, detail, "look at the coupon in the shop")
 
 
 @injected("coupon", CODE, "coupon_used")

@@ -226,4 +226,4 @@ async def server(folder: Path, **settings: str) -> AsyncIterator[PostgresServer]
         await postgres.create()
         yield postgres
     finally:
-        postgres.stop(signal.SIGQUIT)
+        postgres.end()

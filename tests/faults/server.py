@@ -44,6 +44,7 @@ class PostgresServer:
         self.port = free_port()
         self._settings = {**SETTINGS, **(settings or {})}
         self._child: subprocess.Popen[bytes] | None = None
+        self._standbys: list[PostgresServer] = []
 
     async def create(self) -> None:
         """A new cluster with the role and the database `relay`, running."""
@@ -80,6 +81,12 @@ class PostgresServer:
             self._child.send_signal(how)
             self._child.wait(30)
 
+    def end(self) -> None:
+        """Stop it and its standbys, at once."""
+        for standby in self._standbys:
+            standby.end()
+        self.stop(signal.SIGQUIT)
+
     async def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         self.stop(how)
         await self.start()
@@ -87,6 +94,7 @@ class PostgresServer:
     async def standby(self, folder: Path) -> "PostgresServer":
         """A streaming copy, running and synchronous: what is acknowledged here is there too."""
         copy = PostgresServer(folder, self._settings)
+        self._standbys.append(copy)
         copy._own_folder()
         at = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
         self.run("pg_basebackup", *at, "-D", str(copy.data), "-R", "--checkpoint=fast", "--no-sync")
@@ -119,9 +127,10 @@ class PostgresServer:
         pid = await connection.fetchval(
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'relay%' AND pid <> pg_backend_pid() LIMIT 1"
         )
-        with suppress(ProcessLookupError, TypeError):
-            os.kill(pid, signal.SIGKILL)
         connection.terminate()
+        assert isinstance(pid, int), "the service has no connection that could be killed"
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def run(self, program: str, *arguments: str) -> None:
         subprocess.run(

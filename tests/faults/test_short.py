@@ -66,7 +66,7 @@ async def test_processes_killed_frozen_and_asked_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 async def test_killed_at_some_of_all_points(tmp_path: Path) -> None:
-    await nothing_is_found(plain, tmp_path, [every_point(8)])
+    await nothing_is_found(plain, tmp_path, [every_point(6)])
 
 
 @pytest.mark.timeout(200)
