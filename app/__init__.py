@@ -10,8 +10,7 @@ An *outcome* is what the far side's answer means.
 
 An event goes down this list; only the verdict comes back:
 
-    main, worker, serve, cli   the programs; the commands of cli stand in cli_stores, cli_coupons, cli_explain,
-                               cli_import, and what they share in cli_parts
+    main, worker, serve, cli/  the programs
     wiring                     the composition root: the only place that knows everything
     api/                       1 the doors: authenticate, parse, hand to the inbox, answer after the commit
     inbox                        accept(): message + job + lane in one commit

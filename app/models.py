@@ -378,6 +378,7 @@ class Difference(Base):
     """One entity that is not where it should be. `version` is the shop's time of it."""
 
     __tablename__ = "difference"
+    __table_args__ = (Index(None, "kind", "entity_id"),)
 
     reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
@@ -385,6 +386,8 @@ class Difference(Base):
     cause: Mapped[str]
     detail: Mapped[str]
     version: Mapped[datetime | None]
+    job_id: Mapped[UUID | None]
+    """The dead job of what was rejected."""
     repair: Mapped[str | None]
     """What the repair did: message:<id>, job:<id>, or why nothing."""
 

@@ -5,6 +5,7 @@ Also what any native news becomes as a message: `message_of`.
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -80,7 +81,8 @@ class FetchEntity:
             return found
         message_id = uuid_utils.compat.uuid7()
         raw = found.event.model_dump_json(exclude_none=True, by_alias=True).encode()
-        receipt = await self._accept(
-            message_of(found, raw, source=self._source, message_id=str(message_id)), message_id
-        )
+        message = message_of(found, raw, source=self._source, message_id=str(message_id))
+        if again := job.params.get("again"):  # what is known already is wanted once more (operations.repairs)
+            message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}")
+        receipt = await self._accept(message, message_id)
         return Done({"message": str(receipt.id)})

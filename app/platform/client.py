@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
@@ -54,6 +54,19 @@ class PlatformClient:
             return verdict
         customer = verdict.body.get("customer")
         return customer if isinstance(customer, dict) else Unknown("an answer without a customer", verdict.evidence)
+
+    async def list_customers(self, cursor: str | None) -> tuple[tuple[JsonObject, ...], str | None] | Failure:
+        """GET /v1/customers: one page, in no order that could be relied on, and the cursor of the next one."""
+        path = "/v1/customers" + (f"?{urlencode({'cursor': cursor})}" if cursor else "")
+        verdict = await self._get(path)
+        if isinstance(verdict, Refused):  # a 404 may mean that there is none
+            return ((), None) if verdict.meaning is Meaning.CUSTOMER_NOT_FOUND else verdict.reject()
+        if not isinstance(verdict, Accepted):
+            return verdict
+        customers, following = verdict.body.get("customers"), verdict.body.get("cursor")
+        if not isinstance(customers, list):
+            return Unknown("an answer without customers", verdict.evidence)
+        return tuple(each for each in customers if isinstance(each, dict)), exact.text(following, 4000)
 
     async def award_points(self, customer_id: str, points: int, action: str) -> Verdict:
         """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""
@@ -106,6 +119,12 @@ class PlatformClient:
         sent = dict(body) if body is not None else None
         answer = await self._http.call(method, self._url + path, json=sent, headers={"x-api-key": self._key})
         return understand(answer, self.fields, plain_path=plain) if isinstance(answer, Answer) else answer
+
+    async def _get(self, path: str) -> Verdict:
+        if self._key is None:
+            return Blocked("no key for the Platform is set; set PLATFORM__API_KEY")
+        answer = await self._http.call("GET", self._url + path, headers={"x-api-key": self._key})
+        return understand(answer, self.fields) if isinstance(answer, Answer) else answer
 
     # ------------------------------------------------------------------------------------------- the Launcher
 

@@ -1,16 +1,22 @@
 """The shops that coupons are made in.
 
-    base.py           the contract: what is ordered, what a shop holds, how the two are compared
-    woocommerce.py    WooCommerce, REST API v3
-    magento.py        Magento Open Source and Adobe Commerce 2.4, REST; and magento_*.py
-    saleor.py         Saleor, GraphQL; and saleor_*.py
-    shopify.py        Shopify, Admin GraphQL API 2026-07; and shopify_*.py
-    bigcommerce.py    BigCommerce, V2 coupons; and bigcommerce_*.py
-    medusa.py         Medusa v2, admin API; and medusa_*.py
-    vendure.py        Vendure 3, admin GraphQL API; and vendure_*.py
-    generic_http.py   any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
+    base.py         the contract: what is ordered, what a shop holds, how the two are compared
+    native.py       what a shop may do besides: its own webhooks, lists, single entities
+    news.py         the Platform's news to the shop
+    woocommerce/    WooCommerce, REST API v3
+    magento/        Magento Open Source and Adobe Commerce 2.4, REST
+    saleor/         Saleor, GraphQL
+    shopify/        Shopify, Admin GraphQL API 2026-07
+    bigcommerce/    BigCommerce, V2 coupons
+    medusa/         Medusa v2, admin API
+    vendure/        Vendure 3, admin GraphQL API
+    generic_http.py any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
 
-An adapter is one file: a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
+Within a shop's folder: adapter.py (its settings and its class, and the table "what an answer means"), then as needed
+api.py (one call), coupons.py (an order into the shop's terms and back), events.py (the shop's entities into ours),
+hooks.py (its webhooks set up).
+
+An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
 `base.StoreAdapter` and the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework:
 a name in `ADAPTERS`, or `package.module:Class` for an adapter that lives outside of this project.
 
@@ -26,14 +32,14 @@ from pydantic.fields import FieldInfo
 
 from app.settings import EnvironmentSettings
 from app.stores.base import StoreAdapter, StoreAdapterClass
-from app.stores.bigcommerce import BigCommerce
+from app.stores.bigcommerce.adapter import BigCommerce
 from app.stores.generic_http import GenericHttp
-from app.stores.magento import Magento
-from app.stores.medusa import Medusa
-from app.stores.saleor import Saleor
-from app.stores.shopify import Shopify
-from app.stores.vendure import Vendure
-from app.stores.woocommerce import WooCommerce
+from app.stores.magento.adapter import Magento
+from app.stores.medusa.adapter import Medusa
+from app.stores.saleor.adapter import Saleor
+from app.stores.shopify.adapter import Shopify
+from app.stores.vendure.adapter import Vendure
+from app.stores.woocommerce.adapter import WooCommerce
 
 ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
     "bigcommerce": BigCommerce,

@@ -1,6 +1,6 @@
 """The contract between the coupon journey and a shop.
 
-A shop is one file in this package: its settings class and its adapter class, named in `stores.ADAPTERS`.
+A shop is one folder in this package: its settings class and its adapter class, named in `stores.ADAPTERS`.
 `tests/contract/` runs one behaviour suite over every adapter; docs/adapters.md tells how to add one.
 
 Promises of an adapter:

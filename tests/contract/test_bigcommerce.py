@@ -13,7 +13,7 @@ import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry
 from app.stores.base import CouponKind
-from app.stores.bigcommerce import coupon_body, coupon_found
+from app.stores.bigcommerce.adapter import coupon_body, coupon_found
 from tests.contract.bench import CODE, Bench, double, order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "bigcommerce" / "marketing.v2.yml"

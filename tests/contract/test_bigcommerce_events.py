@@ -15,8 +15,8 @@ from standardwebhooks import Webhook
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Done, Reject, Retry, Skip
-from app.stores.bigcommerce import BigCommerce
-from app.stores.bigcommerce_events import financial_status
+from app.stores.bigcommerce.adapter import BigCommerce
+from app.stores.bigcommerce.events import financial_status
 from app.stores.native import (
     FetchesEntities,
     Hook,

@@ -18,8 +18,8 @@ import pytest
 from app.http import Answer
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores.base import CouponFound, CouponKind, Ready, differences
-from app.stores.magento_api import words
-from app.stores.magento_rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
+from app.stores.magento.api import words
+from app.stores.magento.rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
 from tests.contract.bench import Bench, order
 from tests.contract.test_misbehaving_shop import FAULTS
 

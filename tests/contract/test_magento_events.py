@@ -12,8 +12,8 @@ import pytest
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Outcome, Retry, Unknown
-from app.stores.magento import Magento
-from app.stores.magento_events import PAGE, financial_status, translated
+from app.stores.magento.adapter import Magento
+from app.stores.magento.events import PAGE, financial_status, translated
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench
 

@@ -14,9 +14,9 @@ import pytest
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores.base import CouponFound, CouponKind, differences
-from app.stores.medusa import Medusa
-from app.stores.medusa_coupons import promotion_body, promotion_found
-from app.stores.medusa_events import STATUS, financial_status, translated
+from app.stores.medusa.adapter import Medusa
+from app.stores.medusa.coupons import promotion_body, promotion_found
+from app.stores.medusa.events import STATUS, financial_status, translated
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench, order
 

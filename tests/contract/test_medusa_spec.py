@@ -17,8 +17,8 @@ import pytest
 
 from app.messages import Kind
 from app.stores.base import CouponKind
-from app.stores.medusa_coupons import promotion_body
-from app.stores.medusa_events import _changed
+from app.stores.medusa.coupons import promotion_body
+from app.stores.medusa.events import _changed
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "medusa" / "admin-openapi.full.2024-10.yaml"

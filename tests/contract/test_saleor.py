@@ -13,10 +13,10 @@ from graphql import ExecutionResult, GraphQLSchema, build_schema, execute, get_o
 from graphql.execution.values import get_variable_values
 
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.stores import saleor_documents as documents
 from app.stores.base import CouponFound, CouponKind, Ready, differences
-from app.stores.saleor_hooks import TOPICS
-from app.stores.saleor_vouchers import (
+from app.stores.saleor import documents as documents
+from app.stores.saleor.hooks import TOPICS
+from app.stores.saleor.vouchers import (
     Channel,
     listing_input,
     voucher_found,

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Done, Reject
-from app.stores import saleor_hooks
 from app.stores.native import (
     FetchesEntities,
     Hook,
@@ -31,8 +30,9 @@ from app.stores.native import (
     SetsUpWebhooks,
     ToFetch,
 )
-from app.stores.saleor import Saleor
-from app.stores.saleor_events import financial_status, parsed, translated
+from app.stores.saleor import hooks
+from app.stores.saleor.adapter import Saleor
+from app.stores.saleor.events import financial_status, parsed, translated
 from tests.contract.bench import Bench
 from tests.contract.doubles.saleor import connection
 
@@ -180,11 +180,11 @@ async def test_keys_are_kept_and_fetched_again_for_a_new_one(
     bench.simulator.config(jwks=shown(("k1", keys[0]), ("k2", keys[1])))
     assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), Refused)  # asked just now
     assert fetches() == 1
-    monkeypatch.setattr(saleor_hooks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(hooks, "AGAIN_SECONDS", 0.0)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), NativeEvent)
     assert fetches() == 2
     bench.simulator.config(jwks=shown(("k2", keys[1])))
-    monkeypatch.setattr(saleor_hooks, "KEY_SECONDS", 0.0)
+    monkeypatch.setattr(hooks, "KEY_SECONDS", 0.0)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)  # rotated away
 
 
@@ -192,7 +192,7 @@ async def test_keys_are_kept_and_fetched_again_for_a_new_one(
 async def test_keys_that_cannot_be_fetched(
     bench: Bench, keys: list[RSAPrivateKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saleor_hooks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(hooks, "AGAIN_SECONDS", 0.0)
     bench.simulator.config(jwks=shown(("k1", keys[0])))
     adapter = saleor(bench)
     for fault in (
@@ -203,7 +203,7 @@ async def test_keys_that_cannot_be_fetched(
         bench.misbehave(("GET", "/.well-known/jwks.json"), **fault)
         assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)
-    monkeypatch.setattr(saleor_hooks, "KEY_SECONDS", 0.0)
+    monkeypatch.setattr(hooks, "KEY_SECONDS", 0.0)
     bench.misbehave(("GET", "/.well-known/jwks.json"), status=503)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)  # the known ones hold
 

@@ -13,8 +13,8 @@ import pytest
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores import build
 from app.stores.base import CouponFound, CouponKind, Ready
-from app.stores.shopify_api import until_affordable
-from app.stores.shopify_coupons import coupon_found, coupon_input
+from app.stores.shopify.api import until_affordable
+from app.stores.shopify.coupons import coupon_found, coupon_input
 from tests.contract.bench import CODE, Bench, double, order
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -30,7 +30,7 @@ from app.stores.native import (
     Refused,
     SetsUpWebhooks,
 )
-from app.stores.shopify import Shopify
+from app.stores.shopify.adapter import Shopify
 from tests.contract.bench import Bench, double
 
 ADDRESS = "https://relay.example/v1/store-webhooks/shopify"

@@ -17,9 +17,9 @@ import pytest
 
 from app.http import Answer
 from app.stores.base import CouponKind, differences
-from app.stores.shopify import TAKEN, of_user_errors
-from app.stores.shopify_api import data_of
-from app.stores.shopify_coupons import coupon_found
+from app.stores.shopify.adapter import TAKEN, of_user_errors
+from app.stores.shopify.api import data_of
+from app.stores.shopify.coupons import coupon_found
 from tests.contract.bench import order
 
 FOLDER = Path(__file__).parents[3] / "shared" / "payloads" / "shopify_recorded"

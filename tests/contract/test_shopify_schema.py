@@ -12,10 +12,10 @@ from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse,
 from graphql.execution.values import get_variable_values
 
 from app.messages import Kind
-from app.stores import shopify_documents as documents
 from app.stores.base import CouponKind
-from app.stores.shopify_coupons import coupon_input
-from app.stores.shopify_events import GETS, LISTS, WANTED, changed_since
+from app.stores.shopify import documents as documents
+from app.stores.shopify.coupons import coupon_input
+from app.stores.shopify.events import GETS, LISTS, WANTED, changed_since
 from tests.contract.bench import order
 
 SDL = Path(__file__).parents[3] / "shared" / "specs" / "shopify" / "admin-2026-07.graphql"

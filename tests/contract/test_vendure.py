@@ -14,9 +14,9 @@ from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores import build
 from app.stores.base import CouponFound, CouponKind, Ready, differences
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
-from app.stores.vendure import Vendure
-from app.stores.vendure_coupons import Market, promotion_found, promotion_input
-from app.stores.vendure_events import financial_status
+from app.stores.vendure.adapter import Vendure
+from app.stores.vendure.coupons import Market, promotion_found, promotion_input
+from app.stores.vendure.events import financial_status
 from tests.contract.bench import CODE, Bench, order
 
 pytestmark = pytest.mark.parametrize("bench", ["vendure"], indirect=True)

@@ -15,10 +15,10 @@ from graphql.execution.values import get_variable_values
 
 from app.messages import Kind
 from app.stores.base import CouponKind
-from app.stores.vendure import CREATE, DELETE, FIND, MARKET, VARIANTS
-from app.stores.vendure_api import LOGIN
-from app.stores.vendure_coupons import Market, promotion_input
-from app.stores.vendure_events import LISTS, SINGLE, _options
+from app.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
+from app.stores.vendure.api import LOGIN
+from app.stores.vendure.coupons import Market, promotion_input
+from app.stores.vendure.events import LISTS, SINGLE, _options
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "vendure" / "admin-api-3.7.3-introspection.json"

@@ -15,8 +15,8 @@ import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores.base import CouponFound, CouponKind
-from app.stores.woocommerce import GONE
-from app.stores.woocommerce_coupons import coupon_body, coupon_found
+from app.stores.woocommerce.adapter import GONE
+from app.stores.woocommerce.coupons import coupon_body, coupon_found
 from tests.contract.bench import Bench, order
 from tests.contract.tls import Certificate, front, self_signed
 

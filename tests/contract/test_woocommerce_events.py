@@ -9,7 +9,7 @@ import pytest
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.stores.native import Ignored, NativeEvent, Parsed, Refused
-from app.stores.woocommerce_events import event_of, financial_status, parse
+from app.stores.woocommerce.events import event_of, financial_status, parse
 
 PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
 SECRET = b"the-secret-of-these-tests"

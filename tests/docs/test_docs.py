@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 import app
 from app import wiring
 from app.api.operator import Reason
-from app.cli import cli
+from app.cli.program import cli
 from app.database import create_engine
 from app.engine import operator as operator_sql
 from app.engine import queue as queue_sql

@@ -34,7 +34,7 @@ from app.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
 from app.settings import CouponSettings, FuseSettings
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, judge, refusal
 from app.stores.native import Ignored, ToFetch
-from app.stores.woocommerce import WooCommerce
+from app.stores.woocommerce.adapter import WooCommerce
 from tests.explain.scene import CODE, EMAIL, HASTY, Scene, answered
 
 Inject = Callable[[Scene], Awaitable[str | None]]

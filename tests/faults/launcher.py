@@ -25,7 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 import app.engine
 import app.operations
-from app import cli
+from app.cli import program
 from app.http import Answer, Failure, HttpClient
 
 WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|pg_notify)\b")
@@ -138,7 +138,7 @@ def main() -> None:
     Statements(points).watch()
     watch_calls(points)
     sys.argv = ["relay", *sys.argv[1:]]
-    cli.main()
+    program.main()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from app.operations.coupons import Coupons
 from app.outcomes import Done, Reject, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
-from app.stores.woocommerce import WooCommerce, WooCommerceSettings
+from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
 from tests.journeys.handler_jobs import client_of
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule

@@ -24,7 +24,7 @@ from app.platform.rules import RewardRuleDefinition
 from app.platform.webhooks import incoming
 from app.settings import CouponSettings
 from app.stores.generic_http import GenericHttp, GenericHttpSettings
-from app.stores.woocommerce import WooCommerce, WooCommerceSettings
+from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
 from tests.journeys.handler_jobs import client_of, job, store_message
 

@@ -15,7 +15,7 @@ import pytest
 from app.messages import Kind
 from app.outcomes import Done, Reject, Retry
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
-from app.stores.medusa import Medusa
+from app.stores.medusa.adapter import Medusa
 from app.stores.native import Page
 from tests.helpers import eventually_sync
 from tests.live.medusa_shop import SHIPPING, MedusaShop, medusa

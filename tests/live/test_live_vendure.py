@@ -16,8 +16,8 @@ from app.messages import Kind
 from app.outcomes import Blocked, Done, Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
 from app.stores.native import Page
-from app.stores.vendure import CREATE, Vendure
-from app.stores.vendure_coupons import Market, promotion_input
+from app.stores.vendure.adapter import CREATE, Vendure
+from app.stores.vendure.coupons import Market, promotion_input
 from tests.helpers import eventually_sync
 from tests.live.relay import PATIENCE, STORE_KEY, Relay
 from tests.live.shops import UnavailableError, install

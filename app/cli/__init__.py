@@ -1,0 +1,1 @@
+"""`relay`: the command line. `program` is where it starts; the other files hold its commands."""

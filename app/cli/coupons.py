@@ -1,0 +1,179 @@
+"""`relay coupons`, `relay patrol` and `relay audit`: what a person does about coupons, and what proves it."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app import wiring
+from app.cli.parts import own_engine, read_settings, run
+from app.operations import alerts, audit_chain, ledger
+from app.operations import patrol as patrols
+from app.operations.coupon_desk import Correction, CouponDesk
+from app.operations.coupons import CouponRecord
+from app.platform.rules import RewardKind
+
+ACTOR: Final = "cli"
+coupons_cli = typer.Typer(no_args_is_help=True, help="Redeemed coupons: approve, correct, retire, give points back.")
+audit_cli = typer.Typer(no_args_is_help=True, help="The audit's chain.")
+out = Console()
+Code = Annotated[str, typer.Argument(help="The exact code.")]
+Why = Annotated[str, typer.Option("--why", help="Kept in the audit.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands of this file."""
+    cli.add_typer(coupons_cli, name="coupons")
+    cli.add_typer(audit_cli, name="audit")
+    cli.command("patrol")(patrol)
+
+
+@asynccontextmanager
+async def _desk() -> AsyncIterator[CouponDesk]:
+    settings = read_settings()
+    async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+        await wiring.migrated(url)
+        yield CouponDesk(parts.engine, parts.operator, settings.coupons)
+
+
+def _act(act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
+    async def work() -> CouponRecord:
+        async with _desk() as desk:
+            return await act(desk)
+
+    coupon = run(work())
+    out.print(f"{coupon.code} is {coupon.state}; the worker carries it out.", highlight=False)
+
+
+@coupons_cli.command("approve")
+def approve(code: Code, why: Why) -> None:
+    """Make a held coupon without further proof, past the fuse."""
+    _act(lambda desk: desk.approve(code, ACTOR, why))
+
+
+@coupons_cli.command("value")
+def correct(
+    code: Code,
+    why: Why,
+    value: Annotated[str | None, typer.Argument(help="Amount in the shop's currency, or per cent.")] = None,
+    kind: Annotated[RewardKind | None, typer.Option(help="Needed when nothing told its kind.")] = None,
+) -> None:
+    """Say what a held coupon is worth; it counts as approved."""
+    try:
+        amount = None if value is None else Decimal(value)
+    except ArithmeticError:
+        raise ValueError(f"{value!r} is no amount; write it as 5.00") from None
+    _act(lambda desk: desk.correct(code, Correction(kind, amount), ACTOR, why))
+
+
+@coupons_cli.command("retire")
+def retire(code: Code, why: Why) -> None:
+    """Make a coupon unusable in the shop, or never make it."""
+    _act(lambda desk: desk.retire(code, ACTOR, why))
+
+
+@coupons_cli.command("return-points")
+def return_points(
+    code: Code,
+    why: Why,
+    points: Annotated[int | None, typer.Option(min=1, help="How many; left out: what was redeemed.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="A try ended in doubt, and the points are missing at the Platform.")
+    ] = False,
+) -> None:
+    """Give a retired coupon's points back, once."""
+    _act(lambda desk: desk.return_points(code, ACTOR, why, points, again=again))
+
+
+@coupons_cli.command("release-fuse")
+def release_fuse(
+    why: Why, customer: Annotated[str | None, typer.Option(help="Only this customer's fuse.")] = None
+) -> None:
+    """Let coupons go on that were held because a limit was reached."""
+
+    async def work() -> tuple[int, int]:
+        async with _desk() as desk:
+            return await desk.release_fuse(ACTOR, why, customer)
+
+    released, woken = run(work())
+    out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
+
+
+@coupons_cli.command("ledger")
+def show_ledger() -> None:
+    """What was redeemed and what became of it, as JSON."""
+
+    async def work() -> ledger.Ledger:
+        async with own_engine() as engine, engine.connect() as connection:
+            return await ledger.read_ledger(connection)
+
+    out.print_json(run(work()).model_dump_json())
+
+
+@coupons_cli.command("alerts")
+def show_alerts() -> None:
+    """What needs a person now."""
+
+    async def work() -> list[alerts.AlertRecord]:
+        async with own_engine() as engine, engine.connect() as connection:
+            return await alerts.open_alerts(connection)
+
+    table = Table("since", "kind", "about", "what", "first")
+    for alert in run(work()):
+        table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.kind, alert.subject, alert.detail, alert.first_action)
+    out.print(table)
+
+
+def patrol(
+    again: Annotated[bool, typer.Option("--all", help="Those too that were looked at within the hour.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per finding.")] = False,
+) -> None:
+    """Find coupons that were edited, deleted, over-used or cut short in the shop. Changes nothing there."""
+    settings = read_settings()
+
+    async def work() -> patrols.Tour:
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            await wiring.migrated(url)
+            if parts.store is None:
+                raise ValueError("no shop is configured; set STORE__ADAPTER (docs/adapters.md)")
+            if again:
+                await patrols.forget(parts.engine)
+            return await patrols.tour(parts.engine, parts.store, most=100_000)
+
+    tour = run(work())
+    for finding in tour.findings:
+        if as_json:
+            told = {"code": finding.code, "kind": finding.kind, "detail": finding.detail}
+            out.print(json.dumps(told), highlight=False, soft_wrap=True)
+        else:
+            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {finding.detail}", highlight=False)
+    if not as_json:
+        out.print(f"{tour.looked_at} coupons looked at, {len(tour.findings)} findings.", highlight=False)
+    if tour.stopped:
+        out.print(f"[red]stopped[/red]  {tour.stopped}", highlight=False)
+    if tour.stopped or tour.findings:
+        raise typer.Exit(1)
+
+
+@audit_cli.command("verify")
+def verify(
+    head: Annotated[
+        str | None, typer.Option(help="A hash noted before (log line `audit_head`), to be found in it.")
+    ] = None,
+) -> None:
+    """Whether the audit is what was written, line by line."""
+
+    async def work() -> audit_chain.Verdict:
+        async with own_engine() as engine:
+            return await audit_chain.verify(engine, head)
+
+    verdict = run(work())
+    if verdict.broken is not None:
+        out.print(f"[red]BROKEN[/red]  after {verdict.lines} good lines: {verdict.broken}", highlight=False)
+        raise typer.Exit(1)
+    out.print(f"[green]ok[/green]  {verdict.lines} lines; the newest hash is {verdict.head}", highlight=False)

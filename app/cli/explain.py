@@ -1,0 +1,32 @@
+"""`relay explain`: why is it so?"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from app.cli.parts import own_engine, run
+from app.operations.explain import explain
+from app.operations.records import Key
+from app.operations.story import Explanation, in_text
+
+out = Console(soft_wrap=True)
+
+
+def why(
+    by: Annotated[Key, typer.Argument(help="What is asked for.")],
+    key: Annotated[
+        str, typer.Argument(help="The store's id of it; of a customer also the e-mail address; a coupon's code.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Why did this order, customer, coupon or message get what it got? The cause first, then the whole story."""
+
+    async def work() -> Explanation:
+        async with own_engine() as engine, engine.connect() as connection:
+            return await explain(connection, by, key)
+
+    told = run(work())
+    print(told.model_dump_json(indent=2) if json else in_text(told))
+    if not told.found:
+        raise typer.Exit(1)

@@ -1,0 +1,259 @@
+"""`relay`: run it, set it up, look after it. Exit codes: 0 well, 1 a part died or a check failed, 2 misconfigured."""
+
+import importlib.util
+import os
+import socket
+import sys
+from datetime import timedelta
+from typing import Annotated, Final, TypeVar
+from uuid import UUID
+
+import structlog
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from app import serve as processes
+from app import wiring
+from app.cli import coupons, explain, imports, stores
+from app.cli.parts import own_engine, read_settings, run
+from app.embedded import EmbeddedPostgresError
+from app.engine.operator import audit
+from app.migrate import DatabaseAheadError, head
+from app.operations import checks, keys, reward_rules
+from app.platform.rewards import rule_key
+from app.platform.rules import RewardRuleDefinition
+
+MISCONFIGURED: Final = 2
+ACTOR: Final = "cli"
+T = TypeVar("T")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+keys_cli = typer.Typer(no_args_is_help=True, help="Keys of the API.")
+rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem rules are worth, by your word.")
+cli.add_typer(keys_cli, name="keys")
+cli.add_typer(rules_cli, name="rules")
+cli.command("explain")(explain.why)
+cli.command("import")(imports.import_file)
+cli.command("backfill")(imports.backfill)
+cli.command("connect")(stores.connect)
+cli.command("poll")(stores.poll_now)
+coupons.register(cli)
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """The entry point: what is misconfigured is said in words, without a traceback."""
+    try:
+        cli()
+    except ValidationError as error:
+        err.print("[bold]The configuration is wrong:[/bold]")
+        for item in error.errors(include_url=False, include_input=False, include_context=False):
+            name = "__".join(str(part) for part in item["loc"]).upper() or "settings"
+            err.print(f"  {name}: {item['msg'].removeprefix('Value error, ')}", highlight=False)
+        sys.exit(MISCONFIGURED)
+    except (ValueError, EmbeddedPostgresError, DatabaseAheadError) as error:
+        err.print(str(error), highlight=False)
+        sys.exit(MISCONFIGURED)
+
+
+# ----------------------------------------------------------------------------------------------- run
+
+
+@cli.command()
+def serve(
+    process_count: Annotated[int, typer.Option("--processes", min=1, max=64, help="Copies, on one port.")] = 1,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="An inherited listening socket.")] = None,
+) -> None:
+    """Web server and worker in one process: all that a small shop needs."""
+    _run_process(web=True, worker=True, process_count=process_count, fd=fd)
+
+
+@cli.command()
+def web() -> None:
+    """The web server alone; `relay worker` does the rest."""
+    _run_process(web=True, worker=False)
+
+
+@cli.command()
+def worker() -> None:
+    """The worker alone: as many of them as you like, anywhere."""
+    _run_process(web=False, worker=True)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this release. Safe to run many times, and from many places at once."""
+    settings = read_settings()
+
+    async def work() -> None:
+        async with wiring.database(settings) as url:
+            await wiring.migrated(url)
+
+    run(work())
+    out.print(f"The database is at revision {head()}.")
+
+
+@cli.command()
+def check() -> None:
+    """Say in words what is misconfigured. Calls the Platform and the shop, changes nothing."""
+    settings = read_settings()
+
+    async def work() -> bool:
+        well = True
+        async with (
+            wiring.database(settings) as url,
+            wiring.services(settings, url, "check") as parts,
+            wiring.far_sides(parts) as far,
+        ):
+            async for item in checks.check_all(settings, parts.engine, far.platform, parts.store):
+                mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
+                out.print(f"{mark}  [bold]{item.name}[/bold]  {item.detail}", highlight=False)
+                if item.next_step:
+                    out.print(f"      next: {item.next_step}", highlight=False)
+                well = well and item.ok is not False
+        return well
+
+    if not run(work()):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End by itself, with a line of JSON.")] = False,
+) -> None:
+    """A day in a shop on simulators, with an outage of the Platform: the whole service on an empty machine."""
+    if importlib.util.find_spec("simulators") is None:
+        raise ValueError("the simulators are not part of this installation; run `make demo` in a checkout")
+    os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *(["--once"] if once else [])])  # noqa: S606
+
+
+def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | None = None) -> None:
+    settings = read_settings()
+    bound = socket.socket(fileno=fd) if fd is not None else processes.listening_socket(settings) if web else None
+    name = "serve" if web and worker else "web" if web else "worker"
+
+    async def work() -> int:
+        async with wiring.database(settings) as url:
+            if settings.database_url is None:
+                err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
+            await wiring.migrated(url)
+            if bound is not None and fd is None:
+                host, port = bound.getsockname()[:2]
+                err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs", highlight=False)
+            if bound is not None and process_count > 1:
+                return await processes.run_many(process_count, bound)
+            await processes.run(settings, url, web=web, worker=worker, bound=bound)
+            return 0
+
+    structlog.contextvars.bind_contextvars(process=name)
+    raise typer.Exit(run(work()))
+
+
+# ----------------------------------------------------------------------------------------------- keys
+
+
+@keys_cli.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who uses it; shown in the audit.")],
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(keys.SCOPES)}; may be repeated.")],
+    days: Annotated[int | None, typer.Option(min=1, help="Valid for so many days; for ever without.")] = None,
+) -> None:
+    """Make a key and show it, this once."""
+
+    async def work() -> None:
+        async with own_engine() as engine:
+            lifetime = timedelta(days=days) if days else None
+            out.print(await keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
+
+    run(work())
+
+
+@keys_cli.command("list")
+def list_keys() -> None:
+    """All keys, without the keys."""
+
+    async def work() -> None:
+        table = Table("id", "name", "scopes", "created", "expires", "revoked")
+        async with own_engine() as engine:
+            for key in await keys.list_keys(engine):
+                times = (key.created_at, key.expires_at, key.revoked_at)
+                shown = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times)
+                table.add_row(str(key.id), key.name, ", ".join(key.scopes), *shown)
+        out.print(table)
+
+    run(work())
+
+
+@keys_cli.command("revoke")
+def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")]) -> None:
+    """A key stops working within seconds."""
+
+    async def work() -> bool:
+        async with own_engine() as engine:
+            return await keys.revoke(engine, key_id, ACTOR)
+
+    if not run(work()):
+        raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+
+
+# ----------------------------------------------------------------------------------------------- rules
+
+
+@rules_cli.command("put")
+def put_rule(
+    rule_id: Annotated[str, typer.Argument(help="The rule's id at the Platform, as redemptions name it.")],
+    definition: Annotated[
+        str, typer.Argument(help='JSON, e.g. \'{"kind": "fixed_amount", "value": "5.00"}\'; - for stdin.')
+    ],
+) -> None:
+    """Say what a rule is worth. Redemptions that wait for it go on at once."""
+    raw = sys.stdin.read() if definition == "-" else definition
+    try:
+        parsed = RewardRuleDefinition.model_validate_json(raw)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in error.errors())
+        raise ValueError(f"the definition is not usable: {told}") from None
+
+    async def work() -> int:
+        settings = read_settings()
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            await wiring.migrated(url)
+            async with parts.engine.begin() as connection:
+                version = await reward_rules.put(connection, rule_id, parsed, ACTOR)
+                await audit(connection, ACTOR, "reward_rule.put", rule_id, {"version": version})
+            return await parts.operator.wake([rule_key(rule_id)])
+
+    out.print(f"Stored; {run(work())} waiting redemptions go on.")
+
+
+@rules_cli.command("list")
+def list_rules() -> None:
+    """The rules in force."""
+
+    async def work() -> None:
+        table = Table("id", "version", "definition")
+        async with own_engine() as engine, engine.connect() as connection:
+            for rule in await reward_rules.listing(connection):
+                shown = rule.definition.model_dump_json(exclude_none=True) if rule.definition else ""
+                table.add_row(rule.id, str(rule.version), shown)
+        out.print(table)
+
+    run(work())
+
+
+@rules_cli.command("delete")
+def delete_rule(rule_id: str) -> None:
+    """A rule of ours no longer counts; its versions are kept."""
+
+    async def work() -> int | None:
+        async with own_engine() as engine, engine.begin() as connection:
+            version = await reward_rules.delete(connection, rule_id, ACTOR)
+            if version is not None:
+                await audit(connection, ACTOR, "reward_rule.delete", rule_id, {"version": version})
+            return version
+
+    if run(work()) is None:
+        raise ValueError(f"there is no rule {rule_id!r}; see: relay rules list")

@@ -1,0 +1,109 @@
+"""`relay connect` and `relay poll`: the shop's webhooks set up, the shop's lists read."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from app import wiring
+from app.cli.parts import read_settings, run
+from app.messages import Kind
+from app.operations import hooks
+from app.operations.polling import ORDER, poll
+from app.outcomes import Done, Skip
+from app.stores.base import Ready
+from app.stores.native import ListsEntities, SetsUpWebhooks
+
+out = Console()
+
+
+def connect(
+    adapter: Annotated[str, typer.Argument(help="The shop's adapter; must be the one of STORE__ADAPTER.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Where the shop reaches the relay, e.g. https://relay.example; else STORE__PUBLIC_URL."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the webhooks down.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+) -> None:
+    """Set the shop's own webhooks up, and check the credentials in words. May be run again at any time."""
+    settings = read_settings()
+    if settings.store.adapter != adapter:
+        raise ValueError(
+            f"STORE__ADAPTER is {settings.store.adapter or 'not set'}; set it to {adapter} and its variables"
+        )
+    public = address or (str(settings.store.public_url) if settings.store.public_url else None)
+
+    async def work() -> bool:
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            store: object = parts.store
+            ready = await parts.store.check() if parts.store else None
+            if not isinstance(ready, Ready):
+                out.print(f"[red]FAIL[/red]  {getattr(ready, 'why', ready)}", highlight=False)
+                return False
+            out.print(f"[green]ok[/green]    {ready.detail}", highlight=False)
+            if not isinstance(store, SetsUpWebhooks):
+                out.print(
+                    f"{adapter} has no webhooks to set up. Paste the small piece of integrations/{adapter}/ into the shop"
+                    " (docs/adapters.md), or let the relay read the shop's lists: set STORE__POLL=60."
+                )
+                return True
+            if public is None:
+                raise ValueError("say where the shop reaches the relay: --address https://... or STORE__PUBLIC_URL")
+            return await _carry_out(store, f"{public.rstrip('/')}/v1/store-webhooks/{adapter}", remove, dry_run)
+
+    if not run(work()):
+        raise typer.Exit(1)
+
+
+async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: bool) -> bool:
+    present = await store.list_hooks(target)
+    if not isinstance(present, tuple):
+        out.print(
+            f"[red]FAIL[/red]  the shop's webhooks cannot be listed: {getattr(present, 'why', present)}",
+            highlight=False,
+        )
+        return False
+    well = True
+    for step in hooks.plan(store.wanted_topics(), present, remove=remove):
+        outcome = Skip("dry run") if dry_run else await hooks.carry_out(store, target, step)
+        fine = isinstance(outcome, Done | Skip)
+        well = well and fine
+        mark = "[green]ok[/green]  " if fine else "[red]FAIL[/red]"
+        told = "" if fine else f": {getattr(outcome, 'why', outcome)}"
+        out.print(f"{mark}  {'would ' if dry_run else ''}{step.act} {step.topic} -> {target}{told}", highlight=False)
+    return well
+
+
+def poll_now(
+    kind: Annotated[Kind | None, typer.Argument(help="customers, products or orders; all without.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="The first time: begin with what changed since then; everything without.")
+    ] = None,
+    backfill: Annotated[bool, typer.Option("--backfill", help="After everything live.")] = False,
+) -> None:
+    """Read the shop's changes since last time, once. STORE__POLL lets the worker do it by itself."""
+    settings = read_settings()
+
+    async def work() -> bool:
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            await wiring.migrated(url)
+            store: object = parts.store
+            if not isinstance(store, ListsEntities):
+                raise ValueError(  # noqa: TRY004  # said to a person
+                    f"the shop {settings.store.adapter or '(none is set)'} has no lists that can be read"
+                )
+            start = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
+            well = True
+            for each in (kind,) if kind else ORDER:
+                done = await poll(
+                    parts.engine, parts.inbox, store, settings.store.adapter or "", each, start=start, backfill=backfill
+                )
+                told = "another process reads them now" if done is None else f"{done.seen} seen, {done.new} new"
+                out.print(f"{each}: {told}{f'; {done.failed}' if done and done.failed else ''}", highlight=False)
+                well = well and (done is None or done.failed is None)
+            return well
+
+    if not run(work()):
+        raise typer.Exit(1)

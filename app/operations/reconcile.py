@@ -1,0 +1,255 @@
+"""What the shop has, against what was received, against what the Platform has.
+
+    the shop's lists, page by page ─▶ what the relay holds of each (one statement per page) ─▶ differences.compare
+    the Platform's list of customers ─▶ whom it lacks, or knows by another address; suspects are asked for one by one
+    all that was delivered ─▶ what the shop has no more (only without `since`)
+
+Orders and products cannot be listed at the Platform: what was delivered and acknowledged counts.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+from pydantic import JsonValue
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.http import Failure
+from app.messages import CustomerEvent, Kind
+from app.operations.backfill import Failed, listing
+from app.operations.differences import JOB, LANE, Difference, Held, InShop, compare
+from app.operations.hooks import plan
+from app.operations.polling import ORDER
+from app.operations.reconciliations import Reconciliations, ReconciliationView
+from app.platform import exact
+from app.platform.exact import ExactJson
+from app.stores.native import ListsEntities, NativeEvent, SetsUpWebhooks
+
+GRACE: Final = timedelta(minutes=10)
+"""What changed in the shop within it may still be on its way."""
+_COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
+_HELD: Final = {
+    kind: text(f"""
+SELECT asked.ref, newest.version, newest.state, newest.detail, newest.job_id, coalesce(entity.known, false) AS known,
+       entity.version AS settled, coalesce(fetching.waiting > 0, false) AS fetching, same.id IS NOT NULL AS same
+FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS asked(ref, dedupe_key)
+LEFT JOIN LATERAL (
+    SELECT coalesce(job.version, message.received_at) AS version, job.state, job.detail, job.id AS job_id
+    FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
+    WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}'
+    ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
+) AS newest ON true
+LEFT JOIN entity ON entity.channel = 'platform' AND entity.key = '{LANE[kind]}' || asked.ref
+LEFT JOIN lane AS fetching ON fetching.channel = 'store' AND fetching.key = 'fetch:{kind}:' || asked.ref
+LEFT JOIN message AS same ON same.source = :source AND same.dedupe_key = asked.dedupe_key
+""")  # noqa: S608  # constants only
+    for kind in Kind
+}
+_LISTENING: Final = text("""
+SELECT received_at FROM message WHERE kind = :kind AND source = ANY(CAST(:sources AS text[])) ORDER BY id LIMIT 1
+""")
+_DELIVERED: Final = {
+    kind: text(f"""
+SELECT key FROM entity
+WHERE channel = 'platform' AND key > :after AND starts_with(key, '{LANE[kind]}') AND known
+  AND NOT EXISTS (SELECT FROM message WHERE {_COLUMN[kind]} = substr(entity.key, {len(LANE[kind]) + 1})
+                  AND received_at > :started)
+ORDER BY key LIMIT 1000
+""")  # noqa: S608  # constants only
+    for kind in Kind
+}
+
+
+class HasCustomers(Protocol):
+    async def list_customers(
+        self, cursor: str | None
+    ) -> tuple[tuple[Mapping[str, ExactJson], ...], str | None] | Failure: ...
+    async def get_customer(self, customer_id: str) -> Mapping[str, ExactJson] | Failure | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is compared. `source` is the adapter's name, `address` where the shop's webhooks lead, None: not looked at."""
+
+    store: ListsEntities
+    source: str
+    platform: HasCustomers | None = None
+    address: str | None = None
+
+
+@dataclass(slots=True)
+class _Customers:
+    """The Platform's customers: id -> a digest of the e-mail address. Eight bytes for each, so that many fit."""
+
+    known: dict[str, bytes] = field(default_factory=dict)
+
+
+async def reconcile(
+    engine: AsyncEngine,
+    sides: Sides,
+    *,
+    actor: str,
+    since: datetime | None = None,
+    kinds: Sequence[Kind] = ORDER,
+    grace: timedelta = GRACE,
+    progress: Callable[[Kind, int], None] = lambda _kind, _seen: None,
+) -> ReconciliationView:
+    """Compare what changed in the shop since then (None: everything, and what is at the Platform alone too).
+
+    A shop or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books.
+    """
+    run = _Run(engine, sides, since, grace, await Reconciliations(engine).begin(actor, since))
+    try:
+        for kind in kinds:
+            await run.kind(kind, progress)
+        await run.webhooks()
+    except BaseException as error:
+        await run.end(f"{type(error).__name__}: the comparison did not end")
+        raise
+    return await run.end(None)
+
+
+class _Run:
+    def __init__(
+        self, engine: AsyncEngine, sides: Sides, since: datetime | None, grace: timedelta, begun: tuple[UUID, datetime]
+    ) -> None:
+        self._engine = engine
+        self._sides = sides
+        self._since = since
+        self._id, self._started = begun
+        self._newest = self._started - grace
+        self._books = Reconciliations(engine)
+        self._compared: Counter[str] = Counter()
+        self._notes: list[str] = []
+
+    async def kind(self, kind: Kind, progress: Callable[[Kind, int], None]) -> None:
+        customers = await self._at_platform() if kind is Kind.CUSTOMER else None
+        listening = await self._listening(kind)
+        ids: set[str] = set()
+        whole = True
+        async for page in listing(self._sides.store, kind, self._since):
+            if isinstance(page, Failed):
+                self._notes.append(f"the shop's {kind} could not be read to their end: {page.why}")
+                whole = False
+                break
+            shown = [_shown(event) for event in page]
+            ids.update(each.id for each in shown)
+            self._compared[kind] += len(shown)
+            found = await self._page(kind, shown, listening, customers)
+            await self._books.add(self._id, found)
+            progress(kind, self._compared[kind])
+        if whole and self._since is None:
+            async for extra in self._extras(kind, ids, customers):
+                await self._books.add(self._id, extra)
+
+    async def _page(
+        self, kind: Kind, shown: Sequence[InShop], listening: datetime | None, customers: _Customers | None
+    ) -> list[Difference]:
+        async with self._engine.connect() as connection:
+            asked = {
+                "refs": [each.id for each in shown],
+                "dedupe_keys": [each.dedupe_key for each in shown],
+                "source": self._sides.source,
+            }
+            rows = {row.ref: row for row in await connection.execute(_HELD[kind], asked)}
+        found = []
+        for each in shown:
+            if each.version is not None and each.version > self._newest:
+                continue
+            held = Held(**{name: getattr(rows[each.id], name) for name in Held.__dataclass_fields__})
+            difference = compare(kind, each, held, listening)
+            if difference is None and customers is not None and held.state in ("done", "skipped", "superseded"):
+                difference = await self._missing(each, customers)
+            if difference is not None:
+                found.append(difference)
+        return found
+
+    # ------------------------------------------------------------------------------------------- the Platform
+
+    async def _at_platform(self) -> _Customers | None:
+        if self._sides.platform is None:
+            return None
+        customers, cursor = _Customers(), None
+        while True:
+            page = await self._sides.platform.list_customers(cursor)
+            if not isinstance(page, tuple):
+                self._notes.append(f"the Platform's customers could not be listed: {page.why}")
+                return None
+            rows, cursor = page
+            for row in rows:
+                identifier = exact.text(row.get("externalId"))
+                if identifier:
+                    customers.known[identifier] = _digest(exact.text(row.get("email")))
+            if cursor is None:
+                return customers
+
+    async def _missing(self, shop: InShop, customers: _Customers) -> Difference | None:
+        """The list is in no certain order, so a suspect is asked for by name before it counts."""
+        wanted, listed = _digest(shop.email), customers.known.get(shop.id)
+        well = listed is not None and (shop.email is None or listed == wanted)
+        if well or self._sides.platform is None:
+            return None
+        found = await self._sides.platform.get_customer(shop.id)
+        if found is None:
+            return Difference(Kind.CUSTOMER, shop.id, "stale", "the Platform does not have it", shop.version)
+        if isinstance(found, Mapping) and shop.email and _digest(exact.text(found.get("email"))) != wanted:
+            return Difference(
+                Kind.CUSTOMER, shop.id, "stale", "the Platform knows another e-mail address", shop.version
+            )
+        return None
+
+    async def _extras(self, kind: Kind, ids: set[str], customers: _Customers | None) -> AsyncIterator[list[Difference]]:
+        """What was delivered, or the Platform lists, and the shop does not have. Guests are known by their address."""
+        told = "the Platform has it, the shop does not"
+        seen: set[str] = set()
+        after = ""
+        while True:
+            async with self._engine.connect() as connection:
+                asked = {"after": after, "started": self._started}
+                keys = list((await connection.execute(_DELIVERED[kind], asked)).scalars())
+            if not keys:
+                break
+            after = keys[-1]
+            delivered = [key.removeprefix(LANE[kind]) for key in keys]
+            seen.update(delivered)
+            yield [Difference(kind, each, "extra", told) for each in delivered if each not in ids and "@" not in each]
+        rest = customers.known.keys() - seen - ids if customers is not None else set()
+        yield [Difference(kind, each, "extra", told) for each in sorted(rest) if "@" not in each]
+
+    # ------------------------------------------------------------------------------------------- beside it
+
+    async def webhooks(self) -> None:
+        store: object = self._sides.store
+        if self._sides.address is None or not isinstance(store, SetsUpWebhooks):
+            return
+        present = await store.list_hooks(self._sides.address)
+        if not isinstance(present, tuple):
+            self._notes.append(f"the shop's webhooks could not be listed: {getattr(present, 'why', present)}")
+            return
+        off = [step.topic for step in plan(store.wanted_topics(), present) if step.act in ("create", "enable")]
+        await self._books.webhooks_off(off)
+        self._notes += [f"the shop's webhook {topic} is switched off or gone; run: relay connect" for topic in off]
+
+    async def _listening(self, kind: Kind) -> datetime | None:
+        async with self._engine.connect() as connection:
+            asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
+            found = (await connection.execute(_LISTENING, asked)).scalar()
+        return found if isinstance(found, datetime) else None
+
+    async def end(self, error: str | None) -> ReconciliationView:
+        compared: dict[str, JsonValue] = dict(self._compared)
+        return await self._books.end(self._id, compared, self._notes, error)
+
+
+def _shown(event: NativeEvent) -> InShop:
+    email = event.event.email if isinstance(event.event, CustomerEvent) else None
+    return InShop(event.event.id, event.event.updatedAt, event.dedupe_key, email)
+
+
+def _digest(email: str | None) -> bytes:
+    return hashlib.blake2b((email or "").casefold().encode(), digest_size=8).digest()

@@ -1,0 +1,1 @@
+"""BigCommerce, V2 coupons."""

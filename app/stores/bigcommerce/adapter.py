@@ -1,0 +1,333 @@
+"""BigCommerce, V2 coupons (https://developer.bigcommerce.com/docs/rest-management/marketing/coupons).
+
+Made from the official OpenAPI documents; no running shop was seen, so what they do not say is marked (unproven).
+What an answer means:
+
+    201 with the coupon          Done when it is what was ordered; else it is deleted again and Reject
+    200, 201, anything else      Unknown (HTML, an empty or a cut body, another shape)
+    204 to a look-up             none of this code (unproven; an empty list means the same)
+    409; 400, 422 that speak of  the code is looked up: Done or Reject by what the shop holds; nothing there: Reject
+    code, name or a duplicate    with the shop's words (codes AND names are unique, 409 is a name's)
+    401, 403                     Blocked; 403 names the missing scope
+    404                          gone for a single coupon, else Blocked: the address is wrong
+    408, 425, 429                Retry after Retry-After or X-Rate-Limit-Time-Reset-Ms
+    5xx                          Unknown for a creation, else Retry
+    other 4xx, 3xx               Reject, Blocked
+
+A coupon holds its amount in the shop's default currency. It cannot be bound to one shopper, cannot start later, has no
+setting for being combined, and 100 % on a product would cover any number of pieces, so there is no free product.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import ClassVar, Final, Literal, Self
+
+from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from app.http import Answer
+from app.messages import Kind
+from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.settings import EnvironmentSettings, refuse_placeholder
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.bigcommerce.api import BigCommerceApi, words
+from app.stores.bigcommerce.events import WANTED, parse_webhook
+from app.stores.bigcommerce.fetch import fetch, list_entities
+from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
+from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
+
+MOST_PER_CODE: Final = 5
+NAME_CHARS: Final = 100
+DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IGNORECASE)
+"""A refusal in such words may mean that the code is there; which words BigCommerce has for it is not documented."""
+ALL_PRODUCTS: Final[JsonValue] = {"entity": "categories", "ids": [0]}
+TYPES: Final = {
+    CouponKind.FIXED_AMOUNT: "per_total_discount",
+    CouponKind.PERCENTAGE: "percentage_discount",
+    CouponKind.FREE_SHIPPING: "free_shipping",
+}
+
+
+class BigCommerceSettings(EnvironmentSettings):
+    """`BIGCOMMERCE__URL` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="BIGCOMMERCE__")
+
+    url: HttpUrl = Field(
+        description="The shop's API path without a version, e.g. `https://api.bigcommerce.com/stores/abc123`."
+    )
+    access_token: SecretStr = Field(description="Access token of an API account (header X-Auth-Token).")
+    client_secret: SecretStr | None = Field(
+        None, description="Client secret of the same API account; verifies the shop's webhooks."
+    )
+    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
+        "refuse",
+        description="A coupon for one shopper, which BigCommerce cannot make: `refuse` or `issue_unrestricted`.",
+    )
+
+    _no_placeholder = field_validator("access_token", "client_secret")(refuse_placeholder)
+
+
+class BigCommerce:
+    """One BigCommerce shop: its coupons, webhooks and lists."""
+
+    Settings: ClassVar[type[EnvironmentSettings]] = BigCommerceSettings
+    KINDS: ClassVar[frozenset[CouponKind]] = frozenset(TYPES)
+    CANNOT: ClassVar[Mapping[str, str]] = {
+        "starts_at": "BigCommerce coupons are valid at once",
+        "customer_id": "BigCommerce cannot bind a coupon to one shopper",
+        "email": "BigCommerce cannot bind a coupon to one shopper",
+        "combinable": "BigCommerce coupons have no setting against being combined",
+    }
+
+    def __init__(self, settings: BigCommerceSettings, time_limit: float) -> None:
+        secret = settings.client_secret
+        self._secret = secret.get_secret_value() if secret else None
+        self._store = (settings.url.path or "").rstrip("/").rpartition("/")[2]
+        self._refuse = settings.one_customer == "refuse"
+        self._api = BigCommerceApi(
+            str(settings.url), time_limit, settings.access_token.get_secret_value(), self._secret
+        )
+        self._currency = ""
+
+    @classmethod
+    def from_environment(cls, time_limit: float) -> Self:
+        """See `base.StoreAdapterClass`."""
+        return cls(BigCommerceSettings(), time_limit)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._api.aclose()
+
+    # ------------------------------------------------------------------------------------------------ coupons
+
+    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+        """See `base.StoreAdapter`."""
+        if not self._refuse:
+            order = replace(order, customer_id=None, email=None)
+        hindrance = (
+            refusal(replace(order, customer_id=None) if order.email else order, BigCommerce, datetime.now(UTC))
+            or _unfit(order)
+            or await self._other_currency(order)
+            or (None if order.first_try else await self._held(order))
+        )
+        return hindrance or await self._create(order)
+
+    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+        """See `base.StoreAdapter`."""
+        rows = await self._api.rows("/v2/coupons", {"code": code})
+        if not isinstance(rows, list):
+            return rows
+        found = [coupon_found(row, datetime.now(UTC)) for row in rows]
+        if None in found:
+            return Unknown("BigCommerce answered the look-up with a coupon that cannot be read")
+        return next((each for each in found if each and each.code.casefold() == code.casefold()), None)
+
+    async def retire_coupon(self, code: str) -> Outcome:
+        """See `base.StoreAdapter`."""
+        for _ in range(MOST_PER_CODE):
+            found = await self.find_coupon(code)
+            if not isinstance(found, CouponFound):
+                return Done() if found is None else found
+            removed = await self._delete(found.store_id)
+            if not isinstance(removed, Done):
+                return removed
+        return Retry(f"the shop still shows a coupon {code} after {MOST_PER_CODE} deletions")
+
+    async def check(self) -> Ready | Outcome:
+        """See `base.StoreAdapter`. The right to write shows in how an update of coupon 0 is refused."""
+        self._currency = ""
+        currency = await self._shop_currency()
+        if not isinstance(currency, str):
+            return currency
+        answer = await self._api.call("PUT", "/v2/coupons/0", body={})
+        if not isinstance(answer, Answer):
+            return answer
+        failure = self._api.failure(answer, single=True)
+        if failure is None or isinstance(failure, Reject) or answer.status == 404:
+            return Ready(f"BigCommerce store {self._store}: the token may write coupons; the currency is {currency}")
+        return failure
+
+    async def _held(self, order: CouponOrder) -> Outcome | None:
+        found = await self.find_coupon(order.code)
+        return judge(order, found) if isinstance(found, CouponFound) else found
+
+    async def _create(self, order: CouponOrder) -> Outcome:
+        answer = await self._api.call("POST", "/v2/coupons", body=coupon_body(order))
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.status >= 500:
+            return Unknown(f"BigCommerce answered HTTP {answer.status} to the creation", answer.evidence())
+        failure = self._api.failure(answer)
+        if answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
+            return await self._held(order) or failure or Unknown("BigCommerce refused without a word")
+        return failure or await self._judge_echo(order, answer)
+
+    async def _judge_echo(self, order: CouponOrder, answer: Answer) -> Outcome:
+        echo = answer.json()
+        found = None if isinstance(echo, Unknown) else coupon_found(echo, datetime.now(UTC))
+        if found is None:
+            return Unknown("BigCommerce answered the creation without the coupon", answer.evidence())
+        told = differences(order, found)
+        if not told:
+            return Done({"store_id": found.store_id})
+        removed = await self._delete(found.store_id)
+        end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
+        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+
+    async def _delete(self, store_id: str) -> Outcome:
+        answer = await self._api.call("DELETE", f"/v2/coupons/{store_id}")
+        if not isinstance(answer, Answer):
+            return answer
+        return Done() if answer.status == 404 else self._api.failure(answer, single=True) or Done()
+
+    async def _other_currency(self, order: CouponOrder) -> Outcome | None:
+        if not order.currency or (order.kind is not CouponKind.FIXED_AMOUNT and not order.minimum_spend):
+            return None
+        currency = await self._shop_currency()
+        if not isinstance(currency, str):
+            return currency
+        if currency == order.currency:
+            return None
+        return Reject(f"coupon {order.code} is ordered in {order.currency}, the shop sells in {currency}")
+
+    async def _shop_currency(self) -> str | Outcome:
+        if self._currency:
+            return self._currency
+        shop = await self._api.document("/v2/store")
+        if shop is not None and not isinstance(shop, dict):
+            return shop
+        currency = shop.get("currency") if shop else None
+        if not isinstance(currency, str):
+            return Blocked("there is no BigCommerce store at this address; correct BIGCOMMERCE__URL")
+        self._currency = currency
+        return currency
+
+    # ------------------------------------------------------------------------------------------------ native
+
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+        """See `native.ReceivesWebhooks`. The body names an entity only: ToFetch."""
+        if self._secret is None:
+            return Refused("BIGCOMMERCE__CLIENT_SECRET is not set, so no webhook of the shop can be verified")
+        return parse_webhook(headers, raw, self._secret, self._store)
+
+    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+        """See `native.FetchesEntities`."""
+        return await fetch(self._api, kind, entity_id)
+
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+        """See `native.ListsEntities`. The oldest change first."""
+        return await list_entities(self._api, kind, since, cursor)
+
+    def wanted_topics(self) -> tuple[str, ...]:
+        """See `native.SetsUpWebhooks`."""
+        return WANTED
+
+    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+        """See `native.SetsUpWebhooks`."""
+        return await list_hooks(self._api, address)
+
+    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
+        """See `native.SetsUpWebhooks`. BigCommerce signs with the client secret."""
+        if self._secret is None:
+            return Reject("BIGCOMMERCE__CLIENT_SECRET is not set: the webhook could not be verified")
+        return await create_hook(self._api, topic, address)
+
+    async def enable_hook(self, hook: Hook) -> Outcome:
+        """See `native.SetsUpWebhooks`."""
+        return await enable_hook(self._api, hook)
+
+    async def delete_hook(self, hook: Hook) -> Outcome:
+        """See `native.SetsUpWebhooks`."""
+        return await delete_hook(self._api, hook)
+
+
+def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
+    """`coupon_Base`: amounts as texts, the expiry in RFC 2822, 0 for "no limit"; the name carries the code, as names
+    are unique too."""
+    value = Decimal(0) if order.kind is CouponKind.FREE_SHIPPING else order.value or Decimal(0)
+    products: JsonValue = {"entity": "products", "ids": [int(each) for each in order.product_ids]}
+    room = NAME_CHARS - len(order.code) - 3
+    body: dict[str, JsonValue] = {
+        "name": f"{order.title[:room]} ({order.code})" if order.title else order.code,
+        "code": order.code,
+        "type": TYPES[order.kind],
+        "amount": f"{value:f}",
+        "min_purchase": f"{order.minimum_spend or Decimal(0):f}",
+        "enabled": True,
+        "applies_to": products if order.product_ids else ALL_PRODUCTS,
+        "max_uses": order.usage_limit or 0,
+        "max_uses_per_customer": order.per_customer_limit or 0,
+    }
+    if order.expires_at:
+        body["expires"] = format_datetime(order.expires_at.astimezone(UTC).replace(microsecond=0))
+    return body
+
+
+def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
+    """A `coupon_Full` in our words; None when it is none."""
+    if not isinstance(row, dict) or not isinstance(row.get("id"), int) or not isinstance(row.get("code"), str):
+        return None
+    try:
+        amount, minimum, expires_at = _amount(row.get("amount")), _amount(row.get("min_purchase")), _moment(row)
+    except (InvalidOperation, ValueError):
+        return None
+    kind = next((kind for kind, name in TYPES.items() if name == row.get("type")), None)
+    restrictions = [name for name in ("restricted_to", "shipping_methods") if row.get(name)]
+    products = _products(row.get("applies_to"), restrictions)
+    return CouponFound(
+        store_id=str(row["id"]),
+        code=str(row["code"]),
+        kind=kind,
+        value=None if kind is CouponKind.FREE_SHIPPING else amount,
+        product_ids=products,
+        minimum_spend=minimum or None,
+        usage_limit=_count(row.get("max_uses")) or None,
+        per_customer_limit=_count(row.get("max_uses_per_customer")) or None,
+        used=_count(row.get("num_uses")),
+        expires_at=expires_at,
+        active=row.get("enabled") is True and (expires_at is None or expires_at > now),
+        restrictions=tuple(restrictions),
+        unreadable=frozenset({"currency", "starts_at", "combinable"}),
+    )
+
+
+def _products(applies_to: JsonValue, restrictions: list[str]) -> tuple[str, ...]:
+    """The product ids; another category than 0, which is all, is a restriction, and so is nothing at all."""
+    entity = applies_to.get("entity") if isinstance(applies_to, dict) else None
+    ids = applies_to.get("ids") if isinstance(applies_to, dict) else None
+    if entity == "products" and isinstance(ids, list):
+        return tuple(str(each) for each in ids)
+    if entity != "categories" or not isinstance(ids, list) or 0 not in ids:
+        restrictions.append("applies_to")
+    return ()
+
+
+def _unfit(order: CouponOrder) -> Reject | None:
+    if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", order.code):
+        why = "BigCommerce codes are at most 50 letters, digits, blanks, _ and -"
+        return Reject(f"coupon {order.code} was not created: {why}")
+    wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
+    return Reject(f"coupon {order.code}: product_ids {wrong} are no BigCommerce product ids") if wrong else None
+
+
+def _amount(value: JsonValue) -> Decimal:
+    """BigCommerce writes four places; those that say nothing are left out."""
+    amount = Decimal(str(value or "0"))
+    if not amount.is_finite():
+        raise InvalidOperation
+    cents = amount.quantize(Decimal("0.01"))
+    return cents if cents == amount else amount
+
+
+def _count(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _moment(row: Mapping[str, JsonValue]) -> datetime | None:
+    expires = row.get("expires")
+    return parsedate_to_datetime(str(expires)).astimezone(UTC) if expires else None

@@ -1,0 +1,1 @@
+"""Vendure 3, admin GraphQL API."""
