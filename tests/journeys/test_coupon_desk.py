@@ -206,7 +206,10 @@ async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[st
     await relay.desk.return_points(CODE, "ada", "not hers", 500)
 
     async def doubted() -> bool:
-        return (await relay.alerts()).get("points_in_doubt") == CODE
+        async with relay.engine.connect() as connection:  # the alert is raised before the attempt is settled
+            ended = text("SELECT count(*) FROM job WHERE kind = 'award_points' AND state = 'dead'")
+            settled = (await connection.execute(ended)).scalar_one() == 1
+        return settled and (await relay.alerts()).get("points_in_doubt") == CODE
 
     await eventually(doubted, 20)
     with pytest.raises(ImpossibleError, match="in doubt"):
