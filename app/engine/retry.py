@@ -3,6 +3,8 @@
 SQL adds the delay to the database's clock, so the hosts' clocks do not matter.
 """
 
+import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -31,13 +33,20 @@ class RetryPolicy:
     @cached_property
     def attempts(self) -> int:
         """How many attempts fit into the window; at least one."""
-        left, attempt = self.window.total_seconds(), 1
-        while (delay := self.base(attempt)) <= left:
-            left -= delay
-            attempt += 1
-            if delay >= self.longest or self.factor == 1:
-                return attempt + int(left // delay)
-        return attempt
+        window = self.window.total_seconds()
+        most = int(window / self.base(1)) + 2
+        return bisect_right(range(most), window, key=self._total)
+
+    def _total(self, delays: int) -> float:
+        """Seconds of the first `delays` delays, before chance: a geometric series, then `longest` each."""
+        rate = math.log1p(self.factor - 1)
+        growing = delays
+        if self.longest <= self.first:
+            growing = 0
+        elif rate > 0:
+            growing = min(delays, math.ceil(math.log(self.longest / self.first) / rate))
+        grown = math.expm1(growing * rate) / (self.factor - 1) if rate > 0 else growing
+        return self.first * grown + self.longest * (delays - growing)
 
     def delay(self, attempt: int, dice: float, retry_after: float | None = None) -> float | None:
         """Seconds until the next attempt after the failed one, or None when it was the last.

@@ -45,6 +45,12 @@ def test_the_default_policy_lasts_three_days() -> None:
     assert RetryPolicy().describe() == "83 attempts over 3 days, 0:00:00, delays from 1 s to 3600 s"
 
 
+def test_a_policy_that_hardly_grows_is_counted_without_going_through_its_attempts() -> None:
+    policy = RetryPolicy(first=0.001, factor=1 + 1e-12, longest=100_000, window=timedelta(days=30))
+    n = policy.attempts
+    assert abs(0.001 * (n + n * n * 1e-12 / 2) / (30 * 86_400) - 1) < 1e-5  # the series' first two terms
+
+
 def test_retry_after_lengthens_but_never_shortens() -> None:
     policy = RetryPolicy(first=10, longest=60)
     assert policy.delay(1, 0.0, 2) == 10
