@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos money container-test
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos money reconcile-proof container-test
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -43,6 +43,9 @@ chaos: setup ## every fault, long and seeded; prints its table
 
 money: setup ## thousands of forged and genuine redemptions under faults
 	@$(BIN)/python -m tests.money $(ARGS)
+
+reconcile-proof: setup ## 10,000 differences in 200,000 entities: all found, none invented, none left after the repair
+	@$(BIN)/python -m tests.reconcile
 
 container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
 	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \

@@ -20,6 +20,7 @@ from app.api import (
     jobs,
     operator,
     problems,
+    reconciliations,
     reward_rules,
     store_webhooks,
     webhooks,
@@ -63,12 +64,15 @@ def create_app(services: Services) -> FastAPI:
         coupons.routes(services, keys),
         explain.routes(services, keys),
         imports.routes(services, keys),
+        reconciliations.routes(services, keys),
         health.routes(services),
         console.routes(services, keys),
     ):
         # Flat: `include_router` would match every request twice, a quarter of what accepting an event costs.
         app.router.routes.extend(door.routes)
-    documentation.install(app, (*EVENTS.values(), *operator.BODIES, *reward_rules.BODIES, *coupon_desk.BODIES))
+    documentation.install(
+        app, (*EVENTS.values(), *operator.BODIES, *reward_rules.BODIES, *coupon_desk.BODIES, *reconciliations.BODIES)
+    )
     problems.install(app)
     app.add_middleware(Guard, metrics=services.metrics)
     return app

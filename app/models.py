@@ -5,7 +5,7 @@ order of their commits, `claim` is the fence, `waiting` counts the jobs that are
 application (uuid7, so they sort by time); there are no triggers and no database sequences.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar  # Any: JSON columns hold what the outside world sent
 from uuid import UUID
@@ -361,8 +361,12 @@ class Reconciliation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     actor: Mapped[str]
     state: Mapped[str]
-    """running, done or failed."""
+    """waiting (for a worker), running, done or failed; running without a sign of life is stopped."""
     since: Mapped[datetime | None]
+    grace: Mapped[timedelta | None]
+    """What changed in the shop so shortly before was left out; null: as usual."""
+    beat_at: Mapped[datetime | None]
+    """The last sign of life."""
     compared: Mapped[dict[str, Any]] = mapped_column(JSONB)
     """kind -> entities looked at."""
     found: Mapped[dict[str, Any]] = mapped_column(JSONB)

@@ -149,6 +149,16 @@ class StoreSettings(BaseModel):
     poll: Annotated[float, Field(ge=5)] | None = Field(
         None, description="Seconds between two readings of the shop's lists, for shops without webhooks; empty: never."
     )
+    reconcile_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
+        "03:00",
+        description="When (UTC) the shop is compared with what was received and delivered, every night, where the shop has"
+        " lists; `none`: never.",
+    )
+
+    @field_validator("reconcile_at", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return None if value == "none" else value
 
 
 ProofWord = Literal["door", "source", "known", "confirmed"]

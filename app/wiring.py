@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -44,6 +44,9 @@ from app.operations.customers import Customers
 from app.operations.hooks import switched_off
 from app.operations.overdue import watch_deadline
 from app.operations.polling import ORDER, poll
+from app.operations.reconcile import Sides, reconcile_asked
+from app.operations.reconciliations import prune_reconciliations
+from app.operations.repairs import Tools
 from app.operations.retention import prune_bodies
 from app.operations.reward_rules import RewardRules
 from app.platform.client import PlatformClient
@@ -195,7 +198,7 @@ class Tick:
     step: Callable[[], Awaitable[object]]
 
 
-def ticks(parts: Services) -> list[Tick]:
+def ticks(parts: Services, far: FarSides) -> list[Tick]:
     """What the worker does beside the jobs."""
     engine, settings = parts.engine, parts.settings
     found = [
@@ -222,7 +225,25 @@ def ticks(parts: Services) -> list[Tick]:
         keeper = store
         address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
         found.append(Tick("store_webhooks", 3600.0, lambda: switched_off(keeper, address)))
+    if (sides := reconciled(parts, far)) is not None:
+        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
+        found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
     return found
+
+
+def reconciled(parts: Services, far: FarSides) -> Sides | None:
+    """What is compared with what; None where the shop has no lists."""
+    settings, store = parts.settings, cast("object", parts.store)
+    if not isinstance(store, ListsEntities):
+        return None
+    source = settings.store.adapter or ""
+    public = settings.store.public_url
+    address = f"{str(public).rstrip('/')}/v1/store-webhooks/{source}" if public else None
+    return Sides(store, source, far.platform if settings.platform.api_key else None, address)
+
+
+def repair_tools(parts: Services) -> Tools:
+    return Tools(parts.engine, parts.inbox, parts.operator, parts.store, parts.settings.store.adapter or "")
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

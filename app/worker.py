@@ -28,6 +28,7 @@ class Worker:
     def __init__(self, parts: Services, far: FarSides, database_url: str) -> None:
         self._parts = parts
         self._loops: list[Loop] = wiring.loops(parts, far)
+        self._ticks = wiring.ticks(parts, far)
         listen_url = parts.settings.listen_url
         self._listen_url = listen_url.get_secret_value() if listen_url else database_url
         parts.on_work.append(self.wake)
@@ -48,13 +49,13 @@ class Worker:
 
     async def run(self) -> None:
         """Returns when stopped and everything in hand is finished or given back. Raises when a part of it died."""
-        parts, settings = self._parts, self._parts.settings
+        settings = self._parts.settings
         log.info("worker_started", channels=[loop.channel for loop in self._loops], slots=settings.slots)
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
         dsn = parse_url(self._listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [
             asyncio.create_task(listen(dsn, self.wake)),
-            *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in wiring.ticks(parts)),
+            *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in self._ticks),
         ]
         loops = [asyncio.create_task(loop.run()) for loop in self._loops]
         try:

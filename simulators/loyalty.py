@@ -51,6 +51,7 @@ class Loyalty:
             "send-webhook": self._send_webhook,
             "rules": self._set_rules,
             "customers": self._seed_customers,
+            "forget-customers": self._forget_customers,
         }
         self.reset()
 
@@ -300,6 +301,14 @@ class Loyalty:
             self.platform.customers[customer["externalId"]] = customer
             if customer.get("email"):
                 self.platform.by_email[str(customer["email"]).lower()] = customer
+        return {"customers": len(self.platform.customers)}
+
+    async def _forget_customers(self, given: Json) -> Json:
+        """As if somebody had deleted them at the Platform: `{"customers": [ids]}`."""
+        for identifier in given.get("customers", []):
+            customer = self.platform.customers.pop(str(identifier), None)
+            if customer is not None:
+                self.platform.by_email.pop(str(customer.get("email", "")).lower(), None)
         return {"customers": len(self.platform.customers)}
 
 

@@ -31,6 +31,7 @@ TAGS: Final = [
     {"name": "Jobs", "description": "What the relay owes because of it, for operators."},
     {"name": "Explain", "description": "Why an order, a customer or a coupon got what it got."},
     {"name": "Imports", "description": "What the shop had before: files taken in, and what is missing."},
+    {"name": "Reconciliation", "description": "What the shop has, against what was received and delivered."},
     {"name": "Channels", "description": "The far sides, and whether they are called now."},
     {"name": "Reward rules", "description": "What a redeemed reward is worth."},
     {"name": "Coupons", "description": "What was issued, or is held, and why."},

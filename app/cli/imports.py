@@ -1,4 +1,4 @@
-"""`relay import`, `relay backfill` and `relay reconcile`: what is taken in beside the live traffic, and what is missing."""
+"""`relay import` and `relay backfill`: what is taken in beside the live traffic."""
 
 import json
 from collections import Counter

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from app import serve as processes
 from app import wiring
-from app.cli import coupons, explain, imports, stores
+from app.cli import coupons, explain, imports, reconcile, stores
 from app.cli.parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
@@ -37,6 +37,7 @@ cli.add_typer(rules_cli, name="rules")
 cli.command("explain")(explain.why)
 cli.command("import")(imports.import_file)
 cli.command("backfill")(imports.backfill)
+cli.command("reconcile")(reconcile.compare)
 cli.command("connect")(stores.connect)
 cli.command("poll")(stores.poll_now)
 coupons.register(cli)

@@ -81,8 +81,9 @@ class FetchEntity:
             return found
         message_id = uuid_utils.compat.uuid7()
         raw = found.event.model_dump_json(exclude_none=True, by_alias=True).encode()
-        message = message_of(found, raw, source=self._source, message_id=str(message_id))
-        if again := job.params.get("again"):  # what is known already is wanted once more (operations.repairs)
+        again = job.params.get("again")
+        message = message_of(found, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
+        if again:  # what is known already is wanted once more (operations.repairs)
             message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}")
         receipt = await self._accept(message, message_id)
         return Done({"message": str(receipt.id)})

@@ -2,8 +2,8 @@
 
 never_sent       the shop has it from before the relay, and never told of it
 lost_by_webhook  it changed while the relay was listening, and nothing came
-rejected         it came, and was given up
-stale            it came and ended, and the Platform does not have this version
+rejected         it came, or its name did, and was given up
+stale            it came and ended, and the Platform does not have it as it is
 extra            the Platform has it, the shop does not (any more)
 """
 
@@ -46,21 +46,26 @@ class InShop:
 @dataclass(frozen=True, slots=True)
 class Held:
     """What the relay holds of it. `version`: of the newest report, or when that arrived if it told none; None: there is
-    none. `state` is that report's job's, `settled` the version that was delivered. `fetching`: it is being asked for.
+    none. `state` is that report's job's. `known`: the Platform was seen to have it. `fetching`: the shop is being asked
+    for it; `unfetched`: the shop told its name, and the job that was to ask for it was given up after that report.
     `same`: exactly what the shop lists was received."""
 
-    version: datetime | None
-    state: str | None
-    detail: str | None
-    job_id: UUID | None
-    known: bool
-    settled: datetime | None
-    fetching: bool
-    same: bool
+    version: datetime | None = None
+    received_at: datetime | None = None
+    state: str | None = None
+    detail: str | None = None
+    job_id: UUID | None = None
+    known: bool = False
+    fetching: bool = False
+    unfetched: UUID | None = None
+    unfetched_why: str | None = None
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
+    """`job_id` is the job that was given up, where one was."""
+
     kind: Kind
     id: str
     cause: Cause
@@ -71,10 +76,20 @@ class Difference:
 
 def compare(kind: Kind, shop: InShop, held: Held, listening_since: datetime | None) -> Difference | None:
     """The difference, None when all is well or under way. `listening_since`: the first report of this kind ever."""
-    if held.fetching or held.state in ("waiting", "running"):
+    if held.fetching:
         return None
-    found = _unreported(shop, held, listening_since) or _undelivered(shop, held)
-    return None if found is None else Difference(kind, shop.id, *found, shop.version, held.job_id)
+    if found := _unreported(shop, held, listening_since):
+        if held.unfetched is not None:
+            why = f"the shop named it, and could not be asked for it: {held.unfetched_why or 'no reason was kept'}"
+            return Difference(kind, shop.id, "rejected", why, shop.version, held.unfetched)
+        return Difference(kind, shop.id, *found, shop.version)
+    if held.state == "dead":
+        why = f"given up: {held.detail or 'no reason was kept'}"
+        return Difference(kind, shop.id, "rejected", why, shop.version, held.job_id)
+    if held.state in ("done", "skipped", "superseded") and not held.known:
+        why = "its report was dealt with, and the Platform was never seen to have it"
+        return Difference(kind, shop.id, "stale", why, shop.version)
+    return None  # well, under way, or dropped by an operator, who said why
 
 
 def _unreported(shop: InShop, held: Held, listening_since: datetime | None) -> tuple[Cause, str] | None:
@@ -83,27 +98,26 @@ def _unreported(shop: InShop, held: Held, listening_since: datetime | None) -> t
         if listening_since is not None and shop.version is not None and shop.version >= listening_since:
             return "lost_by_webhook", f"it changed at {_told(shop.version)}, and the shop did not report it"
         return "never_sent", "the shop never reported it"
-    if held.version == OLDEST and shop.version is not None:
-        return "stale", "it came with a file that tells no version"
-    behind = held.version < shop.version if shop.version is not None else not held.same
-    if behind:
+    if shop.version is None:
+        return None if held.same else ("lost_by_webhook", "the shop shows it otherwise than it was last reported")
+    if held.version == OLDEST:
+        return _from_a_file(shop.version, held)
+    if held.version < _as_precise(shop.version, held.version):
         known = f"the newest report is of {_told(held.version)}"
         return "lost_by_webhook", f"it changed at {_told(shop.version)}, and {known}"
     return None
 
 
-def _undelivered(shop: InShop, held: Held) -> tuple[Cause, str] | None:
-    """What was reported and did not get through."""
-    if held.state == "dead":
-        return "rejected", f"given up: {held.detail or 'no reason was kept'}"
-    if held.state == "dropped":
-        return None
-    if not held.known:
-        return "stale", "its report was dealt with, and the Platform was never seen to have it"
-    if shop.version is not None and held.settled is not None and held.settled < shop.version:
-        return "stale", f"the Platform has the version of {_told(held.settled)}"
-    return None
+def _from_a_file(version: datetime, held: Held) -> tuple[Cause, str]:
+    if held.received_at is not None and version > held.received_at:
+        return "lost_by_webhook", f"it changed at {_told(version)}, after it had come with a file"
+    return "stale", "it came with a file that tells no version, so nobody knows how old that is"
 
 
-def _told(moment: datetime | None) -> str:
-    return "an unknown time" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def _as_precise(moment: datetime, like: datetime) -> datetime:
+    """Some shops list fractions of a second that their reports do not tell."""
+    return moment if like.microsecond else moment.replace(microsecond=0)
+
+
+def _told(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,20 +1,22 @@
 """What the shop has, against what was received, against what the Platform has.
 
     the shop's lists, page by page ─▶ what the relay holds of each (one statement per page) ─▶ differences.compare
-    the Platform's list of customers ─▶ whom it lacks, or knows by another address; suspects are asked for one by one
-    all that was delivered ─▶ what the shop has no more (only without `since`)
+    the Platform's customers ─▶ whom it lacks, or knows by another address; with `since` each is asked for, without it
+                                they are listed, and suspects are asked for
+    all that was delivered ─▶ what the shop has no more, asked for one by one (only without `since`)
 
 Orders and products cannot be listed at the Platform: what was delivered and acknowledged counts.
 """
 
+import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final, Protocol
-from uuid import UUID
+from datetime import UTC, datetime, time, timedelta
+from typing import Final, Protocol, TypeVar
 
+import structlog
 from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,22 +30,37 @@ from app.operations.polling import ORDER
 from app.operations.reconciliations import Reconciliations, ReconciliationView
 from app.platform import exact
 from app.platform.exact import ExactJson
-from app.stores.native import ListsEntities, NativeEvent, SetsUpWebhooks
+from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, SetsUpWebhooks
 
+log: Final = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+TOGETHER: Final = 8
+"""Single entities asked for at the same time."""
+NOTES: Final = 20
+NIGHT: Final = timedelta(hours=1)
+"""A worker that was away at the time of day still begins within it."""
 GRACE: Final = timedelta(minutes=10)
 """What changed in the shop within it may still be on its way."""
 _COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
-_HELD: Final = {
+HELD: Final = {
     kind: text(f"""
-SELECT asked.ref, newest.version, newest.state, newest.detail, newest.job_id, coalesce(entity.known, false) AS known,
-       entity.version AS settled, coalesce(fetching.waiting > 0, false) AS fetching, same.id IS NOT NULL AS same
+SELECT asked.ref, newest.version, newest.received_at, newest.state, newest.detail, newest.job_id,
+       coalesce(entity.known, false) AS known, coalesce(fetching.waiting > 0, false) AS fetching,
+       named.job_id AS unfetched, named.detail AS unfetched_why, same.id IS NOT NULL AS same
 FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS asked(ref, dedupe_key)
 LEFT JOIN LATERAL (
-    SELECT coalesce(job.version, message.received_at) AS version, job.state, job.detail, job.id AS job_id
+    SELECT coalesce(job.version, message.received_at) AS version, message.received_at, job.state, job.detail,
+           job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
     WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}'
     ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
 ) AS newest ON true
+LEFT JOIN LATERAL (
+    SELECT message.received_at, job.state, job.detail, job.id AS job_id
+    FROM message JOIN job ON job.message_id = message.id AND job.kind = 'fetch_entity'
+    WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}:id' ORDER BY message.id DESC LIMIT 1
+) AS named ON named.state = 'dead' AND named.received_at > coalesce(newest.received_at, '-infinity')
 LEFT JOIN entity ON entity.channel = 'platform' AND entity.key = '{LANE[kind]}' || asked.ref
 LEFT JOIN lane AS fetching ON fetching.channel = 'store' AND fetching.key = 'fetch:{kind}:' || asked.ref
 LEFT JOIN message AS same ON same.source = :source AND same.dedupe_key = asked.dedupe_key
@@ -88,86 +105,116 @@ class _Customers:
 
     known: dict[str, bytes] = field(default_factory=dict)
 
+    def has(self, shop: InShop) -> bool:
+        listed = self.known.get(shop.id)
+        return listed is not None and (shop.email is None or listed == _digest(shop.email))
+
 
 async def reconcile(
     engine: AsyncEngine,
     sides: Sides,
+    asked: ReconciliationView,
     *,
-    actor: str,
-    since: datetime | None = None,
     kinds: Sequence[Kind] = ORDER,
-    grace: timedelta = GRACE,
     progress: Callable[[Kind, int], None] = lambda _kind, _seen: None,
 ) -> ReconciliationView:
-    """Compare what changed in the shop since then (None: everything, and what is at the Platform alone too).
+    """Compare what changed in the shop since then (None: everything, and what is at the Platform alone too). `asked` was
+    taken from the books just now.
 
-    A shop or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books.
+    A shop or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books. Ended in
+    the middle by the process's own end, it waits again for a worker.
     """
-    run = _Run(engine, sides, since, grace, await Reconciliations(engine).begin(actor, since))
+    run = _Run(engine, sides, asked)
     try:
         for kind in kinds:
             await run.kind(kind, progress)
         await run.webhooks()
+    except asyncio.CancelledError:
+        await Reconciliations(engine).give_back(asked.id)
+        raise
     except BaseException as error:
         await run.end(f"{type(error).__name__}: the comparison did not end")
         raise
     return await run.end(None)
 
 
+async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None) -> bool:
+    """One look: at the time of day `nightly` (UTC, `03:00`) ask for the nightly one, then do one that waits; whether
+    there was one."""
+    books = Reconciliations(engine)
+    now = datetime.now(UTC)
+    if nightly is not None:
+        tonight = datetime.combine(now, time.fromisoformat(nightly), UTC)
+        if tonight <= now < tonight + NIGHT:
+            await books.ask_at_night(tonight)
+    asked = await books.take()
+    if asked is None:
+        return False
+    try:
+        done = await reconcile(engine, sides, asked)
+    except Exception as error:  # noqa: BLE001  # an adapter's mistake: kept with it, and must not end the worker
+        log.error("reconciliation_failed", reconciliation_id=str(asked.id), error=type(error).__name__)  # noqa: TRY400  # as above
+    else:
+        log.info("reconciled", reconciliation_id=str(asked.id), compared=done.compared, found=done.found)
+    return True
+
+
 class _Run:
-    def __init__(
-        self, engine: AsyncEngine, sides: Sides, since: datetime | None, grace: timedelta, begun: tuple[UUID, datetime]
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, sides: Sides, asked: ReconciliationView) -> None:
         self._engine = engine
         self._sides = sides
-        self._since = since
-        self._id, self._started = begun
-        self._newest = self._started - grace
+        self._since = asked.since
+        self._id, self._started = asked.id, asked.started_at
+        self._newest = asked.started_at - (GRACE if asked.grace is None else asked.grace)
         self._books = Reconciliations(engine)
         self._compared: Counter[str] = Counter()
         self._notes: list[str] = []
 
     async def kind(self, kind: Kind, progress: Callable[[Kind, int], None]) -> None:
-        customers = await self._at_platform() if kind is Kind.CUSTOMER else None
+        whole = self._since is None
+        customers = await self._at_platform() if kind is Kind.CUSTOMER and whole else None
         listening = await self._listening(kind)
         ids: set[str] = set()
-        whole = True
         async for page in listing(self._sides.store, kind, self._since):
             if isinstance(page, Failed):
                 self._notes.append(f"the shop's {kind} could not be read to their end: {page.why}")
                 whole = False
                 break
-            shown = [_shown(event) for event in page]
+            shown = [each for event in page if self._asked_for(each := _shown(event))]
             ids.update(each.id for each in shown)
             self._compared[kind] += len(shown)
-            found = await self._page(kind, shown, listening, customers)
-            await self._books.add(self._id, found)
+            await self._books.add(self._id, await self._page(kind, shown, listening, customers))
+            await self._books.beat(self._id, self._compared)
             progress(kind, self._compared[kind])
-        if whole and self._since is None:
+        if whole:
             async for extra in self._extras(kind, ids, customers):
                 await self._books.add(self._id, extra)
+
+    def _asked_for(self, shown: InShop) -> bool:
+        """Some shops list more than what changed since then."""
+        return self._since is None or shown.version is None or shown.version >= self._since
 
     async def _page(
         self, kind: Kind, shown: Sequence[InShop], listening: datetime | None, customers: _Customers | None
     ) -> list[Difference]:
+        settled = [each for each in shown if each.version is None or each.version <= self._newest]
         async with self._engine.connect() as connection:
             asked = {
-                "refs": [each.id for each in shown],
-                "dedupe_keys": [each.dedupe_key for each in shown],
+                "refs": [each.id for each in settled],
+                "dedupe_keys": [each.dedupe_key for each in settled],
                 "source": self._sides.source,
             }
-            rows = {row.ref: row for row in await connection.execute(_HELD[kind], asked)}
-        found = []
-        for each in shown:
-            if each.version is not None and each.version > self._newest:
-                continue
+            rows = {row.ref: row for row in await connection.execute(HELD[kind], asked)}
+        found: list[Difference] = []
+        suspects: list[InShop] = []
+        for each in settled:
             held = Held(**{name: getattr(rows[each.id], name) for name in Held.__dataclass_fields__})
             difference = compare(kind, each, held, listening)
-            if difference is None and customers is not None and held.state in ("done", "skipped", "superseded"):
-                difference = await self._missing(each, customers)
             if difference is not None:
                 found.append(difference)
-        return found
+            elif kind is Kind.CUSTOMER and held.state in ("done", "skipped", "superseded"):
+                suspects += [each] if customers is None or not customers.has(each) else []
+        return found + await _together(self._missing, suspects)
 
     # ------------------------------------------------------------------------------------------- the Platform
 
@@ -188,16 +235,16 @@ class _Run:
             if cursor is None:
                 return customers
 
-    async def _missing(self, shop: InShop, customers: _Customers) -> Difference | None:
-        """The list is in no certain order, so a suspect is asked for by name before it counts."""
-        wanted, listed = _digest(shop.email), customers.known.get(shop.id)
-        well = listed is not None and (shop.email is None or listed == wanted)
-        if well or self._sides.platform is None:
+    async def _missing(self, shop: InShop) -> Difference | None:
+        """The Platform's list is in no certain order, so a suspect is asked for by name before it counts."""
+        if self._sides.platform is None:
             return None
         found = await self._sides.platform.get_customer(shop.id)
         if found is None:
             return Difference(Kind.CUSTOMER, shop.id, "stale", "the Platform does not have it", shop.version)
-        if isinstance(found, Mapping) and shop.email and _digest(exact.text(found.get("email"))) != wanted:
+        if not isinstance(found, Mapping):
+            self._note(f"the Platform could not be asked for some customers: {found.why}")
+        elif shop.email and _digest(exact.text(found.get("email"))) != _digest(shop.email):
             return Difference(
                 Kind.CUSTOMER, shop.id, "stale", "the Platform knows another e-mail address", shop.version
             )
@@ -205,7 +252,10 @@ class _Run:
 
     async def _extras(self, kind: Kind, ids: set[str], customers: _Customers | None) -> AsyncIterator[list[Difference]]:
         """What was delivered, or the Platform lists, and the shop does not have. Guests are known by their address."""
-        told = "the Platform has it, the shop does not"
+
+        async def gone(entity_id: str) -> Difference | None:
+            return await self._gone(kind, entity_id)
+
         seen: set[str] = set()
         after = ""
         while True:
@@ -217,9 +267,22 @@ class _Run:
             after = keys[-1]
             delivered = [key.removeprefix(LANE[kind]) for key in keys]
             seen.update(delivered)
-            yield [Difference(kind, each, "extra", told) for each in delivered if each not in ids and "@" not in each]
-        rest = customers.known.keys() - seen - ids if customers is not None else set()
-        yield [Difference(kind, each, "extra", told) for each in sorted(rest) if "@" not in each]
+            yield await _together(gone, [each for each in delivered if each not in ids and "@" not in each])
+            await self._books.beat(self._id, self._compared)
+        rest = sorted(customers.known.keys() - seen - ids) if customers is not None else []
+        yield await _together(gone, [each for each in rest if "@" not in each])
+
+    async def _gone(self, kind: Kind, entity_id: str) -> Difference | None:
+        """A list may leave out what is there all the same (another role, a page that moved): the shop is asked."""
+        store: object = self._sides.store
+        if isinstance(store, FetchesEntities):
+            found = await store.fetch(kind, entity_id)
+            if isinstance(found, NativeEvent):
+                return None
+            if found is not None:
+                self._note(f"the shop could not be asked for some {kind}: {getattr(found, 'why', found)}")
+                return None
+        return Difference(kind, entity_id, "extra", "the Platform has it, the shop does not")
 
     # ------------------------------------------------------------------------------------------- beside it
 
@@ -244,6 +307,21 @@ class _Run:
     async def end(self, error: str | None) -> ReconciliationView:
         compared: dict[str, JsonValue] = dict(self._compared)
         return await self._books.end(self._id, compared, self._notes, error)
+
+    def _note(self, words: str) -> None:
+        if words not in self._notes and len(self._notes) < NOTES:
+            self._notes.append(words)
+
+
+async def _together(ask: Callable[[T], Awaitable[Difference | None]], items: Sequence[T]) -> list[Difference]:
+    """Ask about each, a few at a time."""
+    turn = asyncio.Semaphore(TOGETHER)
+
+    async def one(item: T) -> Difference | None:
+        async with turn:
+            return await ask(item)
+
+    return [found for found in await asyncio.gather(*map(one, items)) if found is not None]
 
 
 def _shown(event: NativeEvent) -> InShop:

@@ -1,42 +1,73 @@
-"""The books of reconciliation: when it was compared, what was found, and its repair.
+"""The books of reconciliation: what was asked for, how far it is, what was found.
 
-A repair takes the way of everything else: what has to be sent is asked for at the shop by a job and comes in through the
-inbox; what was given up is retried. It may be repeated; what was repaired is not touched again.
+waiting ─▶ running ─▶ done | failed        a worker takes what waits, and what was killed half-way
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Literal, assert_never
+from typing import Final, Literal
 from uuid import UUID
 
 import uuid_utils.compat
 from pydantic import Field, JsonValue
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.engine.operator import Operator, audit
-from app.handlers.fetch_entity import message_of
-from app.inbox import Inbox
-from app.messages import PLATFORM, Incoming, Kind
+from app.engine.operator import audit
 from app.operations.alerts import raise_alert, resolve_alert
-from app.operations.differences import CAUSES, LANE, REPAIRS, Cause, Difference
+from app.operations.differences import Cause, Difference
 from app.operations.views import View
-from app.stores.native import ToFetch
 
-CHUNK: Final = 500
 SHOWN: Final = 200
 WEBHOOK_OFF: Final = "store_webhook_off"
 FOUND: Final = "reconciliation"
 """The kinds of alerts that are raised here."""
+NIGHTLY: Final = "nightly"
+"""The actor of those that nobody asked for."""
 
-_COLUMNS: Final = "id, actor, state, since, compared, found, notes, error, started_at, finished_at, repaired_at"
-_BEGIN: Final = text("""
-INSERT INTO reconciliation (id, actor, state, since, compared, found, notes, started_at)
-VALUES (:id, :actor, 'running', :since, '{}', '{}', '[]', now()) RETURNING started_at
+SILENT: Final = timedelta(minutes=5)
+"""A running one without a sign of life for so long was killed; a worker does it again."""
+OVERLAP: Final = timedelta(days=1)
+FIRST_NIGHT: Final = timedelta(days=2)
+"""How far back the first nightly one looks; later ones begin a day before the last, or with what is open of it."""
+
+_COLUMNS: Final = """
+id, actor, CASE WHEN state = 'running' AND beat_at < now() - CAST(:silent AS interval) THEN 'stopped' ELSE state END AS state,
+since, grace, compared, found, notes, error, started_at, finished_at, repaired_at
+"""
+_ASK: Final = text("""
+INSERT INTO reconciliation (id, actor, state, since, grace, compared, found, notes, started_at)
+VALUES (:id, :actor, 'waiting', :since, :grace, '{}', '{}', '[]', now())
 """)
+_LOCK_NIGHT: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('reconciliation', 0))")
+_ASK_AT_NIGHT: Final = text("""
+INSERT INTO reconciliation (id, actor, state, since, compared, found, notes, started_at)
+SELECT :id, :actor, 'waiting', coalesce(least(last.started_at - CAST(:overlap AS interval), last.oldest),
+       now() - CAST(:first AS interval)), '{}', '{}', '[]', now()
+FROM (SELECT) AS always LEFT JOIN LATERAL (
+    SELECT started_at, (
+        SELECT min(version) FROM difference
+        WHERE reconciliation_id = reconciliation.id AND repair IS NULL AND cause <> 'extra') AS oldest
+    FROM reconciliation WHERE state = 'done' ORDER BY started_at DESC LIMIT 1
+) AS last ON true
+WHERE NOT EXISTS (SELECT FROM reconciliation WHERE actor = :actor AND started_at >= :tonight)
+  AND (SELECT received_at FROM message ORDER BY id LIMIT 1) < now() - interval '1 hour'
+RETURNING id
+""")
+"""Not in the relay's first hour: what the shop had before may still be on its way in."""
+_TAKE: Final = text(f"""
+UPDATE reconciliation SET state = 'running', started_at = now(), beat_at = now()
+WHERE id = (
+    SELECT id FROM reconciliation
+    WHERE (CAST(:id AS uuid) IS NULL OR id = :id)
+      AND (state = 'waiting' OR (state = 'running' AND beat_at < now() - CAST(:silent AS interval)))
+    ORDER BY started_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING {_COLUMNS}
+""")  # noqa: S608  # constants only
+_CLEAR: Final = text("DELETE FROM difference WHERE reconciliation_id = :id")
+_GIVE_BACK: Final = text("UPDATE reconciliation SET state = 'waiting', beat_at = NULL WHERE id = :id")
+_BEAT: Final = text("UPDATE reconciliation SET beat_at = now(), compared = CAST(:compared AS jsonb) WHERE id = :id")
 _ADD: Final = text("""
 INSERT INTO difference (reconciliation_id, kind, entity_id, cause, detail, version, job_id)
 SELECT :id, kind, entity_id, cause, detail, version, job_id
@@ -54,29 +85,19 @@ UPDATE reconciliation SET state = CASE WHEN CAST(:error AS text) IS NULL THEN 'd
         SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
 WHERE id = :id RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
-_LATEST: Final = text(f"SELECT {_COLUMNS} FROM reconciliation ORDER BY started_at DESC LIMIT 1")  # noqa: S608  # as above
+_NEWEST: Final = text(f"SELECT {_COLUMNS} FROM reconciliation ORDER BY started_at DESC LIMIT 50")  # noqa: S608  # as above
 _GET: Final = text(f"SELECT {_COLUMNS} FROM reconciliation WHERE id = :id")  # noqa: S608  # as above
 _LIST: Final = text("""
 SELECT kind, entity_id, cause, detail, version, repair FROM difference
 WHERE reconciliation_id = :id AND (CAST(:cause AS text) IS NULL OR cause = :cause)
+  AND (kind, entity_id) > (:after_kind, :after_id)
 ORDER BY kind, entity_id LIMIT :limit
 """)
-_OPEN: Final = text("""
-SELECT kind, entity_id, cause, job_id FROM difference
-WHERE reconciliation_id = :id AND cause = :cause AND repair IS NULL ORDER BY kind, entity_id LIMIT :limit
+_PRUNE: Final = text("""
+WITH old AS (DELETE FROM reconciliation WHERE started_at < now() - CAST(:retention AS interval) RETURNING id)
+DELETE FROM difference USING old WHERE reconciliation_id = old.id AND (cause <> 'extra' OR repair IS NULL)
 """)
-_REPAIRED: Final = text("""
-UPDATE difference SET repair = done.repair
-FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:repairs AS text[])) AS done(kind, entity_id, repair)
-WHERE reconciliation_id = :id AND difference.kind = done.kind AND difference.entity_id = done.entity_id
-""")
-_LOCK_LANES: Final = text("""
-SELECT key FROM lane WHERE channel = :channel AND key = ANY(CAST(:keys AS text[])) ORDER BY key FOR UPDATE
-""")
-_FORGET: Final = text("UPDATE entity SET digest = NULL WHERE channel = :channel AND key = ANY(CAST(:keys AS text[]))")
-_DUE: Final = text("""
-SELECT NOT EXISTS (SELECT FROM reconciliation WHERE started_at > now() - CAST(:every AS interval)) AS due
-""")
+"""What is noted as extra stays noted."""
 
 
 class DifferenceView(View):
@@ -93,8 +114,13 @@ class ReconciliationView(View):
 
     id: UUID
     actor: str
-    state: Literal["running", "done", "failed"]
+    state: Literal["waiting", "running", "stopped", "done", "failed"] = Field(
+        description="`waiting` for a worker; `stopped`: it was killed, and a worker will do it again."
+    )
     since: datetime | None = Field(description="What changed in the shop since then; null: everything.")
+    grace: timedelta | None = Field(
+        None, description="What changed in the shop so shortly before was left out; null: 10 minutes."
+    )
     compared: dict[str, int] = Field(description="Entities looked at, by kind.")
     found: dict[str, int] = Field(description="Differences by their cause.")
     notes: list[str] = Field(description="What could not be compared, and webhooks that the shop switched off.")
@@ -109,27 +135,50 @@ class ReconciliationView(View):
 
 
 class ReconciliationDetail(ReconciliationView):
-    items: list[DifferenceView] = Field(description=f"The first {SHOWN}; `cause` chooses.")
-
-
-class Repaired(View):
-    """How many of each cause; what `never_sent`, `lost_by_webhook` and `stale` need is on its way."""
-
-    repaired: dict[str, int]
-    does: dict[str, str] = Field(description="What the repair of each cause is.")
+    items: list[DifferenceView]
+    next_cursor: str | None = Field(None, description="For the next page of `items`; null: this was the last.")
 
 
 class Reconciliations:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def begin(self, actor: str, since: datetime | None) -> tuple[UUID, datetime]:
-        """A new one: its id, and when it began by the database's clock."""
+    async def ask(self, actor: str, since: datetime | None, grace: timedelta | None = None) -> UUID:
+        """A new one, for a worker to do."""
         identifier = uuid_utils.compat.uuid7()
         async with self._engine.begin() as connection:
-            asked = {"id": identifier, "actor": actor, "since": since}
-            started: datetime = (await connection.execute(_BEGIN, asked)).scalar_one()
-        return identifier, started
+            asked = {"id": identifier, "actor": actor, "since": since, "grace": grace}
+            await connection.execute(_ASK, asked)
+            told: dict[str, object] = {} if since is None else {"since": since.isoformat()}
+            await audit(connection, actor, "reconciliation.ask", str(identifier), told)
+        return identifier
+
+    async def ask_at_night(self, tonight: datetime) -> bool:
+        """The nightly one, unless some replica has asked for it since `tonight`."""
+        asked = {"id": uuid_utils.compat.uuid7(), "actor": NIGHTLY, "tonight": tonight}
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCK_NIGHT)
+            spans = {"overlap": OVERLAP, "first": FIRST_NIGHT}
+            return (await connection.execute(_ASK_AT_NIGHT, {**asked, **spans})).first() is not None
+
+    async def take(self, reconciliation_id: UUID | None = None) -> ReconciliationView | None:
+        """One that waits to be done (this one), or was killed; it is running now. None: there is none."""
+        async with self._engine.begin() as connection:
+            taken = await connection.execute(_TAKE, {"id": reconciliation_id, "silent": SILENT})
+            row = taken.mappings().one_or_none()
+            if row is None:
+                return None
+            await connection.execute(_CLEAR, {"id": row["id"]})
+        return ReconciliationView(**row)
+
+    async def give_back(self, reconciliation_id: UUID) -> None:
+        """It could not be done to its end, and waits again."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_GIVE_BACK, {"id": reconciliation_id})
+
+    async def beat(self, reconciliation_id: UUID, compared: Mapping[str, int]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(_BEAT, {"id": reconciliation_id, "compared": json.dumps(dict(compared))})
 
     async def add(self, reconciliation_id: UUID, found: Sequence[Difference]) -> None:
         """Write differences down; an entity that is in twice counts once, an extra that was noted before not at all."""
@@ -150,16 +199,25 @@ class Reconciliations:
         self, reconciliation_id: UUID, compared: Mapping[str, JsonValue], notes: Sequence[str], error: str | None
     ) -> ReconciliationView:
         """Close it, and raise an alert when something was found, or take the last one back."""
-        told = {"compared": json.dumps(dict(compared)), "notes": json.dumps(list(notes)), "error": error}
+        told = {
+            "compared": json.dumps(dict(compared)),
+            "notes": json.dumps(list(notes)),
+            "error": error,
+            "silent": SILENT,
+        }
         async with self._engine.begin() as connection:
             row = (await connection.execute(_END, {"id": reconciliation_id, **told})).mappings().one()
             view = ReconciliationView(**row)
-            await resolve_alert(connection, FOUND, "differences")
-            if view.differences:
-                by_cause = ", ".join(f"{count} {cause}" for cause, count in sorted(view.found.items()))
-                first = f"look at GET /v1/reconciliations/latest, then POST /v1/reconciliations/{view.id}/repair"
-                await raise_alert(connection, FOUND, "differences", f"found {by_cause}", first)
+            if view.state == "done":
+                await self._alert(connection, view)
         return view
+
+    async def _alert(self, connection: AsyncConnection, view: ReconciliationView) -> None:
+        await resolve_alert(connection, FOUND, "differences")
+        if view.differences:
+            by_cause = ", ".join(f"{count} {cause}" for cause, count in sorted(view.found.items()))
+            first = f"look at GET /v1/reconciliations/{view.id}, then POST /v1/reconciliations/{view.id}/repair"
+            await raise_alert(connection, FOUND, "differences", f"found {by_cause}", first)
 
     async def webhooks_off(self, topics: Sequence[str]) -> None:
         """An alert for the webhooks that the shop has switched off; none off takes it back."""
@@ -171,108 +229,31 @@ class Reconciliations:
                     connection, WEBHOOK_OFF, "shop", detail, "relay connect, then relay backfill --since …"
                 )
 
-    async def find(
-        self, reconciliation_id: UUID | None = None, cause: Cause | None = None, limit: int = SHOWN
-    ) -> ReconciliationDetail | None:
-        """One with its differences; without an id the latest."""
+    async def newest(self) -> list[ReconciliationView]:
+        """The last 50, newest first."""
         async with self._engine.connect() as connection:
-            statement = _LATEST if reconciliation_id is None else _GET
-            asked = {} if reconciliation_id is None else {"id": reconciliation_id}
-            row = (await connection.execute(statement, asked)).mappings().one_or_none()
+            rows = await connection.execute(_NEWEST, {"silent": SILENT})
+            return [ReconciliationView(**row) for row in rows.mappings()]
+
+    async def find(
+        self, reconciliation_id: UUID, cause: Cause | None = None, limit: int = SHOWN, cursor: str = ""
+    ) -> ReconciliationDetail | None:
+        """One with a page of its differences; `cursor` is the page's before."""
+        after_kind, _, after_id = cursor.partition(":")
+        async with self._engine.connect() as connection:
+            found = await connection.execute(_GET, {"id": reconciliation_id, "silent": SILENT})
+            row = found.mappings().one_or_none()
             if row is None:
                 return None
-            items = await connection.execute(_LIST, {"id": row["id"], "cause": cause, "limit": limit})
-            return ReconciliationDetail(**row, items=[DifferenceView(**item) for item in items.mappings()])
+            asked = {"id": reconciliation_id, "cause": cause, "limit": limit + 1}
+            rows = await connection.execute(_LIST, {**asked, "after_kind": after_kind, "after_id": after_id})
+            items = [DifferenceView(**item) for item in rows.mappings()]
+        last = items[limit - 1] if len(items) > limit else None
+        following = f"{last.kind}:{last.entity_id}" if last else None
+        return ReconciliationDetail(**row, items=items[:limit], next_cursor=following)
 
-    async def due(self, every: timedelta) -> bool:
-        """Whether none was begun within `every`."""
-        async with self._engine.connect() as connection:
-            return bool((await connection.execute(_DUE, {"every": every})).scalar())
 
-
-async def repair(
-    engine: AsyncEngine,
-    inbox: Inbox,
-    operator: Operator,
-    reconciliation_id: UUID,
-    *,
-    source: str,
-    can_fetch: bool,
-    actor: str,
-) -> Repaired | None:
-    """Repair what was found and is not repaired; None when there is no such reconciliation. Raises DatabaseAway; the
-    same again does the rest. `can_fetch`: the shop can be asked for single entities."""
-    if await Reconciliations(engine).find(reconciliation_id, limit=1) is None:
-        return None
-    done: Counter[str] = Counter()
-    for cause in CAUSES:
-        while chunk := await _chunk(engine, reconciliation_id, cause):
-            repairs = await _repair(engine, inbox, operator, reconciliation_id, cause, chunk, source, can_fetch, actor)
-            async with engine.begin() as connection:
-                columns = {"kinds": [kind for kind, _, _ in chunk], "ids": [each for _, each, _ in chunk]}
-                await connection.execute(_REPAIRED, {"id": reconciliation_id, **columns, "repairs": repairs})
-            done[cause] += len(chunk)
+async def prune_reconciliations(engine: AsyncEngine, retention: timedelta) -> None:
+    """Forget those that are older."""
     async with engine.begin() as connection:
-        await connection.execute(
-            text("UPDATE reconciliation SET repaired_at = now() WHERE id = :id"), {"id": reconciliation_id}
-        )
-        await resolve_alert(connection, FOUND, "differences")
-        await audit(connection, actor, "reconciliation.repair", str(reconciliation_id), dict(done))
-    return Repaired(repaired=dict(done), does={cause: REPAIRS[cause] for cause in CAUSES if done[cause]})
-
-
-Item = tuple[str, str, UUID | None]
-
-
-async def _chunk(engine: AsyncEngine, reconciliation_id: UUID, cause: Cause) -> list[Item]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(_OPEN, {"id": reconciliation_id, "cause": cause, "limit": CHUNK})
-        return [(row.kind, row.entity_id, row.job_id) for row in rows]
-
-
-async def _repair(
-    engine: AsyncEngine,
-    inbox: Inbox,
-    operator: Operator,
-    reconciliation_id: UUID,
-    cause: Cause,
-    chunk: Sequence[Item],
-    source: str,
-    can_fetch: bool,
-    actor: str,
-) -> list[str]:
-    match cause:
-        case "extra":
-            return ["noted"] * len(chunk)
-        case "rejected":
-            await operator.retry([job_id for _, _, job_id in chunk if job_id is not None], actor)
-            return [f"job:{job_id} was retried" for _, _, job_id in chunk]
-        case "never_sent" | "lost_by_webhook" | "stale":
-            if not can_fetch:
-                return ["nothing: the shop cannot be asked for single entities; run relay backfill"] * len(chunk)
-            if cause == "stale":
-                await _forget(engine, chunk)
-            items = [_asked(reconciliation_id, kind, entity_id, source) for kind, entity_id, _ in chunk]
-            receipts = await inbox.accept_many(items)
-            return [f"message:{receipt.id} asks the shop for it" for receipt in receipts]
-        case _:
-            assert_never(cause)
-
-
-async def _forget(engine: AsyncEngine, chunk: Sequence[Item]) -> None:
-    """What was last delivered counts as unknown, or the same would be skipped as unchanged."""
-    keys = sorted(LANE[Kind(kind)] + entity_id for kind, entity_id, _ in chunk)
-    where = {"channel": PLATFORM, "keys": keys}
-    async with engine.begin() as connection:
-        await connection.execute(_LOCK_LANES, where)
-        await connection.execute(_FORGET, where)
-
-
-def _asked(reconciliation_id: UUID, kind: str, entity_id: str, source: str) -> tuple[UUID, Incoming]:
-    message_id = uuid_utils.compat.uuid7()
-    told = json.dumps({"reconciliation": str(reconciliation_id), "kind": kind, "id": entity_id}).encode()
-    asks = ToFetch(Kind(kind), entity_id, f"reconcile:{reconciliation_id}:{kind}:{entity_id}")
-    message = message_of(asks, told, source=source, message_id=str(message_id), backfill=True)
-    again = {"again": str(reconciliation_id)}
-    jobs = tuple(replace(job, params={**job.params, **again}) for job in message.jobs)
-    return message_id, replace(message, jobs=jobs)
+        await connection.execute(_PRUNE, {"retention": retention})

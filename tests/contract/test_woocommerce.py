@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from app.messages import Kind
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores.base import CouponFound, CouponKind
+from app.stores.native import FetchesEntities
 from app.stores.woocommerce.adapter import GONE
 from app.stores.woocommerce.coupons import coupon_body, coupon_found
 from tests.contract.bench import Bench, order
@@ -220,3 +222,11 @@ async def test_a_product_id_of_another_shop_is_rejected(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(product_ids=("gid://shopify/Product/1",)))
     assert isinstance(outcome, Reject)
     assert "gid://shopify/Product/1" in outcome.why
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_what_is_gone_from_the_shop_is_gone_and_closes_no_channel(bench: Bench, kind: Kind) -> None:
+    assert isinstance(bench.adapter, FetchesEntities)
+    assert await bench.adapter.fetch(kind, "999999") is None
+    bench.simulator.script(status=404, body="<html>no such page</html>")
+    assert isinstance(await bench.adapter.fetch(kind, "999999"), Blocked)

@@ -175,10 +175,13 @@ class WooCommerce:
         return parse(headers, raw, self._webhook_secret.encode())
 
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-        answer = await self._ask("GET", f"{kind}/{quote(entity_id, safe='')}", None, None)
+        answer = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}")
         if not isinstance(answer, Answer):
-            gone = isinstance(answer, Reject) and answer.evidence.status == 404  # as it says
-            return None if gone else answer
+            return answer
+        if answer.status == 404 and _error(answer)[0].endswith("_invalid_id"):
+            return None
+        if failure := _failure(answer, "GET"):
+            return failure
         found = event_of(kind, json.loads(answer.body, parse_float=Decimal))
         return found if isinstance(found, NativeEvent) else None
 

@@ -1,0 +1,76 @@
+"""Asked for over HTTP, done by a worker, repaired by one call."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.messages import Kind
+from app.operations.differences import Difference
+from app.operations.reconciliations import Reconciliations
+from app.settings import Settings, StoreSettings
+from app.wiring import Services
+from tests.database.engine_room import rows
+
+
+@pytest.fixture
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("WOOCOMMERCE__URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "cs_simulator_key")
+    return settings.model_copy(update={"store": StoreSettings(adapter="woocommerce")})
+
+
+async def test_asked_read_and_repaired(
+    operator: httpx.AsyncClient, store: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    asked = await operator.post("/v1/reconciliations", json={"since": "2026-05-10T00:00:00Z", "grace_seconds": 0})
+    assert (asked.status_code, asked.json()["state"]) == (202, "waiting")
+    at = f"/v1/reconciliations/{asked.json()['id']}"
+    await _worked(engine, UUID(asked.json()["id"]))
+    told = (await store.get(at)).json()
+    assert (told["state"], told["found"]) == ("done", {"lost_by_webhook": 600, "extra": 1})
+    pages: list[dict[str, str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        asks = {"cause": "lost_by_webhook", "limit": "250", "cursor": cursor}
+        page = (await store.get(at, params=asks)).json()
+        pages += page["items"]
+        cursor = page["next_cursor"]
+    assert sorted(int(each["entity_id"]) for each in pages) == list(range(600))
+    assert (await store.post(f"{at}/repair")).status_code == 403
+    mended = (await operator.post(f"{at}/repair")).json()
+    assert mended["repaired"] == {"lost_by_webhook": 600, "extra": 1}
+    assert sorted(mended["does"]) == ["extra", "lost_by_webhook"]
+    assert await rows(engine, "SELECT count(*), min(kind), min(state) FROM job") == [(600, "fetch_entity", "waiting")]
+    assert (await operator.post(f"{at}/repair")).json()["repaired"] == {}
+    acts = await rows(engine, "SELECT actor, action FROM audit ORDER BY seq")
+    assert acts == [("operator", "reconciliation.ask"), *[("operator", "reconciliation.repair")] * 2]
+    assert [each["id"] for each in (await store.get("/v1/reconciliations")).json()] == [asked.json()["id"]]
+
+
+async def _worked(engine: AsyncEngine, identifier: UUID) -> None:
+    """As a worker would leave it."""
+    books = Reconciliations(engine)
+    assert await books.take(identifier) is not None
+    now = datetime.now(UTC)
+    await books.add(
+        identifier, [Difference(Kind.ORDER, str(number), "lost_by_webhook", "it changed", now) for number in range(600)]
+    )
+    await books.add(identifier, [Difference(Kind.PRODUCT, "7", "extra", "it is there alone")])
+    await books.end(identifier, {"orders": 600}, [], None)
+
+
+async def test_what_cannot_be(operator: httpx.AsyncClient) -> None:
+    nobody = "/v1/reconciliations/01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
+    assert (await operator.get(nobody)).status_code == 404
+    assert (await operator.post(f"{nobody}/repair")).status_code == 404
+    assert (await operator.post("/v1/reconciliations", json={"since": "yesterday"})).status_code == 422
+
+
+async def test_a_shop_without_lists(operator: httpx.AsyncClient, parts: Services) -> None:
+    parts.store = None
+    refused = await operator.post("/v1/reconciliations", json={})
+    assert (refused.status_code, "no lists" in refused.json()["detail"]) == (409, True)

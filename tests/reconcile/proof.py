@@ -1,0 +1,196 @@
+"""Differences are seeded, found, repaired, and not found again: judged from the shop's and the Platform's own state."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy import text
+
+from app import wiring
+from app.database import Timeouts, create_engine
+from app.messages import Kind
+from app.operations.backfill import backfill
+from app.operations.importing import Plan, take_in
+from app.operations.polling import ORDER, item_of
+from app.operations.reconcile import Sides, reconcile
+from app.operations.reconciliations import Reconciliations, ReconciliationView
+from app.operations.repairs import repair
+from app.settings import PlatformSettings, Settings, StoreSettings
+from app.stores.native import FetchesEntities, ListsEntities, NativeEvent
+from app.wiring import Services
+from app.worker import Worker
+from simulators.process import Simulator
+from tests.helpers import eventually
+from tests.reconcile.shop import Injured
+
+SOURCE = "woocommerce"
+A_DAY_PASSES = (
+    "UPDATE message SET received_at = received_at - interval '1 day'",
+    "UPDATE job SET created_at = created_at - interval '1 day', finished_at = finished_at - interval '1 day'",
+)
+
+
+@dataclass(slots=True)
+class Relay:
+    """The relay's parts in this process, its worker running."""
+
+    parts: Services
+    sides: Sides
+    url: str
+
+    async def drained(self, within: float) -> None:
+        async def nothing_waits() -> bool:
+            async with self.parts.engine.connect() as connection:
+                found = await connection.execute(text("SELECT EXISTS (SELECT FROM lane WHERE waiting > 0)"))
+                return not found.scalar_one()
+
+        await eventually(nothing_waits, within)
+
+    async def reconciled(self, since: datetime | None = None, grace: timedelta | None = None) -> ReconciliationView:
+        books = Reconciliations(self.parts.engine)
+        asked = await books.take(await books.ask("proof", since, grace))
+        assert asked is not None
+        return await reconcile(self.parts.engine, self.sides, asked)
+
+    async def found(self, view: ReconciliationView) -> dict[tuple[Kind, str], str]:
+        books, cursor, found = Reconciliations(self.parts.engine), "", dict[tuple[Kind, str], str]()
+        while True:
+            page = await books.find(view.id, limit=1000, cursor=cursor)
+            assert page is not None
+            found.update({(Kind(each.kind), each.entity_id): each.cause for each in page.items})
+            if page.next_cursor is None:
+                return found
+            cursor = page.next_cursor
+
+    async def repaired(self, view: ReconciliationView) -> dict[str, int]:
+        done = await repair(wiring.repair_tools(self.parts), view.id, "proof")
+        assert done is not None
+        return done.repaired
+
+
+@asynccontextmanager
+async def relay(url: str, folder: Path, platform: Simulator, public_url: str | None = None) -> AsyncIterator[Relay]:
+    """The shop's own variables stand in the environment."""
+    settings = Settings(
+        _env_file=None,
+        data_dir=folder,
+        store=StoreSettings(adapter=SOURCE, reconcile_at=None, public_url=HttpUrl(public_url) if public_url else None),
+        platform=PlatformSettings(
+            url=HttpUrl(platform.url), launcher_url=HttpUrl(platform.url), api_key=SecretStr("sim-platform-key")
+        ),
+    )
+    async with wiring.services(settings, url, "proof") as parts, wiring.far_sides(parts) as far:
+        worker = Worker(parts, far, url)
+        running = asyncio.create_task(worker.run())
+        sides = wiring.reconciled(parts, far)
+        assert sides is not None
+        try:
+            yield Relay(parts, sides, url)
+        finally:
+            worker.stop()
+            await running
+
+
+@dataclass(slots=True)
+class Told:
+    """What a proof came to; `wrong` is empty when all is well."""
+
+    entities: int
+    expected: Counter[str]
+    wrong: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+async def prove(injured: Injured, database_url: str, folder: Path, within: float) -> Told:
+    """The whole of it, on an empty migrated database. `within`: seconds that the relay may take for a backlog."""
+    clock = _Clock()
+    injured.platform.config(customers_page_size=250)
+    injured.open()
+    async with relay(database_url, folder, injured.platform) as here:
+        await _take_in_everything(here, injured, within)
+        clock.lap("delivered")
+        now = datetime.now(UTC)
+        injured.injure(now)
+        await _well_all_the_same(here, injured, now, within)
+        clock.lap("injured")
+        first = await here.reconciled()
+        clock.lap("compared")
+        told = Told(sum(first.compared.values()), Counter(injured.expected.values()), seconds=clock.laps)
+        told.wrong += _compared(injured.expected, await here.found(first))
+        told.wrong += first.notes
+        injured.platform.control("clear")
+        repaired = await here.repaired(first)
+        if Counter(repaired) != told.expected:
+            told.wrong.append(f"repaired {repaired}")
+        await here.drained(within)
+        clock.lap("repaired")
+        told.wrong += injured.misfits()
+        second = await here.reconciled()
+        clock.lap("compared_again")
+        told.wrong += [f"second run: {each}" for each in await here.found(second)]
+        if await here.repaired(first) or await here.repaired(second):
+            told.wrong.append("a second repair repaired something")
+    return told
+
+
+async def _take_in_everything(here: Relay, injured: Injured, within: float) -> None:
+    """The shop's lists are read and delivered; then a day passes."""
+    store: object = here.parts.store
+    assert isinstance(store, ListsEntities)
+    for kind in ORDER:
+        done = await backfill(here.parts.inbox, store, SOURCE, kind, None)
+        assert done.failed is None
+    for kind in (Kind.PRODUCT, Kind.ORDER):
+        plan = Plan("old", "ndjson", kind)
+        taken = await take_in(
+            here.parts.engine, here.parts.inbox, plan, injured.file_without_versions(kind), actor="proof"
+        )
+        assert taken.rejected == 0, taken.problems
+    await here.drained(within)
+    engine = create_engine(here.url, application_name="proof", pool_size=1, timeouts=Timeouts(statement=300.0))
+    try:
+        for statement in A_DAY_PASSES:
+            async with engine.begin() as connection:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+async def _well_all_the_same(here: Relay, injured: Injured, now: datetime, within: float) -> None:
+    """What was touched is reported, as the shop's webhook would."""
+    store: object = here.parts.store
+    assert isinstance(store, FetchesEntities)
+    items = []
+    for number in injured.not_to_be_found(now)["touched"]:
+        event = await store.fetch(Kind.PRODUCT, str(number))
+        assert isinstance(event, NativeEvent)
+        items.append(item_of(event, SOURCE, backfill=False))
+    await here.parts.inbox.accept_many(items)
+    await here.drained(within)
+
+
+def _compared(expected: object, found: object) -> list[str]:
+    assert isinstance(expected, dict)
+    assert isinstance(found, dict)
+    wrong = [
+        f"{key}: {cause} was not found, but {found.get(key)}"
+        for key, cause in expected.items()
+        if found.get(key) != cause
+    ]
+    return wrong + [f"{key}: {cause} is none" for key, cause in found.items() if key not in expected]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._at = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name], self._at = round(now - self._at, 1), now

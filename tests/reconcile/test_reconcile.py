@@ -1,0 +1,183 @@
+"""Reconciliation against the simulators: a small seeded proof, the restored backup, the webhooks, the nightly one."""
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.database import parse_url
+from app.messages import Kind
+from app.operations import hooks
+from app.operations.backfill import backfill
+from app.operations.differences import Difference
+from app.operations.polling import ORDER
+from app.operations.reconciliations import Reconciliations
+from app.stores.native import ListsEntities, SetsUpWebhooks
+from simulators.process import Simulator, run
+from tests.conftest import temporary_database
+from tests.database.engine_room import rows
+from tests.database.engine_room import run as run_sql
+from tests.explain.scene import Scene
+from tests.helpers import eventually
+from tests.reconcile.proof import SOURCE, Relay, prove, relay
+from tests.reconcile.shop import Injured
+
+SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[tuple[Simulator, Simulator]]:
+    with run("shop") as shop, run("platform") as platform:
+        yield shop, platform
+
+
+@pytest.fixture
+def shop(far: tuple[Simulator, Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    far[0].reset(config=True)
+    monkeypatch.setenv("WOOCOMMERCE__URL", far[0].url)
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
+    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "cs_simulator_key")
+    monkeypatch.setenv("WOOCOMMERCE__WEBHOOK_SECRET", "webhook-secret-of-the-test")
+    return far[0]
+
+
+@pytest.fixture
+def platform(far: tuple[Simulator, Simulator]) -> Simulator:
+    far[1].reset(config=True)
+    return far[1]
+
+
+async def test_every_difference_is_found_none_is_invented_and_a_repair_leaves_none(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    sys.stderr.write(f"RECONCILE_SEED={SEED}\n")
+    told = await prove(Injured(shop, platform, 900, 120, SEED), database_url, tmp_path, 60)
+    assert told.wrong == []
+    assert set(told.expected) == {"never_sent", "lost_by_webhook", "rejected", "stale", "extra"}
+    assert told.entities > 900
+
+
+async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is_driven_again(
+    shop: Simulator, platform: Simulator, server_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """What was received, and partly delivered, after the backup is unknown to the restored database."""
+    injured = Injured(shop, platform, 90, 10, SEED)
+    injured.open()
+    platform.control("clear")
+    async with relay(database_url, tmp_path, platform) as here:
+        await taken_in(here)
+        await here.drained(30)
+    async with temporary_database(server_url, str(parse_url(database_url).database)) as backup:
+        begun = datetime.now(UTC)
+        changed = [injured.take(kind) for kind in Kind for _ in range(5)]
+        async with relay(database_url, tmp_path, platform) as here:
+            injured.change(changed[:10], begun + timedelta(seconds=1))
+            await taken_in(here)
+            await here.drained(30)
+            platform.outage()
+            injured.change(changed[10:], begun + timedelta(seconds=1))
+            await taken_in(here)  # acknowledged, and never delivered
+        platform.outage(on=False)
+        async with relay(backup, tmp_path, platform) as restored:
+            await eventually(lambda: datetime.now(UTC) > begun + timedelta(seconds=2))
+            usual = await restored.reconciled(begun)
+            assert usual.differences == 0  # as fresh as that it is usually still on its way
+            view = await restored.reconciled(begun, timedelta(0))
+            found = await restored.found(view)
+            assert sorted(int(each) for _, each in found) == sorted(changed)
+            assert set(found.values()) == {"lost_by_webhook"}
+            await restored.repaired(view)
+            await restored.drained(30)
+            assert injured.unlike() == []
+            assert (await restored.reconciled(begun, timedelta(0))).differences == 0
+
+
+async def test_webhooks_that_the_shop_switched_off_are_told(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    async with relay(database_url, tmp_path, platform, "http://127.0.0.1:1") as here:
+        store: object = here.parts.store
+        assert isinstance(store, SetsUpWebhooks)
+        assert here.sides.address is not None
+        for step in hooks.plan(store.wanted_topics(), ()):
+            await hooks.carry_out(store, here.sides.address, step)
+        assert (await here.reconciled()).notes == []
+        [hook, *_] = shop.state("webhooks").values()
+        shop.client.put(
+            f"/wp-json/wc/v3/webhooks/{hook['id']}",
+            json={"status": "disabled"},
+            auth=("ck_simulator_key", "cs_simulator_key"),
+        ).raise_for_status()
+        [note] = (await here.reconciled()).notes
+        assert hook["topic"] in note
+        alerts = await rows(here.parts.engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL")
+        assert [kind for kind, _ in alerts] == ["store_webhook_off"]
+        await hooks.switched_off(store, here.sides.address)
+        assert (await here.reconciled()).notes == []
+        assert await rows(here.parts.engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+
+
+async def test_a_shop_that_does_not_answer_is_told(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    shop.script(path="/wp-json/wc/v3/products", persistent=True, status=401, body={"code": "x", "message": "no"})
+    async with relay(database_url, tmp_path, platform) as here:
+        view = await here.reconciled()
+    assert view.state == "done"
+    assert any("products could not be read to their end" in note for note in view.notes)
+
+
+async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_open(engine: AsyncEngine) -> None:
+    books, scene = Reconciliations(engine), Scene(engine)
+    tonight = datetime.now(UTC) - timedelta(minutes=5)
+    await scene.customer()
+    assert not await books.ask_at_night(tonight)  # the relay's first hour
+    await scene.sql("UPDATE message SET received_at = now() - interval '3 days'")
+    assert [await books.ask_at_night(tonight) for _ in range(2)] == [True, False]
+    first = await books.take()
+    assert first is not None
+    assert first.since is not None
+    assert first.started_at - first.since > timedelta(days=1.9)
+    assert await books.take() is None
+    old = first.started_at - timedelta(days=40)
+    await books.add(first.id, [Difference(Kind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
+    await books.end(first.id, {"orders": 1}, [], None)
+    assert await rows(engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL") == [
+        ("reconciliation", "found 1 lost_by_webhook")
+    ]
+    await scene.sql("UPDATE reconciliation SET started_at = now() - interval '1 day'")
+    assert await books.ask_at_night(tonight)
+    second = await books.take()
+    assert second is not None
+    assert second.since == old
+    await books.end(second.id, {}, [], None)
+    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+
+
+async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: AsyncEngine) -> None:
+    books = Reconciliations(engine)
+    asked = await books.ask("t", None)
+    assert await books.take() is not None
+    await books.add(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
+    assert await books.take() is None
+    await run_sql(engine, "UPDATE reconciliation SET beat_at = now() - interval '10 minutes'")
+    [stopped] = await books.newest()
+    assert stopped.state == "stopped"
+    again = await books.take()
+    assert again is not None
+    assert again.id == asked
+    found = await books.find(asked)
+    assert found is not None
+    assert found.items == []
+
+
+async def taken_in(here: Relay) -> None:
+    store: object = here.parts.store
+    assert isinstance(store, ListsEntities)
+    for kind in ORDER:
+        assert (await backfill(here.parts.inbox, store, SOURCE, kind, None)).failed is None

@@ -1,0 +1,85 @@
+"""The cause class of every difference between the shop, the relay and the Platform."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.messages import Kind
+from app.operations.differences import CAUSES, Held, InShop, compare
+from app.operations.importing import OLDEST
+
+NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
+JOB, FETCH = UUID(int=1), UUID(int=2)
+WELL = Held(NOON, NOON, "done", known=True, same=True, job_id=JOB)
+
+
+def held(**values: object) -> Held:
+    return Held(**{**{name: getattr(WELL, name) for name in Held.__dataclass_fields__}, **values})
+
+
+NOTHING = Held()
+CASES: list[tuple[str, InShop, Held, datetime | None, str | None, str]] = [
+    ("well", InShop("1", NOON, "k"), WELL, NOON, None, ""),
+    ("from before the relay", InShop("1", NOON, "k"), NOTHING, LATER, "never_sent", "never reported"),
+    ("no report of its kind ever", InShop("1", NOON, "k"), NOTHING, None, "never_sent", "never reported"),
+    ("new, without a time", InShop("1", None, "k"), NOTHING, NOON, "never_sent", "never reported"),
+    ("new while listening", InShop("1", LATER, "k"), NOTHING, NOON, "lost_by_webhook", "did not report it"),
+    ("changed while listening", InShop("1", LATER, "k"), WELL, NOON, "lost_by_webhook", "the newest report is of"),
+    ("changed, an older one waits", InShop("1", LATER, "k"), held(state="waiting"), NOON, "lost_by_webhook", "newest"),
+    ("changed, an older one is dead", InShop("1", LATER, "k"), held(state="dead"), NOON, "lost_by_webhook", "newest"),
+    ("no time, shown otherwise", InShop("1", None, "k"), held(same=False), NOON, "lost_by_webhook", "otherwise"),
+    ("no time, shown alike", InShop("1", None, "k"), WELL, NOON, None, ""),
+    ("fractions not reported", InShop("1", NOON + timedelta(milliseconds=700), "k"), WELL, NOON, None, ""),
+    ("a second later", InShop("1", NOON + timedelta(seconds=1), "k"), WELL, NOON, "lost_by_webhook", "newest"),
+    ("reported without a time, after it changed", InShop("1", NOON, "k"), held(version=LATER), NOON, None, ""),
+    ("given up", InShop("1", NOON, "k"), held(state="dead", detail="HTTP 422"), NOON, "rejected", "given up: HTTP 422"),
+    (
+        "named, and could not be fetched",
+        InShop("1", LATER, "k"),
+        held(unfetched=FETCH, unfetched_why="HTTP 500"),
+        NOON,
+        "rejected",
+        "could not be asked for it: HTTP 500",
+    ),
+    (
+        "named alone, and could not be fetched",
+        InShop("1", LATER, "k"),
+        Held(unfetched=FETCH, unfetched_why="HTTP 500"),
+        NOON,
+        "rejected",
+        "could not be asked",
+    ),
+    ("never seen there", InShop("1", NOON, "k"), held(known=False), NOON, "stale", "never seen to have it"),
+    ("a file without versions", InShop("1", NOON, "k"), held(version=OLDEST), NOON, "stale", "with a file"),
+    (
+        "changed after the file",
+        InShop("1", LATER, "k"),
+        held(version=OLDEST, received_at=NOON),
+        NOON,
+        "lost_by_webhook",
+        "after it had come with a file",
+    ),
+    ("waits", InShop("1", NOON, "k"), held(state="waiting", known=False), NOON, None, ""),
+    ("runs", InShop("1", NOON, "k"), held(state="running", known=False), NOON, None, ""),
+    ("the shop is being asked", InShop("1", LATER, "k"), Held(fetching=True), NOON, None, ""),
+    ("dropped by an operator", InShop("1", NOON, "k"), held(state="dropped", known=False), NOON, None, ""),
+    ("skipped as unchanged", InShop("1", NOON, "k"), held(state="skipped"), NOON, None, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("shop", "relay", "listening", "cause", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_the_cause_class(shop: InShop, relay: Held, listening: datetime | None, cause: str | None, says: str) -> None:
+    found = compare(Kind.ORDER, shop, relay, listening)
+    assert (found.cause if found else None) == cause
+    if found:
+        assert says in found.detail
+        assert found.version == shop.version
+        assert found.job_id == (relay.unfetched or relay.job_id if cause == "rejected" else None)
+
+
+def test_every_class_that_one_entity_shows_is_here() -> None:
+    assert {case[4] for case in CASES} - {None} == set(CAUSES) - {"extra"}
