@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos money reconcile-proof container-test
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof container-test
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -40,6 +40,9 @@ live-test: setup ## prove the real Medusa and Vendure, from npm (Node 20; the fi
 
 chaos: setup ## every fault, long and seeded; prints its table
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+mutation: setup ## are the engine's tests worth something? Breaks its promises one by one, then every line (half an hour)
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 money: setup ## thousands of forged and genuine redemptions under faults
 	@$(BIN)/python -m tests.money $(ARGS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,6 +28,9 @@ from app.settings import Settings
 # Not durable, and so fast: these data live for minutes.
 TEST_SERVER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the file's name
+# How long an example takes is the machine's affair. A failure prints what replays it.
+hypothesis.settings.register_profile("relay", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("relay")
 OUTSIDE = ("PG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")  # read by asyncpg and httpx
 
 

@@ -33,7 +33,7 @@ BACKFILL_TURN: Final = 10
 
 
 class Observer(Protocol):
-    """Is told of every settled attempt; must not raise and not wait."""
+    """Is told of every attempt: settled, or of no account because its lease was lost. Must not raise and not wait."""
 
     def settled(self, settlement: Settlement) -> None: ...
 
@@ -66,6 +66,7 @@ class Loop:
         self._ours_until: dict[tuple[str, int], float] = {}
         self._finished: list[Settlement] = []
         self._settle_now = asyncio.Event()
+        self._settling = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._turn = 0
@@ -187,21 +188,24 @@ class Loop:
             await self._settle_finished()
 
     async def _settle_finished(self) -> None:
-        batch, self._finished = self._finished, []
-        while batch:
-            try:
-                settled = await asyncio.shield(self._queue.settle(batch))
-            except DATABASE_ERRORS as error:
-                log.warning("settle_failed", channel=self.channel, jobs=len(batch), error=type(error).__name__)
-                await asyncio.sleep(self._settings.poll)
-                continue
-            for settlement in settled.lost:
-                self._observer.lost(settlement)
-            for settlement in batch:
-                self._observer.settled(settlement)
-            if settled.more:
-                self._wake.set()
-            return
+        """Write down what has finished; returns when what was being written when it was called is written too."""
+        async with self._settling:
+            batch, self._finished = self._finished, []
+            while batch:
+                try:
+                    settled = await asyncio.shield(self._queue.settle(batch))
+                except DATABASE_ERRORS as error:
+                    log.warning("settle_failed", channel=self.channel, jobs=len(batch), error=type(error).__name__)
+                    await asyncio.sleep(self._settings.poll)
+                    continue
+                for settlement in settled.lost:
+                    self._observer.lost(settlement)
+                for settlement in batch:
+                    if settlement not in settled.lost:
+                        self._observer.settled(settlement)
+                if settled.more:
+                    self._wake.set()
+                return
 
     # ------------------------------------------------------------------------------------------- leases, end
 

@@ -174,7 +174,7 @@ delivered AS (
     ON CONFLICT (channel, key) DO UPDATE SET known = entity.known OR excluded.known,
         version = greatest(entity.version, excluded.version), digest = excluded.digest
 )
-SELECT fenced.id, fenced.awaited AND fenced.finished AS wakes, released.waiting > 0 AND fenced.delay <= 0 AS more
+SELECT fenced.id, fenced.claim, fenced.awaited AND fenced.finished AS wakes, released.waiting > 0 AND fenced.delay <= 0 AS more
 FROM fenced JOIN released ON released.key = fenced.lane
 """)
 """Finish attempts. What is not returned had lost its lease and changed nothing."""
@@ -382,13 +382,13 @@ class Queue:
             if owing:
                 async with self._engine.begin() as connection:
                     found = await self._settle(connection, plain)
-                    await self._enqueue(connection, [item for item in plain if item.job.id in found])
+                    await self._enqueue(connection, [item for item in plain if _key(item) in found])
                 more = True
             else:
                 async with single_statement(self._engine) as connection:
                     found = await self._settle(connection, plain)
-            lost += [item for item in plain if item.job.id not in found]
-            wakes = [item.job.lane for item in plain if found.get(item.job.id, (False, False))[0]]
+            lost += [item for item in plain if _key(item) not in found]
+            wakes = [item.job.lane for item in plain if found.get(_key(item), (False, False))[0]]
             more = more or any(next_due for _, next_due in found.values())
         for item, park in parks:
             kept, blocked = await self._park(item, park)
@@ -398,9 +398,11 @@ class Queue:
         woken = len(await wake(self._engine, wakes)) if wakes else 0
         return Settled(tuple(lost), more or woken > 0, woken)
 
-    async def _settle(self, connection: AsyncConnection, items: Sequence[Settlement]) -> dict[UUID, tuple[bool, bool]]:
+    async def _settle(
+        self, connection: AsyncConnection, items: Sequence[Settlement]
+    ) -> dict[tuple[UUID, int], tuple[bool, bool]]:
         rows = await connection.execute(SETTLE, {"channel": self.channel, **_settle_parameters(items)})
-        return {row.id: (row.wakes, row.more) for row in rows}
+        return {(row.id, row.claim): (row.wakes, row.more) for row in rows}
 
     async def _enqueue(self, connection: AsyncConnection, items: Sequence[Settlement]) -> None:
         jobs = [
@@ -460,6 +462,11 @@ async def wake_stranded(engine: AsyncEngine) -> list[str]:
     """The safety net under `wake`: lanes whose awaited lane owes nothing any more (a worker died before waking them)."""
     async with single_statement(engine) as connection:
         return list((await connection.execute(_WAKE_STRANDED)).scalars())
+
+
+def _key(item: Settlement) -> tuple[UUID, int]:
+    """A worker that lost a lease and claimed the lane again may settle both attempts of the job at once."""
+    return item.job.id, item.job.claim
 
 
 def _settle_parameters(items: Sequence[Settlement]) -> Mapping[str, list[object]]:

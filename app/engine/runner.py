@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from app.database import is_unavailable
 from app.engine.decide import Crashed, Interrupted, Verdict, before, decide
 from app.engine.jobs import Handler, Job
 from app.engine.queue import Settlement
@@ -69,8 +70,12 @@ class Runner:
         except asyncio.CancelledError:
             verdict = Interrupted(sent=True)
         except Exception as error:
-            log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
-            verdict = Crashed(f"an error of the relay itself: {type(error).__name__}")
+            if is_unavailable(error):
+                log.warning("handler_lost_database", job=str(job.id), kind=job.kind, error=type(error).__name__)
+                verdict = Crashed("the relay's own database went away or was too slow during the attempt")
+            else:
+                log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
+                verdict = Crashed(f"an error of the relay itself: {type(error).__name__}")
         return self.settlement(job, verdict, time.perf_counter() - started), verdict
 
     def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:

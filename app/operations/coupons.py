@@ -11,7 +11,9 @@ pending ──▶ active ──▶ used        pending: owed to the shopper, not
 What the shopper gains or loses (active, used, retired, given_back) is a line of the audit's chain.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -120,6 +122,7 @@ class Coupons:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._fuse = asyncio.Lock()
 
     async def open(self, redemption: Redemption, message_id: UUID) -> CouponRecord:
         """The coupon of a redemption: a new pending one, or the one that its code already has."""
@@ -180,7 +183,8 @@ class Coupons:
         With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
         `points` are those of the redemption that was proven: an earlier, altered webhook may have told others.
         """
-        async with self._engine.begin() as connection:
+        # The fuse lets one through at a time anyway; those who wait for it hold no connection meanwhile.
+        async with nullcontext() if limits is None else self._fuse, self._engine.begin() as connection:
             if limits is not None:
                 amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
                 first = select(Coupon.customer_ref).where(Coupon.code == code, Coupon.priced_at.is_(None))

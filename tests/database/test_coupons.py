@@ -1,5 +1,7 @@
 """The coupon's transitions: idempotent, and only from where they may start."""
 
+import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -7,9 +9,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.operations import fuse
 from app.operations.coupons import SOURCES, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
+from app.settings import FuseSettings
+from tests.helpers import eventually
 from tests.journeys.handler_jobs import store_message
 
 REDEMPTION = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
@@ -93,3 +98,22 @@ async def test_codes_are_found_as_shoppers_type_them(coupons: Coupons, message: 
     assert [coupon.code for coupon in await coupons.find_all(["AB12", "other"])] == ["ab12"]
     assert await coupons.find_all([]) == ()
     assert await coupons.find("AB12") is None
+
+
+async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
+    """Else a crowd of redemptions takes every connection, and nothing is claimed or settled on either channel."""
+    codes = [f"code{number}" for number in range(20)]
+    for number, code in enumerate(codes):
+        await coupons.open(replace(REDEMPTION, code=code, id=f"p-{number}"), message)
+    async with engine.begin() as another:
+        await another.execute(fuse._LOCK)  # noqa: SLF001  # another replica, which is slow
+        pricing = [asyncio.create_task(coupons.price(code, VALUED, limits=FuseSettings())) for code in codes]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+
+        async def one_waits() -> bool:
+            async with engine.connect() as connection:
+                return (await connection.execute(text(waiting))).scalar() == 1
+
+        await eventually(one_waits)
+    priced = await asyncio.gather(*pricing)
+    assert all(isinstance(record, CouponRecord) for record in priced)

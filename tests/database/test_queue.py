@@ -56,6 +56,20 @@ async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine: 
     assert job.delivered == b"digest"
 
 
+async def test_what_is_replaced_says_why(engine: AsyncEngine) -> None:
+    await accept(engine, customer("1", 1), customer("1", 2))
+    await settle(engine, await claim(engine), DONE)
+    [row] = await rows(engine, "SELECT reason, detail, finished_at IS NOT NULL FROM job WHERE state = 'superseded'")
+    assert row == ("newer_version", "a newer version of the same entity was waiting; only that one is sent", True)
+
+
+async def test_the_last_version_seen_never_goes_backwards(engine: AsyncEngine) -> None:
+    for version in (5, 4):
+        await accept(engine, customer("1", version))
+        await settle(engine, await claim(engine), DONE)
+    assert await rows(engine, "SELECT version FROM entity") == [(at(5),)]
+
+
 async def test_a_failed_version_gives_way_to_a_newer_one(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1))
     [job] = await claim(engine)
@@ -86,6 +100,16 @@ async def test_settling_names_the_claim(engine: AsyncEngine) -> None:
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
     assert await rows(engine, "SELECT outcome FROM attempt ORDER BY claim") == [("lost",), ("done",)]
+
+
+async def test_a_stale_park_changes_nothing(engine: AsyncEngine) -> None:
+    await accept(engine, customer("1"), order("7", after="customer:1"))
+    [stale] = [job for job in await claim(engine, lease=0.0) if job.lane == "order:7"]
+    [fresh] = [job for job in await claim(engine) if job.lane == "order:7"]
+    settled = await settle(engine, [stale], Park("customer:1", "waits", False, 3600.0), None)
+    assert [lost.job for lost in settled.lost] == [stale]
+    assert (await job_row(engine, fresh.id))["state"] == "running"
+    assert (await settle(engine, [fresh], DONE)).lost == ()
 
 
 async def test_settling_twice_changes_nothing(engine: AsyncEngine) -> None:
@@ -124,6 +148,7 @@ async def test_a_dead_job_does_not_block_its_lane(engine: AsyncEngine) -> None:
     await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
     [job] = await claim(engine)
     assert job.version == at(2)
+    assert await broken_counts(engine) == []
 
 
 async def test_a_version_that_died_still_counts_as_seen(engine: AsyncEngine) -> None:
@@ -247,6 +272,17 @@ async def test_what_a_stale_settle_owes_is_not_taken_on(engine: AsyncEngine) -> 
     await settle(engine, [stale], done({}, b"d", (owed,)))
     assert await states(engine) == {"running": 1}
     await settle(engine, [fresh], DONE)
+
+
+async def test_of_two_attempts_settled_together_only_the_one_with_the_lease_counts(engine: AsyncEngine) -> None:
+    """A worker lost its lease, claimed the lane again, and both its attempts end at the same time."""
+    await accept(engine, order("1"))
+    [stale] = await claim(engine, lease=0.0)
+    [fresh] = await claim(engine)
+    owed = Owed("use_reward", "platform", "coupon:AB12")
+    settled = await settle(engine, [stale, fresh], done({}, b"d", (owed,)))
+    assert [lost.job for lost in settled.lost] == [stale]
+    assert await states(engine) == {"done": 1, "waiting": 1}
 
 
 async def test_live_work_is_claimed_before_backfill(engine: AsyncEngine) -> None:

@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults import database, far_side, machine, summary
+from tests.faults.pace import crowds, paced_faults
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Report, Stage, play
 from tests.faults.topology import (
+    paced,
     plain,
     pooled,
     pooled_faults,
@@ -28,6 +30,8 @@ from tests.faults.topology import (
     proxied_faults,
     small_disk,
     small_disk_faults,
+    upgraded,
+    upgraded_faults,
 )
 
 Topology = Callable[[Path, random.Random], AbstractAsyncContextManager[Stage]]
@@ -39,11 +43,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="replays a run")
     parser.add_argument("--rounds", type=int, default=3, help="of each fault (3)")
     parser.add_argument("--outage", type=float, default=600, help="seconds of the long outage (600)")
-    parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--only", action="append", help="faults whose name holds this; may be said several times")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/reliability.md")
     chosen = parser.parse_args()
     say(f"seed {chosen.seed}")
-    reports = asyncio.run(_play_all(chosen.seed, chosen.rounds, chosen.outage, chosen.only))
+    reports = asyncio.run(_play_all(chosen.seed, chosen.rounds, chosen.outage, chosen.only or ()))
     findings = [f"{report.fault}: {each}" for report in reports for each in report.findings()]
     for finding in findings:
         say(finding)
@@ -58,18 +62,20 @@ def main() -> int:
     return 1 if findings else 0
 
 
-async def _play_all(seed: int, rounds: int, outage: float, only: str) -> list[Report]:
+async def _play_all(seed: int, rounds: int, outage: float, only: Sequence[str]) -> list[Report]:
     common = [*far_side.faults(), *database.common_faults(), *machine.faults()]
     stacks: tuple[tuple[Topology, list[Fault]], ...] = (
-        (plain, common * rounds),
+        (plain, [*common, *crowds()] * rounds),
         (plain, [every_point(), far_side.long_outage(outage)]),
+        (paced, paced_faults()),
+        (upgraded, upgraded_faults()),
         (proxied, proxied_faults() * rounds),
         (pooled, pooled_faults() * rounds),
         (small_disk, small_disk_faults() * rounds),
     )
     reports: list[Report] = []
     for topology, faults in stacks:
-        chosen = [fault for fault in faults if only in fault.name]
+        chosen = [fault for fault in faults if not only or any(word in fault.name for word in only)]
         if chosen:
             reports += await _on(topology, chosen, seed)
     return reports

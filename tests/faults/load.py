@@ -5,6 +5,7 @@ was acknowledged, without asking the service. Entities are numbered from 1 and n
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from typing import Any
 
 import httpx
 
-from tests.faults.rig import STORE_KEY, Rig
+from tests.faults.rig import DOOR, STORE_KEY, Rig
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+BATCH = 500
+JSON = {"content-type": "application/json"}
 STATES = ("pending", "paid", "refunded")
 
 
@@ -38,7 +41,6 @@ class Shop:
         self._rig = rig
         self._dice = dice
         self._client = httpx.AsyncClient(
-            base_url=rig.url,
             headers={"authorization": f"Bearer {STORE_KEY}"},
             timeout=10,
             trust_env=False,
@@ -73,6 +75,43 @@ class Shop:
             self.shopper()
             await asyncio.sleep(gap * 2 * self._dice.random())  # a load's own pace
 
+    async def buyers(self, many: int, gap: float) -> None:
+        """`many` shoppers who have an account and order at once, one every `gap` seconds."""
+        for _ in range(many):
+            number = next(self._numbers)
+            self._begin(self.customer(number, 1))
+            self._begin(self.order(number, number, 1))
+            await asyncio.sleep(gap)  # a load's own pace
+
+    async def crowd(self, many: int, *, poisoned: int = 0) -> dict[int, float]:
+        """`many` new customers at once, every `poisoned`-th of them with that word; when each of the others was
+        acknowledged, by the event loop's clock (that of the simulators' ledgers)."""
+        numbers = [next(self._numbers) for _ in range(many)]
+        bad = {number for place, number in enumerate(numbers) if poisoned and place % poisoned == 0}
+        at: dict[int, float] = {}
+
+        async def one(number: int) -> None:
+            await self.customer(number, 1, name="poison" if number in bad else "well")
+            at[number] = asyncio.get_running_loop().time()
+
+        await asyncio.gather(*(one(number) for number in numbers))
+        return {number: moment for number, moment in at.items() if number not in bad}
+
+    async def live_one(self) -> int:
+        """One new customer, acknowledged; its number."""
+        number = next(self._numbers)
+        await self.customer(number, 1)
+        return number
+
+    async def imported(self, many: int) -> None:
+        """`many` customers as a backfill, in batches."""
+        for _ in range(0, many, BATCH):
+            numbers = [next(self._numbers) for _ in range(BATCH)]
+            lines = [json.dumps({"type": "customers", "event": person(number, 1)}) for number in numbers]
+            await self._until_acknowledged("/v1/events/batch?backfill=true", "\n".join(lines).encode(), {})
+            for number in numbers:
+                self.acknowledged.versions[f"customer:{number}"] = [1]
+
     async def sent(self) -> None:
         """Wait until everything begun is acknowledged."""
         sending, self._sending = self._sending, []
@@ -84,10 +123,9 @@ class Shop:
         await asyncio.gather(self.customer(number, 1), self.redeem(number))
         return f"customer:{number}", code_of(number)
 
-    async def customer(self, number: int, versions: int = 3) -> None:
+    async def customer(self, number: int, versions: int = 3, **more: str) -> None:
         for version in range(1, versions + 1):
-            body = {"id": number, "email": f"c{number}@example.com", "v": version, "updatedAt": at(version)}
-            await self._send("customers", f"customer:{number}", version, body)
+            await self._send("customers", f"customer:{number}", version, {**person(number, version), **more})
 
     async def order(self, number: int, customer: int, versions: int = 3) -> None:
         for version in range(1, versions + 1):
@@ -116,7 +154,7 @@ class Shop:
             "redeemRule": {"id": "rule-5-off", "pointCost": 500, "discountValue": "5.00"},
         }
         headers = {"x-webhook-topic": "points/redeemed", "x-webhook-id": "subscription-1"}
-        await self._until_acknowledged(self._rig.door, body, headers)
+        await self._until_acknowledged(f"/v1/webhooks/platform/{DOOR}", body, headers)
         self.acknowledged.codes.add(code_of(number))
 
     def _grant(self, number: int) -> None:
@@ -134,21 +172,28 @@ class Shop:
         await self._until_acknowledged(f"/v1/events/{kind}", body, headers)
         self.acknowledged.versions.setdefault(entity, []).append(version)
 
-    async def _until_acknowledged(self, url: str, body: dict[str, object], headers: dict[str, str]) -> None:
+    async def _until_acknowledged(self, url: str, body: dict[str, object] | bytes, headers: dict[str, str]) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         deadline = asyncio.get_running_loop().time() + self.patience
         while True:
             try:
-                answer = await self._client.post(url, json=body, headers=headers)
+                answer = await self._client.post(
+                    self._dice.choice(self._rig.urls) + url, content=content, headers=headers | JSON
+                )
             except httpx.HTTPError as error:
                 said = repr(error)
             else:
                 said = f"{answer.status_code} {answer.text[:300]}"
                 if answer.is_success:
                     return
-                assert answer.status_code >= 500, f"{url} refuses {body}: {said}"
+                assert answer.status_code >= 500, f"{url} refuses {content!r}: {said}"
             if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"{url} does not take {body} within {self.patience:g} s; last: {said}")
+                raise AssertionError(f"{url} does not take {content!r} within {self.patience:g} s; last: {said}")
             await asyncio.sleep(0.05 + 0.1 * self._dice.random())  # a client's own pause between tries
+
+
+def person(number: int, version: int) -> dict[str, object]:
+    return {"id": number, "email": f"c{number}@example.com", "v": version, "updatedAt": at(version)}
 
 
 def at(version: int) -> str:

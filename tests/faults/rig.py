@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,26 +29,37 @@ LEASE: Final = 12.0
 """Seconds; the service's own."""
 
 
+ROOT: Final = Path(__file__).parents[2]
+
+
 @dataclass
 class Process:
-    """`relay <role>` as a child; its output goes to `log`."""
+    """`relay <role>` as a child; its output goes to `log`. `code` is the folder of the release that it runs."""
 
     role: str
     environment: Mapping[str, str]
     log: Path
+    code: Path = ROOT
     child: "subprocess.Popen[bytes] | None" = None
 
-    def start(self, more: Mapping[str, str] | None = None, module: str = "app.cli") -> None:
+    def start(self, more: Mapping[str, str] | None = None, module: str | None = None) -> None:
+        """The program `relay` of that release, or `module`, which runs it in its own way."""
         if self.running:
             self.kill()
+        program = ["-m", module] if module else ["-c", self._entry()]
         with self.log.open("ab") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", module, self.role],
+                [sys.executable, *program, self.role],  # both put the working directory first on the path
                 env={**os.environ, **self.environment, **(more or {})},
-                cwd=Path(__file__).parents[2],
+                cwd=self.code,
                 stdout=output,
                 stderr=output,
             )
+
+    def _entry(self) -> str:
+        project = tomllib.loads((self.code / "pyproject.toml").read_text())["project"]
+        module, _, function = project["scripts"]["relay"].partition(":")
+        return f"import sys; sys.argv[0] = 'relay'; from {module} import {function}; {function}()"
 
     @property
     def running(self) -> bool:
@@ -100,6 +112,10 @@ class Rig:
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     more: list[Process] = field(default_factory=list)
+    code: Path = ROOT
+    """Of the release that it begins with."""
+    urls: list[str] = field(default_factory=list)
+    """Where the load goes: to each at times."""
 
     def __post_init__(self) -> None:
         self.environment = {
@@ -122,8 +138,9 @@ class Rig:
             "RETRY__LONGEST": "2",
             **self.settings,
         }
-        self.web = Process("web", self.environment, self.folder / "web.log")
-        self.worker = Process("worker", self.environment, self.folder / "worker.log")
+        self.web = Process("web", self.environment, self.folder / "web.log", self.code)
+        self.worker = Process("worker", self.environment, self.folder / "worker.log", self.code)
+        self.urls = [self.url]
 
     @property
     def url(self) -> str:
@@ -137,6 +154,12 @@ class Rig:
         """Wait until the web process can do its work."""
         async with httpx.AsyncClient(trust_env=False) as client:
             await eventually(lambda: self._answers(client), within)
+
+    def moved_to(self, web: Process, worker: Process) -> None:
+        """These are the service from now on; the load goes there alone."""
+        self.web, self.worker = web, worker
+        self.port = int(web.environment["PORT"])
+        self.urls = [self.url]
 
     async def ready_or_dead(self, within: float = 40.0) -> None:
         """As `ready`, and content with a web process that ended on the way there."""
@@ -195,6 +218,7 @@ async def rig(
     *,
     database_url: str | None = None,
     proxy: Proxy | None = None,
+    code: Path = ROOT,
     **settings: str,
 ) -> AsyncIterator[Rig]:
     """The service running on `server`, its files in `folder`; every process is ended with the block."""
@@ -204,7 +228,7 @@ async def rig(
     try:
         # The harshest Platform: what is posted twice exists twice.
         platform, shop = start("platform", "--set", "second_order_post=duplicate"), start("shop")
-        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings=settings)
+        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings=settings, code=code)
         stack.web.start()
         await stack.ready()
         stack.worker.start()

@@ -51,6 +51,10 @@ class Fault:
     """Seconds of load before it."""
     canary: bool = True
     """Whether recovery is the time until something new has gone through both journeys."""
+    flowing_within: float = FLOWING_WITHIN
+    """Seconds after it until that must have happened."""
+    rest: float = SETTLED_WITHIN
+    """Seconds after it until everything acknowledged must have arrived."""
 
 
 @dataclass
@@ -104,14 +108,14 @@ async def play(on: Stage, fault: Fault) -> Report:
         await fault.inflict(on)
         report.broken += on.rig.revived()
         if fault.canary:
-            on.recovery.append(await _gone_through(on))
+            on.recovery.append(await _gone_through(on, fault.flowing_within))
         await load
         await on.shop.sent()
     except AssertionError as error:
         report.broken.append(str(error).partition("\n")[0] or repr(error))
         load.cancel()
         await asyncio.gather(load, return_exceptions=True)
-    await _rest(on, report)
+    await _rest(on, report, fault.rest)
     report.verdict = judge(on.shop.acknowledged, *await asyncio.gather(effects(on.rig.platform), effects(on.rig.shop)))
     report.stale = await on.books.stale_settles()
     report.identity, report.samples = on.books.violations, on.books.samples
@@ -124,7 +128,7 @@ async def effects(simulator: Simulator) -> list[dict[str, object]]:
     return await asyncio.to_thread(simulator.ledger, applied=1)
 
 
-async def _gone_through(on: Stage) -> float:
+async def _gone_through(on: Stage, within: float) -> float:
     """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop."""
     started = time.monotonic()
     lane, code = await on.shop.canary()
@@ -135,11 +139,11 @@ async def _gone_through(on: Stage) -> float:
             return bool(on.rig.platform.state("customers", person)) and bool(on.rig.shop.state("coupons", code))
         return False
 
-    await eventually(arrived, FLOWING_WITHIN)
+    await eventually(arrived, within)
     return time.monotonic() - started
 
 
-async def _rest(on: Stage, report: Report) -> None:
+async def _rest(on: Stage, report: Report, within: float) -> None:
     """Wait until all that was acknowledged has arrived and nothing is owed."""
 
     async def delivered() -> bool:
@@ -153,7 +157,7 @@ async def _rest(on: Stage, report: Report) -> None:
 
     for reached in (idle, delivered):
         with suppress(AssertionError):
-            await eventually(reached, 5.0 if report.broken else SETTLED_WITHIN)
+            await eventually(reached, 5.0 if report.broken else within)
     try:
         if dead := (await on.books.counts())["dead"] - on.dead:
             report.broken.append(f"{dead} jobs were given up as dead")

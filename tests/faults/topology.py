@@ -4,18 +4,21 @@ Each is an async context manager that gives a running stage, or raises `Missing`
 """
 
 import asyncio
+import io
 import random
 import signal
 import subprocess
+import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from tests.faults.database import GONE, connection_lost_at_commit, everybody_terminated
+from tests.faults.pace import RATE
 from tests.faults.pooler import Missing, Pooler
 from tests.faults.proxy import proxy
-from tests.faults.rig import rig, server
+from tests.faults.rig import ROOT, rig, server
 from tests.faults.rounds import Fault, Stage, stage
 from tests.faults.server import PostgresServer
 
@@ -26,6 +29,74 @@ DISK: Final = "420m"
 async def plain(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
     async with server(folder) as postgres, rig(folder, postgres) as stack, stage(stack, dice) as on:
         yield on
+
+
+@asynccontextmanager
+async def paced(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+    async with (
+        server(folder) as postgres,
+        rig(folder, postgres, PLATFORM__RATE=f"{RATE}/s") as stack,
+        stage(stack, dice) as on,
+    ):
+        yield on
+
+
+# ----------------------------------------------------------------------------------------------- two releases
+
+
+@asynccontextmanager
+async def upgraded(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+    """Begins with the release before: the project as it was before its newest migration."""
+    old = folder / "release-before"
+    _unpack_release_before(old)
+    async with server(folder) as postgres, rig(folder, postgres, code=old) as stack, stage(stack, dice) as on:
+        yield on
+
+
+def _unpack_release_before(to: Path) -> None:
+    newest = _git("log", "-1", "--diff-filter=A", "--format=%H", "--", "migrations/versions")
+    whole = _git("archive", f"{newest.decode().strip()}^") if newest else None
+    if not whole:
+        raise Missing("the release before is not to be had: this is no git clone with its history")
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        archive.extractall(to, filter="data")
+
+
+def _git(*arguments: str) -> bytes | None:
+    ran = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+    return ran.stdout if ran.returncode == 0 else None
+
+
+async def rolling_upgrade(on: Stage) -> None:
+    """New replicas beside the old ones, which go on with the new tables; then the old ones are asked to end."""
+    rig = on.rig
+    before = await _revision(rig.server)
+    old_web, old_worker = rig.web, rig.worker
+    web, worker = rig.another("web", "new-web"), rig.another("worker", "new-worker")
+    for process in (web, worker):
+        process.code = ROOT
+        process.start()
+    await worker.up(0)
+    on.notes.append(f"tables {before} → {await _revision(rig.server)}")
+    rig.urls.append(f"http://127.0.0.1:{web.environment['PORT']}")
+    await asyncio.sleep(5)  # both releases do the same work on the same tables
+    rig.moved_to(web, worker)
+    await rig.ready()
+    for process in (old_worker, old_web):
+        code = await asyncio.to_thread(process.stop)
+        assert code == 0, f"the old {process.role} ended with {code}"
+
+
+async def _revision(postgres: PostgresServer) -> str:
+    connection = await postgres.connect()
+    try:
+        return str(await connection.fetchval("SELECT version_num FROM alembic_version"))
+    finally:
+        await connection.close()
+
+
+def upgraded_faults() -> list[Fault]:
+    return [Fault("rolling upgrade, two releases at once", rolling_upgrade, shoppers=60, gap=0.15)]
 
 
 # ----------------------------------------------------------------------------------------------- a proxy, a standby
@@ -58,7 +129,7 @@ async def failover(on: Stage) -> None:
 def proxied_faults() -> list[Fault]:
     return [
         Fault("connection lost around COMMIT", connection_lost_at_commit, shoppers=40),
-        Fault("failover to a standby, read-only at first", failover, shoppers=60),
+        Fault("failover to a standby, read-only at first", failover, shoppers=60, flowing_within=10),
     ]
 
 

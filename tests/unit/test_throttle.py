@@ -1,10 +1,11 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.throttle import LEAST_PACE, LONGEST_WISH, Breaker, lower, raised, wished_pause
-from app.outcomes import Done, Evidence, Retry, Unknown
+from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
 from tests.unit.test_decide import JOB
 
 FAILED, WELL = Retry("HTTP 503", evidence=Evidence(503)), Done()
@@ -33,6 +34,46 @@ def test_poison_among_healthy_ones_trips_nothing() -> None:
     breaker = Breaker()
     verdicts = [breaker.saw(lane(number), FAILED if number % 4 == 0 else WELL) for number in range(400)]
     assert not any(verdicts)
+
+
+@pytest.mark.parametrize(
+    "outcome", [Reject("HTTP 400"), Skip("the same"), Wait("no rule", "rule:1"), Blocked("HTTP 401")]
+)
+def test_refusals_of_data_trip_nothing(outcome: Outcome) -> None:
+    breaker = Breaker()
+    assert not any(breaker.saw(lane(number), outcome) for number in range(100))
+
+
+def test_it_trips_again_after_it_was_reset() -> None:
+    breaker = Breaker()
+    for _ in range(3):
+        assert [breaker.saw(lane(number), FAILED) for number in range(8)] == [False] * 7 + [True]
+        breaker.reset()
+
+
+def test_the_second_attempt_speaks_of_the_far_side_and_the_third_does_not() -> None:
+    second, third = Breaker(), Breaker()
+    assert any(second.saw(lane(number, 2), FAILED) for number in range(8))
+    assert not any(third.saw(lane(number, 3), FAILED) for number in range(50))
+
+
+def test_four_in_five_of_the_last_twenty_must_fail() -> None:
+    """What was long ago does not count, and one success in four is enough to go on."""
+    breaker = Breaker()
+    assert not any(breaker.saw(lane(number), WELL) for number in range(100))
+    tripped = [breaker.saw(lane(number), FAILED) for number in range(20)]
+    assert tripped.index(True) == 15
+
+
+def test_the_figures_of_the_pace() -> None:
+    assert lower(None, 40.0) == 20.0
+    assert lower(None, 0.0) == 0.5
+    assert lower(10.0, 40.0) == 5.0
+    assert lower(0.3, 0.0) == LEAST_PACE
+    assert raised(10.0, 1.0, 100.0) == pytest.approx(11.0)
+    assert raised(10.0, 2.0, 100.0) == pytest.approx(12.1)
+    assert raised(95.0, 1.0, 100.0) is None
+    assert raised(0.001, 1e9, float("inf")) == pytest.approx(0.001 * 1.1**600)
 
 
 def test_what_fails_again_and_again_by_itself_trips_nothing() -> None:

@@ -1,0 +1,117 @@
+"""`python -m tests.mutation`: are the engine's tests worth something? `make mutation` runs it.
+
+First every invariant's guard is broken by hand (`breaks.py`): its test must fail. Then mutmut changes the engine's Python
+code in every way it knows and runs the tests that come by. Exit code 0 when no break went unnoticed and at least LEAST of
+the mutants were killed. Both go on where they were stopped: what mutmut found is kept in `mutants/`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from app.embedded import EmbeddedPostgres
+from tests.conftest import TEST_SERVER
+from tests.mutation.breaks import BREAKS, Break
+
+ROOT: Final = Path(__file__).parents[2]
+LEAST: Final = 85.0
+"""Per cent."""
+PATIENCE: Final = 120.0
+"""Seconds for the test of one break."""
+KILLED: Final = frozenset({"killed", "timeout", "segfault", "caught by type check"})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--only", choices=("breaks", "mutants"), help="one of the two parts")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at once (2)")
+    parser.add_argument("names", nargs="*", help="mutants (patterns) to run again, or words of breaks")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="relay-mutation-"))
+    folder.chmod(0o711)
+    server = EmbeddedPostgres.start(folder / "postgres", settings=TEST_SERVER)
+    environment = {**os.environ, "TEST_DATABASE_URL": server.url}
+    good = True
+    try:
+        if chosen.only != "mutants":
+            good &= _break_all(folder, environment, chosen.names)
+        if chosen.only != "breaks":
+            good &= _mutate(environment, chosen.jobs, chosen.names)
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if good else 1
+
+
+def _break_all(folder: Path, environment: dict[str, str], words: list[str]) -> bool:
+    """True when each break makes its test fail, and the same test passes without it."""
+    copy = folder / "broken"
+    ignored = shutil.ignore_patterns(".*", "mutants", "node_modules", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    unnoticed = []
+    for each in BREAKS:
+        if words and not any(word in str(each) for word in words):
+            continue
+        verdict = _judge(each, copy, environment)
+        say(f"{'ok  ' if verdict == 'noticed' else 'FAIL'}  {each.promise}: {each.what}  [{verdict}]")
+        if verdict != "noticed":
+            unnoticed.append(each)
+    return not unnoticed
+
+
+def _judge(each: Break, copy: Path, environment: dict[str, str]) -> str:
+    file = copy / each.file
+    whole = file.read_text()
+    if whole.count(each.old) != 1:
+        return f"the text to be broken stands {whole.count(each.old)} times in {each.file}"
+    if not _passes(each.guard, copy, environment):
+        return "its test fails without it"
+    file.write_text(whole.replace(each.old, each.new))
+    try:
+        return "not noticed" if _passes(each.guard, copy, environment) else "noticed"
+    finally:
+        file.write_text(whole)
+
+
+def _passes(guard: str, copy: Path, environment: dict[str, str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", guard]
+    try:
+        # -m puts the working directory first on the path, before the installed project
+        ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    if ran.returncode not in (0, 1):
+        raise RuntimeError(f"pytest could not run {guard}:\n{ran.stdout.decode()[-2000:]}{ran.stderr.decode()[-500:]}")
+    return ran.returncode == 0
+
+
+def _mutate(environment: dict[str, str], jobs: int, names: list[str]) -> bool:
+    mutmut = str(Path(sys.executable).parent / "mutmut")
+    subprocess.run([mutmut, "run", "--max-children", str(jobs), *names], cwd=ROOT, env=environment, check=False)
+    told = subprocess.run([mutmut, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)
+    verdicts = [line.strip().rpartition(": ") for line in told.stdout.splitlines() if line.startswith("    ")]
+    counts = Counter(verdict for _, _, verdict in verdicts)
+    tried = sum(number for verdict, number in counts.items() if verdict != "not checked")
+    killed = sum(number for verdict, number in counts.items() if verdict in KILLED)
+    score = 100 * killed / tried if tried else 0.0
+    for name, _, verdict in verdicts:
+        if verdict not in KILLED:
+            say(f"{verdict}: {name}")
+    say(json.dumps({"mutants": len(verdicts), "tried": tried, "killed": killed, "score": round(score, 1), **counts}))
+    return score >= LEAST and tried == len(verdicts)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,330 @@
+"""What must always hold, each promise broken by hand, and the test that has to notice.
+
+mutmut changes Python only, and only inside functions; most of these promises are kept by SQL. The table in
+docs/reliability.md is made from this list.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+QUEUE: Final = "app/engine/queue.py"
+LOOP: Final = "app/engine/loop.py"
+DECIDE: Final = "app/engine/decide.py"
+TEST_QUEUE: Final = "tests/database/test_queue.py"
+TEST_LOOP: Final = "tests/engine/test_loop.py"
+TEST_DECIDE: Final = "tests/unit/test_decide.py"
+TEST_INBOX: Final = "tests/database/test_inbox.py"
+
+
+@dataclass(frozen=True)
+class Break:
+    """`old` stands once in `file`; with `new` in its place `guard` (a pytest node) must fail."""
+
+    promise: str
+    what: str
+    file: str
+    old: str
+    new: str
+    guard: str
+
+
+BREAKS: Final[tuple[Break, ...]] = (
+    Break(
+        "acknowledged = committed",
+        "the receipt is given before the commit",
+        "app/inbox.py",
+        "receipts = await self._write(batch)",
+        'receipts = {each.id: Receipt(each.id, "accepted") for each in batch}',
+        f"{TEST_INBOX}::test_a_receipt_means_that_message_job_and_lane_are_committed",
+    ),
+    Break(
+        "acknowledged = committed",
+        "a commit that hangs is waited for without an end",
+        "app/inbox.py",
+        "async with asyncio.timeout(self._time_limit):",
+        "async with asyncio.timeout(None):",
+        f"{TEST_INBOX}::test_a_commit_that_hangs_is_given_up",
+    ),
+    Break(
+        "acknowledged = committed",
+        "a database that is away is no 503",
+        "app/inbox.py",
+        "if is_unavailable(error):",
+        "if False:",
+        f"{TEST_INBOX}::test_postgres_away_is_said_and_never_hangs",
+    ),
+    Break(
+        "claim, call, settle",
+        "a transaction is open during the call",
+        LOOP,
+        "settlement, verdict = await self._runner.run(job)",
+        "async with self._queue._engine.begin() as c:\n"
+        '                    await c.exec_driver_sql("SELECT 1")\n'
+        "                    settlement, verdict = await self._runner.run(job)",
+        f"{TEST_LOOP}::test_no_transaction_is_open_during_a_call",
+    ),
+    Break(
+        "claim, call, settle",
+        "the attempt is not counted before the wire",
+        QUEUE,
+        "attempts = job.attempts + 1,",
+        "attempts = job.attempts,",
+        f"{TEST_QUEUE}::test_an_attempt_counts_before_the_wire_and_can_be_given_back",
+    ),
+    Break(
+        "claim, call, settle",
+        "a claim has no new number",
+        QUEUE,
+        "SET leased = true, claim = lane.claim + 1,",
+        "SET leased = true, claim = lane.claim,",
+        f"{TEST_QUEUE}::test_settling_names_the_claim",
+    ),
+    Break(
+        "claim, call, settle",
+        "a claim has no lease",
+        QUEUE,
+        "waits_for = NULL,\n        run_at = now() + make_interval(secs => :lease)",
+        "waits_for = NULL,\n        run_at = now()",
+        f"{TEST_QUEUE}::test_a_claimed_lane_is_nobody_elses",
+    ),
+    Break(
+        "fenced",
+        "settling does not name the claim",
+        QUEUE,
+        "AND lane.claim = input.claim AND lane.leased\n    ORDER BY",
+        "AND lane.leased\n    ORDER BY",
+        f"{TEST_QUEUE}::test_settling_names_the_claim",
+    ),
+    Break(
+        "fenced",
+        "parking does not name the claim",
+        QUEUE,
+        "WHERE channel = :channel AND key = :lane AND claim = :claim AND leased FOR UPDATE",
+        "WHERE channel = :channel AND key = :lane AND leased FOR UPDATE",
+        f"{TEST_QUEUE}::test_a_stale_park_changes_nothing",
+    ),
+    Break(
+        "fenced",
+        "renewing does not name the claim",
+        QUEUE,
+        "lane.claim = held.claim AND lane.leased\nRETURNING lane.key, lane.claim",
+        "lane.leased\nRETURNING lane.key, lane.claim",
+        f"{TEST_QUEUE}::test_a_renewed_lease_holds_and_a_lost_one_stays_lost",
+    ),
+    Break(
+        "ordered per lane",
+        "jobs of a lane run newest first",
+        QUEUE,
+        "ORDER BY seq LIMIT 1\n    ) AS first",
+        "ORDER BY seq DESC LIMIT 1\n    ) AS first",
+        f"{TEST_QUEUE}::test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits",
+    ),
+    Break(
+        "ordered per lane",
+        "an older version than the last seen is sent",
+        DECIDE,
+        "job.version < job.delivered_version:",
+        "False:",
+        f"{TEST_DECIDE}::test_an_older_version_than_the_last_seen_is_superseded",
+    ),
+    Break(
+        "ordered per lane",
+        "the last version seen goes backwards",
+        QUEUE,
+        "version = greatest(entity.version, excluded.version)",
+        "version = excluded.version",
+        f"{TEST_QUEUE}::test_the_last_version_seen_never_goes_backwards",
+    ),
+    Break(
+        "ordered per lane",
+        "a dead job blocks its lane",
+        QUEUE,
+        "input.state <> 'waiting' AS finished",
+        "input.state NOT IN ('waiting', 'dead') AS finished",
+        f"{TEST_QUEUE}::test_a_dead_job_does_not_block_its_lane",
+    ),
+    Break(
+        "ordered per lane",
+        "a version that died does not count as seen",
+        QUEUE,
+        "WHERE known OR (state = 'dead' AND version IS NOT NULL)",
+        "WHERE known",
+        f"{TEST_QUEUE}::test_a_version_that_died_still_counts_as_seen",
+    ),
+    Break(
+        "ordered per lane",
+        "an order does not wait for its customer",
+        QUEUE,
+        "started.after IS NOT NULL\n           AND NOT EXISTS",
+        "false\n           AND NOT EXISTS",
+        f"{TEST_QUEUE}::test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery",
+    ),
+    Break(
+        "ordered per lane",
+        "an order that waits is not woken by the delivery",
+        QUEUE,
+        "woken = len(await wake(self._engine, wakes)) if wakes else 0",
+        "woken = 0",
+        f"{TEST_LOOP}::test_an_order_is_woken_by_its_customers_delivery_and_not_by_polling",
+    ),
+    Break(
+        "ordered per lane",
+        "orders collapse",
+        "app/messages.py",
+        'job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)',
+        'job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill, collapse=True)',
+        "tests/engine/test_model.py::test_an_outage_costs_few_customers_calls_and_every_orders_own",
+    ),
+    Break(
+        "ordered per lane",
+        "one failing entity holds up the others: its lane is its customer's",
+        "app/messages.py",
+        'job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)',
+        'job = Owed("relay_order", PLATFORM, after or f"order:{event.id}", backfill=backfill)',
+        "tests/engine/test_model.py::test_one_poison_order_delays_no_other",
+    ),
+    Break(
+        "no blind re-send",
+        "the worker that died leaves no doubt",
+        QUEUE,
+        "uncertain = job.uncertain OR job.state = 'running',",
+        "uncertain = job.uncertain,",
+        "tests/engine/test_model.py::test_the_platform_sees_only_what_the_model_allows",
+    ),
+    Break(
+        "no blind re-send",
+        "an order of unknown fate is posted again without a probe",
+        "app/handlers/relay_order.py",
+        "update_first=job.known or job.uncertain)",
+        "update_first=job.known)",
+        "tests/journeys/test_handlers.py::test_an_order_of_unknown_fate_is_probed_before_it_is_posted_again",
+    ),
+    Break(
+        "no blind re-send",
+        "an unknown outcome leaves no doubt",
+        DECIDE,
+        'return Again(delay, verdict.why, True, "unknown")',
+        'return Again(delay, verdict.why, False, "unknown")',
+        "tests/engine/test_model.py::test_the_platform_sees_only_what_the_model_allows",
+    ),
+    Break(
+        "no blind re-send",
+        "a connection that broke is taken for one that was never made",
+        "app/http.py",
+        'return Unknown(f"the connection broke after the request left: {type(error).__name__}")',
+        'return Retry(f"the connection broke after the request left: {type(error).__name__}")',
+        "tests/unit/test_http.py::test_reset_is_unknown",
+    ),
+    Break(
+        "one redemption, at most one coupon",
+        "what the shop made is not compared",
+        "app/handlers/issue_coupon.py",
+        "told = differences(order, found)",
+        "told: list[str] = []",
+        "tests/journeys/test_issue_coupon.py::test_a_coupon_that_reads_back_differently_is_retired_and_held",
+    ),
+    Break(
+        "one redemption, at most one coupon",
+        "a code of another redemption is made",
+        "app/handlers/coupon_orders.py",
+        "if first != redemption.id:",
+        "if False:",
+        "tests/journeys/test_issue_coupon.py::test_a_code_of_another_redemption_or_customer_is_rejected",
+    ),
+    Break(
+        "nothing ends silently",
+        "collapsed versions are not counted off",
+        QUEUE,
+        " - coalesce(replaced_count.jobs, 0),",
+        ",",
+        f"{TEST_QUEUE}::test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival",
+    ),
+    Break(
+        "nothing ends silently",
+        "a job committed while its lane empties is forgotten",
+        QUEUE,
+        "waiting = lane.waiting + excluded.waiting,\n        last_seq",
+        "waiting = excluded.waiting,\n        last_seq",
+        f"{TEST_QUEUE}::test_a_version_that_arrives_while_another_is_sent_is_not_lost",
+    ),
+    Break(
+        "nothing ends silently",
+        "a superseded job has no reason",
+        QUEUE,
+        "SET state = 'superseded', reason = 'newer_version', finished_at",
+        "SET state = 'superseded', finished_at",
+        f"{TEST_QUEUE}::test_what_is_replaced_says_why",
+    ),
+    Break(
+        "giving up is visible and reversible",
+        "a dead job that is retried forgets that it may have arrived",
+        "app/engine/operator.py",
+        "attempts = 0, uncertain = true,",
+        "attempts = 0, uncertain = false,",
+        "tests/database/test_operator.py::test_a_dead_job_can_be_retried_and_starts_anew",
+    ),
+    Break(
+        "blocked is about the channel",
+        "a refused key counts against the job",
+        DECIDE,
+        'return GiveBack(BLOCKED_DELAY, verdict.why, job.uncertain, "blocked")',
+        'return dead("rejected", verdict.why)',
+        f"{TEST_DECIDE}::test_what_an_answer_means_decides_what_happens",
+    ),
+    Break(
+        "blocked is about the channel",
+        "a closed channel is claimed from",
+        QUEUE,
+        "AND (:probing OR EXISTS (SELECT FROM channel WHERE name = :channel AND state = 'open'))",
+        "AND (:probing OR true)",
+        "tests/database/test_gate.py::test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it",
+    ),
+    Break(
+        "blocked is about the channel",
+        "refusals of data trip the breaker",
+        "app/engine/throttle.py",
+        "failed = isinstance(outcome, Retry | Unknown)",
+        "failed = not isinstance(outcome, Done)",
+        "tests/unit/test_throttle.py::test_refusals_of_data_trip_nothing",
+    ),
+    Break(
+        "Postgres is the only state",
+        "without a hint nothing is found",
+        LOOP,
+        "await asyncio.wait_for(self._wake.wait(), self._settings.poll)",
+        "await self._wake.wait()",
+        f"{TEST_LOOP}::test_what_failed_is_tried_again_when_its_time_has_come",
+    ),
+    Break(
+        "Postgres is the only state",
+        "what a worker that died was to wake sleeps on",
+        QUEUE,
+        "WHERE lane.waits_for IS NOT NULL AND other.waiting = 0",
+        "WHERE lane.waits_for IS NULL AND other.waiting = 0",
+        f"{TEST_QUEUE}::test_stranded_waiters_are_found",
+    ),
+    Break(
+        "shutdown is not a failure",
+        "the end does not wait for what is being written",
+        LOOP,
+        "async with self._settling:",
+        "if True:",
+        f"{TEST_LOOP}::test_what_does_not_finish_in_time_is_given_back_as_uncertain",
+    ),
+    Break(
+        "shutdown is not a failure",
+        "what was not begun stays claimed",
+        LOOP,
+        "while not self._jobs.empty():",
+        "while False:",
+        f"{TEST_LOOP}::test_at_the_end_what_runs_is_finished_and_nothing_new_begun",
+    ),
+    Break(
+        "secrets and personal data",
+        "a secret that the far side echoes is kept",
+        "app/http.py",
+        'text = text.replace(secret, "***")',
+        "text = str(text)",
+        "tests/unit/test_http.py::test_evidence_is_short_storable_and_without_secrets",
+    ),
+)
