@@ -280,6 +280,11 @@ def coupon_lane(code: str) -> str:
     return f"coupon:{code}"
 
 
+def claim_lane(code: str, message_id: str) -> str:
+    """The lane of one message's claim to a code: another claim that waits, a forger's say, does not hold it up."""
+    return f"{coupon_lane(code)}#{message_id}"
+
+
 def _kind(event: CustomerEvent | OrderEvent | ProductEvent) -> Kind:
     return next(kind for kind, model in EVENTS.items() if isinstance(event, model))
 

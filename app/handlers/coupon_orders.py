@@ -31,7 +31,8 @@ class Decision(Protocol):
 
 
 class OpenCoupon(Protocol):
-    """A coupon's row. `kind` None: it was never ordered. `unchanged_for` and `age` are in seconds."""
+    """A coupon's row. `kind` None: it was never ordered. `received_at`: when this redemption's webhook came.
+    `unchanged_for` is in seconds."""
 
     @property
     def message_id(self) -> UUID: ...
@@ -39,8 +40,6 @@ class OpenCoupon(Protocol):
     def ruling(self) -> Decision | None: ...
     @property
     def received_at(self) -> datetime: ...
-    @property
-    def age(self) -> float: ...
     @property
     def state(self) -> str: ...
     @property
@@ -54,33 +53,34 @@ class OpenCoupon(Protocol):
     @property
     def store_id(self) -> str | None: ...
     @property
-    def created_at(self) -> datetime: ...
-    @property
     def unchanged_for(self) -> float: ...
 
 
-def closed(coupon: OpenCoupon, redemption: Redemption) -> Skip | Reject | None:
-    """Why nothing is to be made; None when the coupon is this redemption's and still owed.
+def closed(coupon: OpenCoupon, redemption: Redemption, message_id: UUID) -> Skip | Reject | None:
+    """Why nothing is to be made for this message; None when its redemption may still get the code.
 
-    A person may first be known by the e-mail (a referred friend) and later by the shop's id.
+    A code that was never priced belongs to nobody: whoever is proven gets it. A person may first be known by the e-mail
+    (a referred friend) and later by the shop's id.
     """
-    code, first = redemption.code, coupon.redemption_id
-    if first != redemption.id:
+    code, first, ruling = redemption.code, coupon.redemption_id, coupon.ruling
+    others = coupon.message_id != message_id and (coupon.kind is not None or ruling is not None)
+    if others and first != redemption.id:
         return Reject(f"the code {code} belongs to another redemption ({first}), not to {redemption.id}")
-    if coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
+    if others and coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
         return Reject(f"the code {code} belongs to redemption {first} of another customer")
     if coupon.state == "refused":
         return Reject(f"the redemption was refused: {coupon.reason}")
-    if coupon.ruling is not None and coupon.ruling.retire:
-        return Skip(f"{coupon.ruling.by} decided that it is not made: {coupon.ruling.why}")
-    ended = coupon.state in ("active", "used", "retired", "given_back")
-    return Skip(f"the coupon is {coupon.state} already") if ended else None
+    if ruling is not None and ruling.retire:
+        return Skip(f"{ruling.by} decided that it is not made: {ruling.why}")
+    if coupon.state in ("active", "used", "retired", "given_back"):
+        return Skip(f"the coupon is {coupon.state} already")
+    return Skip(f"the same redemption is dealt with by message {coupon.message_id}") if others else None
 
 
 def coupon_order(
     redemption: Redemption, valued: Valued, coupon: OpenCoupon, settings: CouponSettings, job: Job
 ) -> CouponOrder | Reject:
-    """The same at every attempt: an expiry counts from when the redemption was taken in, to the second."""
+    """The same at every attempt: an expiry counts from when the webhook was taken in, to the second."""
     restricted = settings.restrict_to_customer
     if restricted and not redemption.identities:
         return Reject("coupons are for one shopper only (COUPONS__RESTRICT_TO_CUSTOMER) and the webhook names none")
@@ -97,7 +97,7 @@ def coupon_order(
         customer_id=redemption.customer_id if restricted else None,
         email=redemption.email if restricted else None,
         combinable=settings.combinable,
-        expires_at=coupon.created_at.replace(microsecond=0) + expires_after if expires_after else None,
+        expires_at=coupon.received_at.replace(microsecond=0) + expires_after if expires_after else None,
         reference=redemption.id,
         first_try=job.attempt == 1 and not job.uncertain and coupon.kind is None,
     )

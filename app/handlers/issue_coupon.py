@@ -5,6 +5,9 @@ open the row ─▶ find its value ─▶ genuine? ─▶ order it (fuse) ─▶
       │ another's     ▼              ▼            ▼                          │ different: retire it there
       ▼            held, waits    held, asked  held, waits for               ▼
    Reject          for a rule     again        its release              held, Reject
+
+Several messages may claim one code, each in its own lane. The step "order it" gives the code to one of them for good,
+in one statement: so the shop is never told of two coupons for a code, nor by two at a time.
 """
 
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ from app.engine.jobs import Job
 from app.handlers.coupon_orders import OpenCoupon, closed, coupon_order, written
 from app.handlers.prove import AsksBack, Prover
 from app.handlers.valuing import Value, Valuing
+from app.operations.coupons import Claim
 from app.operations.fuse import Blown
 from app.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
 from app.platform.fields import Fields
@@ -40,20 +44,19 @@ class KeepsCoupons(Protocol):
     """Transitions of the coupon's row; each is idempotent and gives None where the state forbids it."""
 
     async def open(self, redemption: Redemption, message_id: UUID) -> OpenCoupon: ...
-    async def adopt(self, redemption: Redemption, message_id: UUID) -> OpenCoupon | None: ...
     async def price(
         self,
-        code: str,
+        claim: Claim,
         valued: Valued,
         *,
         proof: str,
         rule_edited: bool,
         ordered: Mapping[str, object],
         limits: FuseSettings | None,
-        points: int | None,
     ) -> OpenCoupon | Blown | None: ...
     async def issued(self, code: str, store_id: str) -> OpenCoupon | None: ...
     async def hold(self, code: str, reason: str) -> OpenCoupon | None: ...
+    async def hold_claim(self, claim: Claim, reason: str, *, refused: bool) -> OpenCoupon | None: ...
     async def activate(self, code: str, store_id: str) -> OpenCoupon | None: ...
 
 
@@ -97,64 +100,56 @@ class IssueCoupon:
         redemption = redemption_of(job.params.get("topic", ""), job.params.get("reward", ""), job.body, self._fields)
         if redemption is None:
             return Reject("the webhook carries no coupon code that could be used; ask the Platform what was redeemed")
+        claim = Claim(redemption, job.message_id)
         coupon = await self._coupons.open(redemption, job.message_id)
-        nothing_owed = closed(coupon, redemption)
-        claimed = isinstance(nothing_owed, Reject) and coupon.state == "held" and coupon.kind is None
-        if nothing_owed and not claimed:
+        nothing_owed = closed(coupon, redemption, job.message_id)
+        if nothing_owed is not None:
             return nothing_owed
         found = await self._valuing.value(redemption, coupon)
-        value = None if isinstance(found, Wait) else found
-        proof = await self._proof(job, redemption, coupon, value, Proof.CONFIRMED if claimed else Proof.DOOR)
-        if nothing_owed is not None:
-            adopted = await self._coupons.adopt(redemption, job.message_id) if isinstance(proof, str) else None
-            if adopted is None:
-                return nothing_owed
-            coupon = adopted
+        proof = await self._proof(job, redemption, coupon, None if isinstance(found, Wait) else found)
         if not isinstance(proof, str):
-            return await self._held(redemption.code, proof)
+            return await self._held(claim, proof)
         if isinstance(found, Wait):
-            return await self._held(redemption.code, found)
-        return await self._make(job, redemption, found, proof, coupon)
+            return await self._held(claim, found)
+        return await self._make(job, claim, found, proof, coupon)
 
     async def _proof(
-        self, job: Job, redemption: Redemption, coupon: OpenCoupon, value: Value | None, least: Proof
+        self, job: Job, redemption: Redemption, coupon: OpenCoupon, value: Value | None
     ) -> str | Wait | Reject:
-        ruling = coupon.ruling
-        if ruling is not None and ruling.approve and least is Proof.DOOR:
+        if coupon.ruling is not None and coupon.ruling.approve:
             return APPROVED
-        proof = await self._prover.prove(job, redemption, coupon, value, least)
+        proof = await self._prover.prove(job, redemption, value)
         return proof.value if isinstance(proof, Proof) else proof
 
-    async def _make(self, job: Job, redemption: Redemption, found: Value, proof: str, coupon: OpenCoupon) -> Outcome:
-        order = coupon_order(redemption, found.valued, coupon, self._settings, job)
+    async def _make(self, job: Job, claim: Claim, found: Value, proof: str, coupon: OpenCoupon) -> Outcome:
+        order = coupon_order(claim.redemption, found.valued, coupon, self._settings, job)
         if isinstance(order, Reject):
-            return await self._held(redemption.code, order)
+            return await self._held(claim, order)
         if self._store is None:
             why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
-            return await self._held(redemption.code, Wait(why, "settings", STORE_RECHECK))
+            return await self._held(claim, Wait(why, "settings", STORE_RECHECK))
         store_id = coupon.store_id
         said_made = coupon.state == "pending" and store_id is not None
         if not said_made or coupon.unchanged_for > READ_BACK_PATIENCE:
-            hindered = await self._order(order, found, proof, redemption.points)
+            hindered = await self._order(claim, order, found, proof)
             if hindered is not None:
                 return hindered
             issued = await self._store.issue_coupon(order)
             if not isinstance(issued, Done):
-                return await self._held(order.code, issued) if isinstance(issued, Reject) else issued
+                return await self._held(claim, issued) if isinstance(issued, Reject) else issued
             store_id = issued.result.get("store_id", "")
             await self._coupons.issued(order.code, store_id)
-        return await self._prove(self._store, order, store_id or "")
+        return await self._prove(self._store, claim, order, store_id or "")
 
-    async def _order(self, order: CouponOrder, found: Value, proof: str, points: int | None) -> Outcome | None:
+    async def _order(self, claim: Claim, order: CouponOrder, found: Value, proof: str) -> Outcome | None:
         """Write what the shop is about to be told. None when it may be told."""
         priced = await self._coupons.price(
-            order.code,
+            claim,
             found.valued,
             proof=proof,
             rule_edited=found.rule_edited,
             ordered=written(order),
             limits=None if proof == APPROVED else self._settings.fuse,
-            points=points,
         )
         if priced is None:
             return Retry("the coupon changed its state meanwhile")
@@ -166,9 +161,9 @@ class IssueCoupon:
             f"{priced.reason}; coupons are held until it is released",
             "look at GET /v1/coupons?state=held, then POST /v1/coupons/fuse/release",
         )
-        return await self._held(order.code, Wait(priced.reason, "coupon-fuse", FUSE_RECHECK))
+        return await self._held(claim, Wait(priced.reason, "coupon-fuse", FUSE_RECHECK))
 
-    async def _prove(self, store: StoreAdapter, order: CouponOrder, store_id: str) -> Outcome:
+    async def _prove(self, store: StoreAdapter, claim: Claim, order: CouponOrder, store_id: str) -> Outcome:
         found = await store.find_coupon(order.code)
         if found is None:
             return Retry("the shop said that it made the coupon and does not show it yet", READ_BACK_DELAY)
@@ -182,10 +177,10 @@ class IssueCoupon:
         await self._coupons.hold(order.code, wrong)
         retired = await store.retire_coupon(order.code)
         if isinstance(retired, Done | Skip):
-            return await self._held(order.code, Reject(f"{wrong}. It was made unusable in the shop."))
+            return await self._held(claim, Reject(f"{wrong}. It was made unusable in the shop."))
         why = getattr(retired, "why", "")
-        return await self._held(order.code, Reject(f"{wrong}. Remove it in the shop by hand; doing so failed: {why}"))
+        return await self._held(claim, Reject(f"{wrong}. Remove it in the shop by hand; doing so failed: {why}"))
 
-    async def _held(self, code: str, outcome: Reject | Wait) -> Outcome:
-        await self._coupons.hold(code, outcome.why)
+    async def _held(self, claim: Claim, outcome: Reject | Wait) -> Outcome:
+        await self._coupons.hold_claim(claim, outcome.why, refused=isinstance(outcome, Reject))
         return outcome

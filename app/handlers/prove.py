@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from app.engine.jobs import Job
-from app.handlers.coupon_orders import OpenCoupon
 from app.handlers.valuing import Value
 from app.http import Failure
 from app.outcomes import Blocked, Reject, Wait
@@ -38,13 +37,9 @@ class Prover:
         self._platform = platform
         self._settings = settings
 
-    async def prove(
-        self, job: Job, redemption: Redemption, coupon: OpenCoupon, value: Value | None, least: Proof = Proof.DOOR
-    ) -> Proof | Wait | Reject:
-        """`value` None: nobody knows it yet. What can be refused is refused all the same: a forgery that waits for a rule
-        would keep the genuine redemption of the same code waiting behind it."""
+    async def prove(self, job: Job, redemption: Redemption, value: Value | None) -> Proof | Wait | Reject:
+        """`value` None: nobody knows it yet. What can be refused is refused all the same."""
         need = Proof(self._settings.require) if value is None else needed(value.valued, self._settings)
-        need = max(need, least, key=list(Proof).index)
         if need in (Proof.DOOR, Proof.SOURCE) or job.params.get("origin") == ELSEWHERE:
             return _by_origin(need, job.params.get("origin"))
         topic = job.params.get("topic", "")
@@ -54,7 +49,7 @@ class Prover:
         ask = self._listing if need is Proof.CONFIRMED else self._customer
         answer = await ask(redemption, topic)
         if isinstance(answer, Doubt):
-            return self._again_or_never(answer, redemption, coupon)
+            return self._again_or_never(answer, redemption, job.age)
         if answer is None and doubt is not None:
             return Wait(doubt.why, rule_key(redemption.rule_id), RULE_RECHECK)
         return answer or need
@@ -90,13 +85,13 @@ class Prover:
             return None
         return _unasked("the Platform could not be asked about the customer", customer)
 
-    def _again_or_never(self, doubt: Doubt, redemption: Redemption, coupon: OpenCoupon) -> Wait | Reject:
+    def _again_or_never(self, doubt: Doubt, redemption: Redemption, age: float) -> Wait | Reject:
         if doubt.lasting:
             return Reject(f"refused: {doubt.why}")
         patience = self._settings.confirm_within.total_seconds()
-        if coupon.age >= patience:
+        if age >= patience:
             return Reject(f"refused: {doubt.why}; it was asked again for {patience:g} s")
-        recheck = min(max(FIRST_RECHECK, coupon.age), LONGEST_RECHECK, patience - coupon.age + 0.1)
+        recheck = min(max(FIRST_RECHECK, age), LONGEST_RECHECK, patience - age + 0.1)
         return Wait(f"{doubt.why}; it is asked again", f"confirm:{redemption.code}", recheck)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import Operator, audit
 from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
-from app.messages import PLATFORM, STORE, coupon_lane
+from app.messages import PLATFORM, STORE, claim_lane
 from app.operations import fuse
 from app.operations.coupons import CouponRecord, Ruling, coupon_of
 from app.outcomes import Owed
@@ -88,10 +88,10 @@ class CouponDesk:
                 )
             if coupon.ruling is not None and coupon.ruling.retire:
                 raise ImpossibleError("the coupon is being retired already; read it again in a moment")
-            owed = Owed("retire_coupon", STORE, coupon_lane(code), params={"code": code, "why": f"{by}: {why}"})
+            owed = Owed("retire_coupon", STORE, _lane(coupon), params={"code": code, "why": f"{by}: {why}"})
             await _owe(connection, coupon.message_id, owed)
             await _rule(connection, coupon, Ruling(by, why, retire=True), "coupon.retire", {})
-        await self._wake(code)
+        await self._wake(coupon)
         return await self._read(code)
 
     async def return_points(
@@ -135,7 +135,7 @@ class CouponDesk:
 
     async def _go_on(self, coupon: CouponRecord, by: str) -> CouponRecord:
         """The coupon's job runs again, whatever became of it."""
-        lane = coupon_lane(coupon.code)
+        lane = _lane(coupon)
         at = {"message": coupon.message_id, "lane": lane}
         async with self._engine.begin() as connection:
             jobs = (await connection.execute(_ISSUES, at)).all()
@@ -143,17 +143,22 @@ class CouponDesk:
                 await _owe(connection, coupon.message_id, Owed("issue_coupon", STORE, lane, params=jobs[0].params))
         if not any(job.open for job in jobs):
             await self._operator.retry([job.id for job in jobs[:1] if job.dead], by)
-        await self._wake(coupon.code)
+        await self._wake(coupon)
         return await self._read(coupon.code)
 
-    async def _wake(self, code: str) -> None:
+    async def _wake(self, coupon: CouponRecord) -> None:
         async with self._engine.connect() as connection:
-            keys: Sequence[str] = (await connection.execute(_WAITS_FOR, {"lane": coupon_lane(code)})).scalars().all()
+            keys: Sequence[str] = (await connection.execute(_WAITS_FOR, {"lane": _lane(coupon)})).scalars().all()
         await self._operator.wake(keys)
 
     async def _read(self, code: str) -> CouponRecord:
         async with self._engine.connect() as connection:
             return await _found(connection, code)
+
+
+def _lane(coupon: CouponRecord) -> str:
+    """Where the coupon's own message is dealt with: whoever calls the shop about a code does it there, in turn."""
+    return claim_lane(coupon.code, str(coupon.message_id))
 
 
 async def _found(connection: AsyncConnection, code: str) -> CouponRecord:

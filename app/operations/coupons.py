@@ -9,12 +9,15 @@ pending ──▶ active ──▶ used        pending: owed to the shopper, not
           given_back               the points went back to the shopper, which only happens to a retired coupon
 
 What the shopper gains or loses (active, used, retired, given_back) is a line of the audit's chain.
+
+Webhooks are unsigned, so several messages may claim one code. The row is that of the claim which spoke first until one
+is priced, which takes what it was held to: from then on the code is that claim's alone.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final  # Any: JSON columns
@@ -45,6 +48,8 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 CHAINED: Final = ("active", "used", "retired", "given_back", "refused")
 RELAY: Final = "relay"
 """Who is named in the audit where no person acted."""
+REFUSED: Final = "none"
+"""The proof of a claim that was looked at and found not genuine; another claim takes its row over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,36 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What one message says: this redemption has this code."""
+
+    redemption: Redemption
+    message_id: UUID
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """Those of the coupon's row that are the claim's word."""
+        return {
+            "message_id": self.message_id,
+            "redemption_id": self.redemption.id,
+            "customer_ref": self.redemption.customer_ref,
+            "rule_id": self.redemption.rule_id,
+            "points": self.redemption.points,
+            "received_at": self.received_at,
+        }
+
+    @property
+    def received_at(self) -> ColumnElement[datetime]:
+        """When the message was stored."""
+        received = select(Message.received_at).where(Message.id == self.message_id).scalar_subquery()
+        return func.coalesce(received, func.now())
+
+
+@dataclass(frozen=True, slots=True)
 class CouponRecord:
     """A coupon as the table has it. `unchanged_for` and `age` are in seconds, by the database's clock.
 
-    `kind` None: no value was found yet. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
+    `kind` None: no claim was proven and priced yet. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
     `orders`: the orders that carried it, with their financial status.
     """
 
@@ -125,92 +156,78 @@ class Coupons:
         self._fuse = asyncio.Lock()
 
     async def open(self, redemption: Redemption, message_id: UUID) -> CouponRecord:
-        """The coupon of a redemption: a new pending one, or the one that its code already has."""
-        received = select(Message.received_at).where(Message.id == message_id).scalar_subquery()
+        """The coupon of a redemption: a new pending one, or the one that its code already has.
+
+        `received_at` is this message's own, unless the code is another's for good.
+        """
+        claim = Claim(redemption, message_id)
         new = insert(Coupon).values(
             code=redemption.code,
-            message_id=message_id,
-            redemption_id=redemption.id,
-            customer_ref=redemption.customer_ref,
-            rule_id=redemption.rule_id,
             rule_edited=False,
-            points=redemption.points,
             state="pending",
-            received_at=func.coalesce(received, func.now()),
             created_at=func.now(),
             updated_at=func.now(),
+            **claim.columns,
         )
+        found = select(*_COLUMNS, claim.received_at.label("claimed_at")).where(Coupon.code == redemption.code)
         async with self._engine.begin() as connection:
             await connection.execute(new.on_conflict_do_nothing())
-            return _record((await connection.execute(select(*_COLUMNS).where(Coupon.code == redemption.code))).one())
-
-    async def adopt(self, redemption: Redemption, message_id: UUID) -> CouponRecord | None:
-        """Give a code that was only ever claimed, never ordered, to the redemption that is confirmed to be its own."""
-        received = select(Message.received_at).where(Message.id == message_id).scalar_subquery()
-        statement = (
-            update(Coupon)
-            .where(Coupon.code == redemption.code, Coupon.state.in_(SOURCES["held"]), Coupon.kind.is_(None))
-            .values(
-                message_id=message_id,
-                redemption_id=redemption.id,
-                customer_ref=redemption.customer_ref,
-                rule_id=redemption.rule_id,
-                points=redemption.points,
-                received_at=func.coalesce(received, func.now()),
-            )
-            .returning(*_COLUMNS)
-        )
-        async with self._engine.begin() as connection:
-            row = (await connection.execute(statement)).one_or_none()
-            if row is None:
-                return None
-            await audit(connection, RELAY, "coupon.adopt", redemption.code, {"redemption": redemption.id})
-        return _record(row)
+            row = dict((await connection.execute(found)).mappings().one())
+        claimed_at = row.pop("claimed_at")
+        coupon = _record(row)
+        ours = coupon.kind is None and coupon.message_id != message_id
+        return replace(coupon, received_at=claimed_at) if ours else coupon
 
     async def price(
         self,
-        code: str,
+        claim: Claim,
         valued: Valued,
         *,
         proof: str = "door",
         rule_edited: bool = False,
         ordered: Mapping[str, Any] | None = None,  # Any: JSON
         limits: FuseSettings | None = None,
-        points: int | None = None,
     ) -> CouponRecord | Blown | None:
-        """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it.
+        """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it, and the
+        code is this claim's alone. None when it is another's, or is not to be made.
 
         With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
-        `points` are those of the redemption that was proven: an earlier, altered webhook may have told others.
         """
+        code = claim.redemption.code
         # The fuse lets one through at a time anyway; those who wait for it hold no connection meanwhile.
         async with nullcontext() if limits is None else self._fuse, self._engine.begin() as connection:
-            if limits is not None:
+            locked = select(Coupon.message_id, Coupon.kind, Coupon.ruling, Coupon.priced_at).where(Coupon.code == code)
+            row = (await connection.execute(locked.with_for_update())).one_or_none()
+            if row is None or (row.ruling or {}).get("retire"):
+                return None
+            taken_over = row.message_id != claim.message_id
+            if taken_over and (row.kind is not None or row.ruling is not None):
+                return None
+            if limits is not None and row.priced_at is None:
                 amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
-                first = select(Coupon.customer_ref).where(Coupon.code == code, Coupon.priced_at.is_(None))
-                found = (await connection.execute(first)).one_or_none()
-                if found is not None:
-                    blown = await fuse.pass_fuse(connection, code, found.customer_ref, amount, limits)
-                    if blown is not None:
-                        return blown
-            return await self._move(
+                blown = await fuse.pass_fuse(connection, code, claim.redemption.customer_ref, amount, limits)
+                if blown is not None:
+                    return blown
+            priced = await self._move(
                 connection,
                 code,
                 "pending",
+                **(claim.columns if taken_over else {}),
                 reason=None,
                 store_id=None,
                 kind=valued.kind.value,
                 value=valued.value,
                 currency=valued.currency,
                 value_source=valued.because,
-                rule_id=valued.rule_id,
                 rule_version=valued.rule_version,
                 rule_edited=rule_edited,
                 proof=proof,
                 ordered=ordered,
-                points=Coupon.points if points is None else points,
                 priced_at=func.coalesce(Coupon.priced_at, func.clock_timestamp()),
             )
+            if priced is not None and taken_over:
+                await audit(connection, RELAY, "coupon.adopt", code, {"redemption": claim.redemption.id})
+            return priced
 
     async def issued(self, code: str, store_id: str) -> CouponRecord | None:
         """The shop says that it made it; it does not count before it was read back."""
@@ -221,6 +238,24 @@ class Coupons:
         """A person or a rule has to settle `reason` first."""
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "held", reason=reason)
+
+    async def hold_claim(self, claim: Claim, reason: str, *, refused: bool) -> CouponRecord | None:
+        """As `hold`, by one of maybe several claims: the row tells of the first one until it is refused, then of the next
+        that still hopes. None when the row is another claim's, or `hold` would give it."""
+        code = claim.redemption.code
+        async with self._engine.begin() as connection:
+            locked = select(Coupon.message_id, Coupon.kind, Coupon.ruling, Coupon.proof).where(Coupon.code == code)
+            row = (await connection.execute(locked.with_for_update())).one_or_none()
+            if row is None:
+                return None
+            values: dict[str, object] = {"reason": reason}
+            if row.message_id != claim.message_id:
+                if refused or row.proof != REFUSED or row.ruling is not None:
+                    return None
+                values |= claim.columns
+            if row.kind is None:
+                values["proof"] = REFUSED if refused else None
+            return await self._move(connection, code, "held", **values)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
         """Read back from the shop and found right."""
@@ -318,8 +353,8 @@ def _told(record: CouponRecord) -> dict[str, object]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _record(row: Any) -> CouponRecord:  # Any: a row of _COLUMNS
-    values = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+def _record(row: Any) -> CouponRecord:  # Any: a row of _COLUMNS, or its mapping
+    values = dict(getattr(row, "_mapping", row))
     told = values["ruling"]
     if told is not None:
         value = told.get("value")

@@ -103,7 +103,7 @@ async def collect(connection: AsyncConnection, by: Key, key: str) -> Records:
     coupons = await _more_coupons(connection, coupons, used)
     told = await _and_origins(connection, messages[:MESSAGES], [coupon.message_id for coupon in coupons])
     jobs = await _jobs(connection, told, by, spelled)
-    owed = {job.lane.removeprefix("coupon:") for job in jobs if job.lane.startswith("coupon:")}
+    owed = {job.params["code"] for job in jobs if job.params.get("code")}
     coupons = await _more_coupons(connection, coupons, owed)
     subjects = [*(str(job.id) for job in jobs), *(coupon.code for coupon in coupons)]
     return replace(
@@ -172,8 +172,7 @@ async def _jobs(connection: AsyncConnection, messages: Sequence[MessageRow], by:
     lanes = {(row["channel"], row["waits_for"]) for row in rows if row["waits_for"]}
     lanes |= {(row["channel"], row["lane"]) for row in rows if row["state"] in ("waiting", "running")}
     if by == "coupon":
-        lanes.add(("store", f"coupon:{key}"))
-        rows = [row for row in rows if row["lane"] == f"coupon:{key}" or not row["lane"].startswith("coupon:")]
+        rows = [row for row in rows if (row["params"] or {}).get("code", key) == key]
     ordered = sorted(lanes)
     more = await _rows(
         connection, _OPEN, channels=[channel for channel, _ in ordered], lanes=[lane for _, lane in ordered]

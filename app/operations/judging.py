@@ -7,7 +7,7 @@ our own words tell, they are recognised by `_REJECTED` and `_HELD`; what those d
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal
@@ -104,8 +104,8 @@ def judge(records: Records) -> list[Judgement]:
     Empty when nothing was found.
     """
     judged = [_judge_lane(channel, lane, records) for channel, lane in _subjects(records)]
-    issued = {job.lane for job in records.jobs if job.kind == "issue_coupon"}
-    judged += [_judge_coupon(each, None, records) for each in records.coupons if f"coupon:{each.code}" not in issued]
+    issued = {job.params.get("code") for job in records.jobs if job.kind == "issue_coupon"}
+    judged += [_judge_coupon(each, None, records) for each in records.coupons if each.code not in issued]
     owing = {job.message_id for job in records.jobs}
     judged += [_owes_nothing(message) for message in records.messages if message.id not in owing]
     asked = {f"{records.by}:{records.key}", f"fetch:{records.by}s:{records.key}"}
@@ -124,9 +124,12 @@ def _judge_lane(channel: str, lane: str, records: Records) -> Judgement:
     if records.by == "message":
         jobs = [job for job in jobs if str(job.message_id) == records.key] or jobs
     newest = jobs[-1]
-    coupon = next((each for each in records.coupons if lane == f"coupon:{each.code}"), None)
-    if coupon is not None and newest.kind == "issue_coupon":
-        return _judge_coupon(coupon, newest, records)
+    code = newest.params.get("code")
+    if newest.kind == "issue_coupon" and code:
+        coupon = next((each for each in records.coupons if each.code == code), None)
+        if coupon is None or coupon.message_id == newest.message_id or newest.state == "skipped":
+            judged = _judge_coupon(coupon, newest, records) if coupon else judge_job(newest, records)
+            return replace(judged, subject=f"coupon:{code}")
     judgement = judge_job(newest, records)
     ahead = next((job for job in jobs[:-1] if job.open), None)
     if newest.state == "waiting" and ahead is not None and not newest.collapse:
@@ -328,7 +331,7 @@ def _make(
         "far": _FAR.get(job.channel, job.channel),
         "channel": job.channel,
         "job": str(job.id),
-        "code": job.lane.removeprefix("coupon:"),
+        "code": job.params.get("code", ""),
         "when": _when(job),
         **({"answer": told.rstrip(".")} if told else {}),
         **facts,
@@ -347,7 +350,7 @@ def named(job: JobRow) -> str:
         kind = entity.removesuffix("s")
     if kind == "coupon-without-code":
         return "the redemption"
-    return f"{kind} {key}"
+    return f"{kind} {job.params.get('code', key) if kind == 'coupon' else key}"
 
 
 def moment(at: datetime) -> str:

@@ -18,15 +18,16 @@ ORDER BY received_at LIMIT :chunk
 """)
 _NEVER_STARTED: Final = text("""
 WITH owed AS (
-    SELECT id, lane, state, detail, created_at FROM job WHERE channel = 'store' AND open AND kind = 'issue_coupon'
+    SELECT id, params ->> 'code' AS code, state, detail, created_at FROM job
+    WHERE channel = 'store' AND open AND kind = 'issue_coupon'
     UNION ALL
-    SELECT id, lane, state, detail, created_at FROM job WHERE dead AND kind = 'issue_coupon'
+    SELECT id, params ->> 'code', state, detail, created_at FROM job WHERE dead AND kind = 'issue_coupon'
 )
-SELECT CAST(id AS text) AS id, lane, state, coalesce(detail, '') AS detail FROM owed
+SELECT CAST(id AS text) AS id, code, state, coalesce(detail, '') AS detail FROM owed
 WHERE created_at < now() - CAST(:deadline AS interval)
-  AND NOT EXISTS (SELECT FROM coupon WHERE coupon.code = substr(owed.lane, 8))
+  AND NOT EXISTS (SELECT FROM coupon WHERE coupon.code = owed.code)
   AND NOT EXISTS (SELECT FROM alert WHERE kind = :kind AND resolved_at IS NULL
-                  AND subject IN (CAST(owed.id AS text), substr(owed.lane, 8)))
+                  AND subject IN (CAST(owed.id AS text), owed.code))
 LIMIT :chunk
 """)
 """Redemptions that the worker has not even looked at, and those that carried no code."""
@@ -49,7 +50,7 @@ async def watch_deadline(engine: AsyncEngine, deadline: timedelta) -> int:
             detail = f"{row.state} since {float(row.age):.0f} s: {row.reason or 'the shop has not been told yet'}"
             raised += await raise_alert(connection, KIND, row.code, detail, first.replace("{code}", row.code))
         for row in (await connection.execute(_NEVER_STARTED, parameters)).all():
-            code = row.lane.removeprefix("coupon:") if row.lane.startswith("coupon:") else row.id
             detail = f"its job is {row.state}: {row.detail or 'the shop has not been called for it yet'}"
-            raised += await raise_alert(connection, KIND, code, detail, f"look at GET /v1/jobs/{row.id}")
+            first = f"look at GET /v1/jobs/{row.id}"
+            raised += await raise_alert(connection, KIND, row.code or row.id, detail, first)
     return raised

@@ -6,11 +6,10 @@ own pages at developer.influence.io.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Final
 
-from app.messages import STORE, Incoming, coupon_lane
+from app.messages import STORE, Incoming, claim_lane
 from app.outcomes import Owed
 from app.platform import exact
 from app.platform.exact import ExactJson
@@ -118,8 +117,9 @@ def incoming(
 
     `topic` and `webhook_id` are the headers X-Webhook-Topic and X-Webhook-Id. A duplicate is known by the body's own
     id together with everything that decides about the coupon: a re-sent webhook with a new point balance is one, a
-    webhook with an altered code is not. `origin` (`here`, `elsewhere`, None: not looked at) is kept with the jobs; what
-    came from elsewhere never stands in the way of the same webhook from the right place.
+    webhook with anything altered is not, and is a claim of its own to the code. `origin` (`here`, `elsewhere`, None: not
+    looked at) is kept with the jobs; what came from elsewhere never stands in the way of the same webhook from the right
+    place.
     """
     kind = exact.text(topic) or "unknown"
     webhook = parse(kind, raw, fields)
@@ -128,7 +128,12 @@ def incoming(
         return Incoming(SOURCE, kind, key, raw, (), strict=False)
     came = {} if origin is None else {"origin": origin}
     jobs = tuple(
-        Owed(ISSUE_COUPON, STORE, coupon_lane(redemption.code), params={"topic": kind, "reward": place, **came})
+        Owed(
+            ISSUE_COUPON,
+            STORE,
+            claim_lane(redemption.code, message_id),
+            params={"topic": kind, "reward": place, "code": redemption.code, **came},
+        )
         for place, redemption in webhook.redemptions
     )
     if news and kind in NEWS and origin != "elsewhere":
@@ -159,21 +164,8 @@ def _fingerprint(webhook: Webhook | None, raw: bytes) -> str:
     if webhook is None or webhook.id is None:
         return hashlib.sha256(raw).hexdigest()
     customer = webhook.customer.external_id if webhook.customer else None
-    significant = [
-        webhook.id,
-        customer,
-        webhook.points,
-        [
-            [place, r.id, r.code, r.rule_id, r.reward_type, r.points, sorted(r.identities), _value_told(r)]
-            for place, r in webhook.redemptions
-        ],
-    ]
-    return f"{webhook.id}:{hashlib.sha256(json.dumps(significant).encode()).hexdigest()}"
-
-
-def _value_told(redemption: Redemption) -> str | None:
-    rule = redemption.embedded
-    return None if rule is None or rule.value is None else str(rule.value.normalize())
+    significant = (webhook.id, customer, webhook.points, webhook.redemptions)
+    return f"{webhook.id}:{hashlib.sha256(repr(significant).encode()).hexdigest()}"
 
 
 # ----------------------------------------------------------------------------------------------- the bodies

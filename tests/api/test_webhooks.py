@@ -27,7 +27,7 @@ async def test_a_redemption_is_stored_and_owes_one_coupon(nobody: httpx.AsyncCli
     assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "status": "duplicate"})
     async with engine.connect() as connection:
         jobs = (await connection.execute(text("SELECT kind, channel, lane FROM job"))).all()
-    assert [tuple(job) for job in jobs] == [("issue_coupon", "store", "coupon:0123456789ab")]
+    assert [tuple(job) for job in jobs] == [("issue_coupon", "store", f"coupon:0123456789ab#{first.json()['id']}")]
 
 
 async def test_every_body_is_stored(nobody: httpx.AsyncClient, engine: AsyncEngine) -> None:

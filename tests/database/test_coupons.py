@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.operations import fuse
-from app.operations.coupons import SOURCES, CouponRecord, Coupons
+from app.operations.coupons import SOURCES, Claim, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
 from app.settings import FuseSettings
@@ -31,10 +31,10 @@ async def message(engine: AsyncEngine) -> UUID:
     return await store_message(engine, "points/redeemed")
 
 
-async def move(coupons: Coupons, state: str) -> object:  # noqa: PLR0911  # one per state
+async def move(coupons: Coupons, message: UUID, state: str) -> object:  # noqa: PLR0911  # one per state
     match state:
         case "pending":
-            return await coupons.price("ab12", VALUED)
+            return await coupons.price(Claim(REDEMPTION, message), VALUED)
         case "held":
             return await coupons.hold("ab12", "why")
         case "active":
@@ -66,21 +66,21 @@ async def test_every_transition_starts_where_it_may_and_can_be_repeated(
     await coupons.open(REDEMPTION, message)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE coupon SET state = :state"), {"state": start})
-    moved = await move(coupons, to)
+    moved = await move(coupons, message, to)
     allowed = start in SOURCES[to]
     assert (moved is not None) is allowed
     found = await coupons.find("ab12")
     assert found is not None
     assert found.state == (to if allowed else start)
     if allowed:
-        repeated = await move(coupons, to)
+        repeated = await move(coupons, message, to)
         assert isinstance(repeated, CouponRecord)
         assert repeated.state == to
 
 
 async def test_a_value_is_kept_with_where_it_comes_from(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
     await coupons.open(REDEMPTION, message)
-    await coupons.price("ab12", VALUED)
+    await coupons.price(Claim(REDEMPTION, message), VALUED)
     issued = await coupons.issued("ab12", "store-1")
     assert issued is not None
     assert (issued.state, issued.store_id) == ("pending", "store-1")
@@ -107,7 +107,12 @@ async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, mess
         await coupons.open(replace(REDEMPTION, code=code, id=f"p-{number}"), message)
     async with engine.begin() as another:
         await another.execute(fuse._LOCK)  # noqa: SLF001  # another replica, which is slow
-        pricing = [asyncio.create_task(coupons.price(code, VALUED, limits=FuseSettings())) for code in codes]
+        pricing = [
+            asyncio.create_task(
+                coupons.price(Claim(replace(REDEMPTION, code=code), message), VALUED, limits=FuseSettings())
+            )
+            for code in codes
+        ]
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 
         async def one_waits() -> bool:

@@ -5,7 +5,7 @@ Wherever the relay's own words decide, they come from the code that says them in
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -24,12 +24,13 @@ from app.http import Answer
 from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
 from app.operations import fuse, patrol
 from app.operations.alerts import Alerts
+from app.operations.coupons import Claim
 from app.operations.fuse import Usage
 from app.operations.records import Key
 from app.operations.retention import prune_bodies
 from app.outcomes import Blocked, Done, Evidence, Owed, Reject, Retry, Skip, Unknown, Wait
 from app.platform.answers import understand
-from app.platform.rewards import Unvalued, Valued, resolve, rule_key
+from app.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
 from app.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
 from app.settings import CouponSettings, FuseSettings
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, judge, refusal
@@ -532,10 +533,11 @@ async def coupon_edited(scene: Scene) -> None:
 
 @injected("message", "", "other_redemption")
 async def a_code_promised_twice(scene: Scene) -> str:
-    _, redemption, coupon = await scene.promised()
-    await scene.run(Done({"code": CODE}), "store")
+    await issued(scene)
     second = await scene.redeemed(identifier="p-2")
-    verdict = closed(coupon, replace(redemption, id="p-2"))
+    coupon = await scene.coupons.find(CODE)
+    assert coupon is not None
+    verdict = closed(coupon, Redemption(CODE, "p-2", "amountdiscount", "rule-7"), second.id)
     assert isinstance(verdict, Reject)
     await scene.run(verdict, "store")
     return str(second.id)
@@ -583,9 +585,10 @@ async def the_shop_refuses_our_key(scene: Scene) -> None:
 
 
 async def issued(scene: Scene) -> None:
-    await scene.promised()
+    receipt, redemption, _ = await scene.promised()
+    claim = Claim(redemption, receipt.id)
     valued = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule rule-7", "rule-7", 1)
-    await scene.coupons.price(CODE, valued)
+    await scene.coupons.price(claim, valued)
     await scene.coupons.activate(CODE, "9")
     await scene.run(Done({"code": CODE, "store_id": "9"}), "store")
 

@@ -30,6 +30,7 @@ def job(
     uncertain: bool = False,
     known: bool = False,
     delivered: bytes | None = None,
+    age: float = 0.0,
 ) -> Job:
     return Job(
         id=uuid7(),
@@ -50,7 +51,7 @@ def job(
         delivered=delivered,
         delivered_version=None,
         must_wait=False,
-        age=0.0,
+        age=age,
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any  # what a simulator's ledger holds
 
 import pytest
 from pydantic import HttpUrl, SecretStr
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import HttpClient
@@ -17,7 +16,7 @@ from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
 from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
-from tests.journeys.handler_jobs import client_of
+from tests.journeys.handler_jobs import client_of, store_message
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
 
 JANE = {"customerId": "42", "email": "jane@example.com", "points": 100_000}
@@ -90,23 +89,14 @@ async def test_what_is_not_listed_is_asked_for_again_and_then_refused(
     assert isinstance(waits, Wait)
     assert (waits.key, waits.recheck) == (f"confirm:{CODE}", 1.0)
     assert (await coupon(engine)).state == "held"
-    await age(engine, 40)
-    waits = await give(issue, engine, body)
+    waits = await give(issue, engine, body, age=40)
     assert isinstance(waits, Wait)
-    assert 40 <= waits.recheck < 60, "it backs off"
-    await age(engine, 400)
-    refused = await give(issue, engine, body)
+    assert waits.recheck == 40, "it backs off"
+    refused = await give(issue, engine, body, age=400, message_id=(await coupon(engine)).message_id)
     assert isinstance(refused, Reject)
     row = await coupon(engine)
     assert (row.state, row.reason) == ("held", refused.why)
     assert shop.ledger() == []
-
-
-async def age(engine: AsyncEngine, seconds: int) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(
-            text("UPDATE coupon SET created_at = now() - make_interval(secs => :age)"), {"age": seconds}
-        )
 
 
 async def test_what_appears_late_is_made(
@@ -231,11 +221,11 @@ async def test_the_rule_of_the_redemptions_day_counts_and_a_later_edit_is_flagge
     await put_rule(engine, "rule-5-off", kind="fixed_amount", value="6")
     issue = handler(store, client, engine)
     shop.outage(True)
-    message = None
+    message = await store_message(engine, "points/redeemed")
     assert not isinstance(await give(issue, engine, message_id=message), Done)
     await put_rule(engine, "rule-5-off", kind="fixed_amount", value="60")
     shop.outage(False)
-    assert isinstance(await give(issue, engine, attempt=2, uncertain=True), Done)
+    assert isinstance(await give(issue, engine, message_id=message, attempt=2, uncertain=True), Done)
     row = await coupon(engine)
     assert (str(row.value), row.rule_version, row.rule_edited) == ("6.00", 1, True)
 
@@ -271,8 +261,10 @@ async def test_a_rule_put_later_is_used_where_none_was_there(
     async with engine.begin() as connection:
         off = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "5", "active": False})
         await reward_rules.put(connection, "rule-new", off, "operator")
-    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
+    body = {**REDEEMED, "ruleId": "rule-new"}
+    message = await store_message(engine, "points/redeemed")
+    assert isinstance(await give(issue, engine, body, message_id=message), Wait)
     await put_rule(engine, "rule-new", kind="fixed_amount", value="7.50")
-    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Done)
+    assert isinstance(await give(issue, engine, body, message_id=message), Done)
     assert (await coupon(engine)).rule_version == 2
     assert (await Coupons(engine).find_all([CODE]))[0].rule_edited

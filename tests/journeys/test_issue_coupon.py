@@ -117,13 +117,22 @@ async def give(
     message_id: UUID | None = None,
     attempt: int = 1,
     uncertain: bool = False,
+    age: float = 0.0,
 ) -> Outcome:
     """One attempt of the webhook's job `number`, as the engine would make it."""
     raw = json.dumps(body).encode()
     identifier = message_id or await store_message(engine, topic, raw)
     owed = incoming(topic, None, raw, str(identifier)).jobs[number]
     return await issue(
-        job("issue_coupon", raw, message_id=identifier, params=owed.params, attempt=attempt, uncertain=uncertain)
+        job(
+            "issue_coupon",
+            raw,
+            message_id=identifier,
+            params=owed.params,
+            attempt=attempt,
+            uncertain=uncertain,
+            age=age,
+        )
     )
 
 
@@ -344,7 +353,7 @@ async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attem
     assert found is not None
     assert not isinstance(found, Done | Reject | Retry | Unknown | Blocked | Wait | Skip)
     assert (found.email, found.combinable, found.usage_limit) == ("jane@example.com", False, 2)
-    assert found.expires_at == row.created_at.replace(microsecond=0) + timedelta(days=90)
+    assert found.expires_at == row.received_at.replace(microsecond=0) + timedelta(days=90)
 
 
 async def test_nobody_to_restrict_a_coupon_to_is_held(

@@ -45,7 +45,7 @@ def test_a_redemption_owes_its_coupon() -> None:
     assert (message.source, message.kind, message.strict) == ("platform", "points/redeemed", False)
     assert (message.customer_ref, message.coupon_ref) == ("42", "ab12cd34ef56")
     (job,) = message.jobs
-    assert (job.kind, job.channel, job.lane) == ("issue_coupon", "store", "coupon:ab12cd34ef56")
+    assert (job.kind, job.channel, job.lane) == ("issue_coupon", "store", "coupon:ab12cd34ef56#m-1")
     redemption = redemption_of(job.params["topic"], job.params["reward"], message.body)
     assert redemption is not None
     assert (redemption.id, redemption.points, redemption.rule_id) == ("p-1", 500, "r1")
@@ -56,7 +56,7 @@ def test_a_redemption_owes_its_coupon() -> None:
 
 def test_a_referral_owes_two_coupons_to_two_people_with_the_values_of_the_body() -> None:
     message = incoming("referrals/started", None, raw(REFERRAL), "m-1")
-    assert [job.lane for job in message.jobs] == ["coupon:aaa", "coupon:bbb"]
+    assert [job.lane for job in message.jobs] == ["coupon:aaa#m-1", "coupon:bbb#m-1"]
     first, second = (redemption_of("referrals/started", job.params["reward"], message.body) for job in message.jobs)
     assert first is not None
     assert second is not None
