@@ -67,7 +67,15 @@ def routes(services: Services) -> APIRouter:
         raw = await read_body(request, limit)
         message_id = uuid7()
         topic = request.headers.get("x-webhook-topic", "")
-        message = incoming(topic, request.headers.get("x-webhook-id"), raw, str(message_id), fields=fields)
+        message = incoming(
+            topic,
+            request.headers.get("x-webhook-id"),
+            raw,
+            str(message_id),
+            fields,
+            origin=_origin(request, services.settings),
+            news=services.settings.store.news,
+        )
         receipt = await services.inbox.accept(message, message_id)
         services.metrics.message("webhook", receipt.status)
         log_message(

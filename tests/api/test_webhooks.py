@@ -1,12 +1,15 @@
 """The Platform's door."""
 
 import json
+from ipaddress import ip_network
 
 import httpx
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.api.served import DOOR_SECRET, PREVIOUS_DOOR_SECRET, Stored
+from app.settings import Settings, StoreSettings
+from tests.api.served import DOOR_SECRET, PREVIOUS_DOOR_SECRET, Stored, serving
 
 DOOR = f"/v1/webhooks/platform/{DOOR_SECRET}"
 REDEEMED = {
@@ -56,3 +59,48 @@ async def test_a_webhook_can_be_read_by_its_receipt(nobody: httpx.AsyncClient, s
     kept = (await nobody.post(DOOR, json={"id": "1"}, headers={"X-Webhook-Topic": "points/earned"})).json()
     message = (await store.get(f"/v1/events/{kept['id']}")).json()
     assert (message["source"], message["kind"], message["state"]) == ("platform", "points/earned", "stored")
+
+
+@pytest.fixture
+def from_networks(settings: Settings) -> Settings:
+    """Only 203.0.113.0/24 is the Platform; this machine is our own proxy."""
+    platform = settings.platform.model_copy(update={"allowed_networks": (ip_network("203.0.113.0/24"),)})
+    proxies = (ip_network("127.0.0.0/8"),)
+    return settings.model_copy(
+        update={"platform": platform, "trusted_proxies": proxies, "store": StoreSettings(news=True)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "origin"),
+    [
+        ("203.0.113.9", "here"),
+        ("198.51.100.1, 203.0.113.9", "here"),
+        ("203.0.113.9, 198.51.100.1", "elsewhere"),
+        (None, "elsewhere"),
+        ("nonsense", "elsewhere"),
+    ],
+)
+async def test_where_a_webhook_came_from_is_kept_with_its_job(
+    from_networks: Settings, database_url: str, engine: AsyncEngine, forwarded: str | None, origin: str
+) -> None:
+    """A forger may write any X-Forwarded-For; only what our own proxy added at its end counts."""
+    headers = {**TOPIC, **({"x-forwarded-for": forwarded} if forwarded else {})}
+    async with serving(from_networks, database_url) as (_, url), httpx.AsyncClient(base_url=url) as client:
+        assert (await client.post(DOOR, json=REDEEMED, headers=headers)).status_code == 200
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT params ->> 'origin' FROM job"))).scalars().all() == [origin]
+
+
+async def test_news_are_forwarded_where_the_shop_takes_them(
+    from_networks: Settings, database_url: str, engine: AsyncEngine
+) -> None:
+    earned = {"id": "e-1", "customer": REDEEMED["customer"], "points": 5}
+    async with serving(from_networks, database_url) as (_, url), httpx.AsyncClient(base_url=url) as client:
+        for body, address in ((earned, "203.0.113.9"), ({**earned, "id": "e-2"}, "198.51.100.1")):
+            headers = {"x-webhook-topic": "points/earned", "x-forwarded-for": address}
+            assert (await client.post(DOOR, json=body, headers=headers)).status_code == 200
+    async with engine.connect() as connection:
+        jobs = (await connection.execute(text("SELECT job.kind FROM job"))).scalars().all()
+        stored = (await connection.execute(text("SELECT count(*) FROM message"))).scalar_one()
+    assert (jobs, stored) == (["forward_news"], 2), "from elsewhere: stored, and told to nobody"
