@@ -117,7 +117,9 @@ class CouponView(View):
     rule_id: str | None = None
     rule_version: int | None = None
     rule_edited: bool = Field(False, description="The rule was edited after the redemption; the one of then counts.")
-    proof: str | None = Field(None, description="door, source, known, confirmed, or operator; `none`: found not genuine.")
+    proof: str | None = Field(
+        None, description="door, source, known, confirmed, or operator; `none`: found not genuine."
+    )
     points: int | None = None
     shopper: str | None = Field(None, description="The name in the webhook, while its body is kept.")
     orders: dict[str, str] | None = Field(None, description="Orders that carried it: id -> financial status.")
