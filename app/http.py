@@ -17,11 +17,12 @@ import asyncio
 import json as json_codec
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import aiohttp
 import httpx
@@ -38,6 +39,16 @@ CONNECT_SHARE: Final = 0.5
 """The part of a call's time limit for getting a connection; running out of it is Retry, as nothing was sent."""
 
 Failure = Retry | Unknown | Reject | Blocked
+
+
+class Pace(Protocol):
+    """How fast a channel may be called, by all replicas together (`engine.gate.Gate`)."""
+
+    async def turn(self) -> float | None:
+        """Wait for this call's place. Seconds when that is too far away to wait for: the call must not be made."""
+
+    async def throttled(self, pause: float) -> None:
+        """The far side says that it is called too often, and wants no call for `pause` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +114,19 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+def asked_for_patience(answer: Answer) -> float | None:
+    """Seconds for which a 429 asks all calls to pause, 0 when it does not tell; None for any other answer."""
+    return (retry_after(answer.headers, datetime.now(UTC)) or 0.0) if answer.status == 429 else None  # as it says
+
+
 class HttpClient:
-    """The connection pool of one channel.
+    """A pool of connections.
 
     `time_limit` (seconds) bounds a whole call including a dripping body, `body_cap` (bytes) the decoded answer.
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
     sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
-    `turn` is awaited before each call, outside of its time limit: the channel's pace. Close it with `aclose()`.
+    `pace` gives each call its turn, outside of the time limit, and is told of every answer in which `patience` finds
+    that the far side is called too often (seconds of pause; None: it does not say so). Close it with `aclose()`.
     """
 
     def __init__(
@@ -121,12 +138,14 @@ class HttpClient:
         ca_file: str | None = None,
         user_agent: str = "platform-relay",
         secrets: tuple[str, ...] = (),
-        turn: Callable[[], Awaitable[None]] | None = None,
+        pace: Pace | None = None,
+        patience: Callable[[Answer], float | None] = asked_for_patience,
     ) -> None:
         self.time_limit = time_limit
         self.body_cap = body_cap
         self.user_agent = user_agent
-        self._turn = turn
+        self._pace = pace
+        self._patience = patience
         self._timeout = {"pool": time_limit * CONNECT_SHARE}
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
@@ -163,8 +182,16 @@ class HttpClient:
                 raise ValueError("a control character in a header")
         except (httpx.InvalidURL, ValueError):
             return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
-        if self._turn is not None:
-            await self._turn()
+        if self._pace is None:
+            return await self._send(request)
+        if (wait := await self._pace.turn()) is not None:
+            return Retry(f"not sent: the far side asked for patience, the next place is {wait:.0f} s away", wait)
+        answer = await self._send(request)
+        if isinstance(answer, Answer) and (pause := self._patience(answer)) is not None:
+            await self._pace.throttled(pause)
+        return answer
+
+    async def _send(self, request: httpx.Request) -> Answer | Failure:
         try:
             async with asyncio.timeout(self.time_limit):
                 return await self._exchange(request)
@@ -204,6 +231,34 @@ class HttpClient:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpClients:
+    """Makes the clients of one channel: whoever makes them, its time limit and its pace hold for all their calls."""
+
+    time_limit: float
+    pace: Pace | None = None
+
+    def make(
+        self,
+        *,
+        secrets: tuple[str, ...] = (),
+        ca_file: Path | None = None,
+        body_cap: int = 1 << 20,
+        connections: int = 128,
+        patience: Callable[[Answer], float | None] = asked_for_patience,
+    ) -> HttpClient:
+        """A client; what the words mean stands at `HttpClient`."""
+        return HttpClient(
+            time_limit=self.time_limit,
+            body_cap=body_cap,
+            connections=connections,
+            ca_file=str(ca_file) if ca_file else None,
+            secrets=secrets,
+            pace=self.pace,
+            patience=patience,
+        )
 
 
 def failure_of_exception(error: BaseException) -> Failure:

@@ -1,7 +1,7 @@
 """The composition root: Settings in, the parts of a process out. The only place that knows everything."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -33,7 +33,7 @@ from app.handlers.relay_order import RelayOrder
 from app.handlers.relay_product import RelayProduct
 from app.handlers.retire_coupon import RetireCoupon
 from app.handlers.use_reward import UseReward
-from app.http import HttpClient
+from app.http import HttpClients
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
 from app.operations import patrol
@@ -66,6 +66,7 @@ class Services:
 
     settings: Settings
     engine: AsyncEngine
+    gates: Mapping[str, Gate]
     inbox: Inbox
     operator: Operator
     metrics: Metrics
@@ -77,10 +78,9 @@ class Services:
 
 @dataclass(slots=True)
 class FarSides:
-    """What the worker calls, besides the shop, and whether it may."""
+    """What the worker calls, besides the shop."""
 
     platform: PlatformClient
-    gates: dict[str, Gate]
 
 
 @asynccontextmanager
@@ -89,9 +89,14 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
     Raises ValueError for an unknown shop, or one whose variables are missing or wrong.
     """
-    adapter = settings.store.adapter
-    store = stores.build(adapter, settings.store.time_limit) if adapter else None
     engine = create_engine(database_url, application_name=f"relay {process}", pool_size=settings.database_pool)
+    channels = Channels(engine)
+    gates = {
+        PLATFORM: Gate(PLATFORM, channels, settings.platform.rate),
+        STORE: Gate(STORE, channels, settings.store.rate),
+    }
+    adapter = settings.store.adapter
+    store = stores.build(adapter, HttpClients(settings.store.time_limit, gates[STORE])) if adapter else None
     notifier = Notifier(engine)
     metrics = Metrics(CollectorRegistry())
     listeners: list[Callable[[str], None]] = []
@@ -109,6 +114,7 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
         yield Services(
             settings=settings,
             engine=engine,
+            gates=gates,
             inbox=Inbox(engine, on_commit=committed),
             operator=Operator(engine, on_work=committed),
             metrics=metrics,
@@ -125,21 +131,13 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
 @asynccontextmanager
 async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
-    """The client of the Platform, and the gates of both channels; closed at the end."""
+    """The client of the Platform; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
-    channels = Channels(parts.engine)
-    gates = {
-        PLATFORM: Gate(PLATFORM, channels, settings.platform.rate),
-        STORE: Gate(STORE, channels, settings.store.rate),
-    }
-    http = HttpClient(
-        time_limit=settings.platform.time_limit,
-        connections=2 * settings.slots,
-        secrets=(key.get_secret_value(),) if key else (),
-        turn=gates[PLATFORM].turn,
-    )
+    clients = HttpClients(settings.platform.time_limit, parts.gates[PLATFORM])
+    secrets = (key.get_secret_value(),) if key else ()
+    http = clients.make(connections=2 * settings.slots, secrets=secrets)
     try:
-        yield FarSides(PlatformClient(http, settings.platform), gates)
+        yield FarSides(PlatformClient(http, settings.platform))
     finally:
         await http.aclose()
 
@@ -157,7 +155,7 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
     return [
         Loop(
             Queue(parts.engine, channel),
-            far.gates[channel],
+            parts.gates[channel],
             runner,
             LoopSettings(slots=settings.slots, poll=settings.poll),
             _Observer(parts.metrics),

@@ -27,7 +27,7 @@ from app.settings import Settings
 
 # Not durable, and so fast: these data live for minutes.
 TEST_SERVER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
-ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the file's name
+ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the shop's name
 # How long an example takes is the machine's affair. A failure prints what replays it.
 hypothesis.settings.register_profile("relay", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("relay")
@@ -43,7 +43,7 @@ def pytest_configure() -> None:
 def clean_environment() -> Iterator[None]:
     """No setting of the person who runs the tests reaches them (programs also read `.env`: start them elsewhere)."""
     settings = {name.upper() for name in Settings.model_fields}
-    shops = tuple(f"{path.stem.upper()}_" for path in ADAPTERS.glob("[a-z]*.py"))
+    shops = tuple(f"{path.stem.upper()}_" for path in ADAPTERS.glob("[a-z]*"))
     with pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
             if name.upper().split("__")[0] in settings or name.upper().startswith((*shops, *OUTSIDE)):

@@ -16,10 +16,13 @@ from datetime import datetime
 from typing import Final, Literal
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import single_statement
 
+DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
+"""How a database that is away shows."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 
@@ -55,11 +58,14 @@ UPDATE channel SET retry_at = now() WHERE name = :name AND state IN ('blocked', 
 """)
 
 _RESERVE: Final = text("""
-UPDATE channel SET next_at = greatest(next_at, now()) + make_interval(secs => :calls * CAST(:spacing AS float8))
-WHERE name = :name
-RETURNING CAST(extract(epoch FROM next_at - now()) AS float8) - :calls * CAST(:spacing AS float8)
+WITH mine AS (SELECT name, greatest(next_at, now()) AS first FROM channel WHERE name = :name FOR UPDATE)
+UPDATE channel SET next_at = first + make_interval(secs =>
+    CASE WHEN first > now() + make_interval(secs => :longest) THEN 0 ELSE :calls * CAST(:spacing AS float8) END)
+FROM mine WHERE channel.name = mine.name
+RETURNING CAST(extract(epoch FROM first - now()) AS float8)
 """)
-"""Seconds until the first of the reserved calls may leave; the others follow `spacing` seconds apart."""
+"""Seconds until the first of the reserved calls may leave; the others follow `spacing` seconds apart. Nothing is taken
+when that is too long: who comes back in vain would push the others further away each time."""
 
 _SLOW_DOWN: Final = text("""
 UPDATE channel SET
@@ -134,10 +140,12 @@ class Channels:
         async with single_statement(self._engine) as connection:
             await connection.execute(_PROBE_AGAIN, {"name": name})
 
-    async def reserve(self, name: str, calls: int, spacing: float) -> float:
-        """Take the next `calls` places of the pace, `spacing` seconds apart; seconds until the first of them."""
+    async def reserve(self, name: str, calls: int, spacing: float, longest: float) -> float:
+        """Take the next `calls` places of the pace, `spacing` seconds apart; seconds until the first of them. When
+        that is longer than `longest`, none was taken."""
         async with single_statement(self._engine) as connection:
-            row = (await connection.execute(_RESERVE, {"name": name, "calls": calls, "spacing": spacing})).scalar()
+            parameters = {"name": name, "calls": calls, "spacing": spacing, "longest": longest}
+            row = (await connection.execute(_RESERVE, parameters)).scalar()
             return max(0.0, float(row or 0.0))
 
     async def slow_down(self, name: str, pace: float, pause: float) -> None:

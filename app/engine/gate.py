@@ -11,10 +11,10 @@ from typing import Final, Literal
 
 import structlog
 
-from app.engine.channels import Channels
+from app.engine.channels import DATABASE_ERRORS, Channels
 from app.engine.decide import Verdict
 from app.engine.jobs import Job
-from app.engine.throttle import SLACK, Breaker, lower, raised, wished_pause
+from app.engine.throttle import SLACK, Breaker, bounded, lower, raised
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown, Wait
 
 log: Final = structlog.get_logger(__name__)
@@ -22,6 +22,8 @@ log: Final = structlog.get_logger(__name__)
 REFRESH_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 0.25
 """How much of the pace is reserved at once: less means more round trips, more means more that a dead worker wastes."""
+LONGEST_TURN: Final = 20.0
+"""Seconds that a call waits for its place; a job makes several calls, and one attempt has a minute."""
 NO_LIMIT: Final = 2000.0
 """Calls per second at which a pace that was lowered by 429s stops limiting."""
 
@@ -71,26 +73,51 @@ class Gate:
         if self._probe is not None:
             return 0
         limit = self.limit
-        return room if limit is None else max(0, min(room, math.ceil(limit) + 1 - in_hand))
-
-    async def turn(self) -> None:
-        """Wait for this call's place in the pace that all replicas share. Given to the channel's HTTP client."""
-        self._calls.append(time.monotonic())
-        limit = self.limit
         if limit is None:
-            return
+            return room
+        return max(0, min(room, math.ceil(limit) + (1 if limit > 1 else 0) - in_hand))
+
+    async def turn(self) -> float | None:
+        """Wait for this call's place in the pace that all replicas share; seconds instead, and no place, when it is
+        further than LONGEST_TURN away. See `http.Pace`."""
+        self._calls.append(time.monotonic())
+        try:
+            await self.refresh()
+            limit = self.limit
+            ahead = None if limit is None else await self._ahead(limit)
+        except DATABASE_ERRORS as error:
+            log.warning("pace_unknown", channel=self.name, error=type(error).__name__)
+            return REFRESH_SECONDS
+        if ahead is None or ahead > LONGEST_TURN:
+            return ahead
+        await asyncio.sleep(ahead)
+        return None
+
+    async def _ahead(self, limit: float) -> float:
+        """Seconds until this call's place; longer than LONGEST_TURN: it has none."""
         self._queueing += 1
         try:
             async with self._reserving:
                 if not self._places:
                     calls = max(1, min(self._queueing, math.ceil(limit * AHEAD_SECONDS)))
                     spacing = 1 / (limit * SLACK)
-                    first = time.monotonic() + await self._channels.reserve(self.name, calls, spacing)
+                    ahead = await self._channels.reserve(self.name, calls, spacing, LONGEST_TURN)
+                    if ahead > LONGEST_TURN:
+                        return ahead
+                    first = time.monotonic() + ahead
                     self._places.extend(first + spacing * number for number in range(calls))
-                place = self._places.popleft()
+                return self._places.popleft() - time.monotonic()
         finally:
             self._queueing -= 1
-        await asyncio.sleep(place - time.monotonic())
+
+    async def throttled(self, pause: float) -> None:
+        """The far side says that it is called too often: all replicas slow down, and pause. See `http.Pace`."""
+        self._pace = lower(self._pace, self._observed())
+        self._places.clear()
+        try:
+            await self._channels.slow_down(self.name, self._pace, bounded(pause))
+        except DATABASE_ERRORS as error:
+            log.warning("channel_not_updated", channel=self.name, error=type(error).__name__)
 
     async def may_probe(self, lease: float) -> bool:
         """Half-open: true when this worker may try one job although the channel is closed."""
@@ -120,10 +147,10 @@ class Gate:
                 pass
 
     async def _failed(self, job: Job, outcome: Retry | Unknown, *, probing: bool) -> None:
-        if (pause := wished_pause(outcome)) is not None:
-            self._pace = lower(self._pace, self._observed())
-            self._places.clear()
-            await self._channels.slow_down(self.name, self._pace, pause)
+        if isinstance(outcome, Retry) and outcome.after is not None and outcome.evidence.status is None:
+            if probing:  # it found no place in the pace, so no call was made
+                await self._channels.probe_again(self.name)
+            return
         if self._breaker.saw(job, outcome) or probing:
             self._breaker.reset()
             await self._close("tripped", outcome.why, probing=probing)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
+from app.engine.channels import DATABASE_ERRORS
 from app.engine.decide import Interrupted, Verdict
 from app.engine.gate import Gate
 from app.engine.jobs import Job
@@ -26,7 +26,6 @@ from app.engine.runner import Runner
 
 log: Final = structlog.get_logger(__name__)
 
-DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 LIVE, BACKFILL = 0, 1
 BACKFILL_TURN: Final = 10
 """Every so many claims the backfill goes first, so that live traffic never starves it."""

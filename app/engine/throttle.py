@@ -9,7 +9,6 @@ from app.outcomes import Outcome, Retry, Unknown
 
 SLACK: Final = 0.97
 """The share of the rate that calls are spaced at: what is lost keeps a sliding second strict when calls jitter."""
-TOO_MANY: Final = 429
 LEAST_PACE: Final = 0.2
 """Calls per second, however often the far side says 429."""
 LONGEST_WISH: Final = 300.0
@@ -47,11 +46,9 @@ class Breaker:
         self._last.clear()
 
 
-def wished_pause(outcome: Outcome) -> float | None:
-    """Seconds for which a 429 asks all calls to pause, bounded; None when the outcome is no 429."""
-    if isinstance(outcome, Retry) and outcome.evidence.status == TOO_MANY:
-        return min(max(outcome.after or 0.0, 0.0), LONGEST_WISH)
-    return None
+def bounded(pause: float) -> float:
+    """A far side's wish for a pause, in seconds, as far as it is granted."""
+    return min(pause, LONGEST_WISH) if pause > 0 else 0.0
 
 
 def lower(pace: float | None, observed: float) -> float:

@@ -20,7 +20,7 @@ An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a cl
 `base.StoreAdapter` and the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework:
 a name in `ADAPTERS`, or `package.module:Class` for an adapter that lives outside of this project.
 
-    adapter = build("woocommerce", time_limit=15)      # ValueError: in words, what is missing or wrong
+    adapter = build("woocommerce", HttpClients(time_limit=15))      # ValueError: in words, what is missing or wrong
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ from typing import Final, cast
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from app.http import HttpClients
 from app.settings import EnvironmentSettings
 from app.stores.base import StoreAdapter, StoreAdapterClass
 from app.stores.bigcommerce.adapter import BigCommerce
@@ -69,14 +70,14 @@ def adapter_class(name: str) -> StoreAdapterClass:
     return cast(StoreAdapterClass, found)
 
 
-def build(name: str, time_limit: float) -> StoreAdapter:
-    """The shop's adapter with its variables read from the environment. `time_limit`: seconds that one call may take.
+def build(name: str, clients: HttpClients) -> StoreAdapter:
+    """The shop's adapter with its variables read from the environment, its calls going through `clients`.
 
     Raises ValueError when the name is unknown or variables are missing or wrong; its text names each of them.
     """
     chosen = adapter_class(name)
     try:
-        return chosen.from_environment(time_limit)
+        return chosen.from_environment(clients)
     except ValidationError as error:
         raise ValueError(f"the shop {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
 

@@ -26,6 +26,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Protocol
 
+from app.http import HttpClients
 from app.outcomes import Done, Outcome, Reject
 from app.settings import EnvironmentSettings
 
@@ -138,8 +139,9 @@ class StoreAdapterClass(Protocol):
     CANNOT: Mapping[str, str]
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> StoreAdapter:
-        """An adapter with its Settings read. `time_limit`: seconds per call. Raises pydantic's ValidationError."""
+    def from_environment(cls, clients: HttpClients) -> StoreAdapter:
+        """An adapter with its Settings read. Every call goes through a client of `clients`, which keeps the time limit
+        and the pace that all replicas share. Raises pydantic's ValidationError."""
 
 
 def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Reject | None:

@@ -34,7 +34,7 @@ from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_valid
 from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
-from app.http import Answer, Failure, HttpClient, failure_of
+from app.http import Answer, Failure, HttpClients, failure_of
 from app.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
@@ -78,20 +78,19 @@ class GenericHttp:
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind)
     CANNOT: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, settings: GenericHttpSettings, time_limit: float) -> None:
+    def __init__(self, settings: GenericHttpSettings, clients: HttpClients) -> None:
         secret = settings.secret.get_secret_value()
         self._host = settings.url.host or ""
         self._url = str(settings.url).rstrip("/") + "/coupons"
         self._signer = Webhook(secret)
-        self._http = HttpClient(
-            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
-            secrets=(secret, secret.removeprefix("whsec_")),
+        self._http = clients.make(
+            ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_")),
         )  # fmt: skip
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(GenericHttpSettings(), time_limit)
+        return cls(GenericHttpSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""

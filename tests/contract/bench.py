@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.http import HttpClients, Pace
 from app.stores import adapter_class
 from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter
 from simulators.process import Simulator
@@ -186,8 +187,8 @@ class Bench:
     def point_at(self, url: str) -> None:
         self.set("URL", url + self.shop.base)
 
-    def build(self, time_limit: float = 5.0) -> StoreAdapter:
-        adapter: StoreAdapter = adapter_class(self.name).from_environment(time_limit)
+    def build(self, time_limit: float = 5.0, pace: Pace | None = None) -> StoreAdapter:
+        adapter: StoreAdapter = adapter_class(self.name).from_environment(HttpClients(time_limit, pace))
         self._built.append(adapter)
         return adapter
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.http import HttpClients
 from app.settings import EnvironmentSettings
 from app.stores import ADAPTERS, adapter_class, build, variables
 from app.stores.base import CouponKind
@@ -36,7 +37,7 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     for name in ("generic_http", "app.stores.generic_http:GenericHttp"):
-        adapter = build(name, time_limit=3)
+        adapter = build(name, HttpClients(3))
         assert isinstance(adapter, GenericHttp)
         await adapter.aclose()
 
@@ -53,13 +54,13 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_unknown_name(name: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
-        build(name, time_limit=3)
+        build(name, HttpClients(3))
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_missing_is_told_in_words(name: str) -> None:
     with pytest.raises(ValueError, match=f"the shop '{name}' is not set up") as raised:
-        build(name, time_limit=3)
+        build(name, HttpClients(3))
     for variable, field in variables(ADAPTERS[name].Settings).items():
         assert (f"{variable} is not set ({field.description})" in str(raised.value)) == field.is_required()
 
@@ -69,7 +70,7 @@ def test_what_is_wrong_is_told_without_the_secret(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "changeme")
     monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "s3cr3t")
     with pytest.raises(ValueError, match="is not set up") as raised:
-        build("woocommerce", time_limit=3)
+        build("woocommerce", HttpClients(3))
     said = str(raised.value)
     assert "WOOCOMMERCE__URL Input should be a valid URL" in said
     assert "WOOCOMMERCE__CONSUMER_KEY is a placeholder" in said

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.http import HttpClients
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores import build
 from app.stores.base import CouponFound, CouponKind, Ready
@@ -99,7 +100,7 @@ async def test_a_renewed_token_is_a_secret_too(bench: Bench, monkeypatch: pytest
 def test_one_way_in_is_needed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHOPIFY__ACCESS_TOKEN")
     with pytest.raises(ValueError, match="SHOPIFY__ACCESS_TOKEN, or SHOPIFY__CLIENT_ID"):
-        build("shopify", time_limit=3)
+        build("shopify", HttpClients(3))
 
 
 async def test_a_shopper_without_an_account(bench: Bench) -> None:

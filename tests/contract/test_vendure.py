@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.http import HttpClients
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores import build
@@ -228,7 +229,7 @@ async def test_the_session_is_a_secret_too(bench: Bench) -> None:
 def test_one_way_in_is_needed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VENDURE__PASSWORD")
     with pytest.raises(ValueError, match="VENDURE__API_KEY, or VENDURE__USERNAME"):
-        build("vendure", time_limit=3)
+        build("vendure", HttpClients(3))
 
 
 # ------------------------------------------------------------------------------------------------------- answers

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import create_engine
 from app.engine.channels import Channels
 from app.engine.decide import Interrupted, Verdict
 from app.engine.gate import Gate
 from app.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip
 from tests.database.engine_room import accept, claim, order, rows, run
+from tests.helpers import free_port
 from tests.unit.test_decide import JOB
 
 
@@ -55,13 +57,34 @@ async def test_a_pace_bounds_what_is_held_so_that_live_work_overtakes(engine: As
 
 async def test_a_429_slows_all_replicas_and_the_pace_returns(engine: AsyncEngine) -> None:
     one, other = gate(engine, 100.0), gate(engine, 100.0)
-    await one.learned(JOB, Retry("HTTP 429", 0.5, Evidence(429)))
+    await one.throttled(0.5)
     await other.refresh()
     assert (other.limit or 0) < 100
-    assert (await Channels(engine).reserve("platform", 1, 0.01)) > 0.3
+    assert (await Channels(engine).reserve("platform", 1, 0.01, 20.0)) > 0.3
     await run(engine, "UPDATE channel SET slowed_at = now() - interval '5 seconds', pace = 99 WHERE name = 'platform'")
     await gate(engine, 100.0).refresh()
     assert await rows(engine, "SELECT pace FROM channel WHERE name = 'platform'") == [(None,)]
+
+
+async def test_a_place_too_far_away_is_not_taken_and_says_nothing_of_the_far_side(engine: AsyncEngine) -> None:
+    worker, other = gate(engine, 10.0), gate(engine, 10.0)
+    await worker.throttled(120.0)
+    aheads = [await other.turn() for _ in range(20)]
+    # whoever comes in vain does not push the others further away
+    assert all(ahead is not None and 100 < ahead <= 120 for ahead in aheads)
+    for number in range(30):
+        await other.learned(replace(JOB, lane=f"order:{number}"), Retry("not sent", 110.0))
+    assert await rows(engine, "SELECT state FROM channel WHERE name = 'platform'") == [("open",)]
+
+
+async def test_a_slow_pace_holds_one_job_at_a_time(engine: AsyncEngine) -> None:
+    assert gate(engine, 0.5).allowance(100, 0) == 1
+
+
+async def test_without_its_database_nothing_is_called(engine: AsyncEngine) -> None:
+    nowhere = create_engine(f"postgresql://nobody@127.0.0.1:{free_port()}/none", application_name="test", pool_size=1)
+    assert await gate(nowhere, 10.0).turn() is not None
+    await nowhere.dispose()
 
 
 async def test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it(engine: AsyncEngine) -> None:

@@ -36,6 +36,7 @@ async def document() -> dict[str, Any]:
     services = wiring.Services(
         settings=Settings(_env_file=None),
         engine=engine,
+        gates={},
         inbox=Inbox(engine, on_commit=lambda _: None),
         operator=Operator(engine),
         metrics=Metrics(CollectorRegistry()),

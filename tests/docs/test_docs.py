@@ -202,6 +202,7 @@ async def endpoints() -> set[str]:
     services = wiring.Services(
         settings=Settings(_env_file=None),
         engine=engine,
+        gates={},
         inbox=Inbox(engine, on_commit=lambda _: None),
         operator=Operator(engine),
         metrics=Metrics(CollectorRegistry()),

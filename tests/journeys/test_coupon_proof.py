@@ -7,7 +7,7 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.http import HttpClient
+from app.http import HttpClient, HttpClients
 from app.operations import fuse, reward_rules
 from app.operations.alerts import open_alerts
 from app.operations.coupons import Coupons
@@ -59,7 +59,7 @@ async def store(shop: Simulator) -> AsyncIterator[WooCommerce]:
     settings = WooCommerceSettings(
         url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
     )
-    adapter = WooCommerce(settings, 2.0)
+    adapter = WooCommerce(settings, HttpClients(2.0))
     yield adapter
     await adapter.aclose()
 

@@ -13,7 +13,7 @@ from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.issue_coupon import IssueCoupon
-from app.http import HttpClient
+from app.http import HttpClient, HttpClients
 from app.operations import reward_rules
 from app.operations.alerts import Alerts
 from app.operations.coupons import CouponRecord, Coupons
@@ -76,7 +76,7 @@ async def woocommerce(shop: Simulator) -> AsyncIterator[WooCommerce]:
     settings = WooCommerceSettings(
         url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
     )
-    adapter = WooCommerce(settings, 2.0)
+    adapter = WooCommerce(settings, HttpClients(2.0))
     yield adapter
     await adapter.aclose()
 
@@ -84,7 +84,7 @@ async def woocommerce(shop: Simulator) -> AsyncIterator[WooCommerce]:
 @pytest.fixture
 async def generic(shop: Simulator) -> AsyncIterator[GenericHttp]:
     secret = SecretStr("whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0")
-    adapter = GenericHttp(GenericHttpSettings(url=HttpUrl(shop.url + "/relay"), secret=secret), 2.0)
+    adapter = GenericHttp(GenericHttpSettings(url=HttpUrl(shop.url + "/relay"), secret=secret), HttpClients(2.0))
     yield adapter
     await adapter.aclose()
 

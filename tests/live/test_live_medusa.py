@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.http import HttpClients
 from app.messages import Kind
 from app.outcomes import Done, Reject, Retry
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
@@ -47,7 +48,7 @@ def variables(shop: MedusaShop) -> dict[str, str]:
 async def adapter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Medusa]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    made = Medusa.from_environment(30)
+    made = Medusa.from_environment(HttpClients(30))
     yield made
     await made.aclose()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.http import HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
@@ -48,7 +49,7 @@ def variables(shop: VendureShop) -> dict[str, str]:
 async def adapter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Vendure]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    made = Vendure.from_environment(30)
+    made = Vendure.from_environment(HttpClients(30))
     yield made
     await made.aclose()
 
@@ -84,7 +85,7 @@ async def test_a_login_does_as_well_and_a_wrong_one_does_not(
     monkeypatch.setenv("VENDURE__USERNAME", "superadmin")
     for password, wanted in ((SECRET, Ready), ("a-wrong-password", Blocked)):
         monkeypatch.setenv("VENDURE__PASSWORD", password)
-        adapter = Vendure.from_environment(30)
+        adapter = Vendure.from_environment(HttpClients(30))
         assert isinstance(await adapter.check(), wanted)
         await adapter.aclose()
 

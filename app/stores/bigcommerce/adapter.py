@@ -29,12 +29,12 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer
+from app.http import Answer, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
-from app.stores.bigcommerce.api import BigCommerceApi, words
+from app.stores.bigcommerce.api import BigCommerceApi, patience, words
 from app.stores.bigcommerce.events import WANTED, parse_webhook
 from app.stores.bigcommerce.fetch import fetch, list_entities
 from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
@@ -84,24 +84,24 @@ class BigCommerce:
         "combinable": "BigCommerce coupons have no setting against being combined",
     }
 
-    def __init__(self, settings: BigCommerceSettings, time_limit: float) -> None:
+    def __init__(self, settings: BigCommerceSettings, clients: HttpClients) -> None:
         secret = settings.client_secret
         self._secret = secret.get_secret_value() if secret else None
         self._store = (settings.url.path or "").rstrip("/").rpartition("/")[2]
         self._refuse = settings.one_customer == "refuse"
-        self._api = BigCommerceApi(
-            str(settings.url), time_limit, settings.access_token.get_secret_value(), self._secret
-        )
+        token = settings.access_token.get_secret_value()
+        self._http = clients.make(secrets=(token, self._secret or ""), patience=patience)
+        self._api = BigCommerceApi(str(settings.url), self._http, token)
         self._currency = ""
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(BigCommerceSettings(), time_limit)
+        return cls(BigCommerceSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._api.aclose()
+        await self._http.aclose()
 
     # ------------------------------------------------------------------------------------------------ coupons
 

@@ -17,14 +17,10 @@ WORDS: Final = 300
 class BigCommerceApi:
     """Calls one store. `url` ends with the store's hash; paths begin with the version."""
 
-    def __init__(self, url: str, time_limit: float, token: str, client_secret: str | None) -> None:
+    def __init__(self, url: str, http: HttpClient, token: str) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        self._http = HttpClient(time_limit=time_limit, secrets=(token, client_secret or ""))
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        self._http = http
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
@@ -77,7 +73,7 @@ class BigCommerceApi:
                 why = "there is no such store or API at this address; correct BIGCOMMERCE__URL"
                 return Blocked(f"{why} ({said})", answer.evidence())
             case 429:
-                return Retry("BigCommerce asks for patience", patience(answer), answer.evidence())
+                return Retry("BigCommerce asks for patience", until_reset(answer), answer.evidence())
         failure = failure_of(answer)
         return (
             Reject(f"BigCommerce refuses: {said}", Evidence(answer.status)) if isinstance(failure, Reject) else failure
@@ -85,6 +81,11 @@ class BigCommerceApi:
 
 
 def patience(answer: Answer) -> float | None:
+    """Seconds for which an answer asks all calls to pause; None when it does not."""
+    return (until_reset(answer) or 0.0) if answer.status == 429 else None  # as it says
+
+
+def until_reset(answer: Answer) -> float | None:
     """Seconds: Retry-After, else X-Rate-Limit-Time-Reset-Ms; None when neither tells."""
     asked = retry_after(answer.headers, datetime.now(UTC))
     reset = answer.headers.get("x-rate-limit-time-reset-ms", "")

@@ -30,7 +30,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClient
+from app.http import Answer, Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
@@ -95,24 +95,23 @@ class Magento:
         "starts_at": "Magento's rules begin with a day, not at a time",
     }
 
-    def __init__(self, settings: MagentoSettings, time_limit: float) -> None:
+    def __init__(self, settings: MagentoSettings, clients: HttpClients) -> None:
         secret = settings.password.get_secret_value() if settings.password else ""
         token = settings.integration_token.get_secret_value() if settings.integration_token else None
         login = None if token or not settings.username else (settings.username, secret)
         self._host = settings.url.host or ""
         self._settings = settings
-        self._http = HttpClient(
-            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
-            body_cap=8 << 20, secrets=(secret, token or "", settings.username or ""),
+        self._http = clients.make(
+            ca_file=settings.ca_file, body_cap=8 << 20, secrets=(secret, token or "", settings.username or ""),
         )  # fmt: skip
         self._api = MagentoApi(str(settings.url), self._http, login=login, token=token)
         self._known: Market | None = None
         self._known_until = 0.0
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(MagentoSettings(), time_limit)
+        return cls(MagentoSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""

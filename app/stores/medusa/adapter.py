@@ -19,6 +19,7 @@ shop's currencies are asked for before an amount is promised. A promotion and it
 deleted they are in two, the promotion first.
 """
 
+import base64
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from urllib.parse import quote
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure
+from app.http import Answer, Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
@@ -63,23 +64,23 @@ class Medusa:
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
     CANNOT: ClassVar[Mapping[str, str]] = {"combinable": "Medusa combines every promotion with every other"}
 
-    def __init__(self, settings: MedusaSettings, time_limit: float) -> None:
+    def __init__(self, settings: MedusaSettings, clients: HttpClients) -> None:
         self._host = settings.url.host or ""
-        self._api = MedusaApi(
-            str(settings.url), settings.api_key.get_secret_value(), time_limit=time_limit,
-            ca_file=str(settings.ca_file) if settings.ca_file else None,
-        )  # fmt: skip
+        key = settings.api_key.get_secret_value()
+        basic = base64.b64encode(f"{key}:".encode()).decode()
+        self._http = clients.make(ca_file=settings.ca_file, secrets=(basic, key))
+        self._api = MedusaApi(str(settings.url), self._http, basic)
         self._currencies: frozenset[str] = frozenset()
         self._currencies_until = 0.0
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(MedusaSettings(), time_limit)
+        return cls(MedusaSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._api.http.aclose()
+        await self._http.aclose()
 
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""

@@ -4,7 +4,6 @@ Medusa tells its errors by a text: `{"type": "invalid_data", "message": "…"}`;
 and for a field that is wrong. The table of answers stands in `medusa.py`.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import quote, urlencode
@@ -22,18 +21,17 @@ EXISTS: Final = "already exists"
 
 
 class MedusaApi:
-    """The admin API of the shop at `url` with the secret key `key`. Close `http` when done."""
+    """The admin API of the shop at `url`; `basic` is the secret key as HTTP Basic wants it."""
 
-    def __init__(self, url: str, key: str, *, time_limit: float, ca_file: str | None) -> None:
-        basic = base64.b64encode(f"{key}:".encode()).decode()
+    def __init__(self, url: str, http: HttpClient, basic: str) -> None:
         self._url = url.rstrip("/") + "/admin/"
+        self._http = http
         self._headers = {"authorization": f"Basic {basic}"}
-        self.http = HttpClient(time_limit=time_limit, ca_file=ca_file, secrets=(basic, key))
 
     async def call(self, method: Method, path: str, query: Query = (), body: JsonValue = None) -> Answer | Failure:
         """One call; the answer's status is not looked at."""
         url = self._url + path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        return await self.http.call(method, url, json=body, headers=self._headers)
+        return await self._http.call(method, url, json=body, headers=self._headers)
 
     async def read(self, path: str, name: str, query: Query = ()) -> list[Row] | Failure:
         """A list's rows, which Medusa answers under `name`. Unknown when there is no such list of objects."""

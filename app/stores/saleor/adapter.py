@@ -28,7 +28,7 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Failure, HttpClient
+from app.http import Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
@@ -88,14 +88,13 @@ class Saleor:
         "per_customer_limit": "Saleor can limit a shopper to one use, not to another number",
     }
 
-    def __init__(self, settings: SaleorSettings, time_limit: float) -> None:
+    def __init__(self, settings: SaleorSettings, clients: HttpClients) -> None:
         token = settings.token.get_secret_value()
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         self._host = settings.url.host or ""
         self._slug = settings.channel
-        self._http = HttpClient(
-            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
-            body_cap=4 << 20, secrets=(token, secret),
+        self._http = clients.make(
+            ca_file=settings.ca_file, body_cap=4 << 20, secrets=(token, secret),
         )  # fmt: skip
         self._api = SaleorApi(str(settings.url), self._http, token)
         self._hooks = Hooks(self._api, secret)
@@ -106,9 +105,9 @@ class Saleor:
         self._known_until = 0.0
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(SaleorSettings(), time_limit)
+        return cls(SaleorSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -29,13 +29,13 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Failure
+from app.http import Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
-from app.stores.shopify.api import ShopifyApi
+from app.stores.shopify.api import ShopifyApi, patience
 from app.stores.shopify.coupons import coupon_found, coupon_input, foreign_ids, gid
 from app.stores.shopify.documents import (
     CHECK,
@@ -90,25 +90,26 @@ class Shopify:
         "per_customer_limit": "Shopify knows once per customer (1) and no other count",
     }
 
-    def __init__(self, settings: ShopifySettings, time_limit: float) -> None:
+    def __init__(self, settings: ShopifySettings, clients: HttpClients) -> None:
         token, secret = settings.access_token, settings.client_secret
         self._host = settings.url.host or ""
         self._secret = secret.get_secret_value() if secret else None
         self._refuse = settings.one_customer == "refuse"
+        access = token.get_secret_value() if token else None
+        self._http = clients.make(secrets=(access or "", self._secret or ""), patience=patience)
         self._api = ShopifyApi(
-            str(settings.url), time_limit, access_token=token.get_secret_value() if token else None,
-            client_id=settings.client_id, client_secret=self._secret,
-        )  # fmt: skip
+            str(settings.url), self._http, access_token=access, client_id=settings.client_id, client_secret=self._secret
+        )
         self._currency = ""
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(ShopifySettings(), time_limit)
+        return cls(ShopifySettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._api.aclose()
+        await self._http.aclose()
 
     # ------------------------------------------------------------------------------------------------ coupons
 

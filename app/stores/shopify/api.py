@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of
+from app.http import Answer, Failure, HttpClient, asked_for_patience, failure_of
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from app.stores.shopify.documents import VERSION
 
@@ -30,7 +30,7 @@ class ShopifyApi:
     """Calls one shop. Either `access_token` or both `client_id` and `client_secret` have to be given."""
 
     def __init__(
-        self, url: str, time_limit: float, *, access_token: str | None, client_id: str | None, client_secret: str | None
+        self, url: str, http: HttpClient, *, access_token: str | None, client_id: str | None, client_secret: str | None
     ) -> None:
         self._shop = url.rstrip("/")
         self._fixed = access_token
@@ -38,12 +38,7 @@ class ShopifyApi:
         self._renewed = ""
         self._good_until = 0.0
         self._renewal = asyncio.Lock()
-        secrets = tuple(secret for secret in (access_token, client_secret) if secret)
-        self._http = HttpClient(time_limit=time_limit, secrets=secrets)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        self._http = http
 
     async def read(self, document: str, variables: Object | None = None) -> Object | Failure:
         """The `data` of a query."""
@@ -152,6 +147,12 @@ def _of_errors(answer: Answer, document: Object, *, write: bool) -> Failure:
         failed = f"Shopify failed inside: {said}"
         return Unknown(failed, evidence) if write else Retry(failed, evidence=evidence)
     return Reject(f"Shopify refuses the request: {said}", evidence)
+
+
+def patience(answer: Answer) -> float | None:
+    """Seconds for which an answer asks all calls to pause: cost points used up (with HTTP 200), or a 429; else None."""
+    document = answer.json() if answer.status == 200 and b'"THROTTLED"' in answer.body else None
+    return (until_affordable(document) or 1.0) if isinstance(document, dict) else asked_for_patience(answer)
 
 
 def until_affordable(document: Object) -> float | None:

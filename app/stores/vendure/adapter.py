@@ -29,7 +29,7 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClient
+from app.http import Answer, Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Done, Evidence, Outcome, Reject, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
@@ -122,7 +122,7 @@ class Vendure:
         "combinable": "Vendure combines every promotion with every other",
     }
 
-    def __init__(self, settings: VendureSettings, time_limit: float) -> None:
+    def __init__(self, settings: VendureSettings, clients: HttpClients) -> None:
         key, password, channel = (
             secret.get_secret_value() if secret else None
             for secret in (settings.api_key, settings.password, settings.channel_token)
@@ -130,18 +130,18 @@ class Vendure:
         login = (settings.username or "", password) if password and not key else None
         self._host = settings.url.host or ""
         self._unrestricted = settings.unrestricted == "issue_unrestricted"
-        self._http = HttpClient(
-            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
-            body_cap=8 << 20, secrets=tuple(each for each in (key, password, channel, settings.username) if each),
+        self._http = clients.make(
+            ca_file=settings.ca_file, body_cap=8 << 20,
+            secrets=(key or "", password or "", channel or "", settings.username or ""),
         )  # fmt: skip
         self._api = VendureApi(str(settings.url), self._http, api_key=key, login=login, channel_token=channel)
         self._market: Market | None = None
         self._market_until = 0.0
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(VendureSettings(), time_limit)
+        return cls(VendureSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""

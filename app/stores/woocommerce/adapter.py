@@ -32,7 +32,7 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClient, failure_of
+from app.http import Answer, Failure, HttpClients, failure_of
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
@@ -89,16 +89,15 @@ class WooCommerce:
         "customer_id": "WooCommerce restricts a coupon by e-mail address only, and none is known",
     }
 
-    def __init__(self, settings: WooCommerceSettings, time_limit: float) -> None:
+    def __init__(self, settings: WooCommerceSettings, clients: HttpClients) -> None:
         key, secret = settings.consumer_key.get_secret_value(), settings.consumer_secret.get_secret_value()
         basic = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._host = settings.url.host or ""
         self._api = str(settings.url).rstrip("/") + API
         self._basic = f"Basic {basic}" if settings.url.scheme == "https" else None
         self._signer = Client(key, client_secret=secret, signature_method=SIGNATURE_HMAC_SHA256)
-        self._http = HttpClient(
-            time_limit=time_limit, ca_file=str(settings.ca_file) if settings.ca_file else None,
-            secrets=(basic, secret, key),
+        self._http = clients.make(
+            ca_file=settings.ca_file, secrets=(basic, secret, key),
         )  # fmt: skip
         self._currency = ""
         self._currency_until = 0.0
@@ -106,9 +105,9 @@ class WooCommerce:
         self._reader = WooCommerceReader(self._ask, self._webhook_secret)
 
     @classmethod
-    def from_environment(cls, time_limit: float) -> Self:
+    def from_environment(cls, clients: HttpClients) -> Self:
         """See `base.StoreAdapterClass`."""
-        return cls(WooCommerceSettings(), time_limit)
+        return cls(WooCommerceSettings(), clients)
 
     async def aclose(self) -> None:
         """Close the connections."""
