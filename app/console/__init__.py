@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from app.api.authentication import Keys
 from app.api.services import Services
-from app.console import audit, coupons, edit, jobs, keys, login, now, rules, search, stuck
+from app.console import audit, bulk, coupons, edit, jobs, keys, login, now, rules, search, stuck
 from app.console.pages import HERE, Pages
 
 
@@ -18,7 +18,7 @@ def routes(services: Services, known: Keys) -> APIRouter:
     """A door like those of `app.api`."""
     pages = Pages(services, known)
     router = APIRouter()
-    for page in (now, search, stuck, jobs, edit, coupons, rules, keys, audit):
+    for page in (now, search, stuck, bulk, jobs, edit, coupons, rules, keys, audit):
         router.routes.extend(page.routes(pages).routes)
     router.routes.extend(login.routes(pages, known).routes)
     router.routes.append(Mount("/console/static", StaticFiles(directory=HERE / "static"), name="console"))

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Form, Pages, Refused, Visitor, query
+from app.console.words import many
 from app.operations.audit_lines import list_audit
 from app.operations.books import find_coupon, list_coupons, reading, when_away
 from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
@@ -50,7 +51,8 @@ def routes(pages: Pages) -> APIRouter:
         visitor, form = await pages.form(request)
         async with when_away():
             released, woken = await desk.release_fuse(visitor.name, form.why(), form["customer"] or None)
-        said = f"{released} fuses released; {woken} held coupons go on." if released else "No fuse had blown."
+        go_on = "1 held coupon goes on" if woken == 1 else f"{woken} held coupons go on"
+        said = f"{many(released, 'fuse')} released; {go_on}." if released else "No fuse had blown."
         return pages.back(request, visitor, "/console/coupons", said, failed=not released)
 
     return router

@@ -24,11 +24,13 @@ def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/keys", route_class=pages.route_class(), include_in_schema=False)
     engine = pages.services.engine
 
-    async def shown(request: Request, new: str | None = None, name: str = "") -> Response:
+    async def shown(
+        request: Request, new: str | None = None, name: str = "", until: datetime | None = None
+    ) -> Response:
         async with when_away():
             known = await keys.list_keys(engine)
-        now = datetime.now(UTC)
-        return pages.show(request, "keys", keys=known, new=new, name=name, now=now, meaning=MEANING)
+        told = {"new": new, "name": name, "until": until, "meaning": MEANING}
+        return pages.show(request, "keys", keys=known, now=datetime.now(UTC), **told)
 
     @router.get("")
     async def listing(request: Request) -> Response:
@@ -49,6 +51,16 @@ def routes(pages: Pages) -> APIRouter:
         async with when_away():
             key = await keys.create(engine, form["name"], scopes, visitor.name, lifetime)
         return await shown(request, key, form["name"])
+
+    @router.post("/{key_id}/rotate")
+    async def rotate(request: Request, key_id: UUID) -> Response:
+        """Answers as `create` does."""
+        visitor, _ = await pages.form(request, "admin")
+        async with when_away():
+            rotated = await keys.rotate(engine, key_id, visitor.name)
+        if rotated is None:
+            raise Refused(404, "There is no such key in use", "It may have been revoked already; see the list of keys.")
+        return await shown(request, rotated.key, rotated.name, rotated.until)
 
     @router.post("/{key_id}/revoke")
     async def revoke(request: Request, key_id: UUID) -> Response:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from app.api.services import Services
 from app.operations.alerts import AlertRecord, open_alerts
@@ -49,6 +49,35 @@ class Picture:
     charts: Sequence[Chart]
     shop: ShopTerms
     alerts: Sequence[AlertRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The picture in one sentence. `closed`: a channel that is not called, the one with the most waiting first;
+    `drained_in`: seconds until what waits is delivered, counted from its opening when it is closed; None: not known.
+    `stuck`: something waits for a person."""
+
+    tone: Literal["good", "warn", "bad"]
+    closed: ChannelPulse | None
+    drained_in: float | None
+    stuck: bool
+    dead: int
+
+
+def outlook(picture: Picture) -> Outlook:
+    """Pure. A closed channel is expected to go on at the best pace of the last hour, an open one at its present rate."""
+    channels, shop = picture.channels, picture.shop
+    best = {chart.channel: max(chart.delivered, default=0) / 60 for chart in picture.charts}
+    closed = max((one for one in channels if one.state != "open"), key=lambda one: one.waiting, default=None)
+    dead = sum(channel.dead for channel in channels)
+    stuck = bool(dead or shop.held or picture.alerts)
+    busy = [closed] if closed else [one for one in channels if one.waiting > shop.held * (one.name == "store")]
+    times = [one.waiting / pace if (pace := best[one.name] if closed else one.rate) else None for one in busy]
+    known = [time for time in times if time is not None]
+    drained_in = max(known) if known and len(known) == len(times) else None
+    waits = bool(busy or shop.order_count or shop.customers)
+    tone: Literal["good", "warn", "bad"] = "bad" if closed else "warn" if stuck or waits else "good"
+    return Outlook(tone, closed, drained_in, stuck, dead)
 
 
 Learn = Callable[[datetime, datetime], Awaitable[Sequence[Minute]]]

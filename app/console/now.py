@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.live import EVERY, Chart, Live, Picture
+from app.console.live import EVERY, Chart, Live, Picture, outlook
 from app.console.pages import HOME, Pages, Refused, SignInFirst, Visitor
 from app.errors import DatabaseAway
 from app.operations.books import when_away
@@ -79,7 +79,7 @@ def _parts(pages: Pages, picture: Picture, visitor: Visitor) -> dict[str, str]:
     person is about to press is not replaced under his hand."""
     parts = {
         "alerts": pages.render("part_alerts", alerts=picture.alerts),
-        "shop": pages.render("part_shop", shop=picture.shop, channels=picture.channels),
+        "shop": pages.render("part_shop", shop=picture.shop, outlook=outlook(picture)),
     }
     for channel, chart in zip(picture.channels, picture.charts, strict=True):
         parts[f"state-{channel.name}"] = pages.render("part_state", channel=channel)

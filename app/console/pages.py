@@ -23,18 +23,19 @@ from app.errors import BodyTooLarge, Problem
 HERE: Final = Path(__file__).parent
 HOME: Final = "/console"
 POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 MENU: Final = (
-    ("/console", "Now"),
-    ("/console/search", "Search"),
-    ("/console/stuck", "Dead and held"),
-    ("/console/coupons", "Coupons"),
-    ("/console/rules", "Reward rules"),
-    ("/console/keys", "Keys"),
-    ("/console/audit", "Audit"),
+    ("/console", "Now", ()),
+    ("/console/search", "Search", ("/console/messages/",)),
+    ("/console/stuck", "Dead and held", ("/console/stuck/", "/console/jobs/")),
+    ("/console/coupons", "Coupons", ("/console/coupon",)),
+    ("/console/rules", "Reward rules", ("/console/rule",)),
+    ("/console/keys", "Keys", ()),
+    ("/console/audit", "Audit", ()),
 )
+"""Address, name, and how the addresses of the pages below it begin."""
 
 
 class Refused(Exception):  # noqa: N818  # as errors.Problem: what a person is told

@@ -8,13 +8,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.books import find_job, find_message, reading
+from app.operations.books import find_job, find_message, list_jobs_by_id, reading
+from app.operations.causes import CAUSES, Rank
 from app.operations.explain import explain
 from app.operations.records import Key
 from app.operations.story import Explanation
+from app.operations.views import JobView
 
 ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")
 LONGEST: Final = 320
+TONES: Final = {
+    Rank.FINE: "good",
+    Rank.FOR_INFORMATION: "",
+    Rank.BY_ITSELF: "warn",
+    Rank.NEEDS_A_PERSON: "warn",
+    Rank.GIVEN_UP: "bad",
+}
 
 
 def routes(pages: Pages) -> APIRouter:
@@ -25,9 +34,10 @@ def routes(pages: Pages) -> APIRouter:
     async def search(request: Request, q: str = "", by: Key | Literal["anything"] = "anything") -> Response:
         await pages.visitor(request)
         asked = q.replace("\x00", "").strip()[:LONGEST]
-        stories = await _stories(by, asked) if asked else []
-        found = [story for story in stories if story.found]
-        return pages.show(request, "search", q=asked, by=by, stories=found or stories[:1], nothing=not found)
+        told = await _stories(by, asked) if asked else []
+        found = [story for story in told if story.found]
+        stories = [(story, TONES[CAUSES[story.cause].rank], await _job(story)) for story in found or told[:1]]
+        return pages.show(request, "search", q=asked, by=by, stories=stories, nothing=not found)
 
     @router.get("/console/messages/{message_id}")
     async def message(request: Request, message_id: UUID) -> Response:
@@ -37,6 +47,14 @@ def routes(pages: Pages) -> APIRouter:
         if found is None:
             raise Refused(404, "No message has this id", "It may have been pruned, or the id is not complete.")
         return pages.show(request, "message", message=found)
+
+    async def _job(story: Explanation) -> JobView | None:
+        """What the story is about, where something can be done about it."""
+        if story.finding.job_id is None:
+            return None
+        async with reading(engine) as connection:
+            jobs = await list_jobs_by_id(connection, [story.finding.job_id])
+        return jobs[0] if jobs else None
 
     async def _stories(by: Key | Literal["anything"], asked: str) -> list[Explanation]:
         """What was asked for; with "anything" all that the word may mean. Told even when nothing was found."""

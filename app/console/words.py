@@ -1,10 +1,34 @@
 """How values are written for people: the templates' filters. Pure."""
 
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_KINDS: Final[Mapping[str, str]] = {
+    "relay_order": "order for the Platform",
+    "relay_customer": "customer for the Platform",
+    "relay_product": "product for the Platform",
+    "use_reward": "used coupon, to tell the Platform",
+    "award_points": "points to give back",
+    "issue_coupon": "coupon for the shop",
+    "retire_coupon": "coupon to retire in the shop",
+    "forward_news": "news for the shop",
+    "fetch_entity": "details to ask the shop for",
+}
+_FAR: Final[Mapping[str, str]] = {"platform": "the Platform", "store": "the shop"}
+_REASONS: Final[Mapping[str, str]] = {
+    "rejected": "refused",
+    "exhausted": "tried for too long",
+    "expired": "too old",
+    "crashed": "an error of the relay",
+}
+_FOR_PROGRAMS: Final = re.compile(
+    r"[;:,]? (?:put one with |or )?(?:relay [a-z]+ [a-z]+ [A-Z-]+ …, or )?(?:GET|POST|PUT|DELETE) /v1/[^\s,;]+"
+)
+_CODE: Final = re.compile(r"`(\w+)`")
 
 
 def duration(seconds: float | None) -> str:
@@ -21,13 +45,14 @@ def duration(seconds: float | None) -> str:
     return " ".join(parts) or "0 s"
 
 
-def ago(moment: datetime | None) -> str:
-    return "—" if moment is None else f"{duration(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago"
-
-
 def moment(value: datetime | None) -> str:
     """`2026-05-11 16:25:01`, in UTC."""
     return "—" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short(value: datetime | None) -> str:
+    """`11 May, 16:25:01`, in UTC."""
+    return "—" if value is None else f"{value.astimezone(UTC):%d %b, %H:%M:%S}".removeprefix("0")
 
 
 def iso(value: datetime) -> str:
@@ -36,6 +61,11 @@ def iso(value: datetime) -> str:
 
 def count(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def many(value: int, thing: str) -> str:
+    """`1 job`, `2,000 jobs`."""
+    return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
 
 
 def rate(value: float | None) -> str:
@@ -52,17 +82,58 @@ def money(value: Decimal | None, currency: str | None) -> str:
 
 
 def plain(word: str) -> str:
-    """`relay_order` as `relay order`."""
+    """`given_back` as `given back`."""
     return word.replace("_", " ")
 
 
+def kind(word: str) -> str:
+    """A kind of job."""
+    return _KINDS.get(word, plain(word))
+
+
+def far(channel: str) -> str:
+    """A channel as what is at its other end."""
+    return _FAR.get(channel, channel)
+
+
+def reason(word: str | None) -> str:
+    """Why a job was given up."""
+    return _REASONS.get(word or "", plain(word or ""))
+
+
+def sentence(text: str) -> str:
+    """Beginning with a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def spoken(text: str) -> str:
+    """Without the calls of the API: here are buttons for them."""
+    return _CODE.sub(r"\1", _FOR_PROGRAMS.sub("", text))
+
+
+def by_hand(steps: Sequence[str]) -> list[str]:
+    """Of what can be done, what no button of a job does."""
+    told = (spoken(step).removesuffix(":").removesuffix(", or") for step in steps if "/v1/jobs/" not in step)
+    return [sentence(step) for step in told]
+
+
 FILTERS: Final = {
-    "duration": duration,
-    "ago": ago,
-    "moment": moment,
-    "iso": iso,
-    "count": count,
-    "rate": rate,
-    "money": money,
-    "plain": plain,
+    each.__name__: each
+    for each in (
+        duration,
+        moment,
+        short,
+        iso,
+        count,
+        many,
+        rate,
+        money,
+        plain,
+        kind,
+        far,
+        reason,
+        sentence,
+        spoken,
+        by_hand,
+    )
 }

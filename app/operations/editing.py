@@ -86,6 +86,16 @@ async def edit_and_retry(
     return before
 
 
+async def set_field(
+    engine: AsyncEngine, operator: Operator, job_id: UUID, field: str, value: JsonValue, by: str, why: str
+) -> None:
+    """`edit_and_retry` with one top member of the event set to `value`. Raises as that does."""
+    async with engine.connect() as connection:
+        told = json.loads((await find_editable(connection, job_id)).told)
+    edited = json.dumps({**told, field: value}, ensure_ascii=False).encode()
+    await edit_and_retry(engine, operator, job_id, edited, by, why)
+
+
 def _changed(before: JsonValue, after: JsonValue) -> set[str]:
     """The names of the top members that differ."""
     if not isinstance(before, dict) or not isinstance(after, dict):

@@ -18,14 +18,17 @@ WITH owed AS (
            count(*) FILTER (WHERE state = 'running') AS running,
            CAST(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')) AS float8) AS oldest
     FROM job WHERE open GROUP BY channel
+), given_up AS (
+    SELECT channel, count(*) AS dead FROM job WHERE dead GROUP BY channel
 ), tried AS (
     SELECT job.channel, count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered, count(*) AS tries
     FROM attempt JOIN job ON job.id = attempt.job_id
     WHERE attempt.started_at > now() - interval '1 minute' GROUP BY job.channel
 )
 SELECT name, state, reason, since, retry_at, pace, coalesce(waiting, 0), coalesce(running, 0), oldest,
-       CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8)
-FROM channel LEFT JOIN owed ON owed.channel = name LEFT JOIN tried ON tried.channel = name ORDER BY name
+       CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8), coalesce(dead, 0)
+FROM channel LEFT JOIN owed ON owed.channel = name LEFT JOIN tried ON tried.channel = name
+LEFT JOIN given_up ON given_up.channel = name ORDER BY name
 """)
 _MINUTES: Final = text("""
 SELECT job.channel, date_trunc('minute', attempt.started_at) AS minute,
@@ -72,13 +75,7 @@ class ChannelPulse:
     oldest: float | None
     rate: float
     tries: float
-
-    @property
-    def drained_in(self) -> float | None:
-        """Seconds until nothing waits at the present rate; None when nothing is delivered, or the channel is closed."""
-        if not self.waiting:
-            return 0.0
-        return self.waiting / self.rate if self.rate and self.state == "open" else None
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@
     const style = getComputedStyle(element);
     const [ink, line] = ["--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
     const bars = uPlot.paths.bars({ size: [0.8, 12] });
-    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+    const axis = { stroke: ink, font: "12px Inter, system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const series = (label, color) => ({ label, stroke: color, fill: color, width: 0, paths: bars, points: { show: false } });
     const total = delivered.map((count, minute) => count + failed[minute]);
     drawn.get(element)?.destroy();
@@ -21,7 +21,7 @@
         cursor: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
         scales: { y: { range: (_, __, most) => [0, Math.max(5, most * 1.1)] } },
-        axes: [{ ...axis, values: [[900, "{HH}:{mm}", null, null, null, null, null, null, 1]], incrs: [900] }, { ...axis, size: 48 }],
+        axes: [{ ...axis, grid: { show: false }, size: 28, values: [[900, "{HH}:{mm}", null, null, null, null, null, null, 1]], incrs: [900] }, { ...axis, size: 40, space: 40 }],
         // Failed tries stand on the delivered ones: the whole bar is drawn first, the delivered part over it.
         series: [{}, series("failed", style.getPropertyValue("--failed").trim()), series("delivered", style.getPropertyValue("--delivered").trim())],
       },

@@ -1,0 +1,64 @@
+"""Real Chromium on the real console. Skipped with a word where there is no Chromium (`CHROMIUM` names one elsewhere)."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.desk import Desk
+from tests.browser.stage import Stage, play_morning, staged
+from tests.conftest import temporary_database
+
+FLAGS: Final = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them share one stage, so all of them go to one of xdist's workers."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(chromium: str, server_url: str, template_database: str) -> AsyncIterator[Stage]:
+    folder = Path(tempfile.mkdtemp(prefix="relay-browser-"))
+    try:
+        async with temporary_database(server_url, template_database) as url, staged(folder, url) as stage:
+            await play_morning(stage)
+            yield stage
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(browser: Browser, stage: Stage) -> AsyncIterator[Desk]:
+    """An operator at her desk, signed in. What her browser complained about fails the test."""
+    async with Desk.at(browser, stage) as desk:
+        await desk.sign_in()
+        yield desk
+        desk.no_complaints()

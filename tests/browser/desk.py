@@ -1,0 +1,75 @@
+"""An operator at her desk: a browser on the console, and what it complained about."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Literal
+
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, Response
+
+from tests.browser.stage import OPERATOR_KEY, Stage
+
+WIDE: Final = (1280, 900)
+PHONE: Final = (390, 844)
+Scheme = Literal["light", "dark"]
+
+
+class Desk:
+    def __init__(self, page: Page, stage: Stage) -> None:
+        self.page = page
+        self.stage = stage
+        self.complaints: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("response", self._answered)
+        page.on("request", self._asked)
+
+    @classmethod
+    @asynccontextmanager
+    async def at(
+        cls, browser: Browser, stage: Stage, size: tuple[int, int] = WIDE, scheme: Scheme = "light", scale: float = 1
+    ) -> AsyncIterator["Desk"]:
+        context = await browser.new_context(
+            base_url=stage.url,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            device_scale_factor=scale,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(10_000)
+        try:
+            yield cls(await context.new_page(), stage)
+        finally:
+            await context.close()
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text} ({self.page.url})")
+
+    def _answered(self, response: Response) -> None:
+        if response.status >= 500:
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith(self.stage.url):
+            self.complaints.append(f"asked elsewhere: {request.url}")
+
+    def no_complaints(self) -> None:
+        """Errors of scripts, of the content security policy, and of anything that was not found."""
+        assert self.complaints == []
+
+    def expected(self, words: str) -> None:
+        """The browser reports a refusal that the test provoked."""
+        told = [each for each in self.complaints if words not in each]
+        assert len(told) < len(self.complaints), f"nobody complained of {words}: {self.complaints}"
+        self.complaints[:] = told
+
+    async def open(self, path: str) -> None:
+        """A page, complete."""
+        await self.page.goto(path)
+        await self.page.evaluate("document.fonts.ready")
+
+    async def sign_in(self, key: str = OPERATOR_KEY) -> None:
+        await self.page.goto("/console/login")
+        await self.page.get_by_label("Key").fill(key)
+        await self.page.get_by_role("button", name="Sign in").click()
+        await self.page.get_by_role("button", name="Sign out").wait_for()

@@ -1,0 +1,118 @@
+"""*Coupons* and *Reward rules*: every decision that a person may have to take."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.desk import Desk
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def decide(desk: Desk, code: str, menu: str, button: str, why: str, **fields: str) -> None:
+    """One of the menus of a coupon's page."""
+    await desk.open(f"/console/coupon?code={code}")
+    box = desk.page.locator("details").filter(has=desk.page.locator("summary", has_text=menu))
+    await box.locator("summary").click()
+    for label, value in fields.items():
+        await box.get_by_label(label).fill(value)
+    await box.get_by_label("Why?").fill(why)
+    await box.get_by_role("button", name=button).click()
+
+
+def rule_without_value(desk: Desk, rule: str) -> None:
+    """One that the Platform lists, and nobody knows the value of."""
+    told = {
+        "id": rule,
+        "title": "A surprise",
+        "pointCost": 150,
+        "discountValue": None,
+        "templateName": "amountdiscount",
+    }
+    desk.stage.platform.control("rules", rules=[told])
+
+
+async def test_a_held_coupon_is_given_its_value(desk: Desk) -> None:
+    rule_without_value(desk, "rule-surprise-1")
+    await desk.stage.redeem("VALUED7", 110, "rule-surprise-1")
+    await desk.stage.coupon("VALUED7", "held")
+    await decide(desk, "VALUED7", "Say what it is worth", "Make it", "As printed in the letter.", Value="a lot")
+    await expect(desk.page.get_by_role("status")).to_contain_text("not a number")
+    await decide(desk, "VALUED7", "Say what it is worth", "Make it", "As printed in the letter.", Value="7.00")
+    await expect(desk.page.get_by_role("status")).to_contain_text("It goes on with this value.")
+    await desk.stage.coupon("VALUED7", "active")
+    await desk.open("/console/coupons?state=active&customer=110")
+    row = desk.page.get_by_role("row").filter(has_text="VALUED7")
+    await expect(row).to_contain_text("7.00 EUR")
+
+
+async def test_a_forgery_that_proves_genuine_is_approved(desk: Desk) -> None:
+    """Above COUPONS__CONFIRM_ABOVE, and not in the Platform's list of rewards: a person has to vouch for it."""
+    stage = desk.stage
+    where = {"url": f"{stage.url}/v1/webhooks/platform/door-secret-of-the-browser-suite"}
+    stage.platform.control("tier-reward", customerId="111", discountAmount=50, code="GOLD50", listed=False, **where)
+    await stage.coupon("GOLD50", "pending")
+    await decide(desk, "GOLD50", "Approve", "Approve", "The Platform's support confirmed it.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("It is approved")
+    await stage.coupon("GOLD50", "active")
+    await desk.page.reload()
+    await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("coupon.approve")
+
+
+async def test_a_coupon_is_retired_and_its_points_given_back(desk: Desk) -> None:
+    await desk.stage.redeem("REGRET5", 112, "rule-5-off")
+    await desk.stage.coupon("REGRET5", "active")
+    await decide(desk, "REGRET5", "Retire", "Retire", "The shopper changed her mind.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("It is being made unusable")
+    await desk.stage.coupon("REGRET5", "retired")
+    assert "regret5" not in str(desk.stage.shop.state("coupons")).lower()
+    await decide(desk, "REGRET5", "Give the points back", "Give", "The shopper changed her mind.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("The points are being given back.")
+    await desk.stage.coupon("REGRET5", "given_back")
+
+
+async def test_the_fuse_is_released(desk: Desk) -> None:
+    """COUPONS__FUSE__CUSTOMER_COUNT is 3 here."""
+    for number in range(4):
+        await desk.stage.redeem(f"EAGER{number}", 113, "rule-5-off")
+        await desk.stage.coupon(f"EAGER{number}", "active" if number < 3 else "held")
+    await desk.open("/console/coupons?customer=113")
+    await expect(desk.page.get_by_role("row").filter(has_text="EAGER3")).to_contain_text("held")
+    await desk.page.locator("summary", has_text="Release the fuse").click()
+    await desk.page.get_by_label("Only this customer's").fill("113")
+    await desk.page.get_by_label("Why?").fill("A birthday, all of them are hers.")
+    await desk.page.get_by_role("button", name="Release").click()
+    await expect(desk.page.get_by_role("status")).to_contain_text("1 fuse released; 1 held coupon goes on.")
+    await desk.stage.coupon("EAGER3", "active")
+
+
+async def test_a_rule_is_told_changed_and_deleted(desk: Desk) -> None:
+    page = desk.page
+    rule_without_value(desk, "rule-surprise-2")
+    await desk.stage.redeem("RULED9", 114, "rule-surprise-2")
+    await desk.stage.coupon("RULED9", "held")
+    await desk.open("/console/stuck?state=held")
+    await page.get_by_role("row").filter(has_text="reward-rule:rule-surprise-2").get_by_role("link").click()
+    await page.get_by_role("link", name="Say what the rule is worth").click()
+    await expect(page.get_by_label("Id, as")).to_have_value("rule-surprise-2")
+    value = page.get_by_label("Value", exact=True)
+    await value.fill("nine")
+    await page.get_by_role("button", name="Save as a new version").click()
+    await expect(page.get_by_role("alert")).to_contain_text("value")
+    desk.expected("422")
+    await value.fill("9.00")
+    await page.get_by_label("Title").fill("Anniversary")
+    await page.get_by_role("button", name="Save as a new version").click()
+    await expect(page.get_by_role("status")).to_contain_text(
+        "Version 1 of rule-surprise-2 counts from now on; 1 waiting"
+    )
+    await desk.stage.coupon("RULED9", "active")
+
+    await value.fill("8.00")
+    await page.get_by_role("button", name="Save as a new version").click()
+    await expect(page.get_by_role("status")).to_contain_text("Version 2")
+    await page.get_by_role("link", name="Reward rules").click()
+    await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_contain_text("8.00")
+    await page.get_by_role("link", name="rule-surprise-2").click()
+    await page.get_by_role("button", name="Delete the rule").click()
+    await expect(page.get_by_role("status")).to_contain_text("rule-surprise-2 is deleted")
+    await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_have_count(0)

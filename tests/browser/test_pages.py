@@ -1,0 +1,111 @@
+"""Every page, wide and light, and on a phone in the dark: accessible, complete, without a word from the browser."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+
+from app.console.pages import POLICY
+from tests.browser.desk import PHONE, Desk
+from tests.browser.stage import UNKNOWN_RULE, Stage
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AXE: Final = Axe()
+SERIOUS: Final = ("serious", "critical")
+
+
+async def _job(stage: Stage, state: str = "dead") -> str:
+    return str((await stage.api("GET", f"/v1/jobs?state={state}"))["items"][0]["id"])
+
+
+async def _job_path(stage: Stage) -> str:
+    return f"/console/jobs/{await _job(stage)}"
+
+
+async def _edit_path(stage: Stage) -> str:
+    return f"/console/jobs/{await _job(stage)}/edit"
+
+
+async def _message_path(stage: Stage) -> str:
+    return f"/console/messages/{(await stage.api('GET', '/v1/jobs?state=dead'))['items'][0]['message_id']}"
+
+
+PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
+    "now": "/console",
+    "search": "/console/search",
+    "story of a refused order": "/console/search?q=3001",
+    "story of a held coupon": "/console/search?q=MUGLOVER",
+    "nothing found": "/console/search?q=no-such-thing",
+    "given up": "/console/stuck",
+    "held": "/console/stuck?state=held",
+    "job": _job_path,
+    "edit": _edit_path,
+    "message": _message_path,
+    "coupons": "/console/coupons?state=all",
+    "no coupons": "/console/coupons?state=refused",
+    "a held coupon": "/console/coupon?code=MUGLOVER",
+    "a retired coupon": "/console/coupon?code=OOPS15",
+    "ledger": "/console/coupons/ledger",
+    "rules": "/console/rules",
+    "new rule": f"/console/rule?id={UNKNOWN_RULE}",
+    "keys": "/console/keys",
+    "audit": "/console/audit",
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+async def test_a_page(name: str, desk: Desk) -> None:
+    path = PATHS[name]
+    await desk.open(path if isinstance(path, str) else await path(desk.stage))
+    await check(desk)
+
+
+async def test_a_pile_with_its_forms_open(desk: Desk) -> None:
+    await desk.open("/console/stuck")
+    await desk.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
+    for menu in await desk.page.locator("summary").all():
+        await menu.click()
+    await check(desk)
+
+
+async def test_a_page_that_is_not_there(desk: Desk) -> None:
+    await desk.open("/console/coupon?code=no-such-code")
+    desk.expected("404")
+    await check(desk)
+
+
+async def test_signing_in(desk: Desk) -> None:
+    await desk.page.get_by_role("button", name="Sign out").click()
+    await desk.page.wait_for_url("**/console/login")
+    await check(desk)
+
+
+async def check(desk: Desk) -> None:
+    """What holds for every page. What of axe depends on colours and sizes is run in both."""
+    assert await accessible(desk) == []
+    light = await background(desk)
+    await desk.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await desk.page.emulate_media(color_scheme="dark")
+    assert await desk.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "it scrolls sideways"
+    assert await accessible(desk, {"runOnly": ["color-contrast", "target-size"]}) == []
+    assert await background(desk) != light
+    answer = await desk.page.request.get(desk.page.url)
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "unsafe" not in POLICY
+    assert "script-src 'self';" in POLICY
+
+
+async def accessible(desk: Desk, options: dict[str, object] | None = None) -> list[str]:
+    found = await AXE.run(desk.page, options=options)
+    assert found.response["passes"], "axe looked at nothing"
+    return [
+        f"{each['id']}: {each['help']}: {each['nodes'][0]['html']}"
+        for each in found.response["violations"]
+        if each["impact"] in SERIOUS
+    ]
+
+
+async def background(desk: Desk) -> str:
+    return str(await desk.page.evaluate("getComputedStyle(document.body).backgroundColor"))

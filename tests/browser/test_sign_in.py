@@ -1,0 +1,83 @@
+"""Who gets in, for how long, and what a forged form meets."""
+
+import pytest
+from playwright.async_api import Browser, expect
+from pydantic import SecretStr
+
+from app.console.login import TRIES
+from app.settings import Settings
+from tests.api.served import serving
+from tests.browser.desk import Desk
+from tests.browser.stage import OPERATOR_KEY, STORE_KEY, Stage
+from tests.conftest import temporary_database
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_signing_in_leads_to_the_page_that_was_asked_for_and_out_again(browser: Browser, stage: Stage) -> None:
+    async with Desk.at(browser, stage) as desk:
+        await desk.open("/console/coupons?state=held")
+        await expect(desk.page.get_by_label("Key")).to_be_focused()
+        for wrong in ("not-the-operators-key", STORE_KEY):
+            await desk.page.get_by_label("Key").fill(wrong)
+            await desk.page.get_by_role("button", name="Sign in").click()
+            await expect(desk.page.get_by_role("alert")).to_contain_text("does not know this key")
+            desk.expected("401")
+        await desk.page.get_by_label("Key").fill(OPERATOR_KEY)
+        await desk.page.keyboard.press("Enter")
+        await expect(desk.page).to_have_url(f"{stage.url}/console/coupons?state=held")
+
+        [cookie] = await desk.page.context.cookies()
+        assert cookie["httpOnly"]
+        assert cookie["sameSite"] == "Strict"
+        assert cookie["path"] == "/console"
+        assert cookie["expires"] == -1, "it ends with the browser"
+        assert OPERATOR_KEY not in cookie["value"]
+
+        await desk.page.get_by_role("button", name="Sign out").click()
+        await expect(desk.page).to_have_url(f"{stage.url}/console/login")
+        await desk.open("/console/keys")
+        await expect(desk.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        desk.no_complaints()
+
+
+async def test_over_https_the_cookie_is_for_https_only(stage: Stage) -> None:
+    headers = {"x-forwarded-proto": "https", "sec-fetch-site": "same-origin"}
+    answer = await stage.client.post("/console/login", data={"key": OPERATOR_KEY}, headers=headers)
+    assert "; Secure" in answer.headers["set-cookie"]
+
+
+async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage) -> None:
+    """It would need the cookie, the token and the origin; it has none of them."""
+    async with Desk.at(browser, stage) as desk:
+        await desk.sign_in()
+        cookie = "; ".join(f"{each['name']}={each['value']}" for each in await desk.page.context.cookies())
+        token = await desk.page.locator("header input[name=token]").get_attribute("value")
+        form = {"why": "a trick", "token": token or ""}
+        pause = "/console/channels/platform/pause"
+        foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
+        same = {"sec-fetch-site": "same-origin"}
+        for headers, sent in ((foreign, form), ({}, form), (same, {"why": "a trick"}), (same, {**form, "token": "x"})):
+            answer = await stage.client.post(pause, data=sent, headers={**headers, "cookie": cookie})
+            assert answer.status_code == 403, (headers, sent)
+        [channel] = [one for one in await stage.api("GET", "/v1/channels") if one["name"] == "platform"]
+        assert channel["state"] == "open"
+
+
+async def test_guessing_is_locked_out(browser: Browser, server_url: str, template_database: str, stage: Stage) -> None:
+    settings = Settings(_env_file=None, operator_key=SecretStr(OPERATOR_KEY))
+    async with temporary_database(server_url, template_database) as url, serving(settings, url) as (_, address):
+        other = Stage(address, url, stage.platform, stage.shop, stage.client)
+        async with Desk.at(browser, other) as desk:
+            for _ in range(TRIES):
+                await desk.open("/console/login")
+                await desk.page.get_by_label("Key").fill("not-the-operators-key")
+                await desk.page.keyboard.press("Enter")
+                await expect(desk.page.get_by_role("alert")).to_be_visible()
+                desk.expected("401")
+            await desk.page.get_by_label("Key").fill(OPERATOR_KEY)
+            await desk.page.keyboard.press("Enter")
+            await expect(desk.page.get_by_role("heading", name="Too many wrong keys")).to_be_visible()
+            await expect(desk.page.get_by_text("Wait a minute, then try again.")).to_be_visible()
+            desk.expected("429")
+            desk.no_complaints()
