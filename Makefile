@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof container-test
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof container-test scaling
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -55,6 +55,9 @@ container-test: ## build the images and prove the stack on a Docker Engine (wher
 	elif [ -x ../shared/tools/container-check.sh ]; then COMPOSE_PROFILES=demo ../shared/tools/container-check.sh --timeout 240 \
 	  --url http://127.0.0.1:8080/readyz --test 'cd "$$STAGE" && bash tests/container/run.sh' . ; \
 	else echo "skipped: there is no Docker Engine here"; fi
+
+scaling: setup ## events per second with 1 to 8 workers; ARGS="--write-docs" puts them into docs/scaling.md
+	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 lock: $(UV) ## renew the lock files after a change of pyproject.toml; UPGRADE=1 takes newer versions
 	$(COMPILE) --output-file requirements.lock

@@ -16,6 +16,7 @@ two it has:
 Behind a pooler everything must run inside a transaction (SQLAlchemy's default): `AUTOCOMMIT` is not safe there.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECT_SECONDS = 5.0
 DRIVER = "postgresql+asyncpg"
+SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
 # SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
@@ -49,8 +51,9 @@ class Timeouts:
     idle_in_transaction: float = 30.0
     grace: float = 5.0
 
-    def as_sql(self, *, local: bool) -> str:
-        """One statement that sets them, for the session or (`local`) for the running transaction only."""
+    def as_sql(self, schema: str | None, *, local: bool) -> str:
+        """One statement that sets them, and the `schema` whose tables are meant (None: the server's choice), for the
+        session or (`local`) for the running transaction only."""
         limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
@@ -58,21 +61,31 @@ class Timeouts:
         }
         calls = [f"set_config('{name}', '{round(seconds * 1000)}', {local})" for name, seconds in limits.items()]
         calls += [f"set_config('{name}', '{value}', {local})" for name, value in PLANNER.items()]
+        if schema is not None:
+            calls.append(f"set_config('search_path', '{schema}', {local})")
         return f"SELECT {', '.join(calls)}"
 
 
 SERVING = Timeouts()
 
 
-def create_engine(url: str, *, application_name: str, pool_size: int = 10, timeouts: Timeouts = SERVING) -> AsyncEngine:
-    """An engine with at most `pool_size` connections, none of which is opened yet.
+def create_engine(
+    url: str,
+    *,
+    application_name: str,
+    pool_size: int = 10,
+    timeouts: Timeouts = SERVING,
+    schema: str | None = None,
+) -> AsyncEngine:
+    """An engine with at most `pool_size` connections, none of which is opened yet. `schema` (a plain lower-case name):
+    the tables are those of this schema alone.
 
     `url` is any libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
     `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`); asyncpg itself reads it. Raises
     ValueError for anything else.
     """
     address = parse_url(url)
-    opener = _Opener(address, application_name, timeouts)
+    opener = _Opener(address, application_name, timeouts, schema)
     engine = create_async_engine(
         address,
         pool_size=pool_size,
@@ -134,10 +147,13 @@ def is_unavailable(error: BaseException) -> bool:
 class _Opener:
     """Opens connections for one engine and remembers whether a pooler stands in between."""
 
-    def __init__(self, url: URL, application_name: str, timeouts: Timeouts) -> None:
+    def __init__(self, url: URL, application_name: str, timeouts: Timeouts, schema: str | None) -> None:
+        if schema is not None and not SCHEMA.fullmatch(schema):
+            raise ValueError(f"{schema!r} is no name of a schema: use lower-case letters, digits and underscores")
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._application_name = application_name
         self._timeouts = timeouts
+        self._schema = schema
         self._pooled = False
         self._numbers = count()
 
@@ -154,7 +170,7 @@ class _Opener:
             async with connection.transaction():
                 self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
                 if not self._pooled:
-                    await connection.execute(self._timeouts.as_sql(local=False))
+                    await connection.execute(self._timeouts.as_sql(self._schema, local=False))
         except BaseException:
             connection.terminate()
             raise
@@ -168,7 +184,7 @@ class _Opener:
 
     def limit_transaction(self, connection: Connection) -> None:
         if self._pooled:
-            connection.exec_driver_sql(self._timeouts.as_sql(local=True))
+            connection.exec_driver_sql(self._timeouts.as_sql(self._schema, local=True))
 
 
 def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None:

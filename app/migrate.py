@@ -29,8 +29,9 @@ class DatabaseAheadError(RuntimeError):
     """The database was migrated by a later release than this one."""
 
 
-async def upgrade(engine: AsyncEngine) -> None:
+async def upgrade(engine: AsyncEngine, schema: str | None = None) -> None:
     """Migrate the database of `engine` to `head()`; does nothing, and waits for nobody, when it is there already.
+    `schema` is the engine's own, made when it is missing.
 
     Raises DatabaseAheadError, and SQLAlchemy's errors (see `database.is_unavailable`), among them lock timeouts on busy
     tables.
@@ -38,11 +39,13 @@ async def upgrade(engine: AsyncEngine) -> None:
     if await current(engine) == head():
         return
     url = engine.url.render_as_string(hide_password=False)
-    patient = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=PATIENT)
+    patient = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=PATIENT, schema=schema)
     try:
         async with patient.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+            if schema is not None:
+                await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
             await connection.run_sync(_upgrade)
     finally:
         await patient.dispose()

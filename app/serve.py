@@ -7,8 +7,9 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ from app.worker import Worker
 log: Final = structlog.get_logger(__name__)
 
 MISCONFIGURED: Final = 2
+BEAT_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 5
 """How long open requests may take to end at shutdown."""
 
@@ -32,11 +34,18 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
         tasks: list[asyncio.Task[None]] = []
-        engine_room = None
+        workers: list[Worker] = []
         if worker:
-            far = await stack.enter_async_context(wiring.far_sides(parts))
-            engine_room = Worker(parts, far, database_url)
-            tasks.append(asyncio.create_task(engine_room.run()))
+            serves = settings.worker_cells or range(1, len(parts.cells) + 1)
+            for cell in parts.cells:
+                if cell.number in serves:
+                    far = await stack.enter_async_context(wiring.far_sides(parts, cell))
+                    workers.append(Worker(parts, far))
+            parts.worker_alive = lambda: all(each.alive() for each in workers)
+            tasks += [asyncio.create_task(each.run()) for each in workers]
+            if settings.heartbeat is not None:
+                beating = asyncio.create_task(_beat(settings.heartbeat, parts.worker_alive))
+                stack.callback(beating.cancel)
         server = None
         if web:
             server = _Server(
@@ -60,8 +69,8 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
             stopped.cancel()
             if server is not None:
                 server.should_exit = True
-            if engine_room is not None:
-                engine_room.stop()
+            for each in workers:
+                each.stop()
             await asyncio.gather(*tasks)
 
 
@@ -104,6 +113,14 @@ def listening_socket(settings: Settings) -> socket.socket:
             f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there"
         ) from error
     return bound
+
+
+async def _beat(path: Path, alive: Callable[[], bool]) -> None:
+    """Touch `path` every BEAT_SECONDS, for ever, while the worker is alive."""
+    while True:
+        if alive():
+            await asyncio.to_thread(path.touch)
+        await asyncio.sleep(BEAT_SECONDS)
 
 
 class _Server(uvicorn.Server):

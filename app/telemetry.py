@@ -104,8 +104,9 @@ def secrets_of(settings: BaseModel) -> Iterator[str]:
         value: object = getattr(settings, name)
         if isinstance(value, SecretStr):
             yield value.get_secret_value()
-        elif isinstance(value, BaseModel):
-            yield from secrets_of(value)
+        for group in value if isinstance(value, tuple) else (value,):
+            if isinstance(group, BaseModel):
+                yield from secrets_of(group)
 
 
 def _without_rows(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
@@ -252,10 +253,13 @@ class Backlog(NamedTuple):
 
 class QueueGauges(Collector):
     """Gauges of the whole queue, the same from every process: read from the database when scraped, at most every
-    `remembered` seconds."""
+    `remembered` seconds. `read` also tells whether all of it could be read."""
 
     def __init__(
-        self, registry: CollectorRegistry, read: Callable[[], Awaitable[Sequence[Backlog]]], remembered: float = 5.0
+        self,
+        registry: CollectorRegistry,
+        read: Callable[[], Awaitable[tuple[Sequence[Backlog], bool]]],
+        remembered: float = 5.0,
     ) -> None:
         self._registry = registry
         self._read = read
@@ -269,14 +273,14 @@ class QueueGauges(Collector):
         """The registry in Prometheus' text format. An absent database shows as `relay_database_up 0`."""
         if time.monotonic() >= self._until:
             try:
-                self._backlog, self._up = await self._read(), True
+                self._backlog, self._up = await self._read()
             except DatabaseAway:
                 self._backlog, self._up = (), False
             self._until = time.monotonic() + self._remembered
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("relay_database_up", "Whether the last look at the database worked.", float(self._up))
+        yield GaugeMetricFamily("relay_database_up", "Whether the last look at every database worked.", float(self._up))
         waiting = GaugeMetricFamily("relay_jobs_waiting", "Jobs that are owed, by channel.", labels=["channel"])
         oldest = GaugeMetricFamily(
             "relay_oldest_due_seconds", "How long the oldest due lane has waited for a worker.", labels=["channel"]

@@ -3,14 +3,18 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
 from typing import Final, cast
 
+import structlog
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrate, stores
-from app.database import create_engine
+from app.cells import Cell, CellsInbox, CellsOperator, Waker
+from app.database import create_engine, is_unavailable
 from app.embedded import EmbeddedPostgres
 from app.engine import queue
 from app.engine.channels import Channels
@@ -24,6 +28,7 @@ from app.engine.retry import RetryPolicy
 from app.engine.runner import Runner
 from app.engine.signals import Notifier
 from app.engine.states import Again, Finish, GiveBack
+from app.handlers.at_home import AfterCustomer, AtHome
 from app.handlers.award_points import AwardPoints
 from app.handlers.fetch_entity import FetchEntity
 from app.handlers.forward_news import ForwardNews
@@ -41,6 +46,7 @@ from app.operations.alerts import Alerts
 from app.operations.audit_chain import log_head
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
+from app.operations.homes import AllCoupons, Homes, copy_shared, enrol
 from app.operations.hooks import switched_off
 from app.operations.overdue import watch_deadline
 from app.operations.polling import ORDER, poll
@@ -50,19 +56,26 @@ from app.operations.repairs import Tools
 from app.operations.retention import prune_bodies
 from app.operations.reward_rules import RewardRules
 from app.platform.client import PlatformClient
-from app.settings import Settings
+from app.settings import CellSettings, FuseSettings, Settings
 from app.stores.base import StoreAdapter
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from app.telemetry import Metrics, log_attempt
 
+log: Final = structlog.get_logger(__name__)
+
 CHANNELS: Final = (PLATFORM, STORE)
 ATTEMPT_SECONDS: Final = 60.0
 """Bounds one attempt of a job, which may be several calls."""
+ROAMING: Final = ("relay_customer", "issue_coupon", "use_reward")
+"""Kinds of jobs that may come up in another cell than the one where their lane is at home."""
 
 
 @dataclass(slots=True)
 class Services:
-    """What the web process works with. `worker_alive` is None where no worker runs in this process."""
+    """What the web process works with. `worker_alive` is None where no worker runs in this process.
+
+    `engine` is the first cell's, where what belongs to no entity is kept; `inbox` and `operator` are those of all cells.
+    """
 
     settings: Settings
     engine: AsyncEngine
@@ -70,17 +83,23 @@ class Services:
     inbox: Inbox
     operator: Operator
     metrics: Metrics
-    wake: Callable[[str], None]
+    cells: tuple[Cell, ...]
     store: StoreAdapter | None = None
     worker_alive: Callable[[], bool] | None = None
-    on_work: list[Callable[[str], None]] = field(default_factory=list)
+
+    @property
+    def engines(self) -> tuple[AsyncEngine, ...]:
+        return tuple(cell.engine for cell in self.cells)
 
 
 @dataclass(slots=True)
 class FarSides:
-    """What the worker calls, besides the shop."""
+    """What a cell's worker calls, and whether it may."""
 
+    cell: Cell
+    gates: Mapping[str, Gate]
     platform: PlatformClient
+    store: StoreAdapter | None
 
 
 @asynccontextmanager
@@ -89,57 +108,86 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
     Raises ValueError for an unknown shop, or one whose variables are missing or wrong.
     """
-    engine = create_engine(database_url, application_name=f"relay {process}", pool_size=settings.database_pool)
-    channels = Channels(engine)
-    gates = {
-        PLATFORM: Gate(PLATFORM, channels, settings.platform.rate),
-        STORE: Gate(STORE, channels, settings.store.rate),
-    }
-    adapter = settings.store.adapter
-    store = stores.build(adapter, HttpClients(settings.store.time_limit, gates[STORE])) if adapter else None
-    notifier = Notifier(engine)
-    metrics = Metrics(CollectorRegistry())
-    listeners: list[Callable[[str], None]] = []
-
-    def wake(channel: str) -> None:
-        for listener in listeners:
-            listener(channel)
-
-    def committed(channels: frozenset[str]) -> None:
-        for channel in channels:
-            wake(channel)
-        notifier.notify(channels)
-
+    notifiers: list[Notifier] = []
+    cells = tuple(
+        _cell(number, settings, where, process, notifiers)
+        for number, where in enumerate(addresses(settings, database_url), 1)
+    )
+    first = cells[0]
+    several = len(cells) > 1
+    gates = _gates(settings, first, len(cells))
+    store = _store(settings, gates)
     try:
         yield Services(
             settings=settings,
-            engine=engine,
+            engine=first.engine,
             gates=gates,
-            inbox=Inbox(engine, on_commit=committed),
-            operator=Operator(engine, on_work=committed),
-            metrics=metrics,
-            wake=wake,
-            on_work=listeners,
+            inbox=CellsInbox([cell.inbox for cell in cells]) if several else first.inbox,
+            operator=CellsOperator([cell.operator for cell in cells]) if several else first.operator,
+            metrics=Metrics(CollectorRegistry()),
+            cells=cells,
             store=store,
         )
     finally:
         if store is not None:
             await store.aclose()
-        await notifier.aclose()
-        await engine.dispose()
+        for cell, notifier in zip(cells, notifiers, strict=True):
+            await notifier.aclose()
+            await cell.engine.dispose()
+
+
+def addresses(settings: Settings, database_url: str) -> tuple[CellSettings, ...]:
+    """Where the cells are: CELLS, or the one database."""
+    return settings.cells or (CellSettings(url=SecretStr(database_url), listen_url=settings.listen_url),)
+
+
+def _cell(number: int, settings: Settings, where: CellSettings, process: str, notifiers: list[Notifier]) -> Cell:
+    url, name = where.url.get_secret_value(), f"relay {process}"
+    engine = create_engine(url, application_name=name, pool_size=settings.database_pool, schema=where.tables)
+    notifier = Notifier(engine)
+    notifiers.append(notifier)
+    listeners: list[Callable[[str], None]] = []
+
+    def committed(channels: frozenset[str]) -> None:
+        for channel in channels:
+            for listener in listeners:
+                listener(channel)
+        notifier.notify(channels)
+
+    direct = where.listen_url.get_secret_value() if where.listen_url else url
+    inbox, operator = Inbox(engine, on_commit=committed), Operator(engine, on_work=committed)
+    return Cell(number, direct, engine, inbox, operator, listeners)
 
 
 @asynccontextmanager
-async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
-    """The client of the Platform; closed at the end."""
+async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[FarSides]:
+    """The clients of both far sides for one cell, the first without; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
-    clients = HttpClients(settings.platform.time_limit, parts.gates[PLATFORM])
+    first = cell is None or cell is parts.cells[0]
+    cell = cell or parts.cells[0]
+    gates = parts.gates if first else _gates(settings, cell, len(parts.cells))
+    store = parts.store if first else _store(settings, gates)
+    clients = HttpClients(settings.platform.time_limit, gates[PLATFORM])
     secrets = (key.get_secret_value(),) if key else ()
     http = clients.make(connections=2 * settings.slots, secrets=secrets)
     try:
-        yield FarSides(PlatformClient(http, settings.platform))
+        yield FarSides(cell, gates, PlatformClient(http, settings.platform), store)
     finally:
         await http.aclose()
+        if store is not None and store is not parts.store:
+            await store.aclose()
+
+
+def _gates(settings: Settings, cell: Cell, cells: int) -> Mapping[str, Gate]:
+    """Of both channels in one cell; the cells share a rate evenly."""
+    channels = Channels(cell.engine)
+    rates = {PLATFORM: settings.platform.rate, STORE: settings.store.rate}
+    return {name: Gate(name, channels, rate and rate / cells) for name, rate in rates.items()}
+
+
+def _store(settings: Settings, gates: Mapping[str, Gate]) -> StoreAdapter | None:
+    adapter = settings.store.adapter
+    return stores.build(adapter, HttpClients(settings.store.time_limit, gates[STORE])) if adapter else None
 
 
 def loops(parts: Services, far: FarSides) -> list[Loop]:
@@ -152,39 +200,67 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
         longest_wait=settings.retention.total_seconds(),
         dice=random.random,
     )
+    others = [each.operator for each in parts.cells if each is not far.cell]
+    observer = _Observer(parts.metrics, Waker(others) if others else None)
     return [
         Loop(
-            Queue(parts.engine, channel),
-            parts.gates[channel],
+            Queue(far.cell.engine, channel),
+            far.gates[channel],
             runner,
             LoopSettings(slots=settings.slots, poll=settings.poll),
-            _Observer(parts.metrics),
+            observer,
         )
         for channel in CHANNELS
     ]
 
 
 def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
-    """Every kind of job and what is done about it."""
-    coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
-    return {
+    """Every kind of job and what is done about it, in the cell of `far`."""
+    engine, several = far.cell.engine, len(parts.cells) > 1
+    coupons, customers, alerts = Coupons(engine), Customers(engine), Alerts(engine)
+    found: dict[str, Handler] = {
         "relay_customer": RelayCustomer(far.platform, customers),
-        "relay_order": RelayOrder(far.platform, coupons, customers, alerts),
+        "relay_order": RelayOrder(far.platform, AllCoupons(parts.engines) if several else coupons, customers, alerts),
         "relay_product": RelayProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
-        "fetch_entity": FetchEntity(parts.store, parts.settings.store.adapter or "", parts.inbox.accept),
+        "fetch_entity": FetchEntity(far.store, parts.settings.store.adapter or "", parts.inbox.accept),
         "issue_coupon": IssueCoupon(
-            store=parts.store,
+            store=far.store,
             coupons=coupons,
-            rules=RewardRules(parts.engine),
+            rules=RewardRules(parts.engine, engine),
             platform=far.platform,
             alerts=alerts,
-            settings=parts.settings.coupons,
+            settings=parts.settings.coupons.model_copy(
+                update={"fuse": shared_fuse(parts.settings.coupons.fuse, len(parts.cells))}
+            ),
         ),
-        "retire_coupon": RetireCoupon(parts.store, coupons),
+        "retire_coupon": RetireCoupon(far.store, coupons),
         "award_points": AwardPoints(far.platform, coupons, alerts),
-        "forward_news": ForwardNews(parts.store),
+        "forward_news": ForwardNews(far.store),
     }
+    if several:
+        homes, inboxes = Homes(parts.engines, far.cell.number), {cell.number: cell.inbox for cell in parts.cells}
+        found |= {kind: AtHome(found[kind], far.cell.number, homes, inboxes) for kind in ROAMING}
+        found["relay_order"] = AfterCustomer(found["relay_order"], homes)
+    return found
+
+
+def shared_fuse(fuse: FuseSettings, cells: int) -> FuseSettings:
+    """A cell's share of what all may issue. A customer's coupons are in one cell, and those limits stay as they are."""
+    if cells == 1:
+        return fuse
+    return fuse.model_copy(
+        update={
+            "hour_count": fuse.hour_count and max(1, fuse.hour_count // cells),
+            "day_count": fuse.day_count and max(1, fuse.day_count // cells),
+            "hour_value": fuse.hour_value and _part(fuse.hour_value, cells),
+            "day_value": fuse.day_value and _part(fuse.day_value, cells),
+        }
+    )
+
+
+def _part(value: Decimal, cells: int) -> Decimal:
+    return (value / cells).quantize(Decimal("0.01"), ROUND_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +273,9 @@ class Tick:
 
 
 def ticks(parts: Services, far: FarSides) -> list[Tick]:
-    """What the worker does beside the jobs."""
-    engine, settings = parts.engine, parts.settings
+    """What a cell's worker does beside the jobs. The shop's lists and webhooks are everybody's: the first cell's does it."""
+    cell, settings = far.cell, parts.settings
+    engine = cell.engine
     found = [
         Tick("wake_stranded", 30.0, lambda: queue.wake_stranded(engine)),
         Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
@@ -208,9 +285,11 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
     found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
     found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
-    if parts.store is not None:
-        shop = parts.store
+    if far.store is not None:
+        shop = far.store
         found.append(Tick("coupon_patrol", 3600.0, lambda: patrol.tour(engine, shop)))
+    if cell.number > 1:
+        return [*found, Tick("copy_shared", 15.0, lambda: copy_shared(parts.engine, engine))]
     store: object = parts.store
     source = settings.store.adapter or ""
     if settings.store.poll is not None and isinstance(store, ListsEntities):
@@ -223,14 +302,16 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
         keeper = store
         address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
         found.append(Tick("store_webhooks", 3600.0, lambda: switched_off(keeper, address)))
-    if (sides := reconciled(parts, far)) is not None:
+    if len(parts.cells) == 1 and (sides := reconciled(parts, far)) is not None:
         found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
         found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
     return found
 
 
 def reconciled(parts: Services, far: FarSides) -> Sides | None:
-    """What is compared with what; None where the shop has no lists."""
+    """What is compared with what; None where the shop has no lists. Raises ValueError where there are several cells."""
+    if len(parts.cells) > 1:
+        raise ValueError("reconciliations of several cells are not supported yet (docs/scaling.md)")
     settings, store = parts.settings, cast("object", parts.store)
     if not isinstance(store, ListsEntities):
         return None
@@ -251,7 +332,11 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL: DATABASE_URL, or the embedded server, which runs as long as somebody uses it."""
+    """The database's URL: DATABASE_URL, the first of CELLS, or the embedded server, which runs as long as somebody uses
+    it."""
+    if settings.cells:
+        yield settings.cells[0].url.get_secret_value()
+        return
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -262,26 +347,44 @@ async def database(settings: Settings) -> AsyncIterator[str]:
         server.stop()
 
 
-async def migrated(database_url: str) -> None:
-    """Bring the tables to this release; many processes may do so at once."""
-    engine = create_engine(database_url, application_name="relay migrate", pool_size=2)
-    try:
-        await migrate.upgrade(engine)
-    finally:
-        await engine.dispose()
+async def migrated(settings: Settings, database_url: str, *, all_cells: bool = False) -> None:
+    """Bring the tables to this release, in every cell; many processes may do so at once. A cell that is away is left
+    out, unless it is the only one or `all_cells` are meant. Raises WrongCellError."""
+    where = addresses(settings, database_url)
+    for number, cell in enumerate(where, 1):
+        url = cell.url.get_secret_value()
+        engine = create_engine(url, application_name="relay migrate", pool_size=2, schema=cell.tables)
+        try:
+            await migrate.upgrade(engine, cell.tables)
+            await enrol(engine, number, len(where))
+        except Exception as error:
+            if all_cells or len(where) == 1 or not is_unavailable(error):
+                raise
+            log.warning("cell_away", cell=number, error=type(error).__name__)
+        finally:
+            await engine.dispose()
+
+
+def home_engine(settings: Settings, database_url: str, name: str) -> AsyncEngine:
+    """A small engine on the first cell, for one command."""
+    first = addresses(settings, database_url)[0]
+    return create_engine(first.url.get_secret_value(), application_name=name, pool_size=2, schema=first.tables)
 
 
 class _Observer:
     """One wide record and a few counters for every settled attempt."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, waker: Waker | None) -> None:
         self._metrics = metrics
+        self._waker = waker
 
     def settled(self, settlement: Settlement) -> None:
         job, to = settlement.job, settlement.transition
         state = to.state if isinstance(to, Finish) else "waiting"
         if isinstance(to, Finish):
             self._metrics.settled(job.kind, to.state)
+            if self._waker is not None and job.kind == "relay_customer" and not job.known:
+                self._waker.delivered(job.lane)
         if settlement.outcome is not None:
             self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000)
         log_attempt(

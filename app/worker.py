@@ -23,16 +23,14 @@ STOP_SECONDS: Final = 9.5
 
 
 class Worker:
-    """Runs until `stop` is called. `database_url` is where LISTEN goes when no LISTEN_URL is set."""
+    """One cell's worker. Runs until `stop` is called."""
 
-    def __init__(self, parts: Services, far: FarSides, database_url: str) -> None:
+    def __init__(self, parts: Services, far: FarSides) -> None:
         self._parts = parts
+        self._cell = far.cell
         self._loops: list[Loop] = wiring.loops(parts, far)
         self._ticks = wiring.ticks(parts, far)
-        listen_url = parts.settings.listen_url
-        self._listen_url = listen_url.get_secret_value() if listen_url else database_url
-        parts.on_work.append(self.wake)
-        parts.worker_alive = self.alive
+        far.cell.on_work.append(self.wake)
 
     def wake(self, channel: str) -> None:
         """A hint of new work on `channel` ("": anywhere)."""
@@ -52,7 +50,7 @@ class Worker:
         settings = self._parts.settings
         log.info("worker_started", channels=[loop.channel for loop in self._loops], slots=settings.slots)
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
-        dsn = parse_url(self._listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = parse_url(self._cell.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [
             asyncio.create_task(listen(dsn, self.wake)),
             *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in self._ticks),

@@ -1,9 +1,9 @@
 """How fast a contender works a backlog off, judged from the wire: PUTs that the Platform received, by its own clock."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Final
 
@@ -54,10 +54,11 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """`relay worker`, as many processes as `workers`, on a database that is kept between the rounds."""
+    """`relay worker`, as many processes as `workers`, on a database that is kept between the rounds. `settings`: theirs."""
 
     database_url: str
     workers: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT until everything is delivered and settled."""
@@ -65,7 +66,10 @@ class Relay:
         _prepare(stage, "relay", task)
         _forget(stage, delay)
         with ExitStack() as stack:
-            workers = [stack.enter_context(stage.relay("worker", self.database_url)) for _ in range(self.workers)]
+            workers = [
+                stack.enter_context(stage.relay("worker", self.database_url, **self.settings))
+                for _ in range(self.workers)
+            ]
             first, last = _on_the_wire(stage, jobs, workers)
             until(lambda: not stage.sql(self.database_url, OWED), 60, "the last attempts are not settled", 0.005)
             return jobs / (max(last, time.monotonic()) - first)

@@ -8,6 +8,7 @@ kept and compared, in constant time. What the table says is remembered for a few
 import hashlib
 import hmac
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,8 +16,8 @@ from pydantic import SecretStr
 from starlette.requests import Request
 
 from app.api.services import Services
-from app.errors import KeyMissing, KeyRefused, ScopeMissing
-from app.operations.books import find_api_key, reading
+from app.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing
+from app.operations.books import KeyRow, find_api_key, reading
 
 Scope = Literal["events", "read", "operate", "admin"]
 STORE_SCOPES: Final = frozenset({"events", "read"})
@@ -38,7 +39,7 @@ class Keys:
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
-        self._engine = services.engine
+        self._engines = services.engines
         self._configured = tuple(
             (_digest(key), caller)
             for key, caller in (
@@ -74,13 +75,21 @@ class Keys:
         known = self._remembered.get(digest)
         if known is not None and known[0] > now:
             return known[1]
-        async with reading(self._engine) as connection:
-            row = await find_api_key(connection, digest)
+        row = await self._read(digest)
         caller = Caller(row.name, row.scopes) if row and hmac.compare_digest(row.hash, digest) else None
         if len(self._remembered) >= REMEMBERED_KEYS:
             self._remembered.clear()
         self._remembered[digest] = (now + REMEMBERED, caller)
         return caller
+
+    async def _read(self, digest: bytes) -> KeyRow | None:
+        """From the first cell, where keys are kept, or while it is away from the copy in another."""
+        for engine in self._engines[:-1]:
+            with suppress(DatabaseAway):
+                async with reading(engine) as connection:
+                    return await find_api_key(connection, digest)
+        async with reading(self._engines[-1]) as connection:
+            return await find_api_key(connection, digest)
 
 
 def _presented(request: Request) -> bytes:

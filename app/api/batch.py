@@ -23,6 +23,7 @@ from app.api.services import Services
 from app.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    DatabaseAway,
     EncodingRefused,
     FieldError,
     FieldsInvalid,
@@ -76,7 +77,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         raw = await read_body(request, BODIES * limit)
         lines = list(read_lines(raw, limit, backfill=is_backfill(request)))
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
-        receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
+        receipts = iter(await services.inbox.accept_each(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
         answers = []
         for line in lines:
@@ -85,6 +86,10 @@ def routes(services: Services, keys: Keys) -> APIRouter:
                 answers.append(refusal_json(line.number, line.result))
                 continue
             receipt, message = next(receipts), line.result[1]
+            if isinstance(receipt, DatabaseAway):
+                services.metrics.message(message.kind, "refused")
+                answers.append(refusal_json(line.number, receipt))
+                continue
             services.metrics.message(message.kind, receipt.status)
             log_message(
                 receipt.id,

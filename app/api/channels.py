@@ -12,7 +12,8 @@ from app.api.events import KEY_REFUSALS
 from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound
-from app.operations.books import list_channels, reading, when_away
+from app.operations.asking import list_channels
+from app.operations.books import when_away
 from app.operations.views import ChannelView
 
 ChannelName = Annotated[str, Path(description="`platform` or `store`.")]
@@ -40,8 +41,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def channels(request: Request) -> list[ChannelView]:
         """Whether each far side is called now, and if not, why and since when."""
         await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            return await list_channels(connection)
+        return await list_channels(services.engines)
 
     @router.post(
         "/{name}/pause",

@@ -17,9 +17,12 @@ from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid, WrongState
 from app.messages import Money
-from app.operations.books import find_coupon, reading, when_away
+from app.operations.asking import engine_of, find_coupon
+from app.operations.asking import ledger as read_all
+from app.operations.books import when_away
 from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.ledger import Ledger, read_ledger
+from app.operations.coupons import coupon_of
+from app.operations.ledger import Ledger
 from app.operations.views import CouponView
 from app.platform.rules import RewardKind
 
@@ -77,11 +80,14 @@ BODIES: Final = (CouponValue, PointsBack, FuseRelease)
 def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/coupons", tags=["Coupons"])
     limit = services.settings.body_limit
-    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
+    desks = {cell.engine: CouponDesk(cell.engine, cell.operator, services.settings.coupons) for cell in services.cells}
+
+    async def desk_of(code: str) -> CouponDesk:
+        """The desk of the cell that has the coupon."""
+        return desks[await engine_of(services.engines, lambda connection: coupon_of(connection, code))]
 
     async def read(code: str) -> CouponView:
-        async with reading(services.engine) as connection:
-            found = await find_coupon(connection, code)
+        found = await find_coupon(services.engines, code)
         if found is None:
             raise NotFound("No coupon has this code.")
         return found
@@ -97,8 +103,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """Per currency, at any moment: redeemed = active + used + held + retired + given_back. Coupons without an amount
         (percentages, free shipping, free products) are counted. Reads all coupons."""
         await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            return await read_ledger(connection)
+        return await read_all(services.engines)
 
     @router.post(
         "/fuse/release",
@@ -112,8 +117,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, FuseRelease, limit)
         async with when_away():
-            released, woken = await desk.release_fuse(caller.name, wanted.why, wanted.customer)
-        return Released(released=released, woken=woken)
+            done = [await desk.release_fuse(caller.name, wanted.why, wanted.customer) for desk in desks.values()]
+        return Released(released=sum(released for released, _ in done), woken=sum(woken for _, woken in done))
 
     @router.post(
         "/{code}/approve",
@@ -128,7 +133,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await desk.approve(code, caller.name, wanted.why)
+            await (await desk_of(code)).approve(code, caller.name, wanted.why)
         return await read(code)
 
     @router.post(
@@ -145,7 +150,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, CouponValue, limit)
         async with _told(), when_away():
-            await desk.correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
+            await (await desk_of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
         return await read(code)
 
     @router.post(
@@ -161,7 +166,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await desk.retire(code, caller.name, wanted.why)
+            await (await desk_of(code)).retire(code, caller.name, wanted.why)
         return await read(code)
 
     @router.post(
@@ -177,7 +182,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, PointsBack, limit)
         async with _told(), when_away():
-            await desk.return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
+            await (await desk_of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
         return await read(code)
 
     return router

@@ -11,8 +11,7 @@ from app.api.event_examples import ID, JOB_ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import FieldError, QueryInvalid
-from app.operations.books import reading
-from app.operations.explain import explain
+from app.operations.asking import explain
 from app.operations.records import Key
 from app.operations.story import Explanation
 
@@ -95,7 +94,6 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         [(by, key)] = given
         if "\x00" in key or len(key) > 320:
             raise QueryInvalid(f"`{by}` is no id.", [FieldError(by, "must be 1 to 320 characters without NUL")])
-        async with reading(services.engine) as connection:
-            return await explain(connection, by, key)
+        return await explain(services.engines, by, key)
 
     return router

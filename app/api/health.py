@@ -10,13 +10,15 @@ from typing import Final, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import JSONResponse, Response
 
 from app import migrate
 from app.api.documentation import answer, refusals
 from app.api.services import Services
 from app.errors import DatabaseAway, InternalError
-from app.operations.books import list_channels, read_backlog, reading, when_away
+from app.operations.asking import list_channels, read_backlog
+from app.operations.books import when_away
 from app.telemetry import Backlog, QueueGauges
 
 SECONDS: Final = 3.0
@@ -50,9 +52,9 @@ READY: Final = {
 def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
-    async def backlog() -> list[Backlog]:
-        async with when_away(), asyncio.timeout(SECONDS), reading(services.engine) as connection:
-            return await read_backlog(connection)
+    async def backlog() -> tuple[list[Backlog], bool]:
+        async with when_away(), asyncio.timeout(SECONDS):
+            return await read_backlog(services.engines)
 
     gauges = QueueGauges(services.metrics.registry, backlog)
 
@@ -83,11 +85,13 @@ def routes(services: Services) -> APIRouter:
     )
     async def readiness() -> Response:
         """503 when the database cannot be reached or is not migrated, or when the worker in this process has stopped.
-        A far side that is not called at the moment makes it `degraded`, with 200."""
-        needed = [*await _database(services), *_worker(services)]
+        A far side that is not called at the moment makes it `degraded`, with 200; so does one of several cells that is
+        away, whose entities alone are refused."""
+        databases, worker = await _databases(services), _worker(services)
+        ready = any(check.ok for check in databases) and all(check.ok for check in worker)
+        needed = [*databases, *worker]
         channels = await _channels(services) if all(check.ok for check in needed) else []
-        ready = all(check.ok for check in needed)
-        degraded = not all(check.ok for check in channels)
+        degraded = not all(check.ok for check in [*needed, *channels])
         view = ReadinessView(
             status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*needed, *channels]
         )
@@ -111,16 +115,22 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-async def _database(services: Services) -> list[CheckView]:
+async def _databases(services: Services) -> list[CheckView]:
+    several = len(services.cells) > 1
+    checks = (_database(cell.engine, f"cell {cell.number}" if several else "database") for cell in services.cells)
+    return list(await asyncio.gather(*checks))
+
+
+async def _database(engine: AsyncEngine, name: str) -> CheckView:
     try:
         async with when_away(), asyncio.timeout(SECONDS):
-            revision = await migrate.current(services.engine)
+            revision = await migrate.current(engine)
     except DatabaseAway:
-        return [CheckView(name="database", ok=False, says="not reachable")]
+        return CheckView(name=name, ok=False, says="not reachable")
     if revision != head():
         says = f"at revision {revision or 'none'}, needs {head()}: run relay migrate"
-        return [CheckView(name="database", ok=False, says=says)]
-    return [CheckView(name="database", ok=True, says="reachable and migrated")]
+        return CheckView(name=name, ok=False, says=says)
+    return CheckView(name=name, ok=True, says="reachable and migrated")
 
 
 def _worker(services: Services) -> list[CheckView]:
@@ -133,8 +143,8 @@ def _worker(services: Services) -> list[CheckView]:
 
 async def _channels(services: Services) -> list[CheckView]:
     try:
-        async with when_away(), asyncio.timeout(SECONDS), reading(services.engine) as connection:
-            channels = await list_channels(connection)
+        async with when_away(), asyncio.timeout(SECONDS):
+            channels = await list_channels(services.engines)
     except DatabaseAway:
         return [CheckView(name="channels", ok=False, says="could not be read")]
     return [

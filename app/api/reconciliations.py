@@ -93,6 +93,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Comparison, limit)
         store: object = services.store
+        if len(services.cells) > 1:
+            raise WrongState("Reconciliations of several cells are not supported yet; see docs/scaling.md.")
         if not isinstance(store, ListsEntities):
             raise WrongState("The configured shop has no lists that could be compared; see docs/shops.md.")
         grace = None if wanted.grace_seconds is None else timedelta(seconds=wanted.grace_seconds)

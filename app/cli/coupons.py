@@ -37,7 +37,7 @@ def register(cli: typer.Typer) -> None:
 async def _desk() -> AsyncIterator[CouponDesk]:
     settings = read_settings()
     async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-        await wiring.migrated(url)
+        await wiring.migrated(settings, url)
         yield CouponDesk(parts.engine, parts.operator, settings.coupons)
 
 
@@ -138,7 +138,7 @@ def patrol(
 
     async def work() -> patrols.Tour:
         async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             if parts.store is None:
                 raise ValueError("no shop is configured; set STORE__ADAPTER (docs/adapters.md)")
             if again:

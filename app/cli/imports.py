@@ -90,7 +90,7 @@ def _dry_run(plan: Plan, opened: IO[bytes]) -> None:
 async def _take_in(plan: Plan, opened: IO[bytes], rejected: "_Rejected") -> ImportView:
     settings = read_settings()
     async with wiring.database(settings) as url, wiring.services(settings, url, "import") as parts:
-        await wiring.migrated(url)
+        await wiring.migrated(settings, url)
         with _bar() as bar:
             task = bar.add_task(plan.name, total=None, rows=0, rate="")
             began: list[ImportView] = []
@@ -172,7 +172,7 @@ def backfill(
 
     async def work() -> bool:
         async with wiring.database(settings) as url, wiring.services(settings, url, "backfill") as parts:
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             store: object = parts.store
             if not isinstance(store, ListsEntities):
                 raise ValueError(  # noqa: TRY004  # said to a person

@@ -1,6 +1,6 @@
 """What the commands share: settings read and logging set up, an engine of their own, an event loop."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -8,7 +8,6 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import stores, wiring
-from app.database import create_engine
 from app.settings import Settings
 from app.telemetry import configure_logging, secrets_of
 
@@ -24,12 +23,21 @@ def read_settings() -> Settings:
 
 
 @asynccontextmanager
+async def all_engines() -> AsyncIterator[Sequence[AsyncEngine]]:
+    """An engine on every cell's migrated database, for one command that asks all of them."""
+    settings = read_settings()
+    async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+        await wiring.migrated(settings, url)
+        yield parts.engines
+
+
+@asynccontextmanager
 async def own_engine() -> AsyncIterator[AsyncEngine]:
-    """An engine on the migrated database, for one command."""
+    """An engine on the migrated database, for one command; of several cells, on the first."""
     settings = read_settings()
     async with wiring.database(settings) as url:
-        await wiring.migrated(url)
-        engine = create_engine(url, application_name="relay cli", pool_size=2)
+        await wiring.migrated(settings, url)
+        engine = wiring.home_engine(settings, url, "relay cli")
         try:
             yield engine
         finally:

@@ -91,7 +91,7 @@ def migrate() -> None:
 
     async def work() -> None:
         async with wiring.database(settings) as url:
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url, all_cells=True)
 
     run(work())
     out.print(f"The database is at revision {head()}.")
@@ -109,7 +109,7 @@ def check() -> None:
             wiring.services(settings, url, "check") as parts,
             wiring.far_sides(parts) as far,
         ):
-            async for item in checks.check_all(settings, parts.engine, far.platform, parts.store):
+            async for item in checks.check_all(settings, parts.engines, far.platform, parts.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
                 out.print(f"{mark}  [bold]{item.name}[/bold]  {item.detail}", highlight=False)
                 if item.next_step:
@@ -140,7 +140,7 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
         async with wiring.database(settings) as url:
             if settings.database_url is None:
                 err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             if bound is not None and fd is None:
                 host, port = bound.getsockname()[:2]
                 err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs", highlight=False)
@@ -221,7 +221,7 @@ def put_rule(
     async def work() -> int:
         settings = read_settings()
         async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             async with parts.engine.begin() as connection:
                 version = await reward_rules.put(connection, rule_id, parsed, ACTOR)
                 await audit(connection, ACTOR, "reward_rule.put", rule_id, {"version": version})

@@ -48,7 +48,7 @@ def compare(
             wiring.services(settings, url, "reconcile") as parts,
             wiring.far_sides(parts) as far,
         ):
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             sides = wiring.reconciled(parts, far)
             if sides is None:
                 raise ValueError(

@@ -88,7 +88,7 @@ def poll_now(
 
     async def work() -> bool:
         async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-            await wiring.migrated(url)
+            await wiring.migrated(settings, url)
             store: object = parts.store
             if not isinstance(store, ListsEntities):
                 raise ValueError(  # noqa: TRY004  # said to a person

@@ -1,6 +1,6 @@
 """`relay check`: what is misconfigured, in words, with what to do next."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,10 +24,11 @@ class Check:
 
 
 async def check_all(
-    settings: Settings, engine: AsyncEngine, platform: PlatformClient, store: StoreAdapter | None
+    settings: Settings, engines: Sequence[AsyncEngine], platform: PlatformClient, store: StoreAdapter | None
 ) -> AsyncIterator[Check]:
     """Every check, in the order in which one would mend them. Calls the Platform and the shop, changes nothing."""
-    yield await check_database(engine)
+    for number, engine in enumerate(engines, 1):
+        yield await check_database(engine, f"cell {number}" if len(engines) > 1 else "database")
     yield check_keys(settings)
     yield check_door(settings)
     yield await check_platform(settings, platform)
@@ -36,17 +37,17 @@ async def check_all(
     yield await check_store(settings, store)
 
 
-async def check_database(engine: AsyncEngine) -> Check:
+async def check_database(engine: AsyncEngine, name: str) -> Check:
     try:
         revision, head = await migrate.current(engine), migrate.head()
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
-        return Check("database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
+        return Check(name, False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
     if revision != head:
         return Check(
-            "database", False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate"
+            name, False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate"
         )
-    return Check("database", True, f"reachable, at revision {revision}")
+    return Check(name, True, f"reachable, at revision {revision}")
 
 
 def check_keys(settings: Settings) -> Check:

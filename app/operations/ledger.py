@@ -79,11 +79,13 @@ async def read_ledger(connection: AsyncConnection) -> Ledger:
     rows = (await connection.execute(_LEDGER)).mappings().all()
     currencies = [CurrencyLine(**row) for row in rows if row["currency"] is not None]
     kinds = [KindLine(**row) for row in rows if row["currency"] is None]
-    balanced = all(map(_balanced, currencies)) and all(map(_balanced, kinds))
-    return Ledger(currencies=currencies, kinds=kinds, balanced=balanced)
+    return Ledger(
+        currencies=currencies, kinds=kinds, balanced=all(map(balanced, currencies)) and all(map(balanced, kinds))
+    )
 
 
-def _balanced(line: CurrencyLine | KindLine) -> bool:
+def balanced(line: CurrencyLine | KindLine) -> bool:
+    """Whether the parts add up."""
     counts = line.counts
     placed = counts.active + counts.used + counts.held + counts.retired + counts.given_back
     if isinstance(line, KindLine):

@@ -57,3 +57,15 @@ def test_a_peer_is_measured_or_its_absence_is_told(run: "subprocess.CompletedPro
     assert "naive loop /s" in line
     for name in PEERS:
         assert f"{name} /s" in line or f"{name} left out: " in line
+
+
+@pytest.mark.timeout(300)
+def test_the_curve_of_workers_is_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.scaling", "--tiny"]
+    run = subprocess.run(
+        command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=280, check=False
+    )
+    measured = json.loads(run.stdout.splitlines()[-1])
+    assert {slots: set(curve) for slots, curve in measured.items()} == {slots: {"1", "2"} for slots in ("8", "64")}, (
+        run.stderr
+    )

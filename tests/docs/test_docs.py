@@ -206,7 +206,7 @@ async def endpoints() -> set[str]:
         inbox=Inbox(engine, on_commit=lambda _: None),
         operator=Operator(engine),
         metrics=Metrics(CollectorRegistry()),
-        wake=lambda _: None,
+        cells=(),
     )
     transport = httpx.ASGITransport(create_app(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:

@@ -51,6 +51,8 @@ class Shop:
         self.acknowledged = Acknowledged()
         self.patience = 90.0
         """Seconds for which an event is sent again and again."""
+        self.roams = False
+        """Whether an order's later versions name other buyers: a guest, then somebody else's account."""
 
     async def aclose(self) -> None:
         for task in self._sending:
@@ -131,8 +133,7 @@ class Shop:
         for version in range(1, versions + 1):
             body = {
                 "id": number,
-                "customerId": customer,
-                "email": f"c{customer}@example.com",
+                **self._buyer(customer, version),
                 "financialStatus": STATES[min(version, len(STATES)) - 1],
                 "currency": "EUR",
                 "totalPrice": "10.00",
@@ -140,6 +141,13 @@ class Shop:
                 "updatedAt": at(version),
             }
             await self._send("orders", f"order:{number}", version, body)
+
+    def _buyer(self, customer: int, version: int) -> dict[str, object]:
+        if self.roams and version == 2:
+            return {"email": f"c{customer}@example.com"}
+        if self.roams and version == 3:
+            customer = max(1, customer - 1)
+        return {"customerId": customer, "email": f"c{customer}@example.com"}
 
     async def redeem(self, number: int) -> None:
         """Make the Platform grant a reward, and post its webhook until the service has taken it."""

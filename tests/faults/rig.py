@@ -150,7 +150,7 @@ class Rig:
     def door(self) -> str:
         return f"{self.url}/v1/webhooks/platform/{DOOR}"
 
-    async def ready(self, within: float = 40.0) -> None:
+    async def ready(self, within: float = 90.0) -> None:
         """Wait until the web process can do its work."""
         async with httpx.AsyncClient(trust_env=False) as client:
             await eventually(lambda: self._answers(client), within)
@@ -228,11 +228,12 @@ async def rig(
     try:
         # The harshest Platform: what is posted twice exists twice.
         platform, shop = start("platform", "--set", "second_order_post=duplicate"), start("shop")
-        stack = Rig(folder, server, platform, shop, database_url or server.url(), proxy, settings=settings, code=code)
+        url = server.url() if database_url is None else database_url
+        stack = Rig(folder, server, platform, shop, url, proxy, settings=settings, code=code)
         stack.web.start()
         await stack.ready()
         stack.worker.start()
-        await stack.worker.up(0)
+        await stack.worker.up(0, within=90.0)
         yield stack
     finally:
         if stack is not None:

@@ -13,7 +13,17 @@ from tests.faults import database, far_side, machine
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Stage, play
-from tests.faults.topology import plain, pooled, pooled_faults, proxied, proxied_faults, small_disk, small_disk_faults
+from tests.faults.topology import (
+    celled,
+    celled_faults,
+    plain,
+    pooled,
+    pooled_faults,
+    proxied,
+    proxied_faults,
+    small_disk,
+    small_disk_faults,
+)
 
 SEED = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 Topology = Callable[[Path, random.Random], AbstractAsyncContextManager[Stage]]
@@ -77,6 +87,11 @@ async def test_the_way_to_the_database(tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 async def test_behind_pgbouncer(tmp_path: Path) -> None:
     await nothing_is_found(pooled, tmp_path, pooled_faults()[1:])
+
+
+@pytest.mark.timeout(400)
+async def test_three_cells(tmp_path: Path) -> None:
+    await nothing_is_found(celled, tmp_path, celled_faults())
 
 
 @pytest.mark.timeout(200)

@@ -5,6 +5,7 @@ Each is an async context manager that gives a running stage, or raises `Missing`
 
 import asyncio
 import io
+import json
 import random
 import signal
 import subprocess
@@ -14,13 +15,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.faults.database import GONE, connection_lost_at_commit, everybody_terminated
+from tests.faults.database import GONE, connection_lost_at_commit, everybody_terminated, restart
 from tests.faults.pace import RATE
 from tests.faults.pooler import Missing, Pooler
 from tests.faults.proxy import proxy
 from tests.faults.rig import ROOT, rig, server
 from tests.faults.rounds import Fault, Stage, stage
-from tests.faults.server import PostgresServer
+from tests.faults.server import ROLE, PostgresServer
 
 DISK: Final = "420m"
 
@@ -133,6 +134,45 @@ def proxied_faults() -> list[Fault]:
     ]
 
 
+# ----------------------------------------------------------------------------------------------- cells
+
+
+@asynccontextmanager
+async def celled(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+    """Three cells: two schemas on one server, the third on a server of its own, which is the one that faults hit."""
+    second = folder / "second"
+    second.mkdir()
+    async with server(folder) as first, server(second) as postgres:
+        cells = [(first, "cell_1"), (first, "cell_2"), (postgres, "cell_3")]
+        connection = await postgres.connect(database="postgres")
+        await connection.execute(f"ALTER DATABASE {ROLE} SET search_path = cell_3")  # for those who look at its tables
+        await connection.close()
+        named = json.dumps([{"url": each.url(), "schema": schema} for each, schema in cells])
+        async with rig(folder, postgres, database_url="", CELLS=named) as stack, stage(stack, dice) as on:
+            on.shop.roams = True
+            yield on
+
+
+def celled_faults() -> list[Fault]:
+    return [
+        Fault("three cells", nothing),
+        Fault("a cell killed (SIGKILL)", restart(signal.SIGKILL)),
+        Fault("a cell's connections terminated", everybody_terminated),
+        Fault("the worker of three cells killed (SIGKILL)", worker_killed),
+    ]
+
+
+async def worker_killed(on: Stage) -> None:
+    for _ in range(2):
+        on.rig.worker.kill()
+        on.rig.worker.start()
+        await asyncio.sleep(2)  # load in between
+
+
+async def nothing(_: Stage) -> None:
+    """A day without a fault: what breaks here is the arrangement itself."""
+
+
 # ----------------------------------------------------------------------------------------------- PgBouncer
 
 
@@ -150,10 +190,6 @@ async def pooled(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
                 yield on
         finally:
             pooler.kill()
-
-
-async def nothing(_: Stage) -> None:
-    """A day without a fault: what breaks here is the pooling itself."""
 
 
 async def pooler_killed(on: Stage) -> None:

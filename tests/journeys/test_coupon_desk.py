@@ -133,7 +133,7 @@ async def relay(
         poll=0.05,
     )
     async with wiring.services(settings, database_url, "test") as parts, wiring.far_sides(parts) as far:
-        worker = Worker(parts, far, database_url)
+        worker = Worker(parts, far)
         task = asyncio.create_task(worker.run())
         desk = CouponDesk(parts.engine, parts.operator, settings.coupons)
         yield Relay(parts, desk, platform_process, shop_process)

@@ -86,7 +86,7 @@ async def relay(url: str, folder: Path, platform: Simulator, public_url: str | N
         ),
     )
     async with wiring.services(settings, url, "proof") as parts, wiring.far_sides(parts) as far:
-        worker = Worker(parts, far, url)
+        worker = Worker(parts, far)
         running = asyncio.create_task(worker.run())
         sides = wiring.reconciled(parts, far)
         assert sides is not None

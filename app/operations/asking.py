@@ -1,0 +1,257 @@
+"""Questions to all cells at once, and their answers made one. With one cell it is that cell's answer.
+
+An answer that lacks a cell would be a lie: where one is away, lists, sums and "there is none" raise DatabaseAway, while
+what another cell has is given all the same.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.errors import DatabaseAway
+from app.operations import books
+from app.operations.books import reading
+from app.operations.explain import collect
+from app.operations.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
+from app.operations.records import Key, Records
+from app.operations.story import Explanation, tell
+from app.operations.views import Books, ChannelView, Counts, CouponPage, CouponView, JobDetail, JobPage, MessageView
+from app.telemetry import Backlog
+
+T = TypeVar("T")
+Engines = Sequence[AsyncEngine]
+Question = Callable[[AsyncConnection], Awaitable[T]]
+
+_AMOUNTS: Final = ("redeemed", "active", "used", "held", "retired", "given_back")
+
+
+async def ask(engines: Engines, question: Question[T]) -> list[T | DatabaseAway]:
+    """Each cell's answer, or that it is away."""
+    return await asyncio.gather(*(_ask(number, engine, question) for number, engine in enumerate(engines, 1)))
+
+
+async def ask_all(engines: Engines, question: Question[T]) -> list[T]:
+    """Each cell's answer. Raises DatabaseAway when one is away."""
+    return _complete(await ask(engines, question))
+
+
+async def find(engines: Engines, question: Question[T | None]) -> T | None:
+    """What some cell has. Raises DatabaseAway when none of those that answer has it and one is away."""
+    answers = await ask(engines, question)
+    for answer in answers:
+        if answer is not None and not isinstance(answer, DatabaseAway):
+            return answer
+    _complete(answers)
+    return None
+
+
+async def engine_of(engines: Engines, question: Question[T | None]) -> AsyncEngine:
+    """The cell that has it; the first one where none has."""
+    answers = await ask(engines, question) if len(engines) > 1 else ()
+    for engine, answer in zip(engines, answers, strict=False):
+        if answer is not None and not isinstance(answer, DatabaseAway):
+            return engine
+    _complete(answers)
+    return engines[0]
+
+
+async def _ask(number: int, engine: AsyncEngine, question: Question[T]) -> T | DatabaseAway:
+    try:
+        async with reading(engine) as connection:
+            return await question(connection)
+    except DatabaseAway as away:
+        return away if number == 1 else DatabaseAway(f"The relay cannot reach its cell {number} at the moment.")
+
+
+def _complete(answers: Iterable[T | DatabaseAway]) -> list[T]:
+    told = []
+    for answer in answers:
+        if isinstance(answer, DatabaseAway):
+            raise answer
+        told.append(answer)
+    return told
+
+
+# ----------------------------------------------------------------------------------------------- jobs, messages
+
+
+async def find_message(engines: Engines, message_id: UUID) -> MessageView | None:
+    return await find(engines, lambda connection: books.find_message(connection, message_id))
+
+
+async def find_job(engines: Engines, job_id: UUID) -> JobDetail | None:
+    return await find(engines, lambda connection: books.find_job(connection, job_id))
+
+
+async def list_jobs(
+    engines: Engines,
+    *,
+    state: str | None = None,
+    kind: str | None = None,
+    lane: str | None = None,
+    cursor: UUID | None = None,
+    limit: int = 50,
+) -> JobPage:
+    """As `books.list_jobs`: ids sort by time in all cells."""
+    pages = await ask_all(
+        engines,
+        lambda connection: books.list_jobs(connection, state=state, kind=kind, lane=lane, cursor=cursor, limit=limit),
+    )
+    items = sorted((job for page in pages for job in page.items), key=lambda job: job.id, reverse=True)
+    more = len(items) > limit or any(page.next_cursor for page in pages)
+    return JobPage(items=items[:limit], next_cursor=items[:limit][-1].id if more else None)
+
+
+async def read_books(engines: Engines) -> Books:
+    """As `books.read_books`, from one moment of each cell."""
+    told = await ask_all(engines, books.read_books)
+    if len(told) == 1:
+        return told[0]
+    by_kind: dict[str, Counter[str]] = {}
+    for each in told:
+        for kind, counts in each.by_kind.items():
+            by_kind.setdefault(kind, Counter()).update(counts.model_dump())
+    total: Counter[str] = Counter()
+    for each in told:
+        total.update(each.total.model_dump())
+    return Books(
+        messages=sum(each.messages for each in told),
+        total=Counts(**total),
+        by_kind={kind: Counts(**counts) for kind, counts in sorted(by_kind.items())},
+        balanced=all(each.balanced for each in told),
+    )
+
+
+async def list_channels(engines: Engines) -> list[ChannelView]:
+    """A channel is open when it is in every cell; else it is as in the first cell where it is not."""
+    told = await ask_all(engines, books.list_channels)
+    merged: dict[str, ChannelView] = {}
+    for number, channels in enumerate(told, 1):
+        for channel in channels:
+            seen = merged.get(channel.name)
+            here = channel
+            if len(told) > 1 and channel.state != "open":
+                here = channel.model_copy(update={"reason": f"cell {number}: {channel.reason or channel.state}"})
+            kept = here if seen is None or (seen.state == "open" and channel.state != "open") else seen
+            waiting = channel.waiting + (seen.waiting if seen else 0)
+            merged[channel.name] = kept.model_copy(update={"waiting": waiting})
+    return list(merged.values())
+
+
+async def read_backlog(engines: Engines) -> tuple[list[Backlog], bool]:
+    """Of the cells that answer, and whether all did. Raises DatabaseAway when none did."""
+    answers = await ask(engines, books.read_backlog)
+    told = [answer for answer in answers if not isinstance(answer, DatabaseAway)]
+    if not told:
+        _complete(answers)
+    merged: dict[str, Backlog] = {}
+    for channels in told:
+        for one in channels:
+            seen = merged.get(one.channel, Backlog(one.channel, 0, 0.0, 0, "open"))
+            merged[one.channel] = Backlog(
+                one.channel,
+                seen.waiting + one.waiting,
+                max(seen.oldest, one.oldest),
+                seen.dead + one.dead,
+                one.state if seen.state == "open" else seen.state,
+            )
+    return [merged[name] for name in sorted(merged)], len(told) == len(answers)
+
+
+# ----------------------------------------------------------------------------------------------- coupons
+
+
+async def find_coupon(engines: Engines, code: str) -> CouponView | None:
+    return await find(engines, lambda connection: books.find_coupon(connection, code))
+
+
+async def list_coupons(
+    engines: Engines,
+    *,
+    state: str | None = None,
+    customer: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> CouponPage:
+    """As `books.list_coupons`."""
+    last: datetime | None = None
+    if cursor is not None and len(engines) > 1:
+        found = await find_coupon(engines, cursor)
+        if found is None:
+            return CouponPage(items=[])
+        last = found.created_at
+    pages = await ask_all(
+        engines,
+        lambda connection: books.list_coupons(
+            connection, state=state, customer=customer, cursor=cursor, cursor_at=last, limit=limit
+        ),
+    )
+    items = sorted(
+        (coupon for page in pages for coupon in page.items),
+        key=lambda coupon: (coupon.created_at, coupon.code),
+        reverse=True,
+    )
+    more = len(items) > limit or any(page.next_cursor for page in pages)
+    return CouponPage(items=items[:limit], next_cursor=items[:limit][-1].code if more else None)
+
+
+async def ledger(engines: Engines) -> Ledger:
+    """As `ledger.read_ledger`, from one moment of each cell."""
+    told = await ask_all(engines, read_ledger)
+    if len(told) == 1:
+        return told[0]
+    currencies: dict[str, CurrencyLine] = {}
+    kinds: dict[str, KindLine] = {}
+    for each in told:
+        for line in each.currencies:
+            seen = currencies.get(line.currency)
+            currencies[line.currency] = line if seen is None else _sum_of_currency(seen, line)
+        for other in each.kinds:
+            known = kinds.get(other.kind)
+            kinds[other.kind] = other if known is None else _sum_of_kind(known, other)
+    lines = [currencies[name] for name in sorted(currencies)]
+    others = [kinds[name] for name in sorted(kinds)]
+    return Ledger(currencies=lines, kinds=others, balanced=all(map(balanced, lines)) and all(map(balanced, others)))
+
+
+def _sum_of_currency(a: CurrencyLine, b: CurrencyLine) -> CurrencyLine:
+    amounts = {name: getattr(a, name) + getattr(b, name) for name in _AMOUNTS}
+    counts = _sum_of_counts(a.counts, b.counts)
+    return CurrencyLine(currency=a.currency, coupons=a.coupons + b.coupons, counts=counts, **amounts)
+
+
+def _sum_of_kind(a: KindLine, b: KindLine) -> KindLine:
+    return KindLine(kind=a.kind, coupons=a.coupons + b.coupons, counts=_sum_of_counts(a.counts, b.counts))
+
+
+def _sum_of_counts(a: CouponCounts, b: CouponCounts) -> CouponCounts:
+    return CouponCounts(**{name: count + getattr(b, name) for name, count in a.model_dump().items()})
+
+
+# ----------------------------------------------------------------------------------------------- why
+
+
+async def explain(engines: Engines, by: Key, key: str) -> Explanation:
+    """As `explain.explain`, from what all cells hold."""
+    return tell(joined(await ask_all(engines, lambda connection: collect(connection, by, key.strip()))))
+
+
+def joined(told: Sequence[Records]) -> Records:
+    """One cell's records or, of several, all that was found, as of the first that found something."""
+    found = [each for each in told if each.messages or each.coupons] or told[:1]
+    first = found[0]
+    return replace(
+        first,
+        messages=tuple(sorted((one for each in found for one in each.messages), key=lambda one: one.id, reverse=True)),
+        jobs=tuple(one for each in found for one in each.jobs),
+        coupons=tuple(one for each in found for one in each.coupons),
+        alerts=tuple(one for each in told for one in each.alerts),
+        audit=tuple(sorted((one for each in found for one in each.audit), key=lambda one: one.at)),
+        more=any(each.more for each in found),
+    )
