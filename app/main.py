@@ -12,6 +12,7 @@ from app.api import (
     channels,
     coupon_desk,
     coupons,
+    customers,
     documentation,
     events,
     explain,
@@ -65,13 +66,22 @@ def create_app(services: Services) -> FastAPI:
         explain.routes(services, keys),
         imports.routes(services, keys),
         reconciliations.routes(services, keys),
+        customers.routes(services, keys),
         health.routes(services),
         console.routes(services, keys),
     ):
         # Flat: `include_router` would match every request twice, a quarter of what accepting an event costs.
         app.router.routes.extend(door.routes)
     documentation.install(
-        app, (*EVENTS.values(), *operator.BODIES, *reward_rules.BODIES, *coupon_desk.BODIES, *reconciliations.BODIES)
+        app,
+        (
+            *EVENTS.values(),
+            *operator.BODIES,
+            *reward_rules.BODIES,
+            *coupon_desk.BODIES,
+            *reconciliations.BODIES,
+            *customers.BODIES,
+        ),
     )
     problems.install(app)
     app.add_middleware(Guard, metrics=services.metrics)

@@ -32,6 +32,7 @@ TAGS: Final = [
     {"name": "Explain", "description": "Why an order, a customer or a coupon got what it got."},
     {"name": "Imports", "description": "What the shop had before: files taken in, and what is missing."},
     {"name": "Reconciliation", "description": "What the shop has, against what was received and delivered."},
+    {"name": "Personal data", "description": "A person erased, or told what is held."},
     {"name": "Channels", "description": "The far sides, and whether they are called now."},
     {"name": "Reward rules", "description": "What a redeemed reward is worth."},
     {"name": "Coupons", "description": "What was issued, or is held, and why."},

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from app import serve as processes
 from app import wiring
-from app.cli import coupons, explain, imports, reconcile, stores
+from app.cli import coupons, customers, explain, imports, reconcile, stores
 from app.cli.parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
@@ -34,6 +34,8 @@ keys_cli = typer.Typer(no_args_is_help=True, help="Keys of the API.")
 rules_cli = typer.Typer(no_args_is_help=True, help="What the Platform's redeem rules are worth, by your word.")
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(rules_cli, name="rules")
+cli.add_typer(customers.erase_cli, name="erase")
+cli.add_typer(customers.export_cli, name="export")
 cli.command("explain")(explain.why)
 cli.command("import")(imports.import_file)
 cli.command("backfill")(imports.backfill)

@@ -1,0 +1,41 @@
+"""Personal data over HTTP: for admins, with a receipt, and never somebody's name in an address or in the audit."""
+
+import httpx
+
+from app.operations.keys import create
+from app.wiring import Services
+from tests.api.served import Caller
+
+JANE = {"id": "42", "email": "jane@example.com", "updatedAt": "2026-05-11T16:20:00Z"}
+
+
+async def test_exported_then_erased(
+    operator: httpx.AsyncClient, store: httpx.AsyncClient, calling: Caller, parts: Services
+) -> None:
+    sent = await store.post("/v1/events/customers", json=JANE)
+    assert sent.status_code == 202
+    who = {"customer": "jane@example.com"}
+    limited = await calling(await create(parts.engine, "ops", ["events", "read", "operate"], "test"))
+    for path in ("/v1/customers/export", "/v1/customers/erase"):
+        for caller in (store, limited):
+            assert (await caller.post(path, json=who)).status_code == 403
+        assert (await operator.post(path, json={"customer": ""})).status_code == 422
+    held = (await operator.post("/v1/customers/export", json=who)).json()
+    assert held["customer"] == ["42", "jane@example.com"]
+    assert [each["body"] for each in held["messages"]] == [JANE]
+    receipt = (await operator.post("/v1/customers/erase", json=who)).json()
+    assert (receipt["messages"], receipt["jobs"], receipt["dropped"]) == (1, 1, 1)
+    assert (await operator.post("/v1/customers/export", json=who)).json()["messages"] == []
+    told = (await operator.get(f"/v1/events/{sent.json()['id']}")).json()
+    assert told["jobs"][0]["state"] == "dropped"
+    assert "jane" not in str(told)
+    assert (await operator.get("/v1/counts")).json()["balanced"]
+
+
+async def test_a_job_that_runs_is_told(operator: httpx.AsyncClient, store: httpx.AsyncClient, parts: Services) -> None:
+    assert (await store.post("/v1/events/customers", json=JANE)).status_code == 202
+    async with parts.engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE job SET state = 'running'")
+    refused = await operator.post("/v1/customers/erase", json={"customer": "42"})
+    assert refused.status_code == 409
+    assert "right now" in refused.json()["detail"]
