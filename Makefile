@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof container-test scaling
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -49,6 +49,12 @@ money: setup ## thousands of forged and genuine redemptions under faults
 
 reconcile-proof: setup ## 10,000 differences in 200,000 entities: all found, none invented, none left after the repair
 	@$(BIN)/python -m tests.reconcile
+
+explain-bench: setup ## how long explain takes with five million messages (needs 8 GB of disk)
+	@$(BIN)/python -m benchmarks.explain $(ARGS)
+
+import-bench: setup ## how fast 100,000 customers of a file are accepted, and the memory it takes
+	@$(BIN)/python -m benchmarks.imports $(ARGS)
 
 container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
 	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \

@@ -37,12 +37,12 @@ SELECT id, source, kind, received_at, body_hash, body IS NULL AS pruned, custome
 FROM message
 """  # noqa: S608  # constants only
 _NEWEST: Final = "ORDER BY id DESC LIMIT :limit"
-_BY_REF: Final[Mapping[str, TextClause]] = {
+BY_REF: Final[Mapping[str, TextClause]] = {
     column: text(f"{_MESSAGE} WHERE {column} = :key {_NEWEST}")
     for column in ("order_ref", "customer_ref", "coupon_ref")
 }
-_BY_ID: Final = text(f"{_MESSAGE} WHERE id = ANY(CAST(:ids AS uuid[])) {_NEWEST}")
-_BY_EMAIL: Final = text(f"""
+BY_ID: Final = text(f"{_MESSAGE} WHERE id = ANY(CAST(:ids AS uuid[])) {_NEWEST}")
+BY_EMAIL: Final = text(f"""
 SELECT customer_ref FROM message
 WHERE kind = 'customers' AND body IS NOT NULL AND {FIRST_EMAIL} = :email AND customer_ref IS NOT NULL
 ORDER BY id DESC LIMIT 1
@@ -51,14 +51,14 @@ _JOB: Final = """
 SELECT job.*, lane.run_at, lane.leased, lane.waits_for, lane.priority
 FROM job LEFT JOIN lane ON lane.channel = job.channel AND lane.key = job.lane
 """
-_JOBS: Final = text(f"{_JOB} WHERE job.message_id = ANY(CAST(:ids AS uuid[])) ORDER BY job.channel, job.lane, job.seq")
-_OPEN: Final = text(f"""
+JOBS: Final = text(f"{_JOB} WHERE job.message_id = ANY(CAST(:ids AS uuid[])) ORDER BY job.channel, job.lane, job.seq")
+OPEN: Final = text(f"""
 SELECT found.* FROM (SELECT * FROM unnest(CAST(:channels AS text[]), CAST(:lanes AS text[]))) AS wanted(channel, key)
 CROSS JOIN LATERAL (
     {_JOB} WHERE job.channel = wanted.channel AND job.lane = wanted.key AND job.open ORDER BY job.seq LIMIT 5
 ) AS found
 """)  # noqa: S608  # constants only
-_ATTEMPTS: Final = text("""
+ATTEMPTS: Final = text("""
 SELECT job_id, number, started_at, outcome, status, detail FROM attempt
 WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, claim
 """)
@@ -67,13 +67,13 @@ SELECT code, message_id, customer_ref, state, reason, kind, value, currency, val
        updated_at, active_at
 FROM coupon
 """
-_COUPONS: Final = text(f"{_COUPON} WHERE code = ANY(CAST(:codes AS text[]))")
-_COUPONS_OF: Final = text(f"{_COUPON} WHERE customer_ref = :key ORDER BY created_at DESC LIMIT :limit")
+COUPONS: Final = text(f"{_COUPON} WHERE code = ANY(CAST(:codes AS text[]))")
+COUPONS_OF: Final = text(f"{_COUPON} WHERE customer_ref = :key ORDER BY created_at DESC LIMIT :limit")
 _CHANNELS: Final = text("SELECT name, state, reason, since, retry_at, now() AS now FROM channel")
 _ALERTS: Final = text(
     "SELECT kind, subject, detail, at FROM alert WHERE resolved_at IS NULL ORDER BY at DESC LIMIT 200"
 )
-_AUDIT: Final = text("""
+AUDIT: Final = text("""
 SELECT at, actor, action, subject, coalesce(detail ->> 'why', detail ->> 'reason') AS why FROM audit
 WHERE subject = ANY(CAST(:subjects AS text[])) ORDER BY at LIMIT 200
 """)
@@ -112,7 +112,7 @@ async def collect(connection: AsyncConnection, by: Key, key: str) -> Records:
         messages=tuple(told),
         jobs=tuple(jobs),
         coupons=tuple(coupons),
-        audit=tuple(AuditRow(**row) for row in await _rows(connection, _AUDIT, subjects=subjects)),
+        audit=tuple(AuditRow(**row) for row in await _rows(connection, AUDIT, subjects=subjects)),
         searched=tuple(searched),
         more=len(messages) > MESSAGES,
     )
@@ -125,24 +125,24 @@ async def _find(
     if by == "message":
         ids = [UUID(key)] if _is_uuid(key) else []
         searched = [f"messages with the id {key}" + ("" if ids else ", which is no id of a message")]
-        return await _messages(connection, _BY_ID, ids=ids), [], searched, key
+        return await _messages(connection, BY_ID, ids=ids), [], searched, key
     searched = []
     for spelling in _spellings(by, key):
-        messages = await _messages(connection, _BY_REF[f"{by}_ref"], key=spelling)
+        messages = await _messages(connection, BY_REF[f"{by}_ref"], key=spelling)
         searched.append(f"messages about {by} {spelling}")
         coupons: list[CouponRow] = []
         if by == "coupon":
-            coupons = [CouponRow(**row) for row in await _rows(connection, _COUPONS, codes=[spelling])]
+            coupons = [CouponRow(**row) for row in await _rows(connection, COUPONS, codes=[spelling])]
             searched.append(f"coupons with the code {spelling}")
             messages = await _and_origins(connection, messages, [coupon.message_id for coupon in coupons])
         elif by == "customer":
-            coupons = [CouponRow(**row) for row in await _rows(connection, _COUPONS_OF, key=spelling, limit=MESSAGES)]
+            coupons = [CouponRow(**row) for row in await _rows(connection, COUPONS_OF, key=spelling, limit=MESSAGES)]
             searched.append(f"coupons of customer {spelling}")
         if messages or coupons:
             return messages, coupons, searched, spelling
     if by == "customer" and "@" in key:
         searched.append("customers whose newest kept bodies hold this e-mail address")
-        for row in await _rows(connection, _BY_EMAIL, email=key.lower()):
+        for row in await _rows(connection, BY_EMAIL, email=key.lower()):
             messages, coupons, more, spelled = await _find(connection, by, row["customer_ref"])
             return messages, coupons, searched + more, spelled
     return [], [], searched, key
@@ -151,7 +151,7 @@ async def _find(
 async def _more_coupons(connection: AsyncConnection, known: list[CouponRow], codes: set[str]) -> list[CouponRow]:
     missing = sorted(codes - {coupon.code for coupon in known})
     return (
-        [*known, *(CouponRow(**row) for row in await _rows(connection, _COUPONS, codes=missing))] if missing else known
+        [*known, *(CouponRow(**row) for row in await _rows(connection, COUPONS, codes=missing))] if missing else known
     )
 
 
@@ -164,22 +164,22 @@ async def _and_origins(
 ) -> list[MessageRow]:
     """A referral has two coupons, and its message names the first: a coupon's row leads to it."""
     missing = sorted(set(origins) - {message.id for message in messages})
-    return [*messages, *(await _messages(connection, _BY_ID, ids=missing))] if missing else messages
+    return [*messages, *(await _messages(connection, BY_ID, ids=missing))] if missing else messages
 
 
 async def _jobs(connection: AsyncConnection, messages: Sequence[MessageRow], by: Key, key: str) -> list[JobRow]:
-    rows = await _rows(connection, _JOBS, ids=[message.id for message in messages])
+    rows = await _rows(connection, JOBS, ids=[message.id for message in messages])
     lanes = {(row["channel"], row["waits_for"]) for row in rows if row["waits_for"]}
     lanes |= {(row["channel"], row["lane"]) for row in rows if row["state"] in ("waiting", "running")}
     if by == "coupon":
         rows = [row for row in rows if (row["params"] or {}).get("code", key) == key]
     ordered = sorted(lanes)
     more = await _rows(
-        connection, _OPEN, channels=[channel for channel, _ in ordered], lanes=[lane for _, lane in ordered]
+        connection, OPEN, channels=[channel for channel, _ in ordered], lanes=[lane for _, lane in ordered]
     )
     every = {row["id"]: row for row in [*rows, *more]}
     tries: dict[UUID, list[AttemptRow]] = {job_id: [] for job_id in every}
-    for row in await _rows(connection, _ATTEMPTS, ids=list(every)):
+    for row in await _rows(connection, ATTEMPTS, ids=list(every)):
         tries[row["job_id"]].append(AttemptRow(**{name: value for name, value in row.items() if name != "job_id"}))
     return [_job(row, tries[job_id]) for job_id, row in every.items()]
 

@@ -43,7 +43,7 @@ NIGHT: Final = timedelta(hours=1)
 GRACE: Final = timedelta(minutes=10)
 """What changed in the shop within it may still be on its way."""
 _COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
-HELD: Final = {
+HELD: Final = {  # each look-up LATERAL with a LIMIT: it is made by key, whatever the statistics say
     kind: text(f"""
 SELECT asked.ref, newest.version, newest.received_at, newest.state, newest.detail, newest.job_id,
        coalesce(entity.known, false) AS known, coalesce(fetching.waiting > 0, false) AS fetching,
@@ -61,9 +61,15 @@ LEFT JOIN LATERAL (
     FROM message JOIN job ON job.message_id = message.id AND job.kind = 'fetch_entity'
     WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}:id' ORDER BY message.id DESC LIMIT 1
 ) AS named ON named.state = 'dead' AND named.received_at > coalesce(newest.received_at, '-infinity')
-LEFT JOIN entity ON entity.channel = 'platform' AND entity.key = '{LANE[kind]}' || asked.ref
-LEFT JOIN lane AS fetching ON fetching.channel = 'store' AND fetching.key = 'fetch:{kind}:' || asked.ref
-LEFT JOIN message AS same ON same.source = :source AND same.dedupe_key = asked.dedupe_key
+LEFT JOIN LATERAL (
+    SELECT known FROM entity WHERE channel = 'platform' AND key = '{LANE[kind]}' || asked.ref LIMIT 1
+) AS entity ON true
+LEFT JOIN LATERAL (
+    SELECT waiting FROM lane WHERE channel = 'store' AND key = 'fetch:{kind}:' || asked.ref LIMIT 1
+) AS fetching ON true
+LEFT JOIN LATERAL (
+    SELECT id FROM message WHERE source = :source AND dedupe_key = asked.dedupe_key LIMIT 1
+) AS same ON true
 """)  # noqa: S608  # constants only
     for kind in Kind
 }

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine import queue
+from app.operations import explain, reconcile
 
 from .engine_room import accept, order
 
@@ -93,3 +94,44 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     }  # fmt: skip
     explained = await plan(filled, queue.SETTLE, {"channel": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
+
+
+EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
+    **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in explain.BY_REF.items()},
+    "by id": (explain.BY_ID, {"ids": [None], "limit": 51}),
+    "by e-mail": (explain.BY_EMAIL, {"email": "jane@example.com"}),
+    "jobs": (explain.JOBS, {"ids": [None]}),
+    "open jobs": (explain.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
+    "attempts": (explain.ATTEMPTS, {"ids": [None]}),
+    "coupons": (explain.COUPONS, {"codes": ["ab12"]}),
+    "coupons of a customer": (explain.COUPONS_OF, {"key": "42", "limit": 50}),
+    "audit": (explain.AUDIT, {"subjects": ["ab12"]}),
+    **{
+        f"reconcile {kind}": (statement, {"refs": ["1"], "dedupe_keys": ["k"], "source": "woocommerce"})
+        for kind, statement in reconcile.HELD.items()
+    },
+}
+KEYS = {
+    "message": ("id", "customer_ref", "order_ref", "product_ref", "coupon_ref", "dedupe_key", "left"),
+    "job": ("id", "message_id", "lane"),
+    "attempt": ("job_id",),
+    "lane": ("key",),
+    "entity": ("key",),
+    "coupon": ("code", "customer_ref"),
+    "audit": ("subject",),
+}
+"""What every look at a table has to be led by, so that history does not count."""
+
+
+@pytest.mark.parametrize("name", EXPLAINS)
+async def test_a_look_at_one_thing_reads_that_thing(filled: AsyncEngine, name: str) -> None:
+    explained = await plan(filled, *EXPLAINS[name])
+    looked = [node for node in nodes(explained) if node["Node Type"].endswith("Scan") and "Index Cond" in node]
+    assert not {node["Relation Name"] for node in nodes(explained) if "Relation Name" in node} & {
+        node["Relation Name"] for node in nodes(explained) if node["Node Type"] == "Seq Scan"
+    }, scans(explained)
+    reads = [node for node in nodes(explained) if "Relation Name" in node and node["Node Type"] != "Bitmap Heap Scan"]
+    for node in reads:
+        condition = str(node.get("Index Cond"))
+        assert any(key in condition for key in KEYS[node["Relation Name"]]), (node["Relation Name"], node)
+    assert looked

@@ -1,12 +1,15 @@
 """`python -m tests.reconcile`: 10,000 differences in 200,000 entities; exit 0 when each is found and none is invented."""
 
 import asyncio
+import logging
 import os
 import random
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+import structlog
 
 from app import migrate
 from app.database import create_engine
@@ -23,6 +26,7 @@ SHOP = {"URL": "", "CONSUMER_KEY": "ck_simulator_key", "CONSUMER_SECRET": "cs_si
 
 def main() -> int:
     sys.stderr.write(f"RECONCILE_SEED={SEED}\n")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     folder = Path(tempfile.mkdtemp(prefix="relay-reconcile-"))
     folder.chmod(0o711)  # the server of a root user is somebody else, who must get through
     try:
