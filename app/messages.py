@@ -47,6 +47,12 @@ class Kind(StrEnum):
 # ----------------------------------------------------------------------------------------------- field types
 
 
+FIRST_INSTANT: Final = datetime(1, 1, 1, 0, 0, 0, 1, UTC)
+LAST_INSTANT: Final = datetime(9999, 12, 31, 23, 59, 59, 999_998, UTC)
+"""One microsecond inside of Python's: asyncpg writes the outermost two as infinities, and reads those without a zone.
+Some shops send `0001-01-01T00:00:00Z` for "no date"."""
+
+
 def _exact_id(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -66,7 +72,7 @@ def _exact_money(value: object) -> object:
 
 def _utc(value: datetime) -> datetime:
     try:
-        return value.astimezone(UTC)
+        return min(max(value.astimezone(UTC), FIRST_INSTANT), LAST_INSTANT)
     except OverflowError as error:
         raise ValueError("is out of range") from error
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from app.api import problems
-from app.errors import InternalError, Problem
+from app.errors import FieldError, InternalError, NotFound, Problem, QueryInvalid
 from app.telemetry import Metrics
 
 HEADERS: Final = (
@@ -38,9 +38,15 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if "closed" not in str(error):
+                    raise
+                raise ClientDisconnect from error  # uvloop's word for a caller that went away
 
         try:
+            _refuse_nul(scope)
             await self._app(scope, receive, answer)
         except ClientDisconnect:
             status = status or 499
@@ -58,6 +64,14 @@ class Guard:
             _log.error("request failed", incident=incident, route=template(scope), exc_info=error)
             error = InternalError("Something went wrong inside the relay; the incident is written in its log.")
         await problems.respond(error, incident)(scope, receive, send)
+
+
+def _refuse_nul(scope: Scope) -> None:
+    """Raises NotFound or QueryInvalid for an address with a NUL, which Postgres can neither store nor compare."""
+    if "\x00" in scope["path"]:
+        raise NotFound
+    if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
+        raise QueryInvalid("The address holds a NUL character.", [FieldError("query", "holds a NUL character")])
 
 
 def template(scope: Scope) -> str:

@@ -22,6 +22,8 @@ from app.errors import BodyTooLarge, Problem
 
 HERE: Final = Path(__file__).parent
 HOME: Final = "/console"
+FIELDS: Final = 100
+"""A form has at most so many."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -120,7 +122,11 @@ class Pages:
     async def fields(self, request: Request) -> Form:
         raw = await read_body(request, self.services.settings.body_limit * 4)  # percent-encoded, it is longer
         told = raw.decode("utf-8", "replace")
-        return Form((name, value.strip().replace("\x00", "")) for name, value in parse_qsl(told, max_num_fields=100))
+        try:
+            fields = parse_qsl(told, max_num_fields=FIELDS)
+        except ValueError:
+            raise Refused(422, "The form cannot be read", f"It has more than {FIELDS} fields.") from None
+        return Form((name, value.strip().replace("\x00", "")) for name, value in fields)
 
     def show(self, request: Request, page: str, status: int = 200, /, **context: object) -> HTMLResponse:
         """The page `page`.html. What the session had to say is told now, and not again."""

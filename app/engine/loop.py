@@ -124,7 +124,8 @@ class Loop:
         except DATABASE_ERRORS as error:
             log.warning("claim_failed", channel=self.channel, error=type(error).__name__)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._settings.poll)
+                async with asyncio.timeout(self._settings.poll):
+                    await self._stopping.wait()
             return 0
         for job in jobs:
             self._ours_until[job.lane, job.claim] = until
@@ -146,8 +147,9 @@ class Loop:
         return jobs
 
     async def _sleep(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._settings.poll)
+        with suppress(TimeoutError):  # not `wait_for`, which loses a cancellation that comes with the wake-up (3.11)
+            async with asyncio.timeout(self._settings.poll):
+                await self._wake.wait()
         self._wake.clear()
 
     # ------------------------------------------------------------------------------------------- run

@@ -434,12 +434,12 @@ class Queue:
                     "lane": item.job.lane,
                     "claim": item.job.claim,
                     "id": item.job.id,
-                    "detail": park.detail,
+                    "detail": _storable(park.detail),
                     "uncertain": park.uncertain,
                     "number": item.job.attempt,
                     "duration": item.duration_ms,
                     "status": item.evidence.status,
-                    "excerpt": item.evidence.excerpt,
+                    "excerpt": _storable(item.evidence.excerpt),
                     "called": item.outcome is not None,
                     "blocked": blocked,
                     "key": park.key,
@@ -487,11 +487,11 @@ def _settle_row(item: Settlement) -> dict[str, object]:
         "durations": item.duration_ms,
         "outcomes": item.outcome,
         "statuses": item.evidence.status,
-        "words": item.words,
-        "excerpts": item.evidence.excerpt,
+        "words": _storable(item.words),
+        "excerpts": _storable(item.evidence.excerpt),
         "states": "waiting",
         "reasons": to.reason if not isinstance(to, Park) else None,
-        "details": to.detail,
+        "details": _storable(to.detail),
         "given_back": 0,
         "results": None,
         "delays": 0.0,
@@ -503,7 +503,7 @@ def _settle_row(item: Settlement) -> dict[str, object]:
         case Finish():
             row |= {
                 "states": to.state,
-                "results": json.dumps(dict(to.result)) if to.result else None,
+                "results": _storable(json.dumps(dict(to.result), ensure_ascii=False)) if to.result else None,
                 "digests": to.digest,
                 "known": to.digest is not None,
             }
@@ -512,3 +512,12 @@ def _settle_row(item: Settlement) -> dict[str, object]:
         case Park():
             raise AssertionError("parked jobs are settled by _park")
     return row
+
+
+def _storable(text: str | None) -> str | None:
+    """`text` as Postgres takes it: a far side's words may hold NULs and halves of surrogate pairs, and one job that cannot
+    be settled would stop its channel."""
+    if text is None:
+        return None
+    clean = text.encode("utf-8", "replace").decode()
+    return clean.replace("\x00", "\ufffd").replace("\\u0000", "\ufffd")

@@ -54,7 +54,12 @@ class Runner:
 
     async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
         """What became of the job, and what the handler said (None: it was not called)."""
-        decided = before(job, self._policy, self._longest_wait)
+        try:
+            decided = before(job, self._policy, self._longest_wait)
+        except Exception as error:
+            log.exception("decision_failed", job=str(job.id), kind=job.kind, lane=job.lane)
+            fault = Crashed(f"an error of the relay itself: {type(error).__name__}")
+            return self.settlement(job, fault, 0.0), fault
         if decided is not None:
             return Settlement(job, decided, None), None
         handler = self._handlers.get(job.kind)

@@ -141,6 +141,16 @@ async def test_unknown_addresses_methods_and_parameters(store: httpx.AsyncClient
     assert problem(await store.get("/v1/jobs?limit=0&state=odd")) == (422, "query-invalid")
 
 
+async def test_a_nul_in_the_address_is_refused(operator: httpx.AsyncClient) -> None:
+    assert problem(await operator.get("/v1/reward-rules/%00")) == (404, "not-found")
+    assert problem(await operator.get("/v1/coupons?customer=%00")) == (422, "query-invalid")
+
+
+async def test_a_form_of_too_many_fields_is_refused(web: tuple[wiring.Services, str]) -> None:
+    async with httpx.AsyncClient(base_url=web[1], headers={"origin": web[1]}) as browser:
+        assert (await browser.post("/console/login", content=b"a=b&" * 101)).status_code == 422
+
+
 async def test_every_answer_carries_the_security_headers(store: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/nowhere", "/docs", "/v1/counts"):
         headers = (await store.get(path)).headers

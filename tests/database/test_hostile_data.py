@@ -1,0 +1,96 @@
+"""What the fuzz found: data that a database driver or a comparison chokes on must not stop a channel."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.engine.loop import Loop, LoopSettings
+from app.engine.queue import Queue, Settlement
+from app.engine.retry import RetryPolicy
+from app.engine.runner import Runner
+from app.engine.states import Again, Park, dead, done
+from app.messages import EVENTS, Incoming, Kind, incoming
+from app.outcomes import Evidence
+
+from .engine_room import accept, claim, order, rows, settle, states
+
+POLICY = RetryPolicy()
+RUNNER = Runner({}, POLICY, time_limit=1, longest_wait=1e9, dice=lambda: 0.0)
+NASTY = "half \ud800 of a pair, and \x00"
+
+
+def order_of(moment: str) -> Incoming:
+    raw = f'{{"id":"1","financialStatus":"paid","currency":"EUR","totalPrice":"1","updatedAt":"{moment}"}}'.encode()
+    return incoming(EVENTS[Kind.ORDER].parse(raw), raw, message_id=moment)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+async def test_the_first_and_the_last_moment_come_back_with_their_zone(engine: AsyncEngine, moment: str) -> None:
+    await accept(engine, order_of(moment), order_of("2026-01-01T00:00:00Z"))
+    [first] = await claim(engine)
+    await settle(engine, [first], done({}, b"digest", ()))
+    [second] = await claim(engine)
+    assert second.delivered_version is not None
+    assert second.delivered_version.tzinfo is not None
+    settlement, _ = await RUNNER.run(second)
+    await Queue(engine, "platform").settle([settlement])
+    assert sum((await states(engine)).values()) == 2
+
+
+async def test_a_job_that_cannot_be_decided_crashes_alone(engine: AsyncEngine) -> None:
+    """Rows of earlier releases may hold an infinity, which the driver reads without a zone."""
+    await accept(engine, order("1", 1))
+    [job] = await claim(engine)
+    settlement, _ = await RUNNER.run(replace(job, delivered_version=datetime(9999, 12, 31)))  # noqa: DTZ001  # that is it
+    assert settlement.outcome == "crashed"
+    await Queue(engine, "platform").settle([settlement])
+    assert await rows(engine, "SELECT outcome FROM attempt") == [("crashed",)]
+
+
+async def test_a_far_sides_unstorable_words_do_not_stop_the_channel(engine: AsyncEngine) -> None:
+    await accept(engine, *(order(str(number)) for number in range(4)))
+    rejected, again, delivered, parked = sorted(await claim(engine), key=lambda job: job.lane)
+    queue = Queue(engine, "platform")
+    evidence = Evidence(400, NASTY)
+    await queue.settle(
+        [
+            Settlement(rejected, dead("rejected", NASTY), "reject", NASTY, evidence),
+            Settlement(again, Again(60.0, NASTY, False, "retry"), "retry", NASTY, evidence),
+            Settlement(delivered, done({"store_id": NASTY}, b"digest", ()), "done", None, evidence),
+            Settlement(parked, Park("reward-rule:1", NASTY, False, 60.0), "wait", NASTY, evidence),
+        ]
+    )
+    assert await rows(engine, "SELECT DISTINCT detail FROM job WHERE detail IS NOT NULL") == [
+        ("half ? of a pair, and \ufffd",)
+    ]
+    assert (await states(engine))["dead"] == 1
+
+
+async def test_a_loop_of_which_a_part_died_ends_even_while_it_is_woken(engine: AsyncEngine) -> None:
+    """asyncio.wait_for of Python 3.11 loses a cancellation that meets a wake-up, and the claimer went on alone."""
+
+    class Gate:
+        def allowance(self, _room: int, _in_hand: int) -> int:
+            return 0
+
+    loop = Loop(Queue(engine, "platform"), Gate(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]
+    claimer = asyncio.create_task(loop._claim_all())  # noqa: SLF001  # the part that did not end
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    loop.wake()
+    await asyncio.sleep(0)  # the wake-up is delivered, the claimer has not seen it
+    claimer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(claimer, 5)
+
+
+def test_the_bounds_are_the_drivers() -> None:
+    first, last = (EVENTS[Kind.PRODUCT].parse(f'{{"id":1,"updatedAt":"{moment}"}}'.encode()).updatedAt for moment in (
+        "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"))  # fmt: skip
+    assert first is not None
+    assert last is not None
+    assert datetime.min.replace(tzinfo=UTC) < first
+    assert last < datetime.max.replace(tzinfo=UTC)

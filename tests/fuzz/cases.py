@@ -1,0 +1,381 @@
+"""Request number N of a run: what goes over the wire, byte for byte, and what a 2xx to it must have stored.
+
+Everything about it follows from the run's seed and its number, so one request can be sent again alone.
+"""
+
+import gzip
+import json
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from tests.fuzz import bodies
+
+KINDS: Final = ("customers", "orders", "products")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The service under fire. `operations` are the (method, path pattern) of its OpenAPI document."""
+
+    host: str
+    port: int
+    store_key: str
+    operator_key: str
+    door_secret: str
+    cookie: str
+    operations: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`bodies`: which bytes are stored when it is answered with 2xx, one for each receipt, None where that is uncertain.
+    `tame`: its framing is right, so exactly one answer follows and the connection goes on. `pieces` are sent one after
+    another. `strict`: a duplicate's first body is the same."""
+
+    pieces: tuple[bytes, ...]
+    bodies: tuple[bytes | None, ...] = ()
+    tame: bool = True
+    strict: bool = True
+    what: str = ""
+    method: str = field(default="POST")
+
+
+def make(target: Target, seed: int, number: int) -> Case:
+    """The case number `number` of the run `seed`."""
+    dice = random.Random(f"{seed}/{number}")
+    kind = dice.choices((_event, _webhook, _batch, _operation, _console, _wild), (58, 12, 5, 11, 4, 10))[0]
+    return kind(target, dice)
+
+
+# ----------------------------------------------------------------------------------------------- tame
+
+
+def _head(target: Target, method: str, path: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {target.host}:{target.port}", *(f"{n}: {v}" for n, v in headers)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogatepass")
+
+
+def _framed(
+    target: Target, dice: random.Random, method: str, path: str, headers: list[tuple[str, str]], raw: bytes
+) -> bytes:
+    """The request with its length, or in chunks."""
+    if dice.random() < 0.85:
+        return _head(target, method, path, [*headers, ("Content-Length", str(len(raw)))]) + raw
+    return _head(target, method, path, [*headers, ("Transfer-Encoding", "chunked")]) + _chunks(dice, raw)
+
+
+def _chunks(dice: random.Random, raw: bytes) -> bytes:
+    """Legal, and as odd as that may be: sizes in either case, with zeros before and extensions behind, trailers."""
+    told, at = b"", 0
+    while at < len(raw):
+        size = min(len(raw) - at, dice.choice((1, 2, 7, 100, 1000, 65_536)) if len(raw) < 5000 else 65_536)
+        written = f"{size:x}" if dice.random() < 0.5 else f"{size:X}"
+        extension = dice.choice(("", "", ";a=b", ';name="quoted"'))
+        told += f"{'0' * dice.choice((0, 0, 3))}{written}{extension}\r\n".encode() + raw[at : at + size] + b"\r\n"
+        at += size
+    return told + b"0\r\n" + dice.choice((b"", b"", b"X-Trailer: 1\r\n")) + b"\r\n"
+
+
+def _event(target: Target, dice: random.Random) -> Case:
+    kind = dice.choice(KINDS)
+    raw = bodies.body(dice, kind)
+    headers = [("Authorization", f"Bearer {target.store_key}")]
+    if dice.random() < 0.3:
+        headers.append(
+            ("Idempotency-Key", dice.choice((f"k{dice.randrange(300)}", "x" * 255, "x" * 256, "a b", "é", "")))
+        )
+    if dice.random() < 0.1:
+        headers.append(("Content-Type", dice.choice(("text/plain", "application/xml", "x", "multipart/form-data"))))
+    query = dice.choice(("", "", "", "?backfill=true", "?backfill=maybe", "?backfill=%00", "?x=%ff"))
+    data = _framed(target, dice, "POST", f"/v1/events/{kind}{query}", headers, raw)
+    return Case((data,), (raw,), what=f"event {kind}")
+
+
+TOPICS: Final = (
+    "points/redeemed", "customers/tier_entry_reward_earned", "referrals/started", "referrals/completed", "points/earned",
+    "customers/updated", "", "points/redeemed ", "../x", "x" * 300, "ü",
+)  # fmt: skip
+
+
+def _webhook(target: Target, dice: random.Random) -> Case:
+    raw = bodies.body(dice, "webhook")
+    headers = [("X-Webhook-Topic", dice.choice(TOPICS))]
+    if dice.random() < 0.3:
+        headers.append(("X-Webhook-Id", dice.choice((f"w{dice.randrange(300)}", "", "é", "x" * 400))))
+    secret = target.door_secret if dice.random() < 0.95 else dice.choice(("wrong", "%00", "%ff", "a" * 5000))
+    data = _framed(target, dice, "POST", f"/v1/webhooks/platform/{secret}", headers, raw)
+    return Case((data,), (raw,), strict=False, what="webhook")
+
+
+def _batch(target: Target, dice: random.Random) -> Case:
+    told = [bodies.line(dice, dice.choice(KINDS)) for _ in range(dice.choice((0, 1, 3, 20)))]
+    if dice.random() < 0.01:
+        told = [bodies.line(random.Random(0), "customers")] * dice.choice((1000, 1001))
+    raw = dice.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(text for text, _ in told)
+    headers = [("Authorization", f"Bearer {target.store_key}"), ("Content-Type", "application/x-ndjson")]
+    data = _framed(target, dice, "POST", "/v1/events/batch", headers, raw)
+    return Case((data,), tuple(event for _, event in told), what="batch")
+
+
+WORDS: Final = (
+    "platform", "store", "1", "%00", "%ff", "..", "%2e%2e", "%2F", "a" * 4000, "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff", "é", "%F0%9F%98%80", "f1", "cf1", "order", "customer", "coupon", "null", "-1",
+    "NaN", "1e400", "true", "{}", "%ED%A0%80", "'", "%25s", "f1@example.com", "woocommerce", "%0d%0aX-Injected:1",
+)  # fmt: skip
+NAMES: Final = (
+    "limit", "cursor", "state", "kind", "lane", "order", "customer", "coupon", "message", "backfill", "map", "as_of", "since",
+    "code", "q", "next", "by", "key", "format",
+)  # fmt: skip
+VALUES: Final = (
+    *WORDS, "0", "100000000000000000000", "dead", "waiting", "orders", "customers", "id=ID", "2026-05-11T00:00:00Z",
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-05-11", "infinity", "", "%", "+",
+)  # fmt: skip
+MEDIA: Final = ("application/json", "text/csv", "application/x-ndjson", "", "text/csv; charset=utf-16", "*/*")
+
+
+def _operation(target: Target, dice: random.Random) -> Case:
+    """Any operation, with odd parameters and bodies, with any of the keys."""
+    method, pattern = dice.choice(target.operations)
+    path = "/".join(dice.choice(WORDS) if part.startswith("{") else part for part in pattern.split("/"))
+    query = [f"{dice.choice(NAMES)}={dice.choice(VALUES)}" for _ in range(dice.choice((0, 0, 1, 2, 3)))]
+    if dice.random() < 0.05:
+        method = dice.choice(("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "PROPFIND"))
+    key = dice.choice((target.operator_key, target.operator_key, target.store_key, "wrong", "é", ""))
+    raw = b"" if method in ("GET", "HEAD") and dice.random() < 0.9 else _some_body(dice)
+    headers = [("Authorization", f"Bearer {key}"), ("Content-Type", dice.choice(MEDIA))]
+    data = _framed(target, dice, method, path + ("?" if query else "") + "&".join(query), headers, raw)
+    return Case((data,), what=f"{method} {pattern}", method=method)
+
+
+def _some_body(dice: random.Random) -> bytes:
+    names = (
+        "why",
+        "ids",
+        "state",
+        "kind",
+        "value",
+        "code",
+        "points",
+        "seconds",
+        "limit",
+        "dry_run",
+        "product_ids",
+        "email",
+    )
+    some = {dice.choice(names): dice.choice(bodies.ANYTHING) for _ in range(dice.randrange(5))}
+    text = "{" + ", ".join(f'"{name}": {value}' for name, value in some.items()) + "}"
+    csv = f"id,email,updatedAt\n{dice.choice(VALUES)},{dice.choice(VALUES)},{dice.choice(VALUES)}\n"
+    shaped = bodies.body(dice, dice.choice(KINDS))
+    return dice.choice((text.encode("utf-8", "surrogatepass"), csv.encode(), shaped))
+
+
+PAGES: Final = (
+    "", "/login", "/audit", "/coupons", "/coupons/ledger", "/coupon", "/rules", "/rule", "/search", "/stuck", "/stuck/pile",
+    "/keys", "/jobs/{}", "/jobs/{}/edit", "/messages/{}", "/nowhere", "/static/{}", "/static/../pages.py", "/static/%2e%2e/x",
+)  # fmt: skip
+FORMS: Final = (
+    "/login", "/logout", "/coupon/approve", "/coupon/{}", "/coupons/fuse", "/jobs/{}/edit", "/jobs/{}/retry", "/keys", "/rule",
+    "/keys/{}/revoke", "/channels/{}/pause", "/channels/{}/resume", "/rule/delete", "/stuck/bulk",
+)  # fmt: skip
+
+
+def _console(target: Target, dice: random.Random) -> Case:
+    method = dice.choice(("GET", "GET", "POST"))
+    path = "/console" + dice.choice(PAGES if method == "GET" else FORMS).format(dice.choice(WORDS))
+    query = "&".join(f"{dice.choice(NAMES)}={dice.choice(VALUES)}" for _ in range(dice.choice((0, 1, 2))))
+    headers = [
+        ("Cookie", dice.choice((f"relay_console={target.cookie}", "relay_console=forged", "x", "relay_console=é")))
+    ]
+    headers.append(("Origin", dice.choice((f"http://{target.host}:{target.port}", "http://elsewhere", "null"))))
+    if dice.random() < 0.2:
+        headers.append(("HX-Request", "true"))
+    form = {dice.choice((*NAMES, "token", "why", "days", "name", "event")): dice.choice(VALUES) for _ in range(4)}
+    raw = (
+        b""
+        if method == "GET"
+        else dice.choice((urlencode(form).encode(), b"a=%ff&b=%00", dice.randbytes(50), b"&" * 500))
+    )
+    data = _framed(target, dice, method, f"{path}?{query}" if query else path, headers, raw)
+    return Case((data,), what=f"console {method}", method=method)
+
+
+# ----------------------------------------------------------------------------------------------- wild
+
+
+def _wild(target: Target, dice: random.Random) -> Case:
+    """HTTP that no client library would send; each on a connection of its own."""
+    kinds, weights = zip(*_WILD, strict=True)
+    kind: Wild = dice.choices(kinds, weights)[0]
+    return kind(target, dice)
+
+
+def _own(pieces: Sequence[bytes], what: str, stored: Sequence[bytes | None] = (None,)) -> Case:
+    return Case(tuple(pieces), tuple(stored), tame=False, what=what)
+
+
+def _post(target: Target, *headers: str) -> bytes:
+    lines = ["POST /v1/events/customers HTTP/1.1", "Host: relay", f"Authorization: Bearer {target.store_key}", *headers]
+    return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
+
+
+def _good(dice: random.Random) -> bytes:
+    return json.dumps({"id": f"w{dice.randrange(1 << 40)}", "email": "ada@example.com"}).encode()
+
+
+def _length(target: Target, dice: random.Random) -> Case:
+    raw = _good(dice)
+    length = dice.choice(
+        (
+            str(len(raw) + 50),
+            str(len(raw) - 5),
+            "-1",
+            "+5",
+            "0x10",
+            "1e3",
+            "99999999999999999999999",
+            " 5 ",
+            "5, 5",
+            "",
+            "٥",
+            "0",
+        )
+    )
+    return _own([_post(target, f"Content-Length: {length}") + raw], f"Content-Length {length!r} of {len(raw)}")
+
+
+def _two_lengths(target: Target, dice: random.Random) -> Case:
+    raw = _good(dice)
+    second = dice.choice((f"Content-Length: {len(raw)}", "Content-Length: 5", "Transfer-Encoding: chunked"))
+    order = [f"Content-Length: {len(raw)}", second]
+    dice.shuffle(order)
+    told = raw if "chunked" not in second or dice.random() < 0.5 else _chunks(dice, raw)
+    return _own([_post(target, *order) + told], f"two lengths {order}")
+
+
+def _bad_chunks(target: Target, dice: random.Random) -> Case:
+    raw = _good(dice)
+    size = f"{len(raw):x}".encode()
+    told = dice.choice(
+        (
+            b"FFFFFFFFFFFFFFFFF\r\n" + raw,
+            b"-5\r\n" + raw,
+            b"\r\n" + raw,
+            b"zz\r\n" + raw + b"\r\n0\r\n\r\n",
+            size + b"\n" + raw + b"\n0\n\n",
+            size + b"\r\n" + raw + b"0\r\n\r\n",
+            size + b"\r\n" + raw + b"\r\n",
+            size + b" \r\n" + raw + b"\r\n0\r\n\r\n",
+            size + b";" + b"x" * 70_000 + b"\r\n" + raw + b"\r\n0\r\n\r\n",
+            b"5\r\n" + raw + b"\r\n0\r\n\r\n",
+            size + b"\r\n" + raw + b"\r\n0\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+            size + b"\r\n" + raw + b"\r\n0\r\nContent-Length: 5\r\n\r\n",
+            b"0\r\n\r\n" + size + b"\r\n" + raw,
+        )
+    )
+    coding = dice.choice(
+        ("chunked", "Chunked", "chunked, chunked", "gzip, chunked", "identity", "xchunked", "chunked ")
+    )
+    return _own([_post(target, f"Transfer-Encoding: {coding}") + told], f"chunks, {coding}")
+
+
+def _bomb(target: Target, dice: random.Random) -> Case:
+    zeros = b'{"id":"1","note":"' + b"0" * 30_000_000 + b'"}'
+    packed = _GZIPPED.setdefault("bomb", gzip.compress(zeros, 9))
+    coding = dice.choice(("gzip", "GZIP", "deflate", "gzip, gzip", "br", "zstd", "identity", "identity, gzip", "x", ""))
+    raw = packed if dice.random() < 0.7 else zlib.compress(_good(dice))
+    raw = _good(dice) if coding == "" else raw
+    head = _post(target, f"Content-Encoding: {coding}", f"Content-Length: {len(raw)}")
+    return _own([head + raw], f"bomb in {coding}", [raw])
+
+
+_GZIPPED: Final[dict[str, bytes]] = {}
+
+
+def _headers(target: Target, dice: random.Random) -> Case:
+    raw = _good(dice)
+    length = f"Content-Length: {len(raw)}"
+    odd = dice.choice(
+        (
+            ["X: " + "y" * 70_000], [f"X-{n}: y" for n in range(2000)], ["X: a\r\n folded"], ["X : y"], ["X\x00: y"], ["X: \x00"],
+            [": y"], ["no colon"], ["Expect: 100-continue"], ["Expect: x"], ["Connection: close"],
+            ["Connection: upgrade", "Upgrade: h2c"],
+            ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"],
+            ["Host: second"], ["Authorization: Bearer second"], ["X: \xff\xfe"], ["X-Forwarded-For: " + "1.2.3.4," * 5000],
+            ["Content-Type: " + "a" * 9000], ["Idempotency-Key: \xe9"], ["Idempotency-Key: a", "Idempotency-Key: b"],
+            ["Idempotency-Key: a\tb"], ["Transfer-Encoding:"], ["TE: trailers"], ["Cookie: " + "a=b;" * 3000], ["X: a\rb"],
+        )
+    )  # fmt: skip
+    return _own([_post(target, length, *odd) + raw], f"headers {str(odd)[:60]}")
+
+
+def _start_lines(target: Target, dice: random.Random) -> Case:
+    key = f"Host: relay\r\nAuthorization: Bearer {target.operator_key}\r\n\r\n".encode()
+    line = dice.choice(
+        (
+            b"GET * HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET http://elsewhere/v1/counts HTTP/1.1", b"CONNECT relay:80 HTTP/1.1",
+            b"get /v1/counts HTTP/1.1", b"GET /v1/counts HTTP/0.9", b"GET /v1/counts HTTP/1.0", b"GET /v1/counts HTTP/2.0",
+            b"GET /v1/counts HTTP/9.9", b"GET /v1/counts", b"GET  /v1/counts  HTTP/1.1", b"PRI * HTTP/2.0", b"GET /%00 HTTP/1.1",
+            b"GET /\x00 HTTP/1.1", b"GET /\xff\xfe HTTP/1.1", b"GET /" + b"a" * 60_000 + b" HTTP/1.1", b"GET //v1//counts HTTP/1.1",
+            b"GET /v1/../v1/counts HTTP/1.1", b"GET ?a=b HTTP/1.1", b"GET /v1/counts#x HTTP/1.1",
+            b"GET /v1/jobs?" + b"a=b&" * 9000 + b" HTTP/1.1",
+            b"\r\n\r\nGET /healthz HTTP/1.1", b"HEAD /healthz HTTP/1.1", b"M-SEARCH * HTTP/1.1", b"G\x00T / HTTP/1.1",
+            b"GET /v1/jobs?limit=\xff HTTP/1.1",
+            b"GET /console/search?q=\xf0\x28\x8c\x28 HTTP/1.1", b"GET /v1/coupons/%ED%A0%80 HTTP/1.1",
+            b"GET /v1/coupons/%2e%2e%2fx HTTP/1.1",
+        )
+    )  # fmt: skip
+    return _own([line + b"\r\n" + key], f"line {line[:50]!r}", ())
+
+
+def _noise(_: Target, dice: random.Random) -> Case:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + dice.randbytes(32)
+    lines = (
+        hello,
+        dice.randbytes(300),
+        b"\r\n" * 500,
+        b"\x00" * 1000,
+        b"EHLO x\r\n",
+        b"GET",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"",
+    )
+    return _own([dice.choice(lines)], "noise", ())
+
+
+def _crowd(target: Target, dice: random.Random) -> Case:
+    """Many requests at once; the last one cut."""
+    raws = [_good(dice) for _ in range(dice.choice((2, 30)))]
+    whole = b"".join(_post(target, f"Content-Length: {len(raw)}") + raw for raw in raws)
+    cut = _post(target, "Content-Length: 500") + b'{"id'
+    return _own([whole + cut], "pipelined, the last one cut", raws)
+
+
+def _drip(target: Target, dice: random.Random) -> Case:
+    raw = _good(dice)
+    data = _post(target, f"Content-Length: {len(raw)}") + raw
+    steps = sorted(dice.sample(range(1, len(data)), 12))
+    return _own([data[a:b] for a, b in zip([0, *steps], [*steps, len(data)], strict=True)], "in drops", [raw])
+
+
+def _smuggled(target: Target, dice: random.Random) -> Case:
+    """A second request inside of the first one's body."""
+    inner = b"GET /v1/counts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + target.operator_key.encode() + b"\r\n\r\n"
+    head = _post(target, f"Content-Length: {len(inner)}", dice.choice(("Transfer-Encoding: chunked", "X: y")))
+    return _own([head + dice.choice((b"", b"0\r\n\r\n")) + inner], "a request in a body")
+
+
+Wild = Callable[[Target, random.Random], Case]
+_WILD: Final[tuple[tuple[Wild, float], ...]] = (
+    (_length, 4), (_two_lengths, 2), (_bad_chunks, 4), (_bomb, 1), (_headers, 4), (_start_lines, 4), (_noise, 1), (_crowd, 1),
+    (_drip, 1), (_smuggled, 1),
+)  # fmt: skip
+
+
+def shown(case: Case) -> str:
+    """The case in a line."""
+    sent = quote(b"".join(case.pieces)[:300], safe=' :/{}[],;=?&"')
+    return f"{case.what}: {sent}"
