@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -126,7 +127,8 @@ class HttpClient:
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
     sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
     `pace` gives each call its turn, outside of the time limit, and is told of every answer in which `patience` finds
-    that the far side is called too often (seconds of pause; None: it does not say so). Close it with `aclose()`.
+    that the far side is called too often (seconds of pause; None: it does not say so). `through` puts something between
+    the client and the network. Close it with `aclose()`.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class HttpClient:
         secrets: tuple[str, ...] = (),
         pace: Pace | None = None,
         patience: Callable[[Answer], float | None] = asked_for_patience,
+        through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         self.time_limit = time_limit
         self.body_cap = body_cap
@@ -149,8 +152,9 @@ class HttpClient:
         self._timeout = {"pool": time_limit * CONNECT_SHARE}
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
-        self._tls = ssl.create_default_context(cafile=ca_file)
-        self._transport = AiohttpTransport(verify=self._tls, client=self._session)
+        self._tls = _trusting(ca_file)
+        transport = AiohttpTransport(verify=self._tls, client=self._session)
+        self._transport: httpx.AsyncBaseTransport = through(transport) if through else transport
 
     def _session(self) -> aiohttp.ClientSession:
         """Made with the first call, as it needs the running loop. A far side's cookies are thrown away."""
@@ -239,6 +243,7 @@ class HttpClients:
 
     time_limit: float
     pace: Pace | None = None
+    through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None
 
     def make(
         self,
@@ -258,7 +263,14 @@ class HttpClients:
             secrets=secrets,
             pace=self.pace,
             patience=patience,
+            through=self.through,
         )
+
+
+@cache
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Reading the system's certificate authorities takes longer than most calls."""
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def failure_of_exception(error: BaseException) -> Failure:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from app import serve as processes
 from app import wiring
-from app.cli import coupons, customers, explain, imports, reconcile, stores
+from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
 from app.cli.parts import own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
@@ -42,6 +42,7 @@ cli.command("backfill")(imports.backfill)
 cli.command("reconcile")(reconcile.compare)
 cli.command("connect")(stores.connect)
 cli.command("poll")(stores.poll_now)
+cli.command("conformance")(conformance.conform)
 coupons.register(cli)
 out = Console()
 err = Console(stderr=True)

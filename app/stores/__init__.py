@@ -3,6 +3,7 @@
     base.py         the contract: what is ordered, what a shop holds, how the two are compared
     native.py       what a shop may do besides: its own webhooks, lists, single entities
     news.py         the Platform's news to the shop
+    conformance/    the promises of all of them, tried on a running shop: `relay conformance`
     woocommerce/    WooCommerce, REST API v3
     magento/        Magento Open Source and Adobe Commerce 2.4, REST
     saleor/         Saleor, GraphQL

@@ -83,9 +83,7 @@ class GenericHttp:
         self._host = settings.url.host or ""
         self._url = str(settings.url).rstrip("/") + "/coupons"
         self._signer = Webhook(secret)
-        self._http = clients.make(
-            ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_")),
-        )  # fmt: skip
+        self._http = clients.make(ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_")))
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:

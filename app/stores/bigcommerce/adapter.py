@@ -164,7 +164,8 @@ class BigCommerce:
             return Unknown(f"BigCommerce answered HTTP {answer.status} to the creation", answer.evidence())
         failure = self._api.failure(answer)
         if answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
-            return await self._held(order) or failure or Unknown("BigCommerce refused without a word")
+            why = f"the shop says that the code {order.code} is taken, and does not show it"
+            return await self._held(order) or Retry(why, evidence=answer.evidence())
         return failure or await self._judge_echo(order, answer)
 
     async def _judge_echo(self, order: CouponOrder, answer: Answer) -> Outcome:
@@ -201,9 +202,11 @@ class BigCommerce:
         shop = await self._api.document("/v2/store")
         if shop is not None and not isinstance(shop, dict):
             return shop
-        currency = shop.get("currency") if shop else None
-        if not isinstance(currency, str):
+        if shop is None:
             return Blocked("there is no BigCommerce store at this address; correct BIGCOMMERCE__URL")
+        currency = shop.get("currency")
+        if not isinstance(currency, str):
+            return Unknown("BigCommerce did not tell the shop's currency")
         self._currency = currency
         return currency
 

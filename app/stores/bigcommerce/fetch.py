@@ -36,9 +36,9 @@ async def fetch(api: BigCommerceApi, kind: Kind, entity_id: str) -> NativeEvent 
     if not isinstance(found, dict):
         return found
     data = found.get("data")
-    row = (data[0] if data else None) if isinstance(data, list) else data
-    if row is None:
+    if data == []:
         return None
+    row = data[0] if isinstance(data, list) else data
     return _event(kind, row) or Unknown(f"BigCommerce's answer for {kind} {entity_id} cannot be read")
 
 

@@ -102,8 +102,8 @@ class Magento:
         self._host = settings.url.host or ""
         self._settings = settings
         self._http = clients.make(
-            ca_file=settings.ca_file, body_cap=8 << 20, secrets=(secret, token or "", settings.username or ""),
-        )  # fmt: skip
+            ca_file=settings.ca_file, body_cap=8 << 20, secrets=(secret, token or "", settings.username or "")
+        )
         self._api = MagentoApi(str(settings.url), self._http, login=login, token=token)
         self._known: Market | None = None
         self._known_until = 0.0

@@ -131,9 +131,10 @@ class Vendure:
         self._host = settings.url.host or ""
         self._unrestricted = settings.unrestricted == "issue_unrestricted"
         self._http = clients.make(
-            ca_file=settings.ca_file, body_cap=8 << 20,
+            ca_file=settings.ca_file,
+            body_cap=8 << 20,
             secrets=(key or "", password or "", channel or "", settings.username or ""),
-        )  # fmt: skip
+        )
         self._api = VendureApi(str(settings.url), self._http, api_key=key, login=login, channel_token=channel)
         self._market: Market | None = None
         self._market_until = 0.0

@@ -24,7 +24,6 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import ClassVar, Final, Literal, Self
 from urllib.parse import quote, urlencode
 
@@ -39,8 +38,8 @@ from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
 from app.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
-from app.stores.woocommerce.events import event_of, parse
-from app.stores.woocommerce.hooks import WooCommerceReader
+from app.stores.woocommerce.events import event_of, is_no_order, parse
+from app.stores.woocommerce.hooks import WooCommerceReader, exact
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 API: Final = "/wp-json/wc/v3"
@@ -96,12 +95,10 @@ class WooCommerce:
         self._api = str(settings.url).rstrip("/") + API
         self._basic = f"Basic {basic}" if settings.url.scheme == "https" else None
         self._signer = Client(key, client_secret=secret, signature_method=SIGNATURE_HMAC_SHA256)
-        self._http = clients.make(
-            ca_file=settings.ca_file, secrets=(basic, secret, key),
-        )  # fmt: skip
+        self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+        self._http = clients.make(ca_file=settings.ca_file, secrets=(basic, secret, key, self._webhook_secret or ""))
         self._currency = ""
         self._currency_until = 0.0
-        self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
         self._reader = WooCommerceReader(self._ask, self._webhook_secret)
 
     @classmethod
@@ -181,8 +178,13 @@ class WooCommerce:
             return None
         if failure := _failure(answer, "GET"):
             return failure
-        found = event_of(kind, json.loads(answer.body, parse_float=Decimal))
-        return found if isinstance(found, NativeEvent) else None
+        shown = exact(answer)
+        if isinstance(shown, Unknown):
+            return shown
+        if is_no_order(kind, shown):
+            return None
+        found = event_of(kind, shown)
+        return found if isinstance(found, NativeEvent) else Unknown(found.why, answer.evidence())
 
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         return await self._reader.list_entities(kind, since, cursor)

@@ -45,7 +45,7 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     if not isinstance(row, dict) or not isinstance(row.get("code"), str) or not isinstance(row.get("id"), int):
         return None
     try:
-        amount, minimum = _amount(row.get("amount")), _amount(row.get("minimum_amount"))
+        amount, minimum, maximum = (_amount(row.get(name)) for name in ("amount", "minimum_amount", "maximum_amount"))
         expires_at = _moment(row.get("date_expires_gmt"))
     except (InvalidOperation, ValueError):
         return None
@@ -53,7 +53,7 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     emails, products = row.get("email_restrictions"), row.get("product_ids")
     foreign = ("excluded_product_ids", "product_categories", "excluded_product_categories", "exclude_sale_items")
     restrictions = [name for name in foreign if row.get(name)]
-    if _amount(row.get("maximum_amount")):
+    if maximum:
         restrictions.append("maximum_amount")
     return CouponFound(
         store_id=str(row["id"]),

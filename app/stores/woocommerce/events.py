@@ -79,7 +79,7 @@ def event_of(kind: Kind, shown: object) -> NativeEvent | Ignored:
     if not isinstance(shown, dict) or not isinstance(shown.get("id"), int) or shown.get("id") == 0:
         code = shown.get("code") if isinstance(shown, dict) else None
         return Ignored(f"no {kind} is in it{f' ({code}): it was deleted meanwhile' if code else ''}")
-    if kind is Kind.ORDER and shown.get("status") in NO_ORDER:
+    if is_no_order(kind, shown):
         return Ignored(f"order {shown['id']} is {shown['status']}")
     try:
         event = _customer(shown) if kind is Kind.CUSTOMER else _order(shown) if kind is Kind.ORDER else _product(shown)
@@ -87,6 +87,11 @@ def event_of(kind: Kind, shown: object) -> NativeEvent | Ignored:
         return Ignored(f"{kind} {shown['id']} cannot be read: {str(error)[:300]}")
     told = event.model_dump_json(exclude_none=True, by_alias=True)
     return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(told.encode()).hexdigest()}")
+
+
+def is_no_order(kind: Kind, shown: object) -> bool:
+    """A cart, a draft or what is in the trash."""
+    return kind is Kind.ORDER and isinstance(shown, dict) and shown.get("status") in NO_ORDER
 
 
 def _customer(shown: Shown) -> CustomerEvent:

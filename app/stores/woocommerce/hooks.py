@@ -44,16 +44,13 @@ class WooCommerceReader:
         answer = await self._ask("GET", str(kind), query, None)
         if not isinstance(answer, Answer):
             return answer
-        try:
-            rows = json.loads(answer.body, parse_float=Decimal)
-        except (ValueError, RecursionError):
-            return Unknown(f"WooCommerce's list of {kind} is not JSON", answer.evidence())
+        rows = exact(answer)
         if not isinstance(rows, list):
             return Unknown(f"WooCommerce's list of {kind} is no list", answer.evidence())
-        events = tuple(event for row in rows if isinstance(event := event_of(kind, row), NativeEvent))
-        pages = int(answer.headers.get("x-wp-totalpages", "0") or 0)
+        events = (event for row in rows if isinstance(event := event_of(kind, row), NativeEvent))
+        later = tuple(each for each in events if not (since and each.event.updatedAt and each.event.updatedAt < since))
         page = int(query["page"])
-        return Page(events, str(page + 1) if page < pages else None)
+        return Page(later, str(page + 1) if _more(answer, page, len(rows)) else None)
 
     def wanted_topics(self) -> tuple[str, ...]:
         return TOPICS
@@ -96,4 +93,21 @@ class WooCommerceReader:
 
     async def delete_hook(self, hook: Hook) -> Outcome:
         answer = await self._ask("DELETE", f"webhooks/{hook.id}", {"force": "true"}, None)
-        return Done() if isinstance(answer, Answer) else answer
+        if isinstance(answer, Answer) or answer.evidence.status == 404:  # gone already
+            return Done()
+        return answer
+
+
+def exact(answer: Answer) -> object:
+    """The body as JSON with money as Decimal, or Unknown when it is none."""
+    try:
+        shown: object = json.loads(answer.body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return Unknown("WooCommerce answered with what is no JSON", answer.evidence())
+    return shown
+
+
+def _more(answer: Answer, page: int, rows: int) -> bool:
+    """Whether another page follows: as the header says, which a proxy may have taken away; then a full page means so."""
+    pages = answer.headers.get("x-wp-totalpages", "")
+    return page < int(pages) if pages.isascii() and pages.isdigit() else rows == PER_PAGE

@@ -1,0 +1,147 @@
+"""What a case works with: the adapter on its wire, orders with fresh codes, and what can be known of the shop."""
+
+import secrets
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final  # Any: an order's fields by name
+
+from app.http import HttpClients
+from app.outcomes import Done, Outcome, Retry, Unknown
+from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter, StoreAdapterClass, differences
+from app.stores.conformance.wire import Wire
+
+LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+TRIES: Final = 4
+"""How often an order is given again until the shop and the adapter are done with it."""
+
+
+class Broken(Exception):  # noqa: N818  # it is a finding, said in words
+    """The promise was not kept; the text says how."""
+
+
+class Skipped(Exception):  # noqa: N818  # as above
+    """The promise could not be tried; the text says what is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What only whoever runs the sandbox shop knows. Empty: what needs it is skipped.
+
+    `webhook` is a genuine webhook of the shop: its headers (lower-case names) and raw body. `address` is where the shop
+    may be told to send webhooks, for a moment.
+    """
+
+    currency: str = "EUR"
+    product_ids: tuple[str, ...] = ()
+    customer_id: str | None = None
+    email: str | None = None
+    webhook: tuple[dict[str, str], bytes] | None = field(default=None, repr=False)
+    address: str | None = None
+
+
+class Sandbox:
+    """One adapter and its shop, for one case."""
+
+    def __init__(self, adapter: StoreAdapterClass, facts: Facts, time_limit: float) -> None:
+        self.adapter_class = adapter
+        self.facts = facts
+        self.wire = Wire()
+        self._time_limit = time_limit
+        self._built: list[StoreAdapter] = []
+        self._ordered: set[str] = set()
+        self.adapter = self.restarted()
+
+    def restarted(self, time_limit: float | None = None) -> StoreAdapter:
+        """The adapter as a new process has it."""
+        clients = HttpClients(time_limit or self._time_limit, self.wire, self.wire.through)
+        self._built.append(self.adapter_class.from_environment(clients))
+        return self._built[-1]
+
+    def order(self, **fields: Any) -> CouponOrder:  # Any: as above
+        """A coupon of 5.00 under a fresh code for one use, changed by `fields`."""
+        code = "CT" + "".join(secrets.choice(LETTERS) for _ in range(10))
+        usual = {
+            "code": code,
+            "kind": CouponKind.FIXED_AMOUNT,
+            "value": Decimal("5.00"),
+            "currency": self.facts.currency,
+        }
+        made = CouponOrder(**{**usual, **fields})
+        self._ordered.add(made.code)
+        return made
+
+    async def aclose(self) -> None:
+        """Retire what was made, and close the connections."""
+        tidy = self.restarted()
+        for code in sorted(self._ordered):
+            if code.strip():
+                await tidy.retire_coupon(code)
+        for adapter in self._built:
+            await adapter.aclose()
+
+    # ------------------------------------------------------------------------------------------- steps
+
+    async def made(self, order: CouponOrder, *, first_try: bool = True) -> str:
+        """Issue it; the shop's id. Broken when it is not Done."""
+        outcome = await self.adapter.issue_coupon(replace(order, first_try=first_try))
+        if not isinstance(outcome, Done):
+            raise Broken(f"an order that the shop can make was answered with {told(outcome)}")
+        if not outcome.result.get("store_id"):
+            raise Broken("Done.result holds no store_id")
+        return outcome.result["store_id"]
+
+    async def finished(self, order: CouponOrder, adapter: StoreAdapter | None = None) -> None:
+        """Give an order again until it is Done, as the engine does; then the shop holds exactly what was ordered."""
+        outcome: Outcome = Retry("not tried")
+        for _ in range(TRIES):
+            outcome = await (adapter or self.adapter).issue_coupon(replace(order, first_try=False))
+            if not isinstance(outcome, Retry | Unknown):
+                break
+        if not isinstance(outcome, Done):
+            raise Broken(f"given again, the order was answered with {told(outcome)}")
+        await self.holds_one(order)
+
+    async def holds_one(self, order: CouponOrder) -> None:
+        """The shop holds the coupon as ordered, and once: when it is retired, none is left."""
+        found = await self.found(order.code)
+        if found is None:
+            raise Broken("the outcome was Done, and the shop has no such coupon")
+        if wrong := differences(order, found):
+            raise Broken(f"the shop's coupon is not what was ordered: {'; '.join(wrong)}")
+        retired = await self.adapter.retire_coupon(order.code)
+        if not isinstance(retired, Done):
+            raise Broken(f"retire_coupon was answered with {told(retired)}")
+        if await self.usable(order.code):
+            raise Broken("after one coupon of the code was retired the shop shows another: it was made twice")
+
+    async def found(self, code: str) -> CouponFound | None:
+        """The coupon, or None. Broken when the look-up of a shop that behaves fails."""
+        found = await self.adapter.find_coupon(code)
+        if found is not None and not isinstance(found, CouponFound):
+            raise Broken(f"find_coupon was answered with {told(found)}")
+        return found
+
+    async def usable(self, code: str) -> bool:
+        found = await self.found(code)
+        return found is not None and found.active
+
+    async def calls_of_an_issue(self, *, first_try: bool = True) -> int:
+        """How many calls a new coupon takes, with what is asked once known already."""
+        await self.adapter.check()
+        order = self.order()
+        await self.made(order, first_try=first_try)
+        self.wire.mark()
+        await self.made(self.order(), first_try=first_try)
+        return len(self.wire.since)
+
+
+def told(outcome: object) -> str:
+    """An outcome for a person."""
+    why = getattr(outcome, "why", "")
+    return f"{type(outcome).__name__}{f' ({why})' if why else ''}" if outcome is not None else "None"
+
+
+def soon() -> datetime:
+    """In 30 days, to the second."""
+    return datetime.fromtimestamp(datetime.now(UTC).timestamp() // 1 + 30 * 86_400, UTC)
