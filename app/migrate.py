@@ -4,14 +4,18 @@ All migrations that are due run in one transaction under one advisory lock, so o
 migrates and the others wait and find nothing left to do; a migration that fails leaves nothing behind. (Alembic's own
 state is global to the process, which is why the lock is taken before Alembic is entered.) What must not run in a
 transaction, such as CREATE INDEX CONCURRENTLY, cannot be written as such a migration.
+
+During a rolling upgrade the release before runs on the tables of this one. It does not know their revision, so the
+tables say themselves, in a comment, which is the oldest release that they work with.
 """
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,11 +26,12 @@ from app.database import Timeouts, create_engine
 ADVISORY_LOCK = 7_245_910_338_114_205_761  # any number, the same in every release; advisory locks count per database
 # A migration may take long, and so may waiting for another replica's.
 PATIENT = Timeouts(statement=600.0, lock=600.0, idle_in_transaction=600.0)
+_WORKS_WITH = "works with releases from "
 LOCK_SECONDS = 5  # a migration that cannot have a busy table gives up, rather than queue all others behind it
 
 
 class DatabaseAheadError(RuntimeError):
-    """The database was migrated by a later release than this one."""
+    """The database was migrated by a later release than this one, which needs more than this one has."""
 
 
 async def upgrade(engine: AsyncEngine, schema: str | None = None) -> None:
@@ -51,12 +56,19 @@ async def upgrade(engine: AsyncEngine, schema: str | None = None) -> None:
         await patient.dispose()
 
 
+async def misfit(engine: AsyncEngine) -> str | None:
+    """Why this release cannot work on the database, in words; None when it can. Raises the database's errors."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_misfit)
+
+
 async def current(engine: AsyncEngine) -> str | None:
     """The revision the database is at; None when it was never migrated."""
     async with engine.connect() as connection:
         return await connection.run_sync(_current)
 
 
+@cache
 def head() -> str:
     """The revision this release needs. Raises RuntimeError when it carries no migrations, or branching ones."""
     try:
@@ -86,11 +98,36 @@ def _current(connection: Connection) -> str | None:
 
 def _upgrade(connection: Connection) -> None:
     revision = _current(connection)
-    if revision is not None and revision not in {script.revision for script in _scripts().walk_revisions()}:
-        raise DatabaseAheadError(
-            f"the database is at revision {revision}, which this release does not know: it was migrated by a later one."
-            f" Run that release, or restore a backup made before it (this release needs {head()})"
-        )
+    if revision is not None and not _is_ours(revision):
+        if (words := _misfit(connection)) is not None:
+            raise DatabaseAheadError(f"{words}. Run that release, or restore a backup made before it")
+        return
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{_WORKS_WITH}{migrations.OLDEST}'"))
+
+
+def scripts() -> list[Script]:
+    """All migrations of this release, the newest first."""
+    return list(_scripts().walk_revisions())
+
+
+def _is_ours(revision: str) -> bool:
+    return revision in {script.revision for script in scripts()}
+
+
+def _misfit(connection: Connection) -> str | None:
+    revision, needed = _current(connection), head()
+    if revision == needed:
+        return None
+    if revision is None or _is_ours(revision):
+        return f"the database is at revision {revision or 'none'}, this release needs {needed}: run relay migrate"
+    told = connection.execute(text("SELECT obj_description(to_regclass('alembic_version'))")).scalar()
+    oldest = told.removeprefix(_WORKS_WITH) if isinstance(told, str) else revision
+    if oldest <= needed:
+        return None  # a later release only added to the tables, and is taking over
+    return (
+        f"the database is at revision {revision}, which this release does not know: it was migrated by a later one,"
+        f" and works with releases from {oldest} on (this one is {needed})"
+    )

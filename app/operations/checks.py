@@ -39,15 +39,13 @@ async def check_all(
 
 async def check_database(engine: AsyncEngine, name: str) -> Check:
     try:
-        revision, head = await migrate.current(engine), migrate.head()
+        misfit = await migrate.misfit(engine)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
         return Check(name, False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
-    if revision != head:
-        return Check(
-            name, False, f"is at revision {revision or 'none'}, this release needs {head}", "run: relay migrate"
-        )
-    return Check(name, True, f"reachable, at revision {revision}")
+    if misfit is not None:
+        return Check(name, False, misfit, "run: relay migrate, of the newest release that is in use")
+    return Check(name, True, "reachable and migrated")
 
 
 def check_keys(settings: Settings) -> Check:

@@ -1,7 +1,10 @@
 """The migrations make exactly the tables of the models, once, however many replicas start at the same time."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -9,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import migrations
 from app import migrate
 from app.database import create_engine
 from app.models import Base
@@ -84,8 +88,49 @@ async def test_eight_replicas_migrate_at_once(empty: AsyncEngine, empty_database
         assert (await connection.execute(text("SELECT count(*) FROM alembic_version"))).scalar_one() == 1
 
 
-async def test_a_database_of_a_later_release_is_refused(engine: AsyncEngine) -> None:
+async def a_later_release_migrated(engine: AsyncEngine, works_with: str | None) -> None:
+    """As a release after ours would have left it."""
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        told = "NULL" if works_with is None else f"'works with releases from {works_with}'"
+        await connection.execute(text(f"COMMENT ON TABLE alembic_version IS {told}"))
+
+
+@pytest.mark.parametrize("works_with", [None, "9999"])
+async def test_a_database_that_needs_a_later_release_is_refused(engine: AsyncEngine, works_with: str | None) -> None:
+    await a_later_release_migrated(engine, works_with)
+    assert "works with releases from 9999 on" in str(await migrate.misfit(engine))
     with pytest.raises(migrate.DatabaseAheadError, match="9999"):
         await migrate.upgrade(engine)
+
+
+async def test_the_release_before_goes_on_and_starts_again_on_tables_that_a_later_one_expanded(
+    engine: AsyncEngine,
+) -> None:
+    await a_later_release_migrated(engine, migrate.head())
+    assert await migrate.misfit(engine) is None
+    await migrate.upgrade(engine)
+    assert await migrate.current(engine) == "9999"
+
+
+async def test_tables_tell_the_oldest_release_that_they_work_with(engine: AsyncEngine) -> None:
+    told = "SELECT obj_description('alembic_version'::regclass)"
+    async with engine.connect() as connection:
+        assert (await connection.execute(text(told))).scalar_one() == f"works with releases from {migrations.OLDEST}"
+    assert "0001" <= migrations.OLDEST <= migrate.head()
+
+
+CONTRACTS: Final = re.compile(
+    r"drop_(column|table|constraint|index)|rename_table|new_column_name|nullable=False(?!.*server_default)|DROP |RENAME "
+)
+
+
+def test_migrations_only_expand() -> None:
+    """What a release used is dropped by the next one at the earliest, which raises `migrations.OLDEST`: so a migration
+    after that head neither drops nor renames anything, nor makes an old table's column required."""
+    for script in migrate.scripts():
+        if script.revision <= max(migrations.OLDEST, "0001"):
+            continue
+        code = Path(script.path).read_text().partition("def upgrade")[2]
+        kept = re.sub(r"op\.create_table\(.*?\n    \)\n", "", code, flags=re.DOTALL)
+        assert CONTRACTS.findall(kept) == [], script.path
