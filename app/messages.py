@@ -36,6 +36,10 @@ PLATFORM: Final = "platform"
 STORE: Final = "store"
 
 
+PERHAPS: Final = {"arrived": "perhaps"}
+"""A job's param: the far side may have been given it by a relay that is forgotten, before a backup was restored."""
+
+
 class Kind(StrEnum):
     """The kinds of messages that the store's door takes; the value is the last part of its address."""
 

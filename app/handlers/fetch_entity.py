@@ -13,7 +13,7 @@ import uuid_utils.compat
 
 from app.engine.jobs import Job
 from app.inbox import Receipt
-from app.messages import STORE, Incoming, Kind, incoming
+from app.messages import PERHAPS, STORE, Incoming, Kind, incoming
 from app.outcomes import Done, Outcome, Owed, Reject, Skip
 from app.stores.base import StoreAdapter
 from app.stores.native import FetchesEntities, Ignored, NativeEvent, ToFetch
@@ -84,6 +84,7 @@ class FetchEntity:
         again = job.params.get("again")
         message = message_of(found, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
         if again:  # what is known already is wanted once more (operations.repairs)
-            message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}")
+            jobs = tuple(replace(owed, params={**owed.params, **PERHAPS}) for owed in message.jobs)
+            message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}", jobs=jobs)
         receipt = await self._accept(message, message_id)
         return Done({"message": str(receipt.id)})

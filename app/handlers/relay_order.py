@@ -16,7 +16,7 @@ from pydantic import JsonValue, ValidationError
 from app.engine.jobs import Job
 from app.handlers.issue_coupon import RaisesAlerts
 from app.handlers.verdicts import settled, unreadable
-from app.messages import PLATFORM, OrderEvent, coupon_lane, customer_lane, customer_of
+from app.messages import PERHAPS, PLATFORM, OrderEvent, coupon_lane, customer_lane, customer_of
 from app.outcomes import Outcome, Owed, Reject, Retry, Skip, Wait
 from app.platform import translate
 from app.platform.answers import Meaning, Refused, Verdict
@@ -87,7 +87,9 @@ class RelayOrder:
         if job.known and job.delivered == digest:
             return Skip("unchanged: the Platform was last given the same")
         owes = await self._rewards_used(order)
-        verdict = await self._send(order.id, body, update_first=job.known or job.uncertain)
+        verdict = await self._send(
+            order.id, body, update_first=job.known or job.uncertain or PERHAPS.items() <= job.params.items()
+        )
         if isinstance(verdict, Refused) and verdict.meaning is Meaning.CUSTOMER_NOT_FOUND:
             return await self._without_customer(job, order, verdict)
         if isinstance(verdict, Refused) and verdict.meaning in (Meaning.ALREADY_EXISTS, Meaning.ORDER_NOT_FOUND):

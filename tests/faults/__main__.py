@@ -22,6 +22,8 @@ from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Report, Stage, play
 from tests.faults.topology import (
+    celled,
+    celled_faults,
     paced,
     plain,
     pooled,
@@ -69,6 +71,7 @@ async def _play_all(seed: int, rounds: int, outage: float, only: Sequence[str]) 
         (plain, [every_point(), far_side.long_outage(outage)]),
         (paced, paced_faults()),
         (upgraded, upgraded_faults()),
+        (celled, celled_faults()),
         (proxied, proxied_faults() * rounds),
         (pooled, pooled_faults() * rounds),
         (small_disk, small_disk_faults() * rounds),

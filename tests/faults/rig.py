@@ -81,7 +81,7 @@ class Process:
         self.child.terminate()
         return self.child.wait(within)
 
-    async def up(self, since: int, within: float = 30.0) -> None:
+    async def up(self, since: int, within: float = 90.0) -> None:
         """Wait for the worker's own word that it runs, written to the log behind `since` bytes."""
 
         def said() -> bool:
@@ -233,7 +233,7 @@ async def rig(
         stack.web.start()
         await stack.ready()
         stack.worker.start()
-        await stack.worker.up(0, within=90.0)
+        await stack.worker.up(0)
         yield stack
     finally:
         if stack is not None:

@@ -23,6 +23,8 @@ from tests.faults.topology import (
     proxied_faults,
     small_disk,
     small_disk_faults,
+    upgraded,
+    upgraded_faults,
 )
 
 SEED = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -91,7 +93,13 @@ async def test_behind_pgbouncer(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 async def test_three_cells(tmp_path: Path) -> None:
-    await nothing_is_found(celled, tmp_path, celled_faults())
+    faults = named(celled_faults(), "a cell killed (SIGKILL)", "the worker of three cells killed (SIGKILL)")
+    await nothing_is_found(celled, tmp_path, faults)
+
+
+@pytest.mark.timeout(300)
+async def test_two_releases_at_once(tmp_path: Path) -> None:
+    await nothing_is_found(upgraded, tmp_path, upgraded_faults())
 
 
 @pytest.mark.timeout(200)
