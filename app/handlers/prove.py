@@ -8,14 +8,24 @@ from app.handlers.valuing import Value
 from app.http import Failure
 from app.outcomes import Blocked, Reject, Wait
 from app.platform.exact import ExactJson
-from app.platform.proof import Doubt, Proof, doubt_of_cost, doubt_of_listing, doubt_of_value, needed
+from app.platform.proof import (
+    Doubt,
+    Proof,
+    doubt_of_cost,
+    doubt_of_customer,
+    doubt_of_listing,
+    doubt_of_value,
+    needed,
+)
 from app.platform.rewards import Redemption, rule_key
+from app.platform.rules import PlatformRule
 from app.settings import CouponSettings
 
 FIRST_RECHECK: Final = 1.0
 LONGEST_RECHECK: Final = 60.0
 """Seconds between two questions: as long as the redemption is old, within these bounds."""
 ASKING_RECHECK: Final = 30.0
+"""The longest, while the Platform cannot be asked at all."""
 RULE_RECHECK: Final = 600.0
 ELSEWHERE: Final = "elsewhere"
 """The job's `origin` when its webhook did not come from PLATFORM__ALLOWED_NETWORKS (`here` when it did)."""
@@ -46,8 +56,9 @@ class Prover:
         doubt = None if value is None else self._doubt(redemption, topic, value)
         if doubt is not None and doubt.lasting:
             return Reject(f"refused: {doubt.why}")
-        ask = self._listing if need is Proof.CONFIRMED else self._customer
-        answer = await ask(redemption, topic)
+        answer = await self._customer(redemption, job.age)
+        if answer is None and need is Proof.CONFIRMED:
+            answer = await self._listing(redemption, topic, job.age, () if value is None else value.listed)
         if isinstance(answer, Doubt):
             return self._again_or_never(answer, redemption, job.age)
         if answer is None and doubt is not None:
@@ -59,21 +70,21 @@ class Prover:
             topic, value.valued, value.by_rules, self._settings
         )
 
-    async def _listing(self, redemption: Redemption, topic: str) -> Doubt | Wait | None:
+    async def _listing(
+        self, redemption: Redemption, topic: str, age: float, rules: tuple[PlatformRule, ...]
+    ) -> Doubt | Wait | None:
         if not self._platform.has_launcher:
             why = (
                 "this redemption has to be confirmed at the Platform, which needs PLATFORM__SHOP_KEY; set it,"
                 " or approve the coupon"
             )
             return Wait(why, "settings", RULE_RECHECK)
-        if not redemption.identities:
-            return Doubt("the webhook names no customer who could be asked about", lasting=True)
         rewards = await self._platform.all_rewards(redemption.customer_id or "", redemption.email or "")
         if isinstance(rewards, tuple):
-            return doubt_of_listing(redemption, topic, rewards)
-        return _unasked("the Launcher could not be asked to confirm the redemption", rewards)
+            return doubt_of_listing(redemption, topic, rewards, rules)
+        return _unasked("the Launcher could not be asked to confirm the redemption", rewards, age)
 
-    async def _customer(self, redemption: Redemption, topic: str) -> Doubt | Wait | None:  # noqa: ARG002  # as _listing
+    async def _customer(self, redemption: Redemption, age: float) -> Doubt | Wait | None:
         if redemption.customer_id is None:
             if redemption.email is not None:
                 return None  # a referred friend, who has no account yet
@@ -82,8 +93,8 @@ class Prover:
         if customer is None:
             return Doubt("the Platform does not know the customer", lasting=False)
         if isinstance(customer, Mapping):
-            return None
-        return _unasked("the Platform could not be asked about the customer", customer)
+            return doubt_of_customer(redemption, customer)
+        return _unasked("the Platform could not be asked about the customer", customer, age)
 
     def _again_or_never(self, doubt: Doubt, redemption: Redemption, age: float) -> Wait | Reject:
         if doubt.lasting:
@@ -103,6 +114,7 @@ def _by_origin(need: Proof, origin: str | None) -> Proof | Wait | Reject:
     return need
 
 
-def _unasked(what: str, failure: Failure) -> Wait:
+def _unasked(what: str, failure: Failure, age: float) -> Wait:
     key = "settings" if isinstance(failure, Blocked) else "launcher"
-    return Wait(f"{what}: {failure.why}", key, ASKING_RECHECK, evidence=failure.evidence)
+    recheck = min(max(FIRST_RECHECK, age), ASKING_RECHECK)
+    return Wait(f"{what}: {failure.why}", key, recheck, evidence=failure.evidence)

@@ -7,13 +7,13 @@ from typing import Final, Protocol
 from app.handlers.coupon_orders import Decision, OpenCoupon
 from app.outcomes import Retry, Unknown, Wait
 from app.platform.launcher import AsksLauncher, Launcher, ShopFacts
-from app.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key, ruled
+from app.platform.rewards import Redemption, Unvalued, Valued, limited, resolve, rule_key, ruled
 from app.platform.rules import AMOUNTS, OperatorRule, PlatformRule, RewardKind
 from app.settings import CouponSettings
 
 RULE_RECHECK: Final = 600.0
 """Seconds between two looks for a value; an operator's rule wakes the job at once."""
-LAUNCHER_RECHECK: Final = 30.0
+LAUNCHER_RECHECK: Final = 10.0
 
 
 class KnowsRules(Protocol):
@@ -23,12 +23,13 @@ class KnowsRules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """`by_rules` is what the rules alone say, without the webhook. `rules`: ours and the Platform's that apply.
-    `rule_edited`: ours was edited after the redemption had arrived; the one of then counts."""
+    """`by_rules` is what the rules alone say, without the webhook. `rules`: ours and the Platform's that apply; `listed`:
+    all of the Platform's. `rule_edited`: ours was edited after the redemption had arrived; the one of then counts."""
 
     valued: Valued
     by_rules: Valued | Unvalued
     rules: tuple[OperatorRule | None, PlatformRule | None]
+    listed: tuple[PlatformRule, ...]
     rule_edited: bool
 
 
@@ -60,8 +61,11 @@ class Valuing:
         if isinstance(found, Unvalued):
             return Wait(found.why, found.key, RULE_RECHECK)
         by_rules = self._resolve(replace(redemption, embedded=None), rule, told)
+        if found.source == "embedded" and isinstance(by_rules, Valued):
+            found = limited(found, by_rules)
         launcher_rule = next((each for each in told.rules if each.id and each.id == redemption.rule_id), None)
-        return Value(found, by_rules, (rule, launcher_rule), rule_edited=then is not None and then != now)
+        edited = then is not None and then != now
+        return Value(found, by_rules, (rule, launcher_rule), told.rules, rule_edited=edited)
 
     def _resolve(self, redemption: Redemption, rule: OperatorRule | None, told: ShopFacts) -> Valued | Unvalued:
         return resolve(

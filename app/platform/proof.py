@@ -2,8 +2,8 @@
 
     door       it came to the address that only the Platform knows
     source     ... from a network that the Platform posts from
-    known      ... a rule of ours or of the Platform's tells the same value and cost, and the customer exists
-    confirmed  ... the Platform, asked back, lists the code among this customer's rewards, for these points
+    known      ... a rule of ours or of the Platform's tells the same value and cost, and the customer is who it says
+    confirmed  ... the Platform, asked back, lists the code among this customer's rewards, for these points and this rule
 
 Each needs those before it. The webhook's own words are a forger's words too: from `known` on, a value counts only
 where a rule tells the same.
@@ -94,8 +94,24 @@ def doubt_of_cost(redemption: Redemption, operator: OperatorRule | None, launche
     return None
 
 
-def doubt_of_listing(redemption: Redemption, topic: str, rewards: Iterable[Mapping[str, ExactJson]]) -> Doubt | None:
-    """Whether the code is among what the customer has been given, for the same points and as the same thing."""
+def doubt_of_customer(redemption: Redemption, customer: Mapping[str, ExactJson]) -> Doubt | None:
+    """Whether the Platform's customer has the e-mail of the webhook: the coupon may be restricted to it."""
+    told, known = redemption.email, exact.text(customer.get("email"), 320)
+    if told is None or known is None or told.casefold() == known.casefold():
+        return None
+    return Doubt("the Platform knows the customer by another e-mail than the webhook's", lasting=False)
+
+
+def doubt_of_listing(
+    redemption: Redemption,
+    topic: str,
+    rewards: Iterable[Mapping[str, ExactJson]],
+    rules: Iterable[PlatformRule] = (),
+) -> Doubt | None:
+    """Whether the code is among what the customer has been given, for the same points and as the same thing.
+
+    `rules`: the Platform's. The list names no rule, only its title; of two that cost the same it tells which one it was.
+    """
     listed = next((item for item in rewards if item.get("couponCode") == redemption.code), None)
     if listed is None:
         return Doubt("the Platform does not list the code among this customer's rewards", lasting=False)
@@ -109,12 +125,17 @@ def doubt_of_listing(redemption: Redemption, topic: str, rewards: Iterable[Mappi
     told_kind, listed_kind = reward_kind(redemption.reward_type), reward_kind(exact.text(listed.get("rewardType")))
     if told_kind is not None and listed_kind is not None and told_kind is not listed_kind:
         return Doubt(f"the Platform lists a {listed_kind}, the webhook says {told_kind}", lasting=True)
+    title = exact.text(listed.get("title"))
+    titled = [rule.id for rule in rules if rule.title is not None and rule.title == title]
+    if topic == POINTS_REDEEMED and titled and redemption.rule_id not in titled:
+        return Doubt(f"the Platform lists {title!r}, which is rule {titled[0]}, the webhook says another", lasting=True)
     return None
 
 
 def _gives(valued: Valued) -> tuple[object, ...]:
-    return valued.kind, valued.value, valued.product_ids
+    return valued.kind, valued.value, valued.product_ids, valued.minimum_spend
 
 
 def _words(valued: Valued) -> str:
-    return valued.kind.value if valued.value is None else f"{valued.kind} {valued.value}"
+    told = valued.kind.value if valued.value is None else f"{valued.kind} {valued.value}"
+    return told if valued.minimum_spend is None else f"{told} from {valued.minimum_spend}"

@@ -97,6 +97,16 @@ def ruled(
     return Valued(kind, value, currency, "operator", because, redemption.rule_id)
 
 
+def limited(told: Valued, rules: Valued) -> Valued:
+    """A webhook's own value, with the limits of the rule where the webhook tells none: it seldom repeats them."""
+    return replace(
+        told,
+        minimum_spend=told.minimum_spend or rules.minimum_spend,
+        expires_after=told.expires_after or rules.expires_after,
+        title=told.title or rules.title,
+    )
+
+
 def rule_key(rule_id: str | None) -> str:
     """What a redemption without a value waits for (`Wait.key`)."""
     return f"reward-rule:{rule_id or 'none'}"

@@ -1,18 +1,19 @@
 """Judges from the shop's own ledger: what it holds for each redemption, and what it holds that nobody redeemed."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any  # Any: what a simulator's ledger holds
 
 from tests.money.plan import Redemption
 
 REASONS: Mapping[str, tuple[str, ...]] = {
-    "zero": ("is not what was ordered", "another coupon than"),
+    "zero": ("value is 0.00, ordered", "amount is 0.00"),
     "taken": ("already holds a coupon",),
 }
 """Words of the reason with which a redemption may be held, by the fault it met. The others may not be held."""
+Row = Mapping[str, Any]
 
 
 @dataclass
@@ -31,57 +32,81 @@ class Tally:
 
     @property
     def clean(self) -> bool:
-        return not (self.extra or self.wrong_value or self.silent or self.minted_from_forged or self.words)
+        counted = self.extra or self.wrong_value or self.silent or self.minted_from_forged or self.words
+        return not counted and self.active + self.held == self.redemptions
+
+    def counts(self) -> dict[str, int]:
+        return {name: value for name, value in asdict(self).items() if name != "words"}
 
 
-def judge(
-    plan: Sequence[Redemption],
-    taken: frozenset[str],
-    coupons: Iterable[Mapping[str, Any]],
-    created: Iterable[Mapping[str, Any]],
-    ours: Mapping[str, Mapping[str, Any]],
-) -> Tally:
-    """`coupons`: what the shop holds now; `created`: its ledger's creations; `ours`: what the service says, by code.
-    `taken`: codes that the shop held before, with other values."""
+def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[Row], ours: Mapping[str, Row]) -> Tally:
+    """`coupons`: what the shop holds now; `created`: its ledger's creations; `ours`: what the service says, by code."""
     tally = Tally(redemptions=len(plan))
-    held_there: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    genuine = {redemption.code: redemption for redemption in plan}
+    made = Counter[str]()
+    for entry in created:
+        _created(tally, genuine, entry["body"], made)
+    there: dict[str, list[Row]] = defaultdict(list)
     for coupon in coupons:
         if coupon["status"] != "trash":
-            held_there[coupon["code"]].append(coupon)
-    genuine = {redemption.code for redemption in plan}
-    for entry in created:
-        code = str(entry["body"]["code"])
-        if code not in genuine:
-            tally.minted_from_forged += 1
-            tally.words.append(f"{code}: made, and nobody redeemed it")
-    for code, rows in held_there.items():
-        if len(rows) > 1 or (code not in genuine and code not in taken):
+            there[coupon["code"]].append(coupon)
+    for code, rows in there.items():
+        if len(rows) > 1 or code not in genuine:
             tally.extra += 1
             tally.words.append(f"{code}: the shop holds {len(rows)} of it")
     for redemption in plan:
-        _one(tally, redemption, held_there.get(redemption.code, []), ours.get(redemption.code, {}), taken)
+        _one(tally, redemption, there.get(redemption.code, []), ours.get(redemption.code, {}))
     return tally
 
 
-def _one(
-    tally: Tally,
-    redemption: Redemption,
-    there: Sequence[Mapping[str, Any]],
-    ours: Mapping[str, Any],
-    taken: frozenset[str],
-) -> None:
+def _created(tally: Tally, genuine: Mapping[str, Redemption], body: Row, made: Counter[str]) -> None:
+    """Nothing but what was redeemed may ever have been asked for, not even for a moment."""
+    code = str(body["code"])
+    made[code] += 1
+    redemption = genuine.get(code)
+    if redemption is None or (redemption.case == "taken" and made[code] > 1):
+        tally.minted_from_forged += 1
+        tally.words.append(f"{code}: made, and nobody redeemed it")
+    elif made[code] > 1:
+        tally.extra += 1
+        tally.words.append(f"{code}: made {made[code]} times")
+    elif redemption.case != "taken" and (wrong := _wrong(redemption, body)):
+        tally.minted_from_forged += 1
+        tally.words.append(f"{code}: ordered with {wrong}")
+
+
+def _wrong(redemption: Redemption, row: Row) -> str:
+    """What is not as redeemed, in words."""
+    expected: tuple[object, ...] = (
+        redemption.kind,
+        redemption.amount,
+        redemption.free_shipping,
+        redemption.minimum,
+        [redemption.email],
+        1,
+    )
+    found: tuple[object, ...] = (
+        row["discount_type"],
+        Decimal(row.get("amount") or 0),
+        bool(row.get("free_shipping")),
+        Decimal(row.get("minimum_amount") or 0),
+        row.get("email_restrictions"),
+        row.get("usage_limit"),
+    )
+    return "" if found == expected else f"{found} instead of {expected}"
+
+
+def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) -> None:
     code, state, reason = redemption.code, ours.get("state"), str(ours.get("reason") or "")
-    if there and code not in taken:
+    if there and redemption.case != "taken":
         if state != "active":
             tally.silent += 1
             tally.words.append(f"{code}: usable in the shop, and here it is {state}: {reason}")
             return
         tally.active += 1
-        shown = there[0]
-        right = (redemption.kind, redemption.amount, redemption.free_shipping)
-        if (shown["discount_type"], Decimal(shown["amount"]), shown["free_shipping"]) != right:
+        if wrong := _wrong(redemption, there[0]):
             tally.wrong_value += 1
-            tally.words.append(f"{code}: {shown['discount_type']} {shown['amount']} instead of {right}")
+            tally.words.append(f"{code}: {wrong}")
         return
     if state == "held" and any(words in reason for words in REASONS.get(redemption.case, ())):
         tally.held += 1

@@ -11,11 +11,13 @@ Case = Literal["plain", "zero", "stale", "taken"]
 CASES: Final[Mapping[Case, str]] = {"zero": "0", "stale": "5", "taken": "7", "plain": "a"}
 """What the shop does with a coupon, and how its code begins."""
 Json = dict[str, Any]
+DEARER: Final = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
+"""Costs what `rule-5-off` costs, and gives more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A genuine one; `kind` and `amount` are what the shop has to hold, in WooCommerce's words."""
+    """A genuine one; the rest is what the shop has to hold, in WooCommerce's words."""
 
     code: str
     case: Case
@@ -25,6 +27,11 @@ class Redemption:
     kind: str
     amount: Decimal
     free_shipping: bool = False
+    minimum: Decimal = Decimal(0)
+
+    @property
+    def email(self) -> str:
+        return f"c{self.customer}@example.com"
 
 
 def redemptions(count: int, customers: int, dice: random.Random) -> list[Redemption]:
@@ -33,36 +40,18 @@ def redemptions(count: int, customers: int, dice: random.Random) -> list[Redempt
     for number in range(count):
         case: Case = dice.choices(("plain", "zero", "stale", "taken"), (88, 4, 4, 4))[0]
         code = f"{CASES[case]}{number:05x}{dice.randrange(1 << 24):06x}"
-        customer = dice.randrange(customers)
-        match dice.randrange(4):
-            case 0:
-                points = 100 * dice.randint(1, 20)
-                made.append(
-                    Redemption(code, case, customer, "rule-per-100", points, "fixed_cart", Decimal(points) / 100)
-                )
-            case 1:
-                made.append(Redemption(code, case, customer, "rule-10-percent", 800, "percent", Decimal(10)))
-            case 2 if case == "plain":
-                made.append(Redemption(code, case, customer, "rule-shipping", 300, "fixed_cart", Decimal(0), True))
-            case _:
-                made.append(Redemption(code, case, customer, "rule-5-off", 500, "fixed_cart", Decimal(5)))
+        points = 100 * dice.randint(1, 20)
+        kinds: tuple[tuple[str, int, str, Decimal, bool, Decimal], ...] = (
+            ("rule-per-100", points, "fixed_cart", Decimal(points) / 100, False, Decimal(0)),
+            ("rule-10-percent", 800, "percent", Decimal(10), False, Decimal(30)),
+            ("rule-5-off", 500, "fixed_cart", Decimal(5), False, Decimal(0)),
+            ("rule-shipping", 300, "fixed_cart", Decimal(0), True, Decimal(0)),
+        )
+        # Free shipping has the amount 0 by itself: a shop that makes 0 of every amount is no fault there.
+        made.append(
+            Redemption(code, case, dice.randrange(customers), *dice.choice(kinds[: 4 if case == "plain" else 3]))
+        )
     return made
-
-
-FORGERIES: Final = (
-    "wrong rule",
-    "unknown rule",
-    "wrong cost",
-    "own customer",
-    "old id",
-    "other amount",
-    "other code",
-    "stolen code",
-    "guessed door",
-    "topic swapped",
-    "referral",
-    "replay",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,43 +62,78 @@ class Forgery:
     guessed_door: bool = False
 
 
-def forgery(  # noqa: C901  # one case per trick
-    kind: str, genuine: Json, other: Json, dice: random.Random
-) -> Forgery:
-    """A forger's webhook, who has seen the genuine ones (their bodies, and their door)."""
+def _altered(body: Json, other: Json, fresh: str) -> dict[str, Json]:
+    """Kind -> what is written over the genuine `body`. `other`: another one; `fresh`: a code that nobody was given."""
+    return {
+        "wrong rule": {"ruleId": "rule-old", "points": 100},
+        "unknown rule": {
+            "ruleId": f"rule-{fresh}",
+            "redeemRule": {"pointCost": body["points"], "discountValue": "19.00"},
+        },
+        "same cost": {"ruleId": DEARER["id"], "redeemRule": {"pointCost": 500}, "points": 500},
+        "wrong cost": {
+            "ruleId": "rule-per-100",
+            "rewardType": "fixedamountdiscount",
+            "points": 2000 if body["points"] != 2000 else 1900,
+            "redeemRule": {"pointCost": 2000},
+        },
+        "other amount": {"redeemRule": {"id": body["ruleId"], "pointCost": body["points"], "discountValue": "500.00"}},
+        "rule switched off": {
+            "redeemRule": {"pointCost": body["points"], "discountValue": "5.00", "status": "inactive"}
+        },
+        "no minimum": {
+            "redeemRule": {"pointCost": body["points"], "discountValue": "10", "minSpendAmount": "0.01"},
+            "ruleId": "rule-10-percent",
+            "rewardType": "percentageoff",
+            "points": 800,
+        },
+        "own customer": {"customer": other["customer"]},
+        "no customer": {"customer": None},
+        "own e-mail": {
+            "customer": {**body["customer"], "email": f"{fresh}@evil.example"},
+        },
+        "own id": {"customer": {**body["customer"], "externalId": f"evil-{fresh}"}},
+        "without a code": {"couponCode": None},
+        "letter case": {"couponCode": str(body["couponCode"]).upper()},
+        "other kind": {"rewardType": "giftcard"},
+        "replay": {},
+        "guessed door": {},
+    }
+
+
+FORGERIES: Final = (
+    *_altered({"points": 0, "ruleId": "", "customer": {}, "couponCode": ""}, {"customer": {}}, ""),
+    "old id",
+    "other code",
+    "topic swapped",
+    "referral",
+)
+
+
+def forgery(kind: str, genuine: Json, other: Json, dice: random.Random) -> Forgery:
+    """A forger's webhook, who has seen the genuine ones (their bodies, and their door). Half of those that claim the
+    genuine code do so under the genuine redemption's id."""
     body, topic = copy.deepcopy(genuine), "points/redeemed"
     fresh = f"f{dice.randrange(1 << 44):011x}"
     match kind:
-        case "wrong rule":
-            body |= {"id": fresh, "couponCode": fresh, "ruleId": "rule-old", "points": 100}
-        case "unknown rule":
-            body |= {"id": fresh, "couponCode": fresh, "ruleId": f"rule-{fresh}"}
-            body["redeemRule"] = {"pointCost": body["points"], "discountValue": "19.00"}
-        case "wrong cost":
-            body |= {"points": 2000, "redeemRule": {"pointCost": 2000}}
-            if body["ruleId"] != "rule-per-100":
-                body |= {"ruleId": "rule-per-100", "rewardType": "fixedamountdiscount"}
-        case "own customer":
-            body |= {"id": fresh, "couponCode": fresh, "customer": other["customer"]}
         case "old id":
             body |= {"couponCode": fresh}
-        case "other amount":
-            body["redeemRule"] = {"id": body["ruleId"], "pointCost": body["points"], "discountValue": "500.00"}
         case "other code":
             body |= {"id": fresh, "couponCode": fresh}
-        case "stolen code":
-            body |= {"id": fresh, "customer": other["customer"]}
         case "topic swapped":
             topic = dice.choice(("customers/tier_entry_reward_earned", "referrals/completed", "points/earned"))
             body |= {"discountAmount": "15.00", "discountType": "amountdiscount"}
         case "referral":
-            topic = "referrals/completed"
+            topic = dice.choice(("referrals/started", "referrals/completed"))
             reward = {"discountType": "amountdiscount", "discountAmount": "15.00"}
+            codes = (fresh, f"{fresh}f") if dice.random() < 0.5 else (body["couponCode"], fresh)
             body |= {
-                "customerReward": {"id": fresh, "couponCode": fresh, **reward},
-                "friendReward": {"id": f"{fresh}f", "couponCode": f"{fresh}f", **reward},
+                "customerReward": {"id": fresh, "couponCode": codes[0], **reward},
+                "friendReward": {"id": f"{fresh}f", "couponCode": codes[1], **reward},
                 "friendEmail": "friend@example.com",
             }
         case _:
-            pass
+            body |= _altered(body, other, fresh)[kind]
+            if kind not in ("replay", "guessed door") and dice.random() < 0.5:
+                body["id"] = fresh
     return Forgery(kind, topic, body, guessed_door=kind == "guessed door")
