@@ -1,6 +1,8 @@
 """Genuine or not: what is asked before a coupon is made, against the simulators and a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from typing import Any  # what a simulator's ledger holds
 
 import pytest
@@ -11,7 +13,7 @@ from app.http import HttpClient, HttpClients
 from app.operations import fuse, reward_rules
 from app.operations.alerts import open_alerts
 from app.operations.coupons import Coupons
-from app.outcomes import Done, Reject, Wait
+from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
 from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
@@ -20,6 +22,8 @@ from tests.journeys.handler_jobs import client_of, store_message
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
 
 JANE = {"customerId": "42", "email": "jane@example.com", "points": 100_000}
+EVE = {"customerId": "43", "email": "eve@example.com", "points": 0}
+DEARER = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,8 @@ def shop_process() -> Iterator[Simulator]:
 @pytest.fixture
 def platform(platform_process: Simulator) -> Simulator:
     platform_process.reset(config=True)
-    platform_process.control("customers", customers=[JANE])
+    platform_process.control("customers", customers=[JANE, EVE])
+    platform_process.control("rules", rules=[DEARER])
     return platform_process
 
 
@@ -120,7 +125,12 @@ async def test_what_appears_late_is_made(
         ({"redeemRule": {"pointCost": 500, "discountValue": "50.00"}}, "the webhook says fixed_amount 50.00"),
         ({"ruleId": "rule-old"}, "is not active"),
         ({"customer": {"externalId": "43", "email": "eve@example.com"}}, "does not list"),
+        ({"customer": {"externalId": "42", "email": "eve@example.com"}}, "another e-mail"),
+        ({"customer": {"externalId": "43", "email": "jane@example.com"}}, "another e-mail"),
+        ({"customer": {"externalId": "99", "email": "jane@example.com"}}, "does not know the customer"),
         ({"customer": None}, "names no customer"),
+        ({"ruleId": "rule-9-off"}, "which is rule rule-5-off"),
+        ({"redeemRule": {"pointCost": 500, "discountValue": "5.00", "minSpendAmount": "999"}}, "from 999"),
     ],
 )
 @pytest.mark.parametrize("rule_told", [True, False])
@@ -268,3 +278,47 @@ async def test_a_rule_put_later_is_used_where_none_was_there(
     assert isinstance(await give(issue, engine, body, message_id=message), Done)
     assert (await coupon(engine)).rule_version == 2
     assert (await Coupons(engine).find_all([CODE]))[0].rule_edited
+
+
+async def test_the_webhook_of_a_percentage_does_not_shake_off_its_minimum_spend(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    body = redeemed(platform, "rule-10-percent")
+    body["redeemRule"] = {"pointCost": 800, "discountValue": 10}
+    assert isinstance(await give(handler(store, client, engine, require="confirmed"), engine, body), Done)
+    assert [(made["amount"], made["minimum_amount"]) for made in shop.state("coupons", CODE)] == [("10.00", "30.00")]
+
+
+async def test_the_coupon_tells_of_the_claim_that_still_hopes(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    """While the genuine redemption waits, an operator who looks at the code does not read of the forger's."""
+    issue = handler(store, client, engine, require="confirmed")
+    platform.config(rewards_delay=60)
+    genuine = redeemed(platform)
+    refused = await give(issue, engine, {**genuine, "id": "evil", "points": 5000})
+    assert isinstance(refused, Reject)
+    row = await coupon(engine)
+    assert (row.redemption_id, row.reason, row.proof) == ("evil", refused.why, "none")
+    waits = await give(issue, engine, genuine)
+    assert isinstance(waits, Wait)
+    row = await coupon(engine)
+    assert (row.redemption_id, row.reason, row.proof) == (genuine["id"], waits.why, None)
+    assert isinstance(await give(issue, engine, {**genuine, "id": "evil too", "points": 5000}), Reject)
+    assert (await coupon(engine)).reason == waits.why
+
+
+async def test_of_two_proven_claims_one_owns_the_code(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    """Where little proof is asked for, two altered copies may both pass: whoever is priced first has the code."""
+    await put_rule(engine, "rule-one", kind="fixed_amount", value="1")
+    await put_rule(engine, "rule-two", kind="fixed_amount", value="2")
+    issue = handler(store, client, engine)
+    bodies = [{**REDEEMED, "id": f"p-{rule}", "ruleId": rule} for rule in ("rule-one", "rule-two")] * 4
+    outcomes = await asyncio.gather(*(give(issue, engine, body) for body in bodies))
+    assert sum(isinstance(outcome, Done) for outcome in outcomes) == 1
+    assert all(isinstance(outcome, Done | Reject | Skip | Retry) for outcome in outcomes)
+    [made] = shop.state("coupons", CODE)
+    assert Decimal(made["amount"]) == (await coupon(engine)).value
+    assert [entry["kind"] for entry in shop.ledger(applied=1)].count("coupon.create") == 1

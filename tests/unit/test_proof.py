@@ -1,6 +1,7 @@
 """Which proof a value needs, and what speaks against a redemption. And where a request really came from."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any  # Any: fields of several types
@@ -10,8 +11,8 @@ import pytest
 from app.api.origin import client_address, is_within
 from app.operations.fuse import Usage, over, subject_of
 from app.operations.patrol import examine
-from app.platform.proof import Proof, doubt_of_cost, doubt_of_listing, doubt_of_value, needed
-from app.platform.rewards import Redemption, Unvalued, Valued
+from app.platform.proof import Proof, doubt_of_cost, doubt_of_customer, doubt_of_listing, doubt_of_value, needed
+from app.platform.rewards import Redemption, Unvalued, Valued, limited
 from app.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition
 from app.settings import CouponSettings, FuseSettings
 from app.stores.base import CouponFound, CouponKind
@@ -57,11 +58,35 @@ def test_the_policy_says_which_proof_a_value_needs(
         ({"type": "ReferralReward"}, "ReferralReward"),
         ({"rewardType": "percentageoff"}, "lists a percentage"),
         ({"pointsSpent": None, "type": None, "rewardType": None}, None),
+        ({"title": "5 off"}, None),
+        ({"title": "9 off"}, "which is rule r2"),
+        ({"title": "renamed since"}, None),
     ],
 )
 def test_the_platforms_list_has_to_agree(altered: dict[str, object], words: str | None) -> None:
-    doubt = doubt_of_listing(REDEEMED, TOPIC, [{**LISTED, **altered}])  # type: ignore[dict-item]  # as JSON has it
+    rules = [
+        PlatformRule(rule, RewardKind.FIXED_AMOUNT, Decimal(value), True, Decimal(500), title=f"{value} off")
+        for rule, value in (("r1", "5"), ("r2", "9"))
+    ]
+    doubt = doubt_of_listing(REDEEMED, TOPIC, [{**LISTED, **altered}], rules)  # type: ignore[dict-item]  # as JSON has it
     assert (doubt is None) if words is None else (doubt is not None and words in doubt.why)
+
+
+@pytest.mark.parametrize(("email", "doubted"), [("JANE@example.com", False), (None, False), ("eve@example.com", True)])
+def test_the_customer_has_to_be_who_the_webhook_says(email: str | None, doubted: bool) -> None:
+    doubt = doubt_of_customer(REDEEMED, {"email": email})
+    assert (doubt is not None) is doubted
+    assert doubt is None or "example.com" not in doubt.why
+
+
+def test_the_rules_limits_are_kept_where_the_webhook_tells_none() -> None:
+    rule = replace(valued("5"), minimum_spend=Decimal(30), expires_after=timedelta(days=90))
+    assert limited(valued("5"), rule) == rule
+    lower = replace(valued("5"), minimum_spend=Decimal("0.01"))
+    doubt = doubt_of_value(TOPIC, limited(lower, rule), rule, settings())
+    assert doubt is not None
+    assert doubt.lasting
+    assert doubt_of_value(TOPIC, limited(valued("5"), rule), rule, settings()) is None
 
 
 def test_a_value_counts_only_where_a_rule_tells_the_same() -> None:
