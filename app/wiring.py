@@ -44,6 +44,7 @@ from app.messages import PLATFORM, STORE
 from app.operations import patrol
 from app.operations.alerts import Alerts
 from app.operations.audit_chain import log_head
+from app.operations.checks import watch_proof
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.operations.homes import AllCoupons, Homes, copy_shared, enrol
@@ -284,6 +285,7 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     deadline = settings.coupons.deadline
     watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
     found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
+    found.append(Tick("coupon_proof", 3600.0, lambda: watch_proof(engine, settings)))
     found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
     if far.store is not None:
         shop = far.store

@@ -8,6 +8,7 @@ from typing import Protocol
 from app.engine.jobs import Job
 from app.handlers.issue_coupon import RaisesAlerts
 from app.handlers.verdicts import settled
+from app.operations.coupons import IN_DOUBT
 from app.outcomes import Done, Outcome, Reject, Retry, Unknown
 from app.platform.answers import Accepted, Verdict
 
@@ -54,5 +55,5 @@ class AwardPoints:
         first = (
             "look at the customer's points at the Platform; if they are not there, give them back again with `again`"
         )
-        await self._alerts.raise_alert("points_in_doubt", code, detail, first)
+        await self._alerts.raise_alert(IN_DOUBT, code, detail, first)
         return Reject(f"{detail}. {first[:1].upper()}{first[1:]}.")

@@ -20,7 +20,8 @@ from app.handlers.coupon_orders import OpenCoupon, closed, coupon_order, written
 from app.handlers.prove import AsksBack, Prover
 from app.handlers.valuing import Value, Valuing
 from app.operations.coupons import Claim
-from app.operations.fuse import Blown
+from app.operations.fuse import KIND as FUSE_BLEW
+from app.operations.fuse import WAITS_FOR, Blown
 from app.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
 from app.platform.fields import Fields
 from app.platform.launcher import AsksLauncher
@@ -156,12 +157,12 @@ class IssueCoupon:
         if not isinstance(priced, Blown):
             return None
         await self._alerts.raise_alert(
-            "coupon_fuse",
+            FUSE_BLEW,
             priced.subject,
             f"{priced.reason}; coupons are held until it is released",
             "look at GET /v1/coupons?state=held, then POST /v1/coupons/fuse/release",
         )
-        return await self._held(claim, Wait(priced.reason, "coupon-fuse", FUSE_RECHECK))
+        return await self._held(claim, Wait(priced.reason, WAITS_FOR, FUSE_RECHECK))
 
     async def _prove(self, store: StoreAdapter, claim: Claim, order: CouponOrder, store_id: str) -> Outcome:
         found = await store.find_coupon(order.code)

@@ -116,7 +116,7 @@ class RelayOrder:
         for coupon in ours:
             seen = await self._coupons.seen_in_order(coupon.code, order.id, order.financialStatus)
             if seen is not None and (detail := over_used(seen)):
-                first = f"compare the orders; POST /v1/coupons/{coupon.code}/retire makes it unusable"
+                first = "compare the orders; if the coupon can still be used in the shop, remove it there"
                 await self._alerts.raise_alert("coupon_over_used", coupon.code, detail, first)
         if order.financialStatus in UNPAID_FOR_GOOD:
             return ()

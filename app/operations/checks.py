@@ -2,15 +2,20 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrate
+from app.operations.alerts import raise_alert, resolve_alert
 from app.outcomes import Done, Outcome
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import Ready, StoreAdapter
+
+CANNOT_CONFIRM: Final = "cannot_confirm"
+SUBJECT: Final = "redemptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +106,8 @@ def check_proof(settings: Settings) -> Check:
     coupons, platform = settings.coupons, settings.platform
     above = coupons.confirm_above
     asks_back = platform.shop_key is not None and platform.api_key is not None
-    if not asks_back and (coupons.require == "confirmed" or above is not None):
-        which = (
-            "every redemption is held"
-            if coupons.require == "confirmed"
-            else f"redemptions worth more than {above} are held"
-        )
-        missing = "PLATFORM__SHOP_KEY" if platform.shop_key is None else "PLATFORM__API_KEY"
-        return Check(
-            "proof",
-            False if coupons.require == "confirmed" else None,
-            f"redemptions cannot be confirmed at the Platform without {missing}: {which} until a person approves it",
-            f"set {missing}, or ask for less with COUPONS__REQUIRE and COUPONS__CONFIRM_ABOVE (docs/coupons.md)",
-        )
+    if (cannot := _cannot_confirm(settings)) is not None:
+        return cannot
     if coupons.require == "source" and not platform.allowed_networks:
         return Check(
             "proof",
@@ -122,7 +116,7 @@ def check_proof(settings: Settings) -> Check:
             "set PLATFORM__ALLOWED_NETWORKS to the networks that the Platform posts from",
         )
     if coupons.require == "door":
-        rest = "every coupon" if above is None else f"coupons worth up to {above}"
+        rest = "all coupons" if above is None else f"coupons worth up to {above}"
         return Check(
             "proof",
             None,
@@ -132,6 +126,37 @@ def check_proof(settings: Settings) -> Check:
             else "set PLATFORM__SHOP_KEY, then COUPONS__REQUIRE=confirmed",
         )
     return Check("proof", True, f"every redemption needs: {coupons.require}")
+
+
+def _cannot_confirm(settings: Settings) -> Check | None:
+    """None where the Platform can be asked back, or never has to be."""
+    coupons, platform = settings.coupons, settings.platform
+    above = coupons.confirm_above
+    missing = [
+        name
+        for name, value in (("PLATFORM__SHOP_KEY", platform.shop_key), ("PLATFORM__API_KEY", platform.api_key))
+        if value is None
+    ]
+    if not missing or (coupons.require != "confirmed" and above is None):
+        return None
+    every = coupons.require == "confirmed"
+    which = "every redemption is held" if every else f"redemptions worth more than {above} are held"
+    return Check(
+        "proof",
+        False if every else None,
+        f"redemptions cannot be confirmed at the Platform without {missing[0]}: {which} until a person approves it",
+        f"set {missing[0]}, or ask for less with COUPONS__REQUIRE and COUPONS__CONFIRM_ABOVE (docs/coupons.md)",
+    )
+
+
+async def watch_proof(engine: AsyncEngine, settings: Settings) -> None:
+    """An alert while redemptions cannot be confirmed: who looks at the console has not read what `relay check` says."""
+    cannot = _cannot_confirm(settings)
+    async with engine.begin() as connection:
+        if cannot is None:
+            await resolve_alert(connection, CANNOT_CONFIRM, SUBJECT)
+        else:
+            await raise_alert(connection, CANNOT_CONFIRM, SUBJECT, cannot.detail, cannot.next_step)
 
 
 async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.engine.operator import audit
 from app.models import Coupon, Message
 from app.operations import fuse
+from app.operations.alerts import resolve_alert
 from app.operations.fuse import Blown
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS
@@ -48,6 +49,8 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 CHAINED: Final = ("active", "used", "retired", "given_back", "refused")
 RELAY: Final = "relay"
 """Who is named in the audit where no person acted."""
+IN_DOUBT: Final = "points_in_doubt"
+"""The alert while nobody knows whether points were given back."""
 REFUSED: Final = "none"
 """The proof of a claim that was looked at and found not genuine; another claim takes its row over."""
 
@@ -276,6 +279,7 @@ class Coupons:
     async def give_back(self, code: str, reason: str) -> CouponRecord | None:
         """The Platform has taken the points back in for the shopper."""
         async with self._engine.begin() as connection:
+            await resolve_alert(connection, IN_DOUBT, code)
             return await self._move(connection, code, "given_back", reason=reason)
 
     async def refuse(self, code: str, reason: str) -> CouponRecord | None:

@@ -13,8 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.operator import audit
+from app.operations.alerts import resolve_alert
 from app.settings import FuseSettings
 
+KIND: Final = "coupon_fuse"
+"""The alerts of blown fuses; one that is released and blows again is another alert."""
 ALL: Final = ""
 WAITS_FOR: Final = "coupon-fuse"
 """What held coupons wait for (`Wait.key`)."""
@@ -116,6 +119,8 @@ async def release(connection: AsyncConnection, by: str, why: str, customer: str 
     await connection.execute(_LOCK)
     keys = (await connection.execute(_RELEASE, {"key": customer, "by": by})).scalars().all()
     if keys:
+        for key in keys:
+            await resolve_alert(connection, KIND, subject_of(key))
         subjects = [_audited(key) for key in sorted(keys)]
         await audit(connection, by, "coupon_fuse.release", ", ".join(subjects), {"why": why})
     return len(keys)

@@ -223,6 +223,7 @@ async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[st
     assert len(asked) == 1
     await relay.desk.return_points(CODE, "ada", "looked: they are missing", again=True)
     await relay.state("given_back")
+    assert "points_in_doubt" not in await relay.alerts()
 
 
 async def test_an_order_uses_the_coupon_here_and_there_and_its_refund_shows(relay: Relay) -> None:

@@ -259,6 +259,7 @@ async def test_the_fuse_holds_until_it_is_released(
     assert (alert.kind, alert.subject) == ("coupon_fuse", "customer 42")
     async with engine.begin() as connection:
         assert await fuse.release(connection, "ada", "all genuine") == 1
+        assert await open_alerts(connection) == [], "if it blows again, that is another alert"
     for body in bodies[2:4]:
         assert isinstance(await give(issue, engine, body), Done)
     assert len(shop.state("coupons")) == 5

@@ -22,7 +22,11 @@ from tests.contract.doubles.process import serve
 CHANNELS = [
     {"id": "Q2hhbm5lbDox", "slug": "default-channel", "currencyCode": "USD", "isActive": True},
     {"id": "Q2hhbm5lbDoy", "slug": "eu", "currencyCode": "EUR", "isActive": True},
+    {"id": "Q2hhbm5lbDoz", "slug": "jpy", "currencyCode": "JPY", "isActive": True},
+    {"id": "Q2hhbm5lbDo0", "slug": "kwd", "currencyCode": "KWD", "isActive": True},
 ]
+SMALLEST = {"JPY": Decimal(1), "KWD": Decimal("0.001")}
+"""The smallest amounts of currencies that have no cents."""
 KINDS = {
     "CreateVoucher": "coupon.create", "ListVoucher": "listing.create", "FindVouchers": "coupon.search",
     "DeleteVoucher": "coupon.delete", "DeleteCodes": "code.delete",
@@ -192,7 +196,7 @@ class Saleor:
         words = ""
         if percent and value > 100:
             words = "Invalid percentage value."
-        elif not percent and value != value.quantize(Decimal("0.01")):
+        elif not percent and value != value.quantize(SMALLEST.get(str(channel["currencyCode"]), Decimal("0.01"))):
             words = "Invalid amount precision."
         if words:
             return _result("voucherChannelListingUpdate", "voucher", "discountValue", "INVALID", words)
