@@ -18,7 +18,6 @@ from app.stores import ADAPTERS
 from app.stores.base import CouponFound, CouponKind, differences
 from simulators.process import Simulator
 from tests.contract.bench import Bench, order
-from tests.contract.test_issue import KINDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "coupons.md"
 BEGIN, END = "<!-- made by tests/contract/test_coupon_table.py -->\n", "<!-- end -->"
@@ -34,15 +33,15 @@ class Reward:
 
 
 REWARDS: dict[str, Reward] = {
-    "fixed amount": Reward(KINDS[CouponKind.FIXED_AMOUNT]),
+    "fixed amount": Reward({"value": Decimal("12.34")}),
     "fixed amount, a currency without cents (500 JPY)": Reward({"value": Decimal(500), "currency": "JPY"}, "JPY"),
     "fixed amount, a currency with three places (5.125 KWD)": Reward({"value": Decimal("5.125"), "currency": "KWD"}, "KWD"),
-    "percentage": Reward(KINDS[CouponKind.PERCENTAGE]),
+    "percentage": Reward({"value": Decimal("7.5"), "currency": None}),
     "off certain products": Reward({"product_ids": ("3", "1")}),
     "from a minimum spend": Reward({"minimum_spend": Decimal("30.00")}),
-    "free shipping": Reward(KINDS[CouponKind.FREE_SHIPPING]),
-    "free product": Reward(KINDS[CouponKind.FREE_PRODUCT]),
-    "gift card": Reward(KINDS[CouponKind.GIFT_CARD]),
+    "free shipping": Reward({"value": None, "currency": None}),
+    "free product": Reward({"value": None, "currency": None, "product_ids": ("7", "12")}),
+    "gift card": Reward({"value": Decimal(25)}),
 }  # fmt: skip
 KIND_OF = {
     "percentage": CouponKind.PERCENTAGE, "free shipping": CouponKind.FREE_SHIPPING,

@@ -67,13 +67,17 @@ class Suite:
                 await _answers(twin)
                 self._prepare(stack, plan, customers)
                 async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
-                    await self._send(stack, client, doors, plan, dice)
-                    stack.shop.control("clear")
-                    stack.platform.control("clear")
-                    await _settled(stack)
-                    ours = await _ours(stack, client)
-                    tally = self._judged(stack, plan, ours)
-                    tally.words += await _books(stack, client)
+                    keeper = asyncio.create_task(_keep(stack))
+                    try:
+                        await self._send(stack, client, doors, plan, dice)
+                        stack.shop.control("clear")
+                        stack.platform.control("clear")
+                        await _settled(stack)
+                        ours = await _ours(stack, client)
+                        tally = self._judged(stack, plan, ours)
+                        tally.words += await _books(stack, client)
+                    finally:
+                        keeper.cancel()
                 return tally
 
     def _prepare(self, stack: Rig, plan: list[Redemption], customers: int) -> None:
@@ -236,6 +240,15 @@ async def _answers(process: Process) -> None:
                 return False
 
         await eventually(ready, 40)
+
+
+async def _keep(stack: Rig) -> None:
+    """Starts again what ends by itself, as a container's restart policy would."""
+    while True:
+        for process in (stack.web, stack.worker, *stack.more):
+            if not process.running:
+                process.start()
+        await asyncio.sleep(0.5)
 
 
 async def _settled(stack: Rig, within: float = 600.0) -> None:
