@@ -48,7 +48,7 @@ from app.operations.checks import watch_proof
 from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.operations.homes import AllCoupons, Homes, copy_shared, enrol
-from app.operations.hooks import switched_off
+from app.operations.hooks import look_after
 from app.operations.overdue import watch_deadline
 from app.operations.polling import ORDER, poll
 from app.operations.reconcile import Sides, reconcile_asked
@@ -303,7 +303,7 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     if settings.store.public_url is not None and isinstance(store, SetsUpWebhooks):
         keeper = store
         address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
-        found.append(Tick("store_webhooks", 3600.0, lambda: switched_off(keeper, address)))
+        found.append(Tick("store_webhooks", 3600.0, lambda: look_after(engine, parts.inbox, keeper, source, address)))
     if len(parts.cells) == 1 and (sides := reconciled(parts, far)) is not None:
         found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
         found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))

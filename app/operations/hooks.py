@@ -1,15 +1,30 @@
 """The webhooks that the shop sends us: set up, looked after, taken down. Idempotent: only what is missing is made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.inbox import Inbox
+from app.operations.alerts import raise_alert, resolve_alert
+from app.operations.backfill import backfill
+from app.operations.polling import ORDER
 from app.outcomes import Done, Outcome, Skip
-from app.stores.native import Hook, SetsUpWebhooks
+from app.stores.native import Hook, ListsEntities, SetsUpWebhooks
 
 log: Final = structlog.get_logger(__name__)
+
+WEBHOOK_OFF: Final = "store_webhook_off"
+"""The kind of the alert; there is one for all topics."""
+SUBJECT: Final = "shop"
+GAP: Final = timedelta(days=14)
+"""How far back the lists are read: shops give up after days of failing deliveries, and do not say since when."""
+
+_HEARD: Final = text("SELECT EXISTS (SELECT FROM message WHERE source = :source)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +65,52 @@ async def carry_out(store: SetsUpWebhooks, address: str, step: Step) -> Outcome:
     return await (store.enable_hook(step.hook) if step.act == "enable" else store.delete_hook(step.hook))
 
 
-async def switched_off(store: SetsUpWebhooks, address: str) -> list[str] | Outcome:
-    """Topics whose webhook the shop has switched off or lost; each is switched on again where that is permitted."""
+async def look_after(
+    engine: AsyncEngine, inbox: Inbox, store: SetsUpWebhooks, source: str, address: str
+) -> list[str] | Outcome:
+    """Switch on what the shop has switched off or lost, tell people, and read from the lists what was missed meanwhile.
+
+    The topics that were off; or why the shop could not be asked. The alert stays open until all are found on. A shop of
+    which nothing has come yet is set up without a word.
+    """
     present = await store.list_hooks(address)
     if not isinstance(present, tuple):
         return present
-    topics = []
-    for step in plan(store.wanted_topics(), present):
-        if step.act in ("create", "enable"):
-            outcome = await carry_out(store, address, step)
-            mended = isinstance(outcome, Done | Skip)
-            log.error("store_webhook_off", topic=step.topic, mended=mended, why=getattr(outcome, "why", None))
-            topics.append(step.topic)
-    return topics
+    off = [step for step in plan(store.wanted_topics(), present) if step.act in ("create", "enable")]
+    if not off:
+        async with engine.begin() as connection:
+            await resolve_alert(connection, WEBHOOK_OFF, SUBJECT)
+        return []
+    why: dict[str, str] = {}
+    for step in off:
+        outcome = await carry_out(store, address, step)
+        if not isinstance(outcome, Done | Skip):
+            why[step.topic] = str(getattr(outcome, "why", outcome))
+    if not why and not await _heard_of(engine, source):
+        return [step.topic for step in off]
+    new = await _tell(engine, [step.topic for step in off], why)
+    lister: object = store
+    if isinstance(lister, ListsEntities) and (new or not why):
+        since = datetime.now(UTC) - GAP
+        for kind in ORDER:
+            read = await backfill(inbox, lister, source, kind, since)
+            log.info("store_webhook_gap", kind=kind, seen=read.seen, new=read.new, failed=read.failed)
+    return [step.topic for step in off]
+
+
+async def _heard_of(engine: AsyncEngine, source: str) -> bool:
+    async with engine.connect() as connection:
+        return bool((await connection.execute(_HEARD, {"source": source})).scalar())
+
+
+async def _tell(engine: AsyncEngine, topics: Sequence[str], why: Mapping[str, str]) -> bool:
+    """Raise the alert; false when it is open already."""
+    detail = f"the shop's own webhooks were switched off or gone: {', '.join(topics)}"
+    if why:
+        detail += f"; they could not be switched on: {'; '.join(f'{topic}: {told}' for topic, told in why.items())}"
+        first = "relay connect says in words what is missing; until then STORE__POLL=60 reads the shop's lists"
+    else:
+        detail += f"; they are on again, and what changed in the last {GAP.days} days is read from the shop's lists"
+        first = "find out why the shop gave up: was the relay reachable at STORE__PUBLIC_URL?"
+    async with engine.begin() as connection:
+        return await raise_alert(connection, WEBHOOK_OFF, SUBJECT, detail, first)

@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.engine.operator import audit
 from app.operations.alerts import raise_alert, resolve_alert
 from app.operations.differences import Cause, Difference
+from app.operations.hooks import SUBJECT, WEBHOOK_OFF
 from app.operations.views import View
 
 SHOWN: Final = 200
-WEBHOOK_OFF: Final = "store_webhook_off"
 FOUND: Final = "reconciliation"
 """The kinds of alerts that are raised here."""
 NIGHTLY: Final = "nightly"
@@ -222,11 +222,11 @@ class Reconciliations:
     async def webhooks_off(self, topics: Sequence[str]) -> None:
         """An alert for the webhooks that the shop has switched off; none off takes it back."""
         async with self._engine.begin() as connection:
-            await resolve_alert(connection, WEBHOOK_OFF, "shop")
+            await resolve_alert(connection, WEBHOOK_OFF, SUBJECT)
             if topics:
                 detail = f"the shop's own webhooks are switched off or gone: {', '.join(topics)}"
                 await raise_alert(
-                    connection, WEBHOOK_OFF, "shop", detail, "relay connect, then relay backfill --since …"
+                    connection, WEBHOOK_OFF, SUBJECT, detail, "relay connect, then relay backfill --since …"
                 )
 
     async def newest(self) -> list[ReconciliationView]:

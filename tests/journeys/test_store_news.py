@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,53 @@ async def test_connecting_twice_makes_each_webhook_once(web: tuple[Services, str
     assert {step.act for step in hooks.plan(store.wanted_topics(), present)} == {"keep"}
 
 
-async def test_a_webhook_that_the_shop_switched_off_is_noticed_and_switched_on(
-    web: tuple[Services, str], shop: Simulator
-) -> None:
-    parts, url = web
-    store = await connected(parts, url)
-    address = f"{url}/v1/store-webhooks/woocommerce"
+async def switched_off_by_the_shop(shop: Simulator, store: SetsUpWebhooks, address: str) -> str:
+    """The topic of the webhook that the shop gave up."""
     present = await store.list_hooks(address)
     assert isinstance(present, tuple)
     auth = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
     async with httpx.AsyncClient(base_url=shop.url, auth=auth, trust_env=False) as client:
         await client.put(f"/wp-json/wc/v3/webhooks/{present[0].id}", json={"status": "disabled"})
-    assert await hooks.switched_off(store, address) == [present[0].topic]
-    assert await hooks.switched_off(store, address) == []
+    return present[0].topic
+
+
+async def test_a_webhook_that_the_shop_switched_off_is_noticed_told_and_switched_on_and_the_gap_is_filled(
+    web: tuple[Services, str], shop: Simulator, engine: AsyncEngine
+) -> None:
+    parts, url = web
+    store = await connected(parts, url)
+    address = f"{url}/v1/store-webhooks/woocommerce"
+    await asyncio.to_thread(shop.control, "event", topic="order.created", resource={**ORDER, "id": 43})
+    topic = await switched_off_by_the_shop(shop, store, address)
+    missed = {**ORDER, "date_modified_gmt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
+    await asyncio.to_thread(shop.control, "seed", orders=[missed])
+    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+    [(kind, detail)] = await rows(engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL")
+    assert kind == "store_webhook_off"
+    assert topic in str(detail)
+    assert "on again" in str(detail)
+    assert await rows(engine, "SELECT lane FROM job ORDER BY lane") == [("order:43",), ("order:44",)]
+    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
+    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+
+
+async def test_a_webhook_that_may_not_be_switched_on_stays_an_alert(
+    web: tuple[Services, str], shop: Simulator, engine: AsyncEngine
+) -> None:
+    parts, url = web
+    store = await connected(parts, url)
+    address = f"{url}/v1/store-webhooks/woocommerce"
+    topic = await switched_off_by_the_shop(shop, store, address)
+    shop.config(read_only=True)
+    for _ in range(2):
+        assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+        [(detail, first)] = await rows(engine, "SELECT detail, first_action FROM alert WHERE resolved_at IS NULL")
+        assert "could not be switched on" in str(detail)
+        assert "relay connect" in str(first)
+    shop.config(read_only=False)
+    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
+    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
 
 
 async def test_an_order_of_the_shop_becomes_a_job_once(

@@ -104,8 +104,8 @@ async def test_webhooks_that_the_shop_switched_off_are_told(
         store: object = here.parts.store
         assert isinstance(store, SetsUpWebhooks)
         assert here.sides.address is not None
-        for step in hooks.plan(store.wanted_topics(), ()):
-            await hooks.carry_out(store, here.sides.address, step)
+        wanted = len(store.wanted_topics())
+        await eventually(lambda: len(shop.state("webhooks")) == wanted)  # the worker sets them up
         assert (await here.reconciled()).notes == []
         [hook, *_] = shop.state("webhooks").values()
         shop.client.put(
@@ -117,7 +117,7 @@ async def test_webhooks_that_the_shop_switched_off_are_told(
         assert hook["topic"] in note
         alerts = await rows(here.parts.engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL")
         assert [kind for kind, _ in alerts] == ["store_webhook_off"]
-        await hooks.switched_off(store, here.sides.address)
+        await hooks.look_after(here.parts.engine, here.parts.inbox, store, "woocommerce", here.sides.address)
         assert (await here.reconciled()).notes == []
         assert await rows(here.parts.engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
 
