@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
 TOOLS: Final = ROOT / ".tools" / "live"
 OLDEST_NODE: Final = 20
-INSTALL_SECONDS: Final = 900.0
+INSTALL_SECONDS: Final = 420.0
 STEP_SECONDS: Final = 300.0
 START_SECONDS: Final = 180.0
 NO_NETWORK: Final = (
@@ -107,6 +107,8 @@ def step(
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
+        if unavailable:
+            raise UnavailableError(f"the packages could not be fetched within {within:.0f} s") from error
         raise BrokenShopError(f"{' '.join(command)} was not done after {within:.0f} s") from error
     said = ran.stdout + ran.stderr
     if ran.returncode == 0:
