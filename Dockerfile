@@ -11,6 +11,7 @@ RUN uv venv /opt/relay \
 COPY pyproject.toml requirements-dev.lock README.md ./
 COPY app app
 COPY migrations migrations
+COPY integrations integrations
 # The wheel is built by the hatchling of the lock, so nothing unlocked gets in.
 RUN uv build --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir /wheels \
  && uv pip install --python /opt/relay/bin/python --no-deps --offline /wheels/*.whl

@@ -1,7 +1,9 @@
 """`relay connect` and `relay poll`: the shop's webhooks set up, the shop's lists read."""
 
+import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -16,6 +18,12 @@ from app.stores.base import Ready
 from app.stores.native import ListsEntities, SetsUpWebhooks
 
 out = Console()
+err = Console(stderr=True)
+INTEGRATIONS: Final = (
+    Path(__file__).parents[2] / "integrations",
+    Path(sys.prefix) / "share" / "platform-relay" / "integrations",
+)
+"""In a checkout, and where the wheel puts them."""
 
 
 def connect(
@@ -44,10 +52,8 @@ def connect(
                 return False
             out.print(f"[green]ok[/green]    {ready.detail}", highlight=False)
             if not isinstance(store, SetsUpWebhooks):
-                out.print(
-                    f"{adapter} has no webhooks to set up. Paste the small piece of integrations/{adapter}/ into the shop"
-                    " (docs/adapters.md), or let the relay read the shop's lists: set STORE__POLL=60."
-                )
+                out.print(f"{adapter} has no webhooks to set up.", highlight=False)
+                _show_integration(adapter)
                 return True
             if public is None:
                 raise ValueError("say where the shop reaches the relay: --address https://... or STORE__PUBLIC_URL")
@@ -55,6 +61,17 @@ def connect(
 
     if not run(work()):
         raise typer.Exit(1)
+
+
+def _show_integration(adapter: str) -> None:
+    """What to paste into the shop: it goes to standard output as it is, so that `> file` works; the words go beside it."""
+    folder = next((place / adapter for place in INTEGRATIONS if (place / adapter).is_dir()), None)
+    if folder is not None:
+        err.print((folder / "README.md").read_text(), highlight=False, markup=False)
+        for piece in sorted(folder.glob("*.ts")):
+            err.print(f"---- {piece.name}", highlight=False, markup=False)
+            sys.stdout.write(piece.read_text())
+    err.print("Or let the relay read the shop's lists: set STORE__POLL=60.", highlight=False)
 
 
 async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: bool) -> bool:
