@@ -17,11 +17,12 @@ from rich.table import Table
 from app import serve as processes
 from app import wiring
 from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
-from app.cli.parts import own_engine, read_settings, run
+from app.cli.parts import all_engines, own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
 from app.operations import checks, keys, reward_rules
+from app.operations.restored import doubt_everything
 from app.platform.rewards import rule_key
 from app.platform.rules import RewardRuleDefinition
 
@@ -98,6 +99,17 @@ def migrate() -> None:
 
     run(work())
     out.print(f"The database is at revision {head()}.")
+
+
+@cli.command()
+def restored() -> None:
+    """Say that the database is a restored backup, before a worker starts: what waits in it may have been done already."""
+
+    async def work() -> int:
+        async with all_engines() as engines:
+            return sum([await doubt_everything(engine, ACTOR) for engine in engines])
+
+    out.print(f"{run(work())} jobs will ask the far side before they act.")
 
 
 @cli.command()

@@ -17,11 +17,13 @@ from app import migrate
 from app.database import create_engine
 from app.inbox import Inbox
 from app.messages import Kind
+from app.operations.restored import doubt_everything
 from app.platform.webhooks import incoming
 from simulators.process import Simulator, run
 from tests.faults.server import ROLE, PostgresServer
+from tests.helpers import eventually
 from tests.reconcile.proof import Relay, relay
-from tests.reconcile.shop import Injured
+from tests.reconcile.shop import LONG_AGO, Injured, entity
 from tests.reconcile.test_reconcile import taken_in
 
 SEED: Final = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -34,6 +36,10 @@ REDEEMED: Final = {
     "ruleId": "rule-5-off",
     "redeemRule": {"id": "rule-5-off", "pointCost": 500, "discountValue": "5.00"},
 }
+
+
+OWED: Final = range(2_900_001, 2_900_004)
+"""Orders."""
 
 
 class Way(Protocol):
@@ -103,6 +109,9 @@ class PointInTime:
             settings.write(f"recovery_target_time = '{self._moment}'\nrecovery_target_action = 'promote'\n")
         (self._restored.data / "recovery.signal").touch()
         await self._restored.start()
+        connection = await self._restored.connect()
+        await eventually(lambda: connection.fetchval("SELECT NOT pg_is_in_recovery()"), 60)
+        await connection.close()
         return self._restored.url()
 
     def end(self) -> None:
@@ -155,7 +164,12 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
         async with relay(server.url(), tmp_path, platform) as here:
             await taken_in(here)
             await here.drained(60)
-            await backup.copy()
+            platform.outage()
+            injured.seed_shop(Kind.ORDER, (entity(Kind.ORDER, number, LONG_AGO, "", 1) for number in OWED))
+            await taken_in(here)
+            await backup.copy()  # it owes these orders, which are delivered afterwards
+            platform.outage(on=False)
+            await here.drained(60)
 
             begun = datetime.now(UTC)
             changed = [injured.take(kind) for kind in Kind for _ in range(3)]
@@ -169,7 +183,13 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
             await taken_in(here)  # this is acknowledged only, and will be forgotten
         platform.outage(on=False)
 
-        async with relay(await backup.restore(), tmp_path, platform) as restored:
+        url = await backup.restore()
+        engine = create_engine(url, application_name="tests", pool_size=1)
+        assert await doubt_everything(engine, "test") >= len(OWED)
+        assert await doubt_everything(engine, "test") == 0
+        await engine.dispose()
+        async with relay(url, tmp_path, platform) as restored:
+            await restored.drained(60)
             await set_right(restored, begun, 12)
             assert injured.unlike() == []
             assert (await restored.reconciled(begun, timedelta(0))).differences == 0
