@@ -146,3 +146,87 @@ async def test_an_outage_trips_the_channel_and_its_end_opens_it(engine: AsyncEng
     worker.probing(JOB)
     await worker.learned(JOB, Done())
     assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("open",)]
+
+
+async def test_a_lowered_pace_grows_by_a_tenth_a_second_until_the_rate_is_reached(engine: AsyncEngine) -> None:
+    pace = "SELECT pace FROM channel WHERE name = 'platform'"
+    await run(engine, "UPDATE channel SET slowed_at = now() - interval '9 seconds', pace = 10 WHERE name = 'platform'")
+    worker = gate(engine, 100.0)
+    await worker.refresh()
+    assert worker.limit == pytest.approx(12.1), "two seconds' growth, however long nobody looked"
+    assert await rows(engine, pace) == [(pytest.approx(12.1),)]
+    await worker.refresh()
+    assert await rows(engine, pace) == [(pytest.approx(12.1),)], "looked at once a second only"
+
+
+async def test_a_pace_does_not_grow_in_the_second_after_a_429(engine: AsyncEngine) -> None:
+    await run(engine, "UPDATE channel SET slowed_at = now(), pace = 10 WHERE name = 'platform'")
+    worker = gate(engine, 100.0)
+    await worker.refresh()
+    assert worker.limit == 10
+
+
+async def test_many_429s_at_once_lower_the_pace_once(engine: AsyncEngine) -> None:
+    workers = [gate(engine, 100.0) for _ in range(5)]
+    for worker in workers:
+        await worker.learned(JOB, Retry("HTTP 429", None, Evidence(429)))
+    assert await rows(engine, "SELECT pace FROM channel WHERE name = 'platform'") == [(0.5,)]
+
+
+async def test_the_first_429_halves_what_was_called_within_the_last_second(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    for _ in range(40):
+        await worker.turn()
+    await worker.learned(JOB, Retry("HTTP 429", None, Evidence(429)))
+    assert worker.limit == 20
+
+
+@pytest.mark.parametrize(("wish", "pause"), [(7.0, 7.0), (1e9, 300.0), (-5.0, 0.0), (None, 0.0)])
+async def test_retry_after_pauses_all_calls_within_bounds(
+    engine: AsyncEngine, wish: float | None, pause: float
+) -> None:
+    await gate(engine, 10.0).learned(JOB, Retry("HTTP 429", wish, Evidence(429)))
+    [(left,)] = await rows(
+        engine, "SELECT CAST(extract(epoch FROM next_at - now()) AS float8) FROM channel WHERE name = 'platform'"
+    )
+    assert isinstance(left, float)
+    assert pause - 3 < left <= pause
+
+
+async def test_refusals_of_data_close_nothing(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    for number in range(50):
+        await worker.learned(replace(JOB, lane=f"order:{number}"), Reject("HTTP 400", Evidence(400)))
+    assert await rows(engine, "SELECT state FROM channel WHERE name = 'platform'") == [("open",)]
+
+
+async def test_a_refusal_of_data_as_the_try_opens_the_channel(engine: AsyncEngine) -> None:
+    """The far side is there and understands us."""
+    worker = gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    worker.probing(JOB)
+    await worker.learned(JOB, Reject("HTTP 400", Evidence(400)))
+    assert await rows(engine, "SELECT state, failures FROM channel WHERE name = 'platform'") == [("open", 0)]
+
+
+async def test_a_channel_closed_by_one_is_closed_for_the_other_at_once(engine: AsyncEngine) -> None:
+    """Whoever claims looks at the channel's row in the same statement."""
+    await accept(engine, order("1"))
+    await gate(engine).learned(JOB, Blocked("HTTP 401"))
+    assert await claim(engine) == []
+
+
+async def test_a_worker_does_not_close_again_what_it_knows_to_be_closed(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    for _ in range(5):
+        await worker.learned(JOB, Blocked("HTTP 401"))
+    assert await rows(engine, "SELECT state, failures FROM channel WHERE name = 'platform'") == [("blocked", 1)]
+
+
+async def test_a_try_that_goes_well_lets_this_worker_close_again(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    await worker.learned(JOB, Blocked("HTTP 401"))
+    worker.probing(JOB)
+    await worker.learned(JOB, Done())
+    await worker.learned(JOB, Blocked("HTTP 403"))
+    assert await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'") == [("blocked", "HTTP 403")]

@@ -1,8 +1,10 @@
 """Giving up is visible and reversible; every act is in the audit."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine.operator import DeadJobs, Operator
@@ -82,3 +84,69 @@ async def test_waking_and_pausing(engine: AsyncEngine) -> None:
     assert await operator.resume("platform", "ada")
     assert len(await claim(engine)) == 1
     assert not await operator.pause("nowhere", "x", "ada")
+
+
+AUDIT = "SELECT actor, action, subject, detail FROM audit ORDER BY seq"
+
+
+async def test_every_act_is_in_the_audit_with_who_what_and_why(engine: AsyncEngine) -> None:
+    operator = Operator(engine)
+    [one] = await kill(engine, order("1"))
+    more = await kill(engine, order("2"), order("3"))
+    await operator.retry([one], "ada")
+    await operator.retry(more, "ada")
+    await operator.drop([one], "bob", "a test")
+    await operator.drop(more, "bob", "tests")
+    await operator.pause("platform", "maintenance", "eve")
+    [(reason,)] = await rows(engine, "SELECT reason FROM channel WHERE name = 'platform'")
+    assert reason == "paused by eve: maintenance"
+    await operator.resume("platform", "eve")
+    assert await rows(engine, AUDIT) == [
+        ("ada", "job.retry", str(one), {"jobs": 1}),
+        ("ada", "job.retry", "jobs", {"jobs": 2}),
+        ("bob", "job.drop", str(one), {"jobs": 1, "why": "a test"}),
+        ("bob", "job.drop", "jobs", {"jobs": 2, "why": "tests"}),
+        ("eve", "channel.pause", "platform", {"why": "maintenance"}),
+        ("eve", "channel.resume", "platform", {}),
+    ]
+
+
+async def test_what_changes_nothing_is_not_in_the_audit(engine: AsyncEngine) -> None:
+    operator = Operator(engine)
+    await accept(engine, order("1"))
+    [job] = await claim(engine)
+    assert await operator.retry([job.id], "ada") == 0
+    assert await operator.drop([job.id], "ada", "too late") == 0
+    assert not await operator.pause("nowhere", "x", "ada")
+    assert not await operator.resume("platform", "ada"), "it is open"
+    assert not await operator.resume("nowhere", "ada")
+    assert await rows(engine, AUDIT) == []
+
+
+async def test_the_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
+    told: list[frozenset[str]] = []
+    operator = Operator(engine, told.append)
+    await operator.retry(await kill(engine, order("1"), order("2")), "ada")
+    await operator.pause("store", "maintenance", "ada")
+    await operator.resume("store", "ada")
+    assert told == [frozenset({"platform"}), frozenset({"store"})]
+
+
+async def test_a_bulk_retry_goes_on_chunk_by_chunk_and_counts_them_all(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine.operator.CHUNK", 2)
+    await kill(engine, *(order(str(number)) for number in range(5)))
+    assert await Operator(engine).retry_matching(DeadJobs(), "ada") == 5
+    assert await states(engine) == {"waiting": 5}
+    assert [detail for *_, detail in await rows(engine, AUDIT)] == [{"jobs": 2}, {"jobs": 2}, {"jobs": 1}]
+
+
+async def test_a_bulk_retry_can_be_bounded_by_when_they_died(engine: AsyncEngine) -> None:
+    await kill(engine, order("1"))
+    [(moment,)] = await rows(engine, "SELECT finished_at FROM job")
+    assert isinstance(moment, datetime)
+    operator = Operator(engine)
+    assert await operator.count_matching(DeadJobs(before=moment)) == 0
+    assert await operator.count_matching(DeadJobs(before=moment + timedelta(seconds=1))) == 1
+    assert await operator.retry_matching(DeadJobs(before=moment), "ada") == 0

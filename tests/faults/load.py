@@ -8,6 +8,7 @@ import asyncio
 import json
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,7 +16,9 @@ from typing import Any
 
 import httpx
 
+from simulators.process import SimulatorError
 from tests.faults.rig import DOOR, STORE_KEY, Rig
+from tests.helpers import eventually
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BATCH = 500
@@ -25,10 +28,12 @@ STATES = ("pending", "paid", "refunded")
 
 @dataclass
 class Acknowledged:
-    """What the service answered 2xx to: versions per entity in the order of their acknowledgement, redeemed codes."""
+    """What the service answered 2xx to: versions per entity in the order of their acknowledgement, redeemed codes, and
+    those that an order used."""
 
     versions: dict[str, list[int]] = field(default_factory=dict)
     codes: set[str] = field(default_factory=set)
+    spent: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return sum(len(each) for each in self.versions.values()) + len(self.codes)
@@ -70,6 +75,13 @@ class Shop:
         self._begin(self.customer(number, versions))
         self._begin(self.order(number, number, versions))
         self._begin(self.redeem(number))
+
+    def full_shopper(self) -> None:
+        """As `shopper`, and all else that the journeys know: a product, and an order that spends the coupon."""
+        self.shopper()
+        number = next(self._numbers)
+        self._begin(self.product(number))
+        self._begin(self.spend(number))
 
     async def shoppers(self, many: int, gap: float) -> None:
         """`many` shoppers, one every `gap` seconds on average."""
@@ -129,7 +141,27 @@ class Shop:
         for version in range(1, versions + 1):
             await self._send("customers", f"customer:{number}", version, {**person(number, version), **more})
 
-    async def order(self, number: int, customer: int, versions: int = 3) -> None:
+    async def product(self, number: int, versions: int = 2) -> None:
+        for version in range(1, versions + 1):
+            variants = [{"externalVariantId": f"{number}-1", "title": "small"}]
+            body = {"id": number, "title": "Tea", "v": version, "variants": variants, "updatedAt": at(version)}
+            await self._send("products", f"product:{number}", version, body)
+
+    async def spend(self, number: int) -> None:
+        """A redemption, and an order with its coupon as soon as that is in the shop."""
+        await self.redeem(number)
+
+        def made() -> bool:
+            with suppress(SimulatorError):  # it answers 404 until it is there
+                return bool(self._rig.shop.state("coupons", code_of(number)))
+            return False
+
+        await eventually(made, self.patience)
+        await self.customer(number, 1)
+        await self.order(number, number, 1, discountCodes=[{"code": code_of(number), "amount": "5.00"}])
+        self.acknowledged.spent.add(code_of(number))
+
+    async def order(self, number: int, customer: int, versions: int = 3, **more: object) -> None:
         for version in range(1, versions + 1):
             body = {
                 "id": number,
@@ -139,6 +171,7 @@ class Shop:
                 "totalPrice": "10.00",
                 "v": version,
                 "updatedAt": at(version),
+                **more,
             }
             await self._send("orders", f"order:{number}", version, body)
 

@@ -27,7 +27,10 @@ def judge(
 ) -> Verdict:
     """`platform` and `shop` are their ledgers' applied entries, in the order of their effects."""
     verdict = Verdict()
+    platform = list(platform)
     _judge_events(verdict, acknowledged, platform)
+    used = {str(entry["entity"]).lower() for entry in platform if entry["kind"] == "reward.use"}
+    verdict.lost += [f"coupon {code}: used, never told" for code in acknowledged.spent if f"coupon:{code}" not in used]
     _judge_coupons(verdict, acknowledged, shop, amount)
     return verdict
 
@@ -38,7 +41,11 @@ def _judge_events(verdict: Verdict, acknowledged: Acknowledged, platform: Iterab
     for entry in platform:
         body, kind, entity = entry["body"], str(entry["kind"]), str(entry["entity"])
         posts[entity] += kind == "order.post"
-        if kind in ("customer.put", "order.post", "order.patch") and isinstance(body, dict) and "v" in body:
+        if (
+            kind in ("customer.put", "product.put", "order.post", "order.patch")
+            and isinstance(body, dict)
+            and "v" in body
+        ):
             applied[entity].append(body["v"])
     for entity, versions in acknowledged.versions.items():
         seen = applied.get(entity, [])

@@ -69,4 +69,5 @@ def documented(page: str, reports: Sequence[Report], how: str) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{how}\n\n{table(reports)}\n\n    {last_line(reports)}\n{END}{after}"
+    notes = "\n".join(f"- {report.fault}: {'; '.join(report.notes)}" for report in reports if report.notes)
+    return f"{before}{BEGIN}\n{how}\n\n{table(reports)}\n\n    {last_line(reports)}\n\n{notes}\n{END}{after}"
