@@ -17,6 +17,7 @@ from tests.helpers import eventually
 
 STEP: Final = 300.0
 TAKEN_UP_WITHIN: Final = 15.0
+ENDED_WITHIN: Final = 10.0
 
 _CLOCK: Final = r"""
 #define _GNU_SOURCE
@@ -82,11 +83,11 @@ async def worker_killed(on: Stage) -> None:
         taken_up[:] = again.values()
         return owed <= set(again)
 
-    await eventually(all_taken_up, TAKEN_UP_WITHIN + 10)
+    await eventually(all_taken_up, TAKEN_UP_WITHIN + 60)
     on.recovery += taken_up
     on.notes.append(f"{len(owed)} calls cut off")
     slowest = max(taken_up, default=0.0)
-    assert slowest <= TAKEN_UP_WITHIN, f"taken up again after {slowest:.1f} s"
+    on.promised(f"taken up again after {slowest:.1f} s", kept=slowest <= TAKEN_UP_WITHIN)
 
 
 async def _cut_off(on: Stage, killed: float) -> set[str]:
@@ -106,7 +107,7 @@ async def asked_to_end(on: Stage) -> None:
     for process in (on.rig.worker, on.rig.web):
         started = time.monotonic()
         try:
-            code = await asyncio.to_thread(process.stop, 15.0)
+            code = await asyncio.to_thread(process.stop, 60.0)
         except subprocess.TimeoutExpired:
             process.kill()
             code = -9
@@ -114,7 +115,7 @@ async def asked_to_end(on: Stage) -> None:
         process.start()
         on.notes.append(f"{process.role} ended after {seconds:.1f} s")
         assert code == 0, f"{process.role} ended with {code} after {seconds:.1f} s"
-        assert seconds <= 10, f"{process.role} needed {seconds:.1f} s to end"
+        on.promised(f"{process.role} needed {seconds:.1f} s to end", kept=seconds <= ENDED_WITHIN)
     on.rig.platform.control("latency", seconds=0)
     await on.rig.ready()
 
@@ -127,7 +128,7 @@ async def frozen_beyond_its_lease(on: Stage) -> None:
     await sleeper.up(0)
     on.rig.platform.control("latency", seconds=1.0)
     await on.shop.crowd(20)
-    await eventually(lambda: len(on.rig.platform.ledger(kind="customer.put", body=0)) >= 4, 30)
+    await eventually(lambda: len(on.rig.platform.ledger(kind="customer.put", body=0)) >= 4, 60)
     sleeper.signal(signal.SIGSTOP)
     on.rig.platform.control("latency", seconds=0)
     on.rig.worker.start()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.faults.rig import Process
+from tests.faults.rig import STARTS_WITHIN, Process
 from tests.faults.rounds import Fault, Stage
 from tests.helpers import eventually
 
@@ -54,7 +54,7 @@ class _Sweep:
             await self._start(process)
         self._on.shop.full_shopper()
         await self._on.shop.sent()
-        await eventually(self._on.books.idle, 30)
+        await eventually(self._on.books.idle, STARTS_WITHIN)
         self._discover()
         self._ordinary = set(self._todo)
         if self._limit is not None:
@@ -113,7 +113,7 @@ class _Sweep:
             def up_or_dead() -> bool:
                 return b"worker_started" in _behind(process.log, since) or child.poll() is not None
 
-            await eventually(up_or_dead, 30)
+            await eventually(up_or_dead, STARTS_WITHIN)
         else:
             await self._on.rig.ready_or_dead()
 

@@ -25,6 +25,8 @@ STORE_KEY: Final = "store-key-of-the-rig"
 OPERATOR_KEY: Final = "operator-key-of-the-rig"
 DOOR: Final = "door-secret-of-the-rig"
 PLATFORM_KEY: Final = "sim-platform-key"
+STARTS_WITHIN: Final = 120.0
+"""Seconds until a process must be up. No promise: on a machine that is busy Python's imports alone take long."""
 LEASE: Final = 12.0
 """Seconds; the service's own."""
 
@@ -81,7 +83,7 @@ class Process:
         self.child.terminate()
         return self.child.wait(within)
 
-    async def up(self, since: int, within: float = 90.0) -> None:
+    async def up(self, since: int, within: float = STARTS_WITHIN) -> None:
         """Wait for the worker's own word that it runs, written to the log behind `since` bytes."""
 
         def said() -> bool:
@@ -150,7 +152,7 @@ class Rig:
     def door(self) -> str:
         return f"{self.url}/v1/webhooks/platform/{DOOR}"
 
-    async def ready(self, within: float = 90.0) -> None:
+    async def ready(self, within: float = STARTS_WITHIN) -> None:
         """Wait until the web process can do its work."""
         async with httpx.AsyncClient(trust_env=False) as client:
             await eventually(lambda: self._answers(client), within)
@@ -161,7 +163,7 @@ class Rig:
         self.port = int(web.environment["PORT"])
         self.urls = [self.url]
 
-    async def ready_or_dead(self, within: float = 40.0) -> None:
+    async def ready_or_dead(self, within: float = STARTS_WITHIN) -> None:
         """As `ready`, and content with a web process that ended on the way there."""
         async with httpx.AsyncClient(trust_env=False) as client:
 
@@ -227,7 +229,7 @@ async def rig(
     stack: Rig | None = None
     try:
         # The harshest Platform: what is posted twice exists twice.
-        platform, shop = start("platform", "--set", "second_order_post=duplicate"), start("shop")
+        platform, shop = _far_sides()
         url = server.url() if database_url is None else database_url
         stack = Rig(folder, server, platform, shop, url, proxy, settings=settings, code=code)
         stack.web.start()
@@ -241,6 +243,13 @@ async def rig(
         for simulator in (platform, shop):
             if simulator is not None:
                 simulator.stop()
+
+
+def _far_sides() -> tuple[Simulator, Simulator]:
+    return (
+        start("platform", "--set", "second_order_post=duplicate", patience=STARTS_WITHIN),
+        start("shop", patience=STARTS_WITHIN),
+    )
 
 
 @asynccontextmanager

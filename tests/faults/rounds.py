@@ -34,6 +34,12 @@ class Stage:
     """Seconds; filled by faults that measure it themselves."""
     dead: int = 0
     """Dead jobs that were reported already."""
+    timed: bool = True
+    """Whether what is promised in seconds is judged: only where nothing else keeps the machine busy."""
+
+    def promised(self, what: str, *, kept: bool) -> None:
+        """Raises AssertionError when times are judged and this one was too long."""
+        assert kept or not self.timed, what
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,9 @@ async def play(on: Stage, fault: Fault) -> Report:
         await fault.inflict(on)
         report.broken += on.rig.revived()
         if fault.canary:
-            on.recovery.append(await _gone_through(on, fault.flowing_within))
+            seconds = await _gone_through(on)
+            on.recovery.append(seconds)
+            on.promised(f"flowing again after {seconds:.1f} s", kept=seconds <= fault.flowing_within)
         await load
         await on.shop.sent()
     except AssertionError as error:
@@ -128,7 +136,7 @@ async def effects(simulator: Simulator) -> list[dict[str, object]]:
     return await asyncio.to_thread(simulator.ledger, applied=1)
 
 
-async def _gone_through(on: Stage, within: float) -> float:
+async def _gone_through(on: Stage) -> float:
     """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop."""
     started = time.monotonic()
     lane, code = await on.shop.canary()
@@ -139,7 +147,7 @@ async def _gone_through(on: Stage, within: float) -> float:
             return bool(on.rig.platform.state("customers", person)) and bool(on.rig.shop.state("coupons", code))
         return False
 
-    await eventually(arrived, within)
+    await eventually(arrived, FLOWING_WITHIN)
     return time.monotonic() - started
 
 

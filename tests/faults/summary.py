@@ -69,5 +69,6 @@ def documented(page: str, reports: Sequence[Report], how: str) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
-    notes = "\n".join(f"- {report.fault}: {'; '.join(report.notes)}" for report in reports if report.notes)
+    told = [(report.fault, [*report.notes, *(f"NOT KEPT: {each}" for each in report.broken)]) for report in reports]
+    notes = "\n".join(f"- {fault}: {'; '.join(words)}" for fault, words in told if words)
     return f"{before}{BEGIN}\n{how}\n\n{table(reports)}\n\n    {last_line(reports)}\n\n{notes}\n{END}{after}"

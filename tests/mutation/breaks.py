@@ -1,7 +1,7 @@
 """What must always hold, each promise broken by hand, and the test that has to notice.
 
-mutmut changes Python only, and only inside functions; most of these promises are kept by SQL. The table in
-docs/reliability.md is made from this list.
+mutmut changes Python only, and only inside functions; most of these promises are kept by SQL. docs/reliability.md has
+this list as a table (`table`).
 """
 
 from dataclasses import dataclass
@@ -36,14 +36,6 @@ BREAKS: Final[tuple[Break, ...]] = (
         "receipts = await self._write(batch)",
         'receipts = {each.id: Receipt(each.id, "accepted") for each in batch}',
         f"{TEST_INBOX}::test_a_receipt_means_that_message_job_and_lane_are_committed",
-    ),
-    Break(
-        "acknowledged = committed",
-        "a commit that hangs is waited for without an end",
-        "app/inbox.py",
-        "async with asyncio.timeout(self._time_limit):",
-        "async with asyncio.timeout(None):",
-        f"{TEST_INBOX}::test_a_commit_that_hangs_is_given_up",
     ),
     Break(
         "acknowledged = committed",
@@ -227,7 +219,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         "one redemption, at most one coupon",
         "a code of another redemption is made",
         "app/handlers/coupon_orders.py",
-        "if first != redemption.id:",
+        "if others and first != redemption.id:",
         "if False:",
         "tests/journeys/test_issue_coupon.py::test_a_code_of_another_redemption_or_customer_is_rejected",
     ),
@@ -328,3 +320,10 @@ BREAKS: Final[tuple[Break, ...]] = (
         "tests/unit/test_http.py::test_evidence_is_short_storable_and_without_secrets",
     ),
 )
+
+
+def table() -> str:
+    """For docs/reliability.md."""
+    lines = ["| what must always hold | broken by hand | the test that notices |", "|---|---|---|"]
+    lines += [f"| {each.promise} | {each.what} | `{each.guard.replace('::', '` `')}` |" for each in BREAKS]
+    return "\n".join(lines)
