@@ -156,7 +156,7 @@ class Shop:
                 return bool(self._rig.shop.state("coupons", code_of(number)))
             return False
 
-        await eventually(made, self.patience)
+        await eventually(lambda: asyncio.to_thread(made), self.patience)
         await self.customer(number, 1)
         await self.order(number, number, 1, discountCodes=[{"code": code_of(number), "amount": "5.00"}])
         self.acknowledged.spent.add(code_of(number))

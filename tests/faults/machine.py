@@ -128,7 +128,11 @@ async def frozen_beyond_its_lease(on: Stage) -> None:
     await sleeper.up(0)
     on.rig.platform.control("latency", seconds=1.0)
     await on.shop.crowd(20)
-    await eventually(lambda: len(on.rig.platform.ledger(kind="customer.put", body=0)) >= 4, 60)
+
+    async def some_called() -> bool:
+        return len(await asyncio.to_thread(on.rig.platform.ledger, kind="customer.put", body=0)) >= 4
+
+    await eventually(some_called, 60)
     sleeper.signal(signal.SIGSTOP)
     on.rig.platform.control("latency", seconds=0)
     on.rig.worker.start()

@@ -23,7 +23,7 @@ from tests.mutation.breaks import BREAKS, Break
 ROOT: Final = Path(__file__).parents[2]
 LEAST: Final = 85.0
 """Per cent."""
-PATIENCE: Final = 120.0
+PATIENCE: Final = 300.0
 """Seconds for the test of one break."""
 KILLED: Final = frozenset({"killed", "timeout", "segfault", "caught by type check"})
 
