@@ -17,7 +17,7 @@ import asyncio
 import json as json_codec
 import ssl
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,6 +31,7 @@ from httpx_aiohttp import AiohttpTransport
 from pydantic import JsonValue
 
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from app.reach import REFUSED, Network, Reach
 
 EXCERPT_CHARS: Final = 500
 KEEP_ALIVE: Final = 4.0
@@ -126,6 +127,8 @@ class HttpClient:
     `time_limit` (seconds) bounds a whole call including a dripping body, `body_cap` (bytes) the decoded answer.
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
     sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
+    `reach` says which hosts and addresses may be called; None: any (`HttpClients`, which all far sides' clients come
+    from, always gives one).
     `pace` gives each call its turn, outside of the time limit, and is told of every answer in which `patience` finds
     that the far side is called too often (seconds of pause; None: it does not say so). `through` puts something between
     the client and the network. Close it with `aclose()`.
@@ -140,10 +143,12 @@ class HttpClient:
         ca_file: str | None = None,
         user_agent: str = "platform-relay",
         secrets: tuple[str, ...] = (),
+        reach: Reach | None = None,
         pace: Pace | None = None,
         patience: Callable[[Answer], float | None] = asked_for_patience,
         through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
+        self._reach = reach
         self.time_limit = time_limit
         self.body_cap = body_cap
         self.user_agent = user_agent
@@ -158,7 +163,12 @@ class HttpClient:
 
     def _session(self) -> aiohttp.ClientSession:
         """Made with the first call, as it needs the running loop. A far side's cookies are thrown away."""
-        connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls, keepalive_timeout=KEEP_ALIVE)
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            ssl=self._tls,
+            keepalive_timeout=KEEP_ALIVE,
+            socket_factory=self._reach.open_socket if self._reach else None,
+        )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def call(
@@ -186,6 +196,8 @@ class HttpClient:
                 raise ValueError("a control character in a header")
         except (httpx.InvalidURL, ValueError):
             return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
+        if self._reach is not None and not self._reach.covers(request.url):
+            return Blocked(f"a call to {request.url.host!r}, which is not the configured host, was not made")
         if self._pace is None:
             return await self._send(request)
         if (wait := await self._pace.turn()) is not None:
@@ -244,23 +256,25 @@ class HttpClients:
     time_limit: float
     pace: Pace | None = None
     through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None
+    private_networks: Sequence[Network] = ()
 
     def make(
         self,
-        *,
+        *bases: object,
         secrets: tuple[str, ...] = (),
         ca_file: Path | None = None,
         body_cap: int = 1 << 20,
         connections: int = 128,
         patience: Callable[[Answer], float | None] = asked_for_patience,
     ) -> HttpClient:
-        """A client; what the words mean stands at `HttpClient`."""
+        """A client that calls the configured addresses `bases` and nobody else; the other words as at `HttpClient`."""
         return HttpClient(
             time_limit=self.time_limit,
             body_cap=body_cap,
             connections=connections,
             ca_file=str(ca_file) if ca_file else None,
             secrets=secrets,
+            reach=Reach(bases, self.private_networks),
             pace=self.pace,
             patience=patience,
             through=self.through,
@@ -283,6 +297,8 @@ def failure_of_exception(error: BaseException) -> Failure:
         return Retry("the far side hung up during the TLS handshake")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return Blocked(f"TLS: {error}")
+    if isinstance(error, aiohttp.ClientConnectorError) and REFUSED in str(error.os_error):
+        return Blocked(f"not called: {error.os_error.strerror}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return Retry(f"could not connect: {error.os_error.strerror or error}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):

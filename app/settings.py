@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FilePath,
     HttpUrl,
     IPvAnyNetwork,
     SecretStr,
@@ -118,6 +119,9 @@ class PlatformSettings(BaseModel):
         " from elsewhere are held. Empty: from anywhere.",
     )
     time_limit: float = Field(10.0, gt=0, le=120, description="Seconds that one call to the Platform may take.")
+    ca_file: FilePath | None = Field(
+        None, description="PEM file of the certificate authority, where a proxy of your own stands before the Platform."
+    )
     rate: Rate | None = Field(
         None, description="Most calls to the Platform, by all replicas together: `10/s` or `600/min`; empty: no limit."
     )
@@ -300,6 +304,11 @@ class Settings(EnvironmentSettings):
         (),
         description='JSON list of the networks of your own proxies, e.g. ["10.0.0.0/8"]: only from them X-Forwarded-For'
         " is believed.",
+    )
+    private_networks: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="JSON list of the private networks that the Platform's or the shop's host name may lead to, e.g."
+        ' ["172.16.0.0/12"] for a shop in the same Docker network; other private addresses are not called.',
     )
     body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest request body in bytes.")
     store_key: SecretStr | None = Field(

@@ -168,9 +168,15 @@ async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[
     cell = cell or parts.cells[0]
     gates = parts.gates if first else _gates(settings, cell, len(parts.cells))
     store = parts.store if first else _store(settings, gates)
-    clients = HttpClients(settings.platform.time_limit, gates[PLATFORM])
+    clients = HttpClients(settings.platform.time_limit, gates[PLATFORM], private_networks=settings.private_networks)
     secrets = (key.get_secret_value(),) if key else ()
-    http = clients.make(connections=2 * settings.slots, secrets=secrets)
+    http = clients.make(
+        settings.platform.url,
+        settings.platform.launcher_url,
+        ca_file=settings.platform.ca_file,
+        connections=2 * settings.slots,
+        secrets=secrets,
+    )
     try:
         yield FarSides(cell, gates, PlatformClient(http, settings.platform), store)
     finally:
@@ -188,7 +194,11 @@ def _gates(settings: Settings, cell: Cell, cells: int) -> Mapping[str, Gate]:
 
 def _store(settings: Settings, gates: Mapping[str, Gate]) -> StoreAdapter | None:
     adapter = settings.store.adapter
-    return stores.build(adapter, HttpClients(settings.store.time_limit, gates[STORE])) if adapter else None
+    if not adapter:
+        return None
+    return stores.build(
+        adapter, HttpClients(settings.store.time_limit, gates[STORE], private_networks=settings.private_networks)
+    )
 
 
 def loops(parts: Services, far: FarSides) -> list[Loop]:

@@ -83,7 +83,9 @@ class GenericHttp:
         self._host = settings.url.host or ""
         self._url = str(settings.url).rstrip("/") + "/coupons"
         self._signer = Webhook(secret)
-        self._http = clients.make(ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_")))
+        self._http = clients.make(
+            settings.url, ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_"))
+        )
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:

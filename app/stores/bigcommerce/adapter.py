@@ -90,7 +90,7 @@ class BigCommerce:
         self._store = (settings.url.path or "").rstrip("/").rpartition("/")[2]
         self._refuse = settings.one_customer == "refuse"
         token = settings.access_token.get_secret_value()
-        self._http = clients.make(secrets=(token, self._secret or ""), patience=patience)
+        self._http = clients.make(settings.url, secrets=(token, self._secret or ""), patience=patience)
         self._api = BigCommerceApi(str(settings.url), self._http, token)
         self._currency = ""
 

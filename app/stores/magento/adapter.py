@@ -102,7 +102,10 @@ class Magento:
         self._host = settings.url.host or ""
         self._settings = settings
         self._http = clients.make(
-            ca_file=settings.ca_file, body_cap=8 << 20, secrets=(secret, token or "", settings.username or "")
+            settings.url,
+            ca_file=settings.ca_file,
+            body_cap=8 << 20,
+            secrets=(secret, token or "", settings.username or ""),
         )
         self._api = MagentoApi(str(settings.url), self._http, login=login, token=token)
         self._known: Market | None = None

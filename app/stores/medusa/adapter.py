@@ -68,7 +68,7 @@ class Medusa:
         self._host = settings.url.host or ""
         key = settings.api_key.get_secret_value()
         basic = base64.b64encode(f"{key}:".encode()).decode()
-        self._http = clients.make(ca_file=settings.ca_file, secrets=(basic, key))
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=(basic, key))
         self._api = MedusaApi(str(settings.url), self._http, basic)
         self._currencies: frozenset[str] = frozenset()
         self._currencies_until = 0.0

@@ -93,7 +93,7 @@ class Saleor:
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         self._host = settings.url.host or ""
         self._slug = settings.channel
-        self._http = clients.make(ca_file=settings.ca_file, body_cap=4 << 20, secrets=(token, secret))
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, body_cap=4 << 20, secrets=(token, secret))
         self._api = SaleorApi(str(settings.url), self._http, token)
         self._hooks = Hooks(self._api, secret)
         self._keys = KeySet(self._api)

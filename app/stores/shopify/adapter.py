@@ -96,7 +96,7 @@ class Shopify:
         self._secret = secret.get_secret_value() if secret else None
         self._refuse = settings.one_customer == "refuse"
         access = token.get_secret_value() if token else None
-        self._http = clients.make(secrets=(access or "", self._secret or ""), patience=patience)
+        self._http = clients.make(settings.url, secrets=(access or "", self._secret or ""), patience=patience)
         self._api = ShopifyApi(
             str(settings.url), self._http, access_token=access, client_id=settings.client_id, client_secret=self._secret
         )

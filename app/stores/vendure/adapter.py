@@ -131,6 +131,7 @@ class Vendure:
         self._host = settings.url.host or ""
         self._unrestricted = settings.unrestricted == "issue_unrestricted"
         self._http = clients.make(
+            settings.url,
             ca_file=settings.ca_file,
             body_cap=8 << 20,
             secrets=(key or "", password or "", channel or "", settings.username or ""),

@@ -96,7 +96,9 @@ class WooCommerce:
         self._basic = f"Basic {basic}" if settings.url.scheme == "https" else None
         self._signer = Client(key, client_secret=secret, signature_method=SIGNATURE_HMAC_SHA256)
         self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-        self._http = clients.make(ca_file=settings.ca_file, secrets=(basic, secret, key, self._webhook_secret or ""))
+        self._http = clients.make(
+            settings.url, ca_file=settings.ca_file, secrets=(basic, secret, key, self._webhook_secret or "")
+        )
         self._currency = ""
         self._currency_until = 0.0
         self._reader = WooCommerceReader(self._ask, self._webhook_secret)
