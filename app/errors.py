@@ -14,6 +14,7 @@
     │   └── WrongState           wrong-state
     ├── BodyTooLarge             413  body-too-large
     ├── EncodingRefused          415  encoding-refused
+    ├── TooManyWrongKeys         429  too-many-wrong-keys
     ├── Invalid                  422
     │   ├── NotJson              not-json
     │   ├── FieldsInvalid        fields-invalid
@@ -162,6 +163,14 @@ class EncodingRefused(Problem):
     title = "The body is compressed"
     next = "Send the body as it is, without a Content-Encoding."
     headers = MappingProxyType({"accept-encoding": "identity"})
+
+
+class TooManyWrongKeys(Problem):
+    id = "too-many-wrong-keys"
+    status = 429
+    title = "Too many wrong keys came from this address"
+    next = "Correct the key, wait for Retry-After seconds, then send the request again."
+    headers = MappingProxyType({"retry-after": "60"})
 
 
 class Invalid(Problem):

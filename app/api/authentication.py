@@ -1,7 +1,8 @@
 """Who is calling, and what they may do.
 
 Two keys come from the settings (STORE_KEY, OPERATOR_KEY), any number from the table `api_key`. Only SHA-256 digests are
-kept and compared, in constant time. What the table says is remembered for a few seconds, so a revoked key dies within
+kept and compared, in constant time (they need no slow hash: a
+key of ours is 256 bits of chance). What the table says is remembered for a few seconds, so a revoked key dies within
 `REMEMBERED` seconds in every process.
 """
 
@@ -15,15 +16,20 @@ from typing import Final, Literal
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from app.api.guesses import WrongKeys
+from app.api.origin import address_of
 from app.api.services import Services
-from app.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing
-from app.operations.books import KeyRow, find_api_key, reading
+from app.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
+from app.operations.books import KeyRow, find_api_key, reading, when_away
+from app.operations.keys import note_use
 
 Scope = Literal["events", "read", "operate", "admin"]
 STORE_SCOPES: Final = frozenset({"events", "read"})
 ALL_SCOPES: Final = frozenset({"events", "read", "operate", "admin"})
 REMEMBERED: Final = 5.0
 REMEMBERED_KEYS: Final = 1024
+TRIES: Final = 100
+"""Wrong keys from one address in a minute, after which unknown keys from there are not looked up for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,21 @@ class Keys:
             if key is not None
         )
         self._remembered: dict[bytes, tuple[float, Caller | None]] = {}
+        self._wrong = WrongKeys(TRIES)
+        self._proxies = settings.trusted_proxies
 
     async def require(self, request: Request, scope: Scope) -> Caller:
-        """The caller. Raises KeyMissing, KeyRefused, ScopeMissing, or DatabaseAway when the key cannot be looked up."""
-        caller = await self.find(_presented(request))
+        """The caller. Raises KeyMissing, KeyRefused, TooManyWrongKeys, ScopeMissing, or DatabaseAway when the key cannot be
+        looked up. From an address that guesses, only keys that are known here already are let in."""
+        digest = _presented(request)
+        caller = self._at_once(digest)
+        if caller is None:
+            address, now = address_of(request, self._proxies), time.monotonic()
+            if self._wrong.locked(address, now) and not self._is_known(digest):
+                raise TooManyWrongKeys(f"{TRIES} wrong keys came from this address within a minute.")
+            caller = await self._from_table(digest)
+            if caller is None:
+                self._wrong.note(address, now)
         if caller is None:
             raise KeyRefused("The relay does not know this key, or it was revoked or has expired.")
         if scope not in caller.scopes:
@@ -70,12 +87,20 @@ class Keys:
                 return caller
         return None
 
+    def _is_known(self, digest: bytes) -> bool:
+        known = self._remembered.get(digest)
+        return known is not None and known[1] is not None
+
     async def _from_table(self, digest: bytes) -> Caller | None:
         now = time.monotonic()
         known = self._remembered.get(digest)
         if known is not None and known[0] > now:
             return known[1]
         row = await self._read(digest)
+        if row is not None and row.use_is_news:
+            with suppress(DatabaseAway):
+                async with when_away():
+                    await note_use(self._engines[0], digest)
         caller = Caller(row.name, row.scopes) if row and hmac.compare_digest(row.hash, digest) else None
         if len(self._remembered) >= REMEMBERED_KEYS:
             self._remembered.clear()

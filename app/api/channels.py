@@ -57,7 +57,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         async with when_away():
             if not await operator.pause(name, why, caller.name):
                 raise NotFound("There is no such channel; the channels are listed at /v1/channels.")
-        return await channels(request)
+        return await list_channels(services.engines)
 
     @router.post(
         "/{name}/resume",
@@ -74,7 +74,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         async with when_away():
             resumed = await operator.resume(name, caller.name)
-        found = await channels(request)
+        found = await list_channels(services.engines)
         if not resumed and name not in {channel.name for channel in found}:
             raise NotFound("There is no such channel; the channels are listed at /v1/channels.")
         return found

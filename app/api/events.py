@@ -36,6 +36,7 @@ from app.errors import (
     NotJson,
     QueryInvalid,
     ScopeMissing,
+    TooManyWrongKeys,
 )
 from app.inbox import Receipt
 from app.messages import EVENTS, Kind, incoming
@@ -44,7 +45,7 @@ from app.operations.views import MessageView
 from app.telemetry import log_message
 
 VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
-KEY_REFUSALS: Final = (KeyMissing, KeyRefused, ScopeMissing, InternalError, DatabaseAway)
+KEY_REFUSALS: Final = (KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys, InternalError, DatabaseAway)
 EVENT_REFUSALS: Final = (
     *KEY_REFUSALS,
     BodyTooSlow,

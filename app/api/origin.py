@@ -1,7 +1,9 @@
-"""Where a request really came from. Pure."""
+"""Where a request really came from."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from starlette.requests import Request
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -18,6 +20,12 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], proxies: Sequ
     while address is not None and seen and is_within(address, proxies):
         address = _address(seen.pop())
     return address
+
+
+def address_of(request: Request, proxies: Sequence[Network]) -> str:
+    """`client_address` of a request, as a text to count by."""
+    peer = request.client.host if request.client else None
+    return str(client_address(peer, request.headers.getlist("x-forwarded-for"), proxies))
 
 
 def is_within(address: Address | None, networks: Sequence[Network]) -> bool:

@@ -192,15 +192,34 @@ def list_keys() -> None:
     """All keys, without the keys."""
 
     async def work() -> None:
-        table = Table("id", "name", "scopes", "created", "expires", "revoked")
+        table = Table("id", "name", "scopes", "created", "expires", "revoked", "last used")
         async with own_engine() as engine:
             for key in await keys.list_keys(engine):
-                times = (key.created_at, key.expires_at, key.revoked_at)
+                times = (key.created_at, key.expires_at, key.revoked_at, key.last_used_at)
                 shown = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times)
                 table.add_row(str(key.id), key.name, ", ".join(key.scopes), *shown)
         out.print(table)
 
     run(work())
+
+
+@keys_cli.command("rotate")
+def rotate_key(
+    key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")],
+    hours: Annotated[float, typer.Option(min=0, help="How long the old key works beside the new one.")] = (
+        keys.OVERLAP.total_seconds() / 3600
+    ),
+) -> None:
+    """Make a successor and show it, this once; the old key goes on working for a while."""
+
+    async def work() -> keys.Rotated | None:
+        async with own_engine() as engine:
+            return await keys.rotate(engine, key_id, ACTOR, timedelta(hours=hours))
+
+    if (rotated := run(work())) is None:
+        raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+    out.print(rotated.key, highlight=False)
+    err.print(f"The old key of {rotated.name} works until {rotated.until:%Y-%m-%d %H:%M} UTC.", highlight=False)
 
 
 @keys_cli.command("revoke")

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import time
-from collections import OrderedDict, deque
 from typing import Final
 
 from fastapi import APIRouter
@@ -11,45 +10,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.api.authentication import Keys
-from app.api.origin import client_address
+from app.api.guesses import WrongKeys
+from app.api.origin import address_of
 from app.console.pages import HOME, Pages, Refused, refuse_foreign
 from app.console.session import OPERATOR, Session
 
 TRIES: Final = 10
-"""Wrong keys from one address in `WITHIN` seconds, after which nobody is let in from there for as long."""
+"""Wrong keys from one address in a minute, after which nobody is let in from there for as long."""
 TRIES_OF_ALL: Final = 200
 """The same, from everybody together."""
-WITHIN: Final = 60.0
-ADDRESSES: Final = 1000
-"""So many addresses are remembered, those of the last wrong keys."""
-
-
-class WrongKeys:
-    """Who guesses. `now` in seconds of a clock that never goes back."""
-
-    def __init__(self) -> None:
-        self._all: deque[float] = deque(maxlen=TRIES_OF_ALL)
-        self._from: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def locked(self, address: str, now: float) -> bool:
-        return any(
-            len(tries) == tries.maxlen and now - tries[0] < WITHIN
-            for tries in (self._all, self._from.get(address, deque(maxlen=TRIES)))
-        )
-
-    def note(self, address: str, now: float) -> None:
-        self._all.append(now)
-        self._from.setdefault(address, deque(maxlen=TRIES)).append(now)
-        self._from.move_to_end(address)
-        if len(self._from) > ADDRESSES:
-            self._from.popitem(last=False)
 
 
 def routes(pages: Pages, keys: Keys) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     settings = pages.services.settings
     operator = settings.operator_key.get_secret_value().encode() if settings.operator_key else None
-    wrong = WrongKeys()
+    wrong = WrongKeys(TRIES, TRIES_OF_ALL)
 
     @router.get("/console/login")
     async def ask(request: Request, next: str = HOME) -> Response:  # noqa: A002  # the word in the address
@@ -59,8 +35,7 @@ def routes(pages: Pages, keys: Keys) -> APIRouter:
     async def sign_in(request: Request) -> Response:
         refuse_foreign(request)
         form = await pages.fields(request)
-        peer = request.client.host if request.client else None
-        address = str(client_address(peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies))
+        address = address_of(request, settings.trusted_proxies)
         if wrong.locked(address, time.monotonic()):
             raise Refused(429, "Too many wrong keys", "Wait a minute, then try again.")
         who = await _who(form["key"].encode())

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -234,19 +234,26 @@ def _shopper(topic: str | None, body: bytes | None, ref: str | None) -> str | No
     return next((person.name for person in people if person and person.ref == ref), None)
 
 
+USE_NOTED: Final = timedelta(minutes=5)
+"""How exactly it is known when a key was last used: one write in so long, not one per request."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRow:
     name: str
     hash: bytes
     scopes: frozenset[str]
+    use_is_news: bool
+    """It was not noted as used for `USE_NOTED`."""
 
 
 async def find_api_key(connection: AsyncConnection, digest: bytes) -> KeyRow | None:
     """The key with this SHA-256 digest, unless it was revoked or has expired."""
-    statement = select(ApiKey.name, ApiKey.hash, ApiKey.scopes).where(
+    noted = func.coalesce(ApiKey.last_used_at > func.now() - USE_NOTED, False).label("noted")
+    statement = select(ApiKey.name, ApiKey.hash, ApiKey.scopes, noted).where(
         ApiKey.hash == digest,
         ApiKey.revoked_at.is_(None),
         ApiKey.expires_at.is_(None) | (ApiKey.expires_at > func.now()),
     )
     row = (await connection.execute(statement)).one_or_none()
-    return KeyRow(row.name, row.hash, frozenset(row.scopes)) if row else None
+    return KeyRow(row.name, row.hash, frozenset(row.scopes), not row.noted) if row else None

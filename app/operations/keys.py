@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import audit
+from app.operations.books import USE_NOTED
 
 SCOPES: Final = ("events", "read", "operate", "admin")
 OVERLAP: Final = timedelta(hours=24)
@@ -22,7 +23,13 @@ _CREATE: Final = text("""
 INSERT INTO api_key (id, name, hash, scopes, created_at, expires_at)
 VALUES (:id, :name, :hash, CAST(:scopes AS text[]), now(), now() + CAST(:lifetime AS interval))
 """)
-_LIST: Final = text("SELECT id, name, scopes, created_at, expires_at, revoked_at FROM api_key ORDER BY id")
+_LIST: Final = text(
+    "SELECT id, name, scopes, created_at, expires_at, revoked_at, last_used_at FROM api_key ORDER BY id"
+)
+_USED: Final = text("""
+UPDATE api_key SET last_used_at = now()
+WHERE hash = :hash AND (last_used_at IS NULL OR last_used_at < now() - CAST(:noted AS interval))
+""")
 _IN_USE: Final = text("""
 SELECT name, scopes, expires_at - created_at AS lifetime FROM api_key
 WHERE id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
@@ -41,6 +48,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None
+    """To within `books.USE_NOTED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,12 @@ async def _create(
 async def list_keys(engine: AsyncEngine) -> list[Key]:
     async with engine.connect() as connection:
         return [Key(*row) for row in await connection.execute(_LIST)]
+
+
+async def note_use(engine: AsyncEngine, digest: bytes) -> None:
+    """The key with this digest is used now."""
+    async with engine.begin() as connection:
+        await connection.execute(_USED, {"hash": digest, "noted": USE_NOTED})
 
 
 async def revoke(engine: AsyncEngine, key_id: UUID, by: str) -> bool:
