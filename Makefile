@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling fuzz
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling fuzz screenshots
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -58,6 +58,9 @@ import-bench: setup ## how fast 100,000 customers of a file are accepted, and th
 
 fuzz: setup ## 200,000 nasty requests to a real service; ARGS="--seed 7" replays a run
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+screenshots: setup ## take the pictures of README.md and docs/tour.md anew, in Chromium
+	@$(BIN)/pytest -n 0 -m screenshots tests/browser $(ARGS)
 
 container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
 	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \

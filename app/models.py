@@ -292,6 +292,12 @@ class Alert(Base):
     detail: Mapped[str]
     first_action: Mapped[str]
     resolved_at: Mapped[datetime | None]
+    told_at: Mapped[datetime | None]
+    """When the chat (ALERT_WEBHOOK_URL) took it."""
+    tell_at: Mapped[datetime | None]
+    """Until then whoever tries to tell it is alone with it."""
+    tells: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Tries to tell it."""
 
 
 class RewardRule(Base):

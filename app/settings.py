@@ -328,12 +328,24 @@ class Settings(EnvironmentSettings):
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
     )
     log_format: str = Field("json", pattern="^(json|text)$", description="`json`, or `text` for reading at a terminal.")
+    alert_webhook_url: SecretStr | None = Field(
+        None,
+        description='Where alerts are posted as Slack takes them (`{"text": …}`), each once; nothing about a person or a'
+        " coupon is sent.",
+    )
     platform: PlatformSettings = PlatformSettings()
     store: StoreSettings = StoreSettings()
     coupons: CouponSettings = CouponSettings()
     retry: RetrySettings = RetrySettings()
 
     _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _is_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("is no address; write it like https://hooks.slack.com/services/…")
+        return url
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:

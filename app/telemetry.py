@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -242,13 +242,22 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Backlog(NamedTuple):
-    """One channel now: jobs owed there, seconds since the oldest lane became due, dead jobs, the channel's state."""
+    """One channel now: jobs owed there, seconds since the oldest lane became due, seconds since the oldest job that waits
+    was made (held ones aside), dead jobs, the channel's state."""
 
     channel: str
     waiting: int
     oldest: float
+    oldest_waiting: float
     dead: int
     state: str
+
+
+class Look(NamedTuple):
+    """The whole queue now; `alerts` that are open, by kind."""
+
+    channels: Sequence[Backlog] = ()
+    alerts: Mapping[str, int] = {}
 
 
 class QueueGauges(Collector):
@@ -258,14 +267,14 @@ class QueueGauges(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        read: Callable[[], Awaitable[tuple[Sequence[Backlog], bool]]],
+        read: Callable[[], Awaitable[tuple[Look, bool]]],
         remembered: float = 5.0,
     ) -> None:
         self._registry = registry
         self._read = read
         self._remembered = remembered
         self._until = 0.0
-        self._backlog: Sequence[Backlog] = ()
+        self._look = Look()
         self._up = False
         registry.register(self)
 
@@ -273,9 +282,9 @@ class QueueGauges(Collector):
         """The registry in Prometheus' text format. An absent database shows as `relay_database_up 0`."""
         if time.monotonic() >= self._until:
             try:
-                self._backlog, self._up = await self._read()
+                self._look, self._up = await self._read()
             except DatabaseAway:
-                self._backlog, self._up = (), False
+                self._look, self._up = Look(), False
             self._until = time.monotonic() + self._remembered
         return generate_latest(self._registry)
 
@@ -285,11 +294,20 @@ class QueueGauges(Collector):
         oldest = GaugeMetricFamily(
             "relay_oldest_due_seconds", "How long the oldest due lane has waited for a worker.", labels=["channel"]
         )
+        waits = GaugeMetricFamily(
+            "relay_oldest_waiting_seconds",
+            "Age of the oldest job that waits, for whatever it waits but a person.",
+            labels=["channel"],
+        )
         dead = GaugeMetricFamily("relay_jobs_dead", "Jobs that were given up and need a person.", labels=["channel"])
         opened = GaugeMetricFamily("relay_channel_open", "1 while calls are made there.", labels=["channel", "state"])
-        for channel in self._backlog:
+        for channel in self._look.channels:
             waiting.add_metric([channel.channel], channel.waiting)
             oldest.add_metric([channel.channel], channel.oldest)
+            waits.add_metric([channel.channel], channel.oldest_waiting)
             dead.add_metric([channel.channel], channel.dead)
             opened.add_metric([channel.channel, channel.state], float(channel.state == "open"))
-        yield from (waiting, oldest, dead, opened)
+        alerts = GaugeMetricFamily("relay_alerts_open", "Alerts that are open, by kind.", labels=["kind"])
+        for kind, count in sorted(self._look.alerts.items()):
+            alerts.add_metric([kind], count)
+        yield from (waiting, oldest, waits, dead, opened, alerts)

@@ -38,10 +38,12 @@ from app.handlers.relay_order import RelayOrder
 from app.handlers.relay_product import RelayProduct
 from app.handlers.retire_coupon import RetireCoupon
 from app.handlers.use_reward import UseReward
-from app.http import HttpClients
+from app.http import HttpClient, HttpClients
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
 from app.operations import patrol
+from app.operations.alert_watch import watch_work
+from app.operations.alert_webhook import tell_alerts
 from app.operations.alerts import Alerts
 from app.operations.audit_chain import log_head
 from app.operations.checks import watch_proof
@@ -49,6 +51,7 @@ from app.operations.coupons import Coupons
 from app.operations.customers import Customers
 from app.operations.homes import AllCoupons, Homes, copy_shared, enrol
 from app.operations.hooks import look_after
+from app.operations.oldest import OldestWaiting
 from app.operations.overdue import watch_deadline
 from app.operations.polling import ORDER, poll
 from app.operations.reconcile import Sides, reconcile_asked
@@ -95,12 +98,13 @@ class Services:
 
 @dataclass(slots=True)
 class FarSides:
-    """What a cell's worker calls, and whether it may."""
+    """What a cell's worker calls, and whether it may. `chat` is for alerts."""
 
     cell: Cell
     gates: Mapping[str, Gate]
     platform: PlatformClient
     store: StoreAdapter | None
+    chat: HttpClient
 
 
 @asynccontextmanager
@@ -162,7 +166,7 @@ def _cell(number: int, settings: Settings, where: CellSettings, process: str, no
 
 @asynccontextmanager
 async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[FarSides]:
-    """The clients of both far sides for one cell, the first without; closed at the end."""
+    """The clients of the far sides for one cell, the first without, and of the chat; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
     first = cell is None or cell is parts.cells[0]
     cell = cell or parts.cells[0]
@@ -177,9 +181,11 @@ async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[
         connections=2 * settings.slots,
         secrets=secrets,
     )
+    chat = HttpClient(connections=2)
     try:
-        yield FarSides(cell, gates, PlatformClient(http, settings.platform), store)
+        yield FarSides(cell, gates, PlatformClient(http, settings.platform), store, chat)
     finally:
+        await chat.aclose()
         await http.aclose()
         if store is not None and store is not parts.store:
             await store.aclose()
@@ -292,6 +298,11 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
         Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
         Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
     ]
+    oldest = OldestWaiting()
+    found.append(Tick("watch_work", 30.0, lambda: watch_work(engine, oldest)))
+    if settings.alert_webhook_url is not None:
+        chat = settings.alert_webhook_url.get_secret_value()
+        found.append(Tick("tell_alerts", 15.0, lambda: tell_alerts(engine, far.chat, chat)))
     deadline = settings.coupons.deadline
     watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
     found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))

@@ -18,7 +18,8 @@ from app.api.services import Services
 from app.errors import DatabaseAway, InternalError
 from app.operations.asking import list_channels, read_backlog
 from app.operations.books import when_away
-from app.telemetry import Backlog, QueueGauges
+from app.operations.oldest import OldestWaiting
+from app.telemetry import Look, QueueGauges
 
 SECONDS: Final = 3.0
 """How long the database may take to answer a look at readiness."""
@@ -50,9 +51,11 @@ READY: Final = {
 def routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["Health"])
 
-    async def backlog() -> tuple[list[Backlog], bool]:
+    oldest = OldestWaiting()
+
+    async def backlog() -> tuple[Look, bool]:
         async with when_away(), asyncio.timeout(SECONDS):
-            return await read_backlog(services.engines)
+            return await read_backlog(services.engines, oldest)
 
     gauges = QueueGauges(services.metrics.registry, backlog)
 

@@ -19,10 +19,11 @@ from app.operations import books
 from app.operations.books import reading
 from app.operations.explain import collect
 from app.operations.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
+from app.operations.oldest import OldestWaiting
 from app.operations.records import Key, Records
 from app.operations.story import Explanation, tell
 from app.operations.views import Books, ChannelView, Counts, CouponPage, CouponView, JobDetail, JobPage, MessageView
-from app.telemetry import Backlog
+from app.telemetry import Backlog, Look
 
 T = TypeVar("T")
 Engines = Sequence[AsyncEngine]
@@ -144,24 +145,27 @@ async def list_channels(engines: Engines) -> list[ChannelView]:
     return list(merged.values())
 
 
-async def read_backlog(engines: Engines) -> tuple[list[Backlog], bool]:
+async def read_backlog(engines: Engines, oldest: OldestWaiting) -> tuple[Look, bool]:
     """Of the cells that answer, and whether all did. Raises DatabaseAway when none did."""
-    answers = await ask(engines, books.read_backlog)
+    answers = await ask(engines, lambda connection: books.read_backlog(connection, oldest))
     told = [answer for answer in answers if not isinstance(answer, DatabaseAway)]
     if not told:
         _complete(answers)
     merged: dict[str, Backlog] = {}
-    for channels in told:
-        for one in channels:
-            seen = merged.get(one.channel, Backlog(one.channel, 0, 0.0, 0, "open"))
+    alerts: Counter[str] = Counter()
+    for look in told:
+        alerts.update(look.alerts)
+        for one in look.channels:
+            seen = merged.get(one.channel, Backlog(one.channel, 0, 0.0, 0.0, 0, "open"))
             merged[one.channel] = Backlog(
                 one.channel,
                 seen.waiting + one.waiting,
                 max(seen.oldest, one.oldest),
+                max(seen.oldest_waiting, one.oldest_waiting),
                 seen.dead + one.dead,
                 one.state if seen.state == "open" else seen.state,
             )
-    return [merged[name] for name in sorted(merged)], len(told) == len(answers)
+    return Look([merged[name] for name in sorted(merged)], alerts), len(told) == len(answers)
 
 
 # ----------------------------------------------------------------------------------------------- coupons

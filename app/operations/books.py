@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import is_unavailable
 from app.errors import DatabaseAway
 from app.models import ApiKey, Attempt, Channel, Coupon, Job, Lane, Message
+from app.operations.alerts import count_open
+from app.operations.oldest import OldestWaiting
 from app.operations.views import (
     AttemptView,
     Books,
@@ -28,7 +30,7 @@ from app.operations.views import (
     words,
 )
 from app.platform.webhooks import parse
-from app.telemetry import Backlog
+from app.telemetry import Backlog, Look
 
 
 @asynccontextmanager
@@ -169,10 +171,14 @@ ORDER BY name
 """)
 
 
-async def read_backlog(connection: AsyncConnection) -> list[Backlog]:
+async def read_backlog(connection: AsyncConnection, oldest: OldestWaiting) -> Look:
     """Cheap enough to be asked every few seconds: reads only what is open or dead."""
-    rows = await connection.execute(_BACKLOG)
-    return [Backlog(row.name, int(row.waiting), float(row.oldest), row.dead, row.state) for row in rows]
+    ages = await oldest.read(connection)
+    channels = [
+        Backlog(row.name, int(row.waiting), float(row.oldest), ages.get(row.name, 0.0), row.dead, row.state)
+        for row in await connection.execute(_BACKLOG)
+    ]
+    return Look(channels, await count_open(connection))
 
 
 async def list_channels(connection: AsyncConnection) -> list[ChannelView]:

@@ -1,0 +1,47 @@
+"""The age of the oldest work that waits, whatever it waits for but a person: throttled, paused and put-off work included.
+
+A job's id tells when it was made. What is older than the oldest open job can only have been closed since, so each look
+goes on where the last one found something, and costs what was delivered meanwhile, not what waits or ever was.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+SKEW: Final = timedelta(minutes=1)
+"""Clocks of different processes, and commits that overtake each other."""
+_FIRST: Final = text("""
+SELECT min(job.created_at) FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane
+WHERE job.open AND job.channel = :channel AND lane.waits_for IS NULL
+""")
+_NEXT: Final = text("""
+SELECT job.created_at FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane
+WHERE job.id >= :since AND job.open AND job.channel = :channel AND lane.waits_for IS NULL ORDER BY job.id LIMIT 1
+""")
+_CHANNELS: Final = text("SELECT name, now() AS now FROM channel")
+
+
+class OldestWaiting:
+    """Remembers where the last look ended, in each cell. A job that is older than that and was retried by hand is not seen."""
+
+    def __init__(self) -> None:
+        self._from: dict[tuple[Engine, str], datetime] = {}
+
+    async def read(self, connection: AsyncConnection) -> dict[str, float]:
+        """Seconds by channel; 0 where nothing waits."""
+        ages = {}
+        for channel, now in (await connection.execute(_CHANNELS)).all():
+            since = self._from.get((connection.sync_engine, channel))
+            parameters = {"channel": channel} if since is None else {"channel": channel, "since": _floor(since - SKEW)}
+            found: datetime | None = (await connection.execute(_FIRST if since is None else _NEXT, parameters)).scalar()
+            self._from[connection.sync_engine, channel] = found or now
+            ages[channel] = (now - found).total_seconds() if found else 0.0
+        return ages
+
+
+def _floor(moment: datetime) -> UUID:
+    """The smallest version 7 UUID of that millisecond, as Postgres sorts them."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

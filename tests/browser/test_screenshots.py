@@ -1,0 +1,85 @@
+"""The pictures of README.md and docs/tour.md: `make screenshots`. Not part of `make test`, so that it leaves no traces."""
+
+import io
+from pathlib import Path
+from typing import Final
+
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, FloatRect, expect
+
+from tests.browser.desk import PHONE, Desk, Scheme
+from tests.browser.stage import Stage, order
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.screenshots]
+
+IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
+LARGEST: Final = 150_000
+COLOURS: Final = 96
+SPREAD: Final = """
+WITH spread AS (SELECT job_id, claim, outcome, random() AS dice FROM attempt)
+UPDATE attempt SET started_at = now() - interval '1 minute' *
+    CASE WHEN attempt.outcome = 'retry' THEN 24 + 5 * dice
+         WHEN 59 * power(dice, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * dice
+         ELSE 59 * power(dice, 0.9) END
+FROM spread WHERE spread.job_id = attempt.job_id AND spread.claim = attempt.claim
+"""
+
+
+async def test_the_pictures(browser: Browser, stage: Stage) -> None:
+    await an_hour(stage)
+    async with Desk.at(browser, stage, scale=2) as desk:
+        await desk.sign_in()
+        await taken(desk, "now", "/console")
+        await taken(desk, "story", "/console/search?q=3001")
+        await taken(desk, "stuck", "/console/stuck")
+        await desk.page.get_by_role("table").get_by_role("link").first.click()
+        await desk.page.locator("summary", has_text="Edit and continue").click()
+        await desk.page.get_by_label("Field").fill("currency")
+        await desk.page.get_by_label("New value").fill("EUR")
+        await taken(desk, "pile")
+        await taken(desk, "coupons", "/console/coupons?state=all")
+        await taken(desk, "coupon", "/console/coupon?code=OOPS15")
+        await taken(desk, "audit", "/console/audit")
+        stage.platform.outage(on=True)
+        await stage.send(
+            "orders", [order(7000 + number, 101 + number % 24, f"{25 + number % 50}.90") for number in range(180)]
+        )
+        await desk.open("/console")
+        await expect(desk.page.get_by_role("region", name="The Platform cannot be reached")).to_be_visible(
+            timeout=20_000
+        )
+        await expect(desk.page.locator(".tiles dd").first).to_contain_text("180", timeout=20_000)
+        await taken(desk, "outage")
+    phone: Scheme = "dark"
+    async with Desk.at(browser, stage, PHONE, phone, scale=2) as desk:
+        await desk.sign_in()
+        await taken(desk, "phone", "/console")
+
+
+async def an_hour(stage: Stage) -> None:
+    """What happened just now, spread over the last hour, with a few bad minutes in it."""
+    stage.platform.script(path="/v1/orders", status=503, times=40, contains='"74')
+    await stage.send("orders", [order(7400 + number, 101 + number % 24) for number in range(90)])
+    await stage.send("orders", [order(8000 + number, 101 + number % 24) for number in range(900)])
+    await stage.idle()
+    await stage.sql("SELECT setseed(0.5)")
+    await stage.sql(SPREAD)
+
+
+async def taken(desk: Desk, name: str, path: str | None = None) -> None:
+    if path is not None:
+        await desk.open(path)
+    await desk.page.evaluate("document.fonts.ready")
+    await desk.page.evaluate("document.activeElement.blur()")
+    size = desk.page.viewport_size
+    assert size is not None
+    foot = float(await desk.page.evaluate("document.querySelector('footer').getBoundingClientRect().top + scrollY"))
+    clip = FloatRect(x=0, y=0, width=size["width"], height=min(foot, size["height"]))
+    raw = await desk.page.screenshot(full_page=True, clip=clip)
+    picture = Image.open(io.BytesIO(raw)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    told = io.BytesIO()
+    picture.save(told, "PNG", optimize=True)
+    assert len(told.getvalue()) < LARGEST, name
+    IMAGES.mkdir(exist_ok=True)
+    (IMAGES / f"{name}.png").write_bytes(told.getvalue())

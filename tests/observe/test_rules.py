@@ -1,0 +1,97 @@
+"""Alert rules, runbook and dashboard belong together, and name only what the service really tells."""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final  # Any: YAML and JSON
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.operations.alert_kinds import ALERTS, section
+from app.telemetry import Backlog, Look, Metrics, QueueGauges
+
+ROOT: Final = Path(__file__).parents[2]
+PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
+RULES: Final[list[dict[str, Any]]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
+DASHBOARD: Final = json.loads((ROOT / "deploy" / "grafana" / "platform-relay.json").read_text())
+RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text()
+SECTIONS: Final = {
+    f"docs/runbook.md#{title.lower().replace(' ', '-')}" for title in re.findall("^## (.+)$", RUNBOOK, re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+def test_the_rules_do_what_they_say(arguments: tuple[str, ...]) -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("there is no promtool here: apt-get install prometheus")
+    ended = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_rule_is_tested_to_fire() -> None:
+    tests = (PROMETHEUS / "alerts_test.yml").read_text()
+    assert {rule["alert"] for rule in RULES} == set(re.findall(r'alertname="(\w+)"', tests))
+
+
+def test_every_alert_names_cause_first_action_and_a_section_of_the_runbook() -> None:
+    for rule in RULES:
+        told = rule["annotations"]
+        assert told["description"].endswith("."), rule["alert"]
+        assert told["first_action"].endswith((".", "?")), rule["alert"]
+        assert told["runbook"] in SECTIONS, rule["alert"]
+    assert {rule["annotations"]["runbook"] for rule in RULES} == SECTIONS
+
+
+def test_every_kind_of_alert_that_is_raised_has_a_meaning_a_rule_and_a_section() -> None:
+    raised = set()
+    for path in (ROOT / "app").rglob("*.py"):
+        for word, name in re.findall(r'raise_alert\(\s*(?:connection,\s*)?(?:"(\w+)"|([A-Z_]+))', path.read_text()):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            raised.add(word or getattr(importlib.import_module(module), name))
+    assert {"coupon_late", "coupon_fuse", "points_in_doubt", "reconciliation", "cannot_confirm"} <= raised
+    assert raised <= set(ALERTS)
+    rules = {rule["annotations"]["runbook"]: rule["annotations"] for rule in RULES}
+    for kind, meaning in ALERTS.items():
+        told = rules[section(kind)]
+        assert (told["description"], told["first_action"]) == (meaning.says, meaning.first), kind
+
+
+async def test_rules_and_dashboard_ask_for_nothing_that_is_not_there() -> None:
+    there = await exposed()
+    queries = [rule["expr"] for rule in RULES]
+    queries += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert len(queries) > 25
+    for query in queries:
+        named = re.findall(r"relay_\w+", query)
+        assert named, query
+        for name in named:
+            assert name in there, f"{name} in {query}"
+            for label in re.findall(name + r"\{(\w+)[=!~]", query) + grouped_by(query):
+                assert label in there[name] | {"le"}, f"{label} of {name} in {query}"
+
+
+def grouped_by(query: str) -> list[str]:
+    return [label for group in re.findall(r"by \(([^)]+)\)", query) for label in group.split(", ")]
+
+
+async def exposed() -> dict[str, set[str]]:
+    """Every sample that the service tells when something happens, with its labels."""
+    metrics = Metrics(CollectorRegistry())
+    metrics.message("orders", "accepted")
+    metrics.request("/v1/events/orders", "POST", 202, 0.01)
+    metrics.attempt("relay_order", "platform", "done", 0.01)
+    metrics.settled("relay_order", "done")
+
+    async def look() -> tuple[Look, bool]:
+        return Look([Backlog("platform", 1, 2.0, 3.0, 4, "open")], {"coupon_late": 1}), True
+
+    text = (await QueueGauges(metrics.registry, look).exposition()).decode()
+    return {
+        sample.name: set(sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples
+    }
