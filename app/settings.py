@@ -49,8 +49,8 @@ def _per_second(value: object) -> object:
     return value
 
 
-Rate = Annotated[float, BeforeValidator(_per_second), Field(gt=0, le=100_000)]
-"""Calls per second."""
+Rate = Annotated[float, BeforeValidator(_per_second), Field(ge=0.2, le=100_000)]
+"""Calls per second. Below 12/min the calls of one coupon would not fit into the minute that an attempt has."""
 
 
 def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:

@@ -201,6 +201,12 @@ def judge(order: CouponOrder, found: CouponFound) -> Done | Reject:
     return Done({"store_id": found.store_id})
 
 
+def made_otherwise(order: CouponOrder, told: tuple[str, ...], removed: Outcome, store_id: str) -> Reject:
+    """A coupon that the shop made another than ordered; `removed` is how taking it away again went."""
+    end = "was removed again" if isinstance(removed, Done) else f"is still there: remove {store_id}"
+    return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+
+
 def differences(order: CouponOrder, found: CouponFound) -> tuple[str, ...]:
     """Where a shop's coupon is not what was ordered, in words ("value is 0.00, ordered 5.00"); empty when it is.
 

@@ -37,7 +37,7 @@ from standardwebhooks import Webhook
 from app.http import Answer, Failure, HttpClients, failure_of
 from app.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 
 NONE_SUCH: Final = "no such coupon"
 NO_NEWS: Final = "no news"
@@ -118,8 +118,7 @@ class GenericHttp:
         if answer.status != 201 or not told:
             return judge(order, found)
         removed = await self.retire_coupon(order.code)
-        end = "was retired again" if isinstance(removed, Done) else f"is still there: remove {found.store_id}"
-        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+        return made_otherwise(order, told, removed, found.store_id)
 
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
         """See `base.StoreAdapter`."""

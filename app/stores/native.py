@@ -5,6 +5,7 @@ All translate into the typed events of `app.messages`, with the shop's own time 
 shop's order state as one of the Platform's eight financial states (docs/shops.md).
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,13 @@ class NativeEvent:
     kind: Kind
     event: CustomerEvent | OrderEvent | ProductEvent
     dedupe_key: str
+
+
+def native_event(shop: str, kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
+    """The event, its version named by what it says: the same from wherever it comes, a webhook or a list."""
+    digest = hashlib.sha256(event.model_dump_json(exclude_none=True).encode()).hexdigest()[:32]
+    moment = event.updatedAt.isoformat() if event.updatedAt else ""
+    return NativeEvent(kind, event, f"{shop}:{kind}:{event.id}:{moment}:{digest}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from app.http import HttpClients
+from app.messages import FinancialStatus
 from app.settings import EnvironmentSettings
 from app.stores import ADAPTERS, adapter_class, build, variables
 from app.stores.base import CouponKind
@@ -90,6 +92,19 @@ def test_every_adapter_has_its_page(name: str) -> None:
     }
     for field, reason in chosen.CANNOT.items():
         assert f"`{field}`: {reason}" in page
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_page_tells_what_a_merchant_has_to_know(name: str) -> None:
+    page = (DOCS / "shops" / f"{name}.md").read_text()
+    headings = " ".join(re.findall(r"^## (.+)$", page, re.MULTILINE)).lower()
+    assert {"permissions", "limits"} <= set(re.findall(r"\w+", headings))
+    assert re.search("webhooks|events", headings)
+    if all(hasattr(ADAPTERS[name], method) for method in methods(ListsEntities)):
+        table = re.split(r"^\|.*\| financial status \|$", page, flags=re.MULTILINE)[1].partition("\n\n")[0]
+        told = set(re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"\|([^|]+)\|$", table, re.MULTILINE))))
+        assert told
+        assert told <= set(get_args(FinancialStatus))
 
 
 def test_the_table_of_shops_is_the_codes() -> None:

@@ -33,12 +33,13 @@ from app.http import Answer, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.bigcommerce.api import BigCommerceApi, patience, words
 from app.stores.bigcommerce.events import WANTED, parse_webhook
 from app.stores.bigcommerce.fetch import fetch, list_entities
 from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
+from app.stores.reading import count, with_cents
 
 MOST_PER_CODE: Final = 5
 NAME_CHARS: Final = 100
@@ -177,8 +178,7 @@ class BigCommerce:
         if not told:
             return Done({"store_id": found.store_id})
         removed = await self._delete(found.store_id)
-        end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
-        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+        return made_otherwise(order, told, removed, found.store_id)
 
     async def _delete(self, store_id: str) -> Outcome:
         answer = await self._api.call("DELETE", f"/v2/coupons/{store_id}")
@@ -276,7 +276,7 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     if not isinstance(row, dict) or not isinstance(row.get("id"), int) or not isinstance(row.get("code"), str):
         return None
     try:
-        amount, minimum, expires_at = _amount(row.get("amount")), _amount(row.get("min_purchase")), _moment(row)
+        amount, minimum, expires_at = with_cents(row.get("amount")), with_cents(row.get("min_purchase")), _moment(row)
     except (InvalidOperation, ValueError):
         return None
     kind = next((kind for kind, name in TYPES.items() if name == row.get("type")), None)
@@ -289,9 +289,9 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
         value=None if kind is CouponKind.FREE_SHIPPING else amount,
         product_ids=products,
         minimum_spend=minimum or None,
-        usage_limit=_count(row.get("max_uses")) or None,
-        per_customer_limit=_count(row.get("max_uses_per_customer")) or None,
-        used=_count(row.get("num_uses")),
+        usage_limit=count(row.get("max_uses")) or None,
+        per_customer_limit=count(row.get("max_uses_per_customer")) or None,
+        used=count(row.get("num_uses")),
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
         restrictions=tuple(restrictions),
@@ -316,19 +316,6 @@ def _unfit(order: CouponOrder) -> Reject | None:
         return Reject(f"coupon {order.code} was not created: {why}")
     wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
     return Reject(f"coupon {order.code}: product_ids {wrong} are no BigCommerce product ids") if wrong else None
-
-
-def _amount(value: JsonValue) -> Decimal:
-    """BigCommerce writes four places; those that say nothing are left out."""
-    amount = Decimal(str(value or "0"))
-    if not amount.is_finite():
-        raise InvalidOperation
-    cents = amount.quantize(Decimal("0.01"))
-    return cents if cents == amount else amount
-
-
-def _count(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _moment(row: Mapping[str, JsonValue]) -> datetime | None:

@@ -18,8 +18,6 @@ Financial status, the first that fits (payment_status is often empty):
     status 0 Incomplete                              no order yet: not relayed
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -30,7 +28,7 @@ from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.messages import EVENTS, Kind
-from app.stores.native import Ignored, NativeEvent, Parsed, Refused, ToFetch
+from app.stores.native import Ignored, NativeEvent, Parsed, Refused, ToFetch, native_event
 
 Row = dict[str, JsonValue]
 WANTED: Final = (
@@ -165,8 +163,7 @@ def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEven
         return None
     if event.updatedAt is None:
         return None
-    digest = hashlib.sha256(json.dumps(event.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:32]
-    return NativeEvent(kind, event, f"bigcommerce:{kind}:{event.id}:{event.updatedAt.isoformat()}:{digest}")
+    return native_event("bigcommerce", kind, event)
 
 
 def _money(value: JsonValue) -> str | None:

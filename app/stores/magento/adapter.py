@@ -124,7 +124,7 @@ class Magento:
         """See `base.StoreAdapter`."""
         if self._settings.one_customer == "issue_unrestricted":
             order = replace(order, email=None, customer_id=None)
-        if refused := refusal(order, Magento, datetime.now(UTC)) or _for_one_shopper(order):
+        if refused := refusal(order, Magento, datetime.now(UTC)):
             return refused
         market = await self._market()
         if not isinstance(market, Market):
@@ -329,13 +329,6 @@ class Magento:
         )  # fmt: skip
         self._known_until = time.monotonic() + MARKET_SECONDS
         return self._known
-
-
-def _for_one_shopper(order: CouponOrder) -> Reject | None:
-    """`refusal` takes either of the two for enough when both are given; here neither can be had."""
-    if order.email is None and order.customer_id is None:
-        return None
-    return Reject(f"coupon {order.code} was not created: email, customer_id: {Magento.CANNOT['email']}")
 
 
 def _unlike(order: CouponOrder, rule: Row, market: Market, products: Mapping[str, str]) -> tuple[str, ...]:

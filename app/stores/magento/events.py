@@ -14,7 +14,6 @@ What an order's state and amounts mean, the first line that applies:
     else (new, pending_payment, payment_review, …)     pending
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import InvalidOperation
@@ -27,8 +26,8 @@ from app.http import Failure
 from app.messages import CustomerEvent, DiscountCode, FinancialStatus, Kind, LineItem, OrderEvent, ProductEvent
 from app.outcomes import Reject
 from app.stores.magento.api import MagentoApi, Row, criteria
-from app.stores.magento.rules import money
-from app.stores.native import NativeEvent, Page
+from app.stores.native import NativeEvent, Page, native_event
+from app.stores.reading import with_cents
 
 PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
 PAGE: Final = 100
@@ -98,14 +97,8 @@ def translated(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
             event = _event(kind, each, media_url)
         except (ValidationError, InvalidOperation, ValueError):
             continue
-        return None if event is None else NativeEvent(kind, event, version_key(kind, event))
+        return None if event is None else native_event("magento", kind, event)
     return None
-
-
-def version_key(kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> str:
-    """Names a version by what it says, so that it is the same from wherever it comes."""
-    digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()[:32]
-    return f"magento:{kind}:{event.id}:{event.updatedAt and event.updatedAt.isoformat()}:{digest}"
 
 
 def _event(kind: Kind, row: Row, media_url: str) -> CustomerEvent | OrderEvent | ProductEvent | None:
@@ -145,10 +138,10 @@ def order(row: Row) -> OrderEvent:
         email=_text(row.get("customer_email")),
         financialStatus=financial_status(row),
         currency=str(row.get("order_currency_code")),
-        totalPrice=money(row.get("grand_total")),
-        subtotalPrice=money(row.get("subtotal")),
+        totalPrice=with_cents(row.get("grand_total")),
+        subtotalPrice=with_cents(row.get("subtotal")),
         lineItems=[_line(item, rows) for item in rows if not item.get("parent_item_id")],
-        discountCodes=[DiscountCode(code=code, amount=abs(money(row.get("discount_amount"))))] if code else [],
+        discountCodes=[DiscountCode(code=code, amount=abs(with_cents(row.get("discount_amount"))))] if code else [],
         createdAt=_moment(row.get("created_at")),
         updatedAt=_moment(row.get("updated_at")),
     )
@@ -162,16 +155,16 @@ def _line(item: Row, rows: list[Row]) -> LineItem:
         productId=_text(item.get("product_id")),
         variantId=_text(variant.get("product_id")) if variant else None,
         title=_text(item.get("name")),
-        quantity=int(money(item.get("qty_ordered"))),
-        price=money(item.get("price")),
+        quantity=int(with_cents(item.get("qty_ordered"))),
+        price=with_cents(item.get("price")),
     )
 
 
 def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
     """The table at the top of this file."""
-    paid, refunded, total = (money(row.get(name)) for name in ("total_paid", "total_refunded", "grand_total"))
+    paid, refunded, total = (with_cents(row.get(name)) for name in ("total_paid", "total_refunded", "grand_total"))
     payment = row.get("payment")
-    authorized = money(payment.get("amount_authorized")) if isinstance(payment, dict) else money(None)
+    authorized = with_cents(payment.get("amount_authorized")) if isinstance(payment, dict) else with_cents(None)
     state = row.get("state")
     rules: tuple[tuple[bool, FinancialStatus], ...] = (
         (state == "closed" or (refunded > 0 and refunded >= paid), "refunded"),

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
+from app.stores.reading import with_cents
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
 CENT: Final = Decimal("0.01")
@@ -151,7 +152,7 @@ def coupon_found(
     if not isinstance(code, str) or not isinstance(rule_id, int):
         return None
     try:
-        amount = money(rule.get("discount_amount"))
+        amount = with_cents(rule.get("discount_amount"))
         minimum, conditions = _minimum(rule)
         begins, ends = _day(rule.get("from_date")), _day(rule.get("to_date"))
     except (InvalidOperation, ValueError):
@@ -227,7 +228,7 @@ def _minimum(rule: Mapping[str, JsonValue]) -> tuple[Decimal | None, list[str]]:
     if leaves and len(leaves) == 1 and (leaves[0].get("attribute_name"), leaves[0].get("operator")) == (
         "base_subtotal", ">=",
     ):  # fmt: skip
-        return money(leaves[0].get("value")), []
+        return with_cents(leaves[0].get("value")), []
     return None, ["conditions of its own on the cart"]
 
 
@@ -240,15 +241,6 @@ def _leaves(root: JsonValue) -> list[dict[str, JsonValue]] | None:
     if not plain or root.get("aggregator_type") != "all" or str(root.get("value")) != "1":
         return None
     return [each for each in below if isinstance(each, dict)] if isinstance(below, list) else None
-
-
-def money(value: JsonValue) -> Decimal:
-    """An amount that Magento writes as a number or a text, with at least two decimals."""
-    amount = Decimal(str(value if value is not None else 0))
-    if not amount.is_finite():
-        raise InvalidOperation
-    exponent = amount.normalize().as_tuple().exponent
-    return amount.quantize(CENT) if isinstance(exponent, int) and exponent >= -2 else amount.normalize()
 
 
 def _count(value: JsonValue) -> int | None:

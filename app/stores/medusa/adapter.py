@@ -33,7 +33,7 @@ from app.http import Answer, Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.medusa.api import EXISTS, MedusaApi, failure, gone, words
 from app.stores.medusa.coupons import inexpressible, promotion_body, promotion_found
 from app.stores.medusa.events import one, page
@@ -158,8 +158,7 @@ class Medusa:
         if not told:
             return Done({"store_id": found.store_id}, evidence=Evidence(answer.status))
         removed = await self._delete(found.store_id, order.code)
-        end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
-        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+        return made_otherwise(order, told, removed, found.store_id)
 
     async def _delete(self, store_id: str, code: str) -> Outcome:
         answer = await self._api.call("DELETE", f"promotions/{quote(store_id, safe='')}")

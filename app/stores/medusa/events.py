@@ -17,7 +17,6 @@ time of the order and its payment collections, and the list of changed orders is
 payments. A guest has a customer without an account, another one after registering: his orders go by e-mail address.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -30,7 +29,8 @@ from app.http import Answer, Failure
 from app.messages import EVENTS, Kind
 from app.outcomes import Reject, Unknown
 from app.stores.medusa.api import MedusaApi, Query, Row, failure, gone
-from app.stores.native import NativeEvent, Page
+from app.stores.native import NativeEvent, Page, native_event
+from app.stores.reading import following, rows, within
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00Z"
@@ -85,24 +85,28 @@ async def page(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str |
     """Entities changed since, oldest change first; for orders then those whose payments changed since.
 
     A cursor is "orders 2026-11-23T05:00:02.526Z 3": go on at that time of change, without the first 3 rows of that
-    time. Not at a row number of the whole list: an entity that changes meanwhile moves to its end, and another one
-    would slip through.
+    time (`reading.following`).
     """
     beginning = since.astimezone(UTC).isoformat() if since else BEGINNING
-    part, start, seen = (cursor or f"{kind} {beginning} 0").split(" ")
+    part, start, passed = (cursor or f"{kind} {beginning} 0").split(" ")
+    seen = int(passed)
     fields = "updated_at,payment_collection.order.id" if part == PAYMENTS else FIELDS[kind]
-    rows = await api.read(part, part, _changed(start, int(seen), fields))
+    rows = await api.read(part, part, _changed(start, seen, fields))
     if not isinstance(rows, list):
         return rows
-    following = _following(part, start, int(seen), rows)
+    try:
+        position = following(start, seen, [row.get("updated_at") for row in rows], PAGE)
+    except ValueError:
+        return Unknown(f"Medusa's list of {part} has a row without its time of change")
+    after = f"{part} {position[0]} {position[1]}" if position else None
     if part == PAYMENTS:
         rows = await _orders_of(api, rows)
         if not isinstance(rows, list):
             return rows
-    elif following is None and kind is Kind.ORDER and since is not None:
-        following = f"{PAYMENTS} {beginning} 0"
+    elif after is None and kind is Kind.ORDER and since is not None:
+        after = f"{PAYMENTS} {beginning} 0"
     read = (translated(kind, row) for row in rows if not _is_guest(kind, row))
-    return Page(tuple(event for event in read if event), following)
+    return Page(tuple(event for event in read if event), after)
 
 
 def _changed(start: str, seen: int, fields: str) -> Query:
@@ -115,17 +119,8 @@ def _changed(start: str, seen: int, fields: str) -> Query:
     ]
 
 
-def _following(part: str, start: str, seen: int, rows: list[Row]) -> str | None:
-    """The cursor behind these rows; None when they were the last."""
-    if len(rows) < PAGE:
-        return None
-    last = str(rows[-1].get("updated_at"))
-    alike = sum(str(row.get("updated_at")) == last for row in rows)
-    return f"{part} {start} {seen + alike}" if alike == len(rows) and start == last else f"{part} {last} {alike}"
-
-
 async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row] | Failure:
-    found = (_in(payment, "payment_collection", "order", "id") for payment in payments)
+    found = (within(payment, "payment_collection", "order", "id") for payment in payments)
     ids = sorted({str(each) for each in found if each})
     if not ids:
         return []
@@ -141,9 +136,7 @@ def translated(kind: Kind, row: Row) -> NativeEvent | None:
             event = EVENTS[kind].model_validate({name: value for name, value in fields.items() if value is not None})
         except (ValidationError, InvalidOperation, ValueError):
             continue
-        digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()[:32]
-        moment = event.updatedAt.isoformat() if event.updatedAt else ""
-        return NativeEvent(kind, event, f"medusa:{kind}:{event.id}:{moment}:{digest}")
+        return native_event("medusa", kind, event)
     return None
 
 
@@ -168,7 +161,7 @@ def _customer(row: Row) -> dict[str, object]:
 
 
 def _product(row: Row) -> dict[str, object]:
-    variants = _rows(row.get("variants"))
+    variants = rows(row.get("variants"))
     return {
         "id": row.get("id"),
         "title": row.get("title"),
@@ -190,8 +183,8 @@ def _product(row: Row) -> dict[str, object]:
 
 def _order(row: Row) -> dict[str, object]:
     currency = str(row.get("currency_code")).upper()
-    items = _rows(row.get("items"))
-    guest = _in(row, "customer", "has_account") is False
+    items = rows(row.get("items"))
+    guest = within(row, "customer", "has_account") is False
     return {
         "id": row.get("id"),
         "customerId": None if guest else row.get("customer_id"),
@@ -210,10 +203,10 @@ def _order(row: Row) -> dict[str, object]:
             }
             for item in items
         ],
-        "discountCodes": _discounts([*items, *_rows(row.get("shipping_methods"))], currency),
+        "discountCodes": _discounts([*items, *rows(row.get("shipping_methods"))], currency),
         "orderNumber": None if row.get("display_id") is None else str(row["display_id"]),
         "createdAt": row.get("created_at"),
-        "updatedAt": _latest(row, *_rows(row.get("payment_collections"))),
+        "updatedAt": _latest(row, *rows(row.get("payment_collections"))),
     }
 
 
@@ -226,7 +219,7 @@ def financial_status(row: Row) -> str:
 def _discounts(discounted: list[Row], currency: str) -> list[dict[str, object]] | None:
     """What each code took off, over all items and shipping."""
     amounts: dict[str, Decimal] = {}
-    for adjustment in (each for row in discounted for each in _rows(row.get("adjustments"))):
+    for adjustment in (each for row in discounted for each in rows(row.get("adjustments"))):
         if code := adjustment.get("code"):
             amounts[str(code)] = amounts.get(str(code), Decimal(0)) + Decimal(str(adjustment.get("amount") or 0))
     return [{"code": code, "amount": _rounded(amount, currency)} for code, amount in amounts.items()] or None
@@ -244,14 +237,3 @@ def _rounded(amount: Decimal, currency: str) -> str:
 def _latest(*rows: Row) -> str | None:
     """The latest time of change; Medusa writes them all alike, in UTC."""
     return max((str(row["updated_at"]) for row in rows if row.get("updated_at")), default=None)
-
-
-def _rows(value: JsonValue) -> list[Row]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _in(row: Row, *path: str) -> JsonValue:
-    value: JsonValue = row
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

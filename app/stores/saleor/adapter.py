@@ -115,7 +115,7 @@ class Saleor:
         """See `base.StoreAdapter`."""
         if self._unrestricted:
             order = replace(order, email=None, customer_id=None)
-        if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)) or _for_one_shopper(order):
+        if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)):
             return refused
         channel = await self._channel()
         if not isinstance(channel, Channel):
@@ -301,13 +301,6 @@ def _when(order: CouponOrder) -> datetime:
 def _sayable(order: CouponOrder) -> CouponOrder:
     """One use per shopper is the one limit that Saleor has; it is taken out before what Saleor has not is looked for."""
     return replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
-
-
-def _for_one_shopper(order: CouponOrder) -> Reject | None:
-    """`refusal` takes either of the two for enough when both are given; here neither can be had."""
-    if order.email is None and order.customer_id is None:
-        return None
-    return Reject(f"coupon {order.code} was not created: email, customer_id: {Saleor.CANNOT['email']}")
 
 
 def _done(changed: Node | Refusal | Failure) -> Outcome:

@@ -37,10 +37,11 @@ from app.messages import (
     Variant,
 )
 from app.outcomes import Reject, Unknown
-from app.stores.native import Ignored, NativeEvent, Page, Parsed, ToFetch
+from app.stores.native import Ignored, NativeEvent, Page, Parsed, ToFetch, native_event
+from app.stores.reading import with_cents, within
 from app.stores.saleor import documents as documents
 from app.stores.saleor.api import Node, SaleorApi, nodes
-from app.stores.saleor.vouchers import moment, money
+from app.stores.saleor.vouchers import moment
 
 LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.CUSTOMER: ("customers", documents.CUSTOMERS),
@@ -133,9 +134,7 @@ def translated(kind: Kind, node: Node, channel: str) -> NativeEvent | None:
         event = _event(kind, node, channel)
     except (ValidationError, InvalidOperation, ValueError, KeyError):
         return None
-    digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()[:32]
-    version = event.updatedAt.isoformat() if event.updatedAt else ""
-    return NativeEvent(kind, event, f"saleor:{kind}:{event.id}:{version}:{digest}")
+    return native_event("saleor", kind, event)
 
 
 def _event(kind: Kind, node: Node, channel: str) -> CustomerEvent | OrderEvent | ProductEvent:
@@ -162,17 +161,17 @@ def customer(node: Node) -> CustomerEvent:
 
 def order(node: Node) -> OrderEvent:
     """An order. Raises ValueError or KeyError when it cannot be read."""
-    total, code = _dig(node, "total", "gross"), _text(node.get("voucherCode"))
+    total, code = within(node, "total", "gross"), _text(node.get("voucherCode"))
     vouchers = [each for each in nodes(node.get("discounts")) if each.get("type") == "VOUCHER"]
-    saved = sum((money(_dig(each, "total", "amount")) for each in vouchers), money(0))
+    saved = sum((with_cents(within(each, "total", "amount")) for each in vouchers), with_cents(0))
     return OrderEvent(
         id=str(node["id"]),
-        customerId=_text(_dig(node, "user", "id")),
+        customerId=_text(within(node, "user", "id")),
         email=_text(node.get("userEmail")),
         financialStatus=financial_status(node),
-        currency=str(_dig(total, "currency")),
-        totalPrice=money(_dig(total, "amount")),
-        subtotalPrice=money(_dig(node, "subtotal", "gross", "amount")),
+        currency=str(within(total, "currency")),
+        totalPrice=with_cents(within(total, "amount")),
+        subtotalPrice=with_cents(within(node, "subtotal", "gross", "amount")),
         lineItems=[_line(each) for each in nodes(node["lines"])],
         discountCodes=[DiscountCode(code=code, amount=saved if vouchers else None)] if code else [],
         createdAt=moment(node.get("created")),
@@ -184,18 +183,21 @@ def _line(node: Node) -> LineItem:
     names = [_text(node.get("productName")), _text(node.get("variantName"))]
     quantity = node.get("quantity")
     return LineItem(
-        productId=_text(_dig(node, "variant", "product", "id")),
-        variantId=_text(_dig(node, "variant", "id")) or _text(node.get("productVariantId")),
+        productId=_text(within(node, "variant", "product", "id")),
+        variantId=_text(within(node, "variant", "id")) or _text(node.get("productVariantId")),
         title=" – ".join(name for name in names if name) or None,
         quantity=quantity if isinstance(quantity, int) else None,
-        price=money(_dig(node, "unitPrice", "gross", "amount")),
+        price=with_cents(within(node, "unitPrice", "gross", "amount")),
     )
 
 
 def financial_status(node: Node) -> FinancialStatus:
     """The table at the top of this file. Raises KeyError when the order's payment is not told."""
     charge, authorized, paid = node["chargeStatus"], node["authorizeStatus"], node.get("paymentStatus")
-    refunded, charged = money(_dig(node, "totalRefunded", "amount")), money(_dig(node, "totalCharged", "amount"))
+    refunded, charged = (
+        with_cents(within(node, "totalRefunded", "amount")),
+        with_cents(within(node, "totalCharged", "amount")),
+    )
     rules: tuple[tuple[bool, FinancialStatus], ...] = (
         (node["status"] == "EXPIRED", "expired"),
         (paid == "FULLY_REFUNDED" or (refunded > 0 and charged <= 0), "refunded"),
@@ -213,9 +215,9 @@ def product(node: Node, channel: str) -> ProductEvent:
 
     Variants are told only when all of them are known, as the Platform deletes those that are not told.
     """
-    listings = [each for each in nodes(node.get("channelListings")) if _dig(each, "channel", "slug") == channel]
+    listings = [each for each in nodes(node.get("channelListings")) if within(each, "channel", "slug") == channel]
     held = node.get("productVariants")
-    whole = isinstance(held, dict) and _dig(held, "pageInfo", "hasNextPage") is False
+    whole = isinstance(held, dict) and within(held, "pageInfo", "hasNextPage") is False
     variants = [
         Variant(externalVariantId=str(each["id"]), title=_text(each.get("name")), position=position)
         for position, each in enumerate(nodes(held), 1)
@@ -223,19 +225,12 @@ def product(node: Node, channel: str) -> ProductEvent:
     return ProductEvent(
         id=str(node["id"]),
         title=_text(node.get("name")),
-        imageUrl=_text(_dig(node, "thumbnail", "url")),
+        imageUrl=_text(within(node, "thumbnail", "url")),
         status="active" if any(each.get("isPublished") is True for each in listings) else "draft",
         externalUrlHandle=_text(node.get("slug")),
         variants=variants if whole else None,
         updatedAt=moment(node["updatedAt"]),
     )
-
-
-def _dig(node: JsonValue, *path: str) -> JsonValue:
-    """What stands at the path; None where it ends."""
-    for name in path:
-        node = node.get(name) if isinstance(node, dict) else None
-    return node
 
 
 def _text(value: JsonValue) -> str | None:

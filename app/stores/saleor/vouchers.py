@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
+from app.stores.reading import with_cents, within
 from app.stores.saleor.api import Node, nodes
 
 CENT: Final = Decimal("0.01")
@@ -93,10 +94,10 @@ def voucher_found(voucher: Node, code: str, channel: Channel, at: datetime | Non
     if own is None or not isinstance(voucher_id, str):
         return None
     listings = nodes(voucher.get("channelListings"))
-    listing = next((each for each in listings if _within(each, "channel", "id") == channel.id), None)
+    listing = next((each for each in listings if within(each, "channel", "id") == channel.id), None)
     try:
-        value = money(listing.get("discountValue")) if listing else None
-        minimum = money(_within(listing, "minSpent", "amount")) if listing else None
+        value = with_cents(listing.get("discountValue")) if listing else None
+        minimum = with_cents(within(listing, "minSpent", "amount")) if listing else None
         starts_at, expires_at = moment(voucher.get("startDate")), moment(voucher.get("endDate"))
     except (InvalidOperation, ValueError):
         return None
@@ -144,20 +145,6 @@ def _restrictions(voucher: Node) -> tuple[str, ...]:
     told = [name for name in names if nodes(voucher.get(name))]
     told += [name for name in ("onlyForStaff", "minCheckoutItemsQuantity") if voucher.get(name)]
     return tuple(told)
-
-
-def _within(node: JsonValue, outer: str, inner: str) -> JsonValue:
-    held = node.get(outer) if isinstance(node, dict) else None
-    return held.get(inner) if isinstance(held, dict) else None
-
-
-def money(value: JsonValue) -> Decimal:
-    """An amount that Saleor writes as a number, with at least two decimals."""
-    amount = Decimal(str(value if value is not None else 0))
-    if not amount.is_finite():
-        raise InvalidOperation
-    exponent = amount.normalize().as_tuple().exponent
-    return amount.quantize(CENT) if isinstance(exponent, int) and exponent >= -2 else amount.normalize()
 
 
 def moment(value: JsonValue) -> datetime | None:

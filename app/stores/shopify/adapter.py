@@ -33,7 +33,7 @@ from app.http import Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
 from app.stores.shopify.api import ShopifyApi, patience
 from app.stores.shopify.coupons import coupon_found, coupon_input, foreign_ids, gid
@@ -214,8 +214,7 @@ class Shopify:
         if not told:
             return Done({"store_id": found.store_id})
         removed = await self._delete(found.store_id)
-        end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
-        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+        return made_otherwise(order, told, removed, found.store_id)
 
     async def _delete(self, store_id: str) -> Outcome:
         data = await self._api.write(DELETE, {"id": store_id})

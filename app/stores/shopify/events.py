@@ -26,7 +26,7 @@ from pydantic import JsonValue, ValidationError
 
 from app.messages import EVENTS, Kind, UnstorableTextError, refuse_unstorable
 from app.outcomes import Outcome, Unknown
-from app.stores.native import Ignored, NativeEvent, Page, Parsed, Refused
+from app.stores.native import Ignored, NativeEvent, Page, Parsed, Refused, native_event
 from app.stores.shopify.documents import (
     GET_CUSTOMER,
     GET_ORDER,
@@ -113,8 +113,7 @@ def _event(kind: Kind, translate: Callable[[Object], dict[str, object]], given: 
         return None
     if event.updatedAt is None:
         return None
-    digest = hashlib.sha256(event.model_dump_json(exclude_none=True).encode()).hexdigest()[:32]
-    return NativeEvent(kind, event, f"shopify:{kind}:{event.id}:{event.updatedAt.isoformat()}:{digest}")
+    return native_event("shopify", kind, event)
 
 
 # ----------------------------------------------------------------------------------------------- webhook bodies

@@ -33,7 +33,7 @@ from app.http import Answer, Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Done, Evidence, Outcome, Reject, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.native import NativeEvent, Page
 from app.stores.vendure.api import GONE, Row, VendureApi, code_of, data_of
 from app.stores.vendure.coupons import (
@@ -78,7 +78,7 @@ mutation CreatePromotion($input: CreatePromotionInput!) {{
 }}"""
 DELETE: Final = """
 mutation DeletePromotion($id: ID!) { deletePromotion(id: $id) { result message } }"""
-ONE_CUSTOMER: Final = "Vendure has no condition for one customer, only for groups; see VENDURE__UNRESTRICTED"
+ONE_CUSTOMER: Final = "Vendure has no condition for one customer, only for groups; see VENDURE__ONE_CUSTOMER"
 
 
 class VendureSettings(EnvironmentSettings):
@@ -95,8 +95,8 @@ class VendureSettings(EnvironmentSettings):
     channel_token: SecretStr | None = Field(
         None, description="Token of the channel that sells; empty: the default channel."
     )
-    unrestricted: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse", description="Coupons for one customer: `refuse`, or `issue_unrestricted` (anybody may use them)."
+    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
+        "refuse", description="A coupon for one shopper, which Vendure cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
         None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
@@ -129,7 +129,7 @@ class Vendure:
         )
         login = (settings.username or "", password) if password and not key else None
         self._host = settings.url.host or ""
-        self._unrestricted = settings.unrestricted == "issue_unrestricted"
+        self._unrestricted = settings.one_customer == "issue_unrestricted"
         self._http = clients.make(
             settings.url,
             ca_file=settings.ca_file,
@@ -151,9 +151,7 @@ class Vendure:
 
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
-        asked = self._for_everybody(order)
-        if isinstance(asked, Reject):
-            return asked
+        asked = replace(order, customer_id=None, email=None) if self._unrestricted else order
         if refused := refusal(asked, Vendure, datetime.now(UTC)):
             return refused
         market = await self._known_market()
@@ -226,13 +224,6 @@ class Vendure:
         market = await self._known_market()
         return await one(self._api, kind, entity_id, market.digits) if isinstance(market, Market) else market
 
-    def _for_everybody(self, order: CouponOrder) -> CouponOrder | Reject:
-        """The order without its customer, where the setting allows it."""
-        asked = ", ".join(name for name in ("customer_id", "email") if getattr(order, name))
-        if not asked or self._unrestricted:
-            return replace(order, customer_id=None, email=None)
-        return Reject(f"coupon {order.code} was not created: {asked}: {ONE_CUSTOMER}")
-
     async def _held(self, order: CouponOrder, market: Market) -> Outcome | None:
         """What the shop holds under the code, with surplus twins deleted; None when it holds nothing."""
         found = await self._promotions(order.code, market)
@@ -265,17 +256,14 @@ class Vendure:
     async def _proven(self, order: CouponOrder, market: Market, found: CouponFound) -> Outcome:
         """What was just made: is it what was ordered, and alone?"""
         if told := differences(order, found):
-            end = await self._undone(found)
-            return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+            return made_otherwise(order, told, await self._delete(found.store_id), found.store_id)
         alone = await self._held(order, market)  # somebody else may have made one meanwhile
         if isinstance(alone, Reject):
-            return Reject(f"{alone.why}. Ours {await self._undone(found)}", alone.evidence)
+            removed = await self._delete(found.store_id)
+            end = "was removed again" if isinstance(removed, Done) else f"is still there: remove {found.store_id}"
+            return Reject(f"{alone.why}. Ours {end}", alone.evidence)
         done = Done({"store_id": found.store_id}, evidence=Evidence(200))
         return alone if isinstance(alone, Done) else done  # a failed look-up is repeated by the caller's read-back
-
-    async def _undone(self, found: CouponFound) -> str:
-        removed = await self._delete(found.store_id)
-        return "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
 
     async def _delete(self, store_id: str) -> Outcome:
         answer = await self._api.call(DELETE, {"id": store_id})

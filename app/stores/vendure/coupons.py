@@ -25,6 +25,7 @@ from pydantic import JsonValue
 
 from app.outcomes import Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder
+from app.stores.reading import count
 from app.stores.vendure.api import Row
 
 FIXED, PERCENT, OF_PRODUCTS = "order_fixed_discount", "order_percentage_discount", "products_percentage_discount"
@@ -126,8 +127,8 @@ def promotion_found(row: Row, market: Market, products: Mapping[str, str], now: 
         store_id=str(row["id"]),
         code=str(row["couponCode"]),
         kind=None,
-        usage_limit=_count(row.get("usageLimit")),
-        per_customer_limit=_count(row.get("perCustomerUsageLimit")),
+        usage_limit=count(row.get("usageLimit")),
+        per_customer_limit=count(row.get("perCustomerUsageLimit")),
         starts_at=starts_at,
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
@@ -245,10 +246,6 @@ def _number(value: str) -> Decimal:
     if not number.is_finite():
         raise InvalidOperation
     return number
-
-
-def _count(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _moment(value: JsonValue) -> datetime | None:

@@ -18,7 +18,6 @@ not show such an order again before something else changes: the plugin does. A c
 has a customer without a user: his orders go by e-mail address.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -28,8 +27,9 @@ from pydantic import JsonValue, ValidationError
 
 from app.http import Failure
 from app.messages import EVENTS, Kind
-from app.outcomes import Reject
-from app.stores.native import NativeEvent, Page
+from app.outcomes import Reject, Unknown
+from app.stores.native import NativeEvent, Page, native_event
+from app.stores.reading import following, rows, within
 from app.stores.vendure.api import Row, VendureApi
 
 PAGE: Final = 100
@@ -75,16 +75,22 @@ async def one(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> Nativ
 async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page | Failure:
     """Entities changed since, oldest change first.
 
-    A cursor is "2026-11-23T05:04:24+00:00 3": go on behind that time of change, without the first 3 rows. Not at a row
-    number of the whole list: an entity that changes meanwhile moves to its end, and another one would slip through.
+    A cursor is "2026-11-23T05:04:24+00:00 3": go on behind that time of change, without the first 3 rows
+    (`reading.following`).
     """
     beginning = (since.astimezone(UTC) - TICK).isoformat() if since else BEGINNING
-    start, seen = (cursor or f"{beginning} 0").split(" ")
-    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, int(seen))}, kind)
+    start, passed = (cursor or f"{beginning} 0").split(" ")
+    seen = int(passed)
+    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, seen)}, kind)
     if not isinstance(rows, list):
         return rows
     read = (translated(kind, row, digits) for row in rows if _counts(kind, row))
-    return Page(tuple(event for event in read if event), _following(start, int(seen), rows))
+    try:
+        position = following(start, seen, [row.get("updatedAt") for row in rows], PAGE, TICK)
+    except ValueError:
+        return Unknown(f"Vendure's list of {kind} has a row without its time of change")
+    after = f"{position[0]} {position[1]}" if position else None
+    return Page(tuple(event for event in read if event), after)
 
 
 def _options(kind: Kind, start: str, seen: int) -> JsonValue:
@@ -96,16 +102,6 @@ def _options(kind: Kind, start: str, seen: int) -> JsonValue:
     }
 
 
-def _following(start: str, seen: int, rows: list[Row]) -> str | None:
-    """The cursor behind these rows; None when they were the last."""
-    if len(rows) < PAGE:
-        return None
-    moments = [datetime.fromisoformat(str(row.get("updatedAt"))) for row in rows]
-    before = moments[-1] - TICK
-    late = sum(moment > before for moment in moments)
-    return f"{start} {seen + late}" if late == len(rows) else f"{before.isoformat()} {late}"
-
-
 def translated(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
     """An entity in our words; None for what cannot be read. An e-mail address that is none is left out."""
     for address in (True, False):
@@ -115,9 +111,7 @@ def translated(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
             event = EVENTS[kind].model_validate(kept if address else {**kept, "email": None})
         except (ValidationError, InvalidOperation, ValueError):
             continue
-        digest = hashlib.sha256(event.model_dump_json().encode()).hexdigest()[:32]
-        moment = event.updatedAt.isoformat() if event.updatedAt else ""
-        return NativeEvent(kind, event, f"vendure:{kind}:{event.id}:{moment}:{digest}")
+        return native_event("vendure", kind, event)
     return None
 
 
@@ -141,18 +135,18 @@ def _customer(row: Row) -> dict[str, object]:
 
 
 def _product(row: Row) -> dict[str, object]:
-    variants = _rows(row.get("variants"))
+    variants = rows(row.get("variants"))
     return {
         "id": row.get("id"),
         "title": row.get("name"),
-        "imageUrl": _in(row, "featuredAsset", "preview"),
+        "imageUrl": within(row, "featuredAsset", "preview"),
         "status": "active" if row.get("enabled") else "draft",
         "externalUrlHandle": row.get("slug"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
                 "title": variant.get("name"),
-                "imageUrl": _in(variant, "featuredAsset", "preview"),
+                "imageUrl": within(variant, "featuredAsset", "preview"),
                 "status": "active" if variant.get("enabled") else "draft",
                 "position": position,
             }
@@ -163,25 +157,25 @@ def _product(row: Row) -> dict[str, object]:
 
 
 def _order(row: Row, digits: int) -> dict[str, object]:
-    payments = _rows(row.get("payments"))
-    refunds = [refund for payment in payments for refund in _rows(payment.get("refunds"))]
+    payments = rows(row.get("payments"))
+    refunds = [refund for payment in payments for refund in rows(payment.get("refunds"))]
     return {
         "id": row.get("id"),
-        "customerId": _in(row, "customer", "id") if _in(row, "customer", "user") else None,
-        "email": _in(row, "customer", "emailAddress"),
+        "customerId": within(row, "customer", "id") if within(row, "customer", "user") else None,
+        "email": within(row, "customer", "emailAddress"),
         "financialStatus": financial_status(row),
         "currency": row.get("currencyCode"),
         "totalPrice": _money(row.get("totalWithTax"), digits),
         "subtotalPrice": _money(row.get("subTotalWithTax"), digits),
         "lineItems": [
             {
-                "productId": _in(line, "productVariant", "productId"),
-                "variantId": _in(line, "productVariant", "id"),
-                "title": _in(line, "productVariant", "product", "name") or _in(line, "productVariant", "name"),
+                "productId": within(line, "productVariant", "productId"),
+                "variantId": within(line, "productVariant", "id"),
+                "title": within(line, "productVariant", "product", "name") or within(line, "productVariant", "name"),
                 "quantity": line.get("quantity"),
                 "price": _money(line.get("unitPriceWithTax"), digits),
             }
-            for line in _rows(row.get("lines"))
+            for line in rows(row.get("lines"))
         ],
         "discountCodes": _discounts(row, digits),
         "orderNumber": row.get("code"),
@@ -192,8 +186,8 @@ def _order(row: Row, digits: int) -> dict[str, object]:
 
 def financial_status(row: Row) -> str:
     """What an order of Vendure means, by the table above."""
-    payments = _rows(row.get("payments"))
-    refunds = [refund for payment in payments for refund in _rows(payment.get("refunds"))]
+    payments = rows(row.get("payments"))
+    refunds = [refund for payment in payments for refund in rows(payment.get("refunds"))]
     paid, refunded = _sum(payments, "amount"), _sum(refunds, "total")
     cancelled = row.get("state") == "Cancelled"
     rules = (
@@ -209,10 +203,10 @@ def financial_status(row: Row) -> str:
 
 def _discounts(row: Row, digits: int) -> list[dict[str, object]] | None:
     """The codes of an order, each with what it took off."""
-    codes = {f"PROMOTION:{each.get('id')}": str(each.get("couponCode")) for each in _rows(row.get("promotions"))}
+    codes = {f"PROMOTION:{each.get('id')}": str(each.get("couponCode")) for each in rows(row.get("promotions"))}
     used = row.get("couponCodes")
     amounts = {str(code): Decimal(0) for code in used} if isinstance(used, list) else {}
-    for discount in _rows(row.get("discounts")):
+    for discount in rows(row.get("discounts")):
         code = codes.get(str(discount.get("adjustmentSource")))
         if code in amounts:
             amounts[code] -= _number(discount.get("amountWithTax"))
@@ -237,14 +231,3 @@ def _number(value: JsonValue) -> Decimal:
 def _latest(*rows: Row) -> str | None:
     """The latest time of change; Vendure writes them all alike, in UTC."""
     return max((str(row["updatedAt"]) for row in rows if row.get("updatedAt")), default=None)
-
-
-def _rows(value: JsonValue) -> list[Row]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _in(row: Row, *path: str) -> JsonValue:
-    value: JsonValue = row
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

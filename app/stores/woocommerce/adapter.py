@@ -35,7 +35,7 @@ from app.http import Answer, Failure, HttpClients, failure_of
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
 from app.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
 from app.stores.woocommerce.events import event_of, is_no_order, parse
@@ -240,8 +240,7 @@ class WooCommerce:
         if not told:
             return Done({"store_id": found.store_id}, evidence=Evidence(answer.status))
         removed = await self._delete(found.store_id)
-        end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
-        return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+        return made_otherwise(order, told, removed, found.store_id)
 
     async def _delete(self, store_id: str) -> Outcome:
         answer = await self._call("DELETE", f"coupons/{quote(store_id, safe='')}", {"force": "true"})

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from app.outcomes import Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder
+from app.stores.reading import count, finite
 
 REFERENCE: Final = "_platform_relay_reference"
 
@@ -45,7 +46,7 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     if not isinstance(row, dict) or not isinstance(row.get("code"), str) or not isinstance(row.get("id"), int):
         return None
     try:
-        amount, minimum, maximum = (_amount(row.get(name)) for name in ("amount", "minimum_amount", "maximum_amount"))
+        amount, minimum, maximum = (finite(row.get(name)) for name in ("amount", "minimum_amount", "maximum_amount"))
         expires_at = _moment(row.get("date_expires_gmt"))
     except (InvalidOperation, ValueError):
         return None
@@ -62,9 +63,9 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
         value=amount if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
         product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
         minimum_spend=minimum or None,
-        usage_limit=_count(row.get("usage_limit")) or None,
-        per_customer_limit=_count(row.get("usage_limit_per_user")) or None,
-        used=_count(row.get("usage_count")),
+        usage_limit=count(row.get("usage_limit")) or None,
+        per_customer_limit=count(row.get("usage_limit_per_user")) or None,
+        used=count(row.get("usage_count")),
         email=", ".join(str(each) for each in emails) or None if isinstance(emails, list) else None,
         combinable=row.get("individual_use") is not True,
         expires_at=expires_at,
@@ -91,17 +92,6 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
 def foreign_product(order: CouponOrder) -> Reject | None:
     wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
     return Reject(f"coupon {order.code}: product_ids {wrong} are no WooCommerce product ids") if wrong else None
-
-
-def _amount(value: JsonValue) -> Decimal:
-    amount = Decimal(str(value or "0"))
-    if not amount.is_finite():
-        raise InvalidOperation
-    return amount
-
-
-def _count(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _moment(value: JsonValue) -> datetime | None:
