@@ -151,8 +151,9 @@ def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Re
         why = f"this shop has no coupons of the kind {order.kind}"
     if why is None:
         neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
-        told = (f"{name}: {why}" for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither))
-        why = next(told, None)
+        asked = {name: why for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)}
+        first = next(iter(asked.values()), None)
+        why = f"{', '.join(name for name, each in asked.items() if each == first)}: {first}" if first else None
     return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
 
 
@@ -203,7 +204,7 @@ def judge(order: CouponOrder, found: CouponFound) -> Done | Reject:
 
 def made_otherwise(order: CouponOrder, told: tuple[str, ...], removed: Outcome, store_id: str) -> Reject:
     """A coupon that the shop made another than ordered; `removed` is how taking it away again went."""
-    end = "was removed again" if isinstance(removed, Done) else f"is still there: remove {store_id}"
+    end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {store_id}"
     return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
 
 

@@ -146,7 +146,7 @@ async def test_one_customer_is_refused_or_left_out_as_the_setting_says(bench: Be
     assert all(name in outcome.why for name in who)
     assert "a@b.de" not in repr(outcome)
     assert bench.made() == 0
-    bench.set("UNRESTRICTED", "issue_unrestricted")
+    bench.set("ONE_CUSTOMER", "issue_unrestricted")
     adapter = bench.build()
     assert isinstance(await adapter.issue_coupon(order(**who)), Done)
     found = await adapter.find_coupon(CODE)

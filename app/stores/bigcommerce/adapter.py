@@ -45,6 +45,8 @@ MOST_PER_CODE: Final = 5
 NAME_CHARS: Final = 100
 DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IGNORECASE)
 """A refusal in such words may mean that the code is there; which words BigCommerce has for it is not documented."""
+TAKEN: Final = re.compile(r"\b(unique|exists?|duplicate|taken)\b", re.IGNORECASE)
+"""So much of it that a look-up which does not show the code is stale."""
 ALL_PRODUCTS: Final[JsonValue] = {"entity": "categories", "ids": [0]}
 TYPES: Final = {
     CouponKind.FIXED_AMOUNT: "per_total_discount",
@@ -164,9 +166,10 @@ class BigCommerce:
         if answer.status >= 500:
             return Unknown(f"BigCommerce answered HTTP {answer.status} to the creation", answer.evidence())
         failure = self._api.failure(answer)
-        if answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
+        if failure and answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
             why = f"the shop says that the code {order.code} is taken, and does not show it"
-            return await self._held(order) or Retry(why, evidence=answer.evidence())
+            taken = answer.status == 409 or TAKEN.search(words(answer))
+            return await self._held(order) or (Retry(why, evidence=answer.evidence()) if taken else failure)
         return failure or await self._judge_echo(order, answer)
 
     async def _judge_echo(self, order: CouponOrder, answer: Answer) -> Outcome:

@@ -260,7 +260,7 @@ class Vendure:
         alone = await self._held(order, market)  # somebody else may have made one meanwhile
         if isinstance(alone, Reject):
             removed = await self._delete(found.store_id)
-            end = "was removed again" if isinstance(removed, Done) else f"is still there: remove {found.store_id}"
+            end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
             return Reject(f"{alone.why}. Ours {end}", alone.evidence)
         done = Done({"store_id": found.store_id}, evidence=Evidence(200))
         return alone if isinstance(alone, Done) else done  # a failed look-up is repeated by the caller's read-back
