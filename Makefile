@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling fuzz screenshots
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling fuzz screenshots sbom
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -61,6 +61,9 @@ fuzz: setup ## 200,000 nasty requests to a real service; ARGS="--seed 7" replays
 
 screenshots: setup ## take the pictures of README.md and docs/tour.md anew, in Chromium
 	@$(BIN)/pytest -n 0 -m screenshots tests/browser $(ARGS)
+
+sbom: setup ## the bill of materials (CycloneDX) of what requirements.lock pins, into sbom.json
+	@$(BIN)/python -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json requirements.lock
 
 container-test: ## build the images and prove the stack on a Docker Engine (where there is none, on one of its own if it can be had)
 	@if docker info >/dev/null 2>&1; then docker compose --profile demo build && bash tests/container/run.sh; \

@@ -421,7 +421,8 @@ class _Observer:
             state=state,
             milliseconds=settlement.duration_ms,
             status=settlement.evidence.status,
-            detail=settlement.words or to.detail,
+            # An answer's own words may name people; they stand in the books, for whoever may read them.
+            detail=settlement.words or to.detail if settlement.evidence.status is None else None,
             delay=to.delay if isinstance(to, Again | GiveBack) else None,
         )
 

@@ -17,6 +17,9 @@ HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 _log = structlog.get_logger("relay.http")
 
@@ -37,7 +40,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                own = list(message.get("headers", ()))
+                named = {name for name, _ in own}  # a page's own policy goes first
+                message["headers"] = own + [header for header in HEADERS if header[0] not in named]
             try:
                 await send(message)
             except RuntimeError as error:
