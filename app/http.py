@@ -30,6 +30,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from pydantic import JsonValue
 
+from app import tracing
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from app.reach import REFUSED, Network, Reach
 
@@ -208,6 +209,12 @@ class HttpClient:
         return answer
 
     async def _send(self, request: httpx.Request) -> Answer | Failure:
+        with tracing.call(request.method, request.url.host, request.headers) as told:
+            answer = await self._try(request)
+            told(str(answer.status) if isinstance(answer, Answer) else type(answer).__name__.lower())
+            return answer
+
+    async def _try(self, request: httpx.Request) -> Answer | Failure:
         try:
             async with asyncio.timeout(self.time_limit):
                 return await self._exchange(request)

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 import uvicorn
 
-from app import wiring
+from app import tracing, wiring
 from app.main import create_app
 from app.settings import Settings
 from app.worker import Worker
@@ -32,6 +32,8 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
     """One process. Returns at SIGTERM or SIGINT; raises when a part of it dies."""
     name = "serve" if web and worker else "web" if web else "worker"
     async with AsyncExitStack() as stack:
+        tracing.start(str(settings.otlp_endpoint) if settings.otlp_endpoint else None, name)
+        stack.callback(tracing.stop)
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
         tasks: list[asyncio.Task[None]] = []
         workers: list[Worker] = []

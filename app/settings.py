@@ -328,6 +328,11 @@ class Settings(EnvironmentSettings):
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
     )
     log_format: str = Field("json", pattern="^(json|text)$", description="`json`, or `text` for reading at a terminal.")
+    otlp_endpoint: HttpUrl | None = Field(
+        None,
+        description="Where traces are sent by OTLP over HTTP, such as `http://collector:4318` (the extra `otel`). Empty: no"
+        " traces.",
+    )
     alert_webhook_url: SecretStr | None = Field(
         None,
         description='Where alerts are posted as Slack takes them (`{"text": …}`), each once; nothing about a person or a'

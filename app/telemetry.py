@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from app import tracing
 from app.errors import DatabaseAway
 from app.settings import Settings
 
@@ -148,6 +149,7 @@ def log_message(
         ms=round(milliseconds, 1),
         caller=caller,
     )
+    tracing.door(message_id, kind, source, status, milliseconds)
 
 
 def log_attempt(

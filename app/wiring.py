@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import migrate, stores
+from app import migrate, stores, tracing
 from app.cells import Cell, CellsInbox, CellsOperator, Waker
 from app.database import create_engine, is_unavailable
 from app.embedded import EmbeddedPostgres
@@ -259,7 +259,7 @@ def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
         homes, inboxes = Homes(parts.engines, far.cell.number), {cell.number: cell.inbox for cell in parts.cells}
         found |= {kind: AtHome(found[kind], far.cell.number, homes, inboxes) for kind in ROAMING}
         found["relay_order"] = AfterCustomer(found["relay_order"], homes)
-    return found
+    return {kind: tracing.traced(handler) for kind, handler in found.items()}
 
 
 def shared_fuse(fuse: FuseSettings, cells: int) -> FuseSettings:

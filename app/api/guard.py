@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
+from app import tracing
 from app.api import problems
 from app.errors import FieldError, InternalError, NotFound, Problem, QueryInvalid
 from app.telemetry import Metrics
@@ -35,6 +36,7 @@ class Guard:
             return
         started = time.perf_counter()
         status = 0
+        tracing.caller(scope["headers"])
 
         async def answer(message: Message) -> None:
             nonlocal status

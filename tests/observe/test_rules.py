@@ -26,7 +26,10 @@ SECTIONS: Final = {
 }
 
 
-@pytest.mark.parametrize("arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+)
 def test_the_rules_do_what_they_say(arguments: tuple[str, ...]) -> None:
     if (promtool := shutil.which("promtool")) is None:
         pytest.skip("there is no promtool here: apt-get install prometheus")
