@@ -1,6 +1,6 @@
 # Works on a machine that has only Python 3.11+, make and git. `make` lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test scaling fuzz screenshots sbom
+.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test container-lint scaling fuzz screenshots sbom
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -70,6 +70,9 @@ container-test: ## build the images and prove the stack on a Docker Engine (wher
 	elif [ -x ../shared/tools/container-check.sh ]; then COMPOSE_PROFILES=demo ../shared/tools/container-check.sh --timeout 240 \
 	  --url http://127.0.0.1:8080/readyz --test 'cd "$$STAGE" && bash tests/container/run.sh' . ; \
 	else echo "skipped: there is no Docker Engine here"; fi
+
+container-lint: $(UV) ## hadolint and dclint, where they can be had
+	@UV="$(UV)" bash tests/container/lint.sh
 
 scaling: setup ## events per second with 1 to 8 workers; ARGS="--write-docs" puts them into docs/scaling.md
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)

@@ -13,22 +13,24 @@ day() { # day NAME: one day of the demo; fails unless its last line says lost 0 
   echo "$1: $line"
   [[ $line == *'"lost": 0'* && $line == *'"duplicated": 0'* ]] || { tail -40 "day-$1.log"; dc ps -a; exit 1; }
 }
-trap 'rm -f day-*.log' EXIT
+trap 'rm -f day-*.log killed.log restarted.log' EXIT
 
 dc up -d --wait demo-web demo-worker demo-platform demo-shop
 day quiet
 
 dc up -d --wait --scale demo-worker=3 demo-web demo-worker
-(
+faults() { # all three workers killed three times, and the database restarted in between
   for _ in 1 2 3; do
-    sleep 4
-    dc kill -s KILL demo-worker >/dev/null 2>&1 || true
-    dc up -d --scale demo-worker=3 demo-worker >/dev/null 2>&1
+    sleep 2
+    dc kill -s KILL demo-worker && echo killed >&3
+    dc up -d --no-deps --scale demo-worker=3 demo-worker || true
+    [ -s restarted.log ] || { dc restart -t 5 demo-db && echo yes >restarted.log; }
   done
-  dc restart demo-db >/dev/null 2>&1
-) &
+}
+faults 3>killed.log >/dev/null 2>&1 &
 day killed
 wait
+[ "$(wc -l <killed.log)" = 3 ] && [ -s restarted.log ] || { echo 'the workers were not killed, or the database not restarted'; exit 1; }
 
 dc run --rm -T --no-deps --entrypoint sh demo-web -c 'touch /srv/x 2>/dev/null && exit 1; id -u | grep -qx 10001; relay --help >/dev/null'
 echo '3 passed, 0 failed'
