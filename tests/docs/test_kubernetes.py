@@ -1,11 +1,16 @@
 """The manifests of deploy/kubernetes are what Kubernetes takes: validated offline against its own schemas."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
+
+from app.settings import Settings
+from app.telemetry import Backlog, QueueGauges
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSION = "1.32"
@@ -29,6 +34,63 @@ def test_a_manifest_is_valid(name: str, document: dict[str, Any]) -> None:
 def test_every_manifest_is_applied() -> None:
     listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
     assert sorted(listed) == sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def of_kind(kind: str) -> dict[str, dict[str, Any]]:
+    return {document["metadata"]["name"]: document for _, document in documents() if document["kind"] == kind}
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Pod templates of what runs for good, and of the job."""
+    return {name: each["spec"]["template"] for kind in ("Deployment", "Job") for name, each in of_kind(kind).items()}
+
+
+def test_what_selects_something_selects_something_that_is_there() -> None:
+    """A label that is written otherwise selects nothing, and nobody says so."""
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
+    for name, deployment in of_kind("Deployment").items():
+        assert deployment["spec"]["selector"]["matchLabels"] == labels[name]
+    for name, budget in of_kind("PodDisruptionBudget").items():
+        assert budget["spec"]["selector"]["matchLabels"] == labels[name]
+    assert set(of_kind("PodDisruptionBudget")) == set(of_kind("Deployment")) == {"web", "worker"}
+    [scaler] = of_kind("HorizontalPodAutoscaler").values()
+    assert scaler["spec"]["scaleTargetRef"]["name"] in of_kind("Deployment")
+    assert scaler["spec"]["minReplicas"] >= 2
+    [monitor], [service] = of_kind("ServiceMonitor").values(), of_kind("Service").values()
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == [
+        port["name"] for port in service["spec"]["ports"]
+    ]
+    assert service["spec"]["selector"] == labels["web"]
+
+
+def test_nothing_reaches_a_pod_but_what_the_policies_say() -> None:
+    policies = of_kind("NetworkPolicy")
+    [wanted] = policies["relay"]["spec"]["podSelector"]["matchExpressions"]
+    assert sorted(wanted["values"]) == sorted(pod["metadata"]["labels"][wanted["key"]] for pod in pods().values())
+    assert policies["relay"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in policies["relay"]["spec"]
+    assert {port["port"] for rule in policies["relay"]["spec"]["egress"] for port in rule["ports"]} == {53, 443, 5432}
+
+
+def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
+    [scaler] = of_kind("HorizontalPodAutoscaler").values()
+    [metric] = scaler["spec"]["metrics"]
+    registry = CollectorRegistry()
+
+    async def read() -> tuple[list[Backlog], bool]:
+        return [Backlog("platform", 1, 2.0, 0, "open")], True
+
+    text = asyncio.run(QueueGauges(registry, read).exposition()).decode()
+    assert f'{metric["external"]["metric"]["name"]}{{channel="platform"}} 2.0' in text
+
+
+def test_a_worker_is_known_to_live_by_the_file_that_it_touches() -> None:
+    [worker] = pods()["worker"]["spec"]["containers"]
+    [beat] = [each["value"] for each in worker["env"] if each["name"] == "HEARTBEAT"]
+    assert f"find {beat} " in worker["livenessProbe"]["exec"]["command"][-1]
+    assert any(beat.startswith(mount["mountPath"]) for mount in worker["volumeMounts"])
+    assert "heartbeat" in Settings.model_fields
 
 
 def test_no_container_has_rights_it_does_not_need() -> None:
