@@ -13,9 +13,10 @@ from app.api.event_examples import ID, JOB_ID
 from app.api.operator import BODY_REFUSALS
 from app.api.services import Services
 from app.errors import WrongState
+from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.books import when_away
-from app.operations.erase import NEXT, STAYS, Receipt, StillRunningError, erase
-from app.operations.export import Export, export
+from app.operations.erase import NEXT, STAYS, Receipt, StillRunningError
+from app.operations.export import Export
 
 PATIENCE: Final = 5.0
 """Seconds that a caller waits for a job that runs right now."""
@@ -99,7 +100,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         wanted = await read_model(request, Who, limit)
         try:
             async with when_away():
-                return await erase(services.engine, services.operator, wanted.customer, caller.name, patience=PATIENCE)
+                return await erase_everywhere(services.cells, wanted.customer, caller.name, PATIENCE)
         except StillRunningError as error:
             raise WrongState(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
@@ -116,6 +117,6 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "admin")
         wanted = await read_model(request, Who, limit)
         async with when_away():
-            return await export(services.engine, wanted.customer, caller.name)
+            return await export_everywhere(services.engines, wanted.customer, caller.name)
 
     return router

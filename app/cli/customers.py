@@ -6,10 +6,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.parts import own_engine, run
-from app.engine.operator import Operator
-from app.operations.erase import COUNTED, Receipt, erase
-from app.operations.export import Export, export
+from app.cli.parts import all_cells, run
+from app.operations.asking import erase_everywhere, export_everywhere
+from app.operations.erase import COUNTED, Receipt
+from app.operations.export import Export
 
 ACTOR: Final = "cli"
 out = Console(soft_wrap=True)
@@ -27,8 +27,8 @@ def forget(
     """Remove a person everywhere and print a receipt. What waits for delivery is dropped. Counts and the ledger stay."""
 
     async def work() -> Receipt:
-        async with own_engine() as engine:
-            return await erase(engine, Operator(engine), customer, ACTOR, patience=patience)
+        async with all_cells() as cells:
+            return await erase_everywhere(cells, customer, ACTOR, patience)
 
     receipt = run(work())
     if json:
@@ -49,8 +49,8 @@ def hand_out(customer: Who) -> None:
     """Print everything that is held about a person, as JSON. Exit code 1: nothing is."""
 
     async def work() -> Export:
-        async with own_engine() as engine:
-            return await export(engine, customer, ACTOR)
+        async with all_cells() as cells:
+            return await export_everywhere([cell.engine for cell in cells], customer, ACTOR)
 
     told = run(work())
     print(told.model_dump_json(indent=2))

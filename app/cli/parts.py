@@ -8,6 +8,7 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import stores, wiring
+from app.cells import Cell
 from app.settings import Settings
 from app.telemetry import configure_logging, secrets_of
 
@@ -23,12 +24,12 @@ def read_settings() -> Settings:
 
 
 @asynccontextmanager
-async def all_engines() -> AsyncIterator[Sequence[AsyncEngine]]:
-    """An engine on every cell's migrated database, for one command that asks all of them."""
+async def all_cells() -> AsyncIterator[Sequence[Cell]]:
+    """Every cell, migrated, for one command that asks all of them."""
     settings = read_settings()
     async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
         await wiring.migrated(settings, url)
-        yield parts.engines
+        yield parts.cells
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from rich.table import Table
 from app import serve as processes
 from app import wiring
 from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
-from app.cli.parts import all_engines, own_engine, read_settings, run
+from app.cli.parts import all_cells, own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
@@ -106,8 +106,8 @@ def restored() -> None:
     """Say that the database is a restored backup, before a worker starts: what waits in it may have been done already."""
 
     async def work() -> int:
-        async with all_engines() as engines:
-            return sum([await doubt_everything(engine, ACTOR) for engine in engines])
+        async with all_cells() as cells:
+            return sum([await doubt_everything(cell.engine, ACTOR) for cell in cells])
 
     out.print(f"{run(work())} jobs will ask the far side before they act.")
 

@@ -9,17 +9,22 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.cells import Cell
 from app.errors import DatabaseAway
 from app.operations import books
 from app.operations.books import reading
+from app.operations.erase import COUNTED, Receipt, erase
 from app.operations.explain import collect
+from app.operations.export import Export, export
 from app.operations.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
 from app.operations.oldest import OldestWaiting
+from app.operations.person import find_person
 from app.operations.records import Key, Records
 from app.operations.story import Explanation, tell
 from app.operations.views import Books, ChannelView, Counts, CouponPage, CouponView, JobDetail, JobPage, MessageView
@@ -236,6 +241,40 @@ def _sum_of_kind(a: KindLine, b: KindLine) -> KindLine:
 
 def _sum_of_counts(a: CouponCounts, b: CouponCounts) -> CouponCounts:
     return CouponCounts(**{name: count + getattr(b, name) for name, count in a.model_dump().items()})
+
+
+# ----------------------------------------------------------------------------------------------- people
+
+
+async def known_as(engines: Engines, asked: str) -> frozenset[str]:
+    """All ids and addresses that any cell knows of the person; none with one cell, which finds them by itself."""
+    if len(engines) == 1:
+        return frozenset()
+    known = frozenset[str]()
+    for _ in range(2):  # what one cell knows may lead to more in another
+        told = await ask_all(engines, partial(find_person, asked=asked.strip(), known=known))
+        known = frozenset(ref for person in told for ref in person.refs)
+    return known
+
+
+async def erase_everywhere(cells: Sequence[Cell], asked: str, by: str, patience: float) -> Receipt:
+    """As `erase.erase`, cell after cell; the receipt is that of the first, with the sums of all."""
+    known = await known_as([cell.engine for cell in cells], asked)
+    receipts = [await erase(cell.engine, cell.operator, asked, by, patience=patience, known=known) for cell in cells]
+    return receipts[0].model_copy(
+        update={name: sum(getattr(receipt, name) for receipt in receipts) for name in COUNTED}
+    )
+
+
+async def export_everywhere(engines: Engines, asked: str, by: str) -> Export:
+    """As `export.export`, from one moment of each cell."""
+    known = await known_as(engines, asked)
+    told = [await export(engine, asked, by, known) for engine in engines]
+    lists = ("messages", "jobs", "attempts", "coupons", "delivered", "fuses", "differences")
+    customer = sorted({name for each in told for name in each.customer})
+    return told[0].model_copy(
+        update={"customer": customer, **{name: [row for each in told for row in getattr(each, name)] for name in lists}}
+    )
 
 
 # ----------------------------------------------------------------------------------------------- why

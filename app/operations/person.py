@@ -6,7 +6,7 @@ for others under their own.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final  # Any: JSON of others
 
@@ -52,9 +52,10 @@ class Person:
         return any(needle in lower for needle in self.needles)
 
 
-async def find_person(connection: AsyncConnection, asked: str) -> Person:
-    """Everybody that `asked` (the store's id of a customer, or an e-mail address) stands for."""
-    refs, emails = {asked}, set[str]()
+async def find_person(connection: AsyncConnection, asked: str, known: Collection[str] = ()) -> Person:
+    """Everybody that `asked` (the store's id of a customer, or an e-mail address) stands for, and what they are `known`
+    by elsewhere."""
+    refs, emails = {asked, *known}, set[str]()
     if "@" in asked:
         emails.add(asked.lower())
         refs |= {row.customer_ref for row in await connection.execute(_ACCOUNTS, {"email": asked.lower()})}

@@ -188,6 +188,30 @@ async def test_keys_and_rules_are_read_from_copies_while_the_first_cell_is_away(
         assert current.definition == rule
 
 
+async def test_a_person_is_handed_out_and_erased_in_every_cell(
+    operator: httpx.AsyncClient, web: tuple[wiring.Services, str]
+) -> None:
+    """The account is in one cell, its orders in others, and a guest order under the address of the account in a third."""
+    person = customer_in(1)
+    lines = [line("customers", id=person, email="ada@example.com")]
+    lines += [line("orders", id=f"o{each}", customerId=person, email="ada@example.com", **ORDER) for each in range(6)]
+    lines += [line("orders", id=f"g{each}", email="Ada@example.com", **ORDER) for each in range(6)]
+    lines += [line("orders", id="other", customerId="somebody", email="bob@example.com", **ORDER)]
+    await operator.post("/v1/events/batch", content="\n".join(lines))
+    told = (await operator.post("/v1/customers/export", json={"customer": person})).json()
+    assert told["customer"] == sorted([person, "ada@example.com"])
+    assert len(told["messages"]) == 13
+    receipt = (await operator.post("/v1/customers/erase", json={"customer": person})).json()
+    assert (receipt["messages"], receipt["dropped"]) == (13, 13)
+    again = (await operator.post("/v1/customers/erase", json={"customer": person})).json()
+    assert (again["messages"], again["jobs"]) == (0, 0)
+    for engine in web[0].engines:
+        async with engine.connect() as connection:
+            found = "SELECT count(*) FROM message WHERE position('ada@example' IN lower(encode(body, 'escape'))) > 0"
+            assert (await connection.execute(text(found))).scalar_one() == 0
+    assert (await operator.get("/v1/explain", params={"order": "other"})).json()["found"] is True
+
+
 async def test_reconciliations_say_that_they_cannot(operator: httpx.AsyncClient) -> None:
     answer = await operator.post("/v1/reconciliations", json={})
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:platform-relay:problem:wrong-state")
