@@ -10,7 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from app.settings import Settings
-from app.telemetry import Backlog, QueueGauges
+from app.telemetry import Backlog, Look, QueueGauges
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSION = "1.32"
@@ -78,8 +78,8 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
     [metric] = scaler["spec"]["metrics"]
     registry = CollectorRegistry()
 
-    async def read() -> tuple[list[Backlog], bool]:
-        return [Backlog("platform", 1, 2.0, 0, "open")], True
+    async def read() -> tuple[Look, bool]:
+        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead=0, state="open")]), True
 
     text = asyncio.run(QueueGauges(registry, read).exposition()).decode()
     assert f'{metric["external"]["metric"]["name"]}{{channel="platform"}} 2.0' in text
