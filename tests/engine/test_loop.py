@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import parse_url
@@ -206,6 +207,23 @@ async def test_what_does_not_finish_in_time_is_given_back_as_uncertain(engine: A
     assert await rows(engine, STATE, lane="order:1") == [("waiting", "shutdown", 0, True)]
     [job] = await claim(engine)
     assert (job.attempt, job.uncertain) == (1, True)
+
+
+async def test_the_end_waits_for_what_is_being_written(engine: AsyncEngine) -> None:
+    orders = Desk()
+    orders.hold()
+    await accept(engine, order("1"))
+    held_up = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with running(engine, {"relay_order": orders}, grace=0.0) as on:
+        await eventually(lambda: orders.calls)
+        async with engine.begin() as another:
+            await another.execute(text("SELECT FROM lane FOR UPDATE"))
+            on.loop.stop()
+            await eventually(lambda: _is(engine, held_up, [(1,)]))
+            ended, _ = await asyncio.wait([on.task], timeout=0.3)
+            assert not ended
+        await on.stopped()
+    assert await rows(engine, STATE, lane="order:1") == [("waiting", "shutdown", 0, True)]
 
 
 async def test_a_part_that_dies_ends_the_whole(engine: AsyncEngine) -> None:

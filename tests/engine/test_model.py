@@ -17,7 +17,14 @@ import pytest
 import uuid_utils.compat
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from pydantic import JsonValue
 from sqlalchemy import text
 
@@ -171,6 +178,12 @@ class Model(RuleBasedStateMachine):
         return self.loop.run(whole())
 
     # --------------------------------------------------------------------------------- the store
+
+    @initialize()
+    def something_is_owed(self) -> None:
+        self.customer("1", 1)
+        self.order("11", 1)
+        self.order("99", 1)
 
     @rule(number=st.sampled_from(CUSTOMERS), version=VERSIONS)
     def customer(self, number: str, version: int) -> None:

@@ -52,6 +52,10 @@ async def test_every_outcome_is_written_down_by_its_name(
     assert 0 <= settlement.duration_ms < 5_000
 
 
+def test_an_attempt_is_measured_in_milliseconds() -> None:
+    assert runner({}).settlement(JOB, Done(), 1.5004).duration_ms == 1500
+
+
 async def test_the_dice_lengthen_a_delay() -> None:
     settlement, _ = await runner(answering(Retry("HTTP 503")), dice=0.5).run(JOB)
     assert settlement.transition == Again(8.0 * 1.1, "HTTP 503", False, "retry")

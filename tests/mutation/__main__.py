@@ -21,6 +21,10 @@ from tests.conftest import TEST_SERVER
 from tests.mutation.breaks import BREAKS, Break
 
 ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = ROOT / "docs" / "reliability.md"
+BEGIN: Final = "<!-- what mutmut found -->"
+END: Final = "<!-- end of what it found -->"
+MUTMUT: Final = str(Path(sys.executable).parent / "mutmut")
 LEAST: Final = 85.0
 """Per cent."""
 PATIENCE: Final = 300.0
@@ -32,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--only", choices=("breaks", "mutants"), help="one of the two parts")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once (2)")
+    parser.add_argument("--write-docs", action="store_true", help="put the score into docs/reliability.md")
     parser.add_argument("names", nargs="*", help="mutants (patterns) to run again, or words of breaks")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="relay-mutation-"))
@@ -43,7 +48,13 @@ def main() -> int:
         if chosen.only != "mutants":
             good &= _break_all(folder, environment, chosen.names)
         if chosen.only != "breaks":
-            good &= _mutate(environment, chosen.jobs, chosen.names)
+            subprocess.run(
+                [MUTMUT, "run", "--max-children", str(chosen.jobs), *chosen.names],
+                cwd=ROOT,
+                env=environment,
+                check=False,
+            )
+            good &= _tell(write=chosen.write_docs)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,20 +104,31 @@ def _pass(guards: set[str], copy: Path, environment: dict[str, str]) -> bool:
     return ran.returncode == 0
 
 
-def _mutate(environment: dict[str, str], jobs: int, names: list[str]) -> bool:
-    mutmut = str(Path(sys.executable).parent / "mutmut")
-    subprocess.run([mutmut, "run", "--max-children", str(jobs), *names], cwd=ROOT, env=environment, check=False)
-    told = subprocess.run([mutmut, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)
+def _tell(*, write: bool) -> bool:
+    """The score of what was tried so far; true when that was all, and enough were killed."""
+    told = subprocess.run([MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)
     verdicts = [line.strip().rpartition(": ") for line in told.stdout.splitlines() if line.startswith("    ")]
-    counts = Counter(verdict for _, _, verdict in verdicts)
-    tried = sum(number for verdict, number in counts.items() if verdict != "not checked")
-    killed = sum(number for verdict, number in counts.items() if verdict in KILLED)
-    score = 100 * killed / tried if tried else 0.0
+    modules: dict[str, Counter[str]] = {}
     for name, _, verdict in verdicts:
+        modules.setdefault(".".join(name.split(".")[:3]), Counter())[verdict] += 1
         if verdict not in KILLED:
             say(f"{verdict}: {name}")
-    say(json.dumps({"mutants": len(verdicts), "tried": tried, "killed": killed, "score": round(score, 1), **counts}))
-    return score >= LEAST and tried == len(verdicts)
+    lines = ["| module | mutants | tried | killed |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | {' | '.join(map(str, _counts(counts)))} |" for name, counts in sorted(modules.items())]
+    mutants, tried, killed = _counts(sum(modules.values(), Counter()))
+    score = 100 * killed / tried if tried else 0.0
+    last = json.dumps({"mutants": mutants, "tried": tried, "killed": killed, "score": round(score, 1)})
+    say("\n".join([*lines, "", last]))
+    if write:
+        before, begin, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text("\n".join([before + begin, *lines, "", f"    {last}", END + rest.partition(END)[2]]))
+    return score >= LEAST and tried == mutants
+
+
+def _counts(verdicts: "Counter[str]") -> tuple[int, int, int]:
+    """Mutants, those that were tried, those that were killed."""
+    mutants = verdicts.total()
+    return mutants, mutants - verdicts["not checked"], sum(verdicts[each] for each in KILLED)
 
 
 def say(line: str) -> None:

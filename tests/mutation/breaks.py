@@ -181,7 +181,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         QUEUE,
         "uncertain = job.uncertain OR job.state = 'running',",
         "uncertain = job.uncertain,",
-        "tests/engine/test_model.py::test_the_platform_sees_only_what_the_model_allows",
+        f"{TEST_QUEUE}::test_settling_names_the_claim",
     ),
     Break(
         "no blind re-send",
@@ -197,7 +197,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         DECIDE,
         'return Again(delay, verdict.why, True, "unknown")',
         'return Again(delay, verdict.why, False, "unknown")',
-        "tests/engine/test_model.py::test_the_platform_sees_only_what_the_model_allows",
+        f"{TEST_DECIDE}::test_what_an_answer_means_decides_what_happens",
     ),
     Break(
         "no blind re-send",
@@ -283,8 +283,8 @@ BREAKS: Final[tuple[Break, ...]] = (
         "Postgres is the only state",
         "without a hint nothing is found",
         LOOP,
-        "async with asyncio.timeout(self._settings.poll):",
-        "async with asyncio.timeout(None):",
+        "async with asyncio.timeout(self._settings.poll):\n                await self._wake.wait()",
+        "async with asyncio.timeout(None):\n                await self._wake.wait()",
         f"{TEST_LOOP}::test_what_failed_is_tried_again_when_its_time_has_come",
     ),
     Break(
@@ -301,7 +301,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         LOOP,
         "async with self._settling:",
         "if True:",
-        f"{TEST_LOOP}::test_what_does_not_finish_in_time_is_given_back_as_uncertain",
+        f"{TEST_LOOP}::test_the_end_waits_for_what_is_being_written",
     ),
     Break(
         "shutdown is not a failure",

@@ -65,6 +65,17 @@ def test_four_in_five_of_the_last_twenty_must_fail() -> None:
     assert tripped.index(True) == 15
 
 
+def test_the_last_twenty_are_twenty() -> None:
+    breaker = Breaker()
+    before = [breaker.saw(lane(0), FAILED), *(breaker.saw(lane(number), WELL) for number in range(1, 5))]
+    assert not any(before)
+    assert [breaker.saw(lane(number), FAILED) for number in range(5, 20)] == [False] * 14 + [True]
+
+
+def test_a_wish_is_granted_within_bounds() -> None:
+    assert [bounded(wish) for wish in (-5.0, 0.0, 0.5, 7.0, 300.0, 1e9)] == [0.0, 0.0, 0.5, 7.0, 300.0, 300.0]
+
+
 def test_the_figures_of_the_pace() -> None:
     assert lower(None, 40.0) == 20.0
     assert lower(None, 0.0) == 0.5
