@@ -169,6 +169,11 @@ def _by_platform(rule: PlatformRule, source: Source, asked: _Asked) -> Valued | 
     kind = _kind(rule, asked.redemption, name)
     if not rule.active:
         raise _NonsenseError(f"{name} is not active")
+    if rule.variants:
+        raise _NonsenseError(
+            f"{name} is for {rule.variants} variants of a product only; put a rule of yours that names what the shop can"
+            " restrict a coupon to"
+        )
     if not rule.tells_value or (kind in NEEDS_VALUE and rule.value is None):
         return None
     value, because = None, name

@@ -70,6 +70,8 @@ class PlatformRule:
     max_points: Decimal | None = None
     minimum_spend: Decimal | None = None
     product_ids: tuple[str, ...] = ()
+    variants: int = 0
+    """For how many variants of the product alone it is; 0: for all of them."""
     active: bool = True
     title: str | None = None
 
@@ -85,6 +87,7 @@ def platform_rule(raw: ExactJson, fields: Fields) -> PlatformRule | None:
     status = exact.text(raw.get("status"))
     product = raw.get("product")
     product_id = exact.text(exact.member(product, fields["rule.productId"]))
+    variants = raw.get("variants")
     return PlatformRule(
         id=exact.text(raw.get("id")),
         kind=reward_kind(exact.text(raw.get("templateName"))),
@@ -96,6 +99,7 @@ def platform_rule(raw: ExactJson, fields: Fields) -> PlatformRule | None:
         max_points=exact.number(raw.get("maxRedeemablePoints")),
         minimum_spend=exact.number(raw.get("minSpendAmount")),
         product_ids=(product_id,) if product_id else (),
+        variants=len(variants) if isinstance(variants, list) else 0,
         active=status is None or status.lower() == "active",
         title=exact.text(raw.get("customTitle")) or exact.text(raw.get("title")),
     )

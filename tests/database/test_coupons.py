@@ -122,3 +122,13 @@ async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, mess
         await eventually(one_waits)
     priced = await asyncio.gather(*pricing)
     assert all(isinstance(record, CouponRecord) for record in priced)
+
+
+async def test_what_is_being_retired_is_given_to_no_other_claim(
+    coupons: Coupons, message: UUID, engine: AsyncEngine
+) -> None:
+    await coupons.open(REDEMPTION, message)
+    async with engine.begin() as connection:
+        await connection.execute(text("""UPDATE coupon SET ruling = '{"by": "ada", "why": "w", "retire": true}'"""))
+    for claim in (Claim(REDEMPTION, message), Claim(REDEMPTION, await store_message(engine, "points/redeemed"))):
+        assert await coupons.price(claim, VALUED) is None

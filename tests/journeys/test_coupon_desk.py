@@ -10,13 +10,14 @@ from uuid import UUID
 import httpx
 import pytest
 from pydantic import HttpUrl, SecretStr
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from app import wiring
 from app.messages import OrderEvent
 from app.messages import incoming as order_message
+from app.models import Audit
 from app.operations import audit_chain, overdue, patrol
 from app.operations.alerts import open_alerts
 from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
@@ -291,6 +292,12 @@ async def test_the_deadline_raises_one_alert_which_ends_with_the_coupon(relay: R
     assert await relay.alerts() == {}
 
 
+async def restore(engine: AsyncEngine, lines: list[dict[str, Any]]) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("DELETE FROM audit"))
+        await connection.execute(insert(Audit), lines)
+
+
 async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     await relay.redeem()
     await relay.state("active")
@@ -300,15 +307,28 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     assert (whole.lines, whole.broken) == (3, None)
     assert (await audit_chain.verify(relay.engine, whole.head)).broken is None
     assert "noted" in str((await audit_chain.verify(relay.engine, "00" * 32)).broken)
+    async with relay.engine.connect() as connection:
+        lines = [dict(row) for row in (await connection.execute(select(Audit.__table__))).mappings()]
     for statement in (
         "UPDATE audit SET detail = jsonb_set(detail, '{value}', '\"9.00\"') WHERE seq = 1",
         "DELETE FROM audit WHERE seq = 2",
         "UPDATE audit SET actor = 'bob' WHERE seq = 3",
+        "UPDATE audit SET seq = CASE seq WHEN -2 THEN 3 ELSE 2 END WHERE seq IN (-2, -3)",
+        "DELETE FROM audit WHERE seq = 1",
     ):
         async with relay.engine.connect() as connection:
+            if "CASE" in statement:  # two lines change places
+                await connection.execute(text("UPDATE audit SET seq = -seq WHERE seq IN (2, 3)"))
             await connection.execute(text(statement))
             await connection.commit()
         assert (await audit_chain.verify(relay.engine)).broken is not None, statement
+        await restore(relay.engine, lines)
+        assert (await audit_chain.verify(relay.engine)).broken is None
+    # The newest line cut off leaves a chain that fits; the hash that was noted elsewhere tells.
+    async with relay.engine.begin() as connection:
+        await connection.execute(text("DELETE FROM audit WHERE seq = 3"))
+    assert (await audit_chain.verify(relay.engine)).broken is None
+    assert (await audit_chain.verify(relay.engine, whole.head)).broken is not None
 
 
 @pytest.mark.parametrize("adapter", ["generic_http"])

@@ -375,3 +375,43 @@ async def test_a_refused_redemption_is_never_made(shop: Simulator, issue: IssueC
     await put_rule(engine, "rule-new", kind="fixed_amount", value="5")
     assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Reject)
     assert shop.ledger() == []
+
+
+@pytest.mark.parametrize(
+    ("currency", "rule", "value", "shown"),
+    [("JPY", "2.50", "2", "2"), ("EUR", "2.505", "2.50", "2.50"), ("KWD", "2.5055", "2.505", "2.505")],
+)
+async def test_money_has_the_places_of_its_currency_from_the_rule_to_the_shop(
+    platform: Simulator,
+    shop: Simulator,
+    client: PlatformClient,
+    engine: AsyncEngine,
+    generic: GenericHttp,
+    currency: str,
+    rule: str,
+    value: str,
+    shown: str,
+) -> None:
+    """Rounded down, and never through a float."""
+    platform.config(store_currency=currency)
+    await put_rule(engine, "rule-5-off", kind="fixed_amount", value=rule)
+    assert isinstance(await give(handler(generic, client, engine), engine), Done)
+    row = await coupon(engine)
+    assert (str(row.value), row.currency) == (value, currency)
+    [made] = [entry["body"] for entry in shop.ledger(applied=1) if entry["kind"] == "relay.create"]
+    assert (made["value"], made["currency"]) == (shown, currency)
+
+
+async def test_a_rule_for_some_variants_only_waits_for_the_operators(
+    platform: Simulator, shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    """Left out, the restriction would make the coupon worth more than the rule says."""
+    platform.control("rules", rules=[{"id": "rule-mug", "variants": [{"externalId": "43-red"}]}])
+    body = {**REDEEMED, "ruleId": "rule-mug", "rewardType": "productdiscount", "points": 1000}
+    waits = await give(issue, engine, body)
+    assert isinstance(waits, Wait)
+    assert "1 variants of a product only" in waits.why
+    assert shop.ledger(applied=1) == []
+    await put_rule(engine, "rule-mug", kind="free_product", product_ids=["431"])
+    assert isinstance(await give(issue, engine, body), Done)
+    assert [made["product_ids"] for made in shop.state("coupons", CODE)] == [[431]]

@@ -115,6 +115,10 @@ def test_a_webhook_sent_again_is_a_duplicate_although_the_balance_moved_on() -> 
         {"rewardType": "percentageoff"},
         {"customer": {**CUSTOMER, "externalId": "43"}},
         {"redeemRule": {"pointCost": 500, "discountValue": 50}},
+        {"redeemRule": {"pointCost": 5000}},
+        {"redeemRule": {"pointCost": 500, "status": "inactive"}},
+        {"redeemRule": {"pointCost": 500, "minSpendAmount": 1}},
+        {"redeemRule": {"pointCost": 500, "variants": [{"id": 1}]}},
     ],
 )
 def test_a_webhook_altered_where_it_matters_is_none(altered: dict[str, object]) -> None:
