@@ -9,16 +9,17 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.handlers.award_points import AwardPoints
 from app.http import HttpClient, HttpClients
 from app.operations import fuse, reward_rules
-from app.operations.alerts import open_alerts
+from app.operations.alerts import Alerts, open_alerts
 from app.operations.coupons import Coupons
 from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
 from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
-from tests.journeys.handler_jobs import client_of, store_message
+from tests.journeys.handler_jobs import client_of, job, store_message
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
 
 JANE = {"customerId": "42", "email": "jane@example.com", "points": 100_000}
@@ -323,3 +324,20 @@ async def test_of_two_proven_claims_one_owns_the_code(
     [made] = shop.state("coupons", CODE)
     assert Decimal(made["amount"]) == (await coupon(engine)).value
     assert [entry["kind"] for entry in shop.ledger(applied=1)].count("coupon.create") == 1
+
+
+async def test_points_whose_sending_was_cut_off_are_not_sent_again(
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    """A worker that dies during the call leaves the job uncertain, and the Platform takes points in as often as asked."""
+    coupons = Coupons(engine)
+    assert isinstance(await give(handler(store, client, engine), engine), Done)
+    assert await coupons.retire(CODE, "why")
+    award = AwardPoints(client, coupons, Alerts(engine))
+    owed = {"code": CODE, "points": "500"}
+    assert isinstance(await award(job("award_points", b"", params=owed, attempt=2, uncertain=True)), Reject)
+    async with engine.connect() as connection:
+        assert [alert.kind for alert in await open_alerts(connection)] == ["points_in_doubt"]
+    assert isinstance(await award(job("award_points", b"", params=owed)), Done)
+    assert isinstance(await award(job("award_points", b"", params=owed)), Reject), "given back already"
+    assert [entry["kind"] for entry in platform.ledger(applied=1)].count("points.post") == 1
