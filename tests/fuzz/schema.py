@@ -89,13 +89,21 @@ def _operation(
             case.validate_response(answer, CHECKS)
         except BaseExceptionGroup as group:
             for error in group.exceptions:
-                _found(tally, "unhandled", case, on.target, " ".join(str(error).split())[:600])
+                _deviates(tally, case, on.target, error)
         except AssertionError as error:
-            _found(tally, "unhandled", case, on.target, " ".join(str(error).split())[:600])
+            _deviates(tally, case, on.target, error)
         _remember(answer.status_code, answer.content, answer.request.body, operation.path, tally)
 
     with suppress(hypothesis.errors.Unsatisfiable):  # nothing can be against this operation's schema
         send()
+
+
+def _deviates(tally: Tally, case: schemathesis.Case[Any], target: Target, error: BaseException) -> None:
+    """An answer is not as the document says. Durations are passed over: ours are ISO 8601, and the validator knows only
+    the part of it that RFC 3339 names (no `P3Y326D`, no fractions)."""
+    told = " ".join(str(error).split())
+    if '"format": "duration"' not in told:
+        _found(tally, "unhandled", case, target, told[:600])
 
 
 def _remember(status: int, content: bytes, sent: object, path: str, tally: Tally) -> None:
