@@ -132,9 +132,8 @@ class Pages:
         """The page `page`.html. What the session had to say is told now, and not again."""
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         here = request.url.path
-        response = HTMLResponse(
-            self.render(page, visitor=visitor, menu=MENU, here=here, query=request.query_params, **context), status
-        )
+        told = {"visitor": visitor, "menu": MENU, "here": here, "query": request.query_params}
+        response = HTMLResponse(self.render(page, cells=len(self.services.cells), **told, **context), status)
         if visitor is not None and visitor.session.said:
             self.sessions.write(request, response, replace(visitor.session, said=None, failed=False))
         return response

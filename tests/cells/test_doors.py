@@ -212,6 +212,10 @@ async def test_a_person_is_handed_out_and_erased_in_every_cell(
     assert (await operator.get("/v1/explain", params={"order": "other"})).json()["found"] is True
 
 
+async def test_the_console_says_what_it_shows(operator: httpx.AsyncClient) -> None:
+    assert "first of 3 cells only" in (await operator.get("/console/login")).text
+
+
 async def test_reconciliations_say_that_they_cannot(operator: httpx.AsyncClient) -> None:
     answer = await operator.post("/v1/reconciliations", json={})
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:platform-relay:problem:wrong-state")
