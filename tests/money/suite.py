@@ -27,6 +27,8 @@ SETTINGS = {
     "COUPONS__FUSE__DAY_COUNT": "none",
 }
 TOGETHER = 24
+PATIENCE = 240.0
+"""Seconds in which a killed process, or a database, is back on a busy machine."""
 CROWD = 100
 """Webhooks at once about one code, on both replicas."""
 COUPONS = "/wp-json/wc/v3/coupons"
@@ -217,7 +219,7 @@ class Suite:
             assert told == [expected], told
             return True
 
-        await eventually(taken, 60)
+        await eventually(taken, PATIENCE)
 
     def _judged(self, stack: Rig, plan: list[Redemption], ours: dict[str, Json]) -> Tally:
         coupons = stack.shop.state("coupons")
