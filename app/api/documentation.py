@@ -38,6 +38,14 @@ TAGS: Final = [
     {"name": "Coupons", "description": "What was issued, or is held, and why."},
     {"name": "Health", "description": "For load balancers and monitoring; needs no key."},
 ]
+SERVERS: Final[list[dict[str, Any]]] = [
+    {"url": "/", "description": "This relay."},
+    {
+        "url": "{relay}",
+        "description": "For Postman, Bruno and other programs.",
+        "variables": {"relay": {"default": "http://127.0.0.1:8080", "description": "Where your relay is."}},
+    },
+]
 DESCRIPTION: Final = """
 The durable link between an online store and a loyalty platform.
 
@@ -111,6 +119,7 @@ def openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> OpenApi:
         openapi_version="3.1.0",
         description=DESCRIPTION,
         tags=TAGS,
+        servers=SERVERS,
         routes=app.routes,
     )
     _, read_raw = models_json_schema(

@@ -5,6 +5,8 @@ From the Platform's published contract (docs/platform.md); the examples are made
 
 from typing import Any, Final  # OpenAPI documents are free-form JSON
 
+from app.api.event_examples import ID
+
 _CUSTOMER: Final = {
     "id": "5f0c1d4e-6a1b-4c58-9a2e-0d6a4e3a9b11",
     "externalId": "42",
@@ -87,7 +89,12 @@ def webhook_operations() -> dict[str, Any]:  # OpenAPI's free-form JSON
                     "required": True,
                     "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
                 },
-                "responses": {"200": {"description": "Stored. The same webhook again is answered the same."}},
+                "responses": {
+                    "200": {
+                        "description": "Stored. The same webhook again is answered the same.",
+                        "content": {"application/json": {"example": {"id": ID, "status": "accepted"}}},
+                    }
+                },
             }
         }
         for topic, (summary, description, example) in _TOPICS.items()

@@ -1,6 +1,7 @@
 """`relay import` and `relay backfill`: what is taken in beside the live traffic."""
 
 import json
+import math
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +99,7 @@ async def _take_in(plan: Plan, opened: IO[bytes], rejected: "_Rejected") -> Impo
             def moved(view: ImportView) -> None:
                 if not began:
                     began.append(view)
-                    rejected.begin(goes_on=view.rows > 0)
+                    rejected.begin(view.rows)
                     bar.update(task, total=view.size)
                 elapsed = bar.tasks[task].elapsed or 0.0
                 rate = f"{(view.rows - began[0].rows) / elapsed:,.0f}/s" if elapsed else ""
@@ -118,12 +119,17 @@ class _Rejected:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: TextIO | None = None
-        self._goes_on = False
 
-    def begin(self, *, goes_on: bool) -> None:
-        self._goes_on = goes_on
-        if not goes_on:
-            self.path.unlink(missing_ok=True)
+    def begin(self, dealt_with: int) -> None:
+        """Keep what belongs to the rows before; a kill may have come between a line and its commit."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _row_of(line) <= dealt_with]
+        if kept:
+            self.path.write_text("".join(kept), encoding="utf-8")
+        else:
+            self.path.unlink()
 
     def write(self, row: Row, reason: str) -> None:
         if self._file is None:
@@ -136,6 +142,14 @@ class _Rejected:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _row_of(line: str) -> float:
+    """The row's number; of a line that was cut off, beyond all."""
+    try:
+        return float(json.loads(line)["row"])
+    except ValueError:
+        return math.inf
 
 
 def _bar() -> Progress:

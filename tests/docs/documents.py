@@ -1,0 +1,31 @@
+"""The OpenAPI document as it is served; no database is asked for it."""
+
+from typing import Any  # OpenAPI documents are free-form JSON
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from app import wiring
+from app.database import create_engine
+from app.engine.operator import Operator
+from app.inbox import Inbox
+from app.main import create_app
+from app.settings import Settings
+from app.telemetry import Metrics
+
+
+async def openapi_document() -> dict[str, Any]:
+    engine = create_engine("postgresql://nobody@127.0.0.1:1/nowhere", application_name="docs")
+    services = wiring.Services(
+        settings=Settings(_env_file=None),
+        engine=engine,
+        gates={},
+        inbox=Inbox(engine, on_commit=lambda _: None),
+        operator=Operator(engine),
+        metrics=Metrics(CollectorRegistry()),
+        cells=(),
+    )
+    transport = httpx.ASGITransport(create_app(services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:
+        found: dict[str, Any] = (await client.get("/openapi.json")).json()
+    return found

@@ -1,0 +1,240 @@
+"""docs/api.md is what the OpenAPI document says, and each of its commands and expressions is answered as it says."""
+
+import asyncio
+import base64
+import hmac
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import httpx
+import pytest
+import pytest_asyncio
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import SecretStr
+
+from app import wiring
+from app.errors import URN, all_problems
+from app.operations.reconciliations import Reconciliations
+from app.outcomes import Done
+from app.settings import PlatformSettings, Settings, StoreSettings
+from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
+from tests.conftest import temporary_database
+from tests.docs.api_page import PAGE, REFUSED, Operation, operations, page
+from tests.docs.documents import openapi_document
+from tests.explain.scene import CODE, Scene, answered
+
+DOCUMENT: Final = asyncio.run(openapi_document())
+OPERATIONS: Final = operations(DOCUMENT)
+SECRET: Final = "webhook-secret-of-the-test"
+Variables = dict[str, str]
+Prepare = Callable[[Scene, Operation], Awaitable[Variables]]
+
+
+# ----------------------------------------------------------------------------------------------- what has to be there first
+
+
+async def nothing(scene: Scene, _: Operation) -> Variables:
+    return {}
+
+
+async def a_message(scene: Scene, _: Operation) -> Variables:
+    return {"MESSAGE_ID": str((await scene.customer()).id)}
+
+
+async def a_dead_job(scene: Scene, _: Operation) -> Variables:
+    await scene.order()
+    return {"JOB_ID": str((await scene.run(answered(422, "currency must be ISO 4217"))).id)}
+
+
+async def a_held_coupon(scene: Scene, _: Operation) -> Variables:
+    await scene.promised()
+    await scene.coupons.hold(CODE, "no value is known for rule-7")
+    return {}
+
+
+async def an_active_coupon(scene: Scene, _: Operation) -> Variables:
+    await scene.promised()
+    await scene.sql("UPDATE coupon SET kind = 'fixed_amount', value = 5, currency = 'EUR'")
+    await scene.coupons.activate(CODE, "shop-1")
+    return {}
+
+
+async def a_retired_coupon(scene: Scene, operation: Operation) -> Variables:
+    await an_active_coupon(scene, operation)
+    await scene.coupons.retire(CODE, "fraud")
+    await scene.sql("""UPDATE coupon SET ruling = '{"by": "operator", "why": "fraud", "retire": true}'""")
+    return {}
+
+
+async def a_paused_channel(scene: Scene, _: Operation) -> Variables:
+    await scene.operator.pause("platform", "the shop is moved", "operator")
+    return {}
+
+
+async def a_rule(scene: Scene, _: Operation) -> Variables:
+    put = next(each for each in OPERATIONS if each.id == "put_reward_rule")
+    definition = re.search(r"--data-binary '(.*?)' \"", put.curl)
+    assert definition
+    await scene.sql(
+        "INSERT INTO reward_rule (id, version, definition, created_at, created_by)"
+        " VALUES ('rule-5-off', 1, CAST(:definition AS jsonb), now(), 'operator')",
+        definition=definition[1],
+    )
+    return {}
+
+
+async def an_import(scene: Scene, _: Operation) -> Variables:
+    await scene.sql(
+        """INSERT INTO import_run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
+                                   newer, rejected, problems, created_at, beat_at)
+           VALUES (gen_random_uuid(), '', 'customers', '{}', 'http', 'operator', 'running', 9, 0, 0, 0, 0, 0, 0, '[]',
+                   now(), now())"""
+    )
+    [(identifier,)] = await scene.rows("SELECT id FROM import_run")
+    return {"IMPORT_ID": str(identifier)}
+
+
+async def a_reconciliation(scene: Scene, _: Operation) -> Variables:
+    return {"RECONCILIATION_ID": str(await Reconciliations(scene.engine).ask("operator", None))}
+
+
+async def a_signature(_: Scene, operation: Operation) -> Variables:
+    body = re.search(r"--data-binary '(.*?)' \"", operation.curl)
+    assert body
+    digest = hmac.digest(SECRET.encode(), body[1].encode(), "sha256")
+    return {"SIGNATURE": base64.b64encode(digest).decode()}
+
+
+FIRST: Final[dict[str, Prepare]] = {
+    "read_event": a_message,
+    "take_store_webhook": a_signature,
+    **dict.fromkeys(("retry_job", "drop_job", "read_job"), a_dead_job),
+    "resume_channel": a_paused_channel,
+    **dict.fromkeys(("read_reward_rule", "delete_reward_rule"), a_rule),
+    **dict.fromkeys(("approve_coupon", "correct_coupon"), a_held_coupon),
+    **dict.fromkeys(("read_coupon", "retire_coupon"), an_active_coupon),
+    "return_points": a_retired_coupon,
+    "read_import": an_import,
+    **dict.fromkeys(("read_reconciliation", "repair_differences"), a_reconciliation),
+}
+
+
+# ----------------------------------------------------------------------------------------------- they are run
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(
+    server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[wiring.Services, str]]:
+    """One relay for all of them, with a WooCommerce that nobody calls."""
+    shop = {"URL": "http://127.0.0.1:1", "CONSUMER_KEY": "ck_of_the_test", "CONSUMER_SECRET": "cs_of_the_test"}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {**shop, "WEBHOOK_SECRET": SECRET}.items():
+            environment.setenv(f"WOOCOMMERCE__{name}", value)
+        settings = Settings(
+            _env_file=None,
+            data_dir=tmp_path_factory.mktemp("relay"),
+            operator_key=SecretStr(OPERATOR_KEY),
+            store_key=SecretStr(STORE_KEY),
+            store=StoreSettings(adapter="woocommerce"),
+            platform=PlatformSettings(door_secret=SecretStr(DOOR_SECRET)),
+        )
+        async with temporary_database(server_url, template_database) as url, serving(settings, url) as running:
+            yield running
+
+
+async def curled(operation: Operation, url: str, variables: Variables) -> tuple[int, str, str]:
+    given = "".join(f"{name}='{value}'\n" for name, value in {"RELAY": url, **variables}.items())
+    command = operation.curl.replace("curl -s", "curl --noproxy '*' -s -w '\\n%{content_type}\\n%{http_code}'", 1)
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-euc", given + command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, error = await process.communicate()
+    assert process.returncode == 0, error.decode()
+    body, media, status = out.decode().rsplit("\n", 2)
+    return int(status), media, body
+
+
+async def called(operation: Operation, url: str, variables: Variables) -> tuple[int, str, str]:
+    headers = {"authorization": f"Bearer {OPERATOR_KEY}"}
+
+    def call() -> httpx.Response:
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
+            answer: httpx.Response = eval(operation.python, {"relay": client, **variables})  # noqa: S307  # our own page
+            return answer
+
+    answer = await asyncio.to_thread(call)
+    return answer.status_code, answer.headers.get("content-type", ""), answer.text
+
+
+WAYS: Final = {"curl": curled, "httpx": called}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.id)
+async def test_it_is_answered_as_documented(operation: Operation, way: str, relay: tuple[wiring.Services, str]) -> None:
+    parts, url = relay
+    scene = Scene(parts.engine)
+    await scene.sql(
+        "TRUNCATE message, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation"
+    )
+    await scene.sql("UPDATE channel SET state = 'open', reason = NULL, retry_at = NULL")
+    first = await FIRST.get(operation.id, nothing)(scene, operation)
+    variables = {"KEY": OPERATOR_KEY, "DOOR_SECRET": DOOR_SECRET, **first}
+    status, media, text = await WAYS[way](operation, url, variables)
+    documented = operation.responses.get(str(status))
+    assert 200 <= status < 300, text
+    assert documented is not None, f"{status} is not documented"
+    [(expected, content)] = (documented.get("content") or {"": {}}).items()
+    assert media.partition(";")[0] == expected
+    if expected == "application/json":
+        schema = {**content.get("schema", {}), "components": DOCUMENT["components"]}
+        Draft202012Validator(schema).validate(json.loads(text))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
+@pytest.mark.parametrize("problem", REFUSED)
+async def test_it_is_refused_as_documented(problem: str, relay: tuple[wiring.Services, str]) -> None:
+    parts, url = relay
+    scene = Scene(parts.engine)
+    await scene.sql("TRUNCATE message, job, lane, attempt, entity")
+    await scene.order()
+    job = await scene.run(Done(digest=b"d"))
+    variables = {"RELAY": url, "KEY": OPERATOR_KEY, "STORE_KEY": STORE_KEY, "JOB_ID": str(job.id)}
+    given = "".join(f"{name}='{value}'\n" for name, value in variables.items())
+    command = REFUSED[problem].replace("curl -s", "curl --noproxy '*' -s -w '\\n%{content_type}\\n%{http_code}\\n'")
+    process = await asyncio.create_subprocess_exec("bash", "-euc", given + command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    body, media, status = out.decode().rstrip("\n").rsplit("\n", 2)
+    told = json.loads(body.splitlines()[-1])
+    assert (media, told["type"], told["status"]) == ("application/problem+json", URN + problem, int(status))
+
+
+def test_every_refusal_is_there_that_a_caller_can_bring_about() -> None:
+    others = {"body-too-slow", "internal-error", "database-away", "too-many-wrong-keys"}  # it shuts the caller out
+    assert set(REFUSED) == {problem.id for problem in all_problems()} - others
+
+
+# ----------------------------------------------------------------------------------------------- the page, the document
+
+
+def test_the_page_is_what_the_document_says() -> None:
+    assert PAGE.read_text("utf-8") == page(DOCUMENT), "run: python -m tests.docs.api_page"
+
+
+def test_every_preparation_is_of_an_operation() -> None:
+    assert set(FIRST) <= {each.id for each in OPERATIONS}
+
+
+def test_other_programs_can_import_the_document() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+    for path, item in DOCUMENT["paths"].items():
+        assert set(item) <= {"get", "post", "put", "delete"}, path
+    assert DOCUMENT["servers"], "Postman and Bruno take the base address from it"
