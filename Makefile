@@ -6,6 +6,8 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.set-up
+BENCH_BIN := .venv-bench/bin
+BENCH := .venv-bench/.set-up
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.tools/uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url $(if $(UPGRADE),--upgrade) pyproject.toml
 
@@ -80,6 +82,7 @@ scaling: setup ## events per second with 1 to 8 workers; ARGS="--write-docs" put
 lock: $(UV) ## renew the lock files after a change of pyproject.toml; UPGRADE=1 takes newer versions
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
 # The project is installed last, with the hatchling that came from the lock, so nothing unlocked is fetched.
 $(STAMP): requirements-dev.lock pyproject.toml | $(UV)
@@ -89,6 +92,26 @@ $(STAMP): requirements-dev.lock pyproject.toml | $(UV)
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.PHONY: bench bench-long redis
+
+bench: $(BENCH) redis ## how fast it is, beside its peers, within 15 minutes; ARGS="--write-docs" puts it into docs/performance.md
+	@$(BENCH_BIN)/python -m benchmarks $(ARGS)
+
+bench-long: $(BENCH) redis ## the rows marked with a dagger too, more than an hour; RSS_MINUTES=20 for a shorter load
+	@$(BENCH_BIN)/python -m benchmarks --long $(if $(RSS_MINUTES),--rss-minutes $(RSS_MINUTES)) $(ARGS)
+
+# The peers of the benchmark, apart from the environment of the tests.
+$(BENCH): requirements-bench.lock | $(UV)
+	@echo "setting up .venv-bench"
+	@$(UV) venv --quiet --allow-existing --no-python-downloads --python $(PYTHON) .venv-bench
+	@$(UV) pip sync --quiet --python $(BENCH_BIN)/python --require-hashes requirements-bench.lock
+	@touch $@
+
+# Celery needs Redis: Debian's is installed where that is allowed; without it the benchmark leaves Celery out, and says so.
+redis:
+	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get install -y -qq redis-server >/dev/null 2>&1; } || echo "redis-server is not here and cannot be installed: Celery is left out" >&2
 
 # Debian splits pip and venv off Python: either of them is enough.
 .tools/uv/bin/uv:
