@@ -15,6 +15,7 @@ the same call; they are idempotent by HTTP. A POST or PATCH is never sent twice.
 
 import asyncio
 import json as json_codec
+import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,11 @@ KEEP_ALIVE: Final = 4.0
 seldom goes out on a connection which the far side is just closing (that would be Unknown)."""
 CONNECT_SHARE: Final = 0.5
 """The part of a call's time limit for getting a connection; running out of it is Retry, as nothing was sent."""
+
+_ENCODER: Final = json_codec.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_CONTROL: Final = re.compile(r"[\r\n\0]")
+_PLAIN_PATH: Final = re.compile(r"(?:/(?!\.)(?:[\w.~:-]|%[0-9A-F]{2})*)+", re.ASCII)
+"""No dot segments, no query, nothing that httpx would escape."""
 
 Failure = Retry | Unknown | Reject | Blocked
 
@@ -122,6 +128,13 @@ def asked_for_patience(answer: Answer) -> float | None:
     return (retry_after(answer.headers, datetime.now(UTC)) or 0.0) if answer.status == 429 else None  # as it says
 
 
+class _Address(httpx.URL):
+    """`origin` with a path. Parsing the whole address costs as much as everything else about a Request together."""
+
+    def __init__(self, origin: httpx.URL, path: str) -> None:
+        self._uri_reference = origin._uri_reference._replace(path=path)  # noqa: SLF001  # httpx has no public way
+
+
 class HttpClient:
     """A pool of connections.
 
@@ -155,7 +168,8 @@ class HttpClient:
         self.user_agent = user_agent
         self._pace = pace
         self._patience = patience
-        self._timeout = {"pool": time_limit * CONNECT_SHARE}
+        self._extensions = {"timeout": {"pool": time_limit * CONNECT_SHARE}}
+        self._origin = "", httpx.URL()
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
         self._tls = _trusting(ca_file)
@@ -185,16 +199,14 @@ class HttpClient:
         """One request. `json` (or raw `content`) is the body. Never raises for anything the far side can do."""
         sent = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
-            content = json_codec.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+            content = _ENCODER.encode(json).encode()
             sent["content-type"] = "application/json"
         if headers:
             sent.update(headers)
         try:
-            request = httpx.Request(
-                method, url, params=params, headers=sent, content=content, extensions={"timeout": self._timeout}
-            )
-            if any(character in value for value in sent.values() for character in "\r\n\0"):
+            if _CONTROL.search("".join(sent.values())):
                 raise ValueError("a control character in a header")
+            request = self._request(method, url, params, sent, content or b"")
         except (httpx.InvalidURL, ValueError):
             return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
         if self._reach is not None and not self._reach.covers(request.url):
@@ -226,6 +238,33 @@ class HttpClient:
             return failure_of_exception(error.__cause__ or error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return failure_of_exception(error)
+
+    def _request(
+        self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], content: bytes
+    ) -> httpx.Request:
+        """With `stream`, httpx adds no headers of its own, which aiohttp does all the same (Host, Content-Length)."""
+        request = httpx.Request(
+            method,
+            self._address(url) if params is None else httpx.URL(url, params=params),
+            headers=headers,
+            stream=httpx.ByteStream(content),
+            extensions=self._extensions,
+        )
+        request.read()
+        return request
+
+    def _address(self, url: str) -> httpx.URL:
+        """`httpx.URL(url)`, sparing the parsing of the host for each call where the rest is plain and escaped."""
+        slash = url.find("/", len("https://"))
+        origin, path = (url[:slash], url[slash:]) if slash > 0 else (url, "")
+        if not _PLAIN_PATH.fullmatch(path):
+            return httpx.URL(url)
+        if origin != self._origin[0]:
+            parsed = httpx.URL(origin)
+            if parsed.raw_path != b"/" or parsed.fragment:
+                return httpx.URL(url)
+            self._origin = origin, parsed
+        return _Address(self._origin[1], path)
 
     async def _exchange(self, request: httpx.Request) -> Answer | Unknown:
         response = await self._transport.handle_async_request(request)

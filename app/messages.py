@@ -311,12 +311,29 @@ class UnstorableTextError(ValueError):
         self.what = what
 
 
-_SUSPICIOUS: Final = re.compile(rb"\\u0000|NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+_SHAPE: Final = bytes.maketrans(b"012345678e", b"999999999E")
+_LONG: Final = b"9" * 300
+
+
+def _is_suspicious(raw: bytes) -> bool:
+    """Whether `raw` needs a closer look: `\\u0000`, NaN, Infinity, an exponent of three digits, 300 digits on end.
+
+    Plain searches, since every event passes here twice, and a regular expression takes five times as long.
+    """
+    shape = raw.translate(_SHAPE)
+    return (
+        b"\\u0000" in raw
+        or b"NaN" in raw
+        or b"Infinity" in raw
+        or b"9E999" in shape
+        or b"9E+999" in shape
+        or _LONG in shape
+    )
 
 
 def refuse_unstorable(raw: bytes) -> None:
     """Raises UnstorableTextError for NUL characters and for numbers that are not finite, anywhere in the body."""
-    if not _SUSPICIOUS.search(raw):
+    if not _is_suspicious(raw):
         return
     stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
     while stack:

@@ -4,6 +4,7 @@ Exit codes: 0 stopped as asked, 1 a part died, 2 misconfigured.
 """
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -24,6 +25,8 @@ log: Final = structlog.get_logger(__name__)
 
 MISCONFIGURED: Final = 2
 BEAT_SECONDS: Final = 5.0
+GC_YOUNG: Final = 10_000
+"""Objects between two looks of the garbage collector at the youngest; Python's own default is 700."""
 GRACE_SECONDS: Final = 5
 """How long open requests may take to end at shutdown."""
 
@@ -64,6 +67,7 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                 )
             )
             tasks.append(asyncio.create_task(server.serve(sockets=[bound] if bound else None)))
+        spare_the_collector()
         stopping = asyncio.Event()
         with _signals(stopping):
             stopped = asyncio.create_task(stopping.wait())
@@ -74,6 +78,14 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
             for each in workers:
                 each.stop()
             await asyncio.gather(*tasks)
+
+
+def spare_the_collector() -> None:
+    """What has been loaded stays: the garbage collector need not walk through it again and again, which took an eighth
+    of a busy process's time. It looks less often too: nearly all that a request or a job leaves goes without it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG)
 
 
 async def run_many(processes: int, bound: socket.socket) -> int:

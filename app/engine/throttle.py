@@ -38,9 +38,11 @@ class Breaker:
         self._last.append((job.lane, failed))
         if len(self._last) > self.size:
             self._last.popleft()
+        if not failed:
+            return False
         lanes = {lane for lane, lane_failed in self._last if lane_failed}
         failures = sum(lane_failed for _, lane_failed in self._last)
-        return failed and len(lanes) >= self.least and failures >= self.share * len(self._last)
+        return len(lanes) >= self.least and failures >= self.share * len(self._last)
 
     def reset(self) -> None:
         self._last.clear()

@@ -2,7 +2,7 @@
 
 import json
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 ExactJson: TypeAlias = "bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson] | None"
 
@@ -10,7 +10,7 @@ ExactJson: TypeAlias = "bool | int | Decimal | str | list[ExactJson] | dict[str,
 def loads(raw: bytes) -> ExactJson:
     """The value of a JSON text. Raises ValueError for anything else (also NaN, Infinity, and nesting without end)."""
     try:
-        value: ExactJson = json.loads(raw, parse_float=Decimal, parse_constant=_no_constant)
+        value: ExactJson = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
     return value
@@ -46,3 +46,6 @@ def number(value: ExactJson) -> Decimal | None:
 
 def _no_constant(name: str) -> ExactJson:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)

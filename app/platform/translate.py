@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from pydantic import BaseModel, JsonValue
@@ -62,8 +63,10 @@ def variants(event: ProductEvent, fields: Fields) -> Body | None:
 
 def digest(*bodies: Mapping[str, JsonValue] | None) -> bytes:
     """A fingerprint of what is delivered; the order of names does not matter."""
-    text = json.dumps(bodies, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_CANONICAL.encode(bodies).encode()).digest()
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 _PARTS: Final = {"lineItems": "lineItem", "discountCodes": "discountCode"}
@@ -71,15 +74,21 @@ _PARTS: Final = {"lineItems": "lineItem", "discountCodes": "discountCode"}
 
 def _body(entity: str, model: BaseModel, fields: Fields) -> Body:
     values: Body = {}
-    for name in type(model).model_fields:
+    for name in _names(type(model)):
         value = getattr(model, name)
-        if value is None or name in NOT_FORWARDED:
+        if value is None:
             continue
         if name in _PARTS:
             values[name] = [_body(_PARTS[name], part, fields) for part in value]
         else:
             values[name] = _plain(value)
     return fields.body(entity, values, model.model_extra)
+
+
+@cache
+def _names(model: type[BaseModel]) -> tuple[str, ...]:
+    """The model's own fields that are forwarded. Asking pydantic anew for each body takes a third of translating it."""
+    return tuple(name for name in model.model_fields if name not in NOT_FORWARDED)
 
 
 def _plain(value: JsonValue | Decimal | datetime) -> JsonValue:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from app.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
 from app.outcomes import Blocked, Reject, Retry, Unknown
@@ -186,6 +187,33 @@ async def test_what_is_sent() -> None:
         assert isinstance(await client.call("PUT", url, json={"name": "Zoë"}, headers={"x-key": "k"}), Answer)
         await client.aclose()
     assert heads == ['{"name":"Zoë"}'.encode()]
+
+
+RESTS = (
+    ["", "/", "//a", "/a/b~c.d_e-f:g", "/a%2Fb%C3%A9", "/a%2fb", "/%zz", "/é", "/a b", "/a;b=c,d@e", "/a'b"],
+    ["/./a", "/a/../b", "/.a", "/a.b/..c", "/a?b=/c", "?a=/b", "#a/b", "/a#b"],
+)
+
+
+@pytest.mark.parametrize("rest", [rest for part in RESTS for rest in part])
+async def test_an_address_goes_out_as_httpx_reads_it(rest: str) -> None:
+    """Plain ones are not parsed by httpx each time; that must not show."""
+    lines: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        await says(b"{}", connection="close")(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        client = HttpClient()
+        for address in (origin + "/first", origin + rest):
+            assert isinstance(await client.call("GET", address), Answer)
+        await client.aclose()
+    expected = URL(str(httpx.URL(origin + rest))).raw_path_qs
+    assert lines[1].split("\r\n")[0] == f"GET {expected} HTTP/1.1"
 
 
 async def test_nobody_there_is_retry() -> None:
