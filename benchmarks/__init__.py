@@ -7,7 +7,8 @@
     drain.py      how fast a contender works a backlog off, judged from the wire
     figures.py    rounds, medians, ratios (pure)
     results.py    what a row gives, and what it was to reach (pure)
-    report.py     the table, the JSON line, docs/performance.md
+    report.py     the table, the JSON line
+    record.py     the figures that are kept: docs/performance.json, and the table in docs/performance.md
     rows/         one file per question
     servers/      web processes to compare with
     contenders/   workers to compare with: `python -m benchmarks.contenders.NAME prepare | work`

@@ -1,13 +1,14 @@
-"""`python -m benchmarks [--long] [--tiny] [--only ROW …] [--write-docs]`: measure, print a table, and one JSON line."""
+"""`python -m benchmarks [--long] [--tiny] [--only ROW …] [--rss-minutes N] [--write-docs]`: a table, and one JSON line."""
 
 import argparse
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
-from benchmarks import report
+from benchmarks import record, report
 from benchmarks.results import Result
 from benchmarks.rows import batch, history, ingest, memory, pickup, redeem, relay, snapshot, workers
 from benchmarks.scale import NORMAL, TINY
@@ -16,7 +17,7 @@ from benchmarks.stage import Stage, stage
 Row = Callable[[Stage], list[Result]]
 ROWS: Final[Mapping[tuple[str, ...], Row]] = {
     ("ingest_vs_null", "ingest_vs_naive"): ingest.run,
-    ("batch_ingest_per_s", "batch_vs_single"): batch.run,
+    ("batch_ingest_per_s",): batch.run,
     ("relay_vs_client", "relay_vs_aiohttp", "relay_vs_best_peer"): relay.run,
     ("pickup_ms",): pickup.run,
     ("redeem_ms",): redeem.run,
@@ -34,7 +35,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does, so that no process is left
     rows = {names: row for names, row in {**ROWS, **LONG}.items() if _wanted(names, options)}
     started, results = time.monotonic(), []
-    with stage(TINY if options.tiny else NORMAL) as place:
+    scale = TINY if options.tiny else replace(NORMAL, rss_minutes=options.rss_minutes)
+    with stage(scale) as place:
         for names, row in rows.items():
             begun = time.monotonic()
             results += _measured(place, names, row)
@@ -42,7 +44,7 @@ def main() -> int:
     seconds = time.monotonic() - started
     print(*report.table(results), sep="\n")
     if options.write_docs:
-        report.write_page(results, seconds)
+        record.write(results, seconds)
     print(report.last_line(results), flush=True)
     return int(any(result.value is None for result in results))
 
@@ -66,10 +68,16 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks", description="How fast the relay is (docs/performance.md)."
     )
     parser.add_argument("--long", action="store_true", help="also the rows that take more than an hour")
+    parser.add_argument(
+        "--rss-minutes", type=float, default=NORMAL.rss_minutes, help="how long `rss_mb` loads; the row says so"
+    )
     parser.add_argument("--tiny", action="store_true", help="every row in seconds; the figures mean nothing")
     parser.add_argument("--only", nargs="+", choices=known, metavar="ROW", help=f"some of: {', '.join(known)}")
-    parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/performance.md")
-    return parser.parse_args()
+    parser.add_argument("--write-docs", action="store_true", help="into docs/performance.json and .md")
+    options = parser.parse_args()
+    if options.tiny and options.write_docs:
+        parser.error("the figures of --tiny mean nothing; they do not go into the documents")
+    return options
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ class Scale:
     """`rounds`: interleaved repetitions of a comparison. Times in seconds unless named otherwise."""
 
     rounds: int = 3
-    seconds: float = 3.0
+    few_rounds: int = 2
+    """Where the contenders are slow, or far apart."""
+    seconds: float = 2.5
     """One load run, its warm-up (a quarter of it) besides."""
     connections: tuple[int, ...] = (32, 128)
     sizes: tuple[int, ...] = (400, 2000)
@@ -27,7 +29,7 @@ class Scale:
     samples: int = 200
     batch_lines: int = 500
     snapshot_minutes: float = 10.0
-    load_hours: float = 1.0
+    rss_minutes: float = 60.0
     load_rate: float = 200.0
     """Events per second of the long rows' steady load."""
 
@@ -35,6 +37,7 @@ class Scale:
 NORMAL: Final = Scale()
 TINY: Final = Scale(
     rounds=1,
+    few_rounds=1,
     seconds=0.3,
     connections=(4,),
     sizes=(400,),
@@ -47,7 +50,7 @@ TINY: Final = Scale(
     samples=5,
     batch_lines=20,
     snapshot_minutes=0.02,
-    load_hours=0.001,
+    rss_minutes=0.05,
     load_rate=50.0,
 )
 SLOTS: Final = 64

@@ -30,7 +30,7 @@ DOOR: Final = "door-secret-of-the-benchmark"
 TEMPLATE: Final = "relay_template"
 POSTGRES: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "300"}
 """Durable (fsync on); the two sizes are what every guide sets first, and count for all contenders."""
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 
 
 class StageError(RuntimeError):

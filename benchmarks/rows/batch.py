@@ -1,5 +1,6 @@
 """The NDJSON door: events per second of one web process, beside its single door."""
 
+from dataclasses import replace
 from functools import partial
 
 from benchmarks.figures import interleaved, medians, ratio
@@ -13,7 +14,7 @@ AT_ONCE = 4
 
 def run(stage: Stage) -> list[Result]:
     scale = stage.scale
-    rates, ratios = [], []
+    details, times = [], []
     with stage.web(["app.cli", "web"], stage.database()) as (url, _):
 
         def measure(connections: int, lines: int, size: int) -> float:
@@ -28,8 +29,10 @@ def run(stage: Stage) -> list[Result]:
                 },
             )
             middle = medians(figures)
-            shown = {f"{name} /s": round(value) for name, value in middle.items()}
-            rates.append(Detail(f"{size / 1000:g} KB", round(middle["batch"]) * 1.0, shown))
-            ratios.append(Detail(f"{size / 1000:g} KB", ratio(figures["batch"], figures["single"]), shown))
-    note = f"{scale.batch_lines} lines a batch, {AT_ONCE} batches at once"
-    return [lowest("batch_ingest_per_s", rates, note), lowest("batch_vs_single", ratios)]
+            times.append(ratio(figures["batch"], figures["single"]))
+            shown = {f"{name} /s": round(value) for name, value in middle.items()} | {
+                "times the single door": times[-1]
+            }
+            details.append(Detail(f"{size / 1000:g} KB", float(round(middle["batch"])), shown))
+    note = f"{scale.batch_lines} lines a batch, {AT_ONCE} batches at once; {min(times):.1f} times the single door"
+    return [replace(lowest("batch_ingest_per_s", details, note), judged=min(times))]

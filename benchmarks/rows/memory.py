@@ -1,4 +1,7 @@
-"""Resident memory of web and worker after a long steady load, and how much of it came after the first tenth."""
+"""Resident memory of web and worker after a long steady load, and how much of it came after the first tenth.
+
+An hour, or the minutes that `--rss-minutes` gives it, which the row then says.
+"""
 
 import threading
 from statistics import median
@@ -13,12 +16,13 @@ from benchmarks.stage import Process, Stage
 MEBIBYTE: Final = 1 << 20
 CONNECTIONS: Final = 8
 READINGS: Final = 200
+AN_HOUR: Final = 60.0
 
 
 def run(stage: Stage) -> list[Result]:
     scale = stage.scale
     database_url = stage.database()
-    seconds = 3600 * scale.load_hours
+    seconds = 60 * scale.rss_minutes
     with stage.web(["app.cli", "web"], database_url) as (url, web), stage.relay("worker", database_url) as worker:
         done = threading.Event()
         readings: dict[str, list[float]] = {"web": [], "worker": []}
@@ -38,9 +42,13 @@ def run(stage: Stage) -> list[Result]:
             watcher.join()
     value = {name: max(values) for name, values in readings.items()}
     value["drift_percent"] = max(_drift(values) for values in readings.values())
-    variant = f"{answers.events:,} events in {answers.seconds / 60:.1f} minutes"
+    value["minutes"] = answers.seconds / 60
+    shortened = scale.rss_minutes < AN_HOUR
     note = "MiB, the highest reading; drift: the last tenth beside the second"
-    return [Result("rss_mb", value, (Detail(variant, value),), note)]
+    if shortened:
+        note = f"{value['minutes']:.1f} minutes of load, NOT the hour that the target speaks of; {note}"
+    variant = f"{answers.events:,} events in {value['minutes']:.1f} minutes"
+    return [Result("rss_mb", value, (Detail(variant, value),), note, shortened=shortened)]
 
 
 def _resident(process: Process) -> float:

@@ -63,7 +63,7 @@ def _peers(stage: Stage, relay: Relay) -> Result:
             measures: Mapping[str, Measure] = {
                 "relay": partial(relay.drain, stage, stage.scale.delayed_jobs, size, delay)
             } | {peer.name: partial(attempt, peer, size, delay) for peer in PEERS if peer.name not in absent}
-            figures = interleaved(1 if delay else stage.scale.rounds, measures)
+            figures = interleaved(1 if delay else stage.scale.few_rounds, measures)
             figures = {name: values for name, values in figures.items() if min(values) > 0}
             best = max(figures.keys() - {"relay"}, key=lambda name: median(figures[name]))
             variant = f"{_variant(size, delay)}, best: {best}"

@@ -16,7 +16,7 @@ def run(stage: Stage) -> list[Result]:
     database_url, details = stage.database(), []
     for size in stage.scale.sizes:
         figures = interleaved(
-            stage.scale.rounds,
+            stage.scale.few_rounds,
             {
                 "one": partial(Relay(database_url).drain, stage, stage.scale.delayed_jobs, size, DELAY),
                 "two": partial(Relay(database_url, 2).drain, stage, 2 * stage.scale.delayed_jobs, size, DELAY),

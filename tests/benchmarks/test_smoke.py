@@ -13,7 +13,6 @@ ROWS = (
     "ingest_vs_null",
     "ingest_vs_naive",
     "batch_ingest_per_s",
-    "batch_vs_single",
     "relay_vs_client",
     "relay_vs_best_peer",
     "relay_vs_aiohttp",
