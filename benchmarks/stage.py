@@ -30,7 +30,8 @@ DOOR: Final = "door-secret-of-the-benchmark"
 TEMPLATE: Final = "relay_template"
 POSTGRES: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "300"}
 """Durable (fsync on); the two sizes are what every guide sets first, and count for all contenders."""
-START_SECONDS: Final = 120.0
+PATIENCE: Final = 120.0
+"""Seconds for what takes moments on a machine that is not busy otherwise."""
 
 
 class StageError(RuntimeError):
@@ -225,7 +226,7 @@ def listening(port: int, process: Process) -> None:
         with socket.socket() as attempt:
             return attempt.connect_ex(("127.0.0.1", port)) == 0
 
-    until(connects, START_SECONDS, f"nobody listens on port {port}")
+    until(connects, PATIENCE, f"nobody listens on port {port}")
 
 
 def until(condition: Callable[[], bool], within: float, what: str, pause: float = 0.02) -> None:

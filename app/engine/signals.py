@@ -14,6 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import single_statement
+
 log: Final = structlog.get_logger(__name__)
 
 NAME: Final = "relay_work"
@@ -38,7 +40,7 @@ class Notifier:
         while self._channels:
             channels, self._channels = sorted(self._channels), set()
             try:
-                async with self._engine.begin() as connection:
+                async with single_statement(self._engine) as connection:
                     await connection.execute(_NOTIFY, {"name": NAME, "channels": channels})
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 log.debug("notify_failed", error=type(error).__name__)

@@ -10,7 +10,7 @@ from benchmarks import bodies
 from benchmarks.figures import percentile
 from benchmarks.load import EVENT
 from benchmarks.results import Detail, Result, highest
-from benchmarks.stage import STORE_KEY, Stage, StageError, until
+from benchmarks.stage import PATIENCE, STORE_KEY, Stage, StageError, until
 
 IDLE: Final = (0.02, 0.06)
 """Seconds between two events."""
@@ -44,10 +44,10 @@ def _measure(stage: Stage, url: str) -> dict[str, float]:
         if answer.status != 202:
             raise StageError(f"HTTP {answer.status} instead of 202")
         if number == warm_up - 1:
-            until(lambda: _received(stage) >= warm_up, 20, "the worker sends nothing")
+            until(lambda: _received(stage) >= warm_up, PATIENCE, "the worker sends nothing")
         time.sleep(dice.uniform(*IDLE))
     connection.close()
-    until(lambda: _received(stage) >= len(sent), 20, "not all events were delivered")
+    until(lambda: _received(stage) >= len(sent), PATIENCE, "not all events were delivered")
     arrived = {entry["entity"]: entry["at"] for entry in stage.platform.ledger(body=0)}
     waits = [1000 * (arrived[entity] - at) for entity, at in list(sent.items())[warm_up:]]
     return {"p50": percentile(waits, 0.5), "p99": percentile(waits, 0.99)}
