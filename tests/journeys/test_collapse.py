@@ -43,7 +43,7 @@ async def test_after_an_outage_at_least_70_percent_fewer_puts_are_sent(database_
             retry=RetrySettings(first=0.2, factor=1.0),
         )
         parts = await stack.enter_async_context(wiring.services(settings, database_url, "test"))
-        worker = Worker(parts, await stack.enter_async_context(wiring.far_sides(parts)), database_url)
+        worker = Worker(parts, await stack.enter_async_context(wiring.far_sides(parts)))
         platform.outage()
         told = updates(random.Random(seed))
         for event in told:
