@@ -45,6 +45,7 @@ def _measure(stage: Stage, url: str) -> dict[str, float]:
             raise StageError(f"HTTP {answer.status} instead of 202")
         if number == warm_up - 1:
             until(lambda: _received(stage) >= warm_up, PATIENCE, "the worker sends nothing")
+            connection.close()  # it may have been idle for too long; the next request opens another
         time.sleep(dice.uniform(*IDLE))
     connection.close()
     until(lambda: _received(stage) >= len(sent), PATIENCE, "not all events were delivered")
