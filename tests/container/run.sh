@@ -16,6 +16,10 @@ day() { # day NAME: one day of the demo; fails unless its last line says lost 0 
 trap 'rm -f day-*.log killed.log restarted.log' EXIT
 
 dc up -d --wait demo-web demo-worker demo-platform demo-shop
+for _ in $(seq 300); do # `up` of the whole profile has begun a day already; two at once would take each other's events for doubles
+  [ -n "$(dc ps -q --status running demo)" ] || break
+  sleep 1
+done
 day quiet
 
 dc up -d --wait --scale demo-worker=3 demo-web demo-worker
