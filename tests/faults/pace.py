@@ -13,7 +13,7 @@ from tests.helpers import eventually
 RATE: Final = 20
 """Calls per second that the paced service may make (PLATFORM__RATE)."""
 CROWD: Final = 400
-IMPORTED: Final = 3000
+IMPORTED: Final = 1500
 LIVE_WITHIN: Final = 5.0
 """Seconds that a live event may wait for while a backfill runs, at the allowed pace."""
 POISON_WITHIN: Final = 1.0
