@@ -17,8 +17,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from app.database import is_unavailable
 from app.engine.channels import DATABASE_ERRORS
-from app.engine.decide import Interrupted, Verdict
+from app.engine.decide import Crashed, Interrupted, Verdict
 from app.engine.gate import Gate
 from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
@@ -192,21 +193,44 @@ class Loop:
         """Write down what has finished; returns when what was being written when it was called is written too."""
         async with self._settling:
             batch, self._finished = self._finished, []
-            while batch:
-                try:
-                    settled = await asyncio.shield(self._queue.settle(batch))
-                except DATABASE_ERRORS as error:
-                    log.warning("settle_failed", channel=self.channel, jobs=len(batch), error=type(error).__name__)
-                    await asyncio.sleep(self._settings.poll)
-                    continue
-                for settlement in settled.lost:
-                    self._observer.lost(settlement)
-                for settlement in batch:
-                    if settlement not in settled.lost:
-                        self._observer.settled(settlement)
-                if settled.more:
-                    self._wake.set()
-                return
+            if batch:
+                await self._write(batch)
+
+    async def _write(self, batch: list[Settlement]) -> None:
+        """Tries again as long as the database is away. What it refuses to hold is found by halves and counts as crashed."""
+        while True:
+            try:
+                settled = await asyncio.shield(self._queue.settle(batch))
+            except DATABASE_ERRORS as error:
+                if not is_unavailable(error):
+                    await self._write_apart(batch, error)
+                    return
+                log.warning("settle_failed", channel=self.channel, jobs=len(batch), error=type(error).__name__)
+                await asyncio.sleep(self._settings.poll)
+                continue
+            for settlement in settled.lost:
+                self._observer.lost(settlement)
+            for settlement in batch:
+                if settlement not in settled.lost:
+                    self._observer.settled(settlement)
+            if settled.more:
+                self._wake.set()
+            return
+
+    async def _write_apart(self, batch: list[Settlement], error: Exception) -> None:
+        """One settlement that cannot be stored must not stop its channel, nor be forgotten."""
+        if len(batch) > 1:
+            half = len(batch) // 2
+            await self._write(batch[:half])
+            await self._write(batch[half:])
+            return
+        [refused] = batch
+        job = refused.job
+        log.error("settlement_refused", channel=self.channel, job=str(job.id), error=type(error).__name__)
+        if refused.outcome == "crashed":  # even that is refused: its lease runs out, and it counts as lost
+            return
+        why = "the database refused to store what came back; the log says settlement_refused"
+        await self._write([self._runner.settlement(job, Crashed(why), refused.duration_ms / 1000)])
 
     # ------------------------------------------------------------------------------------------- leases, end
 

@@ -139,6 +139,26 @@ async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEn
     assert [job.attempt for job in orders.calls] == list(range(1, len(orders.calls) + 1))
 
 
+async def test_what_the_database_refuses_to_store_crashes_alone(engine: AsyncEngine) -> None:
+    orders, customers = Desk(Retry("odd", None, Evidence(status=2**40))), Desk()
+    for desk in (orders, customers):
+        desk.hold()
+    await accept(engine, order("1"), customer("1"), customer("2"))
+    async with running(engine, {"relay_order": orders, "relay_customer": customers}):
+        await eventually(lambda: len(orders.calls) == 1 and len(customers.calls) == 2)
+        for desk in (orders, customers):
+            desk.let_go()
+
+        async def told() -> bool:
+            crashed = await rows(engine, STATE.replace(":lane", "'order:1'"))
+            return crashed == [("waiting", "crashed", 1, True)] and (await states(engine)).get("done") == 2
+
+        await eventually(told, 10)
+        outcomes = await rows(engine, "SELECT outcome FROM attempt ORDER BY outcome")
+        assert outcomes == [("crashed",), ("done",), ("done",)]
+    assert await broken_counts(engine) == []
+
+
 # ----------------------------------------------------------------------------------------------- leases
 
 
