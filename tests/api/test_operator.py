@@ -201,7 +201,7 @@ async def test_health_tells_in_words(nobody: httpx.AsyncClient, parts: wiring.Se
 
 
 async def test_an_unmigrated_database_is_not_ready(nobody: httpx.AsyncClient, sql: Sql) -> None:
-    await sql("UPDATE alembic_version SET version_num = 'older'")
+    await sql("UPDATE alembic_version SET version_num = '0001'")
     ready = await nobody.get("/readyz")
     assert ready.status_code == 503
     assert "relay migrate" in ready.text
