@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
-from app.operations.audit_lines import list_audit
-from app.operations.books import find_coupon, list_coupons, reading, when_away
+from app.operations.asking import acts_on, engine_of, find_coupon, list_coupons
+from app.operations.asking import ledger as ledger_of
+from app.operations.books import when_away
 from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.ledger import read_ledger
+from app.operations.coupons import coupon_of
 from app.platform.rules import RewardKind
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
@@ -28,7 +29,7 @@ SAID: Final[dict[Act, str]] = {
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     services = pages.services
-    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
+    desks = {cell.engine: CouponDesk(cell.engine, cell.operator, services.settings.coupons) for cell in services.cells}
 
     router.routes.extend(_reading(pages).routes)
 
@@ -38,7 +39,8 @@ def routes(pages: Pages) -> APIRouter:
         back = query("/console/coupon", code=form["code"])
         try:
             async with when_away():
-                await _do(desk, visitor, act, form)
+                home = await engine_of(services.engines, lambda connection: coupon_of(connection, form["code"]))
+                await _do(desks[home], visitor, act, form)
         except NoSuchCouponError as error:
             raise Refused(404, "No coupon has this code", f"{error}.") from error
         except ImpossibleError as error:
@@ -50,7 +52,9 @@ def routes(pages: Pages) -> APIRouter:
     async def release(request: Request) -> Response:
         visitor, form = await pages.form(request)
         async with when_away():
-            released, woken = await desk.release_fuse(visitor.name, form.why(), form["customer"] or None)
+            why, customer = form.why(), form["customer"] or None
+            done = [await desk.release_fuse(visitor.name, why, customer) for desk in desks.values()]
+        released, woken = (sum(counts) for counts in zip(*done, strict=True))
         go_on = "1 held coupon goes on" if woken == 1 else f"{woken} held coupons go on"
         said = f"{many(released, 'fuse')} released; {go_on}." if released else "No fuse had blown."
         return pages.back(request, visitor, "/console/coupons", said, failed=not released)
@@ -60,7 +64,7 @@ def routes(pages: Pages) -> APIRouter:
 
 def _reading(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engine = pages.services.engine
+    engines = pages.services.engines
 
     @router.get("/console/coupons")
     async def coupons(
@@ -69,8 +73,7 @@ def _reading(pages: Pages) -> APIRouter:
         await pages.visitor(request)
         which = None if state == "all" else state
         customer = customer.replace("\x00", "")
-        async with reading(engine) as connection:
-            page = await list_coupons(connection, state=which, customer=customer or None, cursor=cursor)
+        page = await list_coupons(engines, state=which, customer=customer or None, cursor=cursor)
         more = query("/console/coupons", state=state, customer=customer or None, cursor=page.next_cursor)
         return pages.show(
             request, "coupons", page=page, state=state, states=("all", *get_args(State)), customer=customer, more=more
@@ -79,15 +82,13 @@ def _reading(pages: Pages) -> APIRouter:
     @router.get("/console/coupons/ledger")
     async def ledger(request: Request) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            return pages.show(request, "ledger", ledger=await read_ledger(connection))
+        return pages.show(request, "ledger", ledger=await ledger_of(engines))
 
     @router.get("/console/coupon")
     async def coupon(request: Request, code: str) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            found = await find_coupon(connection, code.replace("\x00", ""))
-            acts = await list_audit(connection, subject=found.code) if found else []
+        found = await find_coupon(engines, code.replace("\x00", ""))
+        acts = await acts_on(engines, found.code) if found else []
         if found is None:
             raise Refused(404, "No coupon has this code", "Check the code, or search for the customer or the order.")
         return pages.show(request, "coupon", coupon=found, acts=acts, kinds=list(RewardKind))

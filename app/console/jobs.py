@@ -7,20 +7,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.audit_lines import list_audit
-from app.operations.books import find_job, reading, when_away
+from app.operations.asking import acts_on, find_job
+from app.operations.books import when_away
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/jobs", route_class=pages.route_class(), include_in_schema=False)
-    engine, operator = pages.services.engine, pages.services.operator
+    engines, operator = pages.services.engines, pages.services.operator
 
     @router.get("/{job_id}")
     async def job(request: Request, job_id: UUID) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            found = await find_job(connection, job_id)
-            acts = await list_audit(connection, subject=str(job_id))
+        found = await find_job(engines, job_id)
+        acts = await acts_on(engines, str(job_id))
         if found is None:
             raise Refused(404, "No job has this id", "Search for the order, customer or coupon instead.")
         return pages.show(request, "job", job=found, acts=acts)

@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.books import find_job, find_message, list_jobs_by_id, reading
+from app.operations.asking import explain, find_job, find_message
 from app.operations.causes import CAUSES, Rank
-from app.operations.explain import explain
 from app.operations.records import Key
 from app.operations.story import Explanation
 from app.operations.views import JobView
@@ -28,7 +27,7 @@ TONES: Final = {
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engine = pages.services.engine
+    engines = pages.services.engines
 
     @router.get("/console/search")
     async def search(request: Request, q: str = "", by: Key | Literal["anything"] = "anything") -> Response:
@@ -42,8 +41,7 @@ def routes(pages: Pages) -> APIRouter:
     @router.get("/console/messages/{message_id}")
     async def message(request: Request, message_id: UUID) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            found = await find_message(connection, message_id)
+        found = await find_message(engines, message_id)
         if found is None:
             raise Refused(404, "No message has this id", "It may have been pruned, or the id is not complete.")
         return pages.show(request, "message", message=found)
@@ -52,19 +50,16 @@ def routes(pages: Pages) -> APIRouter:
         """What the story is about, where something can be done about it."""
         if story.finding.job_id is None:
             return None
-        async with reading(engine) as connection:
-            jobs = await list_jobs_by_id(connection, [story.finding.job_id])
-        return jobs[0] if jobs else None
+        return await find_job(engines, story.finding.job_id)
 
     async def _stories(by: Key | Literal["anything"], asked: str) -> list[Explanation]:
         """What was asked for; with "anything" all that the word may mean. Told even when nothing was found."""
-        async with reading(engine) as connection:
-            if by != "anything":
-                return [await explain(connection, by, asked)]
-            if (named := _uuid(asked)) is None:
-                return [await explain(connection, key, asked) for key in ANYTHING]
-            job = await find_job(connection, named)
-            return [await explain(connection, "message", str(job.message_id if job else named))]
+        if by != "anything":
+            return [await explain(engines, by, asked)]
+        if (named := _uuid(asked)) is None:
+            return [await explain(engines, key, asked) for key in ANYTHING]
+        job = await find_job(engines, named)
+        return [await explain(engines, "message", str(job.message_id if job else named))]
 
     return router
 

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.cells import Cell
 from app.errors import DatabaseAway
 from app.operations import books
+from app.operations.audit_lines import AuditLine, list_audit
 from app.operations.books import reading
 from app.operations.erase import COUNTED, Receipt, erase
 from app.operations.explain import collect
@@ -275,6 +276,15 @@ async def export_everywhere(engines: Engines, asked: str, by: str) -> Export:
     return told[0].model_copy(
         update={"customer": customer, **{name: [row for each in told for row in getattr(each, name)] for name in lists}}
     )
+
+
+# ----------------------------------------------------------------------------------------------- who did what
+
+
+async def acts_on(engines: Engines, subject: str) -> list[AuditLine]:
+    """What was done to a job or a coupon, the newest first."""
+    told = await ask_all(engines, lambda connection: list_audit(connection, subject=subject))
+    return sorted((line for lines in told for line in lines), key=lambda line: line.at, reverse=True)
 
 
 # ----------------------------------------------------------------------------------------------- why

@@ -22,7 +22,7 @@ UPDATE attempt SET started_at = now() - interval '1 minute' *
     CASE WHEN attempt.outcome = 'retry' THEN 24 + 5 * dice
          WHEN 59 * power(dice, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * dice
          ELSE 59 * power(dice, 0.9) END
-FROM spread WHERE spread.job_id = attempt.job_id AND spread.claim = attempt.claim
+FROM spread WHERE spread.job_id = attempt.job_id AND spread.claim = attempt.claim AND spread.outcome <> 'reject'
 """
 
 
