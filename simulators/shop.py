@@ -124,6 +124,9 @@ class Shop:
             case ["GET", family, _] if family in LISTED:
                 call.kind, call.handler = f"{family.removesuffix('s')}.get", self._get
                 call.argument = family
+            case ["PUT", "customers", identifier]:
+                call.kind, call.handler, call.argument = "customer.update", self._update_customer, "customers"
+                call.entity = f"customer:{identifier}"
 
     @staticmethod
     def _crud(call: Call, noun: str, things: Coupons | Webhooks, rest: list[str]) -> None:
@@ -220,6 +223,18 @@ class Shop:
             text = "Invalid resource ID." if call.argument == "customers" else "Invalid ID."
             raise refusal(404, f"{LISTED[call.argument]}_invalid_id", text)
         return json_answer(200, self.shown(call, call.argument, row))
+
+    async def _update_customer(self, call: Call) -> Answer:
+        """Fields are replaced; of `meta_data` only the keys sent, and a null takes one away (WC_Data::update_meta_data)."""
+        await self._get(call)  # 404 for an id that nobody has
+        given, identifier = dict(call.object), int(call.path.rsplit("/", 1)[-1])
+        meta = {row["key"]: row for row in self.resources["customers"][identifier].get("meta_data", [])}
+        for row in given.pop("meta_data", []):
+            known = meta.pop(row["key"], None)
+            if row["value"] is not None:
+                meta[row["key"]] = {**row, "id": known["id"] if known else self.new_id()}
+        row = self._upsert("customers", {**given, "id": identifier, "meta_data": list(meta.values())})
+        return json_answer(200, self.shown(call, "customers", row))
 
     # -- control ----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from app.stores import ADAPTERS, adapter_class, build, variables
 from app.stores.base import CouponKind
 from app.stores.generic_http import GenericHttp
 from app.stores.native import ListsEntities, ReceivesWebhooks, SetsUpWebhooks
+from app.stores.news import TakesNews
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/contract/test_registry.py -->", "<!-- end -->"
@@ -24,6 +25,7 @@ ABILITIES = {
     ReceivesWebhooks: "its own webhooks",
     SetsUpWebhooks: "webhooks set up by `relay connect`",
     ListsEntities: "lists: `relay poll`, backfill, reconcile",
+    TakesNews: "the Platform's news (`STORE__NEWS`)",
 }
 VARIABLES = {
     "GENERIC_HTTP__URL": "https://shop.example/relay",

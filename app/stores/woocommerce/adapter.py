@@ -9,6 +9,7 @@ Observed on WooCommerce 9.9.5 unless said otherwise. What an answer means:
     401, 403                     Blocked (WooCommerce says 401, not 403, to a read-only key)
     401 nonce already used       the request was delivered twice: Unknown for a write, Retry for a read
     404 …invalid_id              gone: Done for a deletion
+    401, 403 to a customer       Reject when it is about this account alone (…cannot_edit, …cannot_view)
     404 other, 3xx               Blocked: the address is wrong
     408, 425, 429                Retry
     5xx                          Unknown for a creation (it may have been applied), else Retry
@@ -33,10 +34,11 @@ from pydantic_settings import SettingsConfigDict
 
 from app.http import Answer, Failure, HttpClients, failure_of
 from app.messages import Kind
-from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Unknown
+from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown
 from app.settings import EnvironmentSettings, refuse_placeholder
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
+from app.stores.news import NAMES, due, standing
 from app.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
 from app.stores.woocommerce.events import event_of, is_no_order, parse
 from app.stores.woocommerce.hooks import WooCommerceReader, exact
@@ -45,6 +47,8 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 API: Final = "/wp-json/wc/v3"
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
 GONE: Final = "woocommerce_rest_shop_coupon_invalid_id"
+META: Final = "_platform_relay_"
+"""What the keys of a customer's metadata begin with."""
 CURRENCY_SECONDS: Final = 600.0
 """How long the shop's currency is believed before it is asked for again."""
 MOST_PER_CODE: Final = 5
@@ -206,6 +210,52 @@ class WooCommerce:
     async def delete_hook(self, hook: Hook) -> Outcome:
         return await self._reader.delete_hook(hook)
 
+    # -------------------------------------------------------------------------------- the Platform's (stores/news.py)
+
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.TakesNews`. Metadata of other keys stays: WooCommerce changes only the keys it is sent."""
+        told = standing(topic, body)
+        if isinstance(told, Skip):
+            return told
+        if not told.customer_id.isdecimal() or int(told.customer_id) == 0:
+            return Skip(f"{told.customer_id[:40]} is no customer's id of WooCommerce")
+        path = f"customers/{int(told.customer_id)}"
+        held = await self._customer("GET", path)
+        wanted = due(told, held) if isinstance(held, dict) else held
+        if not isinstance(wanted, dict):
+            return wanted
+        rows: JsonValue = [{"key": META + name, "value": value} for name, value in wanted.items()]
+        kept = await self._customer("PUT", path, {"meta_data": rows})
+        if not isinstance(kept, dict):
+            return kept
+        if any(str(kept.get(name)) != value for name, value in wanted.items()):
+            return Unknown("WooCommerce answered the change of the customer without what was changed")
+        return Done()
+
+    async def _customer(self, method: Method, path: str, body: JsonValue = None) -> dict[str, JsonValue] | Outcome:
+        """What we keep on a customer, by `news.NAMES`, as the answer shows it."""
+        answer = await self._call(method, path, {"context": "edit"} if method == "GET" else None, body)
+        if not isinstance(answer, Answer):
+            return answer
+        code, words = _error(answer)
+        if answer.status == 404 and code.endswith("_invalid_id"):
+            return Reject(f"WooCommerce has no such customer: {path}", answer.evidence())
+        if code in ("woocommerce_rest_cannot_edit", "woocommerce_rest_cannot_view") and answer.status in (401, 403):
+            why = "a shop manager's key may change customers only, no administrator's account"
+            return Reject(f"WooCommerce lets our key not change {path}: {why} ({words})", answer.evidence())
+        if failure := _failure(answer, method):
+            return failure
+        shown = _document(answer)
+        if not isinstance(shown, dict) or "id" not in shown:
+            return Unknown("WooCommerce answered without the customer", answer.evidence())
+        rows = shown.get("meta_data")
+        meta = (
+            {row.get("key"): row.get("value") for row in rows if isinstance(row, dict)}
+            if isinstance(rows, list)
+            else {}
+        )
+        return {name: meta[META + name] for name in NAMES if META + name in meta}
+
     async def _ask(
         self, method: Method, path: str, query: Mapping[str, str] | None, body: JsonValue
     ) -> Answer | Failure:
@@ -322,5 +372,5 @@ def _failure(answer: Answer, method: Method) -> Failure | None:
             hint = "WOOCOMMERCE__URL is wrong, WooCommerce is not active, or the permalinks are set to Plain"
             return Blocked(f"there is no WooCommerce API at this address: {hint} ({said})", answer.evidence())
         case status if code and 400 <= status < 500 and status not in (404, 408, 425, 429):
-            return Reject(f"WooCommerce refuses the coupon: {said}", answer.evidence())
+            return Reject(f"WooCommerce refuses it: {said}", answer.evidence())
     return failure_of(answer)

@@ -1,0 +1,144 @@
+"""The Platform's news on the shop's customer: tier and points."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
+from app.platform.webhooks import NEWS, parse
+from app.stores.news import Standing, TakesNews, due, standing
+from tests.contract.bench import Bench
+
+SHOPS = ["woocommerce"]
+ID = {"woocommerce": "4711"}
+NOBODY = {"woocommerce": "999999"}
+every_shop = pytest.mark.parametrize("bench", SHOPS, indirect=True)
+
+
+def news(bench: Bench, points: int = 120, tier: str | None = "Gold", at: str = "10:00", **other: Any) -> dict[str, Any]:
+    """A `points/earned`, changed by fields of the customer."""
+    customer = {"externalId": ID[bench.name], "pointBalance": points, "updatedAt": f"2026-11-23T{at}:00.000Z"}
+    if tier is not None:
+        customer["currentLoyaltyTier"] = {"id": "t-1", "title": tier}
+    return {"id": "e-1", "points": 5, "customer": {**customer, **other}}
+
+
+async def tell(bench: Bench, body: dict[str, Any]) -> Any:
+    assert isinstance(bench.adapter, TakesNews)
+    return await bench.adapter.take_news("m-1", "points/earned", body)
+
+
+def seed(bench: Bench) -> None:
+    """A customer of the shop with something of somebody else's on her."""
+    other = [{"id": 1, "key": "newsletter", "value": "weekly"}]
+    bench.simulator.control("seed", customers=[{"id": 4711, "email": "ada@example.com", "meta_data": other}])
+
+
+def kept(bench: Bench) -> dict[str, Any]:
+    """What the customer has, by key."""
+    rows = bench.simulator.state("customers", "4711")["meta_data"]
+    return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in rows}
+
+
+def writes(bench: Bench) -> int:
+    return sum(entry["method"] == "PUT" for entry in bench.simulator.ledger())
+
+
+@every_shop
+async def test_tier_and_points_stand_on_the_customer_and_what_others_keep_there_stays(bench: Bench) -> None:
+    seed(bench)
+    assert await tell(bench, news(bench)) == Done()
+    assert await tell(bench, news(bench, points=150, tier=None, at="11:00")) == Done()
+    as_of = "2026-11-23T11:00:00+00:00"
+    assert kept(bench) == {"newsletter": "weekly", "tier": "Gold", "points": "150", "as_of": as_of}
+
+
+@every_shop
+async def test_the_same_again_changes_nothing_in_the_shop(bench: Bench) -> None:
+    """A change of the customer is news of the shop, which the Platform would tell again, and so on without end."""
+    seed(bench)
+    await tell(bench, news(bench))
+    for later in ("10:00", "10:05"):
+        assert isinstance(await tell(bench, news(bench, at=later)), Skip)
+    assert writes(bench) == 1
+
+
+@every_shop
+async def test_older_news_never_replaces_newer(bench: Bench) -> None:
+    seed(bench)
+    await tell(bench, news(bench, points=150, at="11:00"))
+    outcome = await tell(bench, news(bench, points=120, at="10:00"))
+    assert isinstance(outcome, Skip)
+    assert "newer" in outcome.why
+    assert kept(bench)["points"] == "150"
+
+
+@every_shop
+async def test_a_customer_whom_the_shop_does_not_know(bench: Bench) -> None:
+    outcome = await tell(bench, news(bench, externalId=NOBODY[bench.name]))
+    assert isinstance(outcome, Reject)
+    assert "no such customer" in outcome.why
+    assert isinstance(await tell(bench, news(bench, externalId="")), Skip)
+    assert writes(bench) == 0
+
+
+@every_shop
+@pytest.mark.parametrize(("status", "meaning"), [(429, Retry), (503, (Retry, Unknown)), (401, Blocked)])
+async def test_a_shop_that_is_away(bench: Bench, status: int, meaning: Any) -> None:
+    seed(bench)
+    bench.simulator.script(status=status, body="")
+    assert isinstance(await tell(bench, news(bench)), meaning)
+    assert await tell(bench, news(bench)) == Done()
+
+
+@pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
+async def test_an_answer_that_was_lost(bench: Bench) -> None:
+    seed(bench)
+    bench.misbehave(("PUT", "^/wp-json/wc/v3/customers/4711$"), mode="apply_then", status=200, body="<b>Warning</b>")
+    assert isinstance(await tell(bench, news(bench)), Unknown)
+    assert isinstance(await tell(bench, news(bench)), Skip)
+    assert kept(bench)["points"] == "120"
+
+
+@pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
+async def test_an_account_that_the_key_may_not_change_stops_no_coupon(bench: Bench) -> None:
+    """Blocked would pause the channel, coupons and all."""
+    seed(bench)
+    denied = {"code": "woocommerce_rest_cannot_edit", "message": "Sorry, you are not allowed to edit this resource."}
+    bench.misbehave(("PUT", "^/wp-json/wc/v3/customers/4711$"), status=403, body=denied)
+    outcome = await tell(bench, news(bench))
+    assert isinstance(outcome, Reject)
+    assert "administrator" in outcome.why
+
+
+@pytest.mark.parametrize("balance", [12, 12.0, "12", -3, 0, 12.5, True, None, "many", 10**40])
+@pytest.mark.parametrize("topic", NEWS)
+def test_the_names_are_those_of_the_webhooks(topic: str, balance: Any) -> None:
+    customer: dict[str, Any] = {"externalId": 7, "pointBalance": balance, "currentLoyaltyTier": {"title": " Gold "}}
+    body: dict[str, Any] = customer if topic == "customers/updated" else {"customer": customer}
+    read = parse(topic, json.dumps(body).encode())
+    assert read is not None
+    assert read.customer is not None
+    assert standing(topic, body) == Standing(
+        str(read.customer.external_id), read.customer.tier, read.customer.point_balance, None
+    )
+
+
+def test_a_new_tier_counts_before_the_customers() -> None:
+    body: dict[str, Any] = {
+        "customer": {"externalId": "7", "currentLoyaltyTier": {"title": "Silver"}},
+        "newTier": {"title": "Gold"},
+    }
+    assert standing("customers/tier_changed", body) == Standing("7", "Gold", None, None)
+
+
+@pytest.mark.parametrize("customer", [None, [], {}, {"externalId": None}, {"externalId": "7", "pointBalance": "many"}])
+def test_what_tells_nothing_is_skipped(customer: Any) -> None:
+    assert isinstance(standing("points/earned", {"customer": customer}), Skip)
+
+
+def test_what_the_news_does_not_tell_is_left_as_it_is() -> None:
+    assert due(Standing("7", None, 5, None), {"tier": "Gold", "points": "4"}) == {"points": "5"}
