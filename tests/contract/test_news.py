@@ -12,9 +12,18 @@ from app.platform.webhooks import NEWS, parse
 from app.stores.news import Standing, TakesNews, due, standing
 from tests.contract.bench import Bench
 
-SHOPS = ["woocommerce"]
-ID = {"woocommerce": "4711"}
-NOBODY = {"woocommerce": "999999"}
+SHOPS = ["shopify", "woocommerce"]
+ID = {"shopify": "4711", "woocommerce": "4711"}
+NOBODY = {"shopify": "999999", "woocommerce": "999999"}
+WRITES = {"shopify": "metafieldsSet", "woocommerce": "customer.update"}
+OTHERS: dict[str, dict[str, Any]] = {
+    "shopify": {
+        "id": "gid://shopify/Customer/4711",
+        "metafields": [{"namespace": "custom", "key": "newsletter", "value": "weekly"}],
+    },
+    "woocommerce": {"id": 4711, "meta_data": [{"id": 1, "key": "newsletter", "value": "weekly"}]},
+}
+"""A customer with something of somebody else's on her, as each shop shows her."""
 every_shop = pytest.mark.parametrize("bench", SHOPS, indirect=True)
 
 
@@ -32,19 +41,19 @@ async def tell(bench: Bench, body: dict[str, Any]) -> Any:
 
 
 def seed(bench: Bench) -> None:
-    """A customer of the shop with something of somebody else's on her."""
-    other = [{"id": 1, "key": "newsletter", "value": "weekly"}]
-    bench.simulator.control("seed", customers=[{"id": 4711, "email": "ada@example.com", "meta_data": other}])
+    bench.simulator.control("seed", customers=[OTHERS[bench.name]])
 
 
 def kept(bench: Bench) -> dict[str, Any]:
     """What the customer has, by key."""
-    rows = bench.simulator.state("customers", "4711")["meta_data"]
-    return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in rows}
+    rows = bench.simulator.state("customers")
+    if bench.name == "woocommerce":
+        return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in rows["4711"]["meta_data"]}
+    return {row["key"]: row["value"] for row in rows[0]["metafields"]}
 
 
 def writes(bench: Bench) -> int:
-    return sum(entry["method"] == "PUT" for entry in bench.simulator.ledger())
+    return len(bench.simulator.ledger(kind=WRITES[bench.name]))
 
 
 @every_shop
@@ -112,6 +121,30 @@ async def test_an_account_that_the_key_may_not_change_stops_no_coupon(bench: Ben
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
     assert "administrator" in outcome.why
+
+
+@pytest.mark.parametrize("bench", ["shopify"], indirect=True)
+async def test_a_permission_that_only_news_needs_stops_no_coupon(bench: Bench) -> None:
+    seed(bench)
+    bench.simulator.config(scopes=["write_discounts", "read_discounts", "read_customers"])
+    outcome = await tell(bench, news(bench))
+    assert isinstance(outcome, Reject)
+    assert "write_customers" in outcome.why
+    assert kept(bench) == {"newsletter": "weekly"}
+
+
+@pytest.mark.parametrize("bench", ["shopify"], indirect=True)
+async def test_what_shopify_refuses_inside_a_200(bench: Bench) -> None:
+    seed(bench)
+    refused = {"metafields": None, "userErrors": [{"field": ["value"], "message": "is too long", "code": "TOO_LONG"}]}
+    for result, meaning in ((refused, Reject), ({"userErrors": []}, Unknown)):
+        bench.misbehave(
+            ("POST", "^/admin/api/2026-07/graphql.json/SetStanding$"), status=200, body={"data": {"result": result}}
+        )
+        assert isinstance(await tell(bench, news(bench)), meaning)
+    bench.simulator.config(throttled=1)
+    assert isinstance(await tell(bench, news(bench)), Retry)
+    assert await tell(bench, news(bench)) == Done()
 
 
 @pytest.mark.parametrize("balance", [12, 12.0, "12", -3, 0, 12.5, True, None, "many", 10**40])

@@ -16,6 +16,7 @@ from app.stores.base import CouponKind
 from app.stores.shopify import documents as documents
 from app.stores.shopify.coupons import coupon_input
 from app.stores.shopify.events import GETS, LISTS, WANTED, changed_since
+from app.stores.shopify.news import NAMESPACE, metafields
 from tests.contract.bench import order
 
 SDL = Path(__file__).parents[3] / "shared" / "specs" / "shopify" / "admin-2026-07.graphql"
@@ -52,6 +53,11 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
         f"create hook {topic}": (documents.CREATE_HOOK, {"topic": topic.upper().replace("/", "_"), "hook": HOOK})
         for topic in WANTED
     },
+    "standing": (documents.STANDING, {"id": "gid://shopify/Customer/1", "namespace": NAMESPACE}),
+    "set standing": (
+        documents.SET_STANDING,
+        {"metafields": metafields("gid://shopify/Customer/1", {"tier": "Gold", "points": "5", "as_of": "2026"})},
+    ),
     "delete hook": (documents.DELETE_HOOK, ID),
 }
 

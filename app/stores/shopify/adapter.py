@@ -48,6 +48,7 @@ from app.stores.shopify.documents import (
 )
 from app.stores.shopify.events import GETS, LISTS, WANTED, changed_since, event_of_node, page_of, parse_webhook
 from app.stores.shopify.hooks import create_hook, delete_hook, list_hooks
+from app.stores.shopify.news import take_news
 
 NEEDED: Final = "write_discounts"
 USEFUL: Final = ("read_customers", "read_orders", "read_products")
@@ -269,6 +270,10 @@ class Shopify:
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return await delete_hook(self._api, hook)
+
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.TakesNews`."""
+        return await take_news(self._api, topic, body)
 
 
 TAKEN: Final = Reject("the code is taken")

@@ -24,6 +24,8 @@ Object = Mapping[str, JsonValue]
 EARLY: Final = 300.0
 """Seconds before its end at which a token is renewed."""
 WORDS: Final = 300
+LACKS: Final = "the app lacks a permission"
+"""How a Blocked begins that is about one permission, not about the whole shop."""
 
 
 class ShopifyApi:
@@ -140,7 +142,7 @@ def _of_errors(answer: Answer, document: Object, *, write: bool) -> Failure:
     if "THROTTLED" in codes:
         return Retry("Shopify's cost points are used up", until_affordable(document), evidence)
     if "ACCESS_DENIED" in codes:
-        return Blocked(f"the app lacks a permission: {said}", evidence)
+        return Blocked(f"{LACKS}: {said}", evidence)
     if "SHOP_INACTIVE" in codes:
         return Blocked(f"the shop is inactive: {said}", evidence)
     if "INTERNAL_SERVER_ERROR" in codes or "TIMEOUT" in codes or not codes:

@@ -96,6 +96,14 @@ CUSTOMER_ID: Final = """
 query CustomerId($email: String!) {
   result: customerByIdentifier(identifier: {emailAddress: $email}) { legacyResourceId }
 }"""
+STANDING: Final = """
+query CustomerStanding($id: ID!, $namespace: String!) {
+  result: customer(id: $id) { id metafields(first: 10, namespace: $namespace) { nodes { key value } } }
+}"""
+SET_STANDING: Final = """
+mutation SetStanding($metafields: [MetafieldsSetInput!]!) {
+  result: metafieldsSet(metafields: $metafields) { metafields { key value } userErrors { field message code } }
+}"""
 
 _ORDER: Final = """
 fragment Whole on Order {

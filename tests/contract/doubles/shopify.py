@@ -36,7 +36,7 @@ KINDS = {
     "discountCodeBasicCreate": "coupon.create", "discountCodeFreeShippingCreate": "coupon.create",
     "codeDiscountNodeByCode": "coupon.find", "discountCodeDelete": "coupon.delete",
 }  # fmt: skip
-SCOPES = ["write_discounts", "read_discounts", "read_customers", "read_orders", "read_products"]
+SCOPES = ["write_discounts", "read_discounts", "read_customers", "write_customers", "read_orders", "read_products"]
 
 
 @dataclass
@@ -318,7 +318,32 @@ class ShopifyDouble:
         return self._one("orders", variables)
 
     def field_customer(self, call: Call, variables: Json) -> Json | None:  # noqa: ARG002
-        return self._one("customers", variables)
+        row = self._one("customers", variables)
+        if row is None or "namespace" not in variables:
+            return row
+        self._need("read_customers", "customer")
+        kept = [each for each in row.get("metafields", []) if each["namespace"] == variables["namespace"]]
+        return {**row, "metafields": {"nodes": kept}}
+
+    def field_metafieldsSet(self, call: Call, variables: Json) -> Json:  # noqa: N802
+        self._need("write_customers", "metafieldsSet")
+        for given in variables["metafields"]:
+            row = self._one("customers", {"id": given["ownerId"]})
+            if row is None:
+                told = {
+                    "field": ["metafields", "0", "ownerId"],
+                    "message": "Owner does not exist",
+                    "code": "INVALID_VALUE",
+                }
+                return {"metafields": None, "userErrors": [told]}
+            others = [
+                each
+                for each in row.get("metafields", [])
+                if (each["namespace"], each["key"]) != (given["namespace"], given["key"])
+            ]
+            row["metafields"] = [*others, {name: given[name] for name in ("namespace", "key", "value")}]
+        call.applied()
+        return {"metafields": variables["metafields"], "userErrors": []}
 
     def field_product(self, call: Call, variables: Json) -> Json | None:  # noqa: ARG002
         return self._one("products", variables)
@@ -352,7 +377,9 @@ class ShopifyDouble:
         return {"state": {"coupons": len(self.discounts), "webhooks": len(self.hooks)}, "codes": codes}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` coupons | webhooks."""
+        """`kind` coupons | webhooks | customers."""
+        if query.get("kind") == "customers":
+            return self.rows["customers"]
         return list((self.hooks if query.get("kind") == "webhooks" else self.discounts).values())
 
     def _new_id(self) -> int:
