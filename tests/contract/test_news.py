@@ -12,11 +12,12 @@ from app.platform.webhooks import NEWS, parse
 from app.stores.news import Standing, TakesNews, due, standing
 from tests.contract.bench import Bench
 
-SHOPS = ["shopify", "woocommerce"]
-ID = {"shopify": "4711", "woocommerce": "4711"}
-NOBODY = {"shopify": "999999", "woocommerce": "999999"}
-WRITES = {"shopify": "metafieldsSet", "woocommerce": "customer.update"}
+SHOPS = ["medusa", "shopify", "woocommerce"]
+ID = {"medusa": "cus_4711", "shopify": "4711", "woocommerce": "4711"}
+NOBODY = {"medusa": "cus_nobody", "shopify": "999999", "woocommerce": "999999"}
+WRITES = {"medusa": "customer.update", "shopify": "metafieldsSet", "woocommerce": "customer.update"}
 OTHERS: dict[str, dict[str, Any]] = {
+    "medusa": {"id": "cus_4711", "metadata": {"newsletter": "weekly"}},
     "shopify": {
         "id": "gid://shopify/Customer/4711",
         "metafields": [{"namespace": "custom", "key": "newsletter", "value": "weekly"}],
@@ -49,6 +50,8 @@ def kept(bench: Bench) -> dict[str, Any]:
     rows = bench.simulator.state("customers")
     if bench.name == "woocommerce":
         return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in rows["4711"]["meta_data"]}
+    if bench.name == "medusa":
+        return {key.removeprefix("platform_relay_"): value for key, value in rows[0]["metadata"].items()}
     return {row["key"]: row["value"] for row in rows[0]["metafields"]}
 
 
@@ -130,6 +133,14 @@ async def test_a_permission_that_only_news_needs_stops_no_coupon(bench: Bench) -
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
     assert "write_customers" in outcome.why
+    assert kept(bench) == {"newsletter": "weekly"}
+
+
+@pytest.mark.parametrize("bench", ["medusa"], indirect=True)
+async def test_medusas_roles_stop_no_coupon(bench: Bench) -> None:
+    seed(bench)
+    bench.simulator.config(forbidden=True)
+    assert isinstance(await tell(bench, news(bench)), Reject)
     assert kept(bench) == {"newsletter": "weekly"}
 
 

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Final, Self
 from urllib.parse import quote
 
-from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator
+from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.http import Answer, Failure, HttpClients
@@ -37,6 +37,7 @@ from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differe
 from app.stores.medusa.api import EXISTS, MedusaApi, failure, gone, words
 from app.stores.medusa.coupons import inexpressible, promotion_body, promotion_found
 from app.stores.medusa.events import one, page
+from app.stores.medusa.news import take_news
 from app.stores.native import NativeEvent, Page
 
 CURRENCY_SECONDS: Final = 600.0
@@ -131,6 +132,10 @@ class Medusa:
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await one(self._api, kind, entity_id)
+
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.TakesNews`."""
+        return await take_news(self._api, topic, body)
 
     async def _held(self, order: CouponOrder) -> Outcome | None:
         found = await self.find_coupon(order.code)

@@ -87,6 +87,8 @@ class Medusa:
                 call.kind, call.handler = "campaign.find", self._find_campaign
             case ["DELETE", "admin", "campaigns", argument]:
                 call.kind, call.handler, call.argument = "campaign.delete", self._delete_campaign, unquote(argument)
+            case ["POST", "admin", "customers", argument]:
+                call.kind, call.handler, call.argument = "customer.update", self._update_customer, unquote(argument)
             case ["GET", "admin", name] if name in LISTS:
                 call.kind, call.handler, call.argument = f"{name}.list", self._list, name
             case ["GET", "admin", name, argument] if name in LISTS:
@@ -205,6 +207,16 @@ class Medusa:
             return refused(f"{name} id not found: {identifier}", 404, "not_found")
         return json_answer(200, {name.removesuffix("s"): row})
 
+    async def _update_customer(self, call: Call) -> Answer:
+        """Metadata is merged; an empty text takes a key away."""
+        row = next((row for row in self.lists["customers"] if row["id"] == call.argument), None)
+        if row is None:
+            return refused(f"Customer with id: {call.argument} was not found", 404, "not_found")
+        merged = {**(row.get("metadata") or {}), **call.object.get("metadata", {})}
+        row["metadata"] = {key: value for key, value in merged.items() if value != ""}
+        call.applied()
+        return json_answer(200, {"customer": row})
+
     # -- control ------------------------------------------------------------------------------------------------------
 
     async def _seed(self, given: Json) -> Json:
@@ -219,7 +231,9 @@ class Medusa:
         return {"state": {"promotions": len(self.promotions), "campaigns": len(self.campaigns)}}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` promotions | campaigns."""
+        """`kind` promotions | campaigns | customers."""
+        if query["kind"] == "customers":
+            return self.lists["customers"]
         held: dict[str, Any] = {"promotions": self.promotions, "campaigns": self.campaigns}
         return list(held[query["kind"]].values())
 
