@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks.drain import Relay
 from benchmarks.figures import interleaved, medians
-from benchmarks.report import machine
+from benchmarks.record import machine
 from benchmarks.scale import NORMAL, TINY
 from benchmarks.stage import Stage, stage
 

@@ -64,7 +64,7 @@ class Corner:
         self._url = str(settings.url).rstrip("/")
         self._secret = settings.secret.get_secret_value()
         self._signing = settings.webhook_secret.get_secret_value().encode()
-        self._http = clients.make(secrets=(self._secret, settings.webhook_secret.get_secret_value()))
+        self._http = clients.make(settings.url, secrets=(self._secret, settings.webhook_secret.get_secret_value()))
         self._token = ""
         self._renewal = asyncio.Lock()
 

@@ -54,9 +54,17 @@ class Relay:
 
     async def reconciled(self, since: datetime | None = None, grace: timedelta | None = None) -> ReconciliationView:
         books = Reconciliations(self.parts.engine)
-        asked = await books.take(await books.ask("proof", since, grace))
-        assert asked is not None
-        return await reconcile(self.parts.engine, self.sides, asked)
+        identifier = await books.ask("proof", since, grace)
+        if (asked := await books.take(identifier)) is not None:
+            return await reconcile(self.parts.engine, self.sides, asked)
+
+        async def done_by_the_worker() -> ReconciliationView:
+            view = await books.find(identifier, limit=1)
+            assert view is not None
+            assert view.state == "done"
+            return view
+
+        return await eventually(done_by_the_worker, 120)
 
     async def found(self, view: ReconciliationView) -> dict[tuple[Kind, str], str]:
         books, cursor, found = Reconciliations(self.parts.engine), "", dict[tuple[Kind, str], str]()
