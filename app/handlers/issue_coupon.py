@@ -136,8 +136,10 @@ class IssueCoupon:
             if hindered is not None:
                 return hindered
             issued = await self._store.issue_coupon(order)
+            if isinstance(issued, Reject):
+                return await self._refused(self._store, claim, order, issued)
             if not isinstance(issued, Done):
-                return await self._held(claim, issued) if isinstance(issued, Reject) else issued
+                return issued
             store_id = issued.result.get("store_id", "")
             await self._coupons.issued(order.code, store_id)
         return await self._prove(self._store, claim, order, store_id or "")
@@ -164,6 +166,14 @@ class IssueCoupon:
         )
         return await self._held(claim, Wait(priced.reason, WAITS_FOR, FUSE_RECHECK))
 
+    async def _refused(self, store: StoreAdapter, claim: Claim, order: CouponOrder, said: Reject) -> Outcome:
+        """A coupon in the way that is ours by its reference was made otherwise by a try whose answer was lost."""
+        found = await store.find_coupon(order.code)
+        if not isinstance(found, CouponFound) or found.reference is None or found.reference != order.reference:
+            return await self._held(claim, said)
+        told = differences(order, found)
+        return await self._made_otherwise(store, claim, order.code, told) if told else await self._held(claim, said)
+
     async def _prove(self, store: StoreAdapter, claim: Claim, order: CouponOrder, store_id: str) -> Outcome:
         found = await store.find_coupon(order.code)
         if found is None:
@@ -174,9 +184,12 @@ class IssueCoupon:
         if not told:
             await self._coupons.activate(order.code, found.store_id or store_id)
             return Done({"code": order.code, "store_id": found.store_id or store_id})
+        return await self._made_otherwise(store, claim, order.code, told)
+
+    async def _made_otherwise(self, store: StoreAdapter, claim: Claim, code: str, told: tuple[str, ...]) -> Outcome:
         wrong = f"the shop's coupon is not what was ordered: {'; '.join(told)}"
-        await self._coupons.hold(order.code, wrong)
-        retired = await store.retire_coupon(order.code)
+        await self._coupons.hold(code, wrong)
+        retired = await store.retire_coupon(code)
         if isinstance(retired, Done | Skip):
             return await self._held(claim, Reject(f"{wrong}. It was made unusable in the shop."))
         why = getattr(retired, "why", "")

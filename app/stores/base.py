@@ -80,7 +80,8 @@ class CouponFound:
     """A coupon as the shop holds it, translated back into our words. None: not set in the shop.
 
     `unreadable` names the fields that this shop cannot tell. `active`: the shop would accept it now (apart from
-    having been used up). `restrictions` are conditions in the shop's own words that no order can ask for.
+    having been used up). `restrictions` are conditions in the shop's own words that no order can ask for. `reference`: the
+    order's, where the shop keeps it; it says that a coupon is ours, however it came out.
     """
 
     store_id: str
@@ -101,6 +102,7 @@ class CouponFound:
     active: bool = True
     restrictions: tuple[str, ...] = ()
     unreadable: frozenset[str] = frozenset()
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

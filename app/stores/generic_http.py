@@ -253,6 +253,7 @@ def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | No
             starts_at=_moment(row.get("starts_at")),
             expires_at=expires_at,
             active=active and (expires_at is None or expires_at > datetime.now(UTC)),
+            reference=_text(row.get("reference")),
         )
     except (InvalidOperation, ValueError):
         return None

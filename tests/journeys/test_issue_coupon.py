@@ -231,6 +231,22 @@ async def test_a_coupon_that_reads_back_differently_is_retired_and_held(
     assert shop.state("coupons", CODE) == []
 
 
+async def test_a_coupon_made_otherwise_by_a_try_whose_answer_was_lost_is_taken_away_again(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    message = await store_message(engine, "points/redeemed")
+    shop.config(distort={"amount": "0.00"})
+    shop.script(method="POST", mode="reset_after")
+    assert isinstance(await give(issue, engine, message_id=message), Unknown)
+    assert shop.state("coupons", CODE) != []
+    outcome = await give(issue, engine, message_id=message, attempt=2, uncertain=True)
+    assert isinstance(outcome, Reject)
+    assert "value is 0.00, ordered 5.00" in outcome.why
+    row = await coupon(engine)
+    assert (row.state, row.reason) == ("held", outcome.why)
+    assert shop.state("coupons", CODE) == []
+
+
 async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, woocommerce: WooCommerce
 ) -> None:

@@ -109,7 +109,13 @@ def _found(row: Row, method: Row, campaign: Row, now: datetime) -> CouponFound:
         active=row.get("status") == "active" and (expires_at is None or expires_at > now),
         restrictions=(*foreign, *others, *(name for present, name in odd if present)),
         unreadable=frozenset({"customer_id"} if email and not customer else {"email"} if customer else ()),
+        reference=_reference(row.get("metadata")),
     )
+
+
+def _reference(metadata: object) -> str | None:
+    found = metadata.get(REFERENCE) if isinstance(metadata, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _method(order: CouponOrder) -> Row:

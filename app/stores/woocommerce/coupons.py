@@ -72,7 +72,15 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
         active=row.get("status") == "publish" and (expires_at is None or expires_at > now),
         restrictions=tuple(restrictions),
         unreadable=frozenset({"currency", "customer_id", "starts_at"}),
+        reference=_reference(row.get("meta_data")),
     )
+
+
+def _reference(rows: JsonValue) -> str | None:
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and row.get("key") == REFERENCE and isinstance(found := row.get("value"), str):
+            return found
+    return None
 
 
 def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
