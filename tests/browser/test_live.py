@@ -70,6 +70,7 @@ async def test_why_did_she_get_no_points_with_the_keyboard_alone(desk: Desk) -> 
     await page.keyboard.type(OPERATOR_KEY)
     await press("Enter")
     await expect(page.get_by_role("heading", name="Now")).to_be_visible()
+    await page.wait_for_load_state()  # the script is deferred: before that, no key is heard
     await press("/")
     await expect(page.get_by_label("Search for an order")).to_be_focused()
     await page.keyboard.type("4020")
