@@ -50,7 +50,7 @@ async def test_a_forgery_that_proves_genuine_is_approved(desk: Desk) -> None:
     stage = desk.stage
     where = {"url": f"{stage.url}/v1/webhooks/platform/door-secret-of-the-browser-suite"}
     stage.platform.control("tier-reward", customerId="111", discountAmount=50, code="GOLD50", listed=False, **where)
-    await stage.coupon("GOLD50", "pending")
+    await stage.coupon("GOLD50", "held")
     await decide(desk, "GOLD50", "Approve", "Approve", "The Platform's support confirmed it.")
     await expect(desk.page.get_by_role("status")).to_contain_text("It is approved")
     await stage.coupon("GOLD50", "active")

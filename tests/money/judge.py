@@ -60,14 +60,18 @@ def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[
 
 
 def _created(tally: Tally, genuine: Mapping[str, Redemption], body: Row, made: Counter[str]) -> None:
-    """Nothing but what was redeemed may ever have been asked for, not even for a moment."""
+    """Nothing but what was redeemed may ever have been asked for, not even for a moment.
+
+    A coupon that comes out as 0 is taken away at once, and made once more by whoever follows a process that was killed
+    just then. The shop refuses a code that it still holds, so they never stand beside each other.
+    """
     code = str(body["code"])
     made[code] += 1
     redemption = genuine.get(code)
     if redemption is None or (redemption.case == "taken" and made[code] > 1):
         tally.minted_from_forged += 1
         tally.words.append(f"{code}: made, and nobody redeemed it")
-    elif made[code] > 1:
+    elif made[code] > 1 and redemption.case != "zero":
         tally.extra += 1
         tally.words.append(f"{code}: made {made[code]} times")
     elif redemption.case != "taken" and (wrong := _wrong(redemption, body)):
