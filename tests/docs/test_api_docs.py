@@ -4,19 +4,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple  # OpenAPI documents are free-form JSON
 
-import httpx
 import pytest
 from jsonschema import Draft202012Validator
-from prometheus_client import CollectorRegistry
 
-from app import wiring
-from app.database import create_engine
-from app.engine.operator import Operator
 from app.errors import URN, all_problems
-from app.inbox import Inbox
-from app.main import create_app
-from app.settings import Settings
-from app.telemetry import Metrics
+from tests.docs.documents import openapi_document
 
 ERRORS_PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 NEED_NO_KEY = {"/healthz", "/readyz", "/metrics", "/v1/webhooks/platform/{door_secret}", "/v1/store-webhooks/{adapter}"}
@@ -31,22 +23,7 @@ class Operation(NamedTuple):
 
 @pytest.fixture
 async def document() -> dict[str, Any]:
-    """As it is served; no database is asked for it."""
-    engine = create_engine("postgresql://nobody@127.0.0.1:1/nowhere", application_name="docs")
-    services = wiring.Services(
-        settings=Settings(_env_file=None),
-        engine=engine,
-        gates={},
-        inbox=Inbox(engine, on_commit=lambda _: None),
-        operator=Operator(engine),
-        metrics=Metrics(CollectorRegistry()),
-        cells=(),
-    )
-    transport = httpx.ASGITransport(create_app(services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:
-        answer = await client.get("/openapi.json")
-    found: dict[str, Any] = answer.json()
-    return found
+    return await openapi_document()
 
 
 def operations(document: dict[str, Any]) -> list[Operation]:

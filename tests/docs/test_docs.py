@@ -6,31 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args  # Any: OpenAPI documents are free-form JSON
 
-import httpx
 import pytest
 import typer
-from prometheus_client import CollectorRegistry
 
 import app
 from app import wiring
 from app.api.operator import Reason
 from app.cli.program import cli
-from app.database import create_engine
 from app.engine import operator as operator_sql
 from app.engine import queue as queue_sql
 from app.engine.channels import ChannelState
-from app.engine.operator import Operator
 from app.engine.runner import NAMES
 from app.engine.states import Again, DeadReason, GiveBack, skipped, superseded
 from app.errors import all_problems
-from app.inbox import Inbox, Receipt
-from app.main import create_app
+from app.inbox import Receipt
 from app.models import JOB_STATES
 from app.operations.coupons import SOURCES
 from app.operations.views import Counts, MessageState
-from app.settings import Settings
 from app.stores import ADAPTERS
-from app.telemetry import Metrics
+from tests.docs.documents import openapi_document
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "simulators" / "README.md"], key=str)
@@ -197,20 +191,8 @@ def anchors(text: str) -> set[str]:
 
 
 async def endpoints() -> set[str]:
-    """Method and path of all that is served at /openapi.json; no database is asked for it."""
-    engine = create_engine("postgresql://nobody@127.0.0.1:1/nowhere", application_name="docs")
-    services = wiring.Services(
-        settings=Settings(_env_file=None),
-        engine=engine,
-        gates={},
-        inbox=Inbox(engine, on_commit=lambda _: None),
-        operator=Operator(engine),
-        metrics=Metrics(CollectorRegistry()),
-        cells=(),
-    )
-    transport = httpx.ASGITransport(create_app(services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:
-        paths = (await client.get("/openapi.json")).json()["paths"]
+    """Method and path of all that is served at /openapi.json."""
+    paths = (await openapi_document())["paths"]
     return {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
 
 
