@@ -32,7 +32,15 @@ written although the lease was lost."""
 
 _MESSAGES: Final = "SELECT count(*) FROM message WHERE NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id)"
 
-GONE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+GONE: Final = (
+    OSError,
+    TimeoutError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+LONGEST_LOOK: Final = 5.0
 
 
 class Books:
@@ -44,6 +52,14 @@ class Books:
         self.violations: list[str] = []
 
     async def watch(self) -> None:
+        """Until it is cancelled. What ends it otherwise is a violation: nobody looks any more."""
+        try:
+            await self._sample()
+        except Exception as error:
+            self.violations.append(f"the watch of the books ended: {error!r}")
+            raise
+
+    async def _sample(self) -> None:
         async with httpx.AsyncClient(
             trust_env=False, timeout=5, headers={"authorization": f"Bearer {OPERATOR_KEY}"}
         ) as client:
@@ -81,19 +97,16 @@ class Books:
             await connection.close()
 
     async def _look_at_tables(self) -> None:
-        try:
-            connection = await self._rig.server.connect()
-        except GONE:
-            return
-        try:
-            self.violations += [str(row[0]) for row in await connection.fetch(_LANES)]
-            if ownerless := await connection.fetchval(_MESSAGES):
-                self.violations.append(f"{ownerless} messages owe nothing")
-            self.samples += 1
-        except GONE:
-            pass
-        finally:
-            connection.terminate()
+        with suppress(*GONE):
+            async with asyncio.timeout(LONGEST_LOOK):
+                connection = await self._rig.server.connect()
+                try:
+                    self.violations += [str(row[0]) for row in await connection.fetch(_LANES)]
+                    if ownerless := await connection.fetchval(_MESSAGES):
+                        self.violations.append(f"{ownerless} messages owe nothing")
+                    self.samples += 1
+                finally:
+                    connection.terminate()
 
     def _judge(self, books: dict[str, object]) -> None:
         self.samples += 1
