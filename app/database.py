@@ -37,6 +37,10 @@ READ_ONLY = "25006"  # after a failover: we are still connected to what is now t
 # resources, lock not available, cancelled or shutting down, system, read-only (Postgres manual, appendix A).
 UNAVAILABLE_STATES = ("08", "40", "53", "55P03", "57", "58", READ_ONLY)
 
+SAID_GOODBYE = "the server has ended this connection"
+"""An idle connection that reads the server's last words before the end of its socket fails the next statement with
+asyncpg's InternalClientError ("another operation (2) is in progress"), which is no DB-API error."""
+
 PLANNER = {"enable_seqscan": "off", "jit": "off"}
 """A prepared statement keeps the plan that it got while its tables were small. Every table has an index for what is
 asked of it; without this, a plan made on an empty table reads the whole of it a million rows later."""
@@ -159,6 +163,12 @@ class _Opener:
 
     # SQLAlchemy passes what it read from the URL; asyncpg reads the URL itself, which knows more of libpq's options.
     async def open(self, *_: object, **__: object) -> "asyncpg.Connection[asyncpg.Record]":
+        try:
+            return await self._open()
+        except asyncpg.InternalClientError as error:
+            raise ConnectionError(SAID_GOODBYE) from error
+
+    async def _open(self) -> "asyncpg.Connection[asyncpg.Record]":
         connection = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_SECONDS,
@@ -193,10 +203,16 @@ def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None
         raise exc.DisconnectionError("the server closed this connection while it was idle")  # the pool opens another
 
 
-def _drop_broken_connection(context: ExceptionContext) -> None:
-    """Beside the closed connections that the dialect recognises, give up those which are open and of no more use."""
+def _drop_broken_connection(context: ExceptionContext) -> Exception | None:
+    """Beside the closed connections that the dialect recognises, give up those which are open and of no more use. The
+    error to raise instead, where the driver's own says nothing of a database that is away."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
     elif isinstance(context.original_exception, TimeoutError):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False  # one slow statement says nothing about the other connections
+    elif isinstance(context.original_exception, asyncpg.InternalClientError):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False  # nor does one server process that ended
+        return ConnectionError(SAID_GOODBYE)
+    return None

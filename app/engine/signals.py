@@ -65,7 +65,13 @@ async def listen(dsn: str, on_work: Callable[[str], None], *, pause: float = 2.0
             await connection.add_listener(NAME, lambda *hint: on_work(str(hint[3])))
             on_work("")
             await ended.wait()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,  # see database.SAID_GOODBYE
+        ) as error:
             log.debug("listen_failed", error=type(error).__name__)
         finally:
             if connection is not None and not connection.is_closed():

@@ -10,8 +10,6 @@ import asyncpg
 from tests.faults.rounds import Fault, Stage
 from tests.faults.server import ROLE
 
-GONE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
 _TERMINATE: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = $1"
 )

@@ -7,10 +7,10 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-import asyncpg
 import httpx
 
 from tests.faults.rig import OPERATOR_KEY, Rig
+from tests.faults.server import GONE
 
 PAUSE: Final = 0.3
 
@@ -32,15 +32,7 @@ written although the lease was lost."""
 
 _MESSAGES: Final = "SELECT count(*) FROM message WHERE NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id)"
 
-GONE: Final = (
-    OSError,
-    TimeoutError,
-    EOFError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-LONGEST_LOOK: Final = 5.0
+LONGEST_LOOK: Final = 5.0  # seconds
 
 
 class Books:

@@ -33,6 +33,9 @@ SETTINGS: Final = {
 }
 ROLE: Final = "relay"
 """No superuser: connections reserved for those do not help it."""
+GONE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises while the server is away, or goes away: the last one where its last words came before the end of
+the socket."""
 
 
 class PostgresServer:

@@ -17,13 +17,13 @@ from typing import Final
 
 import httpx
 
-from tests.faults.database import GONE, connection_lost_at_commit, everybody_terminated, restart
+from tests.faults.database import connection_lost_at_commit, everybody_terminated, restart
 from tests.faults.pace import RATE
 from tests.faults.pooler import Missing, Pooler
 from tests.faults.proxy import proxy
 from tests.faults.rig import ROOT, rig, server
 from tests.faults.rounds import Fault, Stage, stage
-from tests.faults.server import ROLE, PostgresServer
+from tests.faults.server import GONE, ROLE, PostgresServer
 
 DISK: Final = "420m"
 
