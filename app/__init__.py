@@ -11,7 +11,7 @@ An *outcome* is what the far side's answer means.
 An event goes down this list; only the verdict comes back:
 
     main, worker, serve, cli/  the programs
-    wiring                     the composition root: the only place that knows everything
+    wiring                     the composition root: the only place that knows everything; ticks, what is done now and then
     api/                       1 the doors: authenticate, parse, hand to the inbox, answer after the commit
     inbox                        accept(): message + job + lane in one commit
     cells                        several databases that share the work by entity; where there is one, nothing
@@ -20,7 +20,8 @@ An event goes down this list; only the verdict comes back:
     handlers/                  3 the meaning: one file per kind of job
     platform/, stores/         4 the far sides
     http, reach                  one outbound call -> an answer or an outcome; whom we may call
-    operations/                5 the people: what operators and handlers read and change beside the queue
+    operations/                5 the people: what operators and handlers read and change beside the queue, a folder a subject:
+                                 coupons, explain, reconcile, people, imports, alerts, audit; beside them books and views
 
     messages    what may arrive, and which job it owes (pure)
     outcomes    Done | Skip | Retry | Unknown | Reject | Blocked | Wait; imports nothing of ours

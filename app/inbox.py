@@ -17,7 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import is_unavailable, single_statement
-from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
+from app.engine.queue import NewJob, owed_parameters
+from app.engine.statements import OWED_COLUMNS, TAKE_ON
 from app.errors import DatabaseAway
 from app.messages import Incoming
 

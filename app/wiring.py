@@ -1,7 +1,7 @@
 """The composition root: Settings in, the parts of a process out. The only place that knows everything."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
@@ -16,12 +16,10 @@ from app import migrate, stores, tracing
 from app.cells import Cell, CellsInbox, CellsOperator, Waker
 from app.database import create_engine, is_unavailable
 from app.embedded import EmbeddedPostgres
-from app.engine import queue
 from app.engine.channels import Channels
 from app.engine.gate import Gate
 from app.engine.jobs import Handler
 from app.engine.loop import Loop, LoopSettings
-from app.engine.maintenance import prune_lanes
 from app.engine.operator import Operator
 from app.engine.queue import Queue, Settlement
 from app.engine.retry import RetryPolicy
@@ -41,28 +39,17 @@ from app.handlers.use_reward import UseReward
 from app.http import HttpClient, HttpClients
 from app.inbox import Inbox
 from app.messages import PLATFORM, STORE
-from app.operations import patrol
-from app.operations.alert_watch import watch_work
-from app.operations.alert_webhook import tell_alerts
-from app.operations.alerts import Alerts
-from app.operations.audit_chain import log_head
-from app.operations.checks import watch_proof
-from app.operations.coupons import Coupons
-from app.operations.customers import Customers
-from app.operations.homes import AllCoupons, Homes, copy_shared, enrol
-from app.operations.hooks import look_after
-from app.operations.oldest import OldestWaiting
-from app.operations.overdue import watch_deadline
-from app.operations.polling import ORDER, poll
-from app.operations.reconcile import Sides, reconcile_asked
-from app.operations.reconciliations import prune_reconciliations
-from app.operations.repairs import Tools
-from app.operations.retention import prune_bodies
-from app.operations.reward_rules import RewardRules
+from app.operations.alerts.raised import Alerts
+from app.operations.coupons.reward_rules import RewardRules
+from app.operations.coupons.transitions import Coupons
+from app.operations.homes import AllCoupons, Homes, enrol
+from app.operations.people.customers import Customers
+from app.operations.reconcile.compare import Sides
+from app.operations.reconcile.repairs import Tools
 from app.platform.client import PlatformClient
 from app.settings import CellSettings, FuseSettings, Settings
 from app.stores.base import StoreAdapter
-from app.stores.native import ListsEntities, SetsUpWebhooks
+from app.stores.native import ListsEntities
 from app.telemetry import Metrics, log_attempt
 
 log: Final = structlog.get_logger(__name__)
@@ -278,57 +265,6 @@ def shared_fuse(fuse: FuseSettings, cells: int) -> FuseSettings:
 
 def _part(value: Decimal, cells: int) -> Decimal:
     return (value / cells).quantize(Decimal("0.01"), ROUND_DOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A step that is done now and then every `every` seconds."""
-
-    name: str
-    every: float
-    step: Callable[[], Awaitable[object]]
-
-
-def ticks(parts: Services, far: FarSides) -> list[Tick]:
-    """What a cell's worker does beside the jobs. The shop's lists and webhooks are everybody's: the first cell's does it."""
-    cell, settings = far.cell, parts.settings
-    engine = cell.engine
-    found = [
-        Tick("wake_stranded", 30.0, lambda: queue.wake_stranded(engine)),
-        Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
-        Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
-    ]
-    oldest = OldestWaiting()
-    found.append(Tick("watch_work", 30.0, lambda: watch_work(engine, oldest)))
-    if settings.alert_webhook_url is not None:
-        chat = settings.alert_webhook_url.get_secret_value()
-        found.append(Tick("tell_alerts", 15.0, lambda: tell_alerts(engine, far.chat, chat)))
-    deadline = settings.coupons.deadline
-    watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
-    found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
-    found.append(Tick("coupon_proof", 3600.0, lambda: watch_proof(engine, settings)))
-    found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
-    if far.store is not None:
-        shop = far.store
-        found.append(Tick("coupon_patrol", 3600.0, lambda: patrol.tour(engine, shop)))
-    if cell.number > 1:
-        return [*found, Tick("copy_shared", 15.0, lambda: copy_shared(parts.engine, engine))]
-    store: object = parts.store
-    source = settings.store.adapter or ""
-    if settings.store.poll is not None and isinstance(store, ListsEntities):
-        lister = store
-        found += [
-            Tick(f"poll_{kind}", settings.store.poll, lambda kind=kind: poll(engine, parts.inbox, lister, source, kind))  # type: ignore[misc]
-            for kind in ORDER
-        ]
-    if settings.store.public_url is not None and isinstance(store, SetsUpWebhooks):
-        keeper = store
-        address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
-        found.append(Tick("store_webhooks", 3600.0, lambda: look_after(engine, parts.inbox, keeper, source, address)))
-    if len(parts.cells) == 1 and (sides := reconciled(parts, far)) is not None:
-        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
-        found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
-    return found
 
 
 def reconciled(parts: Services, far: FarSides) -> Sides | None:

@@ -14,6 +14,7 @@ from app.database import parse_url
 from app.engine import maintenance
 from app.engine.loop import Loop
 from app.engine.signals import listen
+from app.ticks import ticks
 from app.wiring import FarSides, Services
 
 log: Final = structlog.get_logger(__name__)
@@ -29,7 +30,7 @@ class Worker:
         self._parts = parts
         self._cell = far.cell
         self._loops: list[Loop] = wiring.loops(parts, far)
-        self._ticks = wiring.ticks(parts, far)
+        self._ticks = ticks(parts, far)
         far.cell.on_work.append(self.wake)
 
     def wake(self, channel: str) -> None:

@@ -20,9 +20,9 @@ from app.messages import Money
 from app.operations.asking import engine_of, find_coupon
 from app.operations.asking import ledger as read_all
 from app.operations.books import when_away
-from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons import coupon_of
-from app.operations.ledger import Ledger
+from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.ledger import Ledger
+from app.operations.coupons.transitions import coupon_of
 from app.operations.views import CouponView
 from app.platform.rules import RewardKind
 

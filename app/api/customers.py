@@ -15,8 +15,8 @@ from app.api.services import Services
 from app.errors import WrongState
 from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.books import when_away
-from app.operations.erase import NEXT, STAYS, Receipt, StillRunningError
-from app.operations.export import Export
+from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError
+from app.operations.people.export import Export
 
 PATIENCE: Final = 5.0
 """Seconds that a caller waits for a job that runs right now."""

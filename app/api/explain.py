@@ -12,8 +12,8 @@ from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import FieldError, QueryInvalid
 from app.operations.asking import explain
-from app.operations.records import Key
-from app.operations.story import Explanation
+from app.operations.explain.records import Key
+from app.operations.explain.story import Explanation
 
 KEYS: Final[tuple[Key, ...]] = get_args(Key)
 _SAYS: Final = "The Platform refused order 1001: the Platform says: currency must be ISO 4217 (HTTP 422)."

@@ -33,11 +33,11 @@ from app.errors import (
     WrongState,
 )
 from app.messages import Kind
-from app.operations import importing
 from app.operations.books import when_away
-from app.operations.import_files import FileFormat, names_in
-from app.operations.import_mapping import guess, missing, parse_mapping
-from app.operations.importing import ImportBusyError, ImportView, Plan
+from app.operations.imports import importing
+from app.operations.imports.files import FileFormat, names_in
+from app.operations.imports.importing import ImportBusyError, ImportView, Plan
+from app.operations.imports.mapping import guess, missing, parse_mapping
 
 log: Final = structlog.get_logger(__name__)
 

@@ -17,9 +17,9 @@ from app.api.operator import BODY_REFUSALS
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid, WrongState
 from app.operations.books import when_away
-from app.operations.differences import REPAIRS, Cause
-from app.operations.reconciliations import SHOWN, ReconciliationDetail, Reconciliations, ReconciliationView
-from app.operations.repairs import Repaired, Tools, repair
+from app.operations.reconcile.differences import REPAIRS, Cause
+from app.operations.reconcile.repairs import Repaired, Tools, repair
+from app.operations.reconcile.runs import SHOWN, ReconciliationDetail, Reconciliations, ReconciliationView
 from app.stores.native import ListsEntities
 
 

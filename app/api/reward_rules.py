@@ -16,9 +16,9 @@ from app.api.operator import BODY_REFUSALS
 from app.api.services import Services
 from app.engine.operator import audit
 from app.errors import NotFound, QueryInvalid
-from app.operations import reward_rules
 from app.operations.books import reading, when_away
-from app.operations.reward_rules import RuleVersion
+from app.operations.coupons import reward_rules
+from app.operations.coupons.reward_rules import RuleVersion
 from app.platform.rewards import rule_key
 from app.platform.rules import RewardRuleDefinition
 

@@ -12,10 +12,12 @@ from rich.table import Table
 
 from app import wiring
 from app.cli.parts import own_engine, read_settings, run
-from app.operations import alerts, audit_chain, ledger
-from app.operations import patrol as patrols
-from app.operations.coupon_desk import Correction, CouponDesk
-from app.operations.coupons import CouponRecord
+from app.operations.alerts.raised import AlertRecord, open_alerts
+from app.operations.audit import chain
+from app.operations.coupons import ledger
+from app.operations.coupons import patrol as patrols
+from app.operations.coupons.desk import Correction, CouponDesk
+from app.operations.coupons.transitions import CouponRecord
 from app.platform.rules import RewardKind
 
 ACTOR: Final = "cli"
@@ -119,9 +121,9 @@ def show_ledger() -> None:
 def show_alerts() -> None:
     """What needs a person now."""
 
-    async def work() -> list[alerts.AlertRecord]:
+    async def work() -> list[AlertRecord]:
         async with own_engine() as engine, engine.connect() as connection:
-            return await alerts.open_alerts(connection)
+            return await open_alerts(connection)
 
     table = Table("since", "kind", "about", "what", "first")
     for alert in run(work()):
@@ -168,9 +170,9 @@ def verify(
 ) -> None:
     """Whether the audit is what was written, line by line."""
 
-    async def work() -> audit_chain.Verdict:
+    async def work() -> chain.Verdict:
         async with own_engine() as engine:
-            return await audit_chain.verify(engine, head)
+            return await chain.verify(engine, head)
 
     verdict = run(work())
     if verdict.broken is not None:

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from app.cli.parts import all_cells, run
 from app.operations.asking import erase_everywhere, export_everywhere
-from app.operations.erase import COUNTED, Receipt
-from app.operations.export import Export
+from app.operations.people.erase import COUNTED, Receipt
+from app.operations.people.export import Export
 
 ACTOR: Final = "cli"
 out = Console(soft_wrap=True)

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from app.cli.parts import all_cells, run
 from app.operations.asking import explain
-from app.operations.records import Key
-from app.operations.story import Explanation, in_text
+from app.operations.explain.records import Key
+from app.operations.explain.story import Explanation, in_text
 
 out = Console(soft_wrap=True)
 

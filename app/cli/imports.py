@@ -15,11 +15,11 @@ from rich.table import Table
 from app import wiring
 from app.cli.parts import read_settings, run
 from app.messages import Kind
-from app.operations import importing
-from app.operations.backfill import backfill as read_shop
-from app.operations.import_files import FileFormat, Row, format_of, names_in
-from app.operations.import_mapping import guess, missing, parse_mapping
-from app.operations.importing import ImportView, Plan
+from app.operations.imports import importing
+from app.operations.imports.backfill import backfill as read_shop
+from app.operations.imports.files import FileFormat, Row, format_of, names_in
+from app.operations.imports.importing import ImportView, Plan
+from app.operations.imports.mapping import guess, missing, parse_mapping
 from app.operations.polling import ORDER, Polled
 from app.stores.native import ListsEntities
 

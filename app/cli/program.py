@@ -21,7 +21,8 @@ from app.cli.parts import all_cells, own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
-from app.operations import checks, keys, reward_rules
+from app.operations import checks, keys
+from app.operations.coupons import reward_rules
 from app.operations.restored import doubt_everything
 from app.platform.rewards import rule_key
 from app.platform.rules import RewardRuleDefinition

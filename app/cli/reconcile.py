@@ -12,11 +12,11 @@ from app import wiring
 from app.cli.imports import in_utc
 from app.cli.parts import read_settings, run
 from app.messages import Kind
-from app.operations.differences import CAUSES
 from app.operations.polling import ORDER
-from app.operations.reconcile import reconcile
-from app.operations.reconciliations import ReconciliationDetail, Reconciliations
-from app.operations.repairs import Repaired, repair
+from app.operations.reconcile.compare import reconcile
+from app.operations.reconcile.differences import CAUSES
+from app.operations.reconcile.repairs import Repaired, repair
+from app.operations.reconcile.runs import ReconciliationDetail, Reconciliations
 
 ACTOR: Final = "cli"
 out = Console(soft_wrap=True)

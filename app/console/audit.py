@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, query
-from app.operations.audit_lines import list_audit
+from app.operations.audit.lines import list_audit
 from app.operations.books import reading
 
 LINES: Final = 100

@@ -12,8 +12,8 @@ from app.console.words import many
 from app.operations.asking import acts_on, engine_of, find_coupon, list_coupons
 from app.operations.asking import ledger as ledger_of
 from app.operations.books import when_away
-from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons import coupon_of
+from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.transitions import coupon_of
 from app.platform.rules import RewardKind
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from app.api.services import Services
-from app.operations.alerts import AlertRecord, open_alerts
+from app.operations.alerts.raised import AlertRecord, open_alerts
 from app.operations.books import reading
 from app.operations.pulse import (
     ChannelPulse,

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from app.console.pages import Form, Pages, Refused, query
 from app.engine.operator import audit
-from app.operations import reward_rules
 from app.operations.books import reading, when_away
+from app.operations.coupons import reward_rules
 from app.platform.rewards import rule_key
 from app.platform.rules import RewardKind, RewardRuleDefinition
 

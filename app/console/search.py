@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
 from app.operations.asking import explain, find_job, find_message
-from app.operations.causes import CAUSES, Rank
-from app.operations.records import Key
-from app.operations.story import Explanation
+from app.operations.explain.causes import CAUSES, Rank
+from app.operations.explain.records import Key
+from app.operations.explain.story import Explanation
 from app.operations.views import JobView
 
 ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")

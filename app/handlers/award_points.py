@@ -8,7 +8,7 @@ from typing import Protocol
 from app.engine.jobs import Job
 from app.handlers.issue_coupon import RaisesAlerts
 from app.handlers.verdicts import settled
-from app.operations.coupons import IN_DOUBT
+from app.operations.coupons.transitions import IN_DOUBT
 from app.outcomes import Done, Outcome, Reject, Retry, Unknown
 from app.platform.answers import Accepted, Verdict
 

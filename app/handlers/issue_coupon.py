@@ -19,9 +19,9 @@ from app.engine.jobs import Job
 from app.handlers.coupon_orders import OpenCoupon, closed, coupon_order, written
 from app.handlers.prove import AsksBack, Prover
 from app.handlers.valuing import Value, Valuing
-from app.operations.coupons import Claim
-from app.operations.fuse import KIND as FUSE_BLEW
-from app.operations.fuse import WAITS_FOR, Blown
+from app.operations.coupons.fuse import KIND as FUSE_BLEW
+from app.operations.coupons.fuse import WAITS_FOR, Blown
+from app.operations.coupons.transitions import Claim
 from app.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
 from app.platform.fields import Fields
 from app.platform.launcher import AsksLauncher

@@ -18,16 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.cells import Cell
 from app.errors import DatabaseAway
 from app.operations import books
-from app.operations.audit_lines import AuditLine, list_audit
+from app.operations.audit.lines import AuditLine, list_audit
 from app.operations.books import reading
-from app.operations.erase import COUNTED, Receipt, erase
-from app.operations.explain import collect
-from app.operations.export import Export, export
-from app.operations.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
+from app.operations.coupons.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
+from app.operations.explain.gather import collect
+from app.operations.explain.records import Key, Records
+from app.operations.explain.story import Explanation, tell
 from app.operations.oldest import OldestWaiting
-from app.operations.person import find_person
-from app.operations.records import Key, Records
-from app.operations.story import Explanation, tell
+from app.operations.people.erase import COUNTED, Receipt, erase
+from app.operations.people.export import Export, export
+from app.operations.people.person import find_person
 from app.operations.views import Books, ChannelView, Counts, CouponPage, CouponView, JobDetail, JobPage, MessageView
 from app.telemetry import Backlog, Look
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import is_unavailable
 from app.errors import DatabaseAway
 from app.models import ApiKey, Attempt, Channel, Coupon, Job, Lane, Message
-from app.operations.alerts import count_open
+from app.operations.alerts.raised import count_open
 from app.operations.oldest import OldestWaiting
 from app.operations.views import (
     AttemptView,

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrate
-from app.operations.alerts import raise_alert, resolve_alert
+from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.outcomes import Done, Outcome
 from app.platform.client import PlatformClient
 from app.settings import Settings

@@ -11,7 +11,7 @@ from app.database import single_statement
 from app.engine.jobs import Job
 from app.messages import Incoming
 from app.operations.books import when_away
-from app.operations.coupons import CouponRecord, Coupons
+from app.operations.coupons.transitions import CouponRecord, Coupons
 from app.outcomes import Owed
 
 SHARED: Final = ("api_key", "reward_rule")

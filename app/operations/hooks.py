@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.inbox import Inbox
-from app.operations.alerts import raise_alert, resolve_alert
-from app.operations.backfill import backfill
+from app.operations.alerts.raised import raise_alert, resolve_alert
+from app.operations.imports.backfill import backfill
 from app.operations.polling import ORDER
 from app.outcomes import Done, Outcome, Skip
 from app.stores.native import Hook, ListsEntities, SetsUpWebhooks

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.messages import Kind
-from app.operations.differences import Difference
-from app.operations.reconciliations import Reconciliations
+from app.operations.reconcile.differences import Difference
+from app.operations.reconcile.runs import Reconciliations
 from app.settings import Settings, StoreSettings
 from app.wiring import Services
 from tests.database.engine_room import rows

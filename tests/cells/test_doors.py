@@ -13,9 +13,10 @@ from uuid_utils.compat import uuid7
 
 from app import wiring
 from app.cells import place
-from app.operations import keys, reward_rules
+from app.operations import keys
+from app.operations.coupons import reward_rules
+from app.operations.coupons.reward_rules import RewardRules
 from app.operations.homes import Homes, WrongCellError, copy_shared
-from app.operations.reward_rules import RewardRules
 from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, serving

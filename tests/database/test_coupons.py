@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations import fuse
-from app.operations.coupons import SOURCES, Claim, CouponRecord, Coupons
+from app.operations.coupons import fuse
+from app.operations.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
 from app.settings import FuseSettings

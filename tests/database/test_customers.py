@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.customers import CustomerDelivery, Customers
+from app.operations.people.customers import CustomerDelivery, Customers
 from tests.journeys.handler_jobs import store_job, store_message
 
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import Claim, Coupons
-from app.operations.ledger import read_ledger
+from app.operations.coupons.ledger import read_ledger
+from app.operations.coupons.transitions import Claim, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS, RewardKind
 from tests.journeys.handler_jobs import store_message

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine import queue
-from app.operations import explain, reconcile
+from app.engine import statements
+from app.operations.explain import gather
+from app.operations.reconcile import compare
 
 from .engine_room import accept, order
 
@@ -75,7 +76,7 @@ async def filled(request: pytest.FixtureRequest, engine: AsyncEngine) -> AsyncEn
 async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     explained = await plan(
         filled,
-        queue.CLAIM,
+        statements.CLAIM,
         {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False},
     )
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
@@ -92,23 +93,23 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
         "versions": [None], "known": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
         "outcomes": ["done"], "statuses": [200], "words": [None], "excerpts": [None],
     }  # fmt: skip
-    explained = await plan(filled, queue.SETTLE, {"channel": "platform", **names})
+    explained = await plan(filled, statements.SETTLE, {"channel": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
 
 
 EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
-    **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in explain.BY_REF.items()},
-    "by id": (explain.BY_ID, {"ids": [None], "limit": 51}),
-    "by e-mail": (explain.BY_EMAIL, {"email": "jane@example.com"}),
-    "jobs": (explain.JOBS, {"ids": [None]}),
-    "open jobs": (explain.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
-    "attempts": (explain.ATTEMPTS, {"ids": [None]}),
-    "coupons": (explain.COUPONS, {"codes": ["ab12"]}),
-    "coupons of a customer": (explain.COUPONS_OF, {"key": "42", "limit": 50}),
-    "audit": (explain.AUDIT, {"subjects": ["ab12"]}),
+    **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in gather.BY_REF.items()},
+    "by id": (gather.BY_ID, {"ids": [None], "limit": 51}),
+    "by e-mail": (gather.BY_EMAIL, {"email": "jane@example.com"}),
+    "jobs": (gather.JOBS, {"ids": [None]}),
+    "open jobs": (gather.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
+    "attempts": (gather.ATTEMPTS, {"ids": [None]}),
+    "coupons": (gather.COUPONS, {"codes": ["ab12"]}),
+    "coupons of a customer": (gather.COUPONS_OF, {"key": "42", "limit": 50}),
+    "audit": (gather.AUDIT, {"subjects": ["ab12"]}),
     **{
         f"reconcile {kind}": (statement, {"refs": ["1"], "dedupe_keys": ["k"], "source": "woocommerce"})
-        for kind, statement in reconcile.HELD.items()
+        for kind, statement in compare.HELD.items()
     },
 }
 KEYS = {

@@ -4,8 +4,8 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations import reward_rules
-from app.operations.reward_rules import RewardRules
+from app.operations.coupons import reward_rules
+from app.operations.coupons.reward_rules import RewardRules
 from app.platform.rules import RewardRuleDefinition
 
 FIVE = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "5.00", "expires_after": "P90D"})

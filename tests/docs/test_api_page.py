@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from app import wiring
 from app.errors import URN, all_problems
-from app.operations.reconciliations import Reconciliations
+from app.operations.reconcile.runs import Reconciliations
 from app.outcomes import Done
 from app.settings import PlatformSettings, Settings, StoreSettings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving

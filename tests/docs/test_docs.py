@@ -21,7 +21,7 @@ from app.engine.states import Again, DeadReason, GiveBack, skipped, superseded
 from app.errors import all_problems
 from app.inbox import Receipt
 from app.models import JOB_STATES
-from app.operations.coupons import SOURCES
+from app.operations.coupons.transitions import SOURCES
 from app.operations.views import Counts, MessageState
 from app.stores import ADAPTERS
 from tests.docs.documents import openapi_document

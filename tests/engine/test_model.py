@@ -39,9 +39,9 @@ from app.handlers.relay_order import RelayOrder
 from app.http import HttpClient
 from app.inbox import Inbox
 from app.messages import CustomerEvent, OrderEvent, incoming
-from app.operations.alerts import Alerts
-from app.operations.coupons import Coupons
-from app.operations.customers import Customers
+from app.operations.alerts.raised import Alerts
+from app.operations.coupons.transitions import Coupons
+from app.operations.people.customers import Customers
 from simulators.process import Simulator
 from simulators.process import run as simulator
 from tests.database.engine_room import broken_counts, rows

@@ -22,11 +22,11 @@ from app.handlers.fetch_entity import message_of
 from app.handlers.verdicts import unreadable
 from app.http import Answer
 from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
-from app.operations import fuse, patrol
-from app.operations.alerts import Alerts
-from app.operations.coupons import Claim
-from app.operations.fuse import Usage
-from app.operations.records import Key
+from app.operations.alerts.raised import Alerts
+from app.operations.coupons import fuse, patrol
+from app.operations.coupons.fuse import Usage
+from app.operations.coupons.transitions import Claim
+from app.operations.explain.records import Key
 from app.operations.retention import prune_bodies
 from app.outcomes import Blocked, Done, Evidence, Owed, Reject, Retry, Skip, Unknown, Wait
 from app.platform.answers import understand

@@ -21,10 +21,10 @@ from app.handlers.verdicts import settled
 from app.http import Answer
 from app.inbox import Inbox, Receipt
 from app.messages import EVENTS, Incoming, Kind, incoming
-from app.operations.coupons import CouponRecord, Coupons
-from app.operations.explain import explain
-from app.operations.records import Key
-from app.operations.story import Explanation
+from app.operations.coupons.transitions import CouponRecord, Coupons
+from app.operations.explain.gather import explain
+from app.operations.explain.records import Key
+from app.operations.explain.story import Explanation
 from app.outcomes import Outcome
 from app.platform import webhooks
 from app.platform.answers import understand

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from app.database import create_engine
-from app.operations import causes
-from app.operations.story import in_text
+from app.operations.explain import causes
+from app.operations.explain.story import in_text
 from tests.conftest import temporary_database
 from tests.explain.causes import CAUSES, Injected
 from tests.explain.scene import CODE, Scene, answered

@@ -1,7 +1,7 @@
 """`python -m tests.faults.launcher <role>`: `relay <role>`, which counts its commit and wire points and may die at one.
 
 A point is a moment before or after something that others can see: a statement that commits by itself, a COMMIT, a call
-to a far side. Its name says what it is about: `before POST /v1/orders`, `after queue.SETTLE`.
+to a far side. Its name says what it is about: `before POST /v1/orders`, `after statements.SETTLE`.
 
 POINTS_LOG   file that gets a line for each point passed
 POINTS_DIE   name of a point at which to die by SIGKILL
@@ -32,9 +32,9 @@ WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|pg_notify)\b")
 MODULES: Final = (
     "app.inbox",
     *(
-        f"{package.__name__}.{info.name}"
+        info.name
         for package in (app.engine, app.operations)
-        for info in pkgutil.iter_modules(package.__path__)
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ),
 )
 

@@ -18,11 +18,12 @@ from app import wiring
 from app.messages import OrderEvent
 from app.messages import incoming as order_message
 from app.models import Audit
-from app.operations import audit_chain, overdue, patrol
-from app.operations.alerts import open_alerts
-from app.operations.coupon_desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons import CouponRecord, Coupons
-from app.operations.ledger import read_ledger
+from app.operations.alerts.raised import open_alerts
+from app.operations.audit import chain
+from app.operations.coupons import overdue, patrol
+from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.ledger import read_ledger
+from app.operations.coupons.transitions import CouponRecord, Coupons
 from app.platform.rules import RewardKind
 from app.platform.webhooks import incoming
 from app.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
@@ -303,10 +304,10 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     await relay.state("active")
     await relay.desk.retire(CODE, "ada", "why")
     await relay.state("retired")
-    whole = await audit_chain.verify(relay.engine)
+    whole = await chain.verify(relay.engine)
     assert (whole.lines, whole.broken) == (3, None)
-    assert (await audit_chain.verify(relay.engine, whole.head)).broken is None
-    assert "noted" in str((await audit_chain.verify(relay.engine, "00" * 32)).broken)
+    assert (await chain.verify(relay.engine, whole.head)).broken is None
+    assert "noted" in str((await chain.verify(relay.engine, "00" * 32)).broken)
     async with relay.engine.connect() as connection:
         lines = [dict(row) for row in (await connection.execute(select(Audit.__table__))).mappings()]
     for statement in (
@@ -321,14 +322,14 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
                 await connection.execute(text("UPDATE audit SET seq = -seq WHERE seq IN (2, 3)"))
             await connection.execute(text(statement))
             await connection.commit()
-        assert (await audit_chain.verify(relay.engine)).broken is not None, statement
+        assert (await chain.verify(relay.engine)).broken is not None, statement
         await restore(relay.engine, lines)
-        assert (await audit_chain.verify(relay.engine)).broken is None
+        assert (await chain.verify(relay.engine)).broken is None
     # The newest line cut off leaves a chain that fits; the hash that was noted elsewhere tells.
     async with relay.engine.begin() as connection:
         await connection.execute(text("DELETE FROM audit WHERE seq = 3"))
-    assert (await audit_chain.verify(relay.engine)).broken is None
-    assert (await audit_chain.verify(relay.engine, whole.head)).broken is not None
+    assert (await chain.verify(relay.engine)).broken is None
+    assert (await chain.verify(relay.engine, whole.head)).broken is not None
 
 
 @pytest.mark.parametrize("adapter", ["generic_http"])

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.award_points import AwardPoints
 from app.http import HttpClient, HttpClients
-from app.operations import fuse, reward_rules
-from app.operations.alerts import Alerts, open_alerts
-from app.operations.coupons import Coupons
+from app.operations.alerts.raised import Alerts, open_alerts
+from app.operations.coupons import fuse, reward_rules
+from app.operations.coupons.transitions import Coupons
 from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition

@@ -13,9 +13,9 @@ from app.handlers.relay_product import RelayProduct
 from app.handlers.use_reward import UseReward
 from app.http import HttpClient
 from app.messages import OrderEvent
-from app.operations.alerts import Alerts
-from app.operations.coupons import Coupons
-from app.operations.customers import Customers
+from app.operations.alerts.raised import Alerts
+from app.operations.coupons.transitions import Coupons
+from app.operations.people.customers import Customers
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
 from app.platform import translate
 from app.platform.client import PlatformClient

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.issue_coupon import IssueCoupon
 from app.http import HttpClient, HttpClients
-from app.operations import reward_rules
-from app.operations.alerts import Alerts
-from app.operations.coupons import CouponRecord, Coupons
-from app.operations.reward_rules import RewardRules
+from app.operations.alerts.raised import Alerts
+from app.operations.coupons import reward_rules
+from app.operations.coupons.reward_rules import RewardRules
+from app.operations.coupons.transitions import CouponRecord, Coupons
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition

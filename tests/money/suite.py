@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from app.database import create_engine
-from app.operations import audit_chain
+from app.operations.audit import chain
 from tests.faults.rig import OPERATOR_KEY, Process, Rig, rig, server
 from tests.helpers import eventually
 from tests.money.judge import Tally, judge
@@ -280,7 +280,7 @@ async def _books(stack: Rig, client: httpx.AsyncClient) -> list[str]:
     ledger = (await client.get(f"{stack.url}/v1/coupons/ledger", headers=headers)).raise_for_status().json()
     told = [] if ledger["balanced"] else [f"the ledger is not balanced: {ledger}"]
     engine = create_engine(stack.database_url, application_name="money")
-    verdict = await audit_chain.verify(engine)
+    verdict = await chain.verify(engine)
     await engine.dispose()
     return told if verdict.broken is None else [*told, f"the audit: {verdict.broken}"]
 

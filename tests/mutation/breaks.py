@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 QUEUE: Final = "app/engine/queue.py"
+STATEMENTS: Final = "app/engine/statements.py"
 LOOP: Final = "app/engine/loop.py"
 DECIDE: Final = "app/engine/decide.py"
 TEST_QUEUE: Final = "tests/database/test_queue.py"
@@ -58,7 +59,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "the attempt is not counted before the wire",
-        QUEUE,
+        STATEMENTS,
         "attempts = job.attempts + 1,",
         "attempts = job.attempts,",
         f"{TEST_QUEUE}::test_an_attempt_counts_before_the_wire_and_can_be_given_back",
@@ -66,7 +67,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "a claim has no new number",
-        QUEUE,
+        STATEMENTS,
         "SET leased = true, claim = lane.claim + 1,",
         "SET leased = true, claim = lane.claim,",
         f"{TEST_QUEUE}::test_settling_names_the_claim",
@@ -74,7 +75,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "claim, call, settle",
         "a claim has no lease",
-        QUEUE,
+        STATEMENTS,
         "waits_for = NULL,\n        run_at = now() + make_interval(secs => :lease)",
         "waits_for = NULL,\n        run_at = now()",
         f"{TEST_QUEUE}::test_a_claimed_lane_is_nobody_elses",
@@ -82,7 +83,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "settling does not name the claim",
-        QUEUE,
+        STATEMENTS,
         "AND lane.claim = input.claim AND lane.leased\n    ORDER BY",
         "AND lane.leased\n    ORDER BY",
         f"{TEST_QUEUE}::test_settling_names_the_claim",
@@ -90,7 +91,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "parking does not name the claim",
-        QUEUE,
+        STATEMENTS,
         "WHERE channel = :channel AND key = :lane AND claim = :claim AND leased FOR UPDATE",
         "WHERE channel = :channel AND key = :lane AND leased FOR UPDATE",
         f"{TEST_QUEUE}::test_a_stale_park_changes_nothing",
@@ -98,7 +99,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "fenced",
         "renewing does not name the claim",
-        QUEUE,
+        STATEMENTS,
         "lane.claim = held.claim AND lane.leased\nRETURNING lane.key, lane.claim",
         "lane.leased\nRETURNING lane.key, lane.claim",
         f"{TEST_QUEUE}::test_a_renewed_lease_holds_and_a_lost_one_stays_lost",
@@ -106,7 +107,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "jobs of a lane run newest first",
-        QUEUE,
+        STATEMENTS,
         "ORDER BY seq LIMIT 1\n    ) AS first",
         "ORDER BY seq DESC LIMIT 1\n    ) AS first",
         f"{TEST_QUEUE}::test_jobs_of_a_lane_run_one_after_another_in_the_order_of_their_commits",
@@ -122,7 +123,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "the last version seen goes backwards",
-        QUEUE,
+        STATEMENTS,
         "version = greatest(entity.version, excluded.version)",
         "version = excluded.version",
         f"{TEST_QUEUE}::test_the_last_version_seen_never_goes_backwards",
@@ -130,7 +131,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a dead job blocks its lane",
-        QUEUE,
+        STATEMENTS,
         "input.state <> 'waiting' AS finished",
         "input.state NOT IN ('waiting', 'dead') AS finished",
         f"{TEST_QUEUE}::test_a_dead_job_does_not_block_its_lane",
@@ -138,7 +139,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "a version that died does not count as seen",
-        QUEUE,
+        STATEMENTS,
         "WHERE known OR (state = 'dead' AND version IS NOT NULL)",
         "WHERE known",
         f"{TEST_QUEUE}::test_a_version_that_died_still_counts_as_seen",
@@ -146,7 +147,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "an order does not wait for its customer",
-        QUEUE,
+        STATEMENTS,
         "started.after IS NOT NULL\n           AND NOT EXISTS",
         "false\n           AND NOT EXISTS",
         f"{TEST_QUEUE}::test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery",
@@ -178,7 +179,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "no blind re-send",
         "the worker that died leaves no doubt",
-        QUEUE,
+        STATEMENTS,
         "uncertain = job.uncertain OR job.state = 'running',",
         "uncertain = job.uncertain,",
         f"{TEST_QUEUE}::test_settling_names_the_claim",
@@ -226,7 +227,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "collapsed versions are not counted off",
-        QUEUE,
+        STATEMENTS,
         " - coalesce(replaced_count.jobs, 0),",
         ",",
         f"{TEST_QUEUE}::test_waiting_versions_collapse_into_the_newest_whatever_their_order_of_arrival",
@@ -234,7 +235,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "a job committed while its lane empties is forgotten",
-        QUEUE,
+        STATEMENTS,
         "waiting = lane.waiting + excluded.waiting,\n        last_seq",
         "waiting = excluded.waiting,\n        last_seq",
         f"{TEST_QUEUE}::test_a_version_that_arrives_while_another_is_sent_is_not_lost",
@@ -242,7 +243,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "nothing ends silently",
         "a superseded job has no reason",
-        QUEUE,
+        STATEMENTS,
         "SET state = 'superseded', reason = 'newer_version', finished_at",
         "SET state = 'superseded', finished_at",
         f"{TEST_QUEUE}::test_what_is_replaced_says_why",
@@ -266,7 +267,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "blocked is about the channel",
         "a closed channel is claimed from",
-        QUEUE,
+        STATEMENTS,
         "AND (:probing OR EXISTS (SELECT FROM channel WHERE name = :channel AND state = 'open'))",
         "AND (:probing OR true)",
         "tests/database/test_gate.py::test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it",
@@ -290,7 +291,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "Postgres is the only state",
         "what a worker that died was to wake sleeps on",
-        QUEUE,
+        STATEMENTS,
         "WHERE lane.waits_for IS NOT NULL AND other.waiting = 0",
         "WHERE lane.waits_for IS NULL AND other.waiting = 0",
         f"{TEST_QUEUE}::test_stranded_waiters_are_found",

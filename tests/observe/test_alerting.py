@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import HttpClient
-from app.operations.alert_watch import watch_work
-from app.operations.alert_webhook import message, tell_alerts
-from app.operations.alerts import Alerts, open_alerts
+from app.operations.alerts.raised import Alerts, open_alerts
+from app.operations.alerts.watch import watch_work
+from app.operations.alerts.webhook import message, tell_alerts
 from app.operations.oldest import OldestWaiting
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered

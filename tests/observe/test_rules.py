@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.operations.alert_kinds import ALERTS, section
+from app.operations.alerts.kinds import ALERTS, section
 from app.telemetry import Backlog, Look, Metrics, QueueGauges
 
 ROOT: Final = Path(__file__).parents[2]

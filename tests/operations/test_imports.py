@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.inbox import Inbox
 from app.messages import Kind
-from app.operations import importing
-from app.operations.import_files import FileFormat, Row, format_of, names_in, read_rows
-from app.operations.import_mapping import event_of, guess, missing, parse_mapping
-from app.operations.importing import ImportBusyError, ImportView, Plan, take_in
+from app.operations.imports import importing
+from app.operations.imports.files import FileFormat, Row, format_of, names_in, read_rows
+from app.operations.imports.importing import ImportBusyError, ImportView, Plan, take_in
+from app.operations.imports.mapping import event_of, guess, missing, parse_mapping
 from tests.database.engine_room import rows, run
 from tests.explain.scene import Scene
 

@@ -12,14 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.fetch_entity import message_of
 from app.messages import Kind
-from app.operations import audit_chain, fuse
-from app.operations.alerts import Alerts
-from app.operations.differences import Difference
-from app.operations.erase import COUNTED, Receipt, StillRunningError, erase
-from app.operations.export import export
-from app.operations.ledger import read_ledger
-from app.operations.person import Person, redacted
-from app.operations.reconciliations import Reconciliations
+from app.operations.alerts.raised import Alerts
+from app.operations.audit import chain
+from app.operations.coupons import fuse
+from app.operations.coupons.ledger import read_ledger
+from app.operations.people.erase import COUNTED, Receipt, StillRunningError, erase
+from app.operations.people.export import export
+from app.operations.people.person import Person, redacted
+from app.operations.reconcile.differences import Difference
+from app.operations.reconcile.runs import Reconciliations
 from app.operations.retention import prune_bodies
 from app.outcomes import Done, Evidence, Reject
 from app.platform import webhooks
@@ -166,7 +167,7 @@ async def test_nothing_of_the_person_is_left_and_everything_still_counts(engine:
     assert [(each.currency, each.redeemed, each.coupons) for each in after.currencies] == [
         (each.currency, each.redeemed, each.coupons) for each in ledger.currencies
     ]
-    assert (await audit_chain.verify(engine)).broken is None
+    assert (await chain.verify(engine)).broken is None
     assert receipt.messages >= 9
     assert (receipt.redacted, receipt.coupons, receipt.retired, receipt.entities) == (2, 2, 1, 1)
     assert await scene.rows("SELECT count(*) FROM job WHERE state = 'dropped'") == [(receipt.dropped,)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alerts import open_alerts
+from app.operations.alerts.raised import open_alerts
 from app.operations.checks import check_proof, watch_proof
 from app.settings import CouponSettings, PlatformSettings, Settings
 

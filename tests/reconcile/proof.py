@@ -15,12 +15,12 @@ from sqlalchemy import text
 from app import wiring
 from app.database import Timeouts, create_engine
 from app.messages import Kind
-from app.operations.backfill import backfill
-from app.operations.importing import Plan, take_in
+from app.operations.imports.backfill import backfill
+from app.operations.imports.importing import Plan, take_in
 from app.operations.polling import ORDER, item_of
-from app.operations.reconcile import Sides, reconcile
-from app.operations.reconciliations import Reconciliations, ReconciliationView
-from app.operations.repairs import repair
+from app.operations.reconcile.compare import Sides, reconcile
+from app.operations.reconcile.repairs import repair
+from app.operations.reconcile.runs import Reconciliations, ReconciliationView
 from app.settings import PlatformSettings, Settings, StoreSettings
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent
 from app.wiring import Services

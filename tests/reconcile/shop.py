@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Final
 
 from app.messages import Kind
-from app.operations.differences import Cause
+from app.operations.reconcile.differences import Cause
 from simulators.process import Simulator
 
 Row = dict[str, Any]  # as the shop's API shows it

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.database import parse_url
 from app.messages import Kind
 from app.operations import hooks
-from app.operations.backfill import backfill
-from app.operations.differences import Difference
+from app.operations.imports.backfill import backfill
 from app.operations.polling import ORDER
-from app.operations.reconciliations import Reconciliations
+from app.operations.reconcile.differences import Difference
+from app.operations.reconcile.runs import Reconciliations
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from simulators.process import Simulator, run
 from tests.conftest import temporary_database

@@ -9,8 +9,8 @@ from typing import Any  # Any: fields of several types
 import pytest
 
 from app.api.origin import client_address, is_within
-from app.operations.fuse import Usage, over, subject_of
-from app.operations.patrol import examine
+from app.operations.coupons.fuse import Usage, over, subject_of
+from app.operations.coupons.patrol import examine
 from app.platform.proof import Proof, doubt_of_cost, doubt_of_customer, doubt_of_listing, doubt_of_value, needed
 from app.platform.rewards import Redemption, Unvalued, Valued, limited
 from app.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition

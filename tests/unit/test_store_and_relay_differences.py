@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 from app.messages import Kind
-from app.operations.differences import CAUSES, Held, InShop, compare
-from app.operations.importing import OLDEST
+from app.operations.imports.importing import OLDEST
+from app.operations.reconcile.differences import CAUSES, Held, InShop, compare
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)

@@ -27,8 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.engine.operator import audit
 from app.inbox import Inbox
 from app.messages import EVENTS, Incoming, Kind, incoming
-from app.operations.import_files import FileFormat, Row, digest_of, read_rows
-from app.operations.import_mapping import event_of
+from app.operations.imports.files import FileFormat, Row, digest_of, read_rows
+from app.operations.imports.mapping import event_of
 from app.operations.views import View
 
 SOURCE: Final = "import"

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import audit
-from app.operations.alerts import raise_alert, resolve_alert
-from app.operations.differences import Cause, Difference
+from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.hooks import SUBJECT, WEBHOOK_OFF
+from app.operations.reconcile.differences import Cause, Difference
 from app.operations.views import View
 
 SHOWN: Final = 200

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.engine.operator import audit
-from app.operations.alerts import resolve_alert
+from app.operations.alerts.raised import resolve_alert
 from app.settings import FuseSettings
 
 KIND: Final = "coupon_fuse"

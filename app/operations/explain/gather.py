@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models import FIRST_EMAIL
-from app.operations.records import (
+from app.operations.explain.records import (
     AlertRow,
     AttemptRow,
     AuditRow,
@@ -24,7 +24,7 @@ from app.operations.records import (
     MessageRow,
     Records,
 )
-from app.operations.story import Explanation, tell
+from app.operations.explain.story import Explanation, tell
 
 MESSAGES: Final = 50
 """The newest of them are told."""

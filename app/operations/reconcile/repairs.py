@@ -20,9 +20,9 @@ from app.engine.operator import Operator, audit
 from app.handlers.fetch_entity import message_of
 from app.inbox import Inbox
 from app.messages import PLATFORM, Incoming, Kind
-from app.operations.alerts import resolve_alert
-from app.operations.differences import CAUSES, LANE, REPAIRS, Cause
-from app.operations.reconciliations import FOUND, Reconciliations
+from app.operations.alerts.raised import resolve_alert
+from app.operations.reconcile.differences import CAUSES, LANE, REPAIRS, Cause
+from app.operations.reconcile.runs import FOUND, Reconciliations
 from app.operations.views import View
 from app.stores.native import FetchesEntities, ToFetch
 

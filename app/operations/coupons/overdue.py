@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alerts import raise_alert
+from app.operations.alerts.raised import raise_alert
 
 KIND: Final = "coupon_late"
 CHUNK: Final = 500

@@ -13,8 +13,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Literal
 from uuid import UUID
 
-from app.operations.causes import CAUSES
-from app.operations.records import CouponRow, JobRow, MessageRow, Records
+from app.operations.explain.causes import CAUSES
+from app.operations.explain.records import CouponRow, JobRow, MessageRow, Records
 
 Confidence = Literal["certain", "likely"]
 DUE_SECONDS: Final = 60.0

@@ -20,9 +20,9 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine.operator import Operator, audit
-from app.operations.coupons import Coupons
-from app.operations.fuse import subject_of
-from app.operations.person import GONE, Person, belongs_to, find_person, redacted
+from app.operations.coupons.fuse import subject_of
+from app.operations.coupons.transitions import Coupons
+from app.operations.people.person import GONE, Person, belongs_to, find_person, redacted
 from app.operations.views import View
 from app.platform.webhooks import ISSUE_COUPON, REFERRALS
 

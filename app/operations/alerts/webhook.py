@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import Answer, Failure, failure_of
-from app.operations.alert_kinds import ALERTS, section
+from app.operations.alerts.kinds import ALERTS, section
 
 log: Final = structlog.get_logger(__name__)
 

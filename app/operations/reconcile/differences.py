@@ -14,7 +14,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from app.messages import Kind
-from app.operations.importing import OLDEST
+from app.operations.imports.importing import OLDEST
 
 Cause = Literal["never_sent", "lost_by_webhook", "rejected", "stale", "extra"]
 CAUSES: Final[tuple[Cause, ...]] = ("never_sent", "lost_by_webhook", "rejected", "stale", "extra")

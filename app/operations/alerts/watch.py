@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alert_kinds import ALERTS, CHANNEL_CLOSED, JOBS_DEAD, WORK_WAITS
-from app.operations.alerts import raise_alert, resolve_alert
+from app.operations.alerts.kinds import ALERTS, CHANNEL_CLOSED, JOBS_DEAD, WORK_WAITS
+from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.oldest import OldestWaiting
 
 CLOSED_FOR: Final = timedelta(minutes=5)

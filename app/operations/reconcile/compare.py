@@ -23,11 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import Failure
 from app.messages import CustomerEvent, Kind
-from app.operations.backfill import Failed, listing
-from app.operations.differences import JOB, LANE, Difference, Held, InShop, compare
 from app.operations.hooks import plan
+from app.operations.imports.backfill import Failed, listing
 from app.operations.polling import ORDER
-from app.operations.reconciliations import Reconciliations, ReconciliationView
+from app.operations.reconcile.differences import JOB, LANE, Difference, Held, InShop, compare
+from app.operations.reconcile.runs import Reconciliations, ReconciliationView
 from app.platform import exact
 from app.platform.exact import ExactJson
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, SetsUpWebhooks

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.operations.judging import Confidence, Judgement, judge, moment, named, worth
-from app.operations.records import AttemptRow, AuditRow, CouponRow, JobRow, Key, MessageRow, Records
+from app.operations.explain.judging import Confidence, Judgement, judge, moment, named, worth
+from app.operations.explain.records import AttemptRow, AuditRow, CouponRow, JobRow, Key, MessageRow, Records
 from app.operations.views import View
 
 _SENDERS: Final = {"store": "The shop's backend", "platform": "The Platform", "import": "An imported file"}

@@ -10,7 +10,7 @@ from typing import Any, Final  # Any: JSON columns
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alerts import raise_alert, resolve_alert
+from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.outcomes import Outcome
 from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter, differences
 

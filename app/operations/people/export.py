@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import audit
-from app.operations.person import Person, find_person
+from app.operations.people.person import Person, find_person
 from app.operations.views import View
 
 _MESSAGES: Final = text("""

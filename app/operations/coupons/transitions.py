@@ -29,9 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import audit
 from app.models import Coupon, Message
-from app.operations import fuse
-from app.operations.alerts import resolve_alert
-from app.operations.fuse import Blown
+from app.operations.alerts.raised import resolve_alert
+from app.operations.coupons import fuse
+from app.operations.coupons.fuse import Blown
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS
 from app.settings import FuseSettings

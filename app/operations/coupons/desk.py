@@ -14,10 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.engine.operator import Operator, audit
-from app.engine.queue import OWED_COLUMNS, TAKE_ON, NewJob, owed_parameters
+from app.engine.queue import NewJob, owed_parameters
+from app.engine.statements import OWED_COLUMNS, TAKE_ON
 from app.messages import PLATFORM, STORE, claim_lane
-from app.operations import fuse
-from app.operations.coupons import CouponRecord, Ruling, coupon_of
+from app.operations.coupons import fuse
+from app.operations.coupons.transitions import CouponRecord, Ruling, coupon_of
 from app.outcomes import Owed
 from app.platform.rewards import currency_places
 from app.platform.rules import AMOUNTS, NEEDS_VALUE, RewardKind

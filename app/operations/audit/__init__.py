@@ -1,0 +1,1 @@
+"""Who did what, and whether the record of it is still what was written."""

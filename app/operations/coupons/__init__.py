@@ -1,0 +1,1 @@
+"""Coupons: their transitions, the fuse, the deadline, the patrol, what a person may do, the ledger."""

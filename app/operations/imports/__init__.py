@@ -1,0 +1,1 @@
+"""What the shop already has, taken in: from its files, and from its own lists."""

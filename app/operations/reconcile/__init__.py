@@ -1,0 +1,1 @@
+"""What the shop has, beside what was received and what the Platform has: compared, kept, repaired."""

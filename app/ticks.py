@@ -1,0 +1,73 @@
+"""What a worker does beside the jobs: steps done now and then."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.engine.maintenance import prune_lanes
+from app.engine.queue import wake_stranded
+from app.operations.alerts.watch import watch_work
+from app.operations.alerts.webhook import tell_alerts
+from app.operations.audit.chain import log_head
+from app.operations.checks import watch_proof
+from app.operations.coupons import patrol
+from app.operations.coupons.overdue import watch_deadline
+from app.operations.homes import copy_shared
+from app.operations.hooks import look_after
+from app.operations.oldest import OldestWaiting
+from app.operations.polling import ORDER, poll
+from app.operations.reconcile.compare import reconcile_asked
+from app.operations.reconcile.runs import prune_reconciliations
+from app.operations.retention import prune_bodies
+from app.stores.native import ListsEntities, SetsUpWebhooks
+from app.wiring import FarSides, Services, reconciled
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A step that is done now and then every `every` seconds."""
+
+    name: str
+    every: float
+    step: Callable[[], Awaitable[object]]
+
+
+def ticks(parts: Services, far: FarSides) -> list[Tick]:
+    """What a cell's worker does beside the jobs. The shop's lists and webhooks are everybody's: the first cell's does it."""
+    cell, settings = far.cell, parts.settings
+    engine = cell.engine
+    found = [
+        Tick("wake_stranded", 30.0, lambda: wake_stranded(engine)),
+        Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
+        Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
+    ]
+    oldest = OldestWaiting()
+    found.append(Tick("watch_work", 30.0, lambda: watch_work(engine, oldest)))
+    if settings.alert_webhook_url is not None:
+        chat = settings.alert_webhook_url.get_secret_value()
+        found.append(Tick("tell_alerts", 15.0, lambda: tell_alerts(engine, far.chat, chat)))
+    deadline = settings.coupons.deadline
+    watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
+    found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
+    found.append(Tick("coupon_proof", 3600.0, lambda: watch_proof(engine, settings)))
+    found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
+    if far.store is not None:
+        shop = far.store
+        found.append(Tick("coupon_patrol", 3600.0, lambda: patrol.tour(engine, shop)))
+    if cell.number > 1:
+        return [*found, Tick("copy_shared", 15.0, lambda: copy_shared(parts.engine, engine))]
+    store: object = parts.store
+    source = settings.store.adapter or ""
+    if settings.store.poll is not None and isinstance(store, ListsEntities):
+        lister = store
+        found += [
+            Tick(f"poll_{kind}", settings.store.poll, lambda kind=kind: poll(engine, parts.inbox, lister, source, kind))  # type: ignore[misc]
+            for kind in ORDER
+        ]
+    if settings.store.public_url is not None and isinstance(store, SetsUpWebhooks):
+        keeper = store
+        address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
+        found.append(Tick("store_webhooks", 3600.0, lambda: look_after(engine, parts.inbox, keeper, source, address)))
+    if len(parts.cells) == 1 and (sides := reconciled(parts, far)) is not None:
+        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
+        found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
+    return found
