@@ -15,6 +15,13 @@ OWED: Final = (
     "SELECT 1 FROM lane WHERE channel = 'platform' AND waiting > 0 AND run_at < now() + interval '10 min' LIMIT 1"
 )
 """What the relay still owes, apart from lanes that are blocked for long."""
+STILL_OWED: Final = (
+    "SELECT lane.key, lane.waiting, lane.leased, lane.claim, lane.run_at - now() AS due_in, lane.waits_for, job.state,"
+    " job.attempts, job.reason, job.detail FROM lane LEFT JOIN job ON job.lane = lane.key AND job.channel = lane.channel"
+    " AND job.open WHERE lane.channel = 'platform' AND lane.waiting > 0 AND lane.run_at < now() + interval '10 min'"
+    " LIMIT 5"
+)
+"""The same, told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,11 @@ class Relay:
                 for _ in range(self.workers)
             ]
             first, last = _on_the_wire(stage, jobs, workers)
-            until(lambda: not stage.sql(self.database_url, OWED), 60, "the last attempts are not settled", 0.005)
+            try:
+                until(lambda: not stage.sql(self.database_url, OWED), 60, "the last attempts are not settled", 0.005)
+            except StageError as error:
+                owed = [dict(row) for row in stage.sql(self.database_url, STILL_OWED)]
+                raise StageError(f"{error}: {owed}\n{workers[0].said()}") from None
             return jobs / (max(last, time.monotonic()) - first)
 
 

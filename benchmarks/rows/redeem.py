@@ -10,6 +10,8 @@ from benchmarks.stage import DOOR, PATIENCE, Stage, until
 
 SHOP_DELAY: Final = 0.02
 RULE: Final = "rule-5-off"
+NO_FUSE: Final = {"COUPONS__FUSE__CUSTOMER_COUNT": "none"}
+"""One shopper redeems more than the fuse lets through by default."""
 ACTIVE: Final = (
     "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
 )
@@ -21,7 +23,10 @@ def run(stage: Stage) -> list[Result]:
     stage.shop.control("latency", seconds=SHOP_DELAY)
     dice, sent = random.Random(1), {}
     try:
-        with stage.web(["app.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
+        with (
+            stage.web(["app.cli", "web"], database_url, **NO_FUSE) as (url, _),
+            stage.relay("worker", database_url, **NO_FUSE),
+        ):
             door = f"{url}/v1/webhooks/platform/{DOOR}"
             customers = [{"customerId": "1", "email": "c1@example.com", "points": 10_000_000}]
             stage.platform.control("customers", customers=customers)
