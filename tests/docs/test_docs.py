@@ -14,7 +14,7 @@ from app import wiring
 from app.api.operator import Reason
 from app.cli.program import cli
 from app.engine import operator as operator_sql
-from app.engine import queue as queue_sql
+from app.engine import statements
 from app.engine.channels import ChannelState
 from app.engine.runner import NAMES
 from app.engine.states import Again, DeadReason, GiveBack, skipped, superseded
@@ -97,7 +97,7 @@ def test_every_decision_is_a_page_of_the_same_form() -> None:
 def test_every_state_reason_and_outcome_is_explained() -> None:
     channel_states = get_args(ChannelState.__annotations__["state"])
     waiting_reasons = (*get_args(Again.__annotations__["reason"]), *get_args(GiveBack.__annotations__["reason"]))
-    written = re.findall(r"reason = '(\w+)'", source_of(queue_sql) + source_of(operator_sql))
+    written = re.findall(r"reason = '(\w+)'", source_of(statements) + source_of(operator_sql))
     names = {
         *JOB_STATES,
         *waiting_reasons,
