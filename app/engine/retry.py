@@ -60,4 +60,13 @@ class RetryPolicy:
 
     def describe(self) -> str:
         """For the log at start: the worst case in words."""
-        return f"{self.attempts} attempts over {self.window}, delays from {self.first:g} s to {self.longest:g} s"
+        return f"{self.attempts} attempts over {_said(self.window)}, delays from {self.first:g} s to {self.longest:g} s"
+
+
+def _said(window: timedelta) -> str:
+    """As people say it: `3 days`, `1 day 12 hours`."""
+    minutes, seconds = divmod(window.total_seconds(), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "day"), (hours, "hour"), (minutes, "minute"), (seconds, "second"))
+    return " ".join(f"{count:g} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count) or "0 seconds"

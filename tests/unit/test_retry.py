@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,21 @@ def test_one_more_attempt_would_not_fit(policy: RetryPolicy) -> None:
 
 
 def test_the_default_policy_lasts_three_days() -> None:
-    assert RetryPolicy().describe() == "83 attempts over 3 days, 0:00:00, delays from 1 s to 3600 s"
+    assert RetryPolicy().describe() == "83 attempts over 3 days, delays from 1 s to 3600 s"
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (timedelta(days=1), "over 1 day,"),
+        (timedelta(hours=36), "over 1 day 12 hours,"),
+        (timedelta(minutes=61, seconds=1), "over 1 hour 1 minute 1 second,"),
+        (timedelta(seconds=1.5), "over 1.5 seconds,"),
+        (timedelta(0), "over 0 seconds,"),
+    ],
+)
+def test_the_window_is_said_as_people_say_it(window: timedelta, said: str) -> None:
+    assert said in RetryPolicy(window=window).describe()
 
 
 def test_a_policy_that_hardly_grows_is_counted_without_going_through_its_attempts() -> None:
