@@ -31,7 +31,7 @@ class Decision(Protocol):
 
 
 class OpenCoupon(Protocol):
-    """A coupon's row. `kind` None: it was never ordered. `received_at`: when this redemption's webhook came.
+    """A coupon's row. `priced`: the shop may have been told of it. `received_at`: when this redemption's webhook came.
     `unchanged_for` is in seconds."""
 
     @property
@@ -47,7 +47,7 @@ class OpenCoupon(Protocol):
     @property
     def customer_ref(self) -> str | None: ...
     @property
-    def kind(self) -> str | None: ...
+    def priced(self) -> bool: ...
     @property
     def reason(self) -> str | None: ...
     @property
@@ -63,7 +63,7 @@ def closed(coupon: OpenCoupon, redemption: Redemption, message_id: UUID) -> Skip
     (a referred friend) and later by the shop's id.
     """
     code, first, ruling = redemption.code, coupon.redemption_id, coupon.ruling
-    others = coupon.message_id != message_id and (coupon.kind is not None or ruling is not None)
+    others = coupon.message_id != message_id and (coupon.priced or ruling is not None)
     if others and first != redemption.id:
         return Reject(f"the code {code} belongs to another redemption ({first}), not to {redemption.id}")
     if others and coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
@@ -99,7 +99,7 @@ def coupon_order(
         combinable=settings.combinable,
         expires_at=coupon.received_at.replace(microsecond=0) + expires_after if expires_after else None,
         reference=redemption.id,
-        first_try=job.attempt == 1 and not job.uncertain and coupon.kind is None,
+        first_try=job.attempt == 1 and not job.uncertain and not coupon.priced,
     )
 
 

@@ -57,7 +57,9 @@ class KeepsCoupons(Protocol):
     ) -> OpenCoupon | Blown | None: ...
     async def issued(self, code: str, store_id: str) -> OpenCoupon | None: ...
     async def hold(self, code: str, reason: str) -> OpenCoupon | None: ...
-    async def hold_claim(self, claim: Claim, reason: str, *, refused: bool) -> OpenCoupon | None: ...
+    async def hold_claim(
+        self, claim: Claim, reason: str, *, refused: bool, valued: Valued | None
+    ) -> OpenCoupon | None: ...
     async def activate(self, code: str, store_id: str) -> OpenCoupon | None: ...
 
 
@@ -164,7 +166,7 @@ class IssueCoupon:
             f"{priced.reason}; coupons are held until it is released",
             "look at GET /v1/coupons?state=held, then POST /v1/coupons/fuse/release",
         )
-        return await self._held(claim, Wait(priced.reason, WAITS_FOR, FUSE_RECHECK))
+        return await self._held(claim, Wait(priced.reason, WAITS_FOR, FUSE_RECHECK), found.valued)
 
     async def _refused(self, store: StoreAdapter, claim: Claim, order: CouponOrder, said: Reject) -> Outcome:
         """A coupon in the way that is ours by its reference was made otherwise by a try whose answer was lost."""
@@ -195,6 +197,6 @@ class IssueCoupon:
         why = getattr(retired, "why", "")
         return await self._held(claim, Reject(f"{wrong}. Remove it in the shop by hand; doing so failed: {why}"))
 
-    async def _held(self, claim: Claim, outcome: Reject | Wait) -> Outcome:
-        await self._coupons.hold_claim(claim, outcome.why, refused=isinstance(outcome, Reject))
+    async def _held(self, claim: Claim, outcome: Reject | Wait, valued: Valued | None = None) -> Outcome:
+        await self._coupons.hold_claim(claim, outcome.why, refused=isinstance(outcome, Reject), valued=valued)
         return outcome

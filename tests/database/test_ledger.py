@@ -25,12 +25,14 @@ async def step(coupons: Coupons, claim: Claim, dice: random.Random) -> None:
     currency = dice.choice(list(PLACES))
     kind = dice.choice(list(RewardKind))
     value = Decimal(dice.randint(1, 99_999)).scaleb(-PLACES[currency]) if kind in AMOUNTS else None
+    valued = Valued(kind, value, currency if kind in AMOUNTS else None, "rule", "a rule", "r1", 1)
     match dice.randrange(9):
         case 0 | 1:
-            valued = Valued(kind, value, currency if kind in AMOUNTS else None, "rule", "a rule", "r1", 1)
             await coupons.price(claim, valued)
         case 2:
-            await coupons.hold_claim(claim, "why", refused=dice.random() < 0.5)
+            refused = dice.random() < 0.5
+            known = None if refused or dice.random() < 0.5 else valued
+            await coupons.hold_claim(claim, "why", refused=refused, valued=known)
         case 3 | 4:
             await coupons.activate(code, "store-1")
         case 5:

@@ -13,6 +13,7 @@ from app.handlers.award_points import AwardPoints
 from app.http import HttpClient, HttpClients
 from app.operations.alerts.raised import Alerts, open_alerts
 from app.operations.coupons import fuse, reward_rules
+from app.operations.coupons.ledger import read_ledger
 from app.operations.coupons.transitions import Coupons
 from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
@@ -252,7 +253,14 @@ async def test_the_fuse_holds_until_it_is_released(
         waits = await give(issue, engine, body)
         assert isinstance(waits, Wait)
         assert waits.key == fuse.WAITS_FOR
-    assert (await coupon(engine, "c2")).state == "held"
+    held = await coupon(engine, "c2")
+    assert (held.state, held.kind, held.value, held.currency) == ("held", "fixed_amount", Decimal("5.00"), "EUR")
+    async with engine.connect() as connection:
+        ledger = await read_ledger(connection)
+    assert [(line.redeemed, line.active, line.held) for line in ledger.currencies] == [
+        (Decimal("20.00"), Decimal("10.00"), Decimal("10.00"))
+    ]
+    assert ledger.kinds == [], "nothing is said to be without a value"
     other = {**bodies[4], "customer": {"externalId": "43", "email": "bob@example.com"}}
     assert isinstance(await give(issue, engine, other), Done), "another customer's coupons go on"
     async with engine.connect() as connection:

@@ -3,7 +3,8 @@
     redeemed = active + used + held + retired + given_back
 
 `held` is everything not yet settled (pending too). Percentages, free shipping and free products have no amount and are
-counted, not summed; so is a redemption that nobody knows the value of yet. Refused redemptions never were any.
+counted, not summed; so is a redemption that nobody knows the value of yet. What the fuse holds is held at its value,
+which is known by then. Refused redemptions never were any.
 """
 
 from decimal import Decimal

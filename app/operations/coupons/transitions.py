@@ -99,7 +99,8 @@ class Claim:
 class CouponRecord:
     """A coupon as the table has it. `unchanged_for` and `age` are in seconds, by the database's clock.
 
-    `kind` None: no claim was proven and priced yet. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
+    `priced` False: no claim has the code for good yet; a `kind` it has all the same is that of the claim which the fuse
+    holds. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
     `orders`: the orders that carried it, with their financial status.
     """
 
@@ -120,6 +121,7 @@ class CouponRecord:
     ordered: Mapping[str, Any] | None  # Any: JSON
     orders: Mapping[str, str] | None
     ruling: Ruling | None
+    priced: bool
     received_at: datetime
     created_at: datetime
     unchanged_for: float
@@ -144,6 +146,7 @@ _COLUMNS: Final = (
     Coupon.ordered,
     Coupon.orders,
     Coupon.ruling,
+    Coupon.priced_at.is_not(None).label("priced"),
     Coupon.received_at,
     Coupon.created_at,
     cast(extract("epoch", func.now() - Coupon.updated_at), Float).label("unchanged_for"),
@@ -178,7 +181,7 @@ class Coupons:
             row = dict((await connection.execute(found)).mappings().one())
         claimed_at = row.pop("claimed_at")
         coupon = _record(row)
-        ours = coupon.kind is None and coupon.message_id != message_id
+        ours = not coupon.priced and coupon.message_id != message_id
         return replace(coupon, received_at=claimed_at) if ours else coupon
 
     async def price(
@@ -199,12 +202,12 @@ class Coupons:
         code = claim.redemption.code
         # The fuse lets one through at a time anyway; those who wait for it hold no connection meanwhile.
         async with nullcontext() if limits is None else self._fuse, self._engine.begin() as connection:
-            locked = select(Coupon.message_id, Coupon.kind, Coupon.ruling, Coupon.priced_at).where(Coupon.code == code)
+            locked = select(Coupon.message_id, Coupon.ruling, Coupon.priced_at).where(Coupon.code == code)
             row = (await connection.execute(locked.with_for_update())).one_or_none()
             if row is None or (row.ruling or {}).get("retire"):
                 return None
             taken_over = row.message_id != claim.message_id
-            if taken_over and (row.kind is not None or row.ruling is not None):
+            if taken_over and (row.priced_at is not None or row.ruling is not None):
                 return None
             if limits is not None and row.priced_at is None:
                 amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
@@ -218,11 +221,7 @@ class Coupons:
                 **(claim.columns if taken_over else {}),
                 reason=None,
                 store_id=None,
-                kind=valued.kind.value,
-                value=valued.value,
-                currency=valued.currency,
-                value_source=valued.because,
-                rule_version=valued.rule_version,
+                **_worth(valued),
                 rule_edited=rule_edited,
                 proof=proof,
                 ordered=ordered,
@@ -242,12 +241,15 @@ class Coupons:
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "held", reason=reason)
 
-    async def hold_claim(self, claim: Claim, reason: str, *, refused: bool) -> CouponRecord | None:
+    async def hold_claim(
+        self, claim: Claim, reason: str, *, refused: bool, valued: Valued | None = None
+    ) -> CouponRecord | None:
         """As `hold`, by one of maybe several claims: the row tells of the first one until it is refused, then of the next
-        that still hopes. None when the row is another claim's, or `hold` would give it."""
+        that still hopes. `valued`: the claim is proven, and this is what it is worth. None when the row is another
+        claim's, or `hold` would give it."""
         code = claim.redemption.code
         async with self._engine.begin() as connection:
-            locked = select(Coupon.message_id, Coupon.kind, Coupon.ruling, Coupon.proof).where(Coupon.code == code)
+            locked = select(Coupon.message_id, Coupon.priced_at, Coupon.ruling, Coupon.proof).where(Coupon.code == code)
             row = (await connection.execute(locked.with_for_update())).one_or_none()
             if row is None:
                 return None
@@ -256,8 +258,8 @@ class Coupons:
                 if refused or row.proof != REFUSED or row.ruling is not None:
                     return None
                 values |= claim.columns
-            if row.kind is None:
-                values["proof"] = REFUSED if refused else None
+            if row.priced_at is None:
+                values |= {"proof": REFUSED if refused else None, **_worth(valued)}
             return await self._move(connection, code, "held", **values)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
@@ -341,6 +343,17 @@ async def move(connection: AsyncConnection, code: str, state: str, actor: str, *
     if state in CHAINED and before != state:
         await audit(connection, actor, f"coupon.{state}", code, _told(record))
     return record
+
+
+def _worth(valued: Valued | None) -> dict[str, object]:
+    """The columns of what it is worth; None: nobody knows."""
+    return {
+        "kind": valued and valued.kind.value,
+        "value": valued and valued.value,
+        "currency": valued and valued.currency,
+        "value_source": valued and valued.because,
+        "rule_version": valued and valued.rule_version,
+    }
 
 
 def _told(record: CouponRecord) -> dict[str, object]:
