@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app.engine.maintenance import prune_lanes
 from app.engine.queue import wake_stranded
@@ -60,7 +61,7 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     if settings.store.poll is not None and isinstance(store, ListsEntities):
         lister = store
         found += [
-            Tick(f"poll_{kind}", settings.store.poll, lambda kind=kind: poll(engine, parts.inbox, lister, source, kind))  # type: ignore[misc]
+            Tick(f"poll_{kind}", settings.store.poll, partial(poll, engine, parts.inbox, lister, source, kind))
             for kind in ORDER
         ]
     if settings.store.public_url is not None and isinstance(store, SetsUpWebhooks):

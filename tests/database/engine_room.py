@@ -79,7 +79,7 @@ async def run(engine: AsyncEngine, statement: str, **parameters: object) -> None
 
 
 async def states(engine: AsyncEngine) -> dict[str, int]:
-    return dict(await rows(engine, "SELECT state, count(*) FROM job GROUP BY state"))  # type: ignore[arg-type]
+    return dict(await rows(engine, "SELECT state, count(*) FROM job GROUP BY state"))  # type: ignore[arg-type]  # the query gives pairs
 
 
 async def job_row(engine: AsyncEngine, job_id: UUID) -> dict[str, object]:

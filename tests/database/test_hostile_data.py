@@ -76,7 +76,7 @@ async def test_a_loop_of_which_a_part_died_ends_even_while_it_is_woken(engine: A
         def allowance(self, _room: int, _in_hand: int) -> int:
             return 0
 
-    loop = Loop(Queue(engine, "platform"), Gate(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]
+    loop = Loop(Queue(engine, "platform"), Gate(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]  # Gate has the one method that is asked
     claimer = asyncio.create_task(loop._claim_all())  # noqa: SLF001  # the part that did not end
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -62,7 +62,7 @@ async def test_new_work_is_taken_up_when_told(engine: AsyncEngine) -> None:
     async with running(engine, {"relay_order": orders}) as on:
         for number in range(3):
             await on.accept(order(str(number)))
-            await eventually(lambda number=number: len(orders.calls) == number + 1)  # type: ignore[misc]
+            await eventually(lambda number=number: len(orders.calls) == number + 1)  # type: ignore[misc]  # mypy: no default in a lambda
 
 
 async def test_the_next_of_a_lane_follows_at_once_and_never_beside_the_first(engine: AsyncEngine) -> None:

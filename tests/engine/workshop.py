@@ -99,7 +99,7 @@ async def running(
     """A loop on the channel `platform`, which looks for work only when it is woken unless `poll` is set."""
     gate = Gate("platform", Channels(engine), rate)
     runner = Runner(handlers, policy, time_limit=NEVER, longest_wait=1e6, dice=lambda: 0.0)
-    chosen = LoopSettings(**{"slots": 4, "poll": NEVER, "lease": 30.0, **settings})  # type: ignore[arg-type]
+    chosen = LoopSettings(**{"slots": 4, "poll": NEVER, "lease": 30.0, **settings})  # type: ignore[arg-type]  # floats serve for slots
     seen = seen or Seen()
     loop = Loop(Queue(engine, "platform"), gate, runner, chosen, seen)
     task = asyncio.create_task(loop.run())

@@ -163,7 +163,7 @@ async def test_a_held_coupon_without_a_value_is_given_one(relay: Relay) -> None:
                         (RewardKind.FIXED_AMOUNT, "1001"), (RewardKind.PERCENTAGE, "101"), (RewardKind.FREE_PRODUCT, None),
                         (RewardKind.FREE_SHIPPING, "5")):  # fmt: skip
         with pytest.raises(ImpossibleError):
-            await relay.desk.correct(CODE, Correction(kind, value and Decimal(value)), "ada", "why")  # type: ignore[arg-type]
+            await relay.desk.correct(CODE, Correction(kind, value and Decimal(value)), "ada", "why")  # type: ignore[arg-type]  # mixed rows
     await relay.desk.correct(CODE, Correction(RewardKind.FIXED_AMOUNT, Decimal("7.5")), "ada", "the rule forgot it")
     made = await relay.state("active")
     assert (made.value, made.currency) == (Decimal("7.50"), "EUR")

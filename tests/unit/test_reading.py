@@ -52,10 +52,10 @@ def test_amounts_have_cents(value: str | float | None, told: str) -> None:
 @pytest.mark.parametrize("value", ["x", "NaN", "Infinity", [1], {}])
 def test_what_is_no_amount(value: object) -> None:
     if not value:
-        assert finite(value) == 0  # type: ignore[arg-type]
+        assert finite(value) == 0  # type: ignore[arg-type]  # what JSON may hold
         return
     with pytest.raises(InvalidOperation):
-        finite(value)  # type: ignore[arg-type]
+        finite(value)  # type: ignore[arg-type]  # what JSON may hold
 
 
 def test_shapes() -> None:

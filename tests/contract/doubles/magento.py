@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, ClassVar
 
 from simulators.call import Answer, Call, Json, RefusalError, json_answer
@@ -93,7 +94,7 @@ class Magento:
             ("GET", "coupons/search"): ("coupon.search", self._search_coupons),
         }
         for list_path, name in LISTS.items():
-            routes["GET", list_path] = f"{name}.list", lambda call, name=name: self._list(call, name)  # type: ignore[misc]
+            routes["GET", list_path] = f"{name}.list", partial(self._list, name=name)
         found = routes.get((call.method, path))
         if found is None:
             return
@@ -246,7 +247,7 @@ class Magento:
         for number in (1, 0):
             key = call.query.get(f"searchCriteria[sortOrders][{number}][field]")
             if key:
-                chosen.sort(key=lambda row, key=key: _value(row, key))  # type: ignore[misc]
+                chosen.sort(key=partial(_value, name=key))
         size, page = (int(call.query[f"searchCriteria[{name}]"]) for name in ("pageSize", "currentPage"))
         page = min(page, max(1, -(-len(chosen) // size)))
         answer: Json = {"items": chosen[(page - 1) * size : page * size], "total_count": len(chosen)}
