@@ -1,6 +1,6 @@
 """What an operator does about a coupon, and the ledger of all of them. Every act is in the audit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
@@ -86,11 +86,79 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """The desk of the cell that has the coupon."""
         return desks[await engine_of(services.engines, lambda connection: coupon_of(connection, code))]
 
-    async def read(code: str) -> CouponView:
-        found = await find_coupon(services.engines, code)
-        if found is None:
-            raise NotFound("No coupon has this code.")
-        return found
+    _of_all_cells(router, services, keys, list(desks.values()))
+
+    @router.post(
+        "/{code}/approve",
+        operation_id="approve_coupon",
+        summary="Make a held coupon all the same",
+        responses={200: answer("It goes on.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The shopper showed the redemption in her account."}),
+    )
+    async def approve(request: Request, code: Code) -> CouponView:
+        """The coupon needs no further proof and passes the fuse; its value and the shop's read-back are checked as
+        always."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, Why, limit)
+        async with _told(), when_away():
+            await (await desk_of(code)).approve(code, caller.name, wanted.why)
+        return await _read(services, code)
+
+    @router.post(
+        "/{code}/value",
+        operation_id="correct_coupon",
+        summary="Say what a held coupon is worth",
+        responses={200: answer("It goes on with this value.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate")
+        | body_of(CouponValue, {"kind": "fixed_amount", "value": "5.00", "why": "The rule had a wrong value."}),
+    )
+    async def correct(request: Request, code: Code) -> CouponView:
+        """For this one coupon; it counts as approved. What all redemptions by a rule are worth is said with
+        /v1/reward-rules."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, CouponValue, limit)
+        async with _told(), when_away():
+            await (await desk_of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
+        return await _read(services, code)
+
+    @router.post(
+        "/{code}/retire",
+        operation_id="retire_coupon",
+        summary="Make a coupon unusable",
+        responses={200: answer("A job makes it unusable in the shop.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The order was cancelled."}),
+    )
+    async def retire(request: Request, code: Code) -> CouponView:
+        """A pending, held or active coupon is removed from the shop, or never made there. It is `retired` once the shop
+        has done so; a used one cannot be."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, Why, limit)
+        async with _told(), when_away():
+            await (await desk_of(code)).retire(code, caller.name, wanted.why)
+        return await _read(services, code)
+
+    @router.post(
+        "/{code}/return-points",
+        operation_id="return_points",
+        summary="Give a retired coupon's points back",
+        responses={200: answer("A job gives them back, once.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(PointsBack, {"why": "The shopper changed her mind."}),
+    )
+    async def return_points(request: Request, code: Code) -> CouponView:
+        """Only for a retired coupon, and only once. The Platform cannot be asked whether it gave points, so a try
+        whose answer was lost is never repeated by itself: it raises an alert for a person."""
+        caller = await keys.require(request, "operate")
+        wanted = await read_model(request, PointsBack, limit)
+        async with _told(), when_away():
+            await (await desk_of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
+        return await _read(services, code)
+
+    return router
+
+
+def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Sequence[CouponDesk]) -> None:
+    """What concerns every cell: sums, and what lies in another cell than the coupon."""
+    limit = services.settings.body_limit
 
     @router.get(
         "/ledger",
@@ -117,75 +185,34 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, FuseRelease, limit)
         async with when_away():
-            done = [await desk.release_fuse(caller.name, wanted.why, wanted.customer) for desk in desks.values()]
+            done = [await desk.release_fuse(caller.name, wanted.why, wanted.customer) for desk in desks]
         return Released(released=sum(released for released, _ in done), woken=sum(woken for _, woken in done))
 
     @router.post(
-        "/{code}/approve",
-        operation_id="approve_coupon",
-        summary="Make a held coupon all the same",
-        responses={200: answer("It goes on.", COUPON), **refusals(*ACT_REFUSALS)},
-        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The shopper showed the redemption in her account."}),
+        "/{code}/dismiss",
+        operation_id="dismiss_coupon_alerts",
+        summary="Dismiss the alerts about a coupon after a look",
+        responses={200: answer("They are ended.", COUPON), **refusals(*ACT_REFUSALS)},
+        openapi_extra=needs_key("operate") | body_of(Why, {"why": "Two orders of one basket; the shop has it right."}),
     )
-    async def approve(request: Request, code: Code) -> CouponView:
-        """The coupon needs no further proof and passes the fuse; its value and the shop's read-back are checked as
-        always."""
+    async def dismiss(request: Request, code: Code) -> CouponView:
+        """For `coupon_over_used` and `points_in_doubt`, which nothing else ends. What is over-used stays so: it is told
+        again only when another order carries the code."""
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
-        async with _told(), when_away():
-            await (await desk_of(code)).approve(code, caller.name, wanted.why)
-        return await read(code)
+        coupon = await _read(services, code)
+        async with when_away():
+            ended = [await desk.dismiss(code, caller.name, wanted.why) for desk in desks]
+        if not any(ended):
+            raise WrongState(f"No alert about the coupon {code} is open that is dismissed by hand.")
+        return coupon
 
-    @router.post(
-        "/{code}/value",
-        operation_id="correct_coupon",
-        summary="Say what a held coupon is worth",
-        responses={200: answer("It goes on with this value.", COUPON), **refusals(*ACT_REFUSALS)},
-        openapi_extra=needs_key("operate")
-        | body_of(CouponValue, {"kind": "fixed_amount", "value": "5.00", "why": "The rule had a wrong value."}),
-    )
-    async def correct(request: Request, code: Code) -> CouponView:
-        """For this one coupon; it counts as approved. What all redemptions by a rule are worth is said with
-        /v1/reward-rules."""
-        caller = await keys.require(request, "operate")
-        wanted = await read_model(request, CouponValue, limit)
-        async with _told(), when_away():
-            await (await desk_of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
-        return await read(code)
 
-    @router.post(
-        "/{code}/retire",
-        operation_id="retire_coupon",
-        summary="Make a coupon unusable",
-        responses={200: answer("A job makes it unusable in the shop.", COUPON), **refusals(*ACT_REFUSALS)},
-        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The order was cancelled."}),
-    )
-    async def retire(request: Request, code: Code) -> CouponView:
-        """A pending, held or active coupon is removed from the shop, or never made there. It is `retired` once the shop
-        has done so; a used one cannot be."""
-        caller = await keys.require(request, "operate")
-        wanted = await read_model(request, Why, limit)
-        async with _told(), when_away():
-            await (await desk_of(code)).retire(code, caller.name, wanted.why)
-        return await read(code)
-
-    @router.post(
-        "/{code}/return-points",
-        operation_id="return_points",
-        summary="Give a retired coupon's points back",
-        responses={200: answer("A job gives them back, once.", COUPON), **refusals(*ACT_REFUSALS)},
-        openapi_extra=needs_key("operate") | body_of(PointsBack, {"why": "The shopper changed her mind."}),
-    )
-    async def return_points(request: Request, code: Code) -> CouponView:
-        """Only for a retired coupon, and only once. The Platform cannot be asked whether it gave points, so a try
-        whose answer was lost is never repeated by itself: it raises an alert for a person."""
-        caller = await keys.require(request, "operate")
-        wanted = await read_model(request, PointsBack, limit)
-        async with _told(), when_away():
-            await (await desk_of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
-        return await read(code)
-
-    return router
+async def _read(services: Services, code: str) -> CouponView:
+    found = await find_coupon(services.engines, code)
+    if found is None:
+        raise NotFound("No coupon has this code.")
+    return found
 
 
 @asynccontextmanager

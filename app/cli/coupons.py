@@ -106,6 +106,23 @@ def release_fuse(
     out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
 
 
+@coupons_cli.command("dismiss")
+def dismiss(code: Code, why: Why) -> None:
+    """End the alerts about a coupon that nothing else ends: it is over-used, or its points are in doubt."""
+    settings = read_settings()
+
+    async def work() -> int:
+        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
+            await wiring.migrated(settings, url)
+            desks = [CouponDesk(cell.engine, cell.operator, settings.coupons) for cell in parts.cells]
+            return sum([await desk.dismiss(code, ACTOR, why) for desk in desks])
+
+    ended = run(work())
+    if not ended:
+        raise ValueError(f"no alert about {code} is open that is dismissed by hand; relay coupons alerts lists them")
+    out.print(f"{ended} alerts dismissed.", highlight=False)
+
+
 @coupons_cli.command("ledger")
 def show_ledger() -> None:
     """What was redeemed and what became of it, as JSON."""

@@ -1,4 +1,4 @@
-"""*Coupons*: what was issued or is held and why; approving, valuing, retiring, giving points back, the fuse."""
+"""*Coupons*: what was issued or is held and why; approving, valuing, retiring, giving points back, the fuse, alerts."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, get_args
@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
-from app.operations.asking import acts_on, engine_of, find_coupon, list_coupons
+from app.operations.alerts.kinds import BY_HAND
+from app.operations.asking import acts_on, alerts_about, engine_of, find_coupon, list_coupons
 from app.operations.asking import ledger as ledger_of
 from app.operations.books import when_away
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
@@ -32,6 +33,15 @@ def routes(pages: Pages) -> APIRouter:
     desks = {cell.engine: CouponDesk(cell.engine, cell.operator, services.settings.coupons) for cell in services.cells}
 
     router.routes.extend(_reading(pages).routes)
+
+    @router.post("/console/coupon/dismiss")
+    async def dismiss(request: Request) -> Response:
+        visitor, form = await pages.form(request)
+        code, why = form["code"], form.why()
+        async with when_away():
+            ended = sum([await desk.dismiss(code, visitor.name, why) for desk in desks.values()])
+        said = f"{many(ended, 'alert')} dismissed." if ended else "No alert was open that is dismissed by hand."
+        return pages.back(request, visitor, query("/console/coupon", code=code), said, failed=not ended)
 
     @router.post("/console/coupon/{act}")
     async def act(request: Request, act: Act) -> Response:
@@ -88,10 +98,13 @@ def _reading(pages: Pages) -> APIRouter:
     async def coupon(request: Request, code: str) -> Response:
         await pages.visitor(request)
         found = await find_coupon(engines, code.replace("\x00", ""))
-        acts = await acts_on(engines, found.code) if found else []
         if found is None:
             raise Refused(404, "No coupon has this code", "Check the code, or search for the customer or the order.")
-        return pages.show(request, "coupon", coupon=found, acts=acts, kinds=list(RewardKind))
+        acts, alerts = await acts_on(engines, found.code), await alerts_about(engines, found.code)
+        by_hand = any(alert.kind in BY_HAND for alert in alerts)
+        return pages.show(
+            request, "coupon", coupon=found, acts=acts, alerts=alerts, by_hand=by_hand, kinds=list(RewardKind)
+        )
 
     return router
 

@@ -68,7 +68,9 @@ class KnowsRules(Protocol):
 
 
 class RaisesAlerts(Protocol):
-    async def raise_alert(self, kind: str, subject: str, detail: str, first_action: str) -> bool: ...
+    async def raise_alert(
+        self, kind: str, subject: str, detail: str, first_action: str, *, again: bool = True
+    ) -> bool: ...
 
 
 class Platform(AsksLauncher, AsksBack, Protocol):

@@ -116,8 +116,8 @@ class RelayOrder:
         for coupon in ours:
             seen = await self._coupons.seen_in_order(coupon.code, order.id, order.financialStatus)
             if seen is not None and (detail := over_used(seen)):
-                first = "compare the orders; if the coupon can still be used in the shop, remove it there"
-                await self._alerts.raise_alert("coupon_over_used", coupon.code, detail, first)
+                first = "compare the orders; if it can still be used in the shop, remove it there; then dismiss this"
+                await self._alerts.raise_alert("coupon_over_used", coupon.code, detail, first, again=False)
         if order.financialStatus in UNPAID_FOR_GOOD:
             return ()
         return tuple(

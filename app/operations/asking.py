@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.cells import Cell
 from app.errors import DatabaseAway
 from app.operations import books
+from app.operations.alerts.raised import AlertRecord, open_alerts
 from app.operations.audit.lines import AuditLine, list_audit
 from app.operations.books import reading
 from app.operations.coupons.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
@@ -279,6 +280,12 @@ async def export_everywhere(engines: Engines, asked: str, by: str) -> Export:
 
 
 # ----------------------------------------------------------------------------------------------- who did what
+
+
+async def alerts_about(engines: Engines, subject: str) -> list[AlertRecord]:
+    """Those that are open, the oldest first."""
+    told = await ask_all(engines, lambda connection: open_alerts(connection, subject))
+    return sorted((alert for alerts in told for alert in alerts), key=lambda alert: alert.at)
 
 
 async def acts_on(engines: Engines, subject: str) -> list[AuditLine]:

@@ -94,6 +94,14 @@ class Stage:
 
         await eventually(there, 20)
 
+    async def alert(self, kind: str, subject: str, detail: str) -> None:
+        """One that nobody has looked at."""
+        await self.sql(
+            "INSERT INTO alert (id, at, kind, subject, detail, first_action)"
+            " VALUES (gen_random_uuid(), now(), $1, $2, $3, 'Look at it.') RETURNING id",
+            kind, subject, detail,
+        )  # fmt: skip
+
     async def idle(self, dead: int | None = None) -> None:
         """Returns when nothing is on its way (what is held may be)."""
 

@@ -70,6 +70,19 @@ async def test_a_coupon_is_retired_and_its_points_given_back(desk: Desk) -> None
     await desk.stage.coupon("REGRET5", "given_back")
 
 
+async def test_an_alert_is_dismissed_after_a_look(desk: Desk) -> None:
+    await desk.stage.redeem("SHARED5", 115, "rule-5-off")
+    await desk.stage.coupon("SHARED5", "active")
+    await desk.stage.alert("coupon_over_used", "SHARED5", "2 orders used it, 1 may: 1001, 1002")
+    await desk.open("/console")
+    await desk.page.get_by_role("region", name="Alerts").get_by_role("link", name="SHARED5").click()
+    await expect(desk.page.get_by_role("region", name="Alerts")).to_contain_text("2 orders used it")
+    await decide(desk, "SHARED5", "Dismiss the alert", "Dismiss", "One basket, split by the shop.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("1 alert dismissed.")
+    await expect(desk.page.get_by_role("region", name="Alerts")).to_have_count(0)
+    await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("coupon.dismiss")
+
+
 async def test_the_fuse_is_released(desk: Desk) -> None:
     """COUPONS__FUSE__CUSTOMER_COUNT is 3 here."""
     for number in range(4):

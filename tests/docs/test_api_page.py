@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from app import wiring
 from app.errors import URN, all_problems
+from app.operations.alerts.raised import Alerts
 from app.operations.reconcile.runs import Reconciliations
 from app.outcomes import Done
 from app.settings import PlatformSettings, Settings, StoreSettings
@@ -70,6 +71,12 @@ async def a_retired_coupon(scene: Scene, operation: Operation) -> Variables:
     return {}
 
 
+async def an_over_used_coupon(scene: Scene, operation: Operation) -> Variables:
+    await an_active_coupon(scene, operation)
+    await Alerts(scene.engine).raise_alert("coupon_over_used", CODE, "2 orders used it, 1 may", "compare the orders")
+    return {}
+
+
 async def a_paused_channel(scene: Scene, _: Operation) -> Variables:
     await scene.operator.pause("platform", "the shop is moved", "operator")
     return {}
@@ -118,6 +125,7 @@ FIRST: Final[dict[str, Prepare]] = {
     **dict.fromkeys(("approve_coupon", "correct_coupon"), a_held_coupon),
     **dict.fromkeys(("read_coupon", "retire_coupon"), an_active_coupon),
     "return_points": a_retired_coupon,
+    "dismiss_coupon_alerts": an_over_used_coupon,
     "read_import": an_import,
     **dict.fromkeys(("read_reconciliation", "repair_differences"), a_reconciliation),
 }

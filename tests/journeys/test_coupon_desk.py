@@ -20,6 +20,7 @@ from app.messages import incoming as order_message
 from app.models import Audit
 from app.operations.alerts.raised import open_alerts
 from app.operations.audit import chain
+from app.operations.audit.lines import list_audit
 from app.operations.coupons import overdue, patrol
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
 from app.operations.coupons.ledger import read_ledger
@@ -248,6 +249,26 @@ async def test_an_order_uses_the_coupon_here_and_there_and_its_refund_shows(rela
     async def told() -> bool:
         return (await relay.alerts()).get("coupon_over_used") == CODE
 
+    await eventually(told, 20)
+    assert await relay.desk.dismiss("other", "ada", "why") == 0
+    assert await relay.desk.dismiss(CODE, "ada", "one basket, split by the shop") == 1
+    assert await relay.alerts() == {}
+    async with relay.engine.connect() as connection:
+        [line] = [each for each in await list_audit(connection, subject=CODE) if each.action == "coupon.dismiss"]
+    assert (line.actor, line.detail) == (
+        "ada",
+        {"alerts": ["coupon_over_used"], "why": "one basket, split by the shop"},
+    )
+    assert (await chain.verify(relay.engine)).broken is None
+    await relay.order("1002", "partially_refunded")
+
+    async def settled() -> bool:
+        async with relay.engine.connect() as connection:
+            return not (await connection.execute(text("SELECT count(*) FROM job WHERE open"))).scalar_one()
+
+    await eventually(settled, 20)
+    assert await relay.alerts() == {}, "the same orders were looked at"
+    await relay.order("1003", "paid")
     await eventually(told, 20)
 
 

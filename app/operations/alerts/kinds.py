@@ -14,8 +14,11 @@ WORK_WAITS: Final = "work_waits"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
+    """`by_hand`: nothing ends it by itself, so a person who has looked dismisses it (its subject is a coupon's code)."""
+
     says: str
     first: str
+    by_hand: bool = False
 
 
 ALERTS: Final[Mapping[str, Meaning]] = {
@@ -41,7 +44,8 @@ ALERTS: Final[Mapping[str, Meaning]] = {
     ),
     "coupon_over_used": Meaning(
         "More orders carry a coupon than it may be used for.",
-        "Look at the coupon in the console and in the shop; retire it when it is shared.",
+        "Look at the coupon in the console and in the shop; retire it when it is shared. Then dismiss the alert.",
+        by_hand=True,
     ),
     "coupon_patrol": Meaning(
         "A coupon in the shop is not as it was made: gone, changed, or still usable after it was retired.",
@@ -50,6 +54,7 @@ ALERTS: Final[Mapping[str, Meaning]] = {
     "points_in_doubt": Meaning(
         "Points should be given back, and nobody knows whether they were.",
         "Look at the customer's points at the Platform, then decide in the console.",
+        by_hand=True,
     ),
     "cannot_confirm": Meaning(
         "The Platform cannot be asked whether redemptions are genuine, so coupons that need it are held.",
@@ -64,6 +69,7 @@ ALERTS: Final[Mapping[str, Meaning]] = {
         "relay connect switches them on again; relay backfill brings what was missed.",
     ),
 }
+BY_HAND: Final = frozenset(kind for kind, meaning in ALERTS.items() if meaning.by_hand)
 
 
 def section(kind: str) -> str:

@@ -1,4 +1,5 @@
-"""What a person may do about a coupon: approve it, say its value, retire it, give the points back, release the fuse.
+"""What a person may do about a coupon: approve it, say its value, retire it, give the points back, release the fuse,
+dismiss an alert.
 
 Each act is one transaction with its line of the audit, and owes the jobs that carry it out.
 """
@@ -17,6 +18,7 @@ from app.engine.operator import Operator, audit
 from app.engine.queue import NewJob, owed_parameters
 from app.engine.statements import OWED_COLUMNS, TAKE_ON
 from app.messages import PLATFORM, STORE, claim_lane
+from app.operations.alerts.raised import dismiss_alerts
 from app.operations.coupons import fuse
 from app.operations.coupons.transitions import CouponRecord, Ruling, coupon_of
 from app.outcomes import Owed
@@ -116,6 +118,15 @@ class CouponDesk:
             ruling = replace(coupon.ruling, give_back=True)
             await _rule(connection, coupon, ruling, "coupon.return_points", {"points": points, "again": again}, by, why)
         return await self._read(code)
+
+    async def dismiss(self, code: str, by: str, why: str) -> int:
+        """How many alerts about the coupon were ended here, of those that nothing else ends. They lie in the cell of the
+        order or job that raised them, which need not be the coupon's."""
+        async with self._engine.begin() as connection:
+            kinds = await dismiss_alerts(connection, code)
+            if kinds:
+                await audit(connection, by, "coupon.dismiss", code, {"alerts": kinds, "why": why})
+        return len(kinds)
 
     async def release_fuse(self, by: str, why: str, customer: str | None = None) -> tuple[int, int]:
         """How many fuses were released, and how many coupons go on."""
