@@ -28,7 +28,10 @@ from sqlalchemy.engine import URL, AdaptedConnection, Connection, ExceptionConte
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from app.sealing import NO_KEYS, KeyRing
+
 CONNECT_SECONDS = 5.0
+BODY_KEYS = "body_keys"
 DRIVER = "postgresql+asyncpg"
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -80,9 +83,10 @@ def create_engine(
     pool_size: int = 10,
     timeouts: Timeouts = SERVING,
     schema: str | None = None,
+    body_keys: KeyRing = NO_KEYS,
 ) -> AsyncEngine:
     """An engine with at most `pool_size` connections, none of which is opened yet. `schema` (a plain lower-case name):
-    the tables are those of this schema alone.
+    the tables are those of this schema alone. `body_keys` seal and open the bodies in it (`keys_of`).
 
     `url` is any libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
     `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`); asyncpg itself reads it. Raises
@@ -96,6 +100,7 @@ def create_engine(
         max_overflow=0,
         hide_parameters=True,  # they are people's data, and errors are logged
         pool_timeout=CONNECT_SECONDS,
+        execution_options={BODY_KEYS: body_keys},
         pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
@@ -104,6 +109,14 @@ def create_engine(
     event.listen(engine.sync_engine, "begin", opener.limit_transaction)
     event.listen(engine.sync_engine, "handle_error", _drop_broken_connection)
     return engine
+
+
+def keys_of(connection: AsyncConnection) -> KeyRing:
+    """What bodies are sealed and opened with on this connection."""
+    assert connection.sync_connection is not None  # noqa: S101  # an open connection has one
+    ring = connection.sync_connection.get_execution_options().get(BODY_KEYS, NO_KEYS)
+    assert isinstance(ring, KeyRing)  # noqa: S101  # as create_engine put it there
+    return ring
 
 
 @asynccontextmanager

@@ -16,11 +16,12 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import is_unavailable, single_statement
+from app.database import is_unavailable, keys_of, single_statement
 from app.engine.queue import NewJob, owed_parameters
 from app.engine.statements import OWED_COLUMNS, TAKE_ON
 from app.errors import DatabaseAway
 from app.messages import Incoming
+from app.sealing import KeyRing, first_email
 
 log: Final = structlog.get_logger(__name__)
 
@@ -32,13 +33,16 @@ WITH input AS (
     SELECT * FROM unnest(
         CAST(:ids AS uuid[]), CAST(:sources AS text[]), CAST(:kinds AS text[]), CAST(:dedupe_keys AS text[]),
         CAST(:bodies AS bytea[]), CAST(:hashes AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
-        CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[])
-    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event)
+        CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[]),
+        CAST(:keys AS text[]), CAST(:marks AS bytea[])
+    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
+           sealed_by, email_mark)
 ),
 stored AS (
     INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref,
-                         event, received_at)
-    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event, now()
+                         event, sealed_by, email_mark, received_at)
+    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
+           sealed_by, email_mark, now()
     FROM input ORDER BY source, dedupe_key
     ON CONFLICT (source, dedupe_key) DO NOTHING
     RETURNING id
@@ -156,13 +160,11 @@ class Inbox:
             "sources": [message.source for message in messages],
             "kinds": [str(message.kind) for message in messages],
             "dedupe_keys": [message.dedupe_key for message in messages],
-            "bodies": [message.body for message in messages],
             "hashes": [message.body_hash for message in messages],
             "customers": [message.customer_ref for message in messages],
             "orders": [message.order_ref for message in messages],
             "products": [message.product_ref for message in messages],
             "coupons": [message.coupon_ref for message in messages],
-            "events": [message.event for message in messages],
             **owed_parameters(
                 [
                     NewJob(waiting.id, owed, waiting.message.version)
@@ -172,7 +174,8 @@ class Inbox:
             ),
         }
         async with single_statement(self._engine) as connection:
-            stored = set((await connection.execute(_ACCEPT, parameters)).scalars())
+            sealed = _sealed(keys_of(connection), batch)
+            stored = set((await connection.execute(_ACCEPT, {**parameters, **sealed})).scalars())
             receipts = {waiting.id: Receipt(waiting.id, "accepted") for waiting in batch if waiting.id in stored}
             repeated = [waiting for waiting in batch if waiting.id not in stored]
             if repeated:
@@ -192,3 +195,17 @@ class Inbox:
         if channels:
             self._on_commit(frozenset(channels))
         return receipts
+
+
+def _sealed(ring: KeyRing, batch: Sequence[_Waiting]) -> dict[str, list[object]]:
+    """What is stored of the bodies."""
+    told = [(waiting.id, waiting.message) for waiting in batch]
+    return {
+        "bodies": [ring.seal(message_id, message.body) for message_id, message in told],
+        "events": [ring.seal(message_id, message.event) for message_id, message in told],
+        "keys": [ring.first for _ in told],
+        "marks": [
+            ring.mark(first_email(message.kind, message.event or message.body)) if ring.first else None
+            for _, message in told
+        ],
+    }

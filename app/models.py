@@ -70,6 +70,18 @@ class Message(Base):
             "id",
             postgresql_where=text("kind = 'customers' AND body IS NOT NULL"),
         ),
+        Index(
+            "ix_message_email_mark",
+            "email_mark",
+            "id",
+            postgresql_where=text("email_mark IS NOT NULL AND body IS NOT NULL"),
+        ),
+        Index(
+            "ix_message_sealed_by",
+            "sealed_by",
+            "id",
+            postgresql_where=text("sealed_by IS NOT NULL AND body IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -79,6 +91,10 @@ class Message(Base):
     body: Mapped[bytes | None]
     event: Mapped[bytes | None]
     """The typed event that a shop's native webhook was translated into; null where the body is one itself."""
+    sealed_by: Mapped[str | None]
+    """The key under which `body` and `event` are encrypted (`app.sealing`); null: they are as they arrived."""
+    email_mark: Mapped[bytes | None]
+    """What FIRST_EMAIL is to a plain body of a customer; gone with the body."""
     body_hash: Mapped[bytes]
     customer_ref: Mapped[str | None]
     order_ref: Mapped[str | None]

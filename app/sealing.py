@@ -65,13 +65,17 @@ class KeyRing:
         for number, each in enumerate(words.split(","), 1):
             name, _, coded = each.strip().partition(":")
             if not _NAME.fullmatch(name) or name in keys:
-                raise ValueError(f"entry {number} has no name of its own; write name:key, such as 2026a:$(openssl rand -base64 32)")
+                raise ValueError(
+                    f"entry {number} has no name of its own; write name:key, such as 2026a:$(openssl rand -base64 32)"
+                )
             try:
                 secret = base64.b64decode(coded, validate=True)
             except binascii.Error:
                 secret = b""
             if len(secret) != KEY_BYTES:
-                raise ValueError(f"the key {name} is not base64 of {KEY_BYTES} bytes; make one with: openssl rand -base64 32")
+                raise ValueError(
+                    f"the key {name} is not base64 of {KEY_BYTES} bytes; make one with: openssl rand -base64 32"
+                )
             keys[name] = secret
         return cls(keys)
 

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from app.database import SCHEMA
+from app.sealing import NO_KEYS, KeyRing
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
 SECRETS_DIR: Final = Path("/run/secrets")
@@ -324,6 +325,11 @@ class Settings(EnvironmentSettings):
     retention: timedelta = Field(
         timedelta(days=30), description="How long bodies, and the excerpts of answers, are kept."
     )
+    body_keys: SecretStr | None = Field(
+        None,
+        description="Keys that bodies are encrypted under in the database, as `name:base64 of 32 bytes`, separated by commas:"
+        " the first encrypts, all decrypt (docs/operations.md). Empty: bodies are stored as they arrive.",
+    )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
     )
@@ -344,6 +350,18 @@ class Settings(EnvironmentSettings):
     retry: RetrySettings = RetrySettings()
 
     _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
+
+    @field_validator("body_keys")
+    @classmethod
+    def _is_ring(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            KeyRing.parse(keys.get_secret_value())
+        return keys
+
+    @property
+    def ring(self) -> KeyRing:
+        """What bodies are encrypted with."""
+        return KeyRing.parse(self.body_keys.get_secret_value()) if self.body_keys else NO_KEYS
 
     @field_validator("alert_webhook_url")
     @classmethod

@@ -135,7 +135,13 @@ def addresses(settings: Settings, database_url: str) -> tuple[CellSettings, ...]
 
 def _cell(number: int, settings: Settings, where: CellSettings, process: str, notifiers: list[Notifier]) -> Cell:
     url, name = where.url.get_secret_value(), f"relay {process}"
-    engine = create_engine(url, application_name=name, pool_size=settings.database_pool, schema=where.tables)
+    engine = create_engine(
+        url,
+        application_name=name,
+        pool_size=settings.database_pool,
+        schema=where.tables,
+        body_keys=settings.ring,
+    )
     notifier = Notifier(engine)
     notifiers.append(notifier)
     listeners: list[Callable[[str], None]] = []
@@ -327,7 +333,13 @@ async def migrated(settings: Settings, database_url: str, *, all_cells: bool = F
 def home_engine(settings: Settings, database_url: str, name: str) -> AsyncEngine:
     """A small engine on the first cell, for one command."""
     first = addresses(settings, database_url)[0]
-    return create_engine(first.url.get_secret_value(), application_name=name, pool_size=2, schema=first.tables)
+    return create_engine(
+        first.url.get_secret_value(),
+        application_name=name,
+        pool_size=2,
+        schema=first.tables,
+        body_keys=settings.ring,
+    )
 
 
 class _Observer:

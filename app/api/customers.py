@@ -17,6 +17,7 @@ from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.books import when_away
 from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError
 from app.operations.people.export import Export
+from app.sealing import UnreadableBodyError
 
 PATIENCE: Final = 5.0
 """Seconds that a caller waits for a job that runs right now."""
@@ -101,14 +102,14 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         try:
             async with when_away():
                 return await erase_everywhere(services.cells, wanted.customer, caller.name, PATIENCE)
-        except StillRunningError as error:
+        except (StillRunningError, UnreadableBodyError) as error:
             raise WrongState(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
     @router.post(
         "/export",
         operation_id="export_customer",
         summary="Hand out everything that is held about a person",
-        responses={200: answer("All of it.", _EXPORT), **refusals(*BODY_REFUSALS)},
+        responses={200: answer("All of it.", _EXPORT), **refusals(*BODY_REFUSALS, WrongState)},
         openapi_extra=needs_key("admin") | body_of(Who, {"customer": "42"}),
     )
     async def hand_out(request: Request) -> Export:
@@ -116,7 +117,10 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         empty lists. The audit tells that an export was made, not of whom."""
         caller = await keys.require(request, "admin")
         wanted = await read_model(request, Who, limit)
-        async with when_away():
-            return await export_everywhere(services.engines, wanted.customer, caller.name)
+        try:
+            async with when_away():
+                return await export_everywhere(services.engines, wanted.customer, caller.name)
+        except UnreadableBodyError as error:
+            raise WrongState(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
     return router

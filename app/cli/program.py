@@ -21,7 +21,7 @@ from app.cli.parts import all_cells, own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
-from app.operations import checks, keys
+from app.operations import bodies, checks, keys
 from app.operations.coupons import reward_rules
 from app.operations.restored import doubt_everything
 from app.platform.rewards import rule_key
@@ -233,6 +233,23 @@ def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list`
 
     if not run(work()):
         raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+
+
+@keys_cli.command("encrypt-bodies")
+def encrypt_bodies() -> None:
+    """Bring every kept body under the first key of BODY_KEYS, so that an older one can go. Stopped, it goes on."""
+
+    async def work() -> list[bodies.Encrypted]:
+        async with all_cells() as cells:
+            return [await bodies.encrypt_bodies(cell.engine) for cell in cells]
+
+    done = run(work())
+    out.print(f"{sum(each.messages for each in done)} messages were encrypted.")
+    refused = {message: why for each in done for message, why in each.refused.items()}
+    for message, why in list(refused.items())[:20]:
+        err.print(f"{message}: {why}", highlight=False)
+    if refused:
+        raise ValueError(f"{len(refused)} messages could not be: keep the old keys in BODY_KEYS, and see: relay check")
 
 
 # ----------------------------------------------------------------------------------------------- rules

@@ -10,6 +10,8 @@ from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, W
 
 PARKED_RECHECK = 3600.0
 """Seconds after which a lane that waits for another looks again by itself; the wake-up normally comes long before."""
+UNREADABLE_RECHECK = 60.0
+"""Seconds after which a job whose body does not open is looked at again: the key comes back with a restart."""
 BLOCKED_DELAY = 1.0
 """Seconds; what really holds a blocked job back is its channel."""
 
@@ -44,6 +46,8 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
         return dead("expired", f"not delivered within {longest_wait / 86400:g} days")
     if job.attempt > policy.attempts:
         return dead("crashed", f"the worker died or lost its lease during the last of {policy.attempts} attempts")
+    if job.unreadable is not None:
+        return Park("settings", job.unreadable, job.uncertain, UNREADABLE_RECHECK)
     if job.must_wait and job.after:
         return Park(
             job.after, f"waits for the first delivery of {job.after}, which is owed", job.uncertain, PARKED_RECHECK

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any  # a row
 from uuid import UUID
 
 import uuid_utils.compat
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.database import single_statement
+from app.database import keys_of, single_statement
 from app.engine.jobs import Job
 from app.engine.statements import AWAIT, CLAIM, ENQUEUE, IS_KNOWN, PARK, RELEASE, RENEW, SETTLE, WAKE, WAKE_STRANDED
 from app.engine.states import Again, Finish, GiveBack, Park, Transition
 from app.outcomes import Evidence, Owed
+from app.sealing import KeyRing, UnreadableBodyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Queue:
     async def claim(self, limit: int, *, lease: float, priority: int = 0, probing: bool = False) -> list[Job]:
         """Up to `limit` jobs, each the head of a lane that is ours for `lease` seconds."""
         async with single_statement(self._engine) as connection:
+            ring = keys_of(connection)
             rows = (
                 await connection.execute(
                     CLAIM,
@@ -96,31 +100,7 @@ class Queue:
                         "claims": [row.claim for row in empty],
                     },
                 )
-        return [
-            Job(
-                id=row.id,
-                message_id=row.message_id,
-                kind=row.kind,
-                channel=self.channel,
-                lane=row.claimed_lane,
-                seq=row.seq,
-                claim=row.claim,
-                attempt=row.attempts,
-                uncertain=row.uncertain,
-                collapse=row.collapse,
-                body=row.body or b"",
-                params=row.params or {},
-                version=row.version,
-                after=row.after,
-                known=row.known,
-                delivered=row.digest,
-                delivered_version=row.delivered_version,
-                must_wait=row.must_wait,
-                age=row.age,
-            )
-            for row in rows
-            if row.id is not None
-        ]
+        return [_job(row, self.channel, ring) for row in rows if row.id is not None]
 
     async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> set[tuple[str, int]]:
         """Keep the lanes named by (key, claim) for another `lease` seconds; those that are still ours."""
@@ -288,3 +268,33 @@ def _storable(text: str | None) -> str | None:
         return None
     clean = text.encode("utf-8", "replace").decode()
     return clean.replace("\x00", "\ufffd").replace("\\u0000", "\ufffd")
+
+
+def _job(row: Row[Any], channel: str, ring: KeyRing) -> Job:
+    body, unreadable = None, None
+    try:
+        body = ring.open(row.message_id, row.sealed_by, row.body)
+    except UnreadableBodyError as error:
+        unreadable = str(error)
+    return Job(
+        id=row.id,
+        message_id=row.message_id,
+        kind=row.kind,
+        channel=channel,
+        lane=row.claimed_lane,
+        seq=row.seq,
+        claim=row.claim,
+        attempt=row.attempts,
+        uncertain=row.uncertain,
+        collapse=row.collapse,
+        body=body or b"",
+        params=row.params or {},
+        version=row.version,
+        after=row.after,
+        known=row.known,
+        delivered=row.digest,
+        delivered_version=row.delivered_version,
+        must_wait=row.must_wait,
+        age=row.age,
+        unreadable=unreadable,
+    )

@@ -91,7 +91,7 @@ started AS (
 )
 SELECT claimed.key AS claimed_lane, claimed.claim, started.id, started.message_id, started.kind, started.seq,
        started.attempts, started.uncertain, started.params, started.version, started.after, started.collapse,
-       coalesce(message.event, message.body) AS body, coalesce(entity.known, false) AS known, entity.digest,
+       coalesce(message.event, message.body) AS body, message.sealed_by, coalesce(entity.known, false) AS known, entity.digest,
        entity.version AS delivered_version,
        CAST(extract(epoch FROM now() - started.created_at) AS float8) AS age,
        started.after IS NOT NULL

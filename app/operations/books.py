@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, func, select, text, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, case, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.database import is_unavailable
+from app.database import is_unavailable, keys_of
 from app.errors import DatabaseAway
 from app.models import ApiKey, Attempt, Channel, Coupon, Job, Lane, Message
 from app.operations.alerts.raised import count_open
@@ -30,6 +30,7 @@ from app.operations.views import (
     words,
 )
 from app.platform.webhooks import parse
+from app.sealing import OVERHEAD, readable
 from app.telemetry import Backlog, Look
 
 
@@ -61,7 +62,7 @@ _JOBS: Final = (
 
 
 async def find_message(connection: AsyncConnection, message_id: UUID) -> MessageView | None:
-    size = func.octet_length(Message.body).label("size")
+    size = (func.octet_length(Message.body) - case((Message.sealed_by.is_(None), 0), else_=OVERHEAD)).label("size")
     columns = select(Message.id, Message.source, Message.kind, Message.received_at, size)
     row = (await connection.execute(columns.where(Message.id == message_id))).mappings().one_or_none()
     if row is None:
@@ -221,16 +222,19 @@ async def list_coupons(
 
 async def _coupons(connection: AsyncConnection, where: Sequence[ColumnElement[bool]], limit: int) -> list[CouponView]:
     newest = (
-        select(Coupon.__table__, Message.kind.label("topic"), Message.body)
+        select(Coupon.__table__, Message.kind.label("topic"), Message.sealed_by, Message.body)
         .outerjoin(Message, Message.id == Coupon.message_id)
         .where(*where)
         .order_by(Coupon.created_at.desc(), Coupon.code.desc())
         .limit(limit)
     )
-    return [
-        CouponView(**row, shopper=_shopper(row["topic"], row["body"], row["customer_ref"]))
-        for row in (await connection.execute(newest)).mappings()
-    ]
+    ring = keys_of(connection)
+
+    def shopper(row: RowMapping) -> str | None:
+        body = readable(lambda: ring.open(row["message_id"], row["sealed_by"], row["body"]))
+        return _shopper(row["topic"], body, row["customer_ref"])
+
+    return [CouponView(**row, shopper=shopper(row)) for row in (await connection.execute(newest)).mappings()]
 
 
 def _shopper(topic: str | None, body: bytes | None, ref: str | None) -> str | None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrate
 from app.operations.alerts.raised import raise_alert, resolve_alert
+from app.operations.bodies import used_keys
 from app.outcomes import Done, Outcome
 from app.platform.client import PlatformClient
 from app.settings import Settings
@@ -35,6 +36,8 @@ async def check_all(
     for number, engine in enumerate(engines, 1):
         yield await check_database(engine, f"cell {number}" if len(engines) > 1 else "database")
     yield check_keys(settings)
+    for number, engine in enumerate(engines, 1):
+        yield await check_bodies(settings, engine, f"bodies of cell {number}" if len(engines) > 1 else "bodies")
     yield check_door(settings)
     yield await check_platform(settings, platform)
     yield await check_launcher(platform)
@@ -62,6 +65,28 @@ def check_keys(settings: Settings) -> Check:
             "set them (openssl rand -hex 24), or make keys with: relay keys create NAME --scope events",
         )
     return Check("keys", True, "set")
+
+
+async def check_bodies(settings: Settings, engine: AsyncEngine, name: str) -> Check:
+    """Whether bodies are encrypted at rest, and all of them can be read."""
+    try:
+        async with engine.connect() as connection:
+            used = await used_keys(connection)
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return Check(name, None, "cannot be looked at", "mend the database first")
+    ring = settings.ring
+    if missing := sorted(set(used) - set(ring.names)):
+        return Check(
+            name,
+            False,
+            f"bodies are encrypted under {', '.join(missing)}, which BODY_KEYS does not have: their jobs are held",
+            "put the key back into BODY_KEYS, after the first, and restart (docs/operations.md)",
+        )
+    if ring.first is None:
+        return Check(name, True, "stored as they arrive (BODY_KEYS is not set)")
+    old = sorted(set(used) - {ring.first})
+    more = f"; some are still under {', '.join(old)}" if old else ""
+    return Check(name, True, f"encrypted under {ring.first}{more}")
 
 
 def check_door(settings: Settings) -> Check:

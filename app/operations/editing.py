@@ -10,19 +10,22 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import keys_of
 from app.engine.operator import Operator, audit
 from app.messages import EVENTS, Kind, incoming
+from app.sealing import UnreadableBodyError, first_email
 
 _READ: Final = text("""
 SELECT job.id, job.message_id, job.kind AS job_kind, message.kind, job.state, coalesce(event, body) AS told,
-       event IS NOT NULL AS translated
+       body, sealed_by, event IS NOT NULL AS translated
 FROM job JOIN message ON message.id = job.message_id WHERE job.id = :id
 """)
 _LOCK: Final = text("""
 SELECT job.id FROM job JOIN message ON message.id = job.message_id WHERE job.id = :id AND job.dead FOR UPDATE
 """)
 _STORE: Final = text("""
-UPDATE message SET event = :event, customer_ref = :customer, coupon_ref = :coupon WHERE id = :message
+UPDATE message SET body = :body, event = :event, sealed_by = :sealed_by, email_mark = :mark,
+    customer_ref = :customer, coupon_ref = :coupon WHERE id = :message
 """)
 _FOLLOW: Final = text("UPDATE job SET after = :after WHERE id = :id")
 
@@ -39,6 +42,7 @@ class Editable:
     message_id: UUID
     kind: Kind
     told: bytes
+    body: bytes
     translated: bool
 
     @property
@@ -57,7 +61,12 @@ async def find_editable(connection: AsyncConnection, job_id: UUID) -> Editable:
         raise NotEditableError("only customers, orders and products that a store sent can be edited")
     if row.told is None:
         raise NotEditableError("its body was pruned after the retention time; send the event again from the store")
-    return Editable(row.id, row.message_id, Kind(row.kind), bytes(row.told), row.translated)
+    ring = keys_of(connection)
+    try:
+        told, body = (ring.open(row.message_id, row.sealed_by, each) or b"" for each in (row.told, row.body))
+    except UnreadableBodyError as error:
+        raise NotEditableError(str(error)) from None
+    return Editable(row.id, row.message_id, Kind(row.kind), told, body, row.translated)
 
 
 async def edit_and_retry(
@@ -77,8 +86,17 @@ async def edit_and_retry(
         if fixed := changed & {"id", "updatedAt"}:
             raise NotEditableError(f"{', '.join(sorted(fixed))} says which version of what this is, and has to stay")
         message = incoming(event, edited, message_id=str(before.message_id))
-        refs = {"customer": message.customer_ref, "coupon": message.coupon_ref}
-        await connection.execute(_STORE, {"event": edited, "message": before.message_id, **refs})
+        ring = keys_of(connection)
+        stored = {
+            "message": before.message_id,
+            "body": ring.seal(before.message_id, before.body),
+            "event": ring.seal(before.message_id, edited),
+            "sealed_by": ring.first,
+            "mark": ring.mark(first_email(before.kind, edited)),
+            "customer": message.customer_ref,
+            "coupon": message.coupon_ref,
+        }
+        await connection.execute(_STORE, stored)
         await connection.execute(_FOLLOW, {"after": message.jobs[0].after, "id": job_id})
         told = {"fields": sorted(changed), "before": _digest(before.told), "after": _digest(edited), "why": why}
         await audit(connection, by, "job.edit", str(job_id), told)

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cells import HASHED, place
-from app.database import single_statement
+from app.database import keys_of, single_statement
 from app.engine.jobs import Job
 from app.messages import Incoming
 from app.operations.books import when_away
@@ -27,7 +27,7 @@ SELECT EXISTS (SELECT FROM lane WHERE channel = 'platform' AND key = :lane AND w
    AND NOT EXISTS (SELECT FROM entity WHERE channel = 'platform' AND key = :lane AND known)
 """)
 _MESSAGE: Final = text("""
-SELECT source, kind, body, event, customer_ref, order_ref, product_ref, coupon_ref FROM message WHERE id = :id
+SELECT source, kind, body, event, sealed_by, customer_ref, order_ref, product_ref, coupon_ref FROM message WHERE id = :id
 """)
 
 
@@ -83,22 +83,24 @@ class Homes:
         """The message that makes another cell owe in `lane` what `job` owes here, once, however often it is sent."""
         async with self._engines[self._here - 1].connect() as connection:
             row = (await connection.execute(_MESSAGE, {"id": job.message_id})).mappings().one()
-        return _parcel(job, lane, row)
+            ring = keys_of(connection)
+        body, event = (ring.open(job.message_id, row["sealed_by"], row[name]) for name in ("body", "event"))
+        return _parcel(job, lane, row, body or b"", event)
 
 
-def _parcel(job: Job, lane: str, row: RowMapping) -> Incoming:
+def _parcel(job: Job, lane: str, row: RowMapping, body: bytes, event: bytes | None) -> Incoming:
     owed = Owed(job.kind, job.channel, lane, job.params, job.after, job.collapse)
     refs = {name: row[name] for name in ("customer_ref", "order_ref", "product_ref", "coupon_ref")}
     return Incoming(
         row["source"],
         row["kind"],
         f"job:{job.id}",
-        bytes(row["body"] or b""),
+        body,
         (owed,),
         job.version,
         **refs,
         strict=False,
-        event=row["event"],
+        event=event,
     )
 
 

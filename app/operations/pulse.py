@@ -1,13 +1,19 @@
 """What happens now: per channel, by the minute, and in the shop's own terms. Reads only what is open or recent."""
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database import keys_of
+from app.sealing import readable
 
 MOST_ORDERS: Final = 50_000
 """So many waiting orders are read for their money; when there are more, the sum is told as "more than"."""
@@ -37,18 +43,26 @@ SELECT job.channel, date_trunc('minute', attempt.started_at) AS minute,
 FROM attempt JOIN job ON job.id = attempt.job_id
 WHERE attempt.started_at >= :since AND attempt.started_at < :until GROUP BY 1, 2 ORDER BY 1, 2
 """)
-_ORDERS: Final = text("""
+_OWED: Final = """
 WITH owed AS (
     SELECT DISTINCT ON (lane) message_id FROM job
     WHERE open AND channel = 'platform' AND kind = 'relay_order' ORDER BY lane, seq DESC LIMIT :most
-), told AS MATERIALIZED (
+)"""
+_ORDERS: Final = text(f"""
+{_OWED}, told AS MATERIALIZED (
     SELECT CAST(convert_from(coalesce(event, body), 'UTF8') AS json) AS event
-    FROM owed JOIN message ON message.id = owed.message_id WHERE message.kind = 'orders'
+    FROM owed JOIN message ON message.id = owed.message_id
+    WHERE message.kind = 'orders' AND message.sealed_by IS NULL
 )
 SELECT event ->> 'currency' AS currency, count(*) AS orders, sum(CAST(event ->> 'totalPrice' AS numeric)) AS total
 FROM told GROUP BY 1 ORDER BY 2 DESC, 1
-""")
+""")  # noqa: S608  # constants only
 """The newest waiting version of each order; what the door let in is JSON with both members."""
+_SEALED_ORDERS: Final = text(f"""
+{_OWED} SELECT message.id, message.sealed_by, coalesce(event, body) AS told
+FROM owed JOIN message ON message.id = owed.message_id
+WHERE message.kind = 'orders' AND message.sealed_by IS NOT NULL
+""")  # noqa: S608  # constants only
 _COUPONS: Final = text("""
 SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
        count(DISTINCT customer_ref) AS customers, CAST(coalesce(sum(points), 0) AS bigint) AS points
@@ -125,9 +139,32 @@ async def read_minutes(connection: AsyncConnection, since: datetime, until: date
 
 async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
     orders = [OrderMoney(*row) for row in await connection.execute(_ORDERS, {"most": MOST_ORDERS})]
+    if keys_of(connection).first is not None:
+        orders = _together(orders, await _sealed_orders(connection))
     coupons = (await connection.execute(_COUPONS)).one()
     complete = sum(each.orders for each in orders) < MOST_ORDERS
     return ShopTerms(orders, complete, coupons.pending, coupons.held, coupons.customers, coupons.points)
+
+
+async def _sealed_orders(connection: AsyncConnection) -> list[OrderMoney]:
+    ring, found = keys_of(connection), list[OrderMoney]()
+    for row in await connection.execute(_SEALED_ORDERS, {"most": MOST_ORDERS}):
+        body = readable(partial(ring.open, row.id, row.sealed_by, row.told))
+        order = json.loads(body) if body else {}
+        total = order.get("totalPrice")
+        found.append(OrderMoney(order.get("currency"), 1, None if total is None else Decimal(str(total))))
+    return found
+
+
+def _together(*parts: Sequence[OrderMoney]) -> list[OrderMoney]:
+    """Summed up by currency, the most orders first."""
+    counts, totals = Counter[str | None](), dict[str | None, Decimal]()
+    for each in (each for part in parts for each in part):
+        counts[each.currency] += each.orders
+        if each.total is not None:
+            totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.total
+    ordered = sorted(counts, key=lambda currency: (-counts[currency], currency or ""))
+    return [OrderMoney(currency, counts[currency], totals.get(currency)) for currency in ordered]
 
 
 async def database_time(connection: AsyncConnection) -> datetime:

@@ -19,7 +19,7 @@ excerpts AS (
     UPDATE attempt SET excerpt = NULL
     FROM job JOIN old ON old.id = job.message_id WHERE attempt.job_id = job.id AND attempt.excerpt IS NOT NULL
 )
-UPDATE message SET body = NULL, event = NULL FROM old WHERE message.id = old.id
+UPDATE message SET body = NULL, event = NULL, email_mark = NULL FROM old WHERE message.id = old.id
 RETURNING message.id
 """)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import keys_of
 from app.models import FIRST_EMAIL
 from app.operations.explain.records import (
     AlertRow,
@@ -25,6 +26,7 @@ from app.operations.explain.records import (
     Records,
 )
 from app.operations.explain.story import Explanation, tell
+from app.sealing import KeyRing, readable
 
 MESSAGES: Final = 50
 """The newest of them are told."""
@@ -33,7 +35,7 @@ BODY: Final = 65_536
 
 _MESSAGE: Final = f"""
 SELECT id, source, kind, received_at, body_hash, body IS NULL AS pruned, customer_ref, order_ref, product_ref,
-       coupon_ref, CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body
+       coupon_ref, CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body, sealed_by
 FROM message
 """  # noqa: S608  # constants only
 _NEWEST: Final = "ORDER BY id DESC LIMIT :limit"
@@ -43,8 +45,13 @@ BY_REF: Final[Mapping[str, TextClause]] = {
 }
 BY_ID: Final = text(f"{_MESSAGE} WHERE id = ANY(CAST(:ids AS uuid[])) {_NEWEST}")
 BY_EMAIL: Final = text(f"""
-SELECT customer_ref FROM message
-WHERE kind = 'customers' AND body IS NOT NULL AND {FIRST_EMAIL} = :email AND customer_ref IS NOT NULL
+(SELECT id, customer_ref FROM message
+ WHERE kind = 'customers' AND body IS NOT NULL AND {FIRST_EMAIL} = :email AND customer_ref IS NOT NULL
+ ORDER BY id DESC LIMIT 1)
+UNION ALL
+(SELECT id, customer_ref FROM message
+ WHERE email_mark = ANY(CAST(:marks AS bytea[])) AND body IS NOT NULL AND customer_ref IS NOT NULL
+ ORDER BY id DESC LIMIT 1)
 ORDER BY id DESC LIMIT 1
 """)  # noqa: S608  # constants only
 _JOB: Final = """
@@ -142,7 +149,7 @@ async def _find(
             return messages, coupons, searched, spelling
     if by == "customer" and "@" in key:
         searched.append("customers whose newest kept bodies hold this e-mail address")
-        for row in await _rows(connection, BY_EMAIL, email=key.lower()):
+        for row in await _rows(connection, BY_EMAIL, email=key.lower(), marks=keys_of(connection).marks(key)):
             messages, coupons, more, spelled = await _find(connection, by, row["customer_ref"])
             return messages, coupons, searched + more, spelled
     return [], [], searched, key
@@ -156,7 +163,13 @@ async def _more_coupons(connection: AsyncConnection, known: list[CouponRow], cod
 
 
 async def _messages(connection: AsyncConnection, statement: TextClause, **parameters: object) -> list[MessageRow]:
-    return [MessageRow(**row) for row in await _rows(connection, statement, limit=MESSAGES + 1, **parameters)]
+    ring = keys_of(connection)
+    return [_message(ring, row) for row in await _rows(connection, statement, limit=MESSAGES + 1, **parameters)]
+
+
+def _message(ring: KeyRing, row: dict[str, Any]) -> MessageRow:  # Any: a row
+    sealed_by = row.pop("sealed_by")
+    return MessageRow(**{**row, "body": readable(lambda: ring.open(row["id"], sealed_by, row["body"]))})
 
 
 async def _and_origins(

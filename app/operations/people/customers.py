@@ -7,8 +7,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import keys_of
+
 _NEWEST: Final = text("""
-SELECT message.body FROM message JOIN job ON job.message_id = message.id
+SELECT message.id, message.sealed_by, message.body FROM message JOIN job ON job.message_id = message.id
 WHERE message.customer_ref = :customer AND message.kind = 'customers' AND message.body IS NOT NULL
   AND job.kind = 'relay_customer'
 ORDER BY job.version DESC NULLS LAST, job.seq DESC LIMIT 1
@@ -33,10 +35,11 @@ class Customers:
         self._engine = engine
 
     async def newest(self, customer_id: str) -> bytes | None:
-        """The body of the newest version that the store has sent of a customer; None when there is none."""
+        """The body of the newest version that the store has sent of a customer; None when there is none. Raises
+        UnreadableBodyError."""
         async with self._engine.connect() as connection:
-            body = (await connection.execute(_NEWEST, {"customer": customer_id})).scalar()
-        return body if isinstance(body, bytes) else None
+            row = (await connection.execute(_NEWEST, {"customer": customer_id})).one_or_none()
+            return None if row is None else keys_of(connection).open(row.id, row.sealed_by, row.body)
 
     async def owed_by(self, message_id: UUID) -> CustomerDelivery | None:
         """What became of the customer's delivery that this order's message owes; None when it owes none yet."""

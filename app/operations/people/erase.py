@@ -19,12 +19,14 @@ from pydantic import Field
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.database import keys_of
 from app.engine.operator import Operator, audit
 from app.operations.coupons.fuse import subject_of
 from app.operations.coupons.transitions import Coupons
 from app.operations.people.person import GONE, Person, belongs_to, find_person, redacted
 from app.operations.views import View
 from app.platform.webhooks import ISSUE_COUPON, REFERRALS
+from app.sealing import first_email
 
 CHUNK: Final = 500
 SCANNED: Final = 5000
@@ -47,22 +49,26 @@ ORDER BY kind = 'customers', id
 _SCAN: Final = text("""
 WITH chunk AS (
     SELECT id, lower(encode(body, 'escape')) || lower(encode(coalesce(event, ''), 'escape')) AS words FROM message
-    WHERE body IS NOT NULL AND id > :after ORDER BY id LIMIT :chunk
+    WHERE body IS NOT NULL AND sealed_by IS NULL AND id > :after ORDER BY id LIMIT :chunk
 )
 SELECT (array_agg(id ORDER BY id DESC))[1] AS last,
        coalesce(array_agg(id) FILTER (WHERE EXISTS (
            SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN words) > 0)), '{}') AS found
 FROM chunk
 """)
+_SCAN_SEALED: Final = text("""
+SELECT id, sealed_by, body, event FROM message
+WHERE body IS NOT NULL AND sealed_by IS NOT NULL AND id > :after ORDER BY id LIMIT :chunk
+""")
 _BODIES: Final = text("""
-SELECT id, kind, body, event FROM message WHERE id = ANY(CAST(:ids AS uuid[])) AND body IS NOT NULL
+SELECT id, kind, sealed_by, body, event FROM message WHERE id = ANY(CAST(:ids AS uuid[])) AND body IS NOT NULL
 """)
 _OWED: Final = text("""
 SELECT id, message_id, kind, state = 'running' AS running, params ->> 'reward' AS place FROM job
 WHERE message_id = ANY(CAST(:ids AS uuid[])) AND (open OR dead)
 """)
 _EMPTY: Final = text("""
-UPDATE message SET body = NULL, event = NULL, customer_ref = NULL,
+UPDATE message SET body = NULL, event = NULL, email_mark = NULL, customer_ref = NULL,
     dedupe_key = CASE WHEN kind IN ('customers', 'customers:id') OR EXISTS (
         SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(dedupe_key)) > 0
     ) THEN 'erased:' || id ELSE dedupe_key END
@@ -70,9 +76,10 @@ WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (SELECT FROM job WHERE job.m
 RETURNING id
 """)
 _REDACT: Final = text("""
-UPDATE message SET body = changed.body, event = changed.event,
+UPDATE message SET body = changed.body, event = changed.event, sealed_by = :sealed_by, email_mark = changed.mark,
     customer_ref = CASE WHEN customer_ref = ANY(CAST(:refs AS text[])) THEN NULL ELSE customer_ref END
-FROM unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[]), CAST(:events AS bytea[])) AS changed(id, body, event)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[]), CAST(:events AS bytea[]),
+            CAST(:marks AS bytea[])) AS changed(id, body, event, mark)
 WHERE message.id = changed.id
 """)
 _JOB_WORDS: Final = text("""
@@ -174,7 +181,8 @@ async def erase(
     engine: AsyncEngine, operator: Operator, asked: str, by: str, *, patience: float = 90.0, known: Collection[str] = ()
 ) -> Receipt:
     """Remove the customer with this id or e-mail address, `known` by those too, everywhere. `patience`: seconds for what
-    runs right now. Reads every kept body once. Raises StillRunningError; the same again does the rest."""
+    runs right now. Reads every kept body once. Raises StillRunningError; the same again does the rest. Raises UnreadableBodyError,
+    when nothing was changed yet."""
     async with engine.connect() as connection:
         person = await find_person(connection, asked.strip(), known)
     work = _Erasing(engine, operator, person, by, patience)
@@ -218,7 +226,24 @@ class _Erasing:
                 row = (await connection.execute(_SCAN, asked)).one()
             mentions.update(row.found)
             after = row.last
+        mentions.update(await self._sealed_mentions())
         return own, sorted(mentions - set(own))
+
+    async def _sealed_mentions(self) -> set[UUID]:
+        """As _SCAN finds them in plain bodies: what is sealed is opened here and looked through."""
+        found, after = set[UUID](), UUID(int=0)
+        while self._person.needles:
+            async with self._engine.connect() as connection:
+                ring = keys_of(connection)
+                rows = (await connection.execute(_SCAN_SEALED, {"after": after, "chunk": CHUNK})).all()
+            if not rows:
+                break
+            for row in rows:
+                told = [ring.open(row.id, row.sealed_by, each) or b"" for each in (row.body, row.event)]
+                if self._person.named_in(b" ".join(told).decode("utf-8", "replace")):
+                    found.add(row.id)
+            after = rows[-1].id
+        return found
 
     async def drop(self, own: Sequence[UUID], mentions: Sequence[UUID]) -> None:
         """What waits or was given up is dropped; what runs is waited for. Raises StillRunningError."""
@@ -245,28 +270,35 @@ class _Erasing:
         jobs = [job for job in await self._owed(ids) if job.kind == ISSUE_COUPON]
         async with self._engine.connect() as connection:
             rows = await connection.execute(_BODIES, {"ids": [job.message_id for job in jobs]})
-            messages = {row.id: row for row in rows}
+            ring = keys_of(connection)
+            messages = {row.id: (row.kind, ring.open(row.id, row.sealed_by, row.body)) for row in rows}
         return [
             job
             for job in jobs
             if (told := messages.get(job.message_id)) is not None
-            and belongs_to(self._person, told.kind, job.place or "", bytes(told.body))
+            and belongs_to(self._person, told[0], job.place or "", told[1] or b"")
         ]
 
     async def redact(self, ids: Sequence[UUID]) -> None:
         """Bodies of others, in which the person is named."""
         async with self._engine.begin() as connection:
             rows = (await connection.execute(_BODIES, {"ids": list(ids)})).all()
-            changed = [(row.id, self._without(row.body), self._without(row.event)) for row in rows]
-            names = ("ids", "bodies", "events")
-            columns = dict(zip(names, (list(column) for column in zip(*changed, strict=True)), strict=True))
+            ring = keys_of(connection)
+            before = [[ring.open(row.id, row.sealed_by, each) for each in (row.body, row.event)] for row in rows]
+            changed = [(self._without(body), self._without(event)) for body, event in before]
             if changed:
+                told = [(row.id, row.kind, body, event) for row, (body, event) in zip(rows, changed, strict=True)]
+                columns = {
+                    "ids": [message_id for message_id, *_ in told],
+                    "bodies": [ring.seal(message_id, body) for message_id, _, body, _ in told],
+                    "events": [ring.seal(message_id, event) for message_id, _, _, event in told],
+                    "marks": [ring.mark(first_email(kind, event or body)) for _, kind, body, event in told],
+                    "sealed_by": ring.first,
+                }
                 await connection.execute(_REDACT, {**columns, **self._refs})
                 for statement in _TRACES:
                     await connection.execute(statement, {"ids": list(ids), **self._needles})
-        self._counts["redacted"] += sum(
-            (row.body, row.event) != (body, event) for row, (_, body, event) in zip(rows, changed, strict=True)
-        )
+        self._counts["redacted"] += sum(tuple(told) != without for told, without in zip(before, changed, strict=True))
 
     def _without(self, told: bytes | None) -> bytes | None:
         without = None if told is None else redacted(self._person, bytes(told))

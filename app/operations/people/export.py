@@ -10,12 +10,14 @@ from pydantic import Field
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import keys_of
 from app.engine.operator import audit
 from app.operations.people.person import Person, find_person
 from app.operations.views import View
+from app.sealing import KeyRing
 
 _MESSAGES: Final = text("""
-SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, body, event FROM message
+SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, sealed_by, body, event FROM message
 WHERE customer_ref = ANY(CAST(:refs AS text[]))
    OR order_ref IN (SELECT order_ref FROM message WHERE customer_ref = ANY(CAST(:refs AS text[])) AND order_ref IS NOT NULL)
 ORDER BY id
@@ -61,7 +63,7 @@ class Export(View):
 
 async def export(engine: AsyncEngine, asked: str, by: str, known: Collection[str] = ()) -> Export:
     """All of the customer with this id or e-mail address, `known` by those too, from one moment. The audit tells that an
-    export was made."""
+    export was made. Raises UnreadableBodyError."""
     async with engine.begin() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         person = await find_person(connection, asked.strip(), known)
@@ -72,13 +74,13 @@ async def export(engine: AsyncEngine, asked: str, by: str, known: Collection[str
 
 
 async def _collected(connection: AsyncConnection, person: Person) -> Export:
-    refs = {"refs": list(person.refs)}
+    refs, ring = {"refs": list(person.refs)}, keys_of(connection)
     messages = await _rows(connection, _MESSAGES, refs)
     jobs = await _rows(connection, _JOBS, {"ids": [each["id"] for each in messages]})
     return Export(
         at=datetime.now(UTC),
         customer=list(person.refs),
-        messages=[_readable(row) for row in messages],
+        messages=[_readable(ring, row) for row in messages],
         jobs=jobs,
         attempts=await _rows(connection, _ATTEMPTS, {"jobs": [each["id"] for each in jobs]}),
         coupons=await _rows(connection, _COUPONS, refs),
@@ -96,7 +98,9 @@ def _set(row: RowMapping) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
+def _readable(ring: KeyRing, row: dict[str, Any]) -> dict[str, Any]:
+    sealed_by = row.pop("sealed_by", None)
+    row |= {name: ring.open(row["id"], sealed_by, row[name]) for name in ("body", "event") if name in row}
     return {name: _told(value) if isinstance(value, bytes | memoryview) else value for name, value in row.items()}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final  # Any: JSON of others
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import keys_of
 from app.messages import Kind
 from app.models import FIRST_EMAIL
 from app.platform.webhooks import REFERRALS, parse
@@ -25,9 +26,11 @@ _IDS: Final = ("externalId", "customerId", "customer_id", "external_id")
 _ACCOUNTS: Final = text(f"""
 SELECT DISTINCT customer_ref FROM message
 WHERE kind = 'customers' AND body IS NOT NULL AND {FIRST_EMAIL} = :email AND customer_ref IS NOT NULL
+UNION SELECT customer_ref FROM message
+WHERE email_mark = ANY(CAST(:marks AS bytea[])) AND body IS NOT NULL AND customer_ref IS NOT NULL
 """)  # noqa: S608  # constants only
 _OWN: Final = text("""
-SELECT kind, coalesce(event, body) AS told FROM message
+SELECT id, kind, sealed_by, coalesce(event, body) AS told FROM message
 WHERE customer_ref = ANY(CAST(:refs AS text[])) AND body IS NOT NULL
   AND (kind = 'customers' OR source = 'platform')
 ORDER BY id DESC LIMIT 1000
@@ -54,13 +57,15 @@ class Person:
 
 async def find_person(connection: AsyncConnection, asked: str, known: Collection[str] = ()) -> Person:
     """Everybody that `asked` (the store's id of a customer, or an e-mail address) stands for, and what they are `known`
-    by elsewhere."""
+    by elsewhere. Raises UnreadableBodyError."""
+    ring = keys_of(connection)
     refs, emails = {asked, *known}, set[str]()
     if "@" in asked:
         emails.add(asked.lower())
-        refs |= {row.customer_ref for row in await connection.execute(_ACCOUNTS, {"email": asked.lower()})}
+        sought = {"email": asked.lower(), "marks": ring.marks(asked)}
+        refs |= {row.customer_ref for row in await connection.execute(_ACCOUNTS, sought)}
     for row in await connection.execute(_OWN, {"refs": sorted(refs)}):
-        emails |= set(_addresses(row.kind, bytes(row.told), refs))
+        emails |= set(_addresses(row.kind, ring.open(row.id, row.sealed_by, row.told) or b"", refs))
     return Person(tuple(sorted(refs | emails)), tuple(sorted(emails)))
 
 
