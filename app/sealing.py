@@ -129,9 +129,9 @@ def first_email(kind: str, body: bytes | None) -> str | None:
     """The address that a customer's body is found by: as `models.FIRST_EMAIL` reads it out of a plain one."""
     if kind != "customers" or body is None:
         return None
-    _, found, rest = body.partition(b'"email"')
-    parts = rest.split(b'"', 2)
-    return parts[1].decode("utf-8", "replace") if found and len(parts) > 1 else None
+    after = body.split(b'"email"', 2)[1:2]
+    words = after[0].split(b'"', 2) if after else []
+    return words[1].decode("utf-8", "replace") if len(words) > 1 else None
 
 
 def readable(read: Callable[[], bytes | None]) -> bytes | None:

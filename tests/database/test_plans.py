@@ -100,7 +100,7 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
 EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
     **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in gather.BY_REF.items()},
     "by id": (gather.BY_ID, {"ids": [None], "limit": 51}),
-    "by e-mail": (gather.BY_EMAIL, {"email": "jane@example.com"}),
+    "by e-mail": (gather.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
     "jobs": (gather.JOBS, {"ids": [None]}),
     "open jobs": (gather.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
     "attempts": (gather.ATTEMPTS, {"ids": [None]}),
@@ -113,7 +113,7 @@ EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
     },
 }
 KEYS = {
-    "message": ("id", "customer_ref", "order_ref", "product_ref", "coupon_ref", "dedupe_key", "left"),
+    "message": ("id", "customer_ref", "order_ref", "product_ref", "coupon_ref", "dedupe_key", "left", "email_mark"),
     "job": ("id", "message_id", "lane"),
     "attempt": ("job_id",),
     "lane": ("key",),

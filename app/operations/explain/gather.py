@@ -49,9 +49,11 @@ BY_EMAIL: Final = text(f"""
  WHERE kind = 'customers' AND body IS NOT NULL AND {FIRST_EMAIL} = :email AND customer_ref IS NOT NULL
  ORDER BY id DESC LIMIT 1)
 UNION ALL
-(SELECT id, customer_ref FROM message
- WHERE email_mark = ANY(CAST(:marks AS bytea[])) AND body IS NOT NULL AND customer_ref IS NOT NULL
- ORDER BY id DESC LIMIT 1)
+(SELECT found.* FROM unnest(CAST(:marks AS bytea[])) AS wanted(mark) CROSS JOIN LATERAL (
+     SELECT id, customer_ref FROM message
+     WHERE email_mark = wanted.mark AND body IS NOT NULL AND customer_ref IS NOT NULL
+     ORDER BY id DESC LIMIT 1
+ ) AS found)
 ORDER BY id DESC LIMIT 1
 """)  # noqa: S608  # constants only
 _JOB: Final = """
