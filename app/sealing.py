@@ -8,7 +8,7 @@ A row's `sealed_by` names the key, null: its bodies are as they arrived. A seale
 
 and bound to its message: moved to another row, or under another key's name, it does not open. `email_mark` is what a
 customer's e-mail address is found by, since nothing can be searched in what is sealed: an HMAC under a key derived of
-the row's own.
+the row's own. The excerpts of answers, which repeat bodies, are sealed too, bound to their job.
 """
 
 import base64
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERSION: Final = b"\x01"
 NONCE: Final = 12
+SEALED_TEXT: Final = "sealed:1:"
 OVERHEAD: Final = len(VERSION) + NONCE + 16
 """Bytes by which a sealed body is longer."""
 KEY_BYTES: Final = 32
@@ -100,7 +101,7 @@ class KeyRing:
         key = self._keys.get(sealed_by)
         if key is None:
             raise UnreadableBodyError(
-                f"its body is encrypted under the key {sealed_by}, which is not in BODY_KEYS; put that key back"
+                f"it is encrypted under the key {sealed_by}, which is not in BODY_KEYS; put that key back"
             )
         nonce, sealed = stored[len(VERSION) : len(VERSION) + NONCE], stored[len(VERSION) + NONCE :]
         try:
@@ -109,9 +110,34 @@ class KeyRing:
             return key.cipher.decrypt(nonce, sealed, _bound(sealed_by, message_id))
         except (InvalidTag, ValueError):
             raise UnreadableBodyError(
-                f"its body does not open under the key {sealed_by}: the key has another value than when it was stored,"
+                f"it does not open under the key {sealed_by}: the key has another value than when it was stored,"
                 " or the row was changed; put the right key into BODY_KEYS, or restore the row"
             ) from None
+
+    def seal_text(self, owner: UUID, words: str | None) -> str | None:
+        """As `seal`, for a column of text: `sealed:1:<key>:<base64 of nonce, ciphertext and tag>`."""
+        sealed = self.seal(owner, None if words is None else words.encode())
+        if self.first is None or sealed is None:
+            return words
+        return f"{SEALED_TEXT}{self.first}:{base64.b64encode(sealed[len(VERSION) :]).decode()}"
+
+    def open_text(self, owner: UUID, stored: str) -> str:
+        """What was sealed, or `stored` itself where it is plain. Raises UnreadableBodyError."""
+        name, colon, coded = stored.removeprefix(SEALED_TEXT).partition(":")
+        if not stored.startswith(SEALED_TEXT) or not colon:
+            return stored
+        try:
+            sealed = base64.b64decode(coded, validate=True)
+        except binascii.Error:
+            return stored
+        return (self.open(owner, name, VERSION + sealed) or b"").decode("utf-8", "replace")
+
+    def shown_text(self, owner: UUID, stored: str | None) -> str | None:
+        """As `open_text`, for people: where it does not open, why."""
+        try:
+            return None if stored is None else self.open_text(owner, stored)
+        except UnreadableBodyError as error:
+            return f"({error})"
 
     def mark(self, address: str | None) -> bytes | None:
         """What a sealed body is found by, which tells this e-mail address; None without an address or a key."""

@@ -244,12 +244,15 @@ def encrypt_bodies() -> None:
             return [await bodies.encrypt_bodies(cell.engine) for cell in cells]
 
     done = run(work())
-    out.print(f"{sum(each.messages for each in done)} messages were encrypted.")
+    out.print(
+        f"{sum(each.messages for each in done)} messages were encrypted,"
+        f" and {sum(each.excerpts for each in done)} excerpts of answers."
+    )
     refused = {message: why for each in done for message, why in each.refused.items()}
     for message, why in list(refused.items())[:20]:
         err.print(f"{message}: {why}", highlight=False)
     if refused:
-        raise ValueError(f"{len(refused)} messages could not be: keep the old keys in BODY_KEYS, and see: relay check")
+        raise ValueError(f"{len(refused)} could not be: keep the old keys in BODY_KEYS, and see: relay check")
 
 
 # ----------------------------------------------------------------------------------------------- rules

@@ -148,7 +148,9 @@ class Queue:
     async def _settle(
         self, connection: AsyncConnection, items: Sequence[Settlement]
     ) -> dict[tuple[UUID, int], tuple[bool, bool]]:
-        rows = await connection.execute(SETTLE, {"channel": self.channel, **_settle_parameters(items)})
+        rows = await connection.execute(
+            SETTLE, {"channel": self.channel, **_settle_parameters(items, keys_of(connection))}
+        )
         return {(row.id, row.claim): (row.wakes, row.more) for row in rows}
 
     async def _enqueue(self, connection: AsyncConnection, items: Sequence[Settlement]) -> None:
@@ -186,7 +188,7 @@ class Queue:
                     "number": item.job.attempt,
                     "duration": item.duration_ms,
                     "status": item.evidence.status,
-                    "excerpt": _storable(item.evidence.excerpt),
+                    "excerpt": keys_of(connection).seal_text(item.job.id, _storable(item.evidence.excerpt)),
                     "called": item.outcome is not None,
                     "blocked": blocked,
                     "key": park.key,
@@ -216,12 +218,12 @@ def _key(item: Settlement) -> tuple[UUID, int]:
     return item.job.id, item.job.claim
 
 
-def _settle_parameters(items: Sequence[Settlement]) -> Mapping[str, list[object]]:
-    rows = [_settle_row(item) for item in items]
+def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[str, list[object]]:
+    rows = [_settle_row(item, ring) for item in items]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _settle_row(item: Settlement) -> dict[str, object]:
+def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
     job, to = item.job, item.transition
     row: dict[str, object] = {
         "lanes": job.lane,
@@ -235,7 +237,7 @@ def _settle_row(item: Settlement) -> dict[str, object]:
         "outcomes": item.outcome,
         "statuses": item.evidence.status,
         "words": _storable(item.words),
-        "excerpts": _storable(item.evidence.excerpt),
+        "excerpts": ring.seal_text(job.id, _storable(item.evidence.excerpt)),
         "states": "waiting",
         "reasons": to.reason if not isinstance(to, Park) else None,
         "details": _storable(to.detail),

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import keys_of
-from app.sealing import UnreadableBodyError, first_email
+from app.sealing import SEALED_TEXT, UnreadableBodyError, first_email
 
 CHUNK: Final = 200
 
@@ -35,12 +35,24 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[]), CAST(:events AS byte
 WHERE message.id = changed.id
 """)
 
+_EXCERPTS: Final = text("""
+SELECT job_id, claim, excerpt FROM attempt
+WHERE (job_id, claim) > (:job, :claim) AND excerpt IS NOT NULL AND NOT starts_with(excerpt, :sealed)
+ORDER BY job_id, claim LIMIT :chunk FOR UPDATE
+""")
+_STORE_EXCERPTS: Final = text("""
+UPDATE attempt SET excerpt = changed.excerpt
+FROM unnest(CAST(:jobs AS uuid[]), CAST(:claims AS bigint[]), CAST(:excerpts AS text[])) AS changed(job_id, claim, excerpt)
+WHERE attempt.job_id = changed.job_id AND attempt.claim = changed.claim
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """How many bodies were brought under the first key, and why others could not be."""
+    """How many were brought under the first key, and why others could not be, by the message's or the job's id."""
 
     messages: int
+    excerpts: int
     refused: dict[UUID, str]
 
 
@@ -50,9 +62,15 @@ async def used_keys(connection: AsyncConnection) -> list[str]:
 
 
 async def encrypt_bodies(engine: AsyncEngine) -> Encrypted:
-    """Every kept body under the first key of the engine's ring. A commit for each CHUNK: what was ended half-way goes on
-    where it was. Raises ValueError without a key."""
-    messages, refused, after = 0, dict[UUID, str](), UUID(int=0)
+    """Every kept body and excerpt under the first key of the engine's ring. A commit for each CHUNK: what was ended
+    half-way goes on where it was. Raises ValueError without a key."""
+    refused: dict[UUID, str] = {}
+    messages = await _encrypt_messages(engine, refused)
+    return Encrypted(messages, await _encrypt_excerpts(engine, refused), refused)
+
+
+async def _encrypt_messages(engine: AsyncEngine, refused: dict[UUID, str]) -> int:
+    messages, after = 0, UUID(int=0)
     while True:
         async with engine.begin() as connection:
             ring = keys_of(connection)
@@ -74,5 +92,29 @@ async def encrypt_bodies(engine: AsyncEngine) -> Encrypted:
             await connection.execute(_STORE, {**columns, "first": ring.first})
         messages += len(changed)
         if not rows:
-            return Encrypted(messages, refused)
+            return messages
         after = rows[-1].id
+
+
+async def _encrypt_excerpts(engine: AsyncEngine, refused: dict[UUID, str]) -> int:
+    excerpts, after = 0, (UUID(int=0), 0)
+    while True:
+        async with engine.begin() as connection:
+            ring = keys_of(connection)
+            asked = {"job": after[0], "claim": after[1], "sealed": f"{SEALED_TEXT}{ring.first}:", "chunk": CHUNK}
+            rows = (await connection.execute(_EXCERPTS, asked)).all()
+            changed: list[tuple[UUID, int, str | None]] = []
+            for row in rows:
+                try:
+                    words = ring.open_text(row.job_id, row.excerpt)
+                except UnreadableBodyError as error:
+                    refused[row.job_id] = str(error)
+                    continue
+                changed.append((row.job_id, row.claim, ring.seal_text(row.job_id, words)))
+            names = ("jobs", "claims", "excerpts")
+            columns = {name: [each[place] for each in changed] for place, name in enumerate(names)}
+            await connection.execute(_STORE_EXCERPTS, columns)
+        excerpts += len(changed)
+        if not rows:
+            return excerpts
+        after = rows[-1].job_id, rows[-1].claim

@@ -110,10 +110,12 @@ async def list_jobs_by_id(connection: AsyncConnection, ids: Sequence[UUID]) -> l
 
 async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[object, ...]]) -> list[JobDetail]:
     jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
+    ring = keys_of(connection)
     tries: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}
     attempts = select(Attempt.__table__).where(Attempt.job_id.in_(tries)).order_by(Attempt.job_id, Attempt.claim)
     for row in (await connection.execute(attempts)).mappings():
-        tries[row["job_id"]].append(AttemptView(**row))
+        excerpt = ring.shown_text(row["job_id"], row["excerpt"])
+        tries[row["job_id"]].append(AttemptView(**{**row, "excerpt": excerpt}))
     return [JobDetail(**dict(job), tries=tries[job.id]) for job in jobs]
 
 

@@ -25,11 +25,11 @@ from app.operations.people.erase import COUNTED, erase
 from app.operations.people.export import export
 from app.operations.pulse import OrderMoney, read_shop_terms
 from app.operations.retention import prune_bodies
-from app.outcomes import Done, Reject
+from app.outcomes import Done, Evidence, Reject, Wait
 from app.platform.webhooks import redemption_of
 from app.sealing import KeyRing, UnreadableBodyError, first_email
 from app.settings import Settings
-from tests.explain.scene import Scene
+from tests.explain.scene import Scene, answered
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CANARY, EMAIL = "canarina", "canarina@example.com"
@@ -73,10 +73,12 @@ async def sung(engine: AsyncEngine, word: str) -> list[str]:
 async def a_life(scene: Scene) -> None:
     """A customer, two versions of her order, and her redemption; all delivered."""
     await scene.customer(email=EMAIL, firstName=CANARY)
-    await scene.run(Done(digest=b"d"))
+    await scene.run(Done(digest=b"d", evidence=Evidence(200, f'{{"name": "{CANARY}"}}')))
     await scene.order(email=EMAIL, note=CANARY)
     await scene.run(Done(digest=b"d"))
     await scene.redeemed(customer={"externalId": "42", "email": EMAIL, "name": CANARY})
+    await scene.run(Wait("a rule", "reward-rule:7", evidence=Evidence(200, f"for {CANARY}")), "store")
+    await scene.due()
     job = await scene.run(Done(), "store")
     redemption = redemption_of("points/redeemed", "redeemed", job.body)
     assert redemption is not None, "the handler got what arrived"
@@ -122,6 +124,8 @@ async def test_it_is_explained_shown_and_handed_out(sealed: AsyncEngine) -> None
     [body] = [each["body"] for each in told.messages if each["id"] == coupon.message_id]
     assert message is not None
     assert message.size == len(json.dumps(body))
+    assert {each.get("excerpt") for each in told.attempts} == {f'{{"name": "{CANARY}"}}', f"for {CANARY}", None}
+    assert [[each.excerpt for each in job.tries] for job in message.jobs] == [[f"for {CANARY}", None]]
     newest = await Customers(sealed).newest("42")
     assert newest is not None
     assert json.loads(newest)["email"] == EMAIL
@@ -143,7 +147,10 @@ async def test_a_person_is_erased(sealed: AsyncEngine, who: str) -> None:
     friend = {"customer": {"externalId": "43", "email": "bob@example.com"}, "friendEmail": EMAIL}
     other = await scene.event(Kind.ORDER, {"id": "2", "customerId": "43", "email": "bob@example.com",
         "financialStatus": "paid", "currency": "EUR", "totalPrice": "5", "gift": friend})  # fmt: skip
+    await scene.due()
+    await scene.run(answered(503, f"no room for {EMAIL}"))
     receipt = await erase(sealed, scene.operator, who, "an operator")
+    assert await scene.rows("SELECT count(*) FROM attempt WHERE excerpt IS NOT NULL") == [(0,)]
     assert (receipt.messages, receipt.redacted) == (3, 1)
     [(by, body)] = await scene.rows("SELECT sealed_by, body FROM message WHERE id = :id", id=other.id)
     left = KeyRing({"old": OLD}).open(other.id, by, body)
@@ -218,9 +225,16 @@ async def test_an_old_key_can_go(
         assert await used_keys(connection) == ["new", "old"]
     for who in ("plain@example.com", EMAIL, "new@example.com"):
         assert (await Scene(rotated).explain("customer", who)).found, who
+    await Scene(engine).sql("INSERT INTO attempt (job_id, claim, number, started_at, outcome, excerpt)"
+                            " SELECT id, 9, 9, now(), 'done', 'plain words' FROM job WHERE lane = 'customer:44'")  # fmt: skip
     done = await encrypt_bodies(rotated)
-    assert (done.messages, done.refused) == (4, {})
-    assert (await encrypt_bodies(rotated)).messages == 0
+    assert (done.messages, done.excerpts, done.refused) == (4, 3, {})
+    again = await encrypt_bodies(rotated)
+    assert (again.messages, again.excerpts) == (0, 0)
+    kept = await Scene(renewed).rows("SELECT job_id, excerpt FROM attempt WHERE excerpt IS NOT NULL")
+    ring = KeyRing({"new": NEW})
+    assert {ring.open_text(*each) for each in kept} == {f'{{"name": "{CANARY}"}}', f"for {CANARY}", "plain words"}
+    assert await sung(engine, "plain words") == []
     async with renewed.connect() as connection:
         assert await used_keys(connection) == ["new"]
     for who in ("plain@example.com", EMAIL, "new@example.com"):

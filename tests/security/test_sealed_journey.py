@@ -61,7 +61,7 @@ async def test_both_journeys_with_encrypted_bodies(
         assert "encrypted under new; some are still under old" in await relay(stage, tmp_path, both, "check")
         assert "under old, which BODY_KEYS does not have" in await relay(stage, tmp_path, NEW, "check")
         [(kept,)] = await stage.sql("SELECT count(*) FROM message WHERE body IS NOT NULL")
-        assert f"{kept} messages were encrypted" in await relay(stage, tmp_path, both, "keys", "encrypt-bodies")
+        assert f"{kept} messages were encrypted, and" in await relay(stage, tmp_path, both, "keys", "encrypt-bodies")
         assert await stage.sql("SELECT DISTINCT sealed_by FROM message") == [("new",)]
         checked = await relay(stage, tmp_path, NEW, "check")
         assert "encrypted under new" in checked

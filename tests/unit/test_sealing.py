@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.sealing import NO_KEYS, OVERHEAD, KeyRing, UnreadableBodyError, first_email
+from app.sealing import NO_KEYS, OVERHEAD, SEALED_TEXT, KeyRing, UnreadableBodyError, first_email
 from app.settings import Settings
 
 KEYS = st.dictionaries(
@@ -38,6 +38,27 @@ def test_a_key_that_is_not_the_first_any_more_still_opens(
     before = KeyRing(keys)
     after = KeyRing({**{name: key for name, key in more.items() if name not in keys}, **keys})
     assert after.open(message_id, before.first, before.seal(message_id, body)) == body
+
+
+@given(keys=KEYS, job_id=st.uuids(), other=st.uuids(), words=st.text(st.characters(codec="utf-8"), max_size=500))
+def test_words_are_sealed_as_words(keys: dict[str, bytes], job_id: UUID, other: UUID, words: str) -> None:
+    assume(job_id != other)
+    ring = KeyRing(keys)
+    sealed = ring.seal_text(job_id, words)
+    assert sealed is not None
+    assert sealed.startswith(f"{SEALED_TEXT}{ring.first}:")
+    assert ring.open_text(job_id, sealed) == ring.shown_text(job_id, sealed) == words
+    with pytest.raises(UnreadableBodyError):
+        ring.open_text(other, sealed)
+    assert "not in BODY_KEYS" in str(NO_KEYS.shown_text(job_id, sealed))
+
+
+@pytest.mark.parametrize("words", ["", "no room", "sealed:1:", "sealed:1:name", "sealed:1:name:no base64!"])
+def test_plain_words_stay_as_they_are(words: str) -> None:
+    for ring in (NO_KEYS, KeyRing({"name": b"k" * 32})):
+        assert ring.shown_text(UUID(int=1), words) == words
+    assert NO_KEYS.seal_text(UUID(int=1), words) == words
+    assert KeyRing({"name": b"k" * 32}).seal_text(UUID(int=1), None) is None
 
 
 @given(keys=KEYS, message_id=st.uuids(), other=st.uuids(), body=BODIES, data=st.data())

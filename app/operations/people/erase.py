@@ -26,7 +26,7 @@ from app.operations.coupons.transitions import Coupons
 from app.operations.people.person import GONE, Person, belongs_to, find_person, redacted
 from app.operations.views import View
 from app.platform.webhooks import ISSUE_COUPON, REFERRALS
-from app.sealing import first_email
+from app.sealing import SEALED_TEXT, first_email
 
 CHUNK: Final = 500
 SCANNED: Final = 5000
@@ -99,14 +99,15 @@ _TRACES: Final = (
 UPDATE attempt SET excerpt = NULL, detail = CASE WHEN attempt.detail IS NULL THEN NULL ELSE :words END
 FROM job WHERE job.message_id = ANY(CAST(:ids AS uuid[])) AND attempt.job_id = job.id AND EXISTS (
     SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle)
-    WHERE position(needle IN lower(concat(attempt.excerpt, attempt.detail))) > 0)
+    WHERE position(needle IN lower(concat(attempt.excerpt, attempt.detail))) > 0
+       OR starts_with(attempt.excerpt, :sealed))
 """),
     text("""
 UPDATE job SET detail = :words WHERE message_id = ANY(CAST(:ids AS uuid[])) AND EXISTS (
     SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(detail)) > 0)
 """),
 )
-"""Of somebody else's jobs: what far sides said of the person."""
+"""Of somebody else's jobs: what far sides said of the person; a sealed excerpt is not searched and goes too."""
 _ALERTS: Final = text("""
 UPDATE alert SET detail = :words,
     resolved_at = CASE WHEN subject = ANY(CAST(:people AS text[])) THEN coalesce(resolved_at, now()) ELSE resolved_at END,
@@ -296,8 +297,8 @@ class _Erasing:
                     "sealed_by": ring.first,
                 }
                 await connection.execute(_REDACT, {**columns, **self._refs})
-                for statement in _TRACES:
-                    await connection.execute(statement, {"ids": list(ids), **self._needles})
+                for statement, sealed in zip(_TRACES, ({"sealed": SEALED_TEXT}, {}), strict=True):
+                    await connection.execute(statement, {"ids": list(ids), **self._needles, **sealed})
         self._counts["redacted"] += sum(tuple(told) != without for told, without in zip(before, changed, strict=True))
 
     def _without(self, told: bytes | None) -> bytes | None:

@@ -82,7 +82,10 @@ async def _collected(connection: AsyncConnection, person: Person) -> Export:
         customer=list(person.refs),
         messages=[_readable(ring, row) for row in messages],
         jobs=jobs,
-        attempts=await _rows(connection, _ATTEMPTS, {"jobs": [each["id"] for each in jobs]}),
+        attempts=[
+            each | ({"excerpt": ring.shown_text(each["job_id"], each["excerpt"])} if "excerpt" in each else {})
+            for each in await _rows(connection, _ATTEMPTS, {"jobs": [each["id"] for each in jobs]})
+        ],
         coupons=await _rows(connection, _COUPONS, refs),
         delivered=await _rows(connection, _ENTITIES, {"lanes": [f"customer:{ref}" for ref in person.refs]}),
         fuses=await _rows(connection, _FUSES, refs),
