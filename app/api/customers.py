@@ -114,7 +114,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     )
     async def hand_out(request: Request) -> Export:
         """Messages with their bodies, jobs, attempts, coupons, and what was noted. Somebody nothing is known about gets
-        empty lists. The audit tells that an export was made, not of whom."""
+        empty lists. The audit tells that an export was made, not of whom. 409: a body is encrypted under a key that the
+        relay does not have."""
         caller = await keys.require(request, "admin")
         wanted = await read_model(request, Who, limit)
         try:
