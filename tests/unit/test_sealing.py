@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from app.sealing import NO_KEYS, OVERHEAD, SEALED_TEXT, KeyRing, UnreadableBodyError, first_email
 from app.settings import Settings
@@ -139,9 +140,9 @@ def test_what_is_wrong_with_keys_is_said_without_them(words: str, complaint: str
 
 def test_keys_are_a_setting_that_shows_none_of_them() -> None:
     coded = base64.b64encode(b"k" * 32).decode()
-    settings = Settings(_env_file=None, body_keys=f"new:{coded}")
+    settings = Settings(_env_file=None, body_keys=SecretStr(f"new:{coded}"))
     assert settings.ring.names == ("new",)
     assert coded not in repr(settings) + repr(settings.ring) + str(settings.model_dump())
     with pytest.raises(ValueError, match="not base64"):
-        Settings(_env_file=None, body_keys="new:short")
+        Settings(_env_file=None, body_keys=SecretStr("new:short"))
     assert Settings(_env_file=None).ring.first is None
