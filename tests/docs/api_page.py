@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from app.api.authentication import TRIES
+from app.api.body import SECONDS
 from app.errors import URN, Problem, all_problems
 from tests.docs.documents import openapi_document
 
@@ -72,6 +74,26 @@ REFUSED: Final = {
     "too-many-lines": f"yes '{{}}' | head -n 20000 | {_KEYED} --data-binary @- \"$RELAY/v1/events/batch\"",
 }
 """How each refusal comes about that a caller can bring about; the last line is what is refused."""
+_EVENT_SENT: Final = f'{_KEYED} -d \'{{"id": "42"}}\' {_EVENT}'
+HINDERED: Final = {
+    "body-too-slow": (
+        f"When the whole body has not arrived within {SECONDS:g} seconds.",
+        f"{{ printf '{{\"id\": '; sleep {SECONDS + 5:g}; }} | {_KEYED} -X POST -T - {_EVENT}",
+    ),
+    "too-many-wrong-keys": (
+        f"When {TRIES} wrong keys came from one address within a minute; right keys that were used before are let in.",
+        f"for key in $(seq {TRIES + 1}); do curl -s -H \"Authorization: Bearer wrong-$key\" -d '{{}}' {_EVENT}; done",
+    ),
+    "internal-error": (
+        "When the relay has a fault of its own; `instance` names the incident, which the relay's log tells more of.",
+        _EVENT_SENT,
+    ),
+    "database-away": (
+        "When PostgreSQL cannot be reached, or did not confirm a commit in time; `/readyz` says so too.",
+        _EVENT_SENT,
+    ),
+}
+"""When the other refusals come, and to which request: each needs a relay in that state, or shuts the caller out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +125,8 @@ def page(document: dict[str, Any]) -> str:
     for tag in document["tags"]:
         parts.append(f"## {tag['name']}\n\n{tag['description']}\n")
         parts += [_section(each) for each in sections if each.tag == tag["name"]]
-    parts.append("## Refusals\n\nEvery refusal that a caller can bring about, and how.\n")
-    parts += [_refusal(problem) for problem in all_problems() if problem.id in REFUSED]
+    parts.append("## Refusals\n\nEvery refusal, and how it comes about.\n")
+    parts += [_refusal(problem) for problem in all_problems()]
     return _formatted("\n".join(parts))
 
 
@@ -116,7 +138,9 @@ def _formatted(text: str) -> str:
 
 def _refusal(problem: type[Problem]) -> str:
     lines = [f"### {problem.status} {problem.id}", "", f"[{problem.title}](errors.md#{problem.id}).", ""]
-    lines += ["```sh", REFUSED[problem.id], "```", ""]
+    when, command = HINDERED.get(problem.id) or ("", REFUSED[problem.id])
+    lines += [when, ""] if when else []
+    lines += ["```sh", command, "```", ""]
     return "\n".join([*lines, "```json", json.dumps(problem().document(), indent=2, ensure_ascii=False), "```", ""])
 
 

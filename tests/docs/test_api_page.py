@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -24,9 +25,10 @@ from app.outcomes import Done
 from app.settings import PlatformSettings, Settings, StoreSettings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
 from tests.conftest import temporary_database
-from tests.docs.api_page import PAGE, REFUSED, Operation, operations, page
+from tests.docs.api_page import HINDERED, PAGE, REFUSED, Operation, operations, page
 from tests.docs.documents import openapi_document
 from tests.explain.scene import CODE, Scene, answered
+from tests.helpers import free_port
 
 DOCUMENT: Final = asyncio.run(openapi_document())
 OPERATIONS: Final = operations(DOCUMENT)
@@ -216,18 +218,43 @@ async def test_it_is_refused_as_documented(problem: str, relay: tuple[wiring.Ser
     await scene.order()
     job = await scene.run(Done(digest=b"d"))
     variables = {"RELAY": url, "KEY": OPERATOR_KEY, "STORE_KEY": STORE_KEY, "JOB_ID": str(job.id)}
+    await _refused(problem, REFUSED[problem], variables)
+
+
+async def _refused(problem: str, command: str, variables: Variables) -> None:
+    """What the last of the command's requests is told is the problem that the page shows."""
     given = "".join(f"{name}='{value}'\n" for name, value in variables.items())
-    command = REFUSED[problem].replace("curl -s", "curl --noproxy '*' -s -w '\\n%{content_type}\\n%{http_code}\\n'")
+    command = command.replace("curl -s", "curl --noproxy '*' -s -w '\\n%{content_type}\\n%{http_code}\\n'")
     process = await asyncio.create_subprocess_exec("bash", "-euc", given + command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     body, media, status = out.decode().rstrip("\n").rsplit("\n", 2)
     told = json.loads(body.splitlines()[-1])
     assert (media, told["type"], told["status"]) == ("application/problem+json", URN + problem, int(status))
+    shown = next(each for each in all_problems() if each.id == problem)().document()
+    assert (told["title"], told["next"]) == (shown["title"], shown["next"])
 
 
-def test_every_refusal_is_there_that_a_caller_can_bring_about() -> None:
-    others = {"body-too-slow", "internal-error", "database-away", "too-many-wrong-keys"}  # it shuts the caller out
-    assert set(REFUSED) == {problem.id for problem in all_problems()} - others
+async def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("a fault of the relay's own")
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
+@pytest.mark.parametrize("problem", HINDERED)
+async def test_it_is_refused_as_documented_by_a_relay_that_is_hindered(
+    problem: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path, operator_key=SecretStr(OPERATOR_KEY))
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
+    async with serving(settings, nowhere if problem == "database-away" else database_url) as (parts, url):
+        if problem == "internal-error":
+            monkeypatch.setattr(parts.inbox, "accept", _broken)
+        monkeypatch.setattr("app.api.body.SECONDS", 0.2)
+        command = re.sub(r"sleep \d+", "sleep 2", HINDERED[problem][1])  # longer than the 0.2 s
+        await _refused(problem, command, {"RELAY": url, "KEY": OPERATOR_KEY})
+
+
+def test_every_refusal_is_there() -> None:
+    assert sorted([*REFUSED, *HINDERED]) == sorted(problem.id for problem in all_problems())
 
 
 # ----------------------------------------------------------------------------------------------- the page, the document
