@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,12 +15,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import create_engine
-from app.messages import Kind
+from app.messages import EVENTS, Kind, incoming
 from app.models import FIRST_EMAIL
 from app.operations.bodies import CHUNK, encrypt_bodies, used_keys
 from app.operations.books import find_message, list_coupons
 from app.operations.checks import check_bodies
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable, set_field
+from app.operations.homes import Homes
 from app.operations.people.customers import Customers
 from app.operations.people.erase import COUNTED, erase
 from app.operations.people.export import export
@@ -92,6 +94,23 @@ async def test_no_canary_stands_in_any_table(engine: AsyncEngine, sealed: AsyncE
     assert versions == [1]
     await Scene(engine).order("plain", email=EMAIL)
     assert await sung(engine, CANARY) == ["message"], "the search finds what is there"
+
+
+async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine) -> None:
+    scene = Scene(sealed)
+    told = {"id": "7", "email": EMAIL, "firstName": CANARY}
+    raw = json.dumps(told).encode()
+    message = incoming(EVENTS[Kind.CUSTOMER].parse(raw), raw, message_id="")
+    native = json.dumps({"customer_email": EMAIL}).encode()
+    receipt = await scene.accept(replace(message, body=native, event=raw))
+    assert await sung(sealed, CANARY) == []
+    assert (await scene.explain("customer", EMAIL)).found, "found by the event's address"
+    job = await scene.run(Done(digest=b"d"))
+    assert job.body == raw
+    parcel = await Homes((sealed,), 1).parcel(job, "customer:7")
+    assert (parcel.body, parcel.event) == (native, raw), "handed to another cell as it arrived"
+    [exported] = (await export(sealed, EMAIL, "an operator")).messages
+    assert (exported["id"], exported["event"]) == (receipt.id, told)
 
 
 async def test_an_edit_is_sealed_too(sealed: AsyncEngine) -> None:
