@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from prometheus_client import CollectorRegistry, start_http_server
 
 from app import tracing, wiring
 from app.main import create_app
@@ -46,6 +47,8 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                 if cell.number in serves:
                     far = await stack.enter_async_context(wiring.far_sides(parts, cell))
                     workers.append(Worker(parts, far))
+            if settings.metrics_port is not None and not web:
+                stack.enter_context(_metrics(settings.host, settings.metrics_port, parts.metrics.registry))
             parts.worker_alive = lambda: all(each.alive() for each in workers)
             tasks += [asyncio.create_task(each.run()) for each in workers]
             if settings.heartbeat is not None:
@@ -127,6 +130,25 @@ def listening_socket(settings: Settings) -> socket.socket:
             f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there"
         ) from error
     return bound
+
+
+@contextmanager
+def _metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
+    """What this process counts, for Prometheus, at every address of the port. Raises ValueError when it is taken."""
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ValueError(
+            f"cannot serve metrics on {host}:{port}: {why}; set HOST and METRICS_PORT, or end what listens there"
+        ) from error
+    log.info("metrics_served", host=host, port=server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 async def _beat(path: Path, alive: Callable[[], bool]) -> None:

@@ -298,6 +298,12 @@ class Settings(EnvironmentSettings):
     heartbeat: Path | None = Field(
         None, description="A file that is touched every few seconds while the worker lives, for a container's probe."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on HOST where a worker that runs alone serves its own metrics (docs/operations.md); empty: nowhere.",
+    )
     data_dir: Path = Field(Path(".relay"), description="Where the embedded PostgreSQL keeps its data.")
     host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port that the web server listens on.")

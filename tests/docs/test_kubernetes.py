@@ -14,7 +14,7 @@ from app.telemetry import Backlog, Look, QueueGauges
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSION = "1.32"
-OF_OTHERS = ("ServiceMonitor", "Kustomization")  # no kinds of Kubernetes itself
+OF_OTHERS = ("ServiceMonitor", "PodMonitor", "Kustomization")  # no kinds of Kubernetes itself
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
@@ -62,6 +62,20 @@ def test_what_selects_something_selects_something_that_is_there() -> None:
         port["name"] for port in service["spec"]["ports"]
     ]
     assert service["spec"]["selector"] == labels["web"]
+
+
+def test_the_workers_metrics_are_scraped_where_they_are_served() -> None:
+    """The port is written in four places: what the worker is told, its pod, who scrapes it, who may reach it."""
+    worker = pods()["worker"]
+    [container] = worker["spec"]["containers"]
+    [told] = [int(each["value"]) for each in container["env"] if each["name"] == "METRICS_PORT"]
+    [port] = container["ports"]
+    [monitor], policy = of_kind("PodMonitor").values(), of_kind("NetworkPolicy")["worker"]
+    assert port["containerPort"] == told
+    assert monitor["spec"]["selector"]["matchLabels"] == worker["metadata"]["labels"]
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
+    assert policy["spec"]["podSelector"]["matchLabels"] == worker["metadata"]["labels"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": told}]}]
 
 
 def test_nothing_reaches_a_pod_but_what_the_policies_say() -> None:
