@@ -28,6 +28,9 @@ from app.engine.runner import Runner
 log: Final = structlog.get_logger(__name__)
 
 LIVE, BACKFILL = 0, 1
+UNSETTLED: Final = 4
+"""So many times `slots` attempts may have finished without being written down; then no more are claimed. A database that
+writes slowly must not gather work that is done again when the process dies."""
 BACKFILL_TURN: Final = 10
 """Every so many claims the backfill goes first, so that live traffic never starves it."""
 
@@ -65,6 +68,10 @@ class Loop:
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._ours_until: dict[tuple[str, int], float] = {}
         self._finished: list[Settlement] = []
+        self._unsettled: set[tuple[str, int]] = set()
+        """Finished, and still ours until it is written down: their leases are renewed like the others'."""
+        self._writing: set[tuple[str, int]] = set()
+        """Those of which are being written now: the lanes are locked, so that nobody can claim them."""
         self._settle_now = asyncio.Event()
         self._settling = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -106,8 +113,10 @@ class Loop:
         slots = self._settings.slots
         while not self._stopping.is_set():
             self._beat = time.monotonic()
-            in_hand = len(self._ours_until)
+            in_hand = self._in_hand()
             room = self._gate.allowance(2 * slots - in_hand, in_hand)
+            if len(self._unsettled) >= UNSETTLED * slots:
+                room = 0
             if room == 0 or (in_hand > slots and room < slots // 2):
                 await self._sleep()
                 continue
@@ -174,11 +183,15 @@ class Loop:
             if isinstance(verdict, Interrupted):
                 return
 
+    def _in_hand(self) -> int:
+        """Claimed and not finished."""
+        return len(self._ours_until) - len(self._unsettled)
+
     def _finish(self, settlement: Settlement) -> None:
-        self._ours_until.pop((settlement.job.lane, settlement.job.claim), None)
+        self._unsettled.add(_key(settlement))
         self._finished.append(settlement)
         self._settle_now.set()
-        if len(self._ours_until) <= self._settings.slots:
+        if self._in_hand() <= self._settings.slots:
             self._wake.set()
 
     # ------------------------------------------------------------------------------------------- settle
@@ -194,7 +207,14 @@ class Loop:
         async with self._settling:
             batch, self._finished = self._finished, []
             if batch:
+                self._writing = {_key(settlement) for settlement in batch}
                 await self._write(batch)
+                if len(self._unsettled) >= UNSETTLED * self._settings.slots:
+                    self._wake.set()
+                for key in self._writing:
+                    self._ours_until.pop(key, None)
+                self._unsettled -= self._writing
+                self._writing = set()
 
     async def _write(self, batch: list[Settlement]) -> None:
         """Tries again as long as the database is away. What it refuses to hold is found by halves and counts as crashed."""
@@ -208,10 +228,11 @@ class Loop:
                 log.warning("settle_failed", channel=self.channel, jobs=len(batch), error=type(error).__name__)
                 await asyncio.sleep(self._settings.poll)
                 continue
-            for settlement in settled.lost:
-                self._observer.lost(settlement)
+            lost = {_key(settlement) for settlement in settled.lost}
             for settlement in batch:
-                if settlement not in settled.lost:
+                if _key(settlement) in lost:
+                    self._observer.lost(settlement)
+                else:
                     self._observer.settled(settlement)
             if settled.more:
                 self._wake.set()
@@ -240,7 +261,11 @@ class Loop:
         while True:
             await asyncio.sleep(lease / 3)
             until = time.monotonic() + lease
-            old = [key for key, ours_until in self._ours_until.items() if until - ours_until > lease / 4]
+            old = [
+                key
+                for key, ours_until in self._ours_until.items()
+                if until - ours_until > lease / 4 and key not in self._writing
+            ]
             if not old:
                 continue
             try:
@@ -256,7 +281,7 @@ class Loop:
         while not self._jobs.empty():
             self._finish(self._runner.settlement(self._jobs.get_nowait(), Interrupted(sent=False), 0.0))
         deadline = time.monotonic() + self._settings.grace
-        while self._ours_until and time.monotonic() < deadline:  # noqa: ASYNC110  # bounded by the deadline
+        while self._in_hand() and time.monotonic() < deadline:  # noqa: ASYNC110  # bounded by the deadline
             await asyncio.sleep(0.02)
         for runner in runners:
             runner.cancel()
@@ -264,3 +289,7 @@ class Loop:
         with suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 await self._settle_finished()
+
+
+def _key(settlement: Settlement) -> tuple[str, int]:
+    return settlement.job.lane, settlement.job.claim

@@ -86,7 +86,7 @@ lost AS (
 started AS (
     UPDATE job SET state = 'running', attempts = job.attempts + 1,
         uncertain = job.uncertain OR job.state = 'running', reason = NULL, detail = NULL
-    FROM head WHERE job.id = head.id AND job.open
+    FROM head WHERE job.id = head.id AND job.state IN ('waiting', 'running')
     RETURNING job.*
 )
 SELECT claimed.key AS claimed_lane, claimed.claim, started.id, started.message_id, started.kind, started.seq,
@@ -105,7 +105,10 @@ LEFT JOIN message ON message.id = started.message_id
 LEFT JOIN entity ON entity.channel = :channel AND entity.key = claimed.key
 """)
 """Take due lanes, oldest first, and start the first job of each; of jobs that collapse, the newest version.
-A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null."""
+A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null.
+
+`open` is asked only together with a lane, here and in SETTLE: with the statistics of a moment when nothing was owed,
+Postgres takes the index of open jobs for an empty one, and would read all of it to find one by its id."""
 
 SETTLE: Final = text("""
 WITH input AS (
@@ -135,9 +138,13 @@ settled AS (
 replaced AS (
     UPDATE job SET state = 'superseded', reason = 'newer_version', finished_at = now(),
         detail = 'a newer version of the same entity was waiting; only that one is sent'
-    FROM fenced
-    WHERE fenced.collapse AND job.channel = :channel AND job.lane = fenced.lane AND job.open AND job.id <> fenced.id
-      AND (job.seq < fenced.seq OR job.version < fenced.version)
+    FROM fenced, LATERAL (
+        SELECT older.id FROM job AS older
+        WHERE fenced.collapse AND older.channel = :channel AND older.lane = fenced.lane AND older.open
+          AND older.id <> fenced.id AND (older.seq < fenced.seq OR older.version < fenced.version)
+        OFFSET 0
+    ) AS older
+    WHERE job.id = older.id
     RETURNING job.lane
 ),
 replaced_count AS (SELECT lane, count(*) AS jobs FROM replaced GROUP BY lane),

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import parse_url
+from app.engine.loop import UNSETTLED
 from app.engine.queue import Settlement
 from app.engine.retry import RetryPolicy
 from app.outcomes import Done, Evidence, Retry
@@ -180,6 +181,32 @@ async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
         await all_done(engine, 1)
     assert await rows(engine, "SELECT claim FROM lane") == [(1,)]
     assert len(orders.calls) == 1
+
+
+async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(engine: AsyncEngine) -> None:
+    """A database that writes slowly: calls would be made again, and again, for as long as the first writing takes."""
+    orders = Desk()
+    orders.hold()
+    await accept(engine, *(order(str(number)) for number in range(60)))
+    async with running(engine, {"relay_order": orders}, slots=2, lease=0.8) as on:
+        await eventually(lambda: orders.calls)
+        async with engine.begin() as another:
+            first = "SELECT key FROM lane WHERE leased ORDER BY key LIMIT 1 FOR UPDATE"
+            held = (await another.execute(text(first))).scalar_one()
+            orders.let_go()
+            leases = "SELECT max(run_at) FROM lane WHERE leased AND key <> :held"
+            seen: set[object] = set()
+
+            async def renewed() -> bool:
+                seen.add((await rows(engine, leases, held=held))[0][0])
+                return len(seen) > 8
+
+            await eventually(renewed, 10)
+            assert len(orders.calls) < 2 + 2 * 2 + UNSETTLED * 2 + 1
+        await all_done(engine, 60)
+        assert on.seen.losses == []
+    assert len(orders.calls) == 60
+    assert await rows(engine, "SELECT max(claim) FROM lane") == [(1,)]
 
 
 async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(engine: AsyncEngine) -> None:
