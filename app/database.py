@@ -37,8 +37,9 @@ SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
 # SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
-# resources, lock not available, cancelled or shutting down, system, read-only (Postgres manual, appendix A).
-UNAVAILABLE_STATES = ("08", "40", "53", "55P03", "57", "58", READ_ONLY)
+# resources, a database closed to connections, lock not available, cancelled or shutting down, system, read-only
+# (Postgres manual, appendix A).
+UNAVAILABLE_STATES = ("08", "40", "53", "55000", "55P03", "57", "58", READ_ONLY)
 
 SAID_GOODBYE = "the server has ended this connection"
 """An idle connection that reads the server's last words before the end of its socket fails the next statement with
@@ -219,12 +220,13 @@ def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None
 def _drop_broken_connection(context: ExceptionContext) -> Exception | None:
     """Beside the closed connections that the dialect recognises, give up those which are open and of no more use. The
     error to raise instead, where the driver's own says nothing of a database that is away."""
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+    original = context.original_exception
+    if getattr(original, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
-    elif isinstance(context.original_exception, TimeoutError):
+    elif isinstance(original, TimeoutError):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False  # one slow statement says nothing about the other connections
-    elif isinstance(context.original_exception, asyncpg.InternalClientError):
+    elif isinstance(original.__cause__ or original, asyncpg.InternalClientError):  # the dialect may have wrapped it
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False  # nor does one server process that ended
         return ConnectionError(SAID_GOODBYE)

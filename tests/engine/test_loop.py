@@ -3,6 +3,7 @@
 It polls every ten minutes here, so whatever goes on was woken."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from app.database import parse_url
 from app.engine.loop import UNSETTLED
@@ -348,9 +350,14 @@ async def test_a_database_that_goes_away_costs_no_attempt_and_no_process(
     async with running(engine, {"relay_order": orders}, poll=0.05) as on:
         await eventually(lambda: orders.calls)
         async with away(database_url, server_url):
-            orders.let_go()  # to be settled while there is no database
-            on.loop.wake()  # to claim there
-            await eventually(lambda: not on.seen.settlements and on.loop.alive())
+            with capture_logs() as said:
+                orders.let_go()  # to be settled while there is no database
+                on.loop.wake()  # to claim there
+                # more than once each: by then connections are refused
+                both = 3 * ["claim_failed", "settle_failed"]
+                await eventually(lambda: not Counter(both) - Counter(line["event"] for line in said))
+            assert on.loop.alive()
+            assert on.seen.settlements == []
         await eventually(lambda: on.seen.settlements)
         await on.accept(order("2"))
         await all_done(engine, 2)
