@@ -1,6 +1,6 @@
 """What an operator does about a coupon, and the ledger of all of them. Every act is in the audit."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
@@ -17,12 +17,11 @@ from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid, WrongState
 from app.messages import Money
-from app.operations.asking import engine_of, find_coupon
+from app.operations.asking import Desks, find_coupon
 from app.operations.asking import ledger as read_all
 from app.operations.books import when_away
-from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.desk import Correction, ImpossibleError, NoSuchCouponError
 from app.operations.coupons.ledger import Ledger
-from app.operations.coupons.transitions import coupon_of
 from app.operations.views import CouponView
 from app.platform.rules import RewardKind
 
@@ -80,13 +79,9 @@ BODIES: Final = (CouponValue, PointsBack, FuseRelease)
 def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/coupons", tags=["Coupons"])
     limit = services.settings.body_limit
-    desks = {cell.engine: CouponDesk(cell.engine, cell.operator, services.settings.coupons) for cell in services.cells}
+    desks = Desks(services.cells, services.settings.coupons)
 
-    async def desk_of(code: str) -> CouponDesk:
-        """The desk of the cell that has the coupon."""
-        return desks[await engine_of(services.engines, lambda connection: coupon_of(connection, code))]
-
-    _of_all_cells(router, services, keys, list(desks.values()))
+    _of_all_cells(router, services, keys, desks)
 
     @router.post(
         "/{code}/approve",
@@ -101,7 +96,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await (await desk_of(code)).approve(code, caller.name, wanted.why)
+            await (await desks.of(code)).approve(code, caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -118,7 +113,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, CouponValue, limit)
         async with _told(), when_away():
-            await (await desk_of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
+            await (await desks.of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -134,7 +129,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await (await desk_of(code)).retire(code, caller.name, wanted.why)
+            await (await desks.of(code)).retire(code, caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -150,13 +145,13 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, PointsBack, limit)
         async with _told(), when_away():
-            await (await desk_of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
+            await (await desks.of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
         return await _read(services, code)
 
     return router
 
 
-def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Sequence[CouponDesk]) -> None:
+def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Desks) -> None:
     """What concerns every cell: sums, and what lies in another cell than the coupon."""
     limit = services.settings.body_limit
 
@@ -185,8 +180,8 @@ def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Sequ
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, FuseRelease, limit)
         async with when_away():
-            done = [await desk.release_fuse(caller.name, wanted.why, wanted.customer) for desk in desks]
-        return Released(released=sum(released for released, _ in done), woken=sum(woken for _, woken in done))
+            released, woken = await desks.release_fuse(caller.name, wanted.why, wanted.customer)
+        return Released(released=released, woken=woken)
 
     @router.post(
         "/{code}/dismiss",
@@ -202,8 +197,8 @@ def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Sequ
         wanted = await read_model(request, Why, limit)
         coupon = await _read(services, code)
         async with when_away():
-            ended = [await desk.dismiss(code, caller.name, wanted.why) for desk in desks]
-        if not any(ended):
+            ended = await desks.dismiss(code, caller.name, wanted.why)
+        if not ended:
             raise WrongState(f"No alert about the coupon {code} is open that is dismissed by hand.")
         return coupon
 

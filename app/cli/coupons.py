@@ -1,8 +1,7 @@
 """`relay coupons`, `relay patrol` and `relay audit`: what a person does about coupons, and what proves it."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -10,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app import wiring
-from app.cli.parts import own_engine, read_settings, run
+from app.cli.parts import all_parts, run
+from app.operations import asking
 from app.operations.alerts.raised import AlertRecord, open_alerts
 from app.operations.audit import chain
 from app.operations.coupons import ledger
@@ -35,18 +34,10 @@ def register(cli: typer.Typer) -> None:
     cli.command("patrol")(patrol)
 
 
-@asynccontextmanager
-async def _desk() -> AsyncIterator[CouponDesk]:
-    settings = read_settings()
-    async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-        await wiring.migrated(settings, url)
-        yield CouponDesk(parts.engine, parts.operator, settings.coupons)
-
-
-def _act(act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
+def _act(code: str, act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
     async def work() -> CouponRecord:
-        async with _desk() as desk:
-            return await act(desk)
+        async with all_parts() as parts:
+            return await act(await asking.Desks(parts.cells, parts.settings.coupons).of(code))
 
     coupon = run(work())
     out.print(f"{coupon.code} is {coupon.state}; the worker carries it out.", highlight=False)
@@ -55,7 +46,7 @@ def _act(act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
 @coupons_cli.command("approve")
 def approve(code: Code, why: Why) -> None:
     """Make a held coupon without further proof, past the fuse."""
-    _act(lambda desk: desk.approve(code, ACTOR, why))
+    _act(code, lambda desk: desk.approve(code, ACTOR, why))
 
 
 @coupons_cli.command("value")
@@ -70,13 +61,13 @@ def correct(
         amount = None if value is None else Decimal(value)
     except ArithmeticError:
         raise ValueError(f"{value!r} is no amount; write it as 5.00") from None
-    _act(lambda desk: desk.correct(code, Correction(kind, amount), ACTOR, why))
+    _act(code, lambda desk: desk.correct(code, Correction(kind, amount), ACTOR, why))
 
 
 @coupons_cli.command("retire")
 def retire(code: Code, why: Why) -> None:
     """Make a coupon unusable in the shop, or never make it."""
-    _act(lambda desk: desk.retire(code, ACTOR, why))
+    _act(code, lambda desk: desk.retire(code, ACTOR, why))
 
 
 @coupons_cli.command("return-points")
@@ -89,7 +80,7 @@ def return_points(
     ] = False,
 ) -> None:
     """Give a retired coupon's points back, once."""
-    _act(lambda desk: desk.return_points(code, ACTOR, why, points, again=again))
+    _act(code, lambda desk: desk.return_points(code, ACTOR, why, points, again=again))
 
 
 @coupons_cli.command("release-fuse")
@@ -99,8 +90,8 @@ def release_fuse(
     """Let coupons go on that were held because a limit was reached."""
 
     async def work() -> tuple[int, int]:
-        async with _desk() as desk:
-            return await desk.release_fuse(ACTOR, why, customer)
+        async with all_parts() as parts:
+            return await asking.Desks(parts.cells, parts.settings.coupons).release_fuse(ACTOR, why, customer)
 
     released, woken = run(work())
     out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
@@ -109,13 +100,10 @@ def release_fuse(
 @coupons_cli.command("dismiss")
 def dismiss(code: Code, why: Why) -> None:
     """End the alerts about a coupon that nothing else ends: it is over-used, or its points are in doubt."""
-    settings = read_settings()
 
     async def work() -> int:
-        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-            await wiring.migrated(settings, url)
-            desks = [CouponDesk(cell.engine, cell.operator, settings.coupons) for cell in parts.cells]
-            return sum([await desk.dismiss(code, ACTOR, why) for desk in desks])
+        async with all_parts() as parts:
+            return await asking.Desks(parts.cells, parts.settings.coupons).dismiss(code, ACTOR, why)
 
     ended = run(work())
     if not ended:
@@ -128,8 +116,8 @@ def show_ledger() -> None:
     """What was redeemed and what became of it, as JSON."""
 
     async def work() -> ledger.Ledger:
-        async with own_engine() as engine, engine.connect() as connection:
-            return await ledger.read_ledger(connection)
+        async with all_parts() as parts:
+            return await asking.ledger(parts.engines)
 
     out.print_json(run(work()).model_dump_json())
 
@@ -139,8 +127,9 @@ def show_alerts() -> None:
     """What needs a person now."""
 
     async def work() -> list[AlertRecord]:
-        async with own_engine() as engine, engine.connect() as connection:
-            return await open_alerts(connection)
+        async with all_parts() as parts:
+            told = await asking.ask_all(parts.engines, open_alerts)
+        return sorted((alert for alerts in told for alert in alerts), key=lambda alert: alert.at)
 
     table = Table("since", "kind", "about", "what", "first")
     for alert in run(work()):
@@ -153,29 +142,33 @@ def patrol(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per finding.")] = False,
 ) -> None:
     """Find coupons that were edited, deleted, over-used or cut short in the shop. Changes nothing there."""
-    settings = read_settings()
 
-    async def work() -> patrols.Tour:
-        async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
-            await wiring.migrated(settings, url)
+    async def work() -> list[patrols.Tour]:
+        async with all_parts() as parts:
             if parts.store is None:
                 raise ValueError("no shop is configured; set STORE__ADAPTER (docs/adapters.md)")
-            if again:
-                await patrols.forget(parts.engine)
-            return await patrols.tour(parts.engine, parts.store, most=100_000)
+            tours = []
+            for engine in parts.engines:
+                if again:
+                    await patrols.forget(engine)
+                tours.append(await patrols.tour(engine, parts.store, most=100_000))
+            return tours
 
-    tour = run(work())
-    for finding in tour.findings:
+    tours = run(work())
+    findings = [finding for tour in tours for finding in tour.findings]
+    for finding in findings:
         if as_json:
             told = {"code": finding.code, "kind": finding.kind, "detail": finding.detail}
             out.print(json.dumps(told), highlight=False, soft_wrap=True)
         else:
             out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {finding.detail}", highlight=False)
     if not as_json:
-        out.print(f"{tour.looked_at} coupons looked at, {len(tour.findings)} findings.", highlight=False)
-    if tour.stopped:
-        out.print(f"[red]stopped[/red]  {tour.stopped}", highlight=False)
-    if tour.stopped or tour.findings:
+        looked_at = sum(tour.looked_at for tour in tours)
+        out.print(f"{looked_at} coupons looked at, {len(findings)} findings.", highlight=False)
+    stopped = [tour.stopped for tour in tours if tour.stopped]
+    for why in stopped:
+        out.print(f"[red]stopped[/red]  {why}", highlight=False)
+    if stopped or findings:
         raise typer.Exit(1)
 
 
@@ -185,14 +178,24 @@ def verify(
         str | None, typer.Option(help="A hash noted before (log line `audit_head`), to be found in it.")
     ] = None,
 ) -> None:
-    """Whether the audit is what was written, line by line."""
+    """Whether the audit is what was written, line by line. Each cell has a chain of its own."""
 
-    async def work() -> chain.Verdict:
-        async with own_engine() as engine:
-            return await chain.verify(engine, head)
+    async def work() -> list[chain.Verdict]:
+        async with all_parts() as parts:
+            return [await chain.verify(engine, head) for engine in parts.engines]
 
-    verdict = run(work())
-    if verdict.broken is not None:
-        out.print(f"[red]BROKEN[/red]  after {verdict.lines} good lines: {verdict.broken}", highlight=False)
+    verdicts = run(work())
+    for number, verdict in enumerate(verdicts, 1):
+        where = f"cell {number}: " if len(verdicts) > 1 else ""
+        if verdict.broken is None:
+            told = f"{where}{verdict.lines} lines; the newest hash is {verdict.head}"
+            out.print(f"[green]ok[/green]  {told}", highlight=False)
+        else:
+            told = f"{where}after {verdict.lines} good lines: {verdict.broken}"
+            out.print(f"[red]BROKEN[/red]  {told}", highlight=False)
+    noted = any(verdict.noted for verdict in verdicts)
+    if not noted:
+        told = "the hash that was noted is not in it: lines were cut off, or all were written anew"
+        out.print(f"[red]BROKEN[/red]  {told}", highlight=False)
+    if not noted or any(verdict.broken for verdict in verdicts):
         raise typer.Exit(1)
-    out.print(f"[green]ok[/green]  {verdict.lines} lines; the newest hash is {verdict.head}", highlight=False)

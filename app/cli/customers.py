@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.parts import all_cells, run
+from app.cli.parts import all_parts, run
 from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.people.erase import COUNTED, Receipt
 from app.operations.people.export import Export
@@ -27,8 +27,8 @@ def forget(
     """Remove a person everywhere and print a receipt. What waits for delivery is dropped. Counts and the ledger stay."""
 
     async def work() -> Receipt:
-        async with all_cells() as cells:
-            return await erase_everywhere(cells, customer, ACTOR, patience)
+        async with all_parts() as parts:
+            return await erase_everywhere(parts.cells, customer, ACTOR, patience)
 
     receipt = run(work())
     if json:
@@ -49,8 +49,8 @@ def hand_out(customer: Who) -> None:
     """Print everything that is held about a person, as JSON. Exit code 1: nothing is."""
 
     async def work() -> Export:
-        async with all_cells() as cells:
-            return await export_everywhere([cell.engine for cell in cells], customer, ACTOR)
+        async with all_parts() as parts:
+            return await export_everywhere(parts.engines, customer, ACTOR)
 
     told = run(work())
     print(told.model_dump_json(indent=2))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from app.cli.parts import all_cells, run
+from app.cli.parts import all_parts, run
 from app.operations.asking import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation, in_text
@@ -23,8 +23,8 @@ def why(
     """Why did this order, customer, coupon or message get what it got? The cause first, then the whole story."""
 
     async def work() -> Explanation:
-        async with all_cells() as cells:
-            return await explain([cell.engine for cell in cells], by, key)
+        async with all_parts() as parts:
+            return await explain(parts.engines, by, key)
 
     told = run(work())
     print(told.model_dump_json(indent=2) if json else in_text(told))

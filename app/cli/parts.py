@@ -1,6 +1,6 @@
 """What the commands share: settings read and logging set up, an engine of their own, an event loop."""
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -8,7 +8,6 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import stores, wiring
-from app.cells import Cell
 from app.settings import Settings
 from app.telemetry import configure_logging, secrets_of
 
@@ -24,12 +23,12 @@ def read_settings() -> Settings:
 
 
 @asynccontextmanager
-async def all_cells() -> AsyncIterator[Sequence[Cell]]:
-    """Every cell, migrated, for one command that asks all of them."""
+async def all_parts() -> AsyncIterator[wiring.Services]:
+    """What a command needs that asks every cell, all of them migrated."""
     settings = read_settings()
     async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
         await wiring.migrated(settings, url)
-        yield parts.cells
+        yield parts
 
 
 @asynccontextmanager

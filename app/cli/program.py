@@ -17,7 +17,7 @@ from rich.table import Table
 from app import serve as processes
 from app import wiring
 from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
-from app.cli.parts import all_cells, own_engine, read_settings, run
+from app.cli.parts import all_parts, own_engine, read_settings, run
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
@@ -107,8 +107,8 @@ def restored() -> None:
     """Say that the database is a restored backup, before a worker starts: what waits in it may have been done already."""
 
     async def work() -> int:
-        async with all_cells() as cells:
-            return sum([await doubt_everything(cell.engine, ACTOR) for cell in cells])
+        async with all_parts() as parts:
+            return sum([await doubt_everything(engine, ACTOR) for engine in parts.engines])
 
     out.print(f"{run(work())} jobs will ask the far side before they act.")
 
@@ -240,8 +240,8 @@ def encrypt_bodies() -> None:
     """Bring every kept body under the first key of BODY_KEYS, so that an older one can go. Stopped, it goes on."""
 
     async def work() -> list[bodies.Encrypted]:
-        async with all_cells() as cells:
-            return [await bodies.encrypt_bodies(cell.engine) for cell in cells]
+        async with all_parts() as parts:
+            return [await bodies.encrypt_bodies(engine) for engine in parts.engines]
 
     done = run(work())
     out.print(

@@ -10,11 +10,10 @@ from starlette.responses import Response
 from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
 from app.operations.alerts.kinds import BY_HAND
-from app.operations.asking import acts_on, alerts_about, engine_of, find_coupon, list_coupons
+from app.operations.asking import Desks, acts_on, alerts_about, find_coupon, list_coupons
 from app.operations.asking import ledger as ledger_of
 from app.operations.books import when_away
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons.transitions import coupon_of
 from app.platform.rules import RewardKind
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
@@ -30,7 +29,7 @@ SAID: Final[dict[Act, str]] = {
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     services = pages.services
-    desks = {cell.engine: CouponDesk(cell.engine, cell.operator, services.settings.coupons) for cell in services.cells}
+    desks = Desks(services.cells, services.settings.coupons)
 
     router.routes.extend(_reading(pages).routes)
 
@@ -39,7 +38,7 @@ def routes(pages: Pages) -> APIRouter:
         visitor, form = await pages.form(request)
         code, why = form["code"], form.why()
         async with when_away():
-            ended = sum([await desk.dismiss(code, visitor.name, why) for desk in desks.values()])
+            ended = await desks.dismiss(code, visitor.name, why)
         said = f"{many(ended, 'alert')} dismissed." if ended else "No alert was open that is dismissed by hand."
         return pages.back(request, visitor, query("/console/coupon", code=code), said, failed=not ended)
 
@@ -49,8 +48,7 @@ def routes(pages: Pages) -> APIRouter:
         back = query("/console/coupon", code=form["code"])
         try:
             async with when_away():
-                home = await engine_of(services.engines, lambda connection: coupon_of(connection, form["code"]))
-                await _do(desks[home], visitor, act, form)
+                await _do(await desks.of(form["code"]), visitor, act, form)
         except NoSuchCouponError as error:
             raise Refused(404, "No coupon has this code", f"{error}.") from error
         except ImpossibleError as error:
@@ -62,9 +60,7 @@ def routes(pages: Pages) -> APIRouter:
     async def release(request: Request) -> Response:
         visitor, form = await pages.form(request)
         async with when_away():
-            why, customer = form.why(), form["customer"] or None
-            done = [await desk.release_fuse(visitor.name, why, customer) for desk in desks.values()]
-        released, woken = (sum(counts) for counts in zip(*done, strict=True))
+            released, woken = await desks.release_fuse(visitor.name, form.why(), form["customer"] or None)
         go_on = "1 held coupon goes on" if woken == 1 else f"{woken} held coupons go on"
         said = f"{many(released, 'fuse')} released; {go_on}." if released else "No fuse had blown."
         return pages.back(request, visitor, "/console/coupons", said, failed=not released)

@@ -21,7 +21,9 @@ from app.operations import books
 from app.operations.alerts.raised import AlertRecord, open_alerts
 from app.operations.audit.lines import AuditLine, list_audit
 from app.operations.books import reading
+from app.operations.coupons.desk import CouponDesk
 from app.operations.coupons.ledger import CouponCounts, CurrencyLine, KindLine, Ledger, balanced, read_ledger
+from app.operations.coupons.transitions import coupon_of
 from app.operations.explain.gather import collect
 from app.operations.explain.records import Key, Records
 from app.operations.explain.story import Explanation, tell
@@ -30,6 +32,7 @@ from app.operations.people.erase import COUNTED, Receipt, erase
 from app.operations.people.export import Export, export
 from app.operations.people.person import find_person
 from app.operations.views import Books, ChannelView, Counts, CouponPage, CouponView, JobDetail, JobPage, MessageView
+from app.settings import CouponSettings
 from app.telemetry import Backlog, Look
 
 T = TypeVar("T")
@@ -210,6 +213,27 @@ async def list_coupons(
     )
     more = len(items) > limit or any(page.next_cursor for page in pages)
     return CouponPage(items=items[:limit], next_cursor=items[:limit][-1].code if more else None)
+
+
+class Desks:
+    """The coupon desk of each cell."""
+
+    def __init__(self, cells: Sequence[Cell], policy: CouponSettings) -> None:
+        self._engines = [cell.engine for cell in cells]
+        self._desks = {cell.engine: CouponDesk(cell.engine, cell.operator, policy) for cell in cells}
+
+    async def of(self, code: str) -> CouponDesk:
+        """The desk that has this coupon; some desk where none has. Raises DatabaseAway."""
+        return self._desks[await engine_of(self._engines, lambda connection: coupon_of(connection, code))]
+
+    async def dismiss(self, code: str, by: str, why: str) -> int:
+        """As `CouponDesk.dismiss`, in each cell."""
+        return sum([await desk.dismiss(code, by, why) for desk in self._desks.values()])
+
+    async def release_fuse(self, by: str, why: str, customer: str | None) -> tuple[int, int]:
+        """As `CouponDesk.release_fuse`, in each cell: how many fuses, and how many coupons go on."""
+        done = [await desk.release_fuse(by, why, customer) for desk in self._desks.values()]
+        return sum(released for released, _ in done), sum(woken for _, woken in done)
 
 
 async def ledger(engines: Engines) -> Ledger:

@@ -4,10 +4,13 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from app import wiring
+from app.cells import place
 from app.settings import CellSettings, PlatformSettings, Settings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
 from tests.helpers import free_port
@@ -42,6 +45,38 @@ async def web(settings: Settings) -> AsyncIterator[tuple[wiring.Services, str]]:
     await wiring.migrated(settings, "")
     async with serving(settings, "") as running:
         yield running
+
+
+@pytest.fixture
+async def operator(web: tuple[wiring.Services, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(web[1]) as client:
+        yield client
+
+
+def calling(url: str, key: str = OPERATOR_KEY) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20)
+
+
+def customer_in(cell: int, begin: int = 0) -> str:
+    """The first id from `begin` whose customer goes to that cell, from 1."""
+    return next(str(number) for number in range(begin, begin + 1000) if place(f"customer:{number}", 3) == cell - 1)
+
+
+async def hold_coupons(operator: httpx.AsyncClient, parts: wiring.Services) -> None:
+    """In each cell a held coupon: `code-1` worth 1 EUR, and so on."""
+    for cell, engine in enumerate(parts.engines, 1):
+        code, person = f"code-{cell}", customer_in(cell)
+        body = {"id": f"r-{cell}", "couponCode": code, "customer": {"externalId": person}, "points": 100}
+        answer = await operator.post(
+            f"/v1/webhooks/platform/{DOOR_SECRET}", json=body, headers={"x-webhook-topic": "points/redeemed"}
+        )
+        async with engine.begin() as connection:
+            made = """INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, rule_edited, state,
+                          received_at, created_at, updated_at)
+                      VALUES (:code, :message, :person, 'fixed_amount', :value, 'EUR', false, 'held', now(), now(), now())"""
+            await connection.execute(
+                text(made), {"code": code, "message": answer.json()["id"], "person": person, "value": cell}
+            )
 
 
 def line(kind: str, **event: object) -> str:

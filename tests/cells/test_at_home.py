@@ -18,7 +18,8 @@ from app.outcomes import Done, Outcome, Owed, Skip, Wait
 from app.platform.webhooks import incoming as webhook
 from app.settings import Settings
 from app.wiring import Services, retry_policy
-from tests.cells.test_doors import ORDER, customer_in
+from tests.cells.conftest import customer_in
+from tests.cells.test_doors import ORDER
 from tests.database.engine_room import settle
 from tests.helpers import eventually
 

@@ -1,7 +1,6 @@
 """The doors and the answers of a relay of three cells."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,10 @@ from app.operations.coupons.reward_rules import RewardRules
 from app.operations.homes import Homes, WrongCellError, copy_shared
 from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
-from tests.api.served import DOOR_SECRET, OPERATOR_KEY, serving
-from tests.cells.conftest import line, settings_of
+from tests.api.served import serving
+from tests.cells.conftest import calling, customer_in, hold_coupons, line, settings_of
 
 ORDER = {"financialStatus": "paid", "currency": "EUR", "totalPrice": "10.00"}
-
-
-def customer_in(cell: int, begin: int = 0) -> str:
-    """The first id from `begin` whose customer goes to that cell, from 1."""
-    return next(str(number) for number in range(begin, begin + 1000) if place(f"customer:{number}", 3) == cell - 1)
-
-
-@pytest.fixture
-async def operator(web: tuple[wiring.Services, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(web[1]) as client:
-        yield client
-
-
-def calling(url: str, key: str = OPERATOR_KEY) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20)
 
 
 async def stored(parts: wiring.Services) -> list[set[str]]:
@@ -144,19 +128,7 @@ async def test_an_operator_acts_in_every_cell(web: tuple[wiring.Services, str], 
 async def test_coupons_and_the_ledger_of_all_cells(
     operator: httpx.AsyncClient, web: tuple[wiring.Services, str]
 ) -> None:
-    for cell in (1, 2, 3):
-        code, person = f"code-{cell}", customer_in(cell)
-        body = {"id": f"r-{cell}", "couponCode": code, "customer": {"externalId": person}, "points": 100}
-        answer = await operator.post(
-            f"/v1/webhooks/platform/{DOOR_SECRET}", json=body, headers={"x-webhook-topic": "points/redeemed"}
-        )
-        async with web[0].engines[cell - 1].begin() as connection:
-            made = """INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, rule_edited, state,
-                          received_at, created_at, updated_at)
-                      VALUES (:code, :message, :person, 'fixed_amount', :value, 'EUR', false, 'held', now(), now(), now())"""
-            await connection.execute(
-                text(made), {"code": code, "message": answer.json()["id"], "person": person, "value": cell}
-            )
+    await hold_coupons(operator, web[0])
     listed = (await operator.get("/v1/coupons", params={"limit": 2})).json()
     rest = (await operator.get("/v1/coupons", params={"limit": 2, "cursor": listed["next_cursor"]})).json()
     assert [coupon["code"] for coupon in listed["items"] + rest["items"]] == ["code-3", "code-2", "code-1"]

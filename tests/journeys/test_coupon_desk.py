@@ -327,8 +327,8 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     await relay.state("retired")
     whole = await chain.verify(relay.engine)
     assert (whole.lines, whole.broken) == (3, None)
-    assert (await chain.verify(relay.engine, whole.head)).broken is None
-    assert "noted" in str((await chain.verify(relay.engine, "00" * 32)).broken)
+    assert (await chain.verify(relay.engine, whole.head)).noted
+    assert not (await chain.verify(relay.engine, "00" * 32)).noted
     async with relay.engine.connect() as connection:
         lines = [dict(row) for row in (await connection.execute(select(Audit.__table__))).mappings()]
     for statement in (
@@ -350,7 +350,7 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     async with relay.engine.begin() as connection:
         await connection.execute(text("DELETE FROM audit WHERE seq = 3"))
     assert (await chain.verify(relay.engine)).broken is None
-    assert (await chain.verify(relay.engine, whole.head)).broken is not None
+    assert not (await chain.verify(relay.engine, whole.head)).noted
 
 
 @pytest.mark.parametrize("adapter", ["generic_http"])
