@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from app import wiring
 from app.cells import place
 from app.operations import keys
+from app.operations.alerts.raised import Alerts, open_alerts
 from app.operations.coupons import reward_rules
 from app.operations.coupons.reward_rules import RewardRules
 from app.operations.homes import Homes, WrongCellError, copy_shared
@@ -221,3 +222,21 @@ async def test_a_database_that_was_used_alone_is_not_made_a_cell(
     both = settings_of(tmp_path, (database_url, "alone"), (empty_database_url, "cell_2"))
     with pytest.raises(WrongCellError, match="not made as a cell"):
         await wiring.migrated(both, "")
+
+
+async def test_an_alert_that_another_cell_raised_about_a_coupon_is_dismissed(
+    web: tuple[wiring.Services, str], operator: httpx.AsyncClient
+) -> None:
+    """The worker of the order's cell raises it; the coupon is at home elsewhere."""
+    of_coupon, _, of_order = web[0].engines
+    made = """INSERT INTO coupon (code, message_id, rule_edited, state, received_at, created_at, updated_at)
+              VALUES ('shared', :message, false, 'used', now(), now(), now())"""
+    async with of_coupon.begin() as connection:
+        await connection.execute(text(made), {"message": uuid7()})
+    await Alerts(of_order).raise_alert("coupon_over_used", "shared", "2 orders used it, 1 may", "compare the orders")
+    assert (await operator.post("/v1/coupons/other/dismiss", json={"why": "seen"})).status_code == 404
+    assert (await operator.post("/v1/coupons/shared/dismiss", json={"why": "seen"})).json()["code"] == "shared"
+    async with of_order.connect() as connection:
+        assert await open_alerts(connection) == []
+    again = await operator.post("/v1/coupons/shared/dismiss", json={"why": "seen"})
+    assert (again.status_code, again.json()["type"].rpartition(":")[2]) == (409, "wrong-state")
