@@ -35,6 +35,12 @@ from typing import ClassVar, Final, NotRequired, TypedDict
 URN: Final = "urn:platform-relay:problem:"
 
 
+def as_sentence(error: Exception) -> str:
+    """An error's words, which are a part of a sentence elsewhere, as a sentence of their own."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """What is wrong with one field; `field` is a dotted path, a header's name or `body`."""

@@ -134,14 +134,8 @@ def addresses(settings: Settings, database_url: str) -> tuple[CellSettings, ...]
 
 
 def _cell(number: int, settings: Settings, where: CellSettings, process: str, notifiers: list[Notifier]) -> Cell:
-    url, name = where.url.get_secret_value(), f"relay {process}"
-    engine = create_engine(
-        url,
-        application_name=name,
-        pool_size=settings.database_pool,
-        schema=where.tables,
-        body_keys=settings.ring,
-    )
+    name = f"relay {process}"
+    engine = _engine(settings, where, name, settings.database_pool)
     notifier = Notifier(engine)
     notifiers.append(notifier)
     listeners: list[Callable[[str], None]] = []
@@ -152,7 +146,7 @@ def _cell(number: int, settings: Settings, where: CellSettings, process: str, no
                 listener(channel)
         notifier.notify(channels)
 
-    direct = where.listen_url.get_secret_value() if where.listen_url else url
+    direct = (where.listen_url or where.url).get_secret_value()
     inbox, operator = Inbox(engine, on_commit=committed), Operator(engine, on_work=committed)
     return Cell(number, direct, engine, inbox, operator, listeners)
 
@@ -333,13 +327,12 @@ async def migrated(settings: Settings, database_url: str, *, all_cells: bool = F
 def home_engine(settings: Settings, database_url: str, name: str) -> AsyncEngine:
     """A small engine on the first cell, for one command."""
     first = addresses(settings, database_url)[0]
-    return create_engine(
-        first.url.get_secret_value(),
-        application_name=name,
-        pool_size=2,
-        schema=first.tables,
-        body_keys=settings.ring,
-    )
+    return _engine(settings, first, name, 2)
+
+
+def _engine(settings: Settings, where: CellSettings, name: str, pool_size: int) -> AsyncEngine:
+    url = where.url.get_secret_value()
+    return create_engine(url, application_name=name, pool_size=pool_size, schema=where.tables, body_keys=settings.ring)
 
 
 class _Observer:

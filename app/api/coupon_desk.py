@@ -15,7 +15,7 @@ from app.api.documentation import answer, body_of, needs_key, refusals
 from app.api.events import KEY_REFUSALS
 from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
-from app.errors import NotFound, QueryInvalid, WrongState
+from app.errors import NotFound, QueryInvalid, WrongState, as_sentence
 from app.messages import Money
 from app.operations.asking import Desks, find_coupon
 from app.operations.asking import ledger as read_all
@@ -218,5 +218,4 @@ async def _told() -> AsyncIterator[None]:
     except NoSuchCouponError as error:
         raise NotFound(f"{error}.") from error
     except ImpossibleError as error:
-        text = str(error)
-        raise WrongState(f"{text[:1].upper()}{text[1:]}.") from error
+        raise WrongState(as_sentence(error)) from error

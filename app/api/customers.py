@@ -12,7 +12,7 @@ from app.api.documentation import answer, body_of, needs_key, refusals
 from app.api.event_examples import ID, JOB_ID
 from app.api.operator import BODY_REFUSALS
 from app.api.services import Services
-from app.errors import WrongState
+from app.errors import WrongState, as_sentence
 from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.books import when_away
 from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError
@@ -103,7 +103,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             async with when_away():
                 return await erase_everywhere(services.cells, wanted.customer, caller.name, PATIENCE)
         except (StillRunningError, UnreadableBodyError) as error:
-            raise WrongState(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+            raise WrongState(as_sentence(error)) from None
 
     @router.post(
         "/export",
@@ -122,6 +122,6 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             async with when_away():
                 return await export_everywhere(services.engines, wanted.customer, caller.name)
         except UnreadableBodyError as error:
-            raise WrongState(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+            raise WrongState(as_sentence(error)) from None
 
     return router

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app import wiring
 from app.cli.parts import all_parts, run
 from app.operations import asking
-from app.operations.alerts.raised import AlertRecord, open_alerts
+from app.operations.alerts.raised import AlertRecord
 from app.operations.audit import chain
 from app.operations.coupons import ledger
 from app.operations.coupons import patrol as patrols
@@ -34,10 +35,14 @@ def register(cli: typer.Typer) -> None:
     cli.command("patrol")(patrol)
 
 
+def _desks(parts: wiring.Services) -> asking.Desks:
+    return asking.Desks(parts.cells, parts.settings.coupons)
+
+
 def _act(code: str, act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
     async def work() -> CouponRecord:
         async with all_parts() as parts:
-            return await act(await asking.Desks(parts.cells, parts.settings.coupons).of(code))
+            return await act(await _desks(parts).of(code))
 
     coupon = run(work())
     out.print(f"{coupon.code} is {coupon.state}; the worker carries it out.", highlight=False)
@@ -91,7 +96,7 @@ def release_fuse(
 
     async def work() -> tuple[int, int]:
         async with all_parts() as parts:
-            return await asking.Desks(parts.cells, parts.settings.coupons).release_fuse(ACTOR, why, customer)
+            return await _desks(parts).release_fuse(ACTOR, why, customer)
 
     released, woken = run(work())
     out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
@@ -103,7 +108,7 @@ def dismiss(code: Code, why: Why) -> None:
 
     async def work() -> int:
         async with all_parts() as parts:
-            return await asking.Desks(parts.cells, parts.settings.coupons).dismiss(code, ACTOR, why)
+            return await _desks(parts).dismiss(code, ACTOR, why)
 
     ended = run(work())
     if not ended:
@@ -128,8 +133,7 @@ def show_alerts() -> None:
 
     async def work() -> list[AlertRecord]:
         async with all_parts() as parts:
-            told = await asking.ask_all(parts.engines, open_alerts)
-        return sorted((alert for alerts in told for alert in alerts), key=lambda alert: alert.at)
+            return await asking.alerts_of(parts.engines)
 
     table = Table("since", "kind", "about", "what", "first")
     for alert in run(work()):

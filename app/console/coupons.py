@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
+from app.errors import as_sentence
 from app.operations.alerts.kinds import BY_HAND
-from app.operations.asking import Desks, acts_on, alerts_about, find_coupon, list_coupons
+from app.operations.asking import Desks, acts_on, alerts_of, find_coupon, list_coupons
 from app.operations.asking import ledger as ledger_of
 from app.operations.books import when_away
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
@@ -52,8 +53,7 @@ def routes(pages: Pages) -> APIRouter:
         except NoSuchCouponError as error:
             raise Refused(404, "No coupon has this code", f"{error}.") from error
         except ImpossibleError as error:
-            text = str(error)
-            return pages.back(request, visitor, back, f"{text[:1].upper()}{text[1:]}.", failed=True)
+            return pages.back(request, visitor, back, as_sentence(error), failed=True)
         return pages.back(request, visitor, back, SAID[act])
 
     @router.post("/console/coupons/fuse")
@@ -96,7 +96,7 @@ def _reading(pages: Pages) -> APIRouter:
         found = await find_coupon(engines, code.replace("\x00", ""))
         if found is None:
             raise Refused(404, "No coupon has this code", "Check the code, or search for the customer or the order.")
-        acts, alerts = await acts_on(engines, found.code), await alerts_about(engines, found.code)
+        acts, alerts = await acts_on(engines, found.code), await alerts_of(engines, found.code)
         by_hand = any(alert.kind in BY_HAND for alert in alerts)
         return pages.show(
             request, "coupon", coupon=found, acts=acts, alerts=alerts, by_hand=by_hand, kinds=list(RewardKind)

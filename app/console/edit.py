@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.api.problems import of_body
 from app.console.pages import Pages, Refused
+from app.errors import as_sentence
 from app.operations.asking import engine_of
 from app.operations.books import find_job, reading, when_away
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable
@@ -31,7 +32,7 @@ def routes(pages: Pages) -> APIRouter:
                 engine = await engine_of(engines, lambda connection: find_job(connection, job_id))
                 await edit_and_retry(engine, operator, job_id, told.encode(), visitor.name, why)
         except NotEditableError as error:
-            return await _form(request, job_id, told, why, _sentence(error))
+            return await _form(request, job_id, told, why, as_sentence(error))
         except ValueError as error:
             return await _form(request, job_id, told, why, of_body(error, told.encode()).detail)
         said = "The corrected event waits to be sent; what the store sent is kept as it was."
@@ -45,13 +46,8 @@ def routes(pages: Pages) -> APIRouter:
             try:
                 event = await find_editable(connection, job_id)
             except NotEditableError as error:
-                raise Refused(409, "This cannot be edited", _sentence(error)) from error
+                raise Refused(409, "This cannot be edited", as_sentence(error)) from error
         told = event.pretty if told is None else told
         return pages.show(request, "edit", 422 if wrong else 200, event=event, told=told, why=why, wrong=wrong)
 
     return router
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."

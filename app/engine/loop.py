@@ -68,10 +68,9 @@ class Loop:
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._ours_until: dict[tuple[str, int], float] = {}
         self._finished: list[Settlement] = []
-        self._unsettled: set[tuple[str, int]] = set()
-        """Finished, and still ours until it is written down: their leases are renewed like the others'."""
+        """Still ours until they are written down: their leases are renewed like the others'."""
         self._writing: set[tuple[str, int]] = set()
-        """Those of which are being written now: the lanes are locked, so that nobody can claim them."""
+        """Those that are being written now: their lanes are locked, so that nobody can claim them."""
         self._settle_now = asyncio.Event()
         self._settling = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -115,7 +114,7 @@ class Loop:
             self._beat = time.monotonic()
             in_hand = self._in_hand()
             room = self._gate.allowance(2 * slots - in_hand, in_hand)
-            if len(self._unsettled) >= UNSETTLED * slots:
+            if self._unsettled() >= UNSETTLED * slots:
                 room = 0
             if room == 0 or (in_hand > slots and room < slots // 2):
                 await self._sleep()
@@ -185,10 +184,13 @@ class Loop:
 
     def _in_hand(self) -> int:
         """Claimed and not finished."""
-        return len(self._ours_until) - len(self._unsettled)
+        return len(self._ours_until) - self._unsettled()
+
+    def _unsettled(self) -> int:
+        """Finished and not written down."""
+        return len(self._finished) + len(self._writing)
 
     def _finish(self, settlement: Settlement) -> None:
-        self._unsettled.add(_key(settlement))
         self._finished.append(settlement)
         self._settle_now.set()
         if self._in_hand() <= self._settings.slots:
@@ -209,11 +211,10 @@ class Loop:
             if batch:
                 self._writing = {_key(settlement) for settlement in batch}
                 await self._write(batch)
-                if len(self._unsettled) >= UNSETTLED * self._settings.slots:
+                if self._unsettled() >= UNSETTLED * self._settings.slots:
                     self._wake.set()
                 for key in self._writing:
-                    self._ours_until.pop(key, None)
-                self._unsettled -= self._writing
+                    del self._ours_until[key]
                 self._writing = set()
 
     async def _write(self, batch: list[Settlement]) -> None:

@@ -306,8 +306,8 @@ async def export_everywhere(engines: Engines, asked: str, by: str) -> Export:
 # ----------------------------------------------------------------------------------------------- who did what
 
 
-async def alerts_about(engines: Engines, subject: str) -> list[AlertRecord]:
-    """Those that are open, the oldest first."""
+async def alerts_of(engines: Engines, subject: str | None = None) -> list[AlertRecord]:
+    """As `raised.open_alerts`: all that are open, or those about one subject, the oldest first."""
     told = await ask_all(engines, lambda connection: open_alerts(connection, subject))
     return sorted((alert for alerts in told for alert in alerts), key=lambda alert: alert.at)
 
