@@ -13,7 +13,7 @@ that come up elsewhere are handed over (`handlers.at_home`).
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -116,28 +116,45 @@ class CellsInbox(Inbox):
 
 
 class CellsOperator(Operator):
-    """Acts in every cell: ids, lanes and keys of others are nothing there. Raises what the first failing cell raises."""
+    """Acts in every cell: ids, lanes and keys of others are nothing there. Where one is away the others act all the same;
+    then DatabaseAway is raised, unless everything meant was in them."""
 
     def __init__(self, operators: Sequence[Operator]) -> None:
         self._operators = operators
 
     async def retry(self, ids: Sequence[UUID], by: str) -> int:
-        return sum([await each.retry(ids, by) for each in self._operators])
+        return await self._sum(lambda each: each.retry(ids, by), len(ids))
 
     async def count_matching(self, which: DeadJobs) -> int:
         return sum([await each.count_matching(which) for each in self._operators])
 
     async def retry_matching(self, which: DeadJobs, by: str) -> int:
-        return sum([await each.retry_matching(which, by) for each in self._operators])
+        return await self._sum(lambda each: each.retry_matching(which, by))
 
     async def drop(self, ids: Sequence[UUID], by: str, why: str) -> int:
-        return sum([await each.drop(ids, by, why) for each in self._operators])
+        return await self._sum(lambda each: each.drop(ids, by, why), len(ids))
 
     async def wake(self, keys: Sequence[str]) -> int:
-        return sum([await each.wake(keys) for each in self._operators])
+        return await self._sum(lambda each: each.wake(keys))
 
     async def pause(self, channel: str, why: str, by: str) -> bool:
-        return any([await each.pause(channel, why, by) for each in self._operators])
+        return await self._sum(lambda each: each.pause(channel, why, by)) > 0
 
     async def resume(self, channel: str, by: str) -> bool:
-        return any([await each.resume(channel, by) for each in self._operators])
+        return await self._sum(lambda each: each.resume(channel, by)) > 0
+
+    async def _sum(self, act: Callable[[Operator], Awaitable[int]], meant: int | None = None) -> int:
+        """Of all that was done. `meant`: so much can be done at the most."""
+        done, away = 0, list[int]()
+        for number, each in enumerate(self._operators, 1):
+            try:
+                done += await act(each)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                away.append(number)
+        if away and (meant is None or done < meant):
+            raise DatabaseAway(
+                f"The relay cannot reach its cell {away[0]} at the moment. The other cells have done it."
+            )
+        return done

@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.asking import acts_on, find_job
+from app.operations.asking import acts_on, cell_of_job, find_job
 from app.operations.books import when_away
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/jobs", route_class=pages.route_class(), include_in_schema=False)
-    engines, operator = pages.services.engines, pages.services.operator
+    engines, cells = pages.services.engines, pages.services.cells
 
     @router.get("/{job_id}")
     async def job(request: Request, job_id: UUID) -> Response:
@@ -28,15 +28,18 @@ def routes(pages: Pages) -> APIRouter:
     async def retry(request: Request, job_id: UUID) -> Response:
         visitor, _ = await pages.form(request)
         async with when_away():
-            changed = await operator.retry([job_id], visitor.name)
+            cell = await cell_of_job(cells, job_id)
+            changed = await cell.operator.retry([job_id], visitor.name)
         said = "It waits again, at the end of its lane." if changed else "Only what was given up can be retried."
         return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
 
     @router.post("/{job_id}/drop")
     async def drop(request: Request, job_id: UUID) -> Response:
         visitor, form = await pages.form(request)
+        why = form.why()
         async with when_away():
-            changed = await operator.drop([job_id], visitor.name, form.why())
+            cell = await cell_of_job(cells, job_id)
+            changed = await cell.operator.drop([job_id], visitor.name, why)
         said = "It is dropped, and will not be sent." if changed else "Only waiting and dead jobs can be dropped."
         return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
 

@@ -133,7 +133,7 @@ class Pages:
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         here = request.url.path
         told = {"visitor": visitor, "menu": MENU, "here": here, "query": request.query_params}
-        response = HTMLResponse(self.render(page, cells=len(self.services.cells), **told, **context), status)
+        response = HTMLResponse(self.render(page, **told, **context), status)
         if visitor is not None and visitor.session.said:
             self.sessions.write(request, response, replace(visitor.session, said=None, failed=False))
         return response

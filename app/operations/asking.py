@@ -52,6 +52,16 @@ async def ask_all(engines: Engines, question: Question[T]) -> list[T]:
     return _complete(await ask(engines, question))
 
 
+async def ask_present(engines: Engines, question: Question[T]) -> tuple[dict[int, T], list[int]]:
+    """The answers of the cells that answer, by the cell's number, and the numbers of the others. Raises DatabaseAway
+    when none answers. Whoever shows it has to name the others."""
+    answers = dict(enumerate(await ask(engines, question), 1))
+    told = {number: answer for number, answer in answers.items() if not isinstance(answer, DatabaseAway)}
+    if not told:
+        _complete(answers.values())
+    return told, [number for number in answers if number not in told]
+
+
 async def find(engines: Engines, question: Question[T | None]) -> T | None:
     """What some cell has. Raises DatabaseAway when none of those that answer has it and one is away."""
     answers = await ask(engines, question)
@@ -62,14 +72,14 @@ async def find(engines: Engines, question: Question[T | None]) -> T | None:
     return None
 
 
-async def engine_of(engines: Engines, question: Question[T | None]) -> AsyncEngine:
-    """The cell that has it; the first one where none has."""
-    answers = await ask(engines, question) if len(engines) > 1 else ()
-    for engine, answer in zip(engines, answers, strict=False):
+async def cell_of(cells: Sequence[Cell], question: Question[T | None]) -> Cell:
+    """The cell that has it; the first one where none has. Raises as `find`."""
+    answers = await ask([cell.engine for cell in cells], question) if len(cells) > 1 else ()
+    for cell, answer in zip(cells, answers, strict=False):
         if answer is not None and not isinstance(answer, DatabaseAway):
-            return engine
+            return cell
     _complete(answers)
-    return engines[0]
+    return cells[0]
 
 
 async def _ask(number: int, engine: AsyncEngine, question: Question[T]) -> T | DatabaseAway:
@@ -98,6 +108,11 @@ async def find_message(engines: Engines, message_id: UUID) -> MessageView | None
 
 async def find_job(engines: Engines, job_id: UUID) -> JobDetail | None:
     return await find(engines, lambda connection: books.find_job(connection, job_id))
+
+
+async def cell_of_job(cells: Sequence[Cell], job_id: UUID) -> Cell:
+    """As `cell_of`."""
+    return await cell_of(cells, lambda connection: books.find_job(connection, job_id))
 
 
 async def list_jobs(
@@ -157,13 +172,10 @@ async def list_channels(engines: Engines) -> list[ChannelView]:
 
 async def read_backlog(engines: Engines, oldest: OldestWaiting) -> tuple[Look, bool]:
     """Of the cells that answer, and whether all did. Raises DatabaseAway when none did."""
-    answers = await ask(engines, lambda connection: books.read_backlog(connection, oldest))
-    told = [answer for answer in answers if not isinstance(answer, DatabaseAway)]
-    if not told:
-        _complete(answers)
+    told, away = await ask_present(engines, lambda connection: books.read_backlog(connection, oldest))
     merged: dict[str, Backlog] = {}
     alerts: Counter[str] = Counter()
-    for look in told:
+    for look in told.values():
         alerts.update(look.alerts)
         for one in look.channels:
             seen = merged.get(one.channel, Backlog(one.channel, 0, 0.0, 0.0, 0, "open"))
@@ -175,7 +187,7 @@ async def read_backlog(engines: Engines, oldest: OldestWaiting) -> tuple[Look, b
                 seen.dead + one.dead,
                 one.state if seen.state == "open" else seen.state,
             )
-    return Look([merged[name] for name in sorted(merged)], alerts), len(told) == len(answers)
+    return Look([merged[name] for name in sorted(merged)], alerts), not away
 
 
 # ----------------------------------------------------------------------------------------------- coupons
@@ -219,12 +231,13 @@ class Desks:
     """The coupon desk of each cell."""
 
     def __init__(self, cells: Sequence[Cell], policy: CouponSettings) -> None:
-        self._engines = [cell.engine for cell in cells]
-        self._desks = {cell.engine: CouponDesk(cell.engine, cell.operator, policy) for cell in cells}
+        self._cells = cells
+        self._desks = {cell.number: CouponDesk(cell.engine, cell.operator, policy) for cell in cells}
 
     async def of(self, code: str) -> CouponDesk:
         """The desk that has this coupon; some desk where none has. Raises DatabaseAway."""
-        return self._desks[await engine_of(self._engines, lambda connection: coupon_of(connection, code))]
+        cell = await cell_of(self._cells, lambda connection: coupon_of(connection, code))
+        return self._desks[cell.number]
 
     async def dismiss(self, code: str, by: str, why: str) -> int:
         """As `CouponDesk.dismiss`, in each cell."""
@@ -313,9 +326,9 @@ async def alerts_of(engines: Engines, subject: str | None = None) -> list[AlertR
 
 
 async def acts_on(engines: Engines, subject: str) -> list[AuditLine]:
-    """What was done to a job or a coupon, the newest first."""
-    told = await ask_all(engines, lambda connection: list_audit(connection, subject=subject))
-    return sorted((line for lines in told for line in lines), key=lambda line: line.at, reverse=True)
+    """What was done to a job or a coupon, the newest first. It is written in the cell that holds it: others may be away."""
+    told, _ = await ask_present(engines, lambda connection: list_audit(connection, subject=subject))
+    return sorted((line for lines in told.values() for line in lines), key=lambda line: line.at, reverse=True)
 
 
 # ----------------------------------------------------------------------------------------------- why

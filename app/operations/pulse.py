@@ -1,10 +1,11 @@
 """What happens now: per channel, by the minute, and in the shop's own terms. Reads only what is open or recent."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -17,6 +18,12 @@ from app.sealing import readable
 
 MOST_ORDERS: Final = 50_000
 """So many waiting orders are read for their money; when there are more, the sum is told as "more than"."""
+HOUR: Final = timedelta(hours=1)
+SLICE: Final = timedelta(minutes=10)
+UNSETTLED: Final = timedelta(minutes=3)
+"""An attempt is written when it ends; its minute may still change for so long."""
+BUDGET: Final = 1.0
+"""Seconds that learning the last hour may take at a time; the rest follows with the next looks."""
 
 _CHANNELS: Final = text("""
 WITH owed AS (
@@ -137,10 +144,35 @@ async def read_minutes(connection: AsyncConnection, since: datetime, until: date
     return [Minute(*row) for row in await connection.execute(_MINUTES, {"since": since, "until": until})]
 
 
+class LastHour:
+    """The minutes of the last hour, learned little by little and kept."""
+
+    def __init__(self) -> None:
+        self._minutes: dict[tuple[str, datetime], Minute] = {}
+        self._known: tuple[datetime, datetime] | None = None
+        """From when until when the minutes are known."""
+
+    async def read(self, connection: AsyncConnection, now: datetime) -> list[Minute]:
+        """What is known by now: the newest minutes are learned first."""
+        this = now.replace(second=0, microsecond=0)
+        oldest = this - HOUR
+        begun = time.monotonic()
+        since, until = self._known or (this, this)
+        found = await read_minutes(connection, max(oldest, until - UNSETTLED), now)
+        while since > oldest and time.monotonic() - begun < BUDGET:
+            earlier = max(oldest, since - SLICE)
+            found += await read_minutes(connection, earlier, since)
+            since = earlier
+        self._known = (max(since, oldest), this)
+        kept = (minute for minute in self._minutes.values() if minute.minute >= oldest)
+        self._minutes = {(minute.channel, minute.minute): minute for minute in (*kept, *found)}
+        return list(self._minutes.values())
+
+
 async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
     orders = [OrderMoney(*row) for row in await connection.execute(_ORDERS, {"most": MOST_ORDERS})]
     if keys_of(connection).first is not None:
-        orders = _together(orders, await _sealed_orders(connection))
+        orders = summed(orders, await _sealed_orders(connection))
     coupons = (await connection.execute(_COUPONS)).one()
     complete = sum(each.orders for each in orders) < MOST_ORDERS
     return ShopTerms(orders, complete, coupons.pending, coupons.held, coupons.customers, coupons.points)
@@ -156,7 +188,7 @@ async def _sealed_orders(connection: AsyncConnection) -> list[OrderMoney]:
     return found
 
 
-def _together(*parts: Sequence[OrderMoney]) -> list[OrderMoney]:
+def summed(*parts: Sequence[OrderMoney]) -> list[OrderMoney]:
     """Summed up by currency, the most orders first."""
     counts, totals = Counter[str | None](), dict[str | None, Decimal]()
     for each in (each for part in parts for each in part):

@@ -14,9 +14,9 @@ Scheme = Literal["light", "dark"]
 
 
 class Desk:
-    def __init__(self, page: Page, stage: Stage) -> None:
+    def __init__(self, page: Page, where: Stage | str) -> None:
         self.page = page
-        self.stage = stage
+        self._where = where
         self.complaints: list[str] = []
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -26,10 +26,16 @@ class Desk:
     @classmethod
     @asynccontextmanager
     async def at(
-        cls, browser: Browser, stage: Stage, size: tuple[int, int] = WIDE, scheme: Scheme = "light", scale: float = 1
+        cls,
+        browser: Browser,
+        where: Stage | str,
+        size: tuple[int, int] = WIDE,
+        scheme: Scheme = "light",
+        scale: float = 1,
     ) -> AsyncIterator["Desk"]:
+        """`where`: a stage, or the address of a relay without one."""
         context = await browser.new_context(
-            base_url=stage.url,
+            base_url=_url(where),
             viewport={"width": size[0], "height": size[1]},
             color_scheme=scheme,
             device_scale_factor=scale,
@@ -37,9 +43,14 @@ class Desk:
         )
         context.set_default_timeout(10_000)
         try:
-            yield cls(await context.new_page(), stage)
+            yield cls(await context.new_page(), where)
         finally:
             await context.close()
+
+    @property
+    def stage(self) -> Stage:
+        assert isinstance(self._where, Stage)
+        return self._where
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -50,7 +61,7 @@ class Desk:
             self.complaints.append(f"{response.status} {response.url}")
 
     def _asked(self, request: Request) -> None:
-        if not request.url.startswith(self.stage.url):
+        if not request.url.startswith(_url(self._where)):
             self.complaints.append(f"asked elsewhere: {request.url}")
 
     def no_complaints(self) -> None:
@@ -73,3 +84,7 @@ class Desk:
         await self.page.get_by_label("Key").fill(key)
         await self.page.get_by_role("button", name="Sign in").click()
         await self.page.get_by_role("button", name="Sign out").wait_for()
+
+
+def _url(where: Stage | str) -> str:
+    return where if isinstance(where, str) else where.url

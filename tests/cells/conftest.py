@@ -11,8 +11,12 @@ from sqlalchemy import text
 
 from app import wiring
 from app.cells import place
+from app.engine.decide import decide
+from app.engine.queue import Queue
+from app.outcomes import Reject
 from app.settings import CellSettings, PlatformSettings, Settings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
+from tests.database.engine_room import settle
 from tests.helpers import free_port
 
 
@@ -77,6 +81,16 @@ async def hold_coupons(operator: httpx.AsyncClient, parts: wiring.Services) -> N
             await connection.execute(
                 text(made), {"code": code, "message": answer.json()["id"], "person": person, "value": cell}
             )
+
+
+async def give_up(operator: httpx.AsyncClient, parts: wiring.Services, cell: int, begin: int = 0) -> str:
+    """A customer of that cell, whom the Platform refused; the job's id."""
+    engine = parts.engines[cell - 1]
+    answer = await operator.post("/v1/events/customers", json={"id": customer_in(cell, begin)})
+    assert answer.status_code == 202, answer.text
+    [job] = await Queue(engine, "platform").claim(1, lease=30)
+    await settle(engine, [job], decide(Reject("the tier is unknown"), job, wiring.retry_policy(parts.settings), 0.5))
+    return str(job.id)
 
 
 def line(kind: str, **event: object) -> str:

@@ -20,7 +20,7 @@ from app.operations.homes import Homes, WrongCellError, copy_shared
 from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
 from tests.api.served import serving
-from tests.cells.conftest import calling, customer_in, hold_coupons, line, settings_of
+from tests.cells.conftest import calling, customer_in, give_up, hold_coupons, line, settings_of
 
 ORDER = {"financialStatus": "paid", "currency": "EUR", "totalPrice": "10.00"}
 
@@ -186,8 +186,24 @@ async def test_a_person_is_handed_out_and_erased_in_every_cell(
     assert (await operator.get("/v1/explain", params={"order": "other"})).json()["found"] is True
 
 
-async def test_the_console_says_what_it_shows(operator: httpx.AsyncClient) -> None:
-    assert "first of 3 cells only" in (await operator.get("/console/login")).text
+async def test_an_operator_acts_in_the_cells_that_answer(
+    web: tuple[wiring.Services, str], operator: httpx.AsyncClient, settings: Settings, empty_database_url: str
+) -> None:
+    """The first two cells' database is closed; what the third holds is retried, dropped, paused all the same."""
+    parts = web[0]
+    jobs = [await give_up(operator, parts, 3, begin) for begin in (0, 1000)]
+    nowhere = "postgresql://relay@127.0.0.1:1/relay"
+    away = settings_of(settings.data_dir, (nowhere, "cell_1"), (nowhere, "cell_2"), (empty_database_url, "cell_3"))
+    async with serving(away, "") as (_, url), calling(url) as client:
+        assert (await client.post(f"/v1/jobs/{jobs[0]}/retry")).json()["state"] == "waiting"
+        assert (await client.post("/v1/jobs/retry", json={"ids": [jobs[1]]})).json()["jobs"] == 1
+        assert (await client.post(f"/v1/jobs/{jobs[1]}/drop", json={"why": "a test"})).json()["state"] == "dropped"
+        assert (await client.post(f"/v1/jobs/{uuid7()}/retry")).status_code == 503  # it could be in the others
+        paused = await client.post("/v1/channels/platform/pause", json={"why": "the Platform is moved"})
+        assert (paused.status_code, "The other cells have done it" in paused.json()["detail"]) == (503, True)
+    async with parts.engines[2].connect() as connection:
+        state = await connection.execute(text("SELECT state FROM channel WHERE name = 'platform'"))
+        assert state.scalar_one() == "paused"
 
 
 async def test_reconciliations_say_that_they_cannot(operator: httpx.AsyncClient) -> None:
