@@ -9,7 +9,7 @@ from app.engine.queue import wake_stranded
 from app.operations.alerts.watch import watch_work
 from app.operations.alerts.webhook import tell_alerts
 from app.operations.audit.chain import log_head
-from app.operations.checks import watch_proof
+from app.operations.checks import watch_bodies, watch_proof
 from app.operations.coupons import patrol
 from app.operations.coupons.overdue import watch_deadline
 from app.operations.homes import copy_shared
@@ -50,6 +50,7 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     watch = max(1.0, min(15.0, deadline.total_seconds() / 4))
     found.append(Tick("coupon_deadline", watch, lambda: watch_deadline(engine, deadline)))
     found.append(Tick("coupon_proof", 3600.0, lambda: watch_proof(engine, settings)))
+    found.append(Tick("body_keys", 60.0, lambda: watch_bodies(engine, settings)))
     found.append(Tick("audit_head", 3600.0, lambda: log_head(engine)))
     if far.store is not None:
         shop = far.store

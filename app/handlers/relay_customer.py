@@ -1,17 +1,21 @@
 """A customer -> PUT /v1/customers/{id}. The newest version wins."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import JsonValue, ValidationError
 
 from app.engine.jobs import Job
 from app.handlers.verdicts import settled, unreadable
 from app.messages import CustomerEvent, OrderEvent
-from app.outcomes import Outcome, Reject, Skip
+from app.outcomes import Outcome, Reject, Skip, Wait
 from app.platform import translate
 from app.platform.answers import Verdict
 from app.platform.fields import Fields
+from app.sealing import UnreadableBodyError
+
+KEY_RECHECK: Final = 60.0
+"""Seconds between two looks whether the key of a body is back."""
 
 
 class PutsCustomers(Protocol):
@@ -22,7 +26,7 @@ class PutsCustomers(Protocol):
 
 class HoldsCustomers(Protocol):
     async def newest(self, customer_id: str) -> bytes | None:
-        """The newest body that the store has sent of a customer."""
+        """The newest body that the store has sent of a customer. Raises UnreadableBodyError."""
 
 
 class RelayCustomer:
@@ -37,6 +41,8 @@ class RelayCustomer:
         missing = job.params.get("from") == "order"
         try:
             found = await self._of_order(job.body) if missing else self._of_event(job.body)
+        except UnreadableBodyError as error:
+            return Wait(f"what the store sent of this customer cannot be read: {error}", "settings", KEY_RECHECK)
         except ValidationError as error:
             return unreadable(error)
         if found is None:

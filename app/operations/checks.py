@@ -17,6 +17,7 @@ from app.stores.base import Ready, StoreAdapter
 
 CANNOT_CONFIRM: Final = "cannot_confirm"
 SUBJECT: Final = "redemptions"
+BODY_KEY_MISSING: Final = "body_key_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +76,36 @@ async def check_bodies(settings: Settings, engine: AsyncEngine, name: str) -> Ch
     except (SQLAlchemyError, OSError, TimeoutError):
         return Check(name, None, "cannot be looked at", "mend the database first")
     ring = settings.ring
-    if missing := sorted(set(used) - set(ring.names)):
-        return Check(
-            name,
-            False,
-            f"bodies are encrypted under {', '.join(missing)}, which BODY_KEYS does not have: their jobs are held",
-            "put the key back into BODY_KEYS, after the first, and restart (docs/operations.md)",
-        )
+    if (unreadable := _unreadable(settings, used, name)) is not None:
+        return unreadable
     if ring.first is None:
         return Check(name, True, "stored as they arrive (BODY_KEYS is not set)")
     old = sorted(set(used) - {ring.first})
     more = f"; some are still under {', '.join(old)}" if old else ""
     return Check(name, True, f"encrypted under {ring.first}{more}")
+
+
+def _unreadable(settings: Settings, used: Sequence[str], name: str) -> Check | None:
+    """None where every key that is in use is there."""
+    missing = sorted(set(used) - set(settings.ring.names))
+    if not missing:
+        return None
+    return Check(
+        name,
+        False,
+        f"bodies are encrypted under {', '.join(missing)}, which BODY_KEYS does not have: their jobs are held",
+        "put the key back into BODY_KEYS, after the first, and restart (docs/operations.md)",
+    )
+
+
+async def watch_bodies(engine: AsyncEngine, settings: Settings) -> None:
+    """An alert while a key of kept bodies is missing here: their jobs are held, and nothing else would say so."""
+    async with engine.begin() as connection:
+        unreadable = _unreadable(settings, await used_keys(connection), "bodies")
+        if unreadable is None:
+            await resolve_alert(connection, BODY_KEY_MISSING, "BODY_KEYS")
+        else:
+            await raise_alert(connection, BODY_KEY_MISSING, "BODY_KEYS", unreadable.detail, unreadable.next_step)
 
 
 def check_door(settings: Settings) -> Check:

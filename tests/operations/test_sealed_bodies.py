@@ -1,6 +1,7 @@
 """Bodies at rest: with keys nothing of them stands in the tables, and everything that is done with them still is."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import AsyncIterator
@@ -11,15 +12,22 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import create_engine
+from app.engine.decide import decide
+from app.engine.queue import Queue
+from app.engine.retry import RetryPolicy
+from app.handlers.relay_customer import RelayCustomer
+from app.http import HttpClient
 from app.messages import EVENTS, Kind, incoming
 from app.models import FIRST_EMAIL
+from app.operations.alerts.raised import open_alerts
 from app.operations.bodies import CHUNK, encrypt_bodies, used_keys
 from app.operations.books import find_message, list_coupons
-from app.operations.checks import check_bodies
+from app.operations.checks import check_bodies, watch_bodies
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable, set_field
 from app.operations.homes import Homes
 from app.operations.people.customers import Customers
@@ -27,11 +35,13 @@ from app.operations.people.erase import COUNTED, erase
 from app.operations.people.export import export
 from app.operations.pulse import OrderMoney, read_shop_terms
 from app.operations.retention import prune_bodies
-from app.outcomes import Done, Evidence, Reject, Wait
+from app.outcomes import Done, Evidence, Owed, Reject, Wait
 from app.platform.webhooks import redemption_of
 from app.sealing import KeyRing, UnreadableBodyError, first_email
 from app.settings import Settings
+from tests.database.engine_room import settle
 from tests.explain.scene import Scene, answered
+from tests.journeys.handler_jobs import client_of
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CANARY, EMAIL = "canarina", "canarina@example.com"
@@ -211,6 +221,47 @@ async def test_without_its_key_a_job_is_held_and_goes_on_with_it(engine: AsyncEn
     await scene.due()
     assert json.loads((await Scene(sealed).run(Done(digest=b"d"))).body)["id"] == "1001"
     assert await scene.rows("SELECT state FROM job") == [("done",)]
+
+
+async def test_an_alert_stands_while_a_key_is_missing(engine: AsyncEngine, sealed: AsyncEngine) -> None:
+    await Scene(sealed).order()
+    without = Settings(_env_file=None)
+    for _ in range(2):
+        await watch_bodies(engine, without)
+    async with engine.connect() as connection:
+        [alert] = await open_alerts(connection)
+    assert (alert.kind, alert.subject) == ("body_key_missing", "BODY_KEYS")
+    assert "under old, which BODY_KEYS does not have" in alert.detail
+    words = f"other:{base64.b64encode(NEW).decode()},old:{base64.b64encode(OLD).decode()}"
+    await watch_bodies(engine, Settings(_env_file=None, body_keys=SecretStr(words)))
+    async with engine.connect() as connection:
+        assert await open_alerts(connection) == []
+
+
+async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngine, sealed: AsyncEngine) -> None:
+    """The Platform has forgotten the customer; the order can be read, what the store sent of her cannot."""
+    await Scene(sealed).customer()
+    await Scene(sealed).run(Done(digest=b"d"))
+    scene = Scene(engine)
+    receipt = await scene.order()
+    owed = Owed("relay_customer", "platform", "customer:42", params={"from": "order"}, collapse=True)
+    await scene.run(
+        Wait("the Platform does not know the customer", "customer:42", owes=(owed,), evidence=Evidence(404))
+    )
+    [job] = await Queue(engine, "platform").claim(1, lease=30)
+    assert (job.kind, job.message_id) == ("relay_customer", receipt.id)
+    http = HttpClient()
+    told = await RelayCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine))(job)  # which is not called
+    await http.aclose()
+    assert isinstance(told, Wait)
+    assert told.key == "settings"
+    assert "what the store sent of this customer cannot be read: it is encrypted under the key old" in told.why
+    transition = decide(told, job, RetryPolicy(), 0.5)
+    await settle(engine, [job], transition, "wait")
+    story = await scene.explain("order", "1001")
+    assert "BODY_KEYS" in story.model_dump_json()
+    [(attempts,)] = await scene.rows("SELECT attempts FROM job WHERE kind = 'relay_customer' AND open")
+    assert attempts == 0
 
 
 async def test_without_its_key_nothing_is_erased_handed_out_or_edited_by_halves(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.stage import Stage, order, person, staged
+from tests.helpers import eventually
 
 OLD, NEW = (f"{name}:{base64.b64encode(name[0].encode() * 32).decode()}" for name in ("old", "new"))
 BUYER = {**person(142), "firstName": "Canarina"}
@@ -66,9 +67,19 @@ async def test_both_journeys_with_encrypted_bodies(
         checked = await relay(stage, tmp_path, NEW, "check")
         assert "encrypted under new" in checked
         assert "still under" not in checked
+        await stage.sql(
+            "INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, sealed_by, received_at)"
+            " VALUES (gen_random_uuid(), 'store', 'orders', 'lost', '', '', 'gone', now())"
+        )
     monkeypatch.setenv("BODY_KEYS", NEW)
     (tmp_path / "again").mkdir()
     async with staged(tmp_path / "again", database_url) as stage:
+
+        async def told_of_the_missing_key() -> bool:
+            return 'relay_alerts_open{kind="body_key_missing"} 1.0' in (await stage.client.get("/metrics")).text
+
+        await eventually(told_of_the_missing_key, 30)
+        await stage.sql("DELETE FROM message WHERE dedupe_key = 'lost'")
         receipt = await stage.api("POST", "/v1/customers/erase", json=email)
         assert receipt["messages"] >= 3
         assert (await stage.api("POST", "/v1/customers/export", json=email))["messages"] == []

@@ -60,6 +60,10 @@ ALERTS: Final[Mapping[str, Meaning]] = {
         "The Platform cannot be asked whether redemptions are genuine, so coupons that need it are held.",
         "Run relay check: it names the setting that is missing.",
     ),
+    "body_key_missing": Meaning(
+        "Bodies are encrypted under a key that BODY_KEYS does not have: what needs them is held.",
+        "Run relay check: it names the key. Put it back into BODY_KEYS, after the first, and restart.",
+    ),
     "reconciliation": Meaning(
         "The shop has what never arrived, or the other way round.",
         "Look at the newest reconciliation: relay reconcile lists it; one call repairs it.",
