@@ -22,7 +22,8 @@ from app.outcomes import Outcome, Skip, Wait
 RECHECK: Final = 5.0
 """Seconds between two looks for a cell that is away."""
 OWED_RECHECK: Final = 30.0
-"""Seconds; the delivery wakes the order long before (`cells.Waker`)."""
+"""Seconds between two looks at the most. The delivery wakes the order long before (`cells.Waker`), unless it came between
+the look and the wait, or the order's cell was away: so an order looks again after as long as it is old."""
 
 
 class KnowsHomes(Protocol):
@@ -79,7 +80,7 @@ class AfterCustomer:
     async def __call__(self, job: Job) -> Outcome:
         if not job.known and job.after and await self._owed(job.after):
             why = f"waits for the first delivery of {job.after}, which is owed in its cell"
-            return Wait(why, elsewhere(job.after), OWED_RECHECK)
+            return Wait(why, elsewhere(job.after), min(OWED_RECHECK, max(1.0, job.age)))
         try:
             return await self._handler(job)
         except DatabaseAway:

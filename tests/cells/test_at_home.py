@@ -13,6 +13,7 @@ from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
 from app.handlers.at_home import AfterCustomer, AtHome
 from app.messages import CustomerEvent, Incoming, OrderEvent, incoming
+from app.operations.asking import explain
 from app.operations.homes import AllCoupons, Homes
 from app.outcomes import Done, Outcome, Owed, Skip, Wait
 from app.platform.webhooks import incoming as webhook
@@ -100,6 +101,27 @@ async def test_an_order_waits_for_a_first_delivery_that_another_cell_owes_and_is
     Waker([parts.cells[1].operator, parts.cells[2].operator]).delivered(customer.lane)
     [again] = await eventually(lambda: Queue(parts.engines[1], "platform").claim(1, lease=30))
     assert again.attempt == order.attempt  # the wait cost nothing
+    assert isinstance(await after(again), Done)
+
+
+async def test_a_wake_that_comes_before_the_order_waits_costs_it_a_second(parts: Services) -> None:
+    """The customer is delivered between the order's look and its going to wait: nobody wakes it then."""
+    person = customer_in(1)
+    number = next(str(each) for each in range(1000) if place(f"order:{each}", 3) == 1)
+    event = CustomerEvent(id=person)
+    customer = await take(parts, 1, incoming(event, event.model_dump_json().encode(), message_id="m"))
+    bought = OrderEvent.model_validate({"id": number, "customerId": person, **ORDER})
+    order = await take(parts, 2, incoming(bought, b"{}", message_id="o"))
+    after = AfterCustomer(done, Homes(parts.engines, 2))
+    told = await after(order)
+    assert isinstance(told, Wait)
+    policy = retry_policy(parts.settings)
+    await settle(parts.engines[0], [customer], decide(Done(digest=b"d"), customer, policy, 0.5))
+    await parts.cells[1].operator.wake([told.key])
+    await settle(parts.engines[1], [order], decide(told, order, policy, 0.5), "wait")
+    story = await explain(parts.engines, "order", number)
+    assert story.cause == "waiting_for_customer"
+    [again] = await eventually(lambda: Queue(parts.engines[1], "platform").claim(1, lease=30))
     assert isinstance(await after(again), Done)
 
 
