@@ -16,7 +16,7 @@ class ForwardNews:
 
     async def __call__(self, job: Job) -> Outcome:
         if not isinstance(self._store, TakesNews):
-            return Skip("this shop takes no news of the Platform")
+            return Skip("this shop takes no news of the Platform; docs/shops.md says which do (STORE__NEWS)")
         body: JsonValue
         try:
             body = json.loads(job.body)

@@ -14,6 +14,7 @@ from app.outcomes import Done, Outcome
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import Ready, StoreAdapter
+from app.stores.news import TakesNews
 
 CANNOT_CONFIRM: Final = "cannot_confirm"
 SUBJECT: Final = "redemptions"
@@ -44,6 +45,8 @@ async def check_all(
     yield await check_launcher(platform)
     yield check_proof(settings)
     yield await check_store(settings, store)
+    if settings.store.news:
+        yield check_news(settings, store)
 
 
 async def check_database(engine: AsyncEngine, name: str) -> Check:
@@ -215,6 +218,18 @@ async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
     if isinstance(ready, Ready):
         return Check("store", True, f"{settings.store.adapter}: {ready.detail}")
     return Check("store", False, _words(ready), "check the shop's variables (docs/adapters.md)")
+
+
+def check_news(settings: Settings, store: StoreAdapter | None) -> Check:
+    """Whether the shop can keep the news that it was asked to keep."""
+    if isinstance(store, TakesNews):
+        return Check("news", True, f"{settings.store.adapter} is told the shopper's tier and points")
+    return Check(
+        "news",
+        False,
+        f"STORE__NEWS is on, and {settings.store.adapter or 'no shop'} takes no news of the Platform: all of it is skipped",
+        "set STORE__NEWS=false; docs/shops.md says which shops take news, and why the others do not",
+    )
 
 
 def _words(outcome: Outcome | object) -> str:

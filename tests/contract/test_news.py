@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from app.operations.checks import check_news
 from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
 from app.platform.webhooks import NEWS, parse
+from app.settings import Settings, StoreSettings
 from app.stores.news import Standing, TakesNews, due, standing
 from tests.contract.bench import Bench
 
-SHOPS = ["medusa", "shopify", "woocommerce"]
-ID = {"medusa": "cus_4711", "shopify": "4711", "woocommerce": "4711"}
-NOBODY = {"medusa": "cus_nobody", "shopify": "999999", "woocommerce": "999999"}
-WRITES = {"medusa": "customer.update", "shopify": "metafieldsSet", "woocommerce": "customer.update"}
+SHOPS = ["bigcommerce", "medusa", "saleor", "shopify", "woocommerce"]
+ID = {"medusa": "cus_4711", "saleor": "VXNlcjo0NzEx"}
+NOBODY = {"medusa": "cus_nobody", "saleor": "VXNlcjo5OTk5OTk="}
+"""Ids where they are no numbers: 4711, and 999999 for one whom the shop does not know."""
+WRITES = {"saleor": "SetStanding", "shopify": "metafieldsSet"}
 OTHERS: dict[str, dict[str, Any]] = {
-    "medusa": {"id": "cus_4711", "metadata": {"newsletter": "weekly"}},
-    "shopify": {
-        "id": "gid://shopify/Customer/4711",
-        "metafields": [{"namespace": "custom", "key": "newsletter", "value": "weekly"}],
+    "bigcommerce": {
+        "customers": [{"id": 4711, "date_modified": "2026-11-23T09:00:00Z"}],
+        "attributes": [{"id": 7, "name": "newsletter", "type": "string"}],
+        "values": [{"attribute_id": 7, "customer_id": 4711, "value": "weekly"}],
     },
-    "woocommerce": {"id": 4711, "meta_data": [{"id": 1, "key": "newsletter", "value": "weekly"}]},
+    "medusa": {"customers": [{"id": "cus_4711", "metadata": {"newsletter": "weekly"}}]},
+    "saleor": {"customers": [{"id": "VXNlcjo0NzEx", "privateMetafields": {"newsletter": "weekly"}}]},
+    "shopify": {
+        "customers": [
+            {
+                "id": "gid://shopify/Customer/4711",
+                "metafields": [{"namespace": "custom", "key": "newsletter", "value": "weekly"}],
+            }
+        ]
+    },
+    "woocommerce": {"customers": [{"id": 4711, "meta_data": [{"id": 1, "key": "newsletter", "value": "weekly"}]}]},
 }
-"""A customer with something of somebody else's on her, as each shop shows her."""
+"""A customer with something of somebody else's on her, as each shop keeps her."""
 every_shop = pytest.mark.parametrize("bench", SHOPS, indirect=True)
 
 
 def news(bench: Bench, points: int = 120, tier: str | None = "Gold", at: str = "10:00", **other: Any) -> dict[str, Any]:
     """A `points/earned`, changed by fields of the customer."""
-    customer = {"externalId": ID[bench.name], "pointBalance": points, "updatedAt": f"2026-11-23T{at}:00.000Z"}
+    customer = {"externalId": ID.get(bench.name, "4711"), "pointBalance": points, "updatedAt": f"2026-11-23T{at}:00.000Z"}
     if tier is not None:
         customer["currentLoyaltyTier"] = {"id": "t-1", "title": tier}
     return {"id": "e-1", "points": 5, "customer": {**customer, **other}}
@@ -42,21 +56,26 @@ async def tell(bench: Bench, body: dict[str, Any]) -> Any:
 
 
 def seed(bench: Bench) -> None:
-    bench.simulator.control("seed", customers=[OTHERS[bench.name]])
+    bench.simulator.control("seed", **OTHERS[bench.name])
 
 
 def kept(bench: Bench) -> dict[str, Any]:
     """What the customer has, by key."""
-    rows = bench.simulator.state("customers")
+    state = bench.simulator.state
     if bench.name == "woocommerce":
-        return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in rows["4711"]["meta_data"]}
-    if bench.name == "medusa":
-        return {key.removeprefix("platform_relay_"): value for key, value in rows[0]["metadata"].items()}
-    return {row["key"]: row["value"] for row in rows[0]["metafields"]}
+        return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in state("customers")["4711"]["meta_data"]}
+    if bench.name == "shopify":
+        return {row["key"]: row["value"] for row in state("customers")[0]["metafields"]}
+    if bench.name == "bigcommerce":
+        names = {row["id"]: row["name"] for row in state("attributes")}
+        found = {names[row["attribute_id"]]: row["value"] for row in state("values") if row["customer_id"] == 4711}
+    else:
+        found = state("customers")[0]["metadata" if bench.name == "medusa" else "privateMetafields"]
+    return {key.removeprefix("platform_relay_"): value for key, value in found.items()}
 
 
 def writes(bench: Bench) -> int:
-    return len(bench.simulator.ledger(kind=WRITES[bench.name]))
+    return len(bench.simulator.ledger(kind=WRITES.get(bench.name, "customer.update")))
 
 
 @every_shop
@@ -90,7 +109,7 @@ async def test_older_news_never_replaces_newer(bench: Bench) -> None:
 
 @every_shop
 async def test_a_customer_whom_the_shop_does_not_know(bench: Bench) -> None:
-    outcome = await tell(bench, news(bench, externalId=NOBODY[bench.name]))
+    outcome = await tell(bench, news(bench, externalId=NOBODY.get(bench.name, "999999")))
     assert isinstance(outcome, Reject)
     assert "no such customer" in outcome.why
     assert isinstance(await tell(bench, news(bench, externalId="")), Skip)
@@ -106,10 +125,17 @@ async def test_a_shop_that_is_away(bench: Bench, status: int, meaning: Any) -> N
     assert await tell(bench, news(bench)) == Done()
 
 
-@pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
+WRITE = {
+    "bigcommerce": ("PUT", "^/stores/abc123/v3/customers/attribute-values$"),
+    "saleor": ("POST", "^/graphql/SetStanding$"),
+    "woocommerce": ("PUT", "^/wp-json/wc/v3/customers/4711$"),
+}
+
+
+@pytest.mark.parametrize("bench", sorted(WRITE), indirect=True)
 async def test_an_answer_that_was_lost(bench: Bench) -> None:
     seed(bench)
-    bench.misbehave(("PUT", "^/wp-json/wc/v3/customers/4711$"), mode="apply_then", status=200, body="<b>Warning</b>")
+    bench.misbehave(WRITE[bench.name], mode="apply_then", status=200, body="<b>Warning</b>")
     assert isinstance(await tell(bench, news(bench)), Unknown)
     assert isinstance(await tell(bench, news(bench)), Skip)
     assert kept(bench)["points"] == "120"
@@ -144,6 +170,56 @@ async def test_medusas_roles_stop_no_coupon(bench: Bench) -> None:
     assert kept(bench) == {"newsletter": "weekly"}
 
 
+@pytest.mark.parametrize("bench", ["bigcommerce"], indirect=True)
+async def test_a_scope_of_bigcommerce_that_only_news_needs_stops_no_coupon(bench: Bench) -> None:
+    seed(bench)
+    bench.simulator.config(may_write_customers=False)
+    outcome = await tell(bench, news(bench))
+    assert isinstance(outcome, Reject)
+    assert "Customers" in outcome.why
+    assert kept(bench) == {"newsletter": "weekly"}
+
+
+@pytest.mark.parametrize("bench", ["saleor"], indirect=True)
+async def test_saleors_permissions_stop_no_coupon_and_its_token_does(bench: Bench) -> None:
+    """Saleor has the same words for both."""
+    seed(bench)
+    bench.simulator.config(permissions=["MANAGE_DISCOUNTS"])
+    assert isinstance(await tell(bench, news(bench)), Reject)
+    bench.simulator.config(permissions=["MANAGE_DISCOUNTS", "MANAGE_USERS"], token="of somebody else")
+    assert isinstance(await tell(bench, news(bench)), Blocked)
+    bench.simulator.config(token="saleor-app-token")
+    staff = {**OTHERS["saleor"]["customers"][0], "isStaff": True}
+    bench.simulator.control("seed", customers=[staff])
+    outcome = await tell(bench, news(bench))
+    assert isinstance(outcome, Reject)
+    assert "MANAGE_STAFF" in outcome.why
+    assert kept(bench) == {"newsletter": "weekly"}
+
+
+@pytest.mark.parametrize("bench", ["bigcommerce"], indirect=True)
+async def test_bigcommerces_attributes_are_made_once(bench: Bench) -> None:
+    seed(bench)
+    first, second = bench.build(), bench.build()
+    assert isinstance(first, TakesNews)
+    assert isinstance(second, TakesNews)
+    told = await asyncio.gather(*(each.take_news("m-1", "points/earned", news(bench)) for each in (first, second)))
+    assert all(isinstance(outcome, Done | Skip) for outcome in told), told
+    names = [row["name"] for row in bench.simulator.state("attributes")]
+    assert sorted(names) == ["newsletter", "platform_relay_as_of", "platform_relay_points", "platform_relay_tier"]
+    assert kept(bench)["points"] == "120"
+
+
+@pytest.mark.parametrize("bench", ["bigcommerce"], indirect=True)
+async def test_an_attribute_that_the_merchant_deleted_is_made_again(bench: Bench) -> None:
+    seed(bench)
+    await tell(bench, news(bench))
+    bench.simulator.control("drop-attributes")
+    assert isinstance(await tell(bench, news(bench, points=150, at="11:00")), Reject)
+    assert await tell(bench, news(bench, points=150, at="11:00")) == Done()
+    assert kept(bench)["points"] == "150"
+
+
 @pytest.mark.parametrize("bench", ["shopify"], indirect=True)
 async def test_what_shopify_refuses_inside_a_200(bench: Bench) -> None:
     seed(bench)
@@ -156,6 +232,15 @@ async def test_what_shopify_refuses_inside_a_200(bench: Bench) -> None:
     bench.simulator.config(throttled=1)
     assert isinstance(await tell(bench, news(bench)), Retry)
     assert await tell(bench, news(bench)) == Done()
+
+
+async def test_check_says_where_news_is_on_in_vain(bench: Bench) -> None:
+    settings = Settings(_env_file=None, store=StoreSettings(adapter=bench.name, news=True))
+    check = check_news(settings, bench.adapter)
+    takes = bench.name in (*SHOPS, "generic_http")
+    assert check.ok is takes
+    assert bool(check.next_step) is not takes
+    assert bench.name in check.detail
 
 
 @pytest.mark.parametrize("balance", [12, 12.0, "12", -3, 0, 12.5, True, None, "many", 10**40])

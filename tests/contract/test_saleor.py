@@ -16,6 +16,7 @@ from app.outcomes import Blocked, Done, Reject, Retry, Unknown
 from app.stores.base import CouponFound, CouponKind, Ready, differences
 from app.stores.saleor import documents as documents
 from app.stores.saleor.hooks import TOPICS
+from app.stores.saleor.news import KEYS, metadata
 from app.stores.saleor.vouchers import (
     Channel,
     listing_input,
@@ -286,6 +287,8 @@ def variables() -> list[tuple[str, dict[str, Any]]]:
         sent += [(events, {}), (documents.CREATE_HOOK, {"input": {**hook, "secretKey": "s"}})]
     sent += [(each, {}) for each in (documents.CHANNELS, documents.PERMISSIONS, documents.HOOKS)]
     sent += [(documents.FIND_VOUCHERS, {"code": "x", "after": after}) for after in (None, "y")]
+    standing: dict[str, Any] = {"id": "VXNlcjox", "keys": KEYS}
+    sent += [(documents.STANDING, standing), (documents.SET_STANDING, {**standing, "input": metadata({"tier": "Gold"})})]
     return [*sent, (documents.DELETE_CODES, {"ids": ["x"]})]
 
 

@@ -38,6 +38,7 @@ from app.stores.bigcommerce.api import BigCommerceApi, patience, words
 from app.stores.bigcommerce.events import WANTED, parse_webhook
 from app.stores.bigcommerce.fetch import fetch, list_entities
 from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
+from app.stores.bigcommerce.news import Standings
 from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
 from app.stores.reading import count, with_cents
 
@@ -95,6 +96,7 @@ class BigCommerce:
         token = settings.access_token.get_secret_value()
         self._http = clients.make(settings.url, secrets=(token, self._secret or ""), patience=patience)
         self._api = BigCommerceApi(str(settings.url), self._http, token)
+        self._standings = Standings(self._api)
         self._currency = ""
 
     @classmethod
@@ -250,6 +252,10 @@ class BigCommerce:
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return await delete_hook(self._api, hook)
+
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.TakesNews`."""
+        return await self._standings.take_news(topic, body)
 
 
 def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:

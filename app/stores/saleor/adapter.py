@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator
+from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from app.http import Failure, HttpClients
@@ -38,6 +38,7 @@ from app.stores.saleor import documents as documents
 from app.stores.saleor import events as events
 from app.stores.saleor.api import Node, Refusal, SaleorApi, nodes
 from app.stores.saleor.hooks import Hooks, KeySet
+from app.stores.saleor.news import take_news
 from app.stores.saleor.vouchers import (
     Channel,
     half_made,
@@ -205,6 +206,10 @@ class Saleor:
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return _done(await self._api.change(documents.DELETE_HOOK, "webhookDelete", id=hook.id))
+
+    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.TakesNews`."""
+        return await take_news(self._api, topic, body)
 
     async def _held(self, order: CouponOrder, channel: Channel) -> Outcome | None:
         voucher = await self._voucher(order.code)

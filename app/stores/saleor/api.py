@@ -16,6 +16,8 @@ from app.outcomes import Blocked, Reject, Retry, Unknown
 
 Node = dict[str, JsonValue]
 TAKEN: Final = frozenset({"ALREADY_EXISTS", "UNIQUE"})
+DENIED: Final = "Saleor refuses the call"
+"""How a Blocked begins that is about the token or about one permission: Saleor has the same words for both."""
 TOKEN_ERRORS: Final = ("InvalidTokenError", "InvalidSignatureError", "DecodeError", "JSONWebTokenError", "Expired")
 
 
@@ -108,7 +110,7 @@ def _status(answer: Answer, words: str, wrote: bool) -> Failure:
 def _top_level(answer: Answer, exception: str, words: str, wrote: bool) -> Refusal | Failure:
     if exception == "PermissionDenied":
         hint = "SALEOR__TOKEN is no token of an active app, or the app lacks a permission"
-        return Blocked(f"Saleor refuses the call: {hint} (docs/shops/saleor.md; {words})", answer.evidence())
+        return Blocked(f"{DENIED}: {hint} (docs/shops/saleor.md; {words})", answer.evidence())
     if any(each in exception for each in TOKEN_ERRORS):
         return Blocked(f"Saleor does not take SALEOR__TOKEN; set a new one ({words})", answer.evidence())
     if "IntegrityError" in exception + words or "duplicate key" in words:

@@ -117,6 +117,17 @@ CUSTOMER: Final = "query Customer($id: ID!) { user(id: $id) { ...CustomerParts }
 ORDER: Final = "query Order($id: ID!) { order(id: $id) { ...OrderParts } }" + _ORDER
 PRODUCT: Final = "query Product($id: ID!) { product(id: $id) { ...ProductParts } }" + _PRODUCT
 
+STANDING: Final = """
+query Standing($id: ID!, $keys: [String!]!) { user(id: $id) { id privateMetafields(keys: $keys) } }
+"""
+SET_STANDING: Final = """
+mutation SetStanding($id: ID!, $keys: [String!]!, $input: [MetadataInput!]!) {
+  updatePrivateMetadata(id: $id, input: $input) {
+    item { privateMetafields(keys: $keys) } errors { field message code }
+  }
+}
+"""
+
 CUSTOMER_EVENTS: Final = (
     """
 subscription {

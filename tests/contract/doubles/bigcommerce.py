@@ -29,6 +29,7 @@ class Config:
 
     access_token: str = "token-of-the-double"
     may_write: bool = True
+    may_write_customers: bool = True
     currency: str = "EUR"
     distort: dict[str, Any] = field(default_factory=dict)
     stale_finds: int = 0
@@ -43,7 +44,9 @@ class BigCommerceDouble:
     def __init__(self) -> None:
         self.config = Config()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed, "switch-off": self._switch_off}
+        self.controls: dict[str, Control] = {
+            "seed": self._seed, "switch-off": self._switch_off, "drop-attributes": self._drop_attributes
+        }  # fmt: skip
         self.reset()
 
     def reset(self) -> None:
@@ -51,12 +54,18 @@ class BigCommerceDouble:
         self.last_id = 0
         self.coupons: dict[int, Json] = {}
         self.hooks: dict[int, Json] = {}
+        self.attributes: list[Json] = []
+        self.values: list[Json] = []
         self.rows: dict[str, list[Json]] = {"orders": [], "customers": [], "products": []}
 
     def identify(self, call: Call) -> None:
-        """Only what makes a coupon has a name that the suite asks for."""
+        """Only what makes a coupon and what changes a customer have names that the suite asks for."""
         parts = call.path.removeprefix(STORE).strip("/").split("/")
-        call.kind = "coupon.create" if (call.method, parts) == ("POST", ["v2", "coupons"]) else "/".join(parts[:2])
+        named = {
+            ("POST", "v2/coupons"): "coupon.create",
+            ("PUT", "v3/customers/attribute-values"): "customer.update",
+        }
+        call.kind = named.get((call.method, "/".join(parts)), "/".join(parts[:2]))
 
     async def answer(self, call: Call) -> Answer:  # noqa: C901, PLR0911  # a table of routes
         """Authenticate and route."""
@@ -67,6 +76,8 @@ class BigCommerceDouble:
         parts = call.path.removeprefix(STORE).strip("/").split("/")
         if call.method != "GET" and parts[:2] == ["v2", "coupons"] and not self.config.may_write:
             return _told(403, "You don't have a required scope to access the endpoint")
+        if call.method != "GET" and parts[:2] == ["v3", "customers"] and not self.config.may_write_customers:
+            return json_answer(403, {"status": 403, "title": "You don't have a required scope to access the endpoint"})
         match [call.method, *parts]:
             case ["GET", "v2", "store"]:
                 return json_answer(200, {"id": "abc123", "name": "The double", "currency": self.config.currency})
@@ -80,6 +91,10 @@ class BigCommerceDouble:
                 return self._orders(call, rest)
             case ["GET", "v3", "customers"]:
                 return self._customers(call)
+            case [_, "v3", "customers", "attributes"]:
+                return self._attributes(call)
+            case [_, "v3", "customers", "attribute-values"]:
+                return self._values(call)
             case ["GET", "v3", "catalog", "products", *rest]:
                 return self._products(call, rest)
             case [_, "v3", "hooks", *rest]:
@@ -163,6 +178,34 @@ class BigCommerceDouble:
         limit, page = int(call.query.get("limit", 50)), int(call.query.get("page", 1))
         return rows[(page - 1) * limit : page * limit]
 
+    # ------------------------------------------------------------------------------------------- attributes
+
+    def _attributes(self, call: Call) -> Answer:
+        if call.method == "GET":
+            return json_answer(200, {"data": self.attributes})
+        taken, given = {row["name"] for row in self.attributes}, _listed(call)
+        if any(row["name"] in taken for row in given):
+            return json_answer(422, {"status": 422, "title": "Attribute create failed", "errors": {"0": "name exists"}})
+        made = [{"id": len(self.attributes) + number, **row} for number, row in enumerate(given, 101)]
+        self.attributes += made
+        call.applied()
+        return json_answer(200, {"data": made})
+
+    def _values(self, call: Call) -> Answer:
+        """An upsert of a customer or an attribute that is not there is refused, and nothing of it is kept."""
+        if call.method == "GET":
+            whose, which = (call.query.get(f"{name}:in", "").split(",") for name in ("customer_id", "attribute_id"))
+            shown = [row for row in self.values if str(row["customer_id"]) in whose and str(row["attribute_id"]) in which]
+            return json_answer(200, {"data": shown})
+        given, same = _listed(call), ("customer_id", "attribute_id")
+        customers, attributes = ({row["id"] for row in rows} for rows in (self.rows["customers"], self.attributes))
+        if any(row["customer_id"] not in customers or row["attribute_id"] not in attributes for row in given):
+            return json_answer(422, {"status": 422, "title": "Upsert failed", "errors": {"0": "invalid id"}})
+        for each in given:
+            self.values = [row for row in self.values if any(row[name] != each[name] for name in same)] + [each]
+        call.applied()
+        return json_answer(200, {"data": given})
+
     # ------------------------------------------------------------------------------------------- webhooks
 
     def _hooks(self, call: Call, rest: list[str]) -> Answer:
@@ -188,9 +231,16 @@ class BigCommerceDouble:
     # ------------------------------------------------------------------------------------------- control
 
     async def _seed(self, given: Json) -> object:
-        """Rows of `orders` (with `_products` and `_coupons`), `customers`, `products`."""
+        """Rows of `orders` (with `_products` and `_coupons`), `customers`, `products`; `attributes` and `values`."""
+        self.attributes += given.pop("attributes", [])
+        self.values += given.pop("values", [])
         for family, rows in given.items():
             self.rows[family] += rows
+        return {"ok": True}
+
+    async def _drop_attributes(self, given: Json) -> object:  # noqa: ARG002
+        """A deleted attribute takes its values with it."""
+        self.attributes, self.values = [], []
         return {"ok": True}
 
     async def _switch_off(self, given: Json) -> object:  # noqa: ARG002
@@ -204,13 +254,18 @@ class BigCommerceDouble:
         return {"state": {"coupons": len(self.coupons), "webhooks": len(self.hooks)}, "codes": codes}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` coupons | hooks."""
-        return list((self.hooks if query.get("kind") == "hooks" else self.coupons).values())
+        """`kind` coupons | hooks | attributes | values."""
+        lists = {"attributes": self.attributes, "values": self.values, "hooks": list(self.hooks.values())}
+        return lists.get(query["kind"], list(self.coupons.values()))
 
 
 def _told(status: int, message: str, reason: str = "") -> Answer:
     error: Json = {"status": status, "message": message}
     return json_answer(status, [{**error, "details": {"invalid_reason": reason}} if reason else error])
+
+
+def _listed(call: Call) -> list[Json]:
+    return call.json if isinstance(call.json, list) else []
 
 
 def _time(row: Json) -> datetime:

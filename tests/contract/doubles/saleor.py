@@ -118,6 +118,7 @@ class Saleor:
             "EnableHook": ("AUTHENTICATED_APP", self._enable_hook),
             "DeleteHook": ("AUTHENTICATED_APP", self._delete_hook),
             "Customers": ("MANAGE_USERS", self._list), "Customer": ("MANAGE_USERS", self._one),
+            "Standing": ("MANAGE_USERS", self._one), "SetStanding": ("MANAGE_USERS", self._set_standing),
             "Orders": ("MANAGE_ORDERS", self._list), "Order": ("MANAGE_ORDERS", self._one),
             "Products": ("MANAGE_PRODUCTS", self._list), "Product": ("MANAGE_PRODUCTS", self._one),
         }  # fmt: skip
@@ -257,8 +258,19 @@ class Saleor:
         return _data({name: page})
 
     def _one(self, given: Json, call: Call) -> Answer:
-        name = f"{call.argument.lower()}s"
+        name = "customers" if call.argument == "Standing" else f"{call.argument.lower()}s"
         return _data({NAMES[name]: next((row for row in self.lists[name] if row["id"] == given["id"]), None)})
+
+    def _set_standing(self, given: Json, call: Call) -> Answer:
+        """Staff are customers too, and only MANAGE_STAFF changes them. Keys that are not sent stay."""
+        user = next((row for row in self.lists["customers"] if row["id"] == given["id"]), None)
+        if user is None:
+            return _result("updatePrivateMetadata", "item", "id", "NOT_FOUND", "Couldn't resolve to a node.")
+        if user.get("isStaff"):
+            return denied("MANAGE_STAFF")
+        user["privateMetafields"] |= {each["key"]: each["value"] for each in given["input"]}
+        call.applied()
+        return _data({"updatePrivateMetadata": {"item": user, "errors": []}})
 
     # -- control ------------------------------------------------------------------------------------------------------
 
@@ -276,9 +288,10 @@ class Saleor:
         return {"state": {"vouchers": len(self.vouchers), "hooks": len(self.hooks)}}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` vouchers | hooks."""
+        """`kind` vouchers | hooks | customers | orders | products."""
         held: dict[str, Any] = {"vouchers": self.vouchers, "hooks": self.hooks}
-        return list(held[query["kind"]].values())
+        kind = query["kind"]
+        return self.lists[kind] if kind in NAMES else list(held[kind].values())
 
 
 def _data(data: Json) -> Answer:
