@@ -6,13 +6,16 @@ The promises themselves are tried by the conformance kit (test_conformance.py), 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from app.outcomes import Blocked, Done, Reject
 from app.stores import ADAPTERS, adapter_class
 from app.stores.base import CouponFound, Ready, differences
+from app.stores.conformance.sandbox import soon
 from tests.contract.bench import SHOPS, Bench, order
 
 
@@ -61,6 +64,27 @@ async def test_a_wrong_echo_is_no_success_and_leaves_no_usable_coupon(bench: Ben
     assert isinstance(outcome, Reject), outcome
     assert bench.shop.complaint in outcome.why
     assert not await bench.usable()
+
+
+@pytest.mark.parametrize("fields", [{}, {"title": "Thank (you) [all]", "expires_at": soon()}])
+async def test_the_shop_tells_whose_a_coupon_is(bench: Bench, fields: dict[str, Any]) -> None:
+    """Of a redemption of ours or of none: a coupon made otherwise by a try whose answer was lost is known by it."""
+    for code, reference in (("A1", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"), ("B2", None)):
+        assert isinstance(await bench.adapter.issue_coupon(order(code=code, reference=reference, **fields)), Done)
+        found = await bench.adapter.find_coupon(code)
+        assert isinstance(found, CouponFound), found
+        assert found.reference == reference
+
+
+async def test_a_coupon_made_otherwise_is_known_as_ours_when_its_answer_was_lost(bench: Bench) -> None:
+    bench.simulator.config(distort=bench.shop.distortion)
+    bench.misbehave(bench.shop.create, mode="apply_then", status=500, body="")
+    wanted = order(reference="6f9619ff-8b86-d011-b42d-00cf4fc964ff")
+    await bench.adapter.issue_coupon(replace(wanted, first_try=True))
+    outcome = await bench.adapter.issue_coupon(wanted)
+    assert isinstance(outcome, Reject), outcome
+    found = await bench.adapter.find_coupon(wanted.code)
+    assert found is None or (isinstance(found, CouponFound) and found.reference == wanted.reference)
 
 
 async def test_retire(bench: Bench) -> None:

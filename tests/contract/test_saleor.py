@@ -23,6 +23,7 @@ from app.stores.saleor.vouchers import (
     voucher_found,
     voucher_input,
 )
+from app.stores.saleor.vouchers import metadata as reference
 from tests.contract.bench import Bench, order
 from tests.contract.doubles.saleor import CHANNELS, connection
 from tests.contract.test_misbehaving_shop import FAULTS
@@ -46,6 +47,7 @@ def voucher(code: str, *, listed: bool = True, **fields: Any) -> dict[str, Any]:
         "id": f"voucher-{code}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": 1, "used": 0,
         "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False, "onlyForStaff": False,
         "minCheckoutItemsQuantity": None, "startDate": "2026-01-01T00:00:00+00:00", "endDate": None, "countries": [],
+        "privateMetafield": None,
         "codes": connection([{"id": f"code-{code}", "code": code, "used": 0, "isActive": True}]),
         **{name: connection([]) for name in ("products", "variants", "categories", "collections")},
         "channelListings": [listing] if listed else [], **fields,
@@ -274,7 +276,8 @@ def variables() -> list[tuple[str, dict[str, Any]]]:
     for fields in ORDERS.values():
         wanted = order(**fields)
         sent.append((documents.CREATE_VOUCHER, {"input": voucher_input(wanted)}))
-        sent.append((documents.LIST_VOUCHER, {"id": "Vm91Y2hlcjox", "input": listing_input(wanted, EU)}))
+        listed = {"input": listing_input(wanted, EU), "metadata": reference(wanted)}
+        sent.append((documents.LIST_VOUCHER, {"id": "Vm91Y2hlcjox", **listed}))
     for document, after in itertools.product((documents.CUSTOMERS, documents.ORDERS, documents.PRODUCTS), (None, "x")):
         sent += [(document, {"after": after, "updated": each}) for each in (None, {"gte": "2026-11-23T05:00:00+00:00"})]
     for document in (

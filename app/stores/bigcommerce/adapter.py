@@ -48,6 +48,8 @@ DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IG
 """A refusal in such words may mean that the code is there; which words BigCommerce has for it is not documented."""
 TAKEN: Final = re.compile(r"\b(unique|exists?|duplicate|taken)\b", re.IGNORECASE)
 """So much of it that a look-up which does not show the code is stale."""
+REFERENCE: Final = re.compile(r" \[([^\[\]]+)\]$")
+"""How the name of a coupon of ours ends."""
 ALL_PRODUCTS: Final[JsonValue] = {"entity": "categories", "ids": [0]}
 TYPES: Final = {
     CouponKind.FIXED_AMOUNT: "per_total_discount",
@@ -260,12 +262,11 @@ class BigCommerce:
 
 def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
     """`coupon_Base`: amounts as texts, the expiry in RFC 2822, 0 for "no limit"; the name carries the code, as names
-    are unique too."""
+    are unique too, and the reference, for want of any other field."""
     value = Decimal(0) if order.kind is CouponKind.FREE_SHIPPING else order.value or Decimal(0)
     products: JsonValue = {"entity": "products", "ids": [int(each) for each in order.product_ids]}
-    room = NAME_CHARS - len(order.code) - 3
     body: dict[str, JsonValue] = {
-        "name": f"{order.title[:room]} ({order.code})" if order.title else order.code,
+        "name": _name(order),
         "code": order.code,
         "type": TYPES[order.kind],
         "amount": f"{value:f}",
@@ -278,6 +279,14 @@ def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
     if order.expires_at:
         body["expires"] = format_datetime(order.expires_at.astimezone(UTC).replace(microsecond=0))
     return body
+
+
+def _name(order: CouponOrder) -> str:
+    mark = f" [{order.reference}]" if order.reference else ""
+    if len(order.code) + len(mark) > NAME_CHARS:
+        mark = ""
+    room = NAME_CHARS - len(order.code) - len(mark) - 3
+    return (f"{order.title[:room]} ({order.code})" if order.title and room > 0 else order.code) + mark
 
 
 def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
@@ -305,6 +314,7 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
         restrictions=tuple(restrictions),
         unreadable=frozenset({"currency", "starts_at", "combinable"}),
+        reference=mark[1] if (mark := REFERENCE.search(str(row.get("name")))) else None,
     )
 
 

@@ -25,6 +25,8 @@ from app.stores.reading import with_cents
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
 CENT: Final = Decimal("0.01")
 NOTED: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$")
+REFERENCE: Final = re.compile(r"(?:^| )\(([^()]+)\)$")
+"""How a description ends, apart from the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,13 @@ def coupon_found(
         active=rule.get("is_active") is True and started and not over,
         restrictions=(*conditions, *_restrictions(rule, market, kind, skus)),
         unreadable=frozenset({"starts_at", "email", "customer_id"} if market.unrestricted else {"starts_at"}),
+        reference=_reference(rule),
     )
+
+
+def _reference(rule: Mapping[str, JsonValue]) -> str | None:
+    found = REFERENCE.search(NOTED.sub("", str(rule.get("description") or "")).rstrip())
+    return found[1] if found else None
 
 
 def _end(rule: Mapping[str, JsonValue], ends: date, zone: ZoneInfo) -> datetime:

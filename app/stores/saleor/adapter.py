@@ -43,6 +43,7 @@ from app.stores.saleor.vouchers import (
     Channel,
     half_made,
     listing_input,
+    metadata,
     unlike_so_far,
     voucher_found,
     voucher_input,
@@ -238,7 +239,11 @@ class Saleor:
 
     async def _put_in_channel(self, order: CouponOrder, channel: Channel, voucher: Node) -> Outcome:
         listed = await self._api.change(
-            documents.LIST_VOUCHER, "voucherChannelListingUpdate", id=voucher["id"], input=listing_input(order, channel)
+            documents.LIST_VOUCHER,
+            "voucherChannelListingUpdate",
+            id=voucher["id"],
+            input=listing_input(order, channel),
+            metadata=metadata(order),
         )
         if isinstance(listed, Refusal):
             return await self._remove(voucher, f"Saleor refuses the coupon {order.code}: {listed.words}")

@@ -5,7 +5,7 @@ from typing import Final
 _VOUCHER: Final = """
 fragment VoucherParts on Voucher {
   id type discountValueType usageLimit used singleUse applyOncePerOrder applyOncePerCustomer onlyForStaff
-  minCheckoutItemsQuantity startDate endDate
+  minCheckoutItemsQuantity startDate endDate privateMetafield(key: "platform_relay_reference")
   codes(first: 50) { edges { node { id code used isActive } } }
   products(first: 100) { edges { node { id } } }
   variants(first: 1) { edges { node { id } } }
@@ -47,7 +47,8 @@ mutation CreateVoucher($input: VoucherInput!) {
 
 LIST_VOUCHER: Final = (
     """
-mutation ListVoucher($id: ID!, $input: VoucherChannelListingInput!) {
+mutation ListVoucher($id: ID!, $input: VoucherChannelListingInput!, $metadata: [MetadataInput!]!) {
+  updatePrivateMetadata(id: $id, input: $metadata) { errors { message code } }
   voucherChannelListingUpdate(id: $id, input: $input) {
     voucher { ...VoucherParts } errors { field message code }
   }

@@ -22,6 +22,8 @@ from app.stores.saleor.api import Node, nodes
 CENT: Final = Decimal("0.01")
 LISTING: Final = ("value", "minimum_spend", "currency", "active")
 """What the second call sets; a voucher without a listing is compared without these."""
+REFERENCE: Final = "platform_relay_reference"
+"""The key of the private metadata that says whose a voucher is (named in `documents.py` too)."""
 HUNDRED: Final = Decimal(100)
 
 
@@ -60,6 +62,11 @@ def listing_input(order: CouponOrder, channel: Channel) -> Node:
     if order.minimum_spend:
         listing["minAmountSpent"] = f"{order.minimum_spend:f}"
     return {"addChannels": [listing]}
+
+
+def metadata(order: CouponOrder) -> list[JsonValue]:
+    """Goes with the second call: a voucher that is worth something says whose it is."""
+    return [{"key": REFERENCE, "value": order.reference}] if order.reference else []
 
 
 def _written(moment: datetime | None) -> str | None:
@@ -122,6 +129,7 @@ def voucher_found(voucher: Node, code: str, channel: Channel, at: datetime | Non
         active=listing is not None and own.get("isActive") is not False and valid,
         restrictions=_restrictions(voucher),
         unreadable=frozenset({"combinable"}),
+        reference=str(voucher["privateMetafield"]) if voucher.get("privateMetafield") else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Coupons in Shopify's words and back. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -12,6 +13,8 @@ from app.stores.shopify.documents import PRODUCTS_READ
 
 Object = Mapping[str, JsonValue]
 TITLE_CHARS: Final = 255
+TAG: Final = re.compile(r"pr:([A-Za-z0-9-]{1,37})", re.ASCII)
+"""A tag with a redemption's id: 40 characters, the fewest that Shopify takes of any resource's tags, and no comma."""
 
 
 def gid(kind: str, plain: str) -> str:
@@ -58,6 +61,8 @@ def coupon_input(order: CouponOrder, now: datetime) -> dict[str, JsonValue]:
         },
         "context": customers if order.customer_id else {"all": "ALL"},
     }
+    if order.reference and TAG.fullmatch(f"pr:{order.reference}"):
+        coupon["tags"] = [f"pr:{order.reference}"]
     if order.minimum_spend:
         coupon["minimumRequirement"] = {"subtotal": {"greaterThanOrEqualToSubtotal": f"{order.minimum_spend:f}"}}
     if shipping:
@@ -123,7 +128,13 @@ def _found(store_id: str, discount: Object, code: str) -> CouponFound:
         active=discount["status"] in ("ACTIVE", "SCHEDULED"),
         restrictions=tuple(restrictions),
         unreadable=frozenset({"email"}) if customer_id else frozenset(),
+        reference=_reference(discount.get("tags")),
     )
+
+
+def _reference(tags: JsonValue) -> str | None:
+    found = [TAG.fullmatch(str(tag)) for tag in tags] if isinstance(tags, list) else []
+    return next((each[1] for each in found if each), None)
 
 
 def _gives(

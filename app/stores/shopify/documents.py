@@ -16,7 +16,7 @@ fragment Common on DiscountCodeNode {
   codeDiscount {
     __typename
     ... on DiscountCodeBasic {
-      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount
+      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount tags
       codes(first: 2) { nodes { code } }
       codesCount { count }
       combinesWith { orderDiscounts productDiscounts shippingDiscounts }
@@ -38,7 +38,7 @@ fragment Common on DiscountCodeNode {
       }
     }
     ... on DiscountCodeFreeShipping {
-      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount
+      status startsAt endsAt usageLimit appliesOncePerCustomer asyncUsageCount tags
       codes(first: 2) { nodes { code } }
       codesCount { count }
       combinesWith { orderDiscounts productDiscounts shippingDiscounts }

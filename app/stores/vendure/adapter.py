@@ -51,7 +51,7 @@ MARKET_SECONDS: Final = 600.0
 NOBODY: Final = "0"
 """An id that no promotion has."""
 FIELDS: Final = """
-    id enabled couponCode startsAt endsAt usageLimit perCustomerUsageLimit
+    id enabled couponCode description startsAt endsAt usageLimit perCustomerUsageLimit
     conditions { code args { name value } } actions { code args { name value } }"""
 MARKET: Final = """
 query Market {

@@ -30,6 +30,8 @@ from app.stores.vendure.api import Row
 
 FIXED, PERCENT, OF_PRODUCTS = "order_fixed_discount", "order_percentage_discount", "products_percentage_discount"
 SHIPPING, FREE, CONTAINS, MINIMUM = "free_shipping", "buy_x_get_y_free", "contains_products", "minimum_order_amount"
+REDEMPTION: Final = "Redemption "
+"""What stands before the reference in a promotion's description."""
 KINDS: Final[Mapping[str, CouponKind]] = {
     FIXED: CouponKind.FIXED_AMOUNT,
     PERCENT: CouponKind.PERCENTAGE,
@@ -92,7 +94,7 @@ def promotion_input(order: CouponOrder, market: Market, variants: tuple[str, ...
         conditions.append(_operation(FREE, amountX="1", variantIdsX=ids, amountY="1", variantIdsY=ids))
     elif variants and order.kind is not CouponKind.PERCENTAGE:
         conditions.append(_operation(CONTAINS, minimum="1", productVariantIds=ids))
-    reference = f"Redemption {order.reference}" if order.reference else ""
+    reference = f"{REDEMPTION}{order.reference}" if order.reference else ""
     return {
         "enabled": True,
         "couponCode": order.code,
@@ -133,11 +135,17 @@ def promotion_found(row: Row, market: Market, products: Mapping[str, str], now: 
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
         unreadable=frozenset({"currency"}),
+        reference=_reference(row.get("description")),
     )
     try:
         return _understood(found, conditions, actions, market, products)
     except (InvalidOperation, ValueError, KeyError):
         return replace(found, restrictions=("an argument that cannot be read",))
+
+
+def _reference(description: JsonValue) -> str | None:
+    ours = isinstance(description, str) and description.startswith(REDEMPTION)
+    return str(description).removeprefix(REDEMPTION) if ours else None
 
 
 def variant_ids(row: Row) -> frozenset[str]:

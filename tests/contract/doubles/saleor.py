@@ -166,6 +166,7 @@ class Saleor:
             "id": f"Vm91Y2hlcjo{number}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": None,
             "used": 0, "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False,
             "onlyForStaff": False, "minCheckoutItemsQuantity": None, "startDate": now, "endDate": None, "countries": [],
+            "privateMetafield": None,
             **{name: value for name, value in asked.items() if name not in ("products", "addCodes", "name")},
             "codes": connection([code_row]),
             "products": connection([{"id": each} for each in asked.get("products", [])]),
@@ -190,6 +191,9 @@ class Saleor:
         voucher = self.vouchers.get(given["id"])
         if voucher is None:
             return _result("voucherChannelListingUpdate", "voucher", "id", "NOT_FOUND", "Couldn't resolve to a node.")
+        for each in given["metadata"]:  # the first of two mutations in one call, which stays whatever the other does
+            if each["key"] == "platform_relay_reference":
+                voucher["privateMetafield"] = each["value"]
         asked = given["input"]["addChannels"][0]
         channel = next(each for each in CHANNELS if each["id"] == asked["channelId"])
         value = Decimal(asked["discountValue"])

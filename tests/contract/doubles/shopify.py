@@ -215,6 +215,7 @@ class ShopifyDouble:
             "status": "EXPIRED" if ends and ends <= now else "SCHEDULED" if starts > now else "ACTIVE",
             "startsAt": starts, "endsAt": ends, "usageLimit": given.get("usageLimit"),
             "appliesOncePerCustomer": given.get("appliesOncePerCustomer", False), "asyncUsageCount": 0,
+            "tags": given.get("tags", []),
             "codes": {"nodes": [{"code": given["code"]}]}, "codesCount": {"count": 1},
             "combinesWith": {name: given.get("combinesWith", {}).get(name, False)
                              for name in ("orderDiscounts", "productDiscounts", "shippingDiscounts")},
