@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from app import wiring
-from app.operations.alerts.raised import raise_alert
+from app.operations.alerts.raised import open_alerts, raise_alert
+from app.operations.audit.lines import list_audit
 from app.settings import Settings
 from tests.cells.conftest import hold_coupons
 
@@ -53,6 +54,37 @@ async def test_coupons_of_every_cell(
     ruling = (await operator.get("/v1/coupons/code-3")).json()["ruling"]
     assert ruling["approve"] is True
     assert relay("coupons", "approve", "code-4", "--why", "seen").returncode != 0
+
+
+async def test_alerts_about_a_coupon_are_dismissed_in_every_cell(
+    relay: Relay, operator: httpx.AsyncClient, web: tuple[wiring.Services, str]
+) -> None:
+    """Those alone that nothing else ends, and of this coupon alone; each cell's audit says who, what and why."""
+    await hold_coupons(operator, web[0])
+    raised = ((1, "points_in_doubt", "code-1"), (3, "coupon_over_used", "code-1"), (3, "points_in_doubt", "code-3"),
+              (2, "coupon_late", "code-1"))  # fmt: skip
+    for cell, kind, code in raised:
+        async with web[0].engines[cell - 1].begin() as connection:
+            await raise_alert(connection, kind, code, "detail", "look at it")
+    ended = relay("coupons", "dismiss", "code-1", "--why", "the points are there")
+    assert (ended.returncode, ended.stdout) == (0, "2 alerts dismissed.\n"), ended.stderr
+    left, lines = [], []
+    for engine in web[0].engines:
+        async with engine.connect() as connection:
+            left += [(alert.kind, alert.subject) for alert in await open_alerts(connection)]
+            lines += [
+                (line.actor, line.detail)
+                for line in await list_audit(connection, subject="code-1")
+                if line.action == "coupon.dismiss"
+            ]
+    assert left == [("coupon_late", "code-1"), ("points_in_doubt", "code-3")]
+    assert lines == [
+        ("cli", {"alerts": [kind], "why": "the points are there"}) for kind in ("points_in_doubt", "coupon_over_used")
+    ]
+    again = relay("coupons", "dismiss", "code-1", "--why", "seen")
+    assert again.returncode != 0
+    assert "no alert about code-1 is open that is dismissed by hand" in again.stderr
+    assert relay("coupons", "dismiss", "code-3").returncode != 0, "who dismisses says why"
 
 
 async def test_the_audits_of_every_cell(relay: Relay, web: tuple[wiring.Services, str]) -> None:

@@ -224,6 +224,10 @@ async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[st
     await eventually(told, 20)
     asked = [entry for entry in relay.platform.ledger() if entry["kind"] == "points.post"]
     assert len(asked) == 1
+    assert await relay.desk.dismiss(CODE, "bob", "somebody looks tomorrow") == 1
+    assert "points_in_doubt" not in await relay.alerts()
+    with pytest.raises(ImpossibleError, match="in doubt"):
+        await relay.desk.return_points(CODE, "ada", "a dismissed alert settles nothing")
     await relay.desk.return_points(CODE, "ada", "looked: they are missing", again=True)
     await relay.state("given_back")
     assert "points_in_doubt" not in await relay.alerts()
