@@ -241,6 +241,7 @@ class Coupon(Base):
         Index(None, "state", "created_at"),
         Index(None, "customer_ref"),
         Index("ix_coupon_priced", "priced_at", postgresql_include=["value"]),
+        Index("ix_coupon_spelling", text("lower(code)")),
         Index("ix_coupon_patrol", "patrolled_at", postgresql_where=text("active_at IS NOT NULL")),
     )
 

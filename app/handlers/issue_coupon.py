@@ -21,6 +21,7 @@ from app.handlers.prove import AsksBack, Prover
 from app.handlers.valuing import Value, Valuing
 from app.operations.coupons.fuse import KIND as FUSE_BLEW
 from app.operations.coupons.fuse import WAITS_FOR, Blown
+from app.operations.coupons.spelling import Twin
 from app.operations.coupons.transitions import Claim
 from app.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
 from app.platform.fields import Fields
@@ -54,7 +55,7 @@ class KeepsCoupons(Protocol):
         rule_edited: bool,
         ordered: Mapping[str, object],
         limits: FuseSettings | None,
-    ) -> OpenCoupon | Blown | None: ...
+    ) -> OpenCoupon | Blown | Twin | None: ...
     async def issued(self, code: str, store_id: str) -> OpenCoupon | None: ...
     async def hold(self, code: str, reason: str) -> OpenCoupon | None: ...
     async def hold_claim(
@@ -160,6 +161,8 @@ class IssueCoupon:
         )
         if priced is None:
             return Retry("the coupon changed its state meanwhile")
+        if isinstance(priced, Twin):
+            return await self._held(claim, Reject(priced.why))
         if not isinstance(priced, Blown):
             return None
         await self._alerts.raise_alert(

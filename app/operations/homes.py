@@ -61,11 +61,12 @@ class Homes:
         self._here = here
 
     async def of(self, lane: str) -> int:
-        """The number of the lane's cell; a lane that has none yet is at home here from now on. Raises the database's
-        errors."""
-        where = place(lane, len(self._engines))
+        """The number of the lane's cell; a lane that has none yet is at home here from now on, a coupon's in any spelling
+        of its code. Raises the database's errors."""
         if lane.startswith(HASHED):
-            return where + 1
+            return place(lane, len(self._engines)) + 1
+        lane = lane.lower()
+        where = place(lane, len(self._engines))
         async with single_statement(self._engines[where]) as connection:
             await connection.execute(_BIND, {"lane": lane, "cell": self._here})
             return int((await connection.execute(_HOME, {"lane": lane})).scalar_one())

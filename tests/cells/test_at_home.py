@@ -67,6 +67,10 @@ async def test_all_claims_to_a_code_are_judged_in_the_cell_of_the_first(parts: S
     assert handed.lane == f"coupon:AB12#{handed.message_id}"
     assert (handed.kind, handed.body, handed.params) == (second.kind, second.body, second.params)
     assert isinstance(await at_home(parts, 2)(handed), Done)
+    otherwise = await redeemed(parts, 1, "aB12", customer_in(1))
+    told = await at_home(parts, 1)(otherwise)
+    assert isinstance(told, Skip)
+    assert "handed over to cell 2" in told.why  # one code, however it is written
 
 
 async def test_a_customer_that_an_order_brought_along_is_put_in_its_own_cell(parts: Services) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import fuse
+from app.operations.coupons import fuse, spelling
 from app.operations.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
@@ -97,7 +97,36 @@ async def test_codes_are_found_as_shoppers_type_them(coupons: Coupons, message: 
     await coupons.open(REDEMPTION, message)
     assert [coupon.code for coupon in await coupons.find_all(["AB12", "other"])] == ["ab12"]
     assert await coupons.find_all([]) == ()
+    await coupons.open(replace(REDEMPTION, code="Vip-AB12", id="p-2"), message)
+    assert [coupon.code for coupon in await coupons.find_all(["vip-ab12"])] == ["Vip-AB12"]
     assert await coupons.find("AB12") is None
+
+
+async def test_of_two_spellings_of_a_code_one_is_given_away(
+    coupons: Coupons, message: UUID, engine: AsyncEngine
+) -> None:
+    """Also when two replicas are asked at once: each waits for the other, whoever is first."""
+    claims = [Claim(replace(REDEMPTION, code=code, id=code), message) for code in ("ab12", "AB12")]
+    for claim in claims:
+        await coupons.open(claim.redemption, message)
+    async with engine.begin() as another:
+        await another.execute(spelling._LOCK, {"code": "aB12"})  # noqa: SLF001  # a third replica, which is slow
+        replicas = [asyncio.create_task(Coupons(engine).price(claim, VALUED)) for claim in claims]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+
+        async def both_wait() -> bool:
+            async with engine.connect() as connection:
+                return (await connection.execute(text(waiting))).scalar() == 2
+
+        await eventually(both_wait)
+    told = await asyncio.gather(*replicas)
+    [given], [twin] = ([each for each in told if isinstance(each, kind)] for kind in (CouponRecord, spelling.Twin))
+    assert twin == spelling.Twin(given.code, given.code)
+    other = next(claim for claim in claims if claim.redemption.code != given.code)
+    assert await coupons.price(other, VALUED) == twin
+    assert await coupons.price(next(claim for claim in claims if claim is not other), VALUED) is not None
+    assert await coupons.retire(given.code, "the other one is genuine")
+    assert isinstance(await coupons.price(other, VALUED), CouponRecord)
 
 
 async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:

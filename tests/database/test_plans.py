@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine import statements
+from app.operations.coupons import spelling
 from app.operations.explain import gather
 from app.operations.reconcile import compare
 
@@ -127,6 +128,7 @@ EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
     "open jobs": (gather.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
     "attempts": (gather.ATTEMPTS, {"ids": [None]}),
     "coupons": (gather.COUPONS, {"codes": ["ab12"]}),
+    "a code's other spelling": (spelling.TWIN, {"code": "ab12"}),
     "coupons of a customer": (gather.COUPONS_OF, {"key": "42", "limit": 50}),
     "audit": (gather.AUDIT, {"subjects": ["ab12"]}),
     **{

@@ -1,5 +1,6 @@
 """A redemption becomes a coupon: against the Platform's and the shop's simulators and a real database."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -156,6 +157,22 @@ async def test_a_redemption_becomes_an_active_coupon_of_the_launchers_value(
     assert (made["code"], made["amount"], made["discount_type"], made["usage_limit"]) == (CODE, "5.00", "fixed_cart", 1)
     row = await coupon(engine)
     assert (row.state, row.value, row.store_id) == ("active", Decimal("5.00"), done.result["store_id"])
+
+
+async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
+    shop: Simulator, client: PlatformClient, generic: GenericHttp, engine: AsyncEngine
+) -> None:
+    """Two replicas at once; the shop tells the two apart, and would have made both."""
+    bodies = [{**REDEEMED, "couponCode": CODE}, {**REDEEMED, "couponCode": CODE.upper(), "id": "p-2"}]
+    replicas = [handler(generic, client, engine) for _ in bodies]
+    told = await asyncio.gather(*(give(each, engine, body) for each, body in zip(replicas, bodies, strict=True)))
+    [done], [held] = ([each for each in told if isinstance(each, kind)] for kind in (Done, Reject))
+    assert f"its code is {done.result['code']} in other letters" in held.why
+    assert list(shop.state("relay")) == [done.result["code"]]
+    rows = {each.state: each for each in [await coupon(engine, str(body["couponCode"])) for body in bodies]}
+    assert set(rows) == {"active", "held"}
+    assert rows["held"].reason == held.why
+    assert rows["held"].kind is None, "it is no redemption of the ledger"
 
 
 async def test_a_coupon_that_is_active_is_not_made_again(

@@ -32,6 +32,7 @@ from app.models import Coupon, Message
 from app.operations.alerts.raised import resolve_alert
 from app.operations.coupons import fuse
 from app.operations.coupons.fuse import Blown
+from app.operations.coupons.spelling import Twin, twin
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS
 from app.settings import FuseSettings
@@ -193,9 +194,10 @@ class Coupons:
         rule_edited: bool = False,
         ordered: Mapping[str, Any] | None = None,  # Any: JSON
         limits: FuseSettings | None = None,
-    ) -> CouponRecord | Blown | None:
+    ) -> CouponRecord | Blown | Twin | None:
         """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it, and the
-        code is this claim's alone. None when it is another's, or is not to be made.
+        code is this claim's alone, in any spelling. None when it is another's, or is not to be made; Twin when the code
+        is another's in other letters.
 
         With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
         """
@@ -209,6 +211,8 @@ class Coupons:
             taken_over = row.message_id != claim.message_id
             if taken_over and (row.priced_at is not None or row.ruling is not None):
                 return None
+            if row.priced_at is None and (other := await twin(connection, code)) is not None:
+                return other
             if limits is not None and row.priced_at is None:
                 amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
                 blown = await fuse.pass_fuse(connection, code, claim.redemption.customer_ref, amount, limits)
@@ -305,9 +309,9 @@ class Coupons:
         return found[0] if found else None
 
     async def find_all(self, codes: Sequence[str]) -> tuple[CouponRecord, ...]:
-        """Our coupons among what shoppers typed: as typed, and all in lower or in upper case."""
-        spellings = {spelling for code in codes for spelling in (code, code.lower(), code.upper())}
-        return await self._select(Coupon.code.in_(spellings)) if spellings else ()
+        """Our coupons among what shoppers typed, in any spelling of upper and lower case."""
+        spellings = [func.lower(code) for code in codes]
+        return await self._select(func.lower(Coupon.code).in_(spellings)) if spellings else ()
 
     async def _select(self, where: ColumnElement[bool]) -> tuple[CouponRecord, ...]:
         async with self._engine.connect() as connection:

@@ -1,0 +1,43 @@
+"""One code, however it is written: most shops take AB12 and ab12 for one code, some for two.
+
+A claim to another spelling is either the same redemption told twice or an altered copy of a webhook. Two rows would be
+two coupons in a shop that tells them apart, and one coupon counted twice in all others: so only one spelling of a code
+is ever given away, until that coupon is out of the world.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('coupon:' || lower(:code), 0))")
+TWIN: Final = text("""
+SELECT code, redemption_id FROM coupon
+WHERE lower(code) = lower(:code) AND code <> :code AND priced_at IS NOT NULL
+  AND state NOT IN ('retired', 'given_back', 'refused')
+LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The spelling of a code that some claim has for good."""
+
+    code: str
+    redemption_id: str | None
+
+    @property
+    def why(self) -> str:
+        """Why the other one is not made, and what to do."""
+        return (
+            f"its code is {self.code} in other letters, upper or lower case, and that one belongs to redemption"
+            f" {self.redemption_id}: most shops take both for one. Look which is genuine, and retire the other"
+        )
+
+
+async def twin(connection: AsyncConnection, code: str) -> Twin | None:
+    """Another spelling that is given away already; None: there is none, nor will be before the transaction ends."""
+    await connection.execute(_LOCK, {"code": code})
+    row = (await connection.execute(TWIN, {"code": code})).one_or_none()
+    return None if row is None else Twin(row.code, row.redemption_id)
