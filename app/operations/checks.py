@@ -220,7 +220,7 @@ async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
     return Check("store", False, _words(ready), "check the shop's variables (docs/adapters.md)")
 
 
-def check_news(settings: Settings, store: StoreAdapter | None) -> Check:
+def check_news(settings: Settings, store: object) -> Check:
     """Whether the shop can keep the news that it was asked to keep."""
     if isinstance(store, TakesNews):
         return Check("news", True, f"{settings.store.adapter} is told the shopper's tier and points")

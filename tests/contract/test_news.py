@@ -44,7 +44,11 @@ every_shop = pytest.mark.parametrize("bench", SHOPS, indirect=True)
 
 def news(bench: Bench, points: int = 120, tier: str | None = "Gold", at: str = "10:00", **other: Any) -> dict[str, Any]:
     """A `points/earned`, changed by fields of the customer."""
-    customer = {"externalId": ID.get(bench.name, "4711"), "pointBalance": points, "updatedAt": f"2026-11-23T{at}:00.000Z"}
+    customer = {
+        "externalId": ID.get(bench.name, "4711"),
+        "pointBalance": points,
+        "updatedAt": f"2026-11-23T{at}:00.000Z",
+    }
     if tier is not None:
         customer["currentLoyaltyTier"] = {"id": "t-1", "title": tier}
     return {"id": "e-1", "points": 5, "customer": {**customer, **other}}
@@ -63,7 +67,9 @@ def kept(bench: Bench) -> dict[str, Any]:
     """What the customer has, by key."""
     state = bench.simulator.state
     if bench.name == "woocommerce":
-        return {row["key"].removeprefix("_platform_relay_"): row["value"] for row in state("customers")["4711"]["meta_data"]}
+        return {
+            row["key"].removeprefix("_platform_relay_"): row["value"] for row in state("customers")["4711"]["meta_data"]
+        }
     if bench.name == "shopify":
         return {row["key"]: row["value"] for row in state("customers")[0]["metafields"]}
     if bench.name == "bigcommerce":

@@ -291,7 +291,10 @@ def variables() -> list[tuple[str, dict[str, Any]]]:
     sent += [(each, {}) for each in (documents.CHANNELS, documents.PERMISSIONS, documents.HOOKS)]
     sent += [(documents.FIND_VOUCHERS, {"code": "x", "after": after}) for after in (None, "y")]
     standing: dict[str, Any] = {"id": "VXNlcjox", "keys": KEYS}
-    sent += [(documents.STANDING, standing), (documents.SET_STANDING, {**standing, "input": metadata({"tier": "Gold"})})]
+    sent += [
+        (documents.STANDING, standing),
+        (documents.SET_STANDING, {**standing, "input": metadata({"tier": "Gold"})}),
+    ]
     return [*sent, (documents.DELETE_CODES, {"ids": ["x"]})]
 
 

@@ -166,7 +166,8 @@ async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
     bodies = [{**REDEEMED, "couponCode": CODE}, {**REDEEMED, "couponCode": CODE.upper(), "id": "p-2"}]
     replicas = [handler(generic, client, engine) for _ in bodies]
     told = await asyncio.gather(*(give(each, engine, body) for each, body in zip(replicas, bodies, strict=True)))
-    [done], [held] = ([each for each in told if isinstance(each, kind)] for kind in (Done, Reject))
+    [done] = [each for each in told if isinstance(each, Done)]
+    [held] = [each for each in told if isinstance(each, Reject)]
     assert f"its code is {done.result['code']} in other letters" in held.why
     assert list(shop.state("relay")) == [done.result["code"]]
     rows = {each.state: each for each in [await coupon(engine, str(body["couponCode"])) for body in bodies]}

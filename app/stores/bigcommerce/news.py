@@ -64,10 +64,12 @@ class Standings:
         """What we keep on a customer, by `news.NAMES`."""
         ours = ",".join(str(each) for each in ids.values())
         rows = await self._rows("GET", VALUES, {"customer_id:in": str(customer), "attribute_id:in": ours})
-        if rows:
+        if rows != []:
             return _values(rows, customer, ids) if isinstance(rows, list) else rows
         known = await self._rows("GET", CUSTOMERS, {"id:in": str(customer)})
-        return {} if known else Reject(f"BigCommerce has no such customer: {customer}") if known == [] else known
+        if not isinstance(known, list):
+            return known
+        return {} if known else Reject(f"BigCommerce has no such customer: {customer}")
 
     async def _attributes(self) -> dict[str, int] | Failure:
         """The ids of our attributes, by `news.NAMES`."""

@@ -35,11 +35,11 @@ async def take_news(api: SaleorApi, topic: str, body: Mapping[str, JsonValue]) -
     if data["user"] is None:
         return Reject(f"Saleor has no such customer: {told.customer_id}")
     wanted = due(told, _kept(data["user"]))
-    if isinstance(wanted, Skip):
-        return wanted
-    made = await api.change(
-        SET_STANDING, "updatePrivateMetadata", id=told.customer_id, keys=KEYS, input=metadata(wanted)
-    )
+    return await _put(api, told.customer_id, wanted) if isinstance(wanted, dict) else wanted
+
+
+async def _put(api: SaleorApi, customer_id: str, wanted: Mapping[str, str]) -> Outcome:
+    made = await api.change(SET_STANDING, "updatePrivateMetadata", id=customer_id, keys=KEYS, input=metadata(wanted))
     if isinstance(made, Refusal):
         return Reject(f"Saleor refuses the customer's metadata: {made.words}")
     if not isinstance(made, dict):

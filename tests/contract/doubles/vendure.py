@@ -152,7 +152,8 @@ class Vendure:
             pair["value"] = self.config.distort.get(pair["name"], pair["value"])
         row = {
             "__typename": "Promotion", "id": str(next(self._ids)), "enabled": asked["enabled"],
-            "couponCode": asked["couponCode"], "description": asked["translations"][0].get("description", ""), "startsAt": self._date(asked.get("startsAt")),
+            "couponCode": asked["couponCode"], "description": asked["translations"][0]["description"],
+            "startsAt": self._date(asked.get("startsAt")),
             "endsAt": self._date(asked.get("endsAt")), "usageLimit": asked.get("usageLimit"),
             "perCustomerUsageLimit": asked.get("perCustomerUsageLimit"), "actions": actions,
             "conditions": [self._operation(each) for each in asked["conditions"]],
