@@ -147,6 +147,21 @@ async def test_an_answer_that_was_lost(bench: Bench) -> None:
     assert kept(bench)["points"] == "120"
 
 
+WITHOUT: dict[str, dict[str, Any]] = {
+    "bigcommerce": {"data": []},
+    "saleor": {"data": {"updatePrivateMetadata": {"item": {"privateMetafields": {}}, "errors": []}}},
+    "woocommerce": {"id": 4711, "meta_data": []},
+}
+
+
+@pytest.mark.parametrize("bench", sorted(WRITE), indirect=True)
+async def test_an_answer_that_does_not_show_what_was_changed(bench: Bench) -> None:
+    seed(bench)
+    bench.misbehave(WRITE[bench.name], status=200, body=WITHOUT[bench.name])
+    assert isinstance(await tell(bench, news(bench)), Unknown)
+    assert await tell(bench, news(bench)) == Done()
+
+
 @pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
 async def test_an_account_that_the_key_may_not_change_stops_no_coupon(bench: Bench) -> None:
     """Blocked would pause the channel, coupons and all."""
