@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.database import is_unavailable
 from app.engine.operator import DeadJobs, Operator
 from app.errors import DatabaseAway
-from app.inbox import Inbox, Receipt
+from app.inbox import Inbox, Item, Receipt
 from app.messages import Incoming, coupon_lane, customer_lane
 
 log: Final = structlog.get_logger(__name__)
@@ -105,14 +106,29 @@ class CellsInbox(Inbox):
     async def accept(self, message: Incoming, message_id: UUID) -> Receipt:
         return await self._inboxes[place(entity_of(message), len(self._inboxes))].accept(message, message_id)
 
-    async def accept_each(self, items: Sequence[tuple[UUID, Incoming]]) -> list[Receipt | DatabaseAway]:
+    async def accept_many(self, items: Sequence[Item]) -> list[Receipt]:
+        told = await self.accept_each(items)
+        for receipt in told:
+            if isinstance(receipt, DatabaseAway):
+                raise receipt
+        return [receipt for receipt in told if isinstance(receipt, Receipt)]
+
+    async def accept_each(self, items: Sequence[Item]) -> list[Receipt | DatabaseAway]:
+        shares: dict[int, list[Item]] = {}
+        for item in items:
+            shares.setdefault(place(entity_of(item[1]), len(self._inboxes)), []).append(item)
         results = await asyncio.gather(
-            *(self.accept(message, message_id) for message_id, message in items), return_exceptions=True
+            *(self._inboxes[number].accept_many(share) for number, share in shares.items()), return_exceptions=True
         )
-        told = [result for result in results if isinstance(result, Receipt | DatabaseAway)]
-        if len(told) < len(results) or all(isinstance(result, DatabaseAway) for result in told):
-            raise next(result for result in results if isinstance(result, BaseException))
-        return told
+        told: dict[UUID, Receipt | DatabaseAway] = {}
+        for share, result in zip(shares.values(), results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, DatabaseAway):
+                raise result
+            of_each = repeat(result) if isinstance(result, DatabaseAway) else result
+            told.update(zip((message_id for message_id, _ in share), of_each, strict=False))
+        if all(isinstance(result, DatabaseAway) for result in results):
+            raise DatabaseAway
+        return [told[message_id] for message_id, _ in items]
 
 
 class CellsOperator(Operator):

@@ -1,13 +1,15 @@
 """accept(): message + job + lane in ONE commit, many callers per commit.
 
-    caller ──▶ pending ──▶ one statement ──▶ commit ──▶ every caller gets its receipt
+    caller ──▶ pending ──▶ one statement ──▶ commit ──▶ every caller gets its receipts
 
-While one flush runs, the next callers gather; the next flush starts when the last one ends. There is no timer: a
-single caller waits for one commit, a crowd shares one.
+While a flush runs, the next callers gather; the next flush starts when one ends, or when as many messages wait as are
+being written (two may run: while one waits for the disk, the other is made). There is no timer: a single caller waits
+for one commit, a crowd shares one. What one call brings stays together and in its order.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -27,6 +29,8 @@ log: Final = structlog.get_logger(__name__)
 
 BATCH: Final = 1000
 """Messages per commit at most."""
+FLUSHES: Final = 2
+"""Commits under way at once."""
 
 _ACCEPT: Final = text(f"""
 WITH input AS (
@@ -70,11 +74,16 @@ class Receipt:
     status: Literal["accepted", "duplicate", "conflict"]
 
 
+Item = tuple[UUID, Incoming]
+"""A message under the id that it shall have."""
+
+
 @dataclass(slots=True)
-class _Waiting:
-    id: UUID
-    message: Incoming
-    receipt: "asyncio.Future[Receipt]"
+class _Call:
+    """What one caller waits for."""
+
+    items: Sequence[Item]
+    receipts: "asyncio.Future[list[Receipt]]"
 
 
 class Inbox:
@@ -90,73 +99,91 @@ class Inbox:
         self._engine = engine
         self._on_commit = on_commit
         self._time_limit = time_limit
-        self._pending: list[_Waiting] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._pending: deque[_Call] = deque()
+        self._waiting = self._written = 0  # messages that are pending, and in the flushes that run
+        self._flushers: list[asyncio.Task[None]] = []
 
     async def accept(self, message: Incoming, message_id: UUID) -> Receipt:
         """Returns after the commit. Raises DatabaseAway when it could not be made or confirmed, and whatever the
         database says against a message that it will not take."""
-        waiting = _Waiting(message_id, message, asyncio.get_running_loop().create_future())
-        self._pending.append(waiting)
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush_all())
-        return await waiting.receipt
+        [receipt] = await self._join([(message_id, message)])
+        return receipt
 
-    async def accept_many(self, items: Sequence[tuple[UUID, Incoming]]) -> list[Receipt]:
-        """Like `accept` for each, sharing commits. Raises DatabaseAway when any could not be confirmed."""
-        results = await asyncio.gather(
-            *(self.accept(message, message_id) for message_id, message in items), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if isinstance(result, Receipt)]
+    async def accept_many(self, items: Sequence[Item]) -> list[Receipt]:
+        """Like `accept` for each, in this order, sharing commits. Raises DatabaseAway when any could not be confirmed."""
+        receipts: list[Receipt] = []
+        for start in range(0, len(items), BATCH):
+            receipts += await self._join(items[start : start + BATCH])
+        return receipts
 
-    async def accept_each(self, items: Sequence[tuple[UUID, Incoming]]) -> Sequence[Receipt | DatabaseAway]:
+    async def accept_each(self, items: Sequence[Item]) -> Sequence[Receipt | DatabaseAway]:
         """Like `accept_many`; where there are several cells, what could not be confirmed in some of them has
         DatabaseAway in its place. Raises DatabaseAway when nothing was confirmed."""
         return await self.accept_many(items)
 
-    async def _flush_all(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
-            await self._flush(batch)
+    async def _join(self, items: Sequence[Item]) -> list[Receipt]:
+        call = _Call(items, asyncio.get_running_loop().create_future())
+        self._pending.append(call)
+        self._waiting += len(items)
+        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]
+        if len(self._flushers) < FLUSHES and self._waiting >= self._written:
+            self._flushers.append(asyncio.create_task(self._flush_all()))
+        return await call.receipts
 
-    async def _flush(self, batch: list[_Waiting]) -> None:
-        """Settle every future of the batch, whatever happens."""
+    async def _flush_all(self) -> None:
+        while self._pending and self._waiting >= self._written:
+            calls, size = [], 0
+            while self._pending and size + len(self._pending[0].items) <= BATCH:
+                calls.append(self._pending.popleft())
+                size += len(calls[-1].items)
+            self._waiting -= size
+            self._written += size
+            try:
+                await self._flush(calls)
+            finally:
+                self._written -= size
+
+    async def _flush(self, calls: Sequence[_Call]) -> None:
+        """Settle every future of the calls, whatever happens."""
+        items = [item for call in calls for item in call.items]
         try:
             async with asyncio.timeout(self._time_limit):
-                receipts = await self._write(batch)
+                receipts = await self._write(items)
         except TimeoutError:
-            log.warning("accept_timed_out", messages=len(batch), seconds=self._time_limit)
-            self._fail(batch, DatabaseAway())
+            log.warning("accept_timed_out", messages=len(items), seconds=self._time_limit)
+            _fail(calls, DatabaseAway())
         except Exception as error:  # noqa: BLE001  # whatever it is, every caller is told
             if is_unavailable(error):
-                log.warning("accept_failed", messages=len(batch), error=type(error).__name__)
-                self._fail(batch, DatabaseAway())
-            elif len(batch) > 1:
-                for waiting in batch:
-                    await self._flush([waiting])
+                log.warning("accept_failed", messages=len(items), error=type(error).__name__)
+                _fail(calls, DatabaseAway())
+            elif len(items) > 1:
+                for call in calls:
+                    await self._flush_one_by_one(call)
             else:
-                self._fail(batch, error)
+                _fail(calls, error)
         except asyncio.CancelledError:
-            self._fail(batch + self._pending, DatabaseAway())
+            _fail([*calls, *self._pending], DatabaseAway())
             raise
         else:
-            for waiting in batch:
-                if not waiting.receipt.done():
-                    waiting.receipt.set_result(receipts[waiting.id])
+            for call in calls:
+                if not call.receipts.done():
+                    call.receipts.set_result([receipts[message_id] for message_id, _ in call.items])
 
-    @staticmethod
-    def _fail(batch: list[_Waiting], error: Exception) -> None:
-        for waiting in batch:
-            if not waiting.receipt.done():
-                waiting.receipt.set_exception(error)
+    async def _flush_one_by_one(self, call: _Call) -> None:
+        """So that what the database will not take refuses nothing else. The call fails with its first error."""
+        parts = [_Call([item], asyncio.get_running_loop().create_future()) for item in call.items]
+        for part in parts:
+            await self._flush([part])
+        errors = [error for part in parts if (error := part.receipts.exception()) is not None]
+        if errors:
+            _fail([call], errors[0])
+        elif not call.receipts.done():
+            call.receipts.set_result([receipt for part in parts for receipt in part.receipts.result()])
 
-    async def _write(self, batch: list[_Waiting]) -> dict[UUID, Receipt]:
-        messages = [waiting.message for waiting in batch]
+    async def _write(self, items: Sequence[Item]) -> dict[UUID, Receipt]:
+        messages = [message for _, message in items]
         parameters = {
-            "ids": [waiting.id for waiting in batch],
+            "ids": [message_id for message_id, _ in items],
             "sources": [message.source for message in messages],
             "kinds": [str(message.kind) for message in messages],
             "dedupe_keys": [message.dedupe_key for message in messages],
@@ -166,46 +193,47 @@ class Inbox:
             "products": [message.product_ref for message in messages],
             "coupons": [message.coupon_ref for message in messages],
             **owed_parameters(
-                [
-                    NewJob(waiting.id, owed, waiting.message.version)
-                    for waiting in batch
-                    for owed in waiting.message.jobs
-                ]
+                [NewJob(message_id, owed, message.version) for message_id, message in items for owed in message.jobs]
             ),
         }
         async with single_statement(self._engine) as connection:
-            sealed = _sealed(keys_of(connection), batch)
+            sealed = _sealed(keys_of(connection), items)
             stored = set((await connection.execute(_ACCEPT, {**parameters, **sealed})).scalars())
-            receipts = {waiting.id: Receipt(waiting.id, "accepted") for waiting in batch if waiting.id in stored}
-            repeated = [waiting for waiting in batch if waiting.id not in stored]
+            receipts = {message_id: Receipt(message_id, "accepted") for message_id, _ in items if message_id in stored}
+            repeated = [item for item in items if item[0] not in stored]
             if repeated:
                 rows = await connection.execute(
                     _FIRST,
                     {
-                        "sources": [waiting.message.source for waiting in repeated],
-                        "keys": [waiting.message.dedupe_key for waiting in repeated],
+                        "sources": [message.source for _, message in repeated],
+                        "keys": [message.dedupe_key for _, message in repeated],
                     },
                 )
                 first = {(row.source, row.dedupe_key): row for row in rows}
-                for waiting in repeated:
-                    row = first[waiting.message.source, waiting.message.dedupe_key]
-                    same = bytes(row.body_hash) == waiting.message.body_hash or not waiting.message.strict
-                    receipts[waiting.id] = Receipt(row.id, "duplicate" if same else "conflict")
-        channels = {owed.channel for waiting in batch if waiting.id in stored for owed in waiting.message.jobs}
+                for message_id, message in repeated:
+                    row = first[message.source, message.dedupe_key]
+                    same = bytes(row.body_hash) == message.body_hash or not message.strict
+                    receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
+        channels = {owed.channel for message_id, message in items if message_id in stored for owed in message.jobs}
         if channels:
             self._on_commit(frozenset(channels))
         return receipts
 
 
-def _sealed(ring: KeyRing, batch: Sequence[_Waiting]) -> dict[str, list[object]]:
+def _fail(calls: Iterable[_Call], error: BaseException) -> None:
+    for call in calls:
+        if not call.receipts.done():
+            call.receipts.set_exception(error)
+
+
+def _sealed(ring: KeyRing, items: Sequence[Item]) -> dict[str, list[object]]:
     """What is stored of the bodies."""
-    told = [(waiting.id, waiting.message) for waiting in batch]
     return {
-        "bodies": [ring.seal(message_id, message.body) for message_id, message in told],
-        "events": [ring.seal(message_id, message.event) for message_id, message in told],
-        "keys": [ring.first for _ in told],
+        "bodies": [ring.seal(message_id, message.body) for message_id, message in items],
+        "events": [ring.seal(message_id, message.event) for message_id, message in items],
+        "keys": [ring.first for _ in items],
         "marks": [
             ring.mark(first_email(message.kind, message.event or message.body)) if ring.first else None
-            for _, message in told
+            for _, message in items
         ],
     }

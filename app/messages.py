@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -200,6 +200,7 @@ EVENTS: Final[dict[Kind, type[CustomerEvent] | type[OrderEvent] | type[ProductEv
     Kind.ORDER: OrderEvent,
     Kind.PRODUCT: ProductEvent,
 }
+_KINDS: Final = {model: kind for kind, model in EVENTS.items()}
 
 
 # ----------------------------------------------------------------------------------------------- what is owed
@@ -249,32 +250,42 @@ def incoming(
     body; one that does not is always new, since the same body may rightly be sent again (A, B, A). A shop's native
     news brings its own `dedupe_key`, and `event_body`, the event as JSON beside the `raw` body that it was read from.
     """
+    kind, customer, order, product, code, after = _KINDS[type(event)], None, None, None, None, None
+    match event:
+        case CustomerEvent():
+            customer = event.id
+            effect, lane = "relay_customer", customer_lane(event.id)
+        case ProductEvent():
+            product = event.id
+            effect, lane = "relay_product", f"product:{event.id}"
+        case OrderEvent():
+            customer, order = customer_of(event), event.id
+            effect, lane, after = "relay_order", f"order:{event.id}", customer_lane(customer) if customer else None
+            code = event.discountCodes[0].code if event.discountCodes else None
+        case _:
+            assert_never(event)
     if dedupe_key is not None:
         key = dedupe_key
     elif idempotency_key is not None:
         key = f"key:{idempotency_key}"
     elif event.updatedAt is not None:
-        key = f"{_kind(event)}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
+        key = f"{kind}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
     else:
         key = f"id:{message_id}"
-    match event:
-        case CustomerEvent():
-            job = Owed("relay_customer", PLATFORM, customer_lane(event.id), collapse=True, backfill=backfill)
-            message = Incoming(source, Kind.CUSTOMER, key, raw, (job,), customer_ref=event.id)
-        case ProductEvent():
-            job = Owed("relay_product", PLATFORM, f"product:{event.id}", collapse=True, backfill=backfill)
-            message = Incoming(source, Kind.PRODUCT, key, raw, (job,), product_ref=event.id)
-        case OrderEvent():
-            customer = customer_of(event)
-            after = customer_lane(customer) if customer else None
-            job = Owed("relay_order", PLATFORM, f"order:{event.id}", after=after, backfill=backfill)
-            code = event.discountCodes[0].code if event.discountCodes else None
-            message = Incoming(
-                source, Kind.ORDER, key, raw, (job,), customer_ref=customer, order_ref=event.id, coupon_ref=code
-            )
-        case _:
-            assert_never(event)
-    return replace(message, version=event.updatedAt, event=event_body, strict=dedupe_key is None)
+    return Incoming(
+        source,
+        kind,
+        key,
+        raw,
+        (Owed(effect, PLATFORM, lane, after=after, collapse=order is None, backfill=backfill),),
+        event.updatedAt,
+        customer,
+        order,
+        product,
+        code,
+        strict=dedupe_key is None,
+        event=event_body,
+    )
 
 
 def customer_of(order: OrderEvent) -> str | None:
@@ -293,10 +304,6 @@ def coupon_lane(code: str) -> str:
 def claim_lane(code: str, message_id: str) -> str:
     """The lane of one message's claim to a code: another claim that waits, a forger's say, does not hold it up."""
     return f"{coupon_lane(code)}#{message_id}"
-
-
-def _kind(event: CustomerEvent | OrderEvent | ProductEvent) -> Kind:
-    return next(kind for kind, model in EVENTS.items() if isinstance(event, model))
 
 
 # ----------------------------------------------------------------------------------------------- nasty JSON

@@ -11,7 +11,8 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -28,8 +29,6 @@ from app.errors import DatabaseAway
 from app.settings import Settings
 
 MASK: Final = "[secret]"
-_messages = structlog.get_logger("relay.message")
-_attempts = structlog.get_logger("relay.attempt")
 
 
 # ----------------------------------------------------------------------------------------------- logs
@@ -52,6 +51,7 @@ def configure_logging(settings: Settings, more_secrets: Iterable[str] = ()) -> N
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         _Mask([*secrets_of(settings), *more_secrets]),
     ]
+    _wide.level, _wide.render = level, render
     # Ours go straight to the stream: through the standard library a record costs several times as much.
     structlog.configure(
         processors=[*describe, *render],
@@ -134,20 +134,85 @@ class _Mask:
         return text
 
 
+class _WideRecords:
+    """Writes what structlog would make of a wide record, without a logger and a chain of processors for each: there are
+    as many of these as events, and they took a fifth of accepting one."""
+
+    PIECE: Final = 4096
+    """Bytes that a pipe takes in one piece (POSIX's PIPE_BUF on Linux)."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.render: Sequence[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
+        self._lines = _Lines()
+        self._gathered: list[str] | None = None
+
+    def write(self, level: int, logger: str, event: str, members: Mapping[str, object]) -> None:
+        if level < self.level:
+            return
+        name = logging.getLevelName(level).lower()
+        record: EventDict = {
+            **structlog.contextvars.get_contextvars(),
+            **members,
+            "event": event,
+            "logger": logger,
+            "level": name,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        line: object = record
+        for step in self.render:
+            line = step(None, name, line)  # type: ignore[arg-type]  # the last steps of a chain pass on a text
+        if self._gathered is None:
+            self._lines.msg(str(line))
+        else:
+            self._gathered.append(str(line))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._gathered = []
+        try:
+            yield
+        finally:
+            lines, self._gathered = self._gathered, None
+            piece: list[str] = []
+            size = 0
+            for line in lines:
+                length = len(line.encode("utf-8", "replace")) + 1
+                if piece and size + length > self.PIECE:
+                    self._lines.msg("\n".join(piece))
+                    piece, size = [], 0
+                piece.append(line)
+                size += length
+            if piece:
+                self._lines.msg("\n".join(piece))
+
+
+_wide: Final = _WideRecords()
+
+
+def records_together() -> AbstractContextManager[None]:
+    """The wide records of this block go out together, in pieces of whole lines. The block must not wait."""
+    return _wide.together()
+
+
 def log_message(
     message_id: UUID, *, source: str, kind: str, status: str, size: int, jobs: int, milliseconds: float, caller: str
 ) -> None:
     """One record per message: what came, from whom, and what the inbox said. `milliseconds` until the commit."""
-    _messages.info(
+    _wide.write(
+        logging.INFO,
+        "relay.message",
         "message",
-        message_id=str(message_id),
-        source=source,
-        kind=kind,
-        status=status,
-        size=size,
-        jobs=jobs,
-        ms=round(milliseconds, 1),
-        caller=caller,
+        {
+            "message_id": str(message_id),
+            "source": source,
+            "kind": kind,
+            "status": status,
+            "size": size,
+            "jobs": jobs,
+            "ms": round(milliseconds, 1),
+            "caller": caller,
+        },
     )
     tracing.door(message_id, kind, source, status, milliseconds)
 
@@ -168,22 +233,24 @@ def log_attempt(
     delay: float | None = None,
 ) -> None:
     """One record per attempt: what came back, what the job became, and when it is tried again (`delay`, seconds)."""
-    level = logging.WARNING if state == "dead" else logging.INFO
-    _attempts.log(
-        level,
+    _wide.write(
+        logging.WARNING if state == "dead" else logging.INFO,
+        "relay.attempt",
         "attempt",
-        job_id=str(job_id),
-        message_id=str(message_id),
-        kind=kind,
-        channel=channel,
-        attempt=attempt,
-        claim=claim,
-        outcome=outcome,
-        state=state,
-        ms=round(milliseconds, 1),
-        status=status,
-        detail=detail,
-        delay=delay,
+        {
+            "job_id": str(job_id),
+            "message_id": str(message_id),
+            "kind": kind,
+            "channel": channel,
+            "attempt": attempt,
+            "claim": claim,
+            "outcome": outcome,
+            "state": state,
+            "ms": round(milliseconds, 1),
+            "status": status,
+            "detail": detail,
+            "delay": delay,
+        },
     )
 
 

@@ -33,7 +33,7 @@ from app.errors import (
 )
 from app.inbox import Receipt
 from app.messages import EVENTS, Incoming, Kind, incoming
-from app.telemetry import log_message
+from app.telemetry import log_message, records_together
 
 LINES: Final = 1000
 BODIES: Final = 16
@@ -52,7 +52,28 @@ class Line:
 
 def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
-    limit = services.settings.body_limit
+    limit, metrics = services.settings.body_limit, services.metrics
+
+    def answer_of(line: Line, receipts: Iterator[Receipt | DatabaseAway], caller: str, milliseconds: float) -> str:
+        if isinstance(line.result, Problem):
+            metrics.message("batch", "refused")
+            return refusal_json(line.number, line.result)
+        receipt, message = next(receipts), line.result[1]
+        if isinstance(receipt, DatabaseAway):
+            metrics.message(message.kind, "refused")
+            return refusal_json(line.number, receipt)
+        metrics.message(message.kind, receipt.status)
+        log_message(
+            receipt.id,
+            source=message.source,
+            kind=message.kind,
+            status=receipt.status,
+            size=len(message.body),
+            jobs=len(message.jobs),
+            milliseconds=milliseconds,
+            caller=caller,
+        )
+        return receipt_line(line.number, receipt)
 
     @router.post(
         "/batch",
@@ -79,29 +100,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
         receipts = iter(await services.inbox.accept_each(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
-        answers = []
-        for line in lines:
-            if isinstance(line.result, Problem):
-                services.metrics.message("batch", "refused")
-                answers.append(refusal_json(line.number, line.result))
-                continue
-            receipt, message = next(receipts), line.result[1]
-            if isinstance(receipt, DatabaseAway):
-                services.metrics.message(message.kind, "refused")
-                answers.append(refusal_json(line.number, receipt))
-                continue
-            services.metrics.message(message.kind, receipt.status)
-            log_message(
-                receipt.id,
-                source=message.source,
-                kind=message.kind,
-                status=receipt.status,
-                size=len(message.body),
-                jobs=len(message.jobs),
-                milliseconds=milliseconds,
-                caller=caller.name,
-            )
-            answers.append(receipt_line(line.number, receipt))
+        with records_together():
+            answers = [answer_of(line, receipts, caller.name, milliseconds) for line in lines]
         return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)
 
     return router

@@ -11,6 +11,7 @@ from app.database import create_engine
 from app.errors import DatabaseAway
 from app.inbox import Inbox, Receipt
 from app.outcomes import Owed
+from tests.helpers import eventually
 
 from .engine_room import accept, broken_counts, customer, message, order, rows, run
 
@@ -108,3 +109,36 @@ async def test_a_new_version_revives_an_idle_lane(engine: AsyncEngine) -> None:
     await run(engine, "UPDATE lane SET waiting = 0, run_at = 'infinity'")
     await accept(engine, customer("1", backfill=True))
     assert await rows(engine, "SELECT waiting, last_seq, priority, run_at <= now() FROM lane") == [(1, 2, 1, True)]
+
+
+async def test_a_commit_that_waits_for_a_lane_does_not_hold_up_the_next(engine: AsyncEngine) -> None:
+    await accept(engine, order("1"))
+    inbox = Inbox(engine, on_commit=lambda _: None)
+    async with engine.begin() as blocker:
+        await blocker.exec_driver_sql("SELECT FROM lane FOR UPDATE")
+        held_up = asyncio.create_task(inbox.accept(order("1"), uuid_utils.compat.uuid7()))
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await eventually(lambda: rows(engine, waits + " HAVING count(*) > 0"))
+        receipt = await inbox.accept(order("2"), uuid_utils.compat.uuid7())
+        assert (receipt.status, held_up.done()) == ("accepted", False)
+    assert (await held_up).status == "accepted"
+
+
+async def test_what_one_call_brings_keeps_its_order_among_other_calls(engine: AsyncEngine) -> None:
+    inbox = Inbox(engine, on_commit=lambda _: None)
+    calls = [[order(f"{call}-{number % 3}", number) for number in range(90)] for call in range(20)]
+    await asyncio.gather(
+        *(inbox.accept_many([(uuid_utils.compat.uuid7(), each) for each in messages]) for messages in calls)
+    )
+    disorder = """SELECT count(*) FROM (SELECT version, lag(version) OVER (PARTITION BY lane ORDER BY seq) AS before
+                  FROM job) AS t WHERE version <= before"""
+    assert await rows(engine, disorder) == [(0,)]
+    assert await rows(engine, "SELECT count(*), sum(waiting) FROM lane") == [(60, 1800)]
+
+
+async def test_one_impossible_message_of_a_call_fails_the_call_and_refuses_nothing_else(engine: AsyncEngine) -> None:
+    inbox = Inbox(engine, on_commit=lambda _: None)
+    items = [(uuid_utils.compat.uuid7(), each) for each in (message(), message(order_ref="nul\x00"), message())]
+    with pytest.raises(DBAPIError):
+        await inbox.accept_many(items)
+    assert await rows(engine, "SELECT count(*) FROM message") == [(2,)]
