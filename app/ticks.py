@@ -69,7 +69,8 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
         keeper = store
         address = f"{str(settings.store.public_url).rstrip('/')}/v1/store-webhooks/{source}"
         found.append(Tick("store_webhooks", 3600.0, lambda: look_after(engine, parts.inbox, keeper, source, address)))
-    if len(parts.cells) == 1 and (sides := reconciled(parts, far)) is not None:
-        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, settings.store.reconcile_at)))
+    if (sides := reconciled(parts, far)) is not None:
+        at_night = settings.store.reconcile_at
+        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(parts.engines, sides, at_night)))
         found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
     return found

@@ -268,9 +268,7 @@ def _part(value: Decimal, cells: int) -> Decimal:
 
 
 def reconciled(parts: Services, far: FarSides) -> Sides | None:
-    """What is compared with what; None where the shop has no lists. Raises ValueError where there are several cells."""
-    if len(parts.cells) > 1:
-        raise ValueError("reconciliations of several cells are not supported yet (docs/scaling.md)")
+    """What is compared with what; None where the shop has no lists."""
     settings, store = parts.settings, cast("object", parts.store)
     if not isinstance(store, ListsEntities):
         return None
@@ -281,7 +279,7 @@ def reconciled(parts: Services, far: FarSides) -> Sides | None:
 
 
 def repair_tools(parts: Services) -> Tools:
-    return Tools(parts.engine, parts.inbox, parts.operator, parts.store, parts.settings.store.adapter or "")
+    return Tools(parts.engines, parts.inbox, parts.operator, parts.store, parts.settings.store.adapter or "")
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -93,8 +93,6 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Comparison, limit)
         store: object = services.store
-        if len(services.cells) > 1:
-            raise WrongState("Reconciliations of several cells are not supported yet; see docs/scaling.md.")
         if not isinstance(store, ListsEntities):
             raise WrongState("The configured shop has no lists that could be compared; see docs/shops.md.")
         grace = None if wanted.grace_seconds is None else timedelta(seconds=wanted.grace_seconds)
@@ -160,7 +158,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         up is retried; what is extra is noted. The same again does only what was not done."""
         caller = await keys.require(request, "operate")
         source = services.settings.store.adapter or ""
-        tools = Tools(services.engine, services.inbox, services.operator, services.store, source)
+        tools = Tools(services.engines, services.inbox, services.operator, services.store, source)
         async with when_away():
             done = await repair(tools, reconciliation_id, caller.name)
         if done is None:

@@ -61,7 +61,7 @@ def compare(
             with Progress(TextColumn("{task.description}: {task.completed:,} compared"), console=err) as bar:
                 tasks = {each: bar.add_task(str(each), total=None) for each in ([kind] if kind else ORDER)}
                 done = await reconcile(
-                    parts.engine,
+                    parts.engines,
                     sides,
                     asked,
                     kinds=list(tasks),

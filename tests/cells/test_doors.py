@@ -206,12 +206,6 @@ async def test_an_operator_acts_in_the_cells_that_answer(
         assert state.scalar_one() == "paused"
 
 
-async def test_reconciliations_say_that_they_cannot(operator: httpx.AsyncClient) -> None:
-    answer = await operator.post("/v1/reconciliations", json={})
-    assert (answer.status_code, answer.json()["type"]) == (409, "urn:platform-relay:problem:wrong-state")
-    assert "several cells" in answer.json()["detail"]
-
-
 async def test_a_lane_is_at_home_where_it_was_first_wanted(web: tuple[wiring.Services, str]) -> None:
     engines = web[0].engines
     assert await Homes(engines, 2).of("coupon:AB12") == 2

@@ -19,10 +19,12 @@ from typing import Final, Protocol, TypeVar
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cells import place
 from app.http import Failure
 from app.messages import CustomerEvent, Kind
+from app.operations.asking import Engines, Question, ask_present
 from app.operations.hooks import plan
 from app.operations.imports.backfill import Failed, listing
 from app.operations.polling import ORDER
@@ -117,7 +119,7 @@ class _Customers:
 
 
 async def reconcile(
-    engine: AsyncEngine,
+    engines: Engines,
     sides: Sides,
     asked: ReconciliationView,
     *,
@@ -125,18 +127,18 @@ async def reconcile(
     progress: Callable[[Kind, int], None] = lambda _kind, _seen: None,
 ) -> ReconciliationView:
     """Compare what changed in the shop since then (None: everything, and what is at the Platform alone too). `asked` was
-    taken from the books just now.
+    taken from the books just now, which are in the first cell; each entity is compared with what its own cell holds.
 
-    A shop or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books. Ended in
-    the middle by the process's own end, it waits again for a worker.
+    A shop or Platform that does not answer ends its part early, what belongs to a cell that is away is left out; `notes`
+    say so. Changes nothing but the books. Ended in the middle by the process's own end, it waits again for a worker.
     """
-    run = _Run(engine, sides, asked)
+    run = _Run(engines, sides, asked)
     try:
         for kind in kinds:
             await run.kind(kind, progress)
         await run.webhooks()
     except asyncio.CancelledError:
-        await Reconciliations(engine).give_back(asked.id)
+        await Reconciliations(engines[0]).give_back(asked.id)
         raise
     except BaseException as error:
         await run.end(f"{type(error).__name__}: the comparison did not end")
@@ -144,10 +146,10 @@ async def reconcile(
     return await run.end(None)
 
 
-async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None) -> bool:
+async def reconcile_asked(engines: Engines, sides: Sides, nightly: str | None) -> bool:
     """One look: at the time of day `nightly` (UTC, `03:00`) ask for the nightly one, then do one that waits; whether
     there was one."""
-    books = Reconciliations(engine)
+    books = Reconciliations(engines[0])
     now = datetime.now(UTC)
     if nightly is not None:
         tonight = datetime.combine(now, time.fromisoformat(nightly), UTC)
@@ -157,7 +159,7 @@ async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None
     if asked is None:
         return False
     try:
-        done = await reconcile(engine, sides, asked)
+        done = await reconcile(engines, sides, asked)
     except Exception as error:  # noqa: BLE001  # an adapter's mistake: kept with it, and must not end the worker
         log.error("reconciliation_failed", reconciliation_id=str(asked.id), error=type(error).__name__)  # noqa: TRY400  # as above
     else:
@@ -166,13 +168,13 @@ async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None
 
 
 class _Run:
-    def __init__(self, engine: AsyncEngine, sides: Sides, asked: ReconciliationView) -> None:
-        self._engine = engine
+    def __init__(self, engines: Engines, sides: Sides, asked: ReconciliationView) -> None:
+        self._engines = engines
         self._sides = sides
         self._since = asked.since
         self._id, self._started = asked.id, asked.started_at
         self._newest = asked.started_at - (GRACE if asked.grace is None else asked.grace)
-        self._books = Reconciliations(engine)
+        self._books = Reconciliations(engines[0])
         self._compared: Counter[str] = Counter()
         self._notes: list[str] = []
 
@@ -204,23 +206,41 @@ class _Run:
         self, kind: Kind, shown: Sequence[InShop], listening: datetime | None, customers: _Customers | None
     ) -> list[Difference]:
         settled = [each for each in shown if each.version is None or each.version <= self._newest]
-        async with self._engine.connect() as connection:
-            asked = {
-                "refs": [each.id for each in settled],
-                "dedupe_keys": [each.dedupe_key for each in settled],
-                "source": self._sides.source,
-            }
-            rows = {row.ref: row for row in await connection.execute(HELD[kind], asked)}
+        held = await self._held(kind, settled)
         found: list[Difference] = []
         suspects: list[InShop] = []
-        for each in settled:
-            held = Held(**{name: getattr(rows[each.id], name) for name in Held.__dataclass_fields__})
-            difference = compare(kind, each, held, listening)
+        for each in (each for each in settled if each.id in held):
+            difference = compare(kind, each, held[each.id], listening)
             if difference is not None:
                 found.append(difference)
-            elif kind is Kind.CUSTOMER and held.state in ("done", "skipped", "superseded"):
+            elif kind is Kind.CUSTOMER and held[each.id].state in ("done", "skipped", "superseded"):
                 suspects += [each] if customers is None or not customers.has(each) else []
         return found + await _together(self._missing, suspects)
+
+    async def _held(self, kind: Kind, shown: Sequence[InShop]) -> dict[str, Held]:
+        """What each one's own cell holds of it, by its id; without those whose cell is away."""
+        by_cell: dict[object, list[InShop]] = {engine: [] for engine in self._engines}
+        for each in shown:
+            by_cell[self._engines[place(LANE[kind] + each.id, len(self._engines))]].append(each)
+
+        async def look(connection: AsyncConnection) -> dict[str, Held]:
+            here = by_cell[connection.engine]
+            asked = {
+                "refs": [each.id for each in here],
+                "dedupe_keys": [each.dedupe_key for each in here],
+                "source": self._sides.source,
+            }
+            rows = await connection.execute(HELD[kind], asked) if here else ()
+            return {row.ref: Held(**{name: getattr(row, name) for name in Held.__dataclass_fields__}) for row in rows}
+
+        return {ref: held for found in await self._ask(look) for ref, held in found.items()}
+
+    async def _ask(self, question: Question[T]) -> list[T]:
+        """The answers of the cells that are there."""
+        told, away = await ask_present(self._engines, question)
+        for number in away:
+            self._note(f"cell {number} could not be reached: what belongs there was not compared")
+        return list(told.values())
 
     # ------------------------------------------------------------------------------------------- the Platform
 
@@ -263,14 +283,15 @@ class _Run:
             return await self._gone(kind, entity_id)
 
         seen: set[str] = set()
-        after = ""
-        while True:
-            async with self._engine.connect() as connection:
-                asked = {"after": after, "started": self._started}
-                keys = list((await connection.execute(_DELIVERED[kind], asked)).scalars())
-            if not keys:
-                break
-            after = keys[-1]
+        after: dict[object, str] = dict.fromkeys(self._engines, "")
+
+        async def next_page(connection: AsyncConnection) -> list[str]:
+            asked = {"after": after[connection.engine], "started": self._started}
+            keys = list((await connection.execute(_DELIVERED[kind], asked)).scalars())
+            after[connection.engine] = keys[-1] if keys else after[connection.engine]
+            return keys
+
+        while keys := [key for page in await self._ask(next_page) for key in page]:
             delivered = [key.removeprefix(LANE[kind]) for key in keys]
             seen.update(delivered)
             yield await _together(gone, [each for each in delivered if each not in ids and "@" not in each])
@@ -305,10 +326,12 @@ class _Run:
         self._notes += [f"the shop's webhook {topic} is switched off or gone; run: relay connect" for topic in off]
 
     async def _listening(self, kind: Kind) -> datetime | None:
-        async with self._engine.connect() as connection:
+        async def look(connection: AsyncConnection) -> datetime | None:
             asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
             found = (await connection.execute(_LISTENING, asked)).scalar()
-        return found if isinstance(found, datetime) else None
+            return found if isinstance(found, datetime) else None
+
+        return min((moment for moment in await self._ask(look) if moment is not None), default=None)
 
     async def end(self, error: str | None) -> ReconciliationView:
         compared: dict[str, JsonValue] = dict(self._compared)
