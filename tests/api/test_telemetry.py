@@ -1,5 +1,6 @@
 """What is logged: one wide record per message, and never a secret."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -50,6 +51,37 @@ async def test_one_wide_record_per_message(
     assert found[0]["message_id"] == receipt["id"]
     assert (found[0]["status"], found[0]["caller"], found[0]["jobs"]) == ("accepted", "store", 1)
     assert {"level", "logger", "timestamp", "ms", "size"} <= set(found[0])
+
+
+async def test_a_batch_has_a_record_for_each_message_in_pieces_that_a_pipe_takes_whole(
+    store: httpx.AsyncClient,
+    settings: Settings,
+    logging_as_configured: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configure_logging(settings)
+    stream = Pieces()
+    monkeypatch.setattr("sys.stderr", stream)
+    lines = "\n".join(json.dumps({"type": "customers", "event": {"id": f"ö{number}"}}) for number in range(60))
+    answer = await store.post("/v1/events/batch", content=lines)
+    receipts = [json.loads(line)["id"] for line in answer.text.splitlines()]
+    told = [piece for piece in stream.pieces if '"logger": "relay.message"' in piece]
+    found = [json.loads(line) for piece in told for line in piece.splitlines()]
+    assert [record["message_id"] for record in found] == receipts
+    assert max(len(piece.encode()) for piece in told) <= 4096
+    assert len(told) < 10
+
+
+class Pieces(io.StringIO):
+    """A stream that remembers what it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
 
 
 def test_secrets_are_masked_whoever_writes_them(
