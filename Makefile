@@ -80,7 +80,7 @@ scaling: setup ## events per second with 1 to 8 workers; ARGS="--write-docs" put
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 lock: $(UV) ## renew the lock files after a change of pyproject.toml; UPGRADE=1 takes newer versions
-	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra otel --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --extra bench --constraint requirements-dev.lock --output-file requirements-bench.lock
 
