@@ -16,6 +16,9 @@ from tests.helpers import eventually
 LAUNCHER: Final = "tests.faults.launcher"
 MOST_PASSES: Final = 3
 """A point that one shopper passes several times is tried at each of its first passes."""
+SHOPPERS_PATIENCE: Final = 600.0
+"""Seconds for which a shopper waits: where one point after another is passed at a worker's start, no worker lives for
+minutes."""
 PATIENCE: Final = 6.0
 """Seconds until a shopper must have led the process to the point; then another one comes, and then it counts as not
 reached."""
@@ -50,6 +53,7 @@ class _Sweep:
 
     async def run(self) -> None:
         rig = self._on.rig
+        self._on.shop.patience = SHOPPERS_PATIENCE
         for process in (rig.web, rig.worker):
             await self._start(process)
         self._on.shop.full_shopper()
