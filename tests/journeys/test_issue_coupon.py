@@ -173,7 +173,7 @@ async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
     rows = {each.state: each for each in [await coupon(engine, str(body["couponCode"])) for body in bodies]}
     assert set(rows) == {"active", "held"}
     assert rows["held"].reason == held.why
-    assert rows["held"].kind is None, "it is no redemption of the ledger"
+    assert rows["held"].kind is None, "it is worth nothing in the ledger"
 
 
 async def test_a_coupon_that_is_active_is_not_made_again(

@@ -141,13 +141,14 @@ async def test_limits_in_orders(adapter: Vendure, shop: VendureShop) -> None:
 
 
 async def test_duplicates_add_up_and_are_retired(adapter: Vendure, shop: VendureShop) -> None:
-    wanted = order()
+    wanted = order(reference="r-1")
     code = await issued(adapter, wanted)
     for _ in range(2):
         shop.admin(CREATE, input=promotion_input(wanted, MARKET, ()))
     assert shop.cart(code, shop.mug_variant).off == 1500
     found = await adapter.find_coupon(code)
     assert isinstance(found, CouponFound)
+    assert found.reference == "r-1"
     assert "twin" in " ".join(differences(wanted, found))
     oldest = shop.promotions(code)[0]["id"]
     assert await adapter.issue_coupon(wanted) == Done({"store_id": oldest})

@@ -309,9 +309,12 @@ class Coupons:
         return found[0] if found else None
 
     async def find_all(self, codes: Sequence[str]) -> tuple[CouponRecord, ...]:
-        """Our coupons among what shoppers typed, in any spelling of upper and lower case."""
+        """Our coupons among what shoppers typed, in any spelling of upper and lower case; where one spelling of a code was
+        given away, that one alone."""
         spellings = [func.lower(code) for code in codes]
-        return await self._select(func.lower(Coupon.code).in_(spellings)) if spellings else ()
+        found = await self._select(func.lower(Coupon.code).in_(spellings)) if spellings else ()
+        given = {each.code.lower() for each in found if each.priced}
+        return tuple(each for each in found if each.priced or each.code.lower() not in given)
 
     async def _select(self, where: ColumnElement[bool]) -> tuple[CouponRecord, ...]:
         async with self._engine.connect() as connection:
