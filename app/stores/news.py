@@ -7,7 +7,7 @@ the shop tells, which the Platform tells again; equal values end that circle.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol, runtime_checkable
 
@@ -20,6 +20,10 @@ POINTS: Final = "points"
 AS_OF: Final = "as_of"
 NAMES: Final = (TIER, POINTS, AS_OF)
 """What is kept on a customer; each shop puts its prefix or namespace before them."""
+
+
+CLOCKS: Final = timedelta(days=1)
+"""So far the Platform's clock, which tells `as_of`, may be ahead of ours."""
 
 
 @runtime_checkable
@@ -52,10 +56,13 @@ def standing(topic: str, body: Mapping[str, JsonValue]) -> Standing | Skip:
     return Standing(customer_id, tier, points, _moment(customer.get("updatedAt")))
 
 
-def due(told: Standing, held: Mapping[str, JsonValue]) -> dict[str, str] | Skip:
-    """What has to be written, by `NAMES`, where the customer has `held` now; Skip when nothing has, or it is newer."""
+def due(told: Standing, held: Mapping[str, JsonValue], now: datetime) -> dict[str, str] | Skip:
+    """What has to be written, by `NAMES`, where the customer has `held` now; Skip when nothing has, or it is newer.
+
+    What claims to be of a time to come was not written by us, and would stay for ever.
+    """
     shown = _moment(held.get(AS_OF))
-    if shown and told.as_of and told.as_of < shown:
+    if shown and told.as_of and told.as_of < shown < now + CLOCKS:
         return Skip("the shop's customer has newer news already")
     wanted = {TIER: told.tier, POINTS: None if told.points is None else str(told.points)}
     if all(value is None or value == _text(held.get(name)) for name, value in wanted.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from app.settings import Settings, StoreSettings
 from app.stores.news import Standing, TakesNews, due, standing
 from tests.contract.bench import Bench
 
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SHOPS = ["bigcommerce", "medusa", "saleor", "shopify", "woocommerce"]
 ID = {"medusa": "cus_4711", "saleor": "VXNlcjo0NzEx"}
 NOBODY = {"medusa": "cus_nobody", "saleor": "VXNlcjo5OTk5OTk="}
@@ -47,7 +49,7 @@ def news(bench: Bench, points: int = 120, tier: str | None = "Gold", at: str = "
     customer = {
         "externalId": ID.get(bench.name, "4711"),
         "pointBalance": points,
-        "updatedAt": f"2026-11-23T{at}:00.000Z",
+        "updatedAt": f"2024-11-23T{at}:00.000Z",
     }
     if tier is not None:
         customer["currentLoyaltyTier"] = {"id": "t-1", "title": tier}
@@ -89,7 +91,7 @@ async def test_tier_and_points_stand_on_the_customer_and_what_others_keep_there_
     seed(bench)
     assert await tell(bench, news(bench)) == Done()
     assert await tell(bench, news(bench, points=150, tier=None, at="11:00")) == Done()
-    as_of = "2026-11-23T11:00:00+00:00"
+    as_of = "2024-11-23T11:00:00+00:00"
     assert kept(bench) == {"newsletter": "weekly", "tier": "Gold", "points": "150", "as_of": as_of}
 
 
@@ -291,4 +293,21 @@ def test_what_tells_nothing_is_skipped(customer: Any) -> None:
 
 
 def test_what_the_news_does_not_tell_is_left_as_it_is() -> None:
-    assert due(Standing("7", None, 5, None), {"tier": "Gold", "points": "4"}) == {"points": "5"}
+    assert due(Standing("7", None, 5, None), {"tier": "Gold", "points": "4"}, NOON) == {"points": "5"}
+
+
+@pytest.mark.parametrize(("shown", "writes"), [("2026-11-23T11:59:00Z", False), ("2026-11-24T11:59:00Z", False),
+                                               ("2026-11-24T12:00:00Z", True), ("9999-12-31T23:59:59Z", True)])  # fmt: skip
+def test_what_claims_to_be_of_a_time_to_come_is_written_over(shown: str, writes: bool) -> None:
+    told = due(Standing("7", "Gold", 5, NOON - timedelta(hours=1)), {"tier": "Diamond", "as_of": shown}, NOON)
+    assert isinstance(told, dict) is writes
+
+
+@pytest.mark.parametrize("bench", ["medusa"], indirect=True)
+async def test_a_tier_that_the_shopper_wrote_does_not_stay(bench: Bench) -> None:
+    """Medusa's shoppers may change their own metadata."""
+    forged = {"tier": "Diamond", "points": "1000000", "as_of": "9999-12-31T00:00:00+00:00"}
+    metadata = {f"platform_relay_{name}": value for name, value in forged.items()}
+    bench.simulator.control("seed", customers=[{"id": ID["medusa"], "metadata": metadata}])
+    assert await tell(bench, news(bench)) == Done()
+    assert (kept(bench)["tier"], kept(bench)["points"]) == ("Gold", "120")

@@ -7,6 +7,7 @@ Made from the official OpenAPI document of V3 customers; what an upsert answers 
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import JsonValue
@@ -44,7 +45,7 @@ class Standings:
             return ids
         customer = int(told.customer_id)
         held = await self._held(customer, ids)
-        wanted = due(told, held) if isinstance(held, dict) else held
+        wanted = due(told, held, datetime.now(UTC)) if isinstance(held, dict) else held
         return await self._put(customer, ids, wanted) if isinstance(wanted, dict) else wanted
 
     async def _put(self, customer: int, ids: Mapping[str, int], wanted: Mapping[str, str]) -> Outcome:

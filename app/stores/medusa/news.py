@@ -1,6 +1,7 @@
 """Where a shopper stands, in the metadata of Medusa's customer: keys `platform_relay_…` by `stores.news.NAMES`."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ async def take_news(api: MedusaApi, topic: str, body: Mapping[str, JsonValue]) -
         return told
     path = f"customers/{quote(told.customer_id, safe='')}"
     held = await _customer(api, "GET", path, [("fields", "id,metadata")])
-    wanted = due(told, held) if isinstance(held, dict) else held
+    wanted = due(told, held, datetime.now(UTC)) if isinstance(held, dict) else held
     if not isinstance(wanted, dict):
         return wanted
     metadata: JsonValue = {PREFIX + name: value for name, value in wanted.items()}

@@ -6,6 +6,7 @@ Private, because a shopper may write his own public metadata (`accountUpdate`): 
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import JsonValue
@@ -34,7 +35,7 @@ async def take_news(api: SaleorApi, topic: str, body: Mapping[str, JsonValue]) -
         return Unknown("Saleor answered without the customer")
     if data["user"] is None:
         return Reject(f"Saleor has no such customer: {told.customer_id}")
-    wanted = due(told, _kept(data["user"]))
+    wanted = due(told, _kept(data["user"]), datetime.now(UTC))
     return await _put(api, told.customer_id, wanted) if isinstance(wanted, dict) else wanted
 
 

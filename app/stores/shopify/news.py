@@ -1,6 +1,7 @@
 """Where a shopper stands, as metafields of Shopify's customer: namespace `platform_relay`, keys by `stores.news.NAMES`."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import JsonValue
@@ -28,7 +29,7 @@ async def take_news(api: ShopifyApi, topic: str, body: Mapping[str, JsonValue]) 
         return _of_this_alone(data)
     if data["result"] is None:
         return Reject(f"Shopify has no such customer: {owner}")
-    wanted = due(told, _values(data["result"], "metafields"))
+    wanted = due(told, _values(data["result"], "metafields"), datetime.now(UTC))
     if isinstance(wanted, Skip):
         return wanted
     data = await api.write(SET_STANDING, {"metafields": metafields(owner, wanted)})

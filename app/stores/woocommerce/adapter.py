@@ -221,7 +221,7 @@ class WooCommerce:
             return Skip(f"{told.customer_id[:40]} is no customer's id of WooCommerce")
         path = f"customers/{int(told.customer_id)}"
         held = await self._customer("GET", path)
-        wanted = due(told, held) if isinstance(held, dict) else held
+        wanted = due(told, held, datetime.now(UTC)) if isinstance(held, dict) else held
         if not isinstance(wanted, dict):
             return wanted
         rows: JsonValue = [{"key": META + name, "value": value} for name, value in wanted.items()]
