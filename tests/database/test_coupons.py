@@ -102,10 +102,14 @@ async def test_codes_are_found_as_shoppers_type_them(coupons: Coupons, message: 
 
 
 async def test_an_order_uses_the_spelling_that_was_given_away(coupons: Coupons, message: UUID) -> None:
-    """A forger's claim in other letters is not marked used with it."""
+    """A forger's claim in other letters is not marked used with it, nor one that was retired for it."""
     for code in ("AB12", "ab12"):
         await coupons.open(replace(REDEMPTION, code=code), message)
     assert {coupon.code for coupon in await coupons.find_all(["Ab12"])} == {"AB12", "ab12"}
+    await coupons.price(Claim(replace(REDEMPTION, code="AB12"), message), VALUED)
+    assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
+    await coupons.retire("AB12", "forged")
+    assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
     await coupons.price(Claim(REDEMPTION, message), VALUED)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["ab12"]
     assert await coupons.find("AB12") is None

@@ -5,8 +5,9 @@ two coupons in a shop that tells them apart, and one coupon counted twice in all
 is ever given away, until that coupon is out of the world.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +19,21 @@ WHERE lower(code) = lower(:code) AND code <> :code AND priced_at IS NOT NULL
   AND state NOT IN ('retired', 'given_back', 'refused')
 LIMIT 1
 """)
+
+
+OUT_OF_THE_WORLD: Final = ("retired", "given_back", "refused")
+
+
+class Spelled(Protocol):
+    @property
+    def code(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def priced(self) -> bool: ...
+
+
+S = TypeVar("S", bound=Spelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +57,16 @@ async def twin(connection: AsyncConnection, code: str) -> Twin | None:
     await connection.execute(_LOCK, {"code": code})
     row = (await connection.execute(TWIN, {"code": code})).one_or_none()
     return None if row is None else Twin(row.code, row.redemption_id)
+
+
+def usable(found: Sequence[S]) -> tuple[S, ...]:
+    """Of the coupons of one code in several spellings those that a shopper can have used: one that was given away and is
+    not out of the world, else one that was given away, else all."""
+    best: dict[str, tuple[bool, bool]] = {}
+    for each in found:
+        best[each.code.lower()] = max(best.get(each.code.lower(), (False, False)), _likely(each))
+    return tuple(each for each in found if _likely(each) == best[each.code.lower()])
+
+
+def _likely(coupon: Spelled) -> tuple[bool, bool]:
+    return coupon.priced, coupon.state not in OUT_OF_THE_WORLD

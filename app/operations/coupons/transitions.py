@@ -32,7 +32,7 @@ from app.models import Coupon, Message
 from app.operations.alerts.raised import resolve_alert
 from app.operations.coupons import fuse
 from app.operations.coupons.fuse import Blown
-from app.operations.coupons.spelling import Twin, twin
+from app.operations.coupons.spelling import Twin, twin, usable
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS
 from app.settings import FuseSettings
@@ -309,12 +309,10 @@ class Coupons:
         return found[0] if found else None
 
     async def find_all(self, codes: Sequence[str]) -> tuple[CouponRecord, ...]:
-        """Our coupons among what shoppers typed, in any spelling of upper and lower case; where one spelling of a code was
-        given away, that one alone."""
+        """Our coupons among what shoppers typed, in any spelling of upper and lower case: of several that one which can
+        have been used."""
         spellings = [func.lower(code) for code in codes]
-        found = await self._select(func.lower(Coupon.code).in_(spellings)) if spellings else ()
-        given = {each.code.lower() for each in found if each.priced}
-        return tuple(each for each in found if each.priced or each.code.lower() not in given)
+        return usable(await self._select(func.lower(Coupon.code).in_(spellings))) if spellings else ()
 
     async def _select(self, where: ColumnElement[bool]) -> tuple[CouponRecord, ...]:
         async with self._engine.connect() as connection:
