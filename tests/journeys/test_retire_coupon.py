@@ -1,0 +1,115 @@
+"""What an operator retires is removed in the shop where it is ours, and where it is not it stays."""
+
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from pydantic import HttpUrl, SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.handlers.retire_coupon import RetireCoupon
+from app.http import HttpClients
+from app.operations.coupons.transitions import Claim, Coupons
+from app.outcomes import Done, Outcome, Retry, Wait
+from app.platform.rewards import Redemption, Valued
+from app.platform.rules import RewardKind
+from app.stores.base import CouponKind, CouponOrder
+from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
+from simulators.process import Simulator, run
+from tests.journeys.handler_jobs import job, store_message
+
+REDEMPTION = Redemption("AB12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
+VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
+
+
+@pytest.fixture(scope="module")
+def shop_process() -> Iterator[Simulator]:
+    with run("shop") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def shop(shop_process: Simulator) -> Simulator:
+    shop_process.reset(config=True)
+    return shop_process
+
+
+@pytest.fixture
+async def store(shop: Simulator) -> AsyncIterator[WooCommerce]:
+    settings = WooCommerceSettings(
+        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
+    )
+    adapter = WooCommerce(settings, HttpClients(2.0))
+    yield adapter
+    await adapter.aclose()
+
+
+@pytest.fixture
+async def claim(engine: AsyncEngine) -> Claim:
+    """Its coupon is pending, and the shop was not told of it."""
+    message: UUID = await store_message(engine, "points/redeemed")
+    await Coupons(engine).open(REDEMPTION, message)
+    return Claim(REDEMPTION, message)
+
+
+async def retire(store: WooCommerce | None, engine: AsyncEngine) -> Outcome:
+    return await RetireCoupon(store, Coupons(engine))(
+        job("retire_coupon", b"", params={"code": "AB12", "why": "ada: w"})
+    )
+
+
+async def made(store: WooCommerce, reference: str | None) -> None:
+    """The shop has a coupon of this code, in the letters that it knows no difference of."""
+    order = CouponOrder("ab12", CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", reference=reference)
+    assert isinstance(await store.issue_coupon(order), Done)
+
+
+@pytest.mark.parametrize(
+    ("priced", "said_made", "reference", "stays", "words"),
+    [
+        (False, False, None, True, "never told"),
+        (False, False, "p-2", True, "never told"),
+        (True, False, None, True, "left alone"),
+        (True, False, "p-2", True, "left alone"),
+        (True, False, "p-1", False, ""),
+        (True, True, None, False, ""),
+    ],
+)
+async def test_what_is_ours_goes_and_what_is_not_stays(
+    shop: Simulator,
+    store: WooCommerce,
+    claim: Claim,
+    engine: AsyncEngine,
+    priced: bool,
+    said_made: bool,
+    reference: str | None,
+    stays: bool,
+    words: str,
+) -> None:
+    coupons = Coupons(engine)
+    if priced:
+        await coupons.price(claim, VALUED)
+    if said_made:
+        await coupons.issued("AB12", "1")
+    await made(store, reference)
+    assert await retire(store, engine) == Done({"code": "AB12"})
+    row = await coupons.find("AB12")
+    assert row is not None
+    assert row.state == "retired"
+    assert (row.reason or "").startswith("retired by ada: w")
+    assert words in (row.reason or "")
+    assert bool(shop.state("coupons", "ab12")) is stays
+
+
+async def test_a_shop_that_cannot_be_asked_is_asked_again(
+    shop: Simulator, store: WooCommerce, claim: Claim, engine: AsyncEngine
+) -> None:
+    await Coupons(engine).price(claim, VALUED)
+    await made(store, "p-1")
+    shop.script(status=503, body="")
+    assert isinstance(await retire(store, engine), Retry)
+    assert isinstance(await retire(None, engine), Wait)
+    row = await Coupons(engine).find("AB12")
+    assert row is not None
+    assert row.state == "pending"
