@@ -7,7 +7,7 @@ was acknowledged, without asking the service. Entities are numbered from 1 and n
 import asyncio
 import json
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -131,9 +131,10 @@ class Shop:
         sending, self._sending = self._sending, []
         await asyncio.gather(*sending)
 
-    async def canary(self) -> tuple[str, str]:
-        """One customer and one redemption, acknowledged on return; the customer's lane and the code."""
-        number = next(self._numbers)
+    async def canary(self, fits: Callable[[int], bool] = lambda _: True) -> tuple[str, str]:
+        """One customer and one redemption, of a number that `fits`, acknowledged on return; the customer's lane and the
+        code."""
+        number = next(number for number in self._numbers if fits(number))
         await asyncio.gather(self.customer(number, 1), self.redeem(number))
         return f"customer:{number}", code_of(number)
 

@@ -114,7 +114,7 @@ async def play(on: Stage, fault: Fault) -> Report:
         await fault.inflict(on)
         report.broken += on.rig.revived()
         if fault.canary:
-            seconds = await _gone_through(on)
+            seconds = await gone_through(on)
             on.recovery.append(seconds)
             on.promised(f"flowing again after {seconds:.1f} s", kept=seconds <= fault.flowing_within)
         await load
@@ -136,10 +136,11 @@ async def effects(simulator: Simulator) -> list[dict[str, object]]:
     return await asyncio.to_thread(simulator.ledger, applied=1)
 
 
-async def _gone_through(on: Stage) -> float:
-    """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop."""
+async def gone_through(on: Stage, fits: Callable[[int], bool] = lambda _: True) -> float:
+    """Seconds until a new customer, of a number that `fits`, is at the Platform and a new redemption's coupon in the shop.
+    Raises AssertionError when that takes longer than FLOWING_WITHIN."""
     started = time.monotonic()
-    lane, code = await on.shop.canary()
+    lane, code = await on.shop.canary(fits)
     person = lane.removeprefix("customer:")
 
     def arrived() -> bool:

@@ -94,7 +94,9 @@ async def test_behind_pgbouncer(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 async def test_three_cells(tmp_path: Path) -> None:
-    faults = named(celled_faults(), "a cell killed (SIGKILL)", "the worker of three cells killed (SIGKILL)")
+    faults = named(
+        celled_faults(), "a cell killed (SIGKILL) and away for a while", "the worker of three cells killed (SIGKILL)"
+    )
     await nothing_is_found(celled, tmp_path, faults)
 
 

@@ -12,17 +12,20 @@ import subprocess
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from app.cells import place
 from tests.faults.database import connection_lost_at_commit, everybody_terminated, restart
+from tests.faults.load import code_of
 from tests.faults.pace import RATE
 from tests.faults.pooler import Missing, Pooler
 from tests.faults.proxy import proxy
-from tests.faults.rig import ROOT, rig, server
-from tests.faults.rounds import Fault, Stage, stage
+from tests.faults.rig import ROOT, STORE_KEY, rig, server
+from tests.faults.rounds import Fault, Stage, gone_through, stage
 from tests.faults.server import GONE, ROLE, PostgresServer
 
 DISK: Final = "420m"
@@ -164,10 +167,34 @@ async def celled(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
             yield on
 
 
+CELLS: Final = 3
+
+
+def _cells_of(number: int) -> set[int]:
+    """Those that a canary of this number needs, from 0."""
+    keys = (f"customer:{number}", f"customer:r{number}", f"coupon:{code_of(number)}")
+    return {place(key, CELLS) for key in keys}
+
+
+async def cell_away(on: Stage) -> None:
+    """The third one's Postgres is killed and stays away: its entities alone are refused, those of the others arrive."""
+    on.rig.server.stop(signal.SIGKILL)
+    for _ in range(2):
+        seconds = await gone_through(on, lambda number: CELLS - 1 not in _cells_of(number))
+        on.notes.append(f"the other cells' new work arrived after {seconds:.1f} s")
+    refused = next(number for number in count(10_000_000) if place(f"customer:{number}", CELLS) == CELLS - 1)
+    headers = {"authorization": f"Bearer {STORE_KEY}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=30) as client:
+        answer = await client.post(f"{on.rig.url}/v1/events/customers", json={"id": refused})
+    assert answer.status_code == 503, f"its own was answered {answer.status_code}: {answer.text}"
+    await on.rig.server.start()
+
+
 def celled_faults() -> list[Fault]:
     return [
         Fault("three cells", nothing),
         Fault("a cell killed (SIGKILL)", restart(signal.SIGKILL)),
+        Fault("a cell killed (SIGKILL) and away for a while", cell_away, shoppers=30),
         Fault("a cell's connections terminated", everybody_terminated),
         Fault("the worker of three cells killed (SIGKILL)", worker_killed),
     ]
