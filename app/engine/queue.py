@@ -254,7 +254,7 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
                 "states": to.state,
                 "results": _storable(json.dumps(dict(to.result), ensure_ascii=False)) if to.result else None,
                 "digests": to.digest,
-                "known": to.digest is not None,
+                "known": to.digest is not None or (to.state == "skipped" and job.known),
             }
         case Again() | GiveBack():
             row |= {"delays": to.delay, "uncertains": to.uncertain, "given_back": int(isinstance(to, GiveBack))}

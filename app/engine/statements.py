@@ -168,12 +168,14 @@ delivered AS (
     WHERE known OR (state = 'dead' AND version IS NOT NULL)
     ORDER BY lane
     ON CONFLICT (channel, key) DO UPDATE SET known = entity.known OR excluded.known,
-        version = greatest(entity.version, excluded.version), digest = excluded.digest
+        version = greatest(entity.version, excluded.version),
+        digest = CASE WHEN excluded.known THEN coalesce(excluded.digest, entity.digest) END
 )
 SELECT fenced.id, fenced.claim, fenced.awaited AND fenced.finished AS wakes, released.waiting > 0 AND fenced.delay <= 0 AS more
 FROM fenced JOIN released ON released.key = fenced.lane
 """)
-"""Finish attempts. What is not returned had lost its lease and changed nothing."""
+"""Finish attempts. What is not returned had lost its lease and changed nothing. A version that was skipped, since the far
+side has the same, counts as seen: an older one with other content must not follow it."""
 
 PARK: Final = text("""
 WITH fenced AS (

@@ -5,8 +5,10 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine import queue
+from app.engine.decide import before
 from app.engine.maintenance import prune_lanes
-from app.engine.states import Again, GiveBack, Park, dead, done, superseded
+from app.engine.retry import RetryPolicy
+from app.engine.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
 from app.outcomes import Owed
 
 from .engine_room import accept, at, broken_counts, claim, customer, job_row, order, rows, run, settle, states
@@ -68,6 +70,26 @@ async def test_the_last_version_seen_never_goes_backwards(engine: AsyncEngine) -
         await accept(engine, customer("1", version))
         await settle(engine, await claim(engine), DONE)
     assert await rows(engine, "SELECT version FROM entity") == [(at(5),)]
+
+
+async def test_a_version_that_changed_nothing_is_seen_and_an_older_one_does_not_follow_it(engine: AsyncEngine) -> None:
+    for version, ended in ((1, DONE), (3, skipped("the same"))):
+        await accept(engine, customer("1", version))
+        await settle(engine, await claim(engine), ended)
+    assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, b"digest")]
+    await accept(engine, customer("1", 2))
+    [late] = await claim(engine)
+    decided = before(late, RetryPolicy(), 3600.0)
+    assert isinstance(decided, Finish)
+    assert decided.state == "superseded"
+    await settle(engine, [late], dead("rejected", "no"))
+    assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, None)]
+
+
+async def test_what_was_skipped_without_ever_being_there_is_not_known(engine: AsyncEngine) -> None:
+    await accept(engine, customer("1", 1))
+    await settle(engine, await claim(engine), skipped("handed over"))
+    assert await rows(engine, "SELECT count(*) FROM entity") == [(0,)]
 
 
 async def test_a_failed_version_gives_way_to_a_newer_one(engine: AsyncEngine) -> None:
