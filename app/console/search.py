@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.asking import explain, find_job, find_message
+from app.errors import DatabaseAway
+from app.operations.asking import Engines, explain, find_job, find_message
 from app.operations.explain.causes import CAUSES, Rank
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation
@@ -57,11 +58,24 @@ def routes(pages: Pages) -> APIRouter:
         if by != "anything":
             return [await explain(engines, by, asked)]
         if (named := _uuid(asked)) is None:
-            return [await explain(engines, key, asked) for key in ANYTHING]
+            return await _of_any_kind(engines, asked)
         job = await find_job(engines, named)
         return [await explain(engines, "message", str(job.message_id if job else named))]
 
     return router
+
+
+async def _of_any_kind(engines: Engines, asked: str) -> list[Explanation]:
+    """All that the word may mean. While a cell is away, what is found elsewhere. Raises DatabaseAway when nothing is."""
+    told, away = list[Explanation](), None
+    for key in ANYTHING:
+        try:
+            told.append(await explain(engines, key, asked))
+        except DatabaseAway as error:
+            away = error
+    if away is not None and not any(story.found for story in told):
+        raise away
+    return told
 
 
 def _uuid(word: str) -> UUID | None:

@@ -70,7 +70,8 @@ class AtHome:
 
 
 class AfterCustomer:
-    """`handler` of orders, once nothing is known to be owed of the customer elsewhere. While that cell is away, the
+    """`handler` of orders, once nothing is known to be owed of the customer elsewhere: asked before the order's first
+    delivery, and before a later version is tried again, which may name another customer. While that cell is away, the
     Platform itself says whether it knows the customer."""
 
     def __init__(self, handler: Handler, homes: KnowsHomes) -> None:
@@ -78,7 +79,7 @@ class AfterCustomer:
         self._homes = homes
 
     async def __call__(self, job: Job) -> Outcome:
-        if not job.known and job.after and await self._owed(job.after):
+        if job.after and (not job.known or job.attempt > 1) and await self._owed(job.after):
             why = f"waits for the first delivery of {job.after}, which is owed in its cell"
             return Wait(why, elsewhere(job.after), min(OWED_RECHECK, max(1.0, job.age)))
         try:

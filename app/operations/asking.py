@@ -87,7 +87,11 @@ async def _ask(number: int, engine: AsyncEngine, question: Question[T]) -> T | D
         async with reading(engine) as connection:
             return await question(connection)
     except DatabaseAway as away:
-        return away if number == 1 else DatabaseAway(f"The relay cannot reach its cell {number} at the moment.")
+        return away if number == 1 else _is_away(number)
+
+
+def _is_away(number: int) -> DatabaseAway:
+    return DatabaseAway(f"The relay cannot reach its cell {number} at the moment.")
 
 
 def _complete(answers: Iterable[T | DatabaseAway]) -> list[T]:
@@ -335,8 +339,13 @@ async def acts_on(engines: Engines, subject: str) -> list[AuditLine]:
 
 
 async def explain(engines: Engines, by: Key, key: str) -> Explanation:
-    """As `explain.explain`, from what all cells hold."""
-    return tell(joined(await ask_all(engines, lambda connection: collect(connection, by, key.strip()))))
+    """As `explain.explain`, from what all cells hold. While one is away, what others hold is told with a note."""
+    told, away = await ask_present(engines, lambda connection: collect(connection, by, key.strip()))
+    story = tell(joined(list(told.values())))
+    if away and not story.found:
+        raise _is_away(away[0])
+    missing = [f"Cell {number} cannot be reached; what it holds of this is missing here." for number in away]
+    return story.model_copy(update={"notes": [*story.notes, *missing]})
 
 
 def joined(told: Sequence[Records]) -> Records:

@@ -1,5 +1,6 @@
 """What a cell's worker has to do with the other cells: hand over, wait for a customer, do without a cell that is away."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -95,6 +96,8 @@ async def test_an_order_waits_for_a_first_delivery_that_another_cell_owes_and_is
     told = await after(order)
     assert isinstance(told, Wait)
     assert told.key == f"elsewhere:customer:{person}"
+    assert isinstance(await after(replace(order, known=True)), Done), "the Platform has the order: no question"
+    assert await after(replace(order, known=True, attempt=2)) == told, "its new customer is owed"
     policy = retry_policy(parts.settings)
     await Queue(parts.engines[1], "platform").settle(
         [Settlement(order, decide(told, order, policy, 0.5), "wait", told.why)]

@@ -19,7 +19,7 @@ from app.operations.coupons.reward_rules import RewardRules
 from app.operations.homes import Homes, WrongCellError, copy_shared
 from app.platform.rules import RewardRuleDefinition
 from app.settings import Settings
-from tests.api.served import serving
+from tests.api.served import OPERATOR_KEY, serving
 from tests.cells.conftest import calling, customer_in, give_up, hold_coupons, line, settings_of
 
 ORDER = {"financialStatus": "paid", "currency": "EUR", "totalPrice": "10.00"}
@@ -108,6 +108,16 @@ async def test_a_cell_that_is_away_refuses_its_own_entities_only(lacking: Settin
         assert unknown.status_code == 503  # it could be in the third
         assert "cell 3" in unknown.json()["detail"]
         assert (await operator.get("/v1/counts")).status_code == 503
+        told = (await operator.get("/v1/explain", params={"customer": here})).json()
+        assert (told["found"], told["notes"]) == (
+            True,
+            ["Cell 3 cannot be reached; what it holds of this is missing here."],
+        )
+        assert (await operator.get("/v1/explain", params={"customer": there})).status_code == 503
+        operator.headers["origin"] = url
+        await operator.post("/console/login", data={"key": OPERATOR_KEY})
+        assert "Cell 3 cannot be reached" in (await operator.get("/console/search", params={"q": here})).text
+        assert (await operator.get("/console/search", params={"q": there})).status_code == 503
         metrics = (await operator.get("/metrics")).text
         assert "relay_database_up 0.0" in metrics
         assert 'relay_jobs_waiting{channel="platform"} 2.0' in metrics
