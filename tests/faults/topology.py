@@ -179,15 +179,17 @@ def _cells_of(number: int) -> set[int]:
 async def cell_away(on: Stage) -> None:
     """The third one's Postgres is killed and stays away: its entities alone are refused, those of the others arrive."""
     on.rig.server.stop(signal.SIGKILL)
-    for _ in range(2):
-        seconds = await gone_through(on, lambda number: CELLS - 1 not in _cells_of(number))
-        on.notes.append(f"the other cells' new work arrived after {seconds:.1f} s")
-    refused = next(number for number in count(10_000_000) if place(f"customer:{number}", CELLS) == CELLS - 1)
-    headers = {"authorization": f"Bearer {STORE_KEY}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=30) as client:
-        answer = await client.post(f"{on.rig.url}/v1/events/customers", json={"id": refused})
-    assert answer.status_code == 503, f"its own was answered {answer.status_code}: {answer.text}"
-    await on.rig.server.start()
+    try:
+        for _ in range(2):
+            seconds = await gone_through(on, lambda number: CELLS - 1 not in _cells_of(number))
+            on.notes.append(f"the other cells' new work arrived after {seconds:.1f} s")
+        refused = next(number for number in count(10_000_000) if place(f"customer:{number}", CELLS) == CELLS - 1)
+        headers = {"authorization": f"Bearer {STORE_KEY}"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=30) as client:
+            answer = await client.post(f"{on.rig.url}/v1/events/customers", json={"id": refused})
+        assert answer.status_code == 503, f"its own was answered {answer.status_code}: {answer.text}"
+    finally:
+        await on.rig.server.start()
 
 
 def celled_faults() -> list[Fault]:
