@@ -28,6 +28,7 @@ An event goes down this list; only the verdict comes back:
     models      the tables; `migrate` brings a database to them
     database    the engine with its time limits; `embedded` is a Postgres without an installation
     sealing     bodies at rest, sealed and opened under a ring of keys (pure)
+    ids         version 7 UUIDs, in the order of time (pure)
     errors      what callers are told (problem+json);  settings, telemetry, tracing (by opentelemetry, where that is installed)
 
 Who may import whom (pyproject.toml has the contracts, tested by import-linter): upwards nobody. Only the programs know

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from app.engine.maintenance import prune_lanes
@@ -39,7 +40,7 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     found = [
         Tick("wake_stranded", 30.0, lambda: wake_stranded(engine)),
         Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
-        Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention)),
+        Tick("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention, datetime.now(UTC))),
     ]
     oldest = OldestWaiting()
     found.append(Tick("watch_work", 30.0, lambda: watch_work(engine, oldest)))

@@ -6,18 +6,23 @@ goes on where the last one found something, and costs what was delivered meanwhi
 
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.ids import first_id
+
 SKEW: Final = timedelta(minutes=1)
 """Clocks of different processes, and commits that overtake each other."""
-_FIRST: Final = text("""
-SELECT min(job.created_at) FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane
-WHERE job.open AND job.channel = :channel AND lane.waits_for IS NULL
+FIRST: Final = text("""
+SELECT min(head.created_at) FROM lane
+CROSS JOIN LATERAL (
+    SELECT created_at FROM job WHERE job.channel = lane.channel AND job.lane = lane.key AND job.open ORDER BY seq LIMIT 1
+) AS head
+WHERE lane.channel = :channel AND lane.waiting > 0 AND lane.waits_for IS NULL
 """)
-_NEXT: Final = text("""
+"""The heads of the lanes, not all that waits behind them."""
+NEXT: Final = text("""
 SELECT job.created_at FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane
 WHERE job.id >= :since AND job.open AND job.channel = :channel AND lane.waits_for IS NULL ORDER BY job.id LIMIT 1
 """)
@@ -35,13 +40,10 @@ class OldestWaiting:
         ages = {}
         for channel, now in (await connection.execute(_CHANNELS)).all():
             since = self._from.get((connection.sync_engine, channel))
-            parameters = {"channel": channel} if since is None else {"channel": channel, "since": _floor(since - SKEW)}
-            found: datetime | None = (await connection.execute(_FIRST if since is None else _NEXT, parameters)).scalar()
+            parameters = (
+                {"channel": channel} if since is None else {"channel": channel, "since": first_id(since - SKEW)}
+            )
+            found: datetime | None = (await connection.execute(FIRST if since is None else NEXT, parameters)).scalar()
             self._from[connection.sync_engine, channel] = found or now
             ages[channel] = (now - found).total_seconds() if found else 0.0
         return ages
-
-
-def _floor(moment: datetime) -> UUID:
-    """The smallest version 7 UUID of that millisecond, as Postgres sorts them."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)

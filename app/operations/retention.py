@@ -1,17 +1,21 @@
 """Bodies hold personal data: they are pruned when the retention time is over. What happened stays countable."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-CHUNK: Final = 500
+from app.ids import first_id
 
-_PRUNE: Final = text("""
+CHUNK: Final = 500
+SKEW: Final = timedelta(hours=1)
+"""The clocks that made the ids, and the database's."""
+
+PRUNE: Final = text("""
 WITH old AS (
     SELECT id FROM message
-    WHERE body IS NOT NULL AND received_at < now() - CAST(:retention AS interval)
+    WHERE body IS NOT NULL AND id < :newest AND received_at < :before
       AND NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id AND job.open)
     ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED
 ),
@@ -22,14 +26,17 @@ excerpts AS (
 UPDATE message SET body = NULL, event = NULL, email_mark = NULL FROM old WHERE message.id = old.id
 RETURNING message.id
 """)
+"""By the id, whose order is that of time, it ends where the bodies are too young, and does not read all of them."""
 
 
-async def prune_bodies(engine: AsyncEngine, retention: timedelta) -> int:
+async def prune_bodies(engine: AsyncEngine, retention: timedelta, now: datetime) -> int:
     """Forget the bodies (and the far sides' answers) of finished messages older than `retention`; how many."""
+    before = now - retention
+    parameters = {"before": before, "newest": first_id(before + SKEW), "chunk": CHUNK}
     total = 0
     while True:
         async with engine.begin() as connection:
-            gone = len((await connection.execute(_PRUNE, {"retention": retention, "chunk": CHUNK})).all())
+            gone = len((await connection.execute(PRUNE, parameters)).all())
         total += gone
         if gone < CHUNK:
             return total

@@ -11,7 +11,7 @@ from benchmarks.stage import Stage
 PER_LANE: Final = 10
 """Jobs that wait in each blocked lane."""
 IDENTIFIERS: Final = """
-gen_random_uuid() AS message, gen_random_uuid() AS job, n
+uuidv7(interval '-1 day') AS message, uuidv7(interval '-1 day') AS job, n
 """
 MESSAGES: Final = """
 INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, received_at)

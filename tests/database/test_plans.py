@@ -11,11 +11,13 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine import statements
+from app.ids import first_id
+from app.operations import oldest, retention
 from app.operations.coupons import spelling
 from app.operations.explain import gather
 from app.operations.reconcile import compare
 
-from .engine_room import accept, order
+from .engine_room import NOON, accept, order
 
 FILL = """
 INSERT INTO lane (channel, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
@@ -118,6 +120,18 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     explained = await plan(filled, statements.SETTLE, {"channel": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
+
+
+async def test_the_oldest_work_is_found_by_the_lanes_heads(filled: AsyncEngine) -> None:
+    explained = await plan(filled, oldest.FIRST, {"channel": "platform"})
+    assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
+    assert_jobs_are_looked_up(explained)
+
+
+async def test_the_retention_reads_no_young_bodies(filled: AsyncEngine) -> None:
+    explained = await plan(filled, retention.PRUNE, {"before": NOON, "newest": first_id(NOON), "chunk": 500})
+    assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
+    assert any("id < " in node.get("Index Cond", "") for node in nodes(explained)), list(nodes(explained))
 
 
 EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {

@@ -104,7 +104,7 @@ async def asked_as_people_write_it(scene: Scene) -> None:
 @injected("order", "1001", "delivered")
 async def body_pruned(scene: Scene) -> None:
     await delivered(scene)
-    await prune_bodies(scene.engine, timedelta(seconds=-5))
+    await prune_bodies(scene.engine, timedelta(0), datetime.now(UTC) + timedelta(seconds=5))
 
 
 @injected("order", "1001", "not_paid")
