@@ -162,6 +162,12 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | exc.TimeoutError | asyncpg.InterfaceError)
 
 
+def is_data_error(error: exc.DBAPIError) -> bool:
+    """Whether some value could not be read as the statement wanted it: SQLSTATE class 22, "data exception"."""
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(state, str) and state.startswith("22")
+
+
 class _Opener:
     """Opens connections for one engine and remembers whether a pooler stands in between."""
 

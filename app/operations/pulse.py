@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.database import is_unavailable, keys_of
+from app.database import is_data_error, keys_of
 from app.sealing import readable
 
 MOST_ORDERS: Final = 50_000
@@ -55,21 +55,20 @@ _OWED: Final = """
 WITH owed AS (
     SELECT DISTINCT ON (lane) message_id FROM job
     WHERE open AND channel = 'platform' AND kind = 'relay_order' ORDER BY lane, seq DESC LIMIT :most
+), told AS MATERIALIZED (
+    SELECT message.id, message.sealed_by, coalesce(event, body) AS event
+    FROM owed JOIN message ON message.id = owed.message_id WHERE message.kind = 'orders'
 )"""
+"""The newest waiting version of each order; what the door let in is JSON with both members."""
 _ORDERS: Final = text(f"""
-{_OWED}, told AS MATERIALIZED (
-    SELECT CAST(convert_from(coalesce(event, body), 'UTF8') AS json) AS event
-    FROM owed JOIN message ON message.id = owed.message_id
-    WHERE message.kind = 'orders' AND message.sealed_by IS NULL
+{_OWED}, read AS MATERIALIZED (
+    SELECT CAST(convert_from(event, 'UTF8') AS json) AS event FROM told WHERE sealed_by IS NULL
 )
 SELECT event ->> 'currency' AS currency, count(*) AS orders, sum(CAST(event ->> 'totalPrice' AS numeric)) AS total
-FROM told GROUP BY 1 ORDER BY 2 DESC, 1
+FROM read GROUP BY 1 ORDER BY 2 DESC, 1
 """)  # noqa: S608  # constants only
-"""The newest waiting version of each order; what the door let in is JSON with both members."""
-_READ_ORDERS: Final = text(f"""
-{_OWED} SELECT message.id, message.sealed_by, coalesce(event, body) AS told
-FROM owed JOIN message ON message.id = owed.message_id
-WHERE message.kind = 'orders' AND (CAST(:plain AS boolean) OR message.sealed_by IS NOT NULL)
+_BODIES: Final = text(f"""
+{_OWED} SELECT id, sealed_by, event FROM told WHERE CAST(:plain AS boolean) OR sealed_by IS NOT NULL
 """)  # noqa: S608  # constants only
 _COUPONS: Final = text("""
 SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
@@ -176,9 +175,9 @@ async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
         async with connection.begin_nested():
             orders = [OrderMoney(*row) for row in await connection.execute(_ORDERS, {"most": MOST_ORDERS})]
     except DBAPIError as error:
-        if is_unavailable(error):
+        if not is_data_error(error):
             raise
-        plain = True  # some body is JSON to the door and none to Postgres, such as a half of a surrogate pair
+        plain = True  # some body is JSON to the door and none to Postgres: NaN under a name that comes again, say
     if plain or keys_of(connection).first is not None:
         orders = summed(orders, await _read_orders(connection, plain=plain))
     coupons = (await connection.execute(_COUPONS)).one()
@@ -189,11 +188,11 @@ async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
 async def _read_orders(connection: AsyncConnection, *, plain: bool) -> list[OrderMoney]:
     """The sealed ones; with `plain` the others too."""
     ring, found = keys_of(connection), list[OrderMoney]()
-    for row in await connection.execute(_READ_ORDERS, {"most": MOST_ORDERS, "plain": plain}):
-        body = readable(partial(ring.open, row.id, row.sealed_by, row.told))
-        order = json.loads(body) if body else {}
+    for row in await connection.execute(_BODIES, {"most": MOST_ORDERS, "plain": plain}):
+        body = readable(partial(ring.open, row.id, row.sealed_by, row.event))
+        order = json.loads(body, parse_float=str) if body else {}
         total = order.get("totalPrice")
-        found.append(OrderMoney(order.get("currency"), 1, None if total is None else Decimal(str(total))))
+        found.append(OrderMoney(order.get("currency"), 1, None if total is None else Decimal(total)))
     return found
 
 

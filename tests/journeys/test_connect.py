@@ -1,6 +1,5 @@
 """`relay connect` as a merchant types it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,17 +7,11 @@ from typer.testing import CliRunner, Result
 
 from app.cli.program import cli
 from app.stores.woocommerce.events import TOPICS
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.contract.doubles import process
 
 ADDRESS = "https://relay.example"
 TARGET = f"{ADDRESS}/v1/store-webhooks/woocommerce"
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
 
 
 @pytest.fixture

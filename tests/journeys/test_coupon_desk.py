@@ -1,7 +1,7 @@
 """What operators do about coupons, with the whole service running in this process against both simulators."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any  # Any: bodies are free-form JSON
@@ -29,7 +29,7 @@ from app.platform.rules import RewardKind
 from app.platform.webhooks import incoming
 from app.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
 from app.worker import Worker
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.helpers import eventually
 
 CODE = "ab12cd34ef56"
@@ -84,18 +84,6 @@ class Relay:
     async def alerts(self) -> dict[str, str]:
         async with self.engine.connect() as connection:
             return {alert.kind: alert.subject for alert in await open_alerts(connection)}
-
-
-@pytest.fixture(scope="module")
-def platform_process() -> Iterator[Simulator]:
-    with run("platform") as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
 
 
 @pytest.fixture

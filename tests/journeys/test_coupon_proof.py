@@ -1,16 +1,14 @@
 """Genuine or not: what is asked before a coupon is made, against the simulators and a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from typing import Any  # what a simulator's ledger holds
 
 import pytest
-from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.award_points import AwardPoints
-from app.http import HttpClient, HttpClients
+from app.http import HttpClient
 from app.operations.alerts.raised import Alerts, open_alerts
 from app.operations.coupons import fuse, reward_rules
 from app.operations.coupons.ledger import read_ledger
@@ -18,8 +16,8 @@ from app.operations.coupons.transitions import Coupons
 from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
-from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
-from simulators.process import Simulator, run
+from app.stores.woocommerce.adapter import WooCommerce
+from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_message
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
 
@@ -28,47 +26,12 @@ EVE = {"customerId": "43", "email": "eve@example.com", "points": 0}
 DEARER = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
 
 
-@pytest.fixture(scope="module")
-def platform_process() -> Iterator[Simulator]:
-    with run("platform") as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
-
-
 @pytest.fixture
-def platform(platform_process: Simulator) -> Simulator:
-    platform_process.reset(config=True)
-    platform_process.control("customers", customers=[JANE, EVE])
-    platform_process.control("rules", rules=[DEARER])
-    return platform_process
-
-
-@pytest.fixture
-def shop(shop_process: Simulator) -> Simulator:
-    shop_process.reset(config=True)
-    return shop_process
-
-
-@pytest.fixture
-async def client(platform: Simulator) -> AsyncIterator[PlatformClient]:
-    http = HttpClient(time_limit=2.0)
-    yield client_of(http, platform.url, shop_key="sim-shop")
-    await http.aclose()
-
-
-@pytest.fixture
-async def store(shop: Simulator) -> AsyncIterator[WooCommerce]:
-    settings = WooCommerceSettings(
-        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
-    )
-    adapter = WooCommerce(settings, HttpClients(2.0))
-    yield adapter
-    await adapter.aclose()
+def platform(platform: Simulator) -> Simulator:
+    """Knows two shoppers and one more rule."""
+    platform.control("customers", customers=[JANE, EVE])
+    platform.control("rules", rules=[DEARER])
+    return platform
 
 
 def redeemed(platform: Simulator, rule: str = "rule-5-off", **given: object) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The handlers of the Platform's journey against the Platform simulator: what they call, and what they answer."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any  # what a simulator's ledger holds
 
 import pytest
@@ -22,7 +21,7 @@ from app.platform.client import PlatformClient
 from app.platform.fields import ASSUMED
 from app.platform.launcher import Launcher, ShopFacts
 from app.platform.rewards import Redemption
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_job, store_message
 
 CUSTOMER = {"id": "42", "email": "jane@example.com", "name": "Jane Doe"}
@@ -34,30 +33,6 @@ ORDER = {
     "currency": "EUR",
     "totalPrice": "19.98",
 }
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Simulator]:
-    with run("platform") as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def platform(process: Simulator) -> Simulator:
-    process.reset(config=True)
-    return process
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    client = HttpClient(time_limit=2.0)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def client(platform: Simulator, http: HttpClient) -> PlatformClient:
-    return client_of(http, platform.url, shop_key="sim-shop")
 
 
 @pytest.fixture

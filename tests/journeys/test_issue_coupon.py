@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any  # what a simulator's ledger holds
@@ -14,7 +14,7 @@ from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.issue_coupon import IssueCoupon
-from app.http import HttpClient, HttpClients
+from app.http import HttpClients
 from app.operations.alerts.raised import Alerts
 from app.operations.coupons import reward_rules
 from app.operations.coupons.reward_rules import RewardRules
@@ -25,9 +25,9 @@ from app.platform.rules import RewardRuleDefinition
 from app.platform.webhooks import incoming
 from app.settings import CouponSettings
 from app.stores.generic_http import GenericHttp, GenericHttpSettings
-from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
-from simulators.process import Simulator, run
-from tests.journeys.handler_jobs import client_of, job, store_message
+from app.stores.woocommerce.adapter import WooCommerce
+from simulators.process import Simulator
+from tests.journeys.handler_jobs import job, store_message
 
 CODE = "ab12cd34ef56"
 CUSTOMER = {"externalId": "42", "email": "jane@example.com"}
@@ -41,47 +41,6 @@ REDEEMED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def platform_process() -> Iterator[Simulator]:
-    with run("platform") as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def platform(platform_process: Simulator) -> Simulator:
-    platform_process.reset(config=True)
-    return platform_process
-
-
-@pytest.fixture
-def shop(shop_process: Simulator) -> Simulator:
-    shop_process.reset(config=True)
-    return shop_process
-
-
-@pytest.fixture
-async def client(platform: Simulator) -> AsyncIterator[PlatformClient]:
-    http = HttpClient(time_limit=2.0)
-    yield client_of(http, platform.url, shop_key="sim-shop")
-    await http.aclose()
-
-
-@pytest.fixture
-async def woocommerce(shop: Simulator) -> AsyncIterator[WooCommerce]:
-    settings = WooCommerceSettings(
-        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
-    )
-    adapter = WooCommerce(settings, HttpClients(2.0))
-    yield adapter
-    await adapter.aclose()
-
-
 @pytest.fixture
 async def generic(shop: Simulator) -> AsyncIterator[GenericHttp]:
     secret = SecretStr("whsec_c2ltdWxhdG9yLXNlY3JldC1zaW11bGF0b3Itc2VjcmV0")
@@ -91,8 +50,8 @@ async def generic(shop: Simulator) -> AsyncIterator[GenericHttp]:
 
 
 @pytest.fixture
-def issue(woocommerce: WooCommerce, client: PlatformClient, engine: AsyncEngine) -> IssueCoupon:
-    return handler(woocommerce, client, engine)
+def issue(store: WooCommerce, client: PlatformClient, engine: AsyncEngine) -> IssueCoupon:
+    return handler(store, client, engine)
 
 
 def handler(
@@ -185,16 +144,16 @@ async def test_a_coupon_that_is_active_is_not_made_again(
     assert len(shop.ledger()) == before
 
 
-@pytest.mark.parametrize("store", ["woocommerce", "generic"])
+@pytest.mark.parametrize("kind", ["woocommerce", "generic"])
 async def test_a_coupon_whose_answer_was_lost_is_one_coupon(
     shop: Simulator,
     client: PlatformClient,
     engine: AsyncEngine,
-    woocommerce: WooCommerce,
+    store: WooCommerce,
     generic: GenericHttp,
-    store: str,
+    kind: str,
 ) -> None:
-    issue = handler(woocommerce if store == "woocommerce" else generic, client, engine)
+    issue = handler(store if kind == "woocommerce" else generic, client, engine)
     message = await store_message(engine, "points/redeemed")
     shop.script(method="POST", mode="reset_after")
     assert isinstance(await give(issue, engine, message_id=message), Unknown)
@@ -266,7 +225,7 @@ async def test_a_coupon_made_otherwise_by_a_try_whose_answer_was_lost_is_taken_a
 
 
 async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
-    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, woocommerce: WooCommerce
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, store: WooCommerce
 ) -> None:
     await put_rule(engine, "rule-5-off", kind="percentage", value="50")
     assert isinstance(await give(issue, engine), Done)
@@ -278,7 +237,7 @@ async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
     assert isinstance(outcome, Reject)
     assert (await coupon(engine, CODE.upper())).state == "held"
     assert [made["amount"] for made in shop.state("coupons", CODE)] == ["50.00"]
-    assert await woocommerce.find_coupon(CODE) is not None
+    assert await store.find_coupon(CODE) is not None
 
 
 async def test_without_a_value_it_is_held_and_goes_on_when_the_rule_is_there(
@@ -306,15 +265,15 @@ async def test_without_a_shop_it_waits_for_the_setting(client: PlatformClient, e
 
 
 async def test_without_the_launcher_it_waits_unless_the_operator_knows_the_value(
-    platform: Simulator, woocommerce: WooCommerce, client: PlatformClient, engine: AsyncEngine
+    platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
 ) -> None:
     platform.outage(True)
-    waits = await give(handler(woocommerce, client, engine), engine)
+    waits = await give(handler(store, client, engine), engine)
     assert isinstance(waits, Wait)
     assert "Launcher" in waits.why
     assert waits.recheck < 60
     await put_rule(engine, "rule-5-off", kind="fixed_amount", value="4", currency="EUR")
-    assert isinstance(await give(handler(woocommerce, client, engine), engine), Done)
+    assert isinstance(await give(handler(store, client, engine), engine), Done)
     assert (await coupon(engine)).value == Decimal("4.00")
 
 
@@ -369,7 +328,7 @@ async def test_what_the_shop_answers_decides_what_happens(
 
 
 async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attempt(
-    shop: Simulator, client: PlatformClient, engine: AsyncEngine, woocommerce: WooCommerce
+    shop: Simulator, client: PlatformClient, engine: AsyncEngine, store: WooCommerce
 ) -> None:
     settings = {
         "expires_after": timedelta(days=90),
@@ -377,12 +336,12 @@ async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attem
         "combinable": False,
         "usage_limit": 2,
     }
-    issue = handler(woocommerce, client, engine, **settings)
+    issue = handler(store, client, engine, **settings)
     message = await store_message(engine, "points/redeemed")
     shop.script(method="POST", mode="reset_after")
     assert isinstance(await give(issue, engine, message_id=message), Unknown)
     assert isinstance(await give(issue, engine, message_id=message, attempt=2, uncertain=True), Done)
-    found = await woocommerce.find_coupon(CODE)
+    found = await store.find_coupon(CODE)
     row = await coupon(engine)
     assert found is not None
     assert not isinstance(found, Done | Reject | Retry | Unknown | Blocked | Wait | Skip)
@@ -391,9 +350,9 @@ async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attem
 
 
 async def test_nobody_to_restrict_a_coupon_to_is_held(
-    client: PlatformClient, engine: AsyncEngine, woocommerce: WooCommerce
+    client: PlatformClient, engine: AsyncEngine, store: WooCommerce
 ) -> None:
-    issue = handler(woocommerce, client, engine, restrict_to_customer=True)
+    issue = handler(store, client, engine, restrict_to_customer=True)
     assert isinstance(await give(issue, engine, {**REDEEMED, "customer": None}), Reject)
     assert (await coupon(engine)).state == "held"
 

@@ -1,48 +1,23 @@
 """What an operator retires is removed in the shop where it is ours, and where it is not it stays."""
 
-from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.handlers.retire_coupon import RetireCoupon
-from app.http import HttpClients
 from app.operations.coupons.transitions import Claim, Coupons
 from app.outcomes import Done, Outcome, Retry, Wait
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
 from app.stores.base import CouponKind, CouponOrder
-from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
-from simulators.process import Simulator, run
+from app.stores.woocommerce.adapter import WooCommerce
+from simulators.process import Simulator
 from tests.journeys.handler_jobs import job, store_message
 
 REDEMPTION = Redemption("AB12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
 VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def shop(shop_process: Simulator) -> Simulator:
-    shop_process.reset(config=True)
-    return shop_process
-
-
-@pytest.fixture
-async def store(shop: Simulator) -> AsyncIterator[WooCommerce]:
-    settings = WooCommerceSettings(
-        url=HttpUrl(shop.url), consumer_key=SecretStr("ck_simulator_key"), consumer_secret=SecretStr("cs_simulator_key")
-    )
-    adapter = WooCommerce(settings, HttpClients(2.0))
-    yield adapter
-    await adapter.aclose()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The shop's own webhooks and lists: connected, verified, translated, delivered once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from app.operations.polling import poll
 from app.settings import Settings, StoreSettings
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from app.wiring import Services
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.api.served import serving
 from tests.database.engine_room import rows
 
@@ -26,12 +26,6 @@ ORDER: dict[str, Any] = {
     "billing": {"email": "jane@example.com"}, "line_items": [], "coupon_lines": [],
     "date_created_gmt": "2026-01-01T10:00:00", "date_modified_gmt": "2026-01-01T10:00:05",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shop_process() -> Iterator[Simulator]:
-    with run("shop") as simulator:
-        yield simulator
 
 
 @pytest.fixture

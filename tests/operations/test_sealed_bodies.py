@@ -22,7 +22,7 @@ from app.engine.queue import Queue
 from app.engine.retry import RetryPolicy
 from app.handlers.relay_customer import RelayCustomer
 from app.http import HttpClient
-from app.messages import EVENTS, Kind, incoming
+from app.messages import EVENTS, Kind, OrderEvent, incoming
 from app.models import FIRST_EMAIL
 from app.operations.alerts.raised import open_alerts
 from app.operations.bodies import CHUNK, encrypt_bodies, used_keys
@@ -167,6 +167,18 @@ async def test_waiting_orders_are_summed_up(engine: AsyncEngine, sealed: AsyncEn
     async with sealed.connect() as connection:
         orders = (await read_shop_terms(connection)).orders
     assert orders == [OrderMoney("EUR", 2, Decimal("3.30")), OrderMoney("USD", 1, Decimal("3.30"))]
+
+
+async def test_waiting_orders_are_summed_up_where_postgres_does_not_take_one_for_json(engine: AsyncEngine) -> None:
+    scene = Scene(engine)
+    await scene.order("1", totalPrice="1.10")
+    twice = (
+        b'{"id": NaN, "id": "2", "email": "a@b.c", "financialStatus": "paid", "currency": "EUR", "totalPrice": "2.20"}'
+    )
+    await scene.accept(incoming(OrderEvent.parse(twice), twice, message_id="2"))
+    async with engine.connect() as connection:
+        orders = (await read_shop_terms(connection)).orders
+    assert orders == [OrderMoney("EUR", 2, Decimal("3.30"))]
 
 
 @pytest.mark.parametrize("who", ["42", EMAIL])
