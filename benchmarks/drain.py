@@ -70,7 +70,7 @@ class Relay:
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT until everything is delivered and settled."""
         task = Task(self.database_url, stage.platform.url, "", jobs, size, next(stage.series))
-        _prepare(stage, "relay", task)
+        _prepare(stage, "relay", task, self.settings)
         _forget(stage, delay)
         with ExitStack() as stack:
             workers = [
@@ -86,9 +86,10 @@ class Relay:
             return jobs / (max(last, time.monotonic()) - first)
 
 
-def _prepare(stage: Stage, module: str, task: Task) -> None:
+def _prepare(stage: Stage, module: str, task: Task, settings: Mapping[str, str] | None = None) -> None:
     """Store the backlog."""
-    with stage.python(module, [f"benchmarks.contenders.{module}", "prepare"], task.environment()) as process:
+    environment = {**task.environment(), **(settings or {})}
+    with stage.python(module, [f"benchmarks.contenders.{module}", "prepare"], environment) as process:
         process.finish(PATIENCE)
 
 

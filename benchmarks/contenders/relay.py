@@ -1,17 +1,22 @@
-"""The relay itself: `prepare` goes through its inbox; its worker is `relay worker`."""
+"""The relay itself: `prepare` goes through its inbox; its worker is `relay worker`. Both seal bodies where BODY_KEYS is set."""
+
+import os
 
 from uuid_utils.compat import uuid7
 
 from app.database import create_engine
 from app.inbox import Inbox
 from app.messages import CustomerEvent, incoming
+from app.sealing import NO_KEYS, KeyRing
 from benchmarks.contenders.task import Task, main
 
 PART = 2000
 
 
 async def prepare(task: Task) -> None:
-    engine = create_engine(task.database_url, application_name="benchmark", pool_size=2)
+    keys = os.environ.get("BODY_KEYS")
+    ring = KeyRing.parse(keys) if keys else NO_KEYS
+    engine = create_engine(task.database_url, application_name="benchmark", pool_size=2, body_keys=ring)
     inbox = Inbox(engine, on_commit=lambda _: None, time_limit=60)
     part = []
     for _, body in task.events():
