@@ -5,6 +5,7 @@
     retry.py     when to try again (pure)
     decide.py    outcome -> transition (pure, exhaustive)
     queue.py     all SQL over lanes, jobs, attempts, entities and channels
+    watermark.py where a claim begins to look (pure)
     runner.py    one job: check, call the handler, decide
     loop.py      one loop per channel: claim, run side by side, settle in batches
 

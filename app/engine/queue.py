@@ -1,6 +1,8 @@
 """The queue of one channel: claim, renew, settle, park, wake. The statements stand in `statements.py`."""
 
 import json
+import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any  # a row
@@ -14,6 +16,7 @@ from app.database import keys_of, single_statement
 from app.engine.jobs import Job
 from app.engine.statements import AWAIT, CLAIM, ENQUEUE, IS_KNOWN, PARK, RELEASE, RENEW, SETTLE, WAKE, WAKE_STRANDED
 from app.engine.states import Again, Finish, GiveBack, Park, Transition
+from app.engine.watermark import Watermark
 from app.outcomes import Evidence, Owed
 from app.sealing import KeyRing, UnreadableBodyError
 
@@ -73,24 +76,30 @@ class Queue:
     def __init__(self, engine: AsyncEngine, channel: str) -> None:
         self.channel = channel
         self._engine = engine
+        self._marks = defaultdict[int, Watermark](Watermark)
+        """By priority."""
 
     async def claim(self, limit: int, *, lease: float, priority: int = 0, probing: bool = False) -> list[Job]:
-        """Up to `limit` jobs, each the head of a lane that is ours for `lease` seconds."""
+        """Up to `limit` jobs, each the head of a lane that is ours for `lease` seconds. One call at a time."""
+        mark = self._marks[priority]
         async with single_statement(self._engine) as connection:
             ring = keys_of(connection)
-            rows = (
-                await connection.execute(
-                    CLAIM,
-                    {
-                        "channel": self.channel,
-                        "priority": priority,
-                        "limit": limit,
-                        "lease": lease,
-                        "probing": probing,
-                    },
-                )
-            ).all()
-            empty = [row for row in rows if row.id is None]
+            found = await connection.execute(
+                CLAIM,
+                {
+                    "channel": self.channel,
+                    "priority": priority,
+                    "limit": limit,
+                    "lease": lease,
+                    "probing": probing,
+                    "since": mark.start(time.monotonic()),
+                },
+            )
+            rows = found.all()
+            lanes = [row for row in rows if row.claimed_lane is not None]
+            if rows and rows[0].open:
+                mark.looked(time.monotonic(), rows[0].now, [row.run_at for row in lanes], limit)
+            empty = [row for row in lanes if row.id is None]
             if empty:
                 await connection.execute(
                     RELEASE,
@@ -100,7 +109,7 @@ class Queue:
                         "claims": [row.claim for row in empty],
                     },
                 )
-        return [_job(row, self.channel, ring) for row in rows if row.id is not None]
+        return [_job(row, self.channel, ring) for row in lanes if row.id is not None]
 
     async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> set[tuple[str, int]]:
         """Keep the lanes named by (key, claim) for another `lease` seconds; those that are still ours."""

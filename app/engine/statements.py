@@ -21,7 +21,9 @@ lanes AS (
     ON CONFLICT (channel, key) DO UPDATE SET
         waiting = lane.waiting + excluded.waiting,
         last_seq = lane.last_seq + excluded.waiting,
-        run_at = CASE WHEN lane.waiting = 0 THEN excluded.run_at ELSE lane.run_at END,
+        run_at = CASE WHEN lane.waiting = 0 THEN excluded.run_at
+                      WHEN lane.priority > excluded.priority THEN greatest(lane.run_at, excluded.run_at)
+                      ELSE lane.run_at END,
         priority = CASE WHEN lane.waiting = 0 THEN excluded.priority ELSE least(lane.priority, excluded.priority) END
     RETURNING channel, key, last_seq
 ),
@@ -37,7 +39,8 @@ taken AS (
 )
 """
 """Jobs and their lanes, from a CTE `owed(id, message_id, kind, channel, lane, version, after, collapse, params,
-priority, position)`. A lane that already owes something keeps its due time: a new job does not cut a back-off short."""
+priority, position)`. A lane that already owes something keeps its due time: a new job does not cut a back-off short. One
+that becomes more urgent is due from now on: among those of its new priority, claims look no further back (`watermark`)."""
 
 OWED_COLUMNS: Final = """
     CAST(:job_ids AS uuid[]), CAST(:job_messages AS uuid[]), CAST(:job_kinds AS text[]), CAST(:job_channels AS text[]),
@@ -50,8 +53,8 @@ ENQUEUE: Final = text(f"WITH owed AS (SELECT * FROM unnest({OWED_COLUMNS}), {TAK
 
 CLAIM: Final = text("""
 WITH due AS (
-    SELECT channel, key FROM lane
-    WHERE channel = :channel AND priority = :priority AND waiting > 0 AND run_at <= now()
+    SELECT channel, key, run_at FROM lane
+    WHERE channel = :channel AND priority = :priority AND waiting > 0 AND run_at >= :since AND run_at <= now()
       AND (:probing OR EXISTS (SELECT FROM channel WHERE name = :channel AND state = 'open'))
     ORDER BY run_at LIMIT CAST(:limit AS integer)
     FOR UPDATE OF lane SKIP LOCKED
@@ -60,7 +63,7 @@ claimed AS (
     UPDATE lane SET leased = true, claim = lane.claim + 1, waits_for = NULL,
         run_at = now() + make_interval(secs => :lease)
     FROM due WHERE lane.channel = due.channel AND lane.key = due.key
-    RETURNING lane.channel, lane.key, lane.claim
+    RETURNING lane.channel, lane.key, lane.claim, due.run_at
 ),
 head AS (
     SELECT claimed.claim, coalesce(newest.id, first.id) AS id
@@ -89,8 +92,9 @@ started AS (
     FROM head WHERE job.id = head.id AND job.state IN ('waiting', 'running')
     RETURNING job.*
 )
-SELECT claimed.key AS claimed_lane, claimed.claim, started.id, started.message_id, started.kind, started.seq,
-       started.attempts, started.uncertain, started.params, started.version, started.after, started.collapse,
+SELECT now() AS now, asked.state = 'open' AS open, claimed.run_at, claimed.key AS claimed_lane, claimed.claim,
+       started.id, started.message_id, started.kind, started.seq, started.attempts, started.uncertain,
+       started.params, started.version, started.after, started.collapse,
        coalesce(message.event, message.body) AS body, message.sealed_by, coalesce(entity.known, false) AS known, entity.digest,
        entity.version AS delivered_version,
        CAST(extract(epoch FROM now() - started.created_at) AS float8) AS age,
@@ -99,13 +103,16 @@ SELECT claimed.key AS claimed_lane, claimed.claim, started.id, started.message_i
                            WHERE other.channel = :channel AND other.key = started.after AND other.known)
            AND EXISTS (SELECT FROM lane AS other
                        WHERE other.channel = :channel AND other.key = started.after AND other.waiting > 0) AS must_wait
-FROM claimed
+FROM channel AS asked
+LEFT JOIN claimed ON true
 LEFT JOIN started ON started.lane = claimed.key
 LEFT JOIN message ON message.id = started.message_id
 LEFT JOIN entity ON entity.channel = :channel AND entity.key = claimed.key
+WHERE asked.name = :channel
 """)
 """Take due lanes, oldest first, and start the first job of each; of jobs that collapse, the newest version.
-A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null.
+A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null; where none
+is taken, one row tells the time and whether the channel is open. `since`: `watermark.Watermark`.
 
 `open` is asked only together with a lane, here and in SETTLE: with the statistics of a moment when nothing was owed,
 Postgres takes the index of open jobs for an empty one, and would read all of it to find one by its id."""
@@ -204,7 +211,9 @@ AWAIT: Final = text("""
 WITH locked AS (
     SELECT channel, key, waiting FROM lane WHERE channel = :channel AND key = :key FOR UPDATE
 )
-UPDATE lane SET awaited = true, priority = 0 FROM locked
+UPDATE lane SET awaited = true, priority = 0,
+    run_at = CASE WHEN lane.priority > 0 THEN greatest(lane.run_at, now()) ELSE lane.run_at END
+FROM locked
 WHERE lane.channel = locked.channel AND lane.key = locked.key AND locked.waiting > 0
 RETURNING lane.waiting
 """)

@@ -100,7 +100,7 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     explained = await plan(
         filled,
         statements.CLAIM,
-        {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False},
+        {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": NOON},
     )
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
