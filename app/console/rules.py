@@ -15,6 +15,7 @@ from app.platform.rewards import rule_key
 from app.platform.rules import RewardKind, RewardRuleDefinition
 
 LONGEST_ID: Final = 255
+LISTS: Final = ("product_ids", "variant_ids")
 FIELDS: Final = (
     ("value", "Value", "Amount or percentage; empty for free shipping and free products."),
     ("currency", "Currency", "ISO 4217, such as EUR; only a check, a coupon is in the shop's currency."),
@@ -22,6 +23,7 @@ FIELDS: Final = (
     ("min_points", "Fewest points", "Of one redemption; empty: any."),
     ("max_points", "Most points", "Of one redemption; empty: any."),
     ("product_ids", "Products", "The shop's ids, separated by commas; empty: all."),
+    ("variant_ids", "Variants", "The shop's ids, separated by commas, in place of products; empty: all."),
     ("minimum_spend", "Minimum spend", "The order's value from which the coupon counts."),
     ("expires_after", "Valid for", "Such as P90D for 90 days; empty: COUPONS__EXPIRES_AFTER."),
     ("title", "Title", "For people."),
@@ -105,7 +107,8 @@ def routes(pages: Pages) -> APIRouter:
 def _fields(definition: RewardRuleDefinition) -> Form:
     """The rule as the form shows it."""
     told = definition.model_dump(mode="json", exclude_none=True)
-    told["product_ids"] = ", ".join(definition.product_ids)
+    for name in LISTS:
+        told[name] = ", ".join(told[name])
     for name in ("increments", "active"):
         told[name] = "on" if told[name] else ""
     return Form({name: str(value) for name, value in told.items()})
@@ -113,12 +116,12 @@ def _fields(definition: RewardRuleDefinition) -> Form:
 
 def _definition(form: Form) -> dict[str, object]:
     """What the form says; empty fields are left out."""
-    products = [each.strip() for each in form["product_ids"].split(",") if each.strip()]
-    told: dict[str, object] = {name: form[name] for name, _, _ in FIELDS if form[name] and name != "product_ids"}
+    told: dict[str, object] = {name: form[name] for name, _, _ in FIELDS if form[name]}
+    lists = {name: [each.strip() for each in form[name].split(",") if each.strip()] for name in LISTS}
     return {
         **told,
+        **lists,
         "kind": form["kind"],
-        "product_ids": products,
         "increments": bool(form["increments"]),
         "active": bool(form["active"]),
     }

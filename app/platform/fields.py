@@ -66,6 +66,7 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
         "tierReward.amount": Assumption("discountAmount", "A", "tier entry webhook: value of the reward"),
         "rule.increments": Assumption("increments", "M", "redeem rule: redeemType whose value grows with the points"),
         "rule.productId": Assumption("externalId", "A", "redeem rule: the shop's product id inside `product`"),
+        "ruleVariant.id": Assumption("externalId", "A", "redeem rule: the shop's variant id inside each of `variants`"),
         "launcher.items": Assumption("items", "A", "all-rewards: the list in the answer"),
         "launcher.nextToken": Assumption("nextToken", "A", "all-rewards: query parameter for the next page"),
         "text.customerNotFound": Assumption("Customer not found", "A", "404 to an order whose customer is unknown"),

@@ -133,7 +133,7 @@ def doubt_of_listing(
 
 
 def _gives(valued: Valued) -> tuple[object, ...]:
-    return valued.kind, valued.value, valued.product_ids, valued.minimum_spend
+    return valued.kind, valued.value, valued.product_ids, valued.variant_ids, valued.minimum_spend
 
 
 def _words(valued: Valued) -> str:

@@ -75,6 +75,7 @@ class Valued:
     rule_id: str | None
     rule_version: int | None = None
     product_ids: tuple[str, ...] = ()
+    variant_ids: tuple[str, ...] = ()
     minimum_spend: Decimal | None = None
     expires_after: timedelta | None = None
     title: str | None = None
@@ -99,8 +100,11 @@ def ruled(
 
 def limited(told: Valued, rules: Valued) -> Valued:
     """A webhook's own value, with the limits of the rule where the webhook tells none: it seldom repeats them."""
+    named = told if told.product_ids or told.variant_ids else rules
     return replace(
         told,
+        product_ids=named.product_ids,
+        variant_ids=named.variant_ids,
         minimum_spend=told.minimum_spend or rules.minimum_spend,
         expires_after=told.expires_after or rules.expires_after,
         title=told.title or rules.title,
@@ -169,10 +173,10 @@ def _by_platform(rule: PlatformRule, source: Source, asked: _Asked) -> Valued | 
     kind = _kind(rule, asked.redemption, name)
     if not rule.active:
         raise _NonsenseError(f"{name} is not active")
-    if rule.variants:
+    if rule.unnamed:
         raise _NonsenseError(
-            f"{name} is for {rule.variants} variants of a product only; put a rule of yours that names what the shop can"
-            " restrict a coupon to"
+            f"{name} is restricted by its {rule.unnamed} and does not tell the shop's id of each; name the member that"
+            " holds it in PLATFORM__FIELDS (rule.productId, ruleVariant.id), or put a rule of yours"
         )
     if not rule.tells_value or (kind in NEEDS_VALUE and rule.value is None):
         return None
@@ -193,6 +197,7 @@ def _by_platform(rule: PlatformRule, source: Source, asked: _Asked) -> Valued | 
         because,
         asked.redemption.rule_id,
         product_ids=rule.product_ids,
+        variant_ids=rule.variant_ids,
         minimum_spend=rule.minimum_spend,
         title=rule.title,
     )
@@ -210,7 +215,7 @@ def _kind(rule: PlatformRule, redemption: Redemption, name: str) -> RewardKind:
 def _check_product(rule: PlatformRule, name: str) -> None:
     if rule.value not in (None, 100):
         raise _NonsenseError(f"{name} gives {rule.value} off a product and does not say whether percent or an amount")
-    if not rule.product_ids:
+    if not (rule.product_ids or rule.variant_ids):
         raise _NonsenseError(f"{name} names no product of the shop")
 
 
@@ -233,6 +238,7 @@ def _by_operator(rule: OperatorRule, asked: _Asked) -> Valued:
         rule.id,
         rule.version,
         says.product_ids,
+        says.variant_ids,
         says.minimum_spend,
         says.expires_after,
         says.title,

@@ -57,7 +57,8 @@ def _word(reward_type: str | None) -> str:
 class PlatformRule:
     """A redeem rule as the Platform tells it. `tells_value`: it has the field, though it may be null.
 
-    `increments` None: not told. `point_cost` and the limits are in points.
+    `increments` None: not told. `point_cost` and the limits are in points. Variants narrow the product: where the rule
+    names both, `variant_ids` alone are told.
     """
 
     id: str | None
@@ -70,8 +71,9 @@ class PlatformRule:
     max_points: Decimal | None = None
     minimum_spend: Decimal | None = None
     product_ids: tuple[str, ...] = ()
-    variants: int = 0
-    """For how many variants of the product alone it is; 0: for all of them."""
+    variant_ids: tuple[str, ...] = ()
+    unnamed: str | None = None
+    """The field (`product`, `variants`) with something in it that has no id of the shop; None: all is understood."""
     active: bool = True
     title: str | None = None
 
@@ -85,9 +87,8 @@ def platform_rule(raw: ExactJson, fields: Fields) -> PlatformRule | None:
         return None
     redeem_type = exact.text(raw.get("redeemType"))
     status = exact.text(raw.get("status"))
-    product = raw.get("product")
-    product_id = exact.text(exact.member(product, fields["rule.productId"]))
-    variants = raw.get("variants")
+    variants, strange_variants = _ids(raw.get("variants"), fields["ruleVariant.id"])
+    products, strange_products = _ids(None if variants else raw.get("product"), fields["rule.productId"])
     return PlatformRule(
         id=exact.text(raw.get("id")),
         kind=reward_kind(exact.text(raw.get("templateName"))),
@@ -98,11 +99,19 @@ def platform_rule(raw: ExactJson, fields: Fields) -> PlatformRule | None:
         min_points=exact.number(raw.get("minRedeemablePoints")),
         max_points=exact.number(raw.get("maxRedeemablePoints")),
         minimum_spend=exact.number(raw.get("minSpendAmount")),
-        product_ids=(product_id,) if product_id else (),
-        variants=len(variants) if isinstance(variants, list) else 0,
+        product_ids=products,
+        variant_ids=variants,
+        unnamed="variants" if strange_variants else "product" if strange_products else None,
         active=status is None or status.lower() == "active",
         title=exact.text(raw.get("customTitle")) or exact.text(raw.get("title")),
     )
+
+
+def _ids(told: ExactJson, member: str) -> tuple[tuple[str, ...], bool]:
+    """The ids in one object or a list of them, and whether there was anything else. Nothing (null, "", {}) is none."""
+    rows = told if isinstance(told, list) else [told] if told else []
+    read = [exact.text(exact.member(row, member)) for row in rows]
+    return tuple(dict.fromkeys(each for each in read if each)), None in read
 
 
 class RewardRuleDefinition(BaseModel):
@@ -123,6 +132,9 @@ class RewardRuleDefinition(BaseModel):
     min_points: Annotated[int, Field(ge=0)] | None = Field(None, description="Fewest points of one redemption.")
     max_points: Annotated[int, Field(ge=1)] | None = Field(None, description="Most points of one redemption.")
     product_ids: tuple[Id, ...] = Field((), description="The shop's products that the coupon is for; empty: all.")
+    variant_ids: tuple[Id, ...] = Field(
+        (), description="The shop's variants that the coupon is for, in place of `product_ids`; empty: all."
+    )
     minimum_spend: Money | None = Field(None, description="The order's value from which the coupon counts.")
     expires_after: timedelta | None = Field(
         None, description="How long the coupon is valid, e.g. `P90D`; empty: COUPONS__EXPIRES_AFTER."
@@ -138,8 +150,10 @@ class RewardRuleDefinition(BaseModel):
             raise ValueError(f"value: a {self.kind} coupon has none, and no increments")
         if self.kind is RewardKind.PERCENTAGE and self.value is not None and self.value > 100:
             raise ValueError("value: a percentage is at most 100")
-        if self.kind is RewardKind.FREE_PRODUCT and not self.product_ids:
-            raise ValueError("product_ids: a free product has to be named")
+        if self.kind is RewardKind.FREE_PRODUCT and not (self.product_ids or self.variant_ids):
+            raise ValueError("product_ids: a free product has to be named, or its variants (variant_ids)")
+        if self.product_ids and self.variant_ids:
+            raise ValueError("variant_ids: variants are of their products already; leave product_ids out")
         if self.increments and self.point_cost is None:
             raise ValueError("point_cost: increments need the points that `value` costs")
         if self.min_points is not None and self.max_points is not None and self.min_points > self.max_points:

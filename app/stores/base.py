@@ -50,8 +50,9 @@ class CouponOrder:
     """What to issue.
 
     `value` is an amount in `currency` (FIXED_AMOUNT, GIFT_CARD), a percentage above 0 and up to 100 (PERCENTAGE), and
-    None for the others. `code` is to be used exactly as it is. `product_ids` are the shop's own; FREE_PRODUCT needs
-    at least one. `usage_limit` None: unlimited. `reference` is our own id of the redemption (for shops that can keep
+    None for the others. `code` is to be used exactly as it is. `product_ids` and `variant_ids` are the shop's own: it is
+    for all variants of these products, or for these variants alone, never both. FREE_PRODUCT needs one at least.
+    `usage_limit` None: unlimited. `reference` is our own id of the redemption (for shops that can keep
     one). `customer_id` and `email` restrict the coupon to one shopper when given; with both, the one that the shop
     can restrict by is enough. `starts_at` None: at once. `first_try` is true only when no earlier attempt can have
     reached the shop.
@@ -63,6 +64,7 @@ class CouponOrder:
     currency: str | None = None
     title: str | None = None
     product_ids: tuple[str, ...] = ()
+    variant_ids: tuple[str, ...] = ()
     minimum_spend: Decimal | None = None
     usage_limit: int | None = 1
     per_customer_limit: int | None = None
@@ -74,14 +76,20 @@ class CouponOrder:
     reference: str | None = None
     first_try: bool = False
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The products, or the variants, that it is restricted to; empty: it is for the whole order."""
+        return self.product_ids or self.variant_ids
+
 
 @dataclass(frozen=True, slots=True)
 class CouponFound:
     """A coupon as the shop holds it, translated back into our words. None: not set in the shop.
 
     `unreadable` names the fields that this shop cannot tell. `active`: the shop would accept it now (apart from
-    having been used up). `restrictions` are conditions in the shop's own words that no order can ask for. `reference`: the
-    order's, where the shop keeps it; it says that a coupon is ours, however it came out.
+    having been used up). `one_list`: the shop has one list for products and variants; `product_ids` and `variant_ids` are
+    two readings of it, and the ordered one counts. `restrictions` are conditions in the shop's own words that no order can
+    ask for. `reference`: the order's, where the shop keeps it; it says that a coupon is ours, however it came out.
     """
 
     store_id: str
@@ -90,6 +98,8 @@ class CouponFound:
     value: Decimal | None = None
     currency: str | None = None
     product_ids: tuple[str, ...] = ()
+    variant_ids: tuple[str, ...] = ()
+    one_list: bool = False
     minimum_spend: Decimal | None = None
     usage_limit: int | None = None
     per_customer_limit: int | None = None
@@ -170,9 +180,10 @@ def _flaw(order: CouponOrder, now: datetime) -> str | None:
             f"a percentage has to be above 0 and at most 100, not {_show(order.value)}",
         ),
         (
-            order.kind is CouponKind.FREE_PRODUCT and not order.product_ids,
-            "free_product without product_ids would make everything free",
+            order.kind is CouponKind.FREE_PRODUCT and not order.items,
+            "free_product without product_ids or variant_ids would make everything free",
         ),
+        (order.product_ids and order.variant_ids, "product_ids beside variant_ids: the variants alone say it all"),
         (not spend.is_finite() or spend < 0, f"minimum_spend cannot be {_show(spend)}"),
         (order.usage_limit is not None and order.usage_limit < 1, "usage_limit is below 1"),
         (order.per_customer_limit is not None and order.per_customer_limit < 1, "per_customer_limit is below 1"),
@@ -233,7 +244,9 @@ def differences(order: CouponOrder, found: CouponFound) -> tuple[str, ...]:
         compare("value", found.value, order.value)
     if order.kind in AMOUNTS and order.currency:
         compare("currency", found.currency, order.currency)
-    compare("product_ids", tuple(sorted(found.product_ids)), tuple(sorted(order.product_ids)))
+    readings = ("variant_ids",) if order.variant_ids else ("product_ids",)
+    for name in readings if found.one_list else ("product_ids", "variant_ids"):
+        compare(name, tuple(sorted(getattr(found, name))), tuple(sorted(getattr(order, name))))
     compare("minimum_spend", found.minimum_spend or None, order.minimum_spend or None)
     compare("usage_limit", found.usage_limit, order.usage_limit)
     compare("per_customer_limit", found.per_customer_limit, order.per_customer_limit)

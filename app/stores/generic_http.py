@@ -183,6 +183,7 @@ def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
         "currency": order.currency,
         "title": order.title,
         "product_ids": list(order.product_ids),
+        "variant_ids": list(order.variant_ids),
         "minimum_spend": None if order.minimum_spend is None else f"{order.minimum_spend:f}",
         "usage_limit": order.usage_limit,
         "per_customer_limit": order.per_customer_limit,
@@ -231,7 +232,7 @@ def _found(answer: Answer) -> CouponFound | Unknown:
 
 def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | None:
     """A coupon of the protocol in our words; None when its forms are not the protocol's."""
-    code, kind, products = row.get("code"), row.get("kind"), row.get("product_ids")
+    code, kind = row.get("code"), row.get("kind")
     if not isinstance(code, str):
         return None
     try:
@@ -239,10 +240,11 @@ def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | No
         return CouponFound(
             store_id=str(row.get("id") or code),
             code=code,
-            kind=CouponKind(kind) if kind in set(CouponKind) else None,
+            kind=next((each for each in CouponKind if each == kind), None),
             value=_decimal(row.get("value")),
             currency=_text(row.get("currency")),
-            product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
+            product_ids=_ids(row.get("product_ids")),
+            variant_ids=_ids(row.get("variant_ids")),
             minimum_spend=_decimal(row.get("minimum_spend")),
             usage_limit=_count(row.get("usage_limit")),
             per_customer_limit=_count(row.get("per_customer_limit")),
@@ -257,6 +259,10 @@ def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | No
         )
     except (InvalidOperation, ValueError):
         return None
+
+
+def _ids(value: JsonValue) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
 
 
 def _decimal(value: JsonValue) -> Decimal | None:

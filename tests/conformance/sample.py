@@ -281,6 +281,7 @@ def voucher(order: CouponOrder) -> Row:
         "uses_per_customer": order.per_customer_limit,
         "email": order.email,
         "products": list(order.product_ids),
+        "variants": list(order.variant_ids),
         "exclusive": not order.combinable,
         "starts_at": written(order.starts_at),
         "ends_at": written(order.expires_at),
@@ -292,9 +293,13 @@ def written(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
+def ids(value: JsonValue) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
 def coupon(row: Row) -> CouponFound | None:
     """A voucher in our words; None for what is no voucher."""
-    products, kinds = row.get("products"), {shop: kind for kind, shop in KINDS.items()}
+    kinds = {shop: kind for kind, shop in KINDS.items()}
     try:
         ends_at = moment(row.get("ends_at"))
         return CouponFound(
@@ -303,7 +308,8 @@ def coupon(row: Row) -> CouponFound | None:
             kind=kinds.get(str(row.get("type"))),
             value=number(row.get("amount")),
             currency=text(row.get("currency")),
-            product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
+            product_ids=ids(row.get("products")),
+            variant_ids=ids(row.get("variants")),
             minimum_spend=number(row.get("minimum")),
             usage_limit=count(row.get("uses")),
             per_customer_limit=count(row.get("uses_per_customer")),

@@ -53,7 +53,7 @@ def webhook() -> tuple[dict[str, str], bytes]:
 
 
 FACTS = Facts(
-    product_ids=("7", "12"), email="Jane@Example.com", customer_id="4711", webhook=webhook(), address="https://relay.example/in"
+    product_ids=("7", "12"), variant_ids=("71",), email="Jane@Example.com", customer_id="4711", webhook=webhook(), address="https://relay.example/in"
 )  # fmt: skip
 
 

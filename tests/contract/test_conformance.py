@@ -9,7 +9,7 @@ from app.stores.conformance import CASES, Facts, run
 from tests.contract.bench import Bench
 
 FACTS = Facts(
-    product_ids=("7", "12"), customer_id="4711", email="Jane@Example.com", address="https://relay.example/v1/store-webhooks/x"
+    product_ids=("7", "12"), variant_ids=("71", "122"), customer_id="4711", email="Jane@Example.com", address="https://relay.example/v1/store-webhooks/x"
 )  # fmt: skip
 SKIPS = (
     "the adapter renews nothing",  # a double gives the same token again; each adapter's own tests renew

@@ -38,13 +38,16 @@ REWARDS: dict[str, Reward] = {
     "fixed amount, a currency with three places (5.125 KWD)": Reward({"value": Decimal("5.125"), "currency": "KWD"}, "KWD"),
     "percentage": Reward({"value": Decimal("7.5"), "currency": None}),
     "off certain products": Reward({"product_ids": ("3", "1")}),
+    "off certain variants": Reward({"variant_ids": ("31", "12")}),
+    "a percentage off certain variants": Reward({"value": Decimal("7.5"), "currency": None, "variant_ids": ("31", "12")}),
     "from a minimum spend": Reward({"minimum_spend": Decimal("30.00")}),
     "free shipping": Reward({"value": None, "currency": None}),
     "free product": Reward({"value": None, "currency": None, "product_ids": ("7", "12")}),
     "gift card": Reward({"value": Decimal(25)}),
 }  # fmt: skip
 KIND_OF = {
-    "percentage": CouponKind.PERCENTAGE, "free shipping": CouponKind.FREE_SHIPPING,
+    "percentage": CouponKind.PERCENTAGE, "a percentage off certain variants": CouponKind.PERCENTAGE,
+    "free shipping": CouponKind.FREE_SHIPPING,
     "free product": CouponKind.FREE_PRODUCT, "gift card": CouponKind.GIFT_CARD,
 }  # fmt: skip
 

@@ -20,7 +20,9 @@ from app.stores.news import TakesNews
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/contract/test_registry.py -->", "<!-- end -->"
-OPTIONS = ("minimum_spend", "per_customer_limit", "email", "customer_id", "combinable", "expires_at", "starts_at")
+OPTIONS = (
+    "minimum_spend", "per_customer_limit", "variant_ids", "email", "customer_id", "combinable", "expires_at", "starts_at",
+)  # fmt: skip
 ABILITIES = {
     ReceivesWebhooks: "its own webhooks",
     SetsUpWebhooks: "webhooks set up by `relay connect`",

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.operations.coupons import reward_rules
@@ -37,6 +38,19 @@ async def test_every_change_is_a_version_and_the_newest_counts(engine: AsyncEngi
     assert await rules.current("r1") is None
     async with engine.begin() as connection:
         assert await reward_rules.put(connection, "r1", FIVE, "ann") == 4
+
+
+async def test_a_rule_is_stored_without_what_the_release_before_does_not_know(engine: AsyncEngine) -> None:
+    """It refuses fields that it does not know, and reads every rule for a while: only what says something is written."""
+    of_one = SIX.model_copy(update={"variant_ids": ("43-red",), "active": False})
+    async with engine.begin() as connection:
+        for rule_id, definition in (("r1", FIVE), ("r2", of_one)):
+            await reward_rules.put(connection, rule_id, definition, "ann")
+        rows = await connection.execute(text("SELECT definition FROM reward_rule ORDER BY id"))
+        assert [set(row.definition) for row in rows] == [
+            {"kind", "value", "expires_after"}, {"kind", "value", "variant_ids", "active"},
+        ]  # fmt: skip
+        assert [rule.definition for rule in await reward_rules.listing(connection)] == [FIVE, of_one]
 
 
 async def test_two_writers_at_once_make_two_versions(engine: AsyncEngine) -> None:

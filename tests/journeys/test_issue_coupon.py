@@ -17,6 +17,7 @@ from app.handlers.issue_coupon import IssueCoupon
 from app.http import HttpClients
 from app.operations.alerts.raised import Alerts
 from app.operations.coupons import reward_rules
+from app.operations.coupons.patrol import tour
 from app.operations.coupons.reward_rules import RewardRules
 from app.operations.coupons.transitions import CouponRecord, Coupons
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
@@ -395,15 +396,47 @@ async def test_money_has_the_places_of_its_currency_from_the_rule_to_the_shop(
     assert (made["value"], made["currency"]) == (shown, currency)
 
 
-async def test_a_rule_for_some_variants_only_waits_for_the_operators(
+MUGS = [{"externalId": "4301", "title": "Red"}, {"externalId": "4302", "title": "Blue"}]
+
+
+@pytest.mark.parametrize("rule", ["the Platform's", "the operator's"])
+async def test_a_rule_for_some_variants_makes_a_coupon_for_these_alone(
+    platform: Simulator, shop: Simulator, issue: IssueCoupon, store: WooCommerce, engine: AsyncEngine, rule: str
+) -> None:
+    """The webhook's own words repeat neither product nor variants, and shake nothing off."""
+    platform.control("rules", rules=[{"id": "rule-5-off", "product": {"externalId": "43"}, "variants": MUGS}])
+    if rule == "the operator's":
+        await put_rule(engine, "rule-5-off", kind="fixed_amount", value="5", variant_ids=["4301", "4302"])
+    body = {**REDEEMED, "redeemRule": {"pointCost": 500, "discountValue": 5}}
+    assert isinstance(await give(issue, engine, body), Done)
+    row = await coupon(engine)
+    assert row.state == "active"
+    assert row.ordered is not None
+    assert (row.ordered["product_ids"], row.ordered["variant_ids"]) == ([], ["4301", "4302"])
+    assert [made["product_ids"] for made in shop.state("coupons", CODE)] == [[4301, 4302]]
+    assert (await tour(engine, store)).findings == ()
+
+
+async def test_the_endpoint_is_told_the_variants(
+    platform: Simulator, shop: Simulator, generic: GenericHttp, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    platform.control("rules", rules=[{"id": "rule-mug", "variants": [{"externalId": "43-red"}]}])
+    body = {**REDEEMED, "ruleId": "rule-mug", "rewardType": "productdiscount", "points": 1000}
+    assert isinstance(await give(handler(generic, client, engine), engine, body), Done)
+    assert (await coupon(engine)).state == "active"
+    made = shop.state("relay", CODE)["coupon"]
+    assert (made["kind"], made["product_ids"], made["variant_ids"]) == ("free_product", [], ["43-red"])
+
+
+async def test_a_rule_for_variants_that_tells_no_ids_waits_for_the_operators(
     platform: Simulator, shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     """Left out, the restriction would make the coupon worth more than the rule says."""
-    platform.control("rules", rules=[{"id": "rule-mug", "variants": [{"externalId": "43-red"}]}])
+    platform.control("rules", rules=[{"id": "rule-mug", "variants": [{"title": "Red"}]}])
     body = {**REDEEMED, "ruleId": "rule-mug", "rewardType": "productdiscount", "points": 1000}
     waits = await give(issue, engine, body)
     assert isinstance(waits, Wait)
-    assert "1 variants of a product only" in waits.why
+    assert "restricted by its variants" in waits.why
     assert shop.ledger(applied=1) == []
     await put_rule(engine, "rule-mug", kind="free_product", product_ids=["431"])
     assert isinstance(await give(issue, engine, body), Done)

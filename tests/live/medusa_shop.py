@@ -91,9 +91,9 @@ class MedusaShop:
             "/admin/shipping-profiles", "shipping_profile", name="all", type="default"
         )  # fmt: skip
         self._ship(profile["id"])
-        (self.mug, self.mug_variant), (self.pot, self.pot_variant) = (
-            self._sell(title, price, profile["id"]) for title, price in (("Mug", MUG), ("Pot", POT))
-        )
+        self.mug, (self.mug_variant,) = self._sell("Mug", MUG, profile["id"], "M")
+        self.pot, (self.pot_variant,) = self._sell("Pot", POT, profile["id"], "M")
+        self.cup, self.cups = self._sell("Cup", POT, profile["id"], "M", "L")
 
     def _ship(self, profile: str) -> None:
         admin = self.admin
@@ -115,16 +115,19 @@ class MedusaShop:
             rules=[{"attribute": name, "value": value, "operator": "eq"} for name, value in rules.items()],
         )["id"]  # fmt: skip
 
-    def _sell(self, title: str, price: float, profile: str) -> tuple[str, str]:
-        variant = {
-            "title": "M", "sku": title.upper(), "manage_inventory": False, "options": {"Size": "M"},
-            "prices": [{"currency_code": "eur", "amount": price}],
-        }  # fmt: skip
+    def _sell(self, title: str, price: float, profile: str, *sizes: str) -> tuple[str, list[str]]:
+        """The product's id, and those of its variants, one for each size."""
+        variants = [
+            {"title": size, "sku": f"{title}-{size}", "manage_inventory": False, "options": {"Size": size},
+             "prices": [{"currency_code": "eur", "amount": price}]}
+            for size in sizes
+        ]  # fmt: skip
         made = self.admin.post(
             "/admin/products", "product", title=title, status="published", shipping_profile_id=profile,
-            sales_channels=[{"id": self.channel}], options=[{"title": "Size", "values": ["M"]}], variants=[variant],
+            sales_channels=[{"id": self.channel}], options=[{"title": "Size", "values": sizes}], variants=variants,
         )  # fmt: skip
-        return made["id"], made["variants"][0]["id"]
+        ids = {each["title"]: each["id"] for each in made["variants"]}
+        return made["id"], [ids[size] for size in sizes]
 
     def register(self, email: str) -> Shopper:
         """A customer with an account, signed in."""

@@ -98,6 +98,20 @@ async def test_kinds_in_a_cart(adapter: Medusa, shop: MedusaShop) -> None:
     assert shop.cart(code, mug, mug)["discount_total"] == 25
 
 
+async def test_a_coupon_for_a_variant_is_for_no_other_of_its_product(adapter: Medusa, shop: MedusaShop) -> None:
+    medium, large = shop.cups
+    for fields, off in (
+        ({}, 5),
+        ({"kind": CouponKind.PERCENTAGE, "value": Decimal(50)}, 5),
+        ({"kind": CouponKind.FREE_PRODUCT, "value": None}, 10),
+    ):
+        code = await issued(adapter, order(**fields, variant_ids=(large,)))
+        assert shop.cart(code, medium)["discount_total"] == 0, fields
+        assert shop.cart(code, medium, large, shop.mug_variant)["discount_total"] == off, fields
+    either = await issued(adapter, order(kind=CouponKind.PERCENTAGE, value=Decimal(50), variant_ids=(medium, large)))
+    assert shop.cart(either, medium, large, shop.mug_variant)["discount_total"] == 10
+
+
 async def test_conditions_in_a_cart(adapter: Medusa, shop: MedusaShop) -> None:
     jane = shop.register(f"Jane-{secrets.token_hex(4)}@Example.com")
     mug, pot = shop.mug_variant, shop.pot_variant

@@ -114,6 +114,23 @@ async def test_kinds_in_a_cart(adapter: Vendure, shop: VendureShop) -> None:
     assert shop.cart(code, pot).off == 0
 
 
+async def test_a_coupon_for_a_variant_is_for_no_other_of_its_product(adapter: Vendure, shop: VendureShop) -> None:
+    medium, large = shop.cups
+    half: dict[str, Any] = {"kind": CouponKind.PERCENTAGE, "value": Decimal(50)}
+    for fields, off in (
+        ({}, 500),
+        (half, 500),
+        ({"kind": CouponKind.FREE_SHIPPING, "value": None}, SHIPPING),
+        ({"kind": CouponKind.FREE_PRODUCT, "value": None}, 1000),
+    ):
+        code = await issued(adapter, order(**fields, variant_ids=(large,)))
+        assert shop.cart(code, medium).off == 0, fields
+        assert shop.cart(code, medium, large, shop.mug_variant).off == off, fields
+    for items in ({"variant_ids": (medium, large)}, {"product_ids": (shop.cup,)}):
+        code = await issued(adapter, order(**half, **items))
+        assert shop.cart(code, medium, large, shop.mug_variant).off == 1000, items
+
+
 async def test_conditions_in_a_cart(adapter: Vendure, shop: VendureShop) -> None:
     mug, pot = shop.mug_variant, shop.pot_variant
     least = await issued(adapter, order(minimum_spend=Decimal("30.00")))

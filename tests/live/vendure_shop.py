@@ -90,8 +90,9 @@ class VendureShop:
         }  # fmt: skip
         admin("mutation($i: UpdateChannelInput!) { updateChannel(input: $i) { __typename } }", i=channel)
         self._deliver()
-        self.mug, self.mug_variant = self._sell("Mug", MUG, tax)
-        self.pot, self.pot_variant = self._sell("Pot", POT, tax)
+        self.mug, (self.mug_variant,) = self._sell("Mug", MUG, tax, "M")
+        self.pot, (self.pot_variant,) = self._sell("Pot", POT, tax, "M")
+        self.cup, self.cups = self._sell("Cup", POT, tax, "M", "L")
         role = {"code": "relay", "description": "relay", "permissions": PERMISSIONS}
         made = admin("mutation($i: CreateRoleInput!) { createRole(input: $i) { id } }", i=role)
         key = {"roleIds": [made["id"]], "translations": [{"languageCode": "en", "name": "relay"}]}
@@ -117,16 +118,25 @@ class VendureShop:
         }  # fmt: skip
         self.admin("mutation($i: CreatePaymentMethodInput!) { createPaymentMethod(input: $i) { id } }", i=paying)
 
-    def _sell(self, name: str, price: int, tax: str) -> tuple[str, str]:
+    def _sell(self, name: str, price: int, tax: str, *sizes: str) -> tuple[str, list[str]]:
+        """The product's id, and those of its variants, one for each size."""
         text = {"languageCode": "en", "name": name}
         product = {"enabled": True, "translations": [{**text, "slug": name.lower(), "description": ""}]}
         made = self.admin("mutation($i: CreateProductInput!) { createProduct(input: $i) { id } }", i=product)["id"]
-        variant = {
-            "productId": made, "sku": name, "price": price, "taxCategoryId": tax, "trackInventory": "FALSE",
-            "translations": [text],
-        }  # fmt: skip
+        options = [{"code": size.lower(), "translations": [{**text, "name": size}]} for size in sizes]
+        group = self.admin(
+            "mutation($i: CreateProductOptionGroupInput!) { createProductOptionGroup(input: $i) { id options { id } } }",
+            i={"code": f"{name}-size".lower(), "translations": [{**text, "name": "Size"}], "options": options},
+        )
+        add = "mutation($p: ID!, $g: ID!) { addOptionGroupToProduct(productId: $p, optionGroupId: $g) { id } }"
+        self.admin(add, p=made, g=group["id"])
+        variants = [
+            {"productId": made, "sku": f"{name}-{size}", "price": price, "taxCategoryId": tax, "trackInventory": "FALSE",
+             "translations": [text], "optionIds": [option["id"]]}
+            for size, option in zip(sizes, group["options"], strict=True)
+        ]  # fmt: skip
         create = "mutation($i: [CreateProductVariantInput!]!) { createProductVariants(input: $i) { id } }"
-        return made, self.admin(create, i=[variant])[0]["id"]
+        return made, [each["id"] for each in self.admin(create, i=variants)]
 
     def promotions(self, code: str) -> list[Row]:
         """The promotions of a code, the oldest first."""

@@ -82,6 +82,12 @@ def test_the_customer_has_to_be_who_the_webhook_says(email: str | None, doubted:
 def test_the_rules_limits_are_kept_where_the_webhook_tells_none() -> None:
     rule = replace(valued("5"), minimum_spend=Decimal(30), expires_after=timedelta(days=90))
     assert limited(valued("5"), rule) == rule
+    for of_some in (replace(rule, product_ids=("43",)), replace(rule, variant_ids=("43-red",))):
+        assert limited(valued("5"), of_some) == of_some
+        others = replace(valued("5"), product_ids=("44",))
+        doubt = doubt_of_value(TOPIC, limited(others, of_some), of_some, settings())
+        assert doubt is not None
+        assert doubt.lasting
     lower = replace(valued("5"), minimum_spend=Decimal("0.01"))
     doubt = doubt_of_value(TOPIC, limited(lower, rule), rule, settings())
     assert doubt is not None
@@ -168,6 +174,7 @@ ORDERED: dict[str, Any] = {
         ("active", {"expires_at": None}, 0, ["expired_early"]),
         ("active", {"active": False}, 0, ["expired_early"]),
         ("active", {"minimum_spend": "1"}, 0, ["edited"]),
+        ("active", {"variant_ids": ("71",)}, 0, ["edited"]),
         ("used", {"used": 2}, 1, ["over_used"]),
         ("active", {"used": 1}, 0, ["used_unseen"]),
         ("retired", {}, 0, ["still_usable"]),
@@ -187,3 +194,12 @@ def test_the_patrol_tells_what_was_changed(
         fields |= {name: Decimal(fields[name]) for name in ("value", "minimum_spend") if fields.get(name)}
         found = CouponFound(**fields)
     assert [finding.kind for finding in examine("ab12", state, ORDERED, orders, found)] == kinds
+
+
+@pytest.mark.parametrize(("variants", "told"), [(("71",), 0), ((), 1), (("71", "72"), 1)])
+def test_the_patrol_tells_when_a_coupon_is_for_other_variants(variants: tuple[str, ...], told: int) -> None:
+    found = CouponFound(
+        "7", "ab12", CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", variant_ids=variants, usage_limit=1
+    )
+    ordered = {**ORDERED, "expires_at": None, "variant_ids": ["71"]}
+    assert len(examine("ab12", "active", ordered, 0, found)) == told

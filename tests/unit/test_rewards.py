@@ -149,6 +149,52 @@ def test_the_shops_currency_is_the_platforms_word_before_the_setting() -> None:
     assert "USD" in wrong.why
 
 
+@pytest.mark.parametrize(
+    ("told", "products", "variants"),
+    [
+        ({"product": {"externalId": 43}}, ("43",), ()),
+        ({"variants": [{"externalId": "43-red"}, {"externalId": 7}]}, (), ("43-red", "7")),
+        ({"product": {"externalId": 43}, "variants": [{"externalId": "43-red"}]}, (), ("43-red",)),
+        ({"product": {"title": "Mug"}, "variants": [{"externalId": "43-red"}]}, (), ("43-red",)),
+        ({"product": {"externalId": 43}, "variants": []}, ("43",), ()),
+        ({"product": None, "variants": {}}, (), ()),
+    ],
+)
+def test_variants_narrow_the_product(
+    told: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...]
+) -> None:
+    found = value(redemption(), None, rule(discountValue=5, **told))
+    assert isinstance(found, Valued)
+    assert (found.product_ids, found.variant_ids) == (products, variants)
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        ({"product": {"id": "0192f0c1", "title": "Mug"}}, "product"),
+        ({"product": "43"}, "product"),
+        ({"product": {"externalId": 43}, "variants": [{"externalId": "43-red"}, {"id": "0192f0c1"}]}, "variants"),
+        ({"variants": ["43-red"]}, "variants"),
+        ({"variants": {"nodes": [{"externalId": "43-red"}]}}, "variants"),
+    ],
+)
+def test_a_restriction_that_is_not_understood_is_never_left_out(told: dict[str, Any], field: str) -> None:
+    for asked, launcher in (
+        (redemption(), rule(discountValue=5, **told)),
+        (redemption(embedded=rule(discountValue=5, **told)), None),
+    ):
+        found = value(asked, None, launcher)
+        assert isinstance(found, Unvalued)
+        assert f"restricted by its {field} and does not tell" in found.why
+        assert isinstance(value(asked, FIVE, launcher), Valued), "the operator knows what it is for"
+
+
+def test_the_operator_names_variants() -> None:
+    found = value(redemption(), operator(kind="free_product", variant_ids=["43-red"]))
+    assert isinstance(found, Valued)
+    assert (found.product_ids, found.variant_ids) == ((), ("43-red",))
+
+
 def test_kinds_without_a_value_take_their_conditions_from_a_rule() -> None:
     assert isinstance(value(redemption("freeshipping")), Unvalued), "its conditions are not known"
     told = value(redemption("freeshipping"), None, rule(discountValue=None, minSpendAmount=30))
@@ -219,6 +265,7 @@ def test_no_value_is_ever_zero_over_the_limit_or_finer_than_its_currency(
         ({"kind": "percentage", "value": "101"}, "at most 100"),
         ({"kind": "free_shipping", "value": "5"}, "has none"),
         ({"kind": "free_product"}, "product_ids"),
+        ({"kind": "fixed_amount", "value": "1", "product_ids": ["1"], "variant_ids": ["11"]}, "variant_ids"),
         ({"kind": "fixed_amount", "value": "1", "increments": True}, "point_cost"),
         ({"kind": "fixed_amount", "value": "1", "min_points": 5, "max_points": 4}, "min_points"),
         ({"kind": "fixed_amount", "value": "1", "expires_after": "PT0S"}, "expires_after"),

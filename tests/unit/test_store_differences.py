@@ -29,6 +29,7 @@ OTHERS: dict[str, tuple[Any, str]] = {
     "value": (Decimal("0.00"), "value is 0.00, ordered 5.00"),
     "currency": ("USD", "currency is USD, ordered EUR"),
     "product_ids": ((), "product_ids is not set, ordered"),
+    "variant_ids": (("11",), "variant_ids is ('11',), ordered not set"),
     "minimum_spend": (None, "minimum_spend is not set, ordered 30"),
     "usage_limit": (None, "usage_limit is not set, ordered 1"),
     "per_customer_limit": (2, "per_customer_limit is 2, ordered 1"),
@@ -40,7 +41,7 @@ OTHERS: dict[str, tuple[Any, str]] = {
     "active": (False, "active is False, ordered True"),
     "restrictions": (("exclude_sale_items",), "it has exclude_sale_items, which was not ordered"),
 }
-NOT_COMPARED = {"store_id", "used", "unreadable", "reference"}
+NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "one_list"}
 
 
 def test_every_field_of_a_found_coupon_is_compared_or_known_not_to_be() -> None:
@@ -84,6 +85,25 @@ def test_what_the_shop_cannot_tell_is_passed_over(name: str) -> None:
 )
 def test_other_spellings_of_the_same(same: dict[str, Any]) -> None:
     assert differences(ORDER, replace(FOUND, **same)) == ()
+
+
+@pytest.mark.parametrize(
+    ("ordered", "products", "variants", "words"),
+    [
+        ({"product_ids": ("7",)}, ("7",), ("71", "72"), ()),
+        ({"product_ids": ("7",)}, ("variant 71",), ("71",), ("product_ids is ('variant 71',), ordered ('7',)",)),
+        ({"variant_ids": ("71",)}, ("7",), ("71",), ()),
+        ({"variant_ids": ("71",)}, ("7",), ("71", "72"), ("variant_ids is ('71', '72'), ordered ('71',)",)),
+        ({"variant_ids": ("71",)}, (), (), ("variant_ids is not set, ordered ('71',)",)),
+        ({}, ("7",), ("71", "72"), ("product_ids is ('7',), ordered not set",)),
+    ],
+)
+def test_of_a_shops_one_list_the_reading_counts_that_was_ordered(
+    ordered: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    order = CouponOrder(code="x", kind=CouponKind.FREE_SHIPPING, **ordered)
+    found = CouponFound("1", "x", order.kind, product_ids=products, variant_ids=variants, one_list=True, usage_limit=1)
+    assert differences(order, found) == words
 
 
 def test_what_an_order_leaves_open() -> None:

@@ -79,6 +79,7 @@ def _against_order(code: str, ordered: Mapping[str, Any], found: CouponFound) ->
         value=_decimal(ordered["value"]),
         currency=ordered["currency"],
         product_ids=tuple(ordered["product_ids"]),
+        variant_ids=tuple(ordered.get("variant_ids", ())),  # coupons made by a release before have none
         minimum_spend=_decimal(ordered["minimum_spend"]),
         usage_limit=ordered["usage_limit"],
         combinable=ordered["combinable"],

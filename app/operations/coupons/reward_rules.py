@@ -40,8 +40,9 @@ class RuleVersion:
 
 
 async def put(connection: AsyncConnection, rule_id: str, definition: RewardRuleDefinition, actor: str) -> int:
-    """Make `definition` the newest version; gives its number, from 1."""
-    return await _add(connection, rule_id, definition.model_dump_json(exclude_none=True), actor)
+    """Make `definition` the newest version; gives its number, from 1. What it leaves at its default is left out: the
+    release before refuses a field that it does not know."""
+    return await _add(connection, rule_id, definition.model_dump_json(exclude_defaults=True), actor)
 
 
 async def delete(connection: AsyncConnection, rule_id: str, actor: str) -> int | None:

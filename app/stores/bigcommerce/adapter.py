@@ -88,6 +88,7 @@ class BigCommerce:
         "customer_id": "BigCommerce cannot bind a coupon to one shopper",
         "email": "BigCommerce cannot bind a coupon to one shopper",
         "combinable": "BigCommerce coupons have no setting against being combined",
+        "variant_ids": "BigCommerce coupons are for whole products; name these (product_ids) in a rule of yours",
     }
 
     def __init__(self, settings: BigCommerceSettings, clients: HttpClients) -> None:

@@ -34,6 +34,7 @@ class Facts:
 
     currency: str = "EUR"
     product_ids: tuple[str, ...] = ()
+    variant_ids: tuple[str, ...] = ()
     customer_id: str | None = None
     email: str | None = None
     webhook: tuple[dict[str, str], bytes] | None = field(default=None, repr=False)

@@ -42,6 +42,7 @@ from app.stores.magento.rules import (
     aligned,
     coupon_body,
     coupon_found,
+    inexpressible,
     rule_body,
     rule_name,
     sku_values,
@@ -124,7 +125,7 @@ class Magento:
         """See `base.StoreAdapter`."""
         if self._settings.one_customer == "issue_unrestricted":
             order = replace(order, email=None, customer_id=None)
-        if refused := refusal(order, Magento, datetime.now(UTC)):
+        if refused := refusal(order, Magento, datetime.now(UTC)) or inexpressible(order):
             return refused
         market = await self._market()
         if not isinstance(market, Market):
@@ -235,7 +236,7 @@ class Magento:
         if not isinstance(made, dict):
             return made  # the rule stays: the next attempt finds it by its name
         skus = sku_values(rule) or ()
-        found = coupon_found(rule, made, market, dict(zip(skus, order.product_ids, strict=False)), datetime.now(UTC))
+        found = coupon_found(rule, made, market, dict(zip(skus, order.items, strict=False)), datetime.now(UTC))
         if found is None or made.get("rule_id") != rule["rule_id"]:
             return Unknown("Magento answered the creation without the coupon")
         if told := unlike(order, found, market.zone):
@@ -282,11 +283,11 @@ class Magento:
         return rules if isinstance(rules, Failure) else [each for each in rules if each.get("name") == rule_name(code)]
 
     async def _ordered_products(self, order: CouponOrder) -> dict[str, str] | Failure:
-        """The ordered products' ids by SKU, which is what Magento's rules know products by."""
-        products = await self._products("entity_id", order.product_ids)
+        """The ordered products' or variants' ids by SKU, which is what Magento's rules know both by."""
+        products = await self._products("entity_id", order.items)
         if not isinstance(products, dict):
             return products
-        if missing := set(order.product_ids) - set(products.values()):
+        if missing := set(order.items) - set(products.values()):
             return Reject(f"coupon {order.code}: the shop has no products of the ids {', '.join(sorted(missing))}")
         if len(products) > 1 and any("," in sku for sku in products):
             return Reject(f"coupon {order.code}: Magento cannot name several products when a SKU holds a comma")

@@ -4,9 +4,13 @@ Magento keeps days only; the time that was ordered stands at the end of the rule
 fits the rule's day.
 
 percentage      by_percent                          minimum spend   condition base_subtotal >=
-fixed amount    cart_fixed                          products        action condition on their SKUs
+fixed amount    cart_fixed                          items           action condition on their SKUs
 free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the shop's time zone, inclusive
 free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
+
+A variant is a product of its own, which a configurable product sells as its child. A percentage counts for an item whose
+child fits (SalesRule's RulesApplier); a fixed amount is shared out among the items that fit by themselves, and free shipping
+looks at these alone (SalesRule's Validator::initTotals, OfflineShipping's Calculator): either would come to nothing.
 """
 
 import re
@@ -19,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
+from app.outcomes import Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
 from app.stores.reading import with_cents
 
@@ -42,13 +47,21 @@ class Market:
     """Coupons for one shopper are made for everybody, by setting."""
 
 
+def inexpressible(order: CouponOrder) -> Reject | None:
+    """What only some of Magento's rules cannot say; `Magento.CANNOT` names what none can."""
+    if not order.variant_ids or order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
+        return None
+    why = "variant_ids: Magento takes a percentage off variants, no amount and no shipping; name the products in a rule of yours"
+    return Reject(f"coupon {order.code} was not created: {why}")
+
+
 def rule_name(code: str) -> str:
     """The name that our rule for a code is found by again: Magento lets any number of rules have one name."""
     return f"Platform Relay coupon {code}"
 
 
 def rule_body(order: CouponOrder, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
-    """The rule as it is sent; `skus` are the ordered products' SKUs. Dates are the shop's days."""
+    """The rule as it is sent; `skus` are the ordered products' or variants' SKUs. Dates are the shop's days."""
     free_product, free_shipping = order.kind is CouponKind.FREE_PRODUCT, order.kind is CouponKind.FREE_SHIPPING
     percent = free_product or order.kind is CouponKind.PERCENTAGE
     amount = Decimal(100) if free_product else Decimal(0) if free_shipping else order.value or Decimal(0)
@@ -146,10 +159,10 @@ def sku_values(rule: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
 
 
 def coupon_found(
-    rule: Mapping[str, JsonValue], coupon: Mapping[str, JsonValue], market: Market, product_ids: Mapping[str, str],
+    rule: Mapping[str, JsonValue], coupon: Mapping[str, JsonValue], market: Market, ids: Mapping[str, str],
     now: datetime,
 ) -> CouponFound | None:  # fmt: skip
-    """A rule and its coupon in our words, None when they are not Magento's. `product_ids` by SKU."""
+    """A rule and its coupon in our words, None when they are not Magento's. `ids` by SKU."""
     code, rule_id = coupon.get("code"), rule.get("rule_id")
     if not isinstance(code, str) or not isinstance(rule_id, int):
         return None
@@ -160,6 +173,7 @@ def coupon_found(
     except (InvalidOperation, ValueError):
         return None
     skus = sku_values(rule)
+    items = tuple(ids.get(sku, f"SKU {sku}") for sku in skus or ())
     kind = _kind(rule, amount, bool(skus))
     expires_at = _end(rule, ends, market.zone) if ends else None
     over = ends is not None and ends < now.astimezone(market.zone).date()
@@ -170,7 +184,9 @@ def coupon_found(
         kind=kind,
         value=amount if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
         currency=market.currency,
-        product_ids=tuple(product_ids.get(sku, f"SKU {sku}") for sku in skus or ()),
+        product_ids=items,
+        variant_ids=items,
+        one_list=True,
         minimum_spend=minimum,
         usage_limit=_count(coupon.get("usage_limit")),
         per_customer_limit=_count(coupon.get("usage_per_customer")),

@@ -1,10 +1,10 @@
 """Medusa's promotions and our coupons, each in the words of the other. Pure.
 
     fixed amount       type fixed, in one currency (without one it would count in any), on the order
-                       with product_ids: spread over the items of these products
-    percentage         type percentage on the order, with product_ids on the items of these products
+                       with product_ids or variant_ids: spread over their items
+    percentage         type percentage on the order, with product_ids or variant_ids on their items
     free shipping      100 % on the shipping methods
-    free product       100 % on the items of these products, allocation `once`: one unit in the whole cart
+    free product       100 % on the items of these, allocation `once`: one unit in the whole cart
                        (`each` would give one unit of every product named)
     usage_limit        `limit`
     per customer       the campaign's budget `use_by_attribute`, counted by the e-mail address of the order
@@ -27,7 +27,9 @@ from app.stores.base import CouponFound, CouponKind, CouponOrder
 from app.stores.medusa.api import Row
 
 REFERENCE: Final = "platform_relay_reference"
-PRODUCTS, MINIMUM, CUSTOMER, EMAIL = "items.product.id", "item_total", "customer.id", "email"
+PRODUCTS, VARIANTS, MINIMUM, CUSTOMER, EMAIL = (
+    "items.product.id", "items.variant.id", "item_total", "customer.id", "email",
+)  # fmt: skip
 PER_EMAIL: Final = ("use_by_attribute", "customer_email")
 
 
@@ -37,8 +39,8 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     why = None
     if order.kind is CouponKind.FIXED_AMOUNT and not order.currency:
         why = "Medusa would give an amount without a currency in every currency, and none was ordered"
-    elif order.kind is CouponKind.FREE_SHIPPING and order.product_ids:
-        why = "product_ids: Medusa cannot limit free shipping to products"
+    elif order.kind is CouponKind.FREE_SHIPPING and order.items:
+        why = "product_ids, variant_ids: Medusa cannot limit free shipping to products or variants"
     elif Decimal(repr(float(value))) != value:
         why = f"value: {value} has more digits than Medusa's numbers carry"
     return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
@@ -80,7 +82,7 @@ def promotion_found(row: Row, now: datetime) -> CouponFound | None:
 
 def _found(row: Row, method: Row, campaign: Row, now: datetime) -> CouponFound:
     rules, foreign = _understood(row.get("rules"), {MINIMUM: "gte", CUSTOMER: "eq", EMAIL: "in"})
-    targets, others = _understood(method.get("target_rules"), {PRODUCTS: "in"})
+    targets, others = _understood(method.get("target_rules"), {PRODUCTS: "in", VARIANTS: "in"})
     limit, budget = _budget(campaign)
     expires_at = _moment(campaign.get("ends_at"))
     kind = _kind(method, bool(targets))
@@ -98,6 +100,7 @@ def _found(row: Row, method: Row, campaign: Row, now: datetime) -> CouponFound:
         value=_shown(_number(method, "value")) if kind is not CouponKind.FREE_PRODUCT else None,
         currency=str(method["currency_code"]).upper() if method.get("currency_code") else None,
         product_ids=targets.get(PRODUCTS, ()),
+        variant_ids=targets.get(VARIANTS, ()),
         minimum_spend=Decimal(rules[MINIMUM][0]) if MINIMUM in rules else None,
         usage_limit=_count(row.get("limit")),
         per_customer_limit=limit,
@@ -120,29 +123,29 @@ def _reference(metadata: object) -> str | None:
 
 def _method(order: CouponOrder) -> Row:
     hundred: Row = {"type": "percentage", "value": 100}
-    of_products: Row = {
+    of_items: Row = {
         "target_type": "items",
         "allocation": "across",
-        "target_rules": [_rule(PRODUCTS, "in", *order.product_ids)],
+        "target_rules": [_rule(VARIANTS if order.variant_ids else PRODUCTS, "in", *order.items)],
     }
-    where: Row = of_products if order.product_ids else {"target_type": "order"}
+    where: Row = of_items if order.items else {"target_type": "order"}
     match order.kind:
         case CouponKind.FREE_SHIPPING:
             return {**hundred, "target_type": "shipping_methods", "allocation": "across"}
         case CouponKind.FREE_PRODUCT:
-            return {**hundred, **of_products, "allocation": "once", "max_quantity": 1}
+            return {**hundred, **of_items, "allocation": "once", "max_quantity": 1}
         case CouponKind.PERCENTAGE:
             return {"type": "percentage", "value": float(order.value or 0), **where}
     currency = (order.currency or "").lower()
     return {"type": "fixed", "value": float(order.value or 0), "currency_code": currency, **where}
 
 
-def _kind(method: Row, products: bool) -> CouponKind | None:
+def _kind(method: Row, items: bool) -> CouponKind | None:
     whole = _number(method, "value") == 100
-    one_unit = whole and products and method.get("max_quantity") == 1
+    one_unit = whole and items and method.get("max_quantity") == 1
     shapes = {
         ("fixed", "order", None): CouponKind.FIXED_AMOUNT,
-        ("fixed", "items", "across"): CouponKind.FIXED_AMOUNT if products else None,
+        ("fixed", "items", "across"): CouponKind.FIXED_AMOUNT if items else None,
         ("percentage", "order", None): CouponKind.PERCENTAGE,
         ("percentage", "items", "across"): CouponKind.PERCENTAGE,
         ("percentage", "items", "once"): CouponKind.FREE_PRODUCT if one_unit else None,

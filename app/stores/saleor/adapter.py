@@ -42,6 +42,7 @@ from app.stores.saleor.news import take_news
 from app.stores.saleor.vouchers import (
     Channel,
     half_made,
+    inexpressible,
     listing_input,
     metadata,
     unlike_so_far,
@@ -117,7 +118,7 @@ class Saleor:
         """See `base.StoreAdapter`."""
         if self._unrestricted:
             order = replace(order, email=None, customer_id=None)
-        if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)):
+        if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)) or inexpressible(order):
             return refused
         channel = await self._channel()
         if not isinstance(channel, Channel):

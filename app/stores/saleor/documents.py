@@ -8,7 +8,7 @@ fragment VoucherParts on Voucher {
   minCheckoutItemsQuantity startDate endDate privateMetafield(key: "platform_relay_reference")
   codes(first: 50) { edges { node { id code used isActive } } }
   products(first: 100) { edges { node { id } } }
-  variants(first: 1) { edges { node { id } } }
+  variants(first: 100) { edges { node { id } } }
   categories(first: 1) { edges { node { id } } }
   collections(first: 1) { edges { node { id } } }
   countries { code }

@@ -4,8 +4,8 @@
     fixed amount    ENTIRE_ORDER, FIXED              minimum spend   minAmountSpent of the listing
     free shipping   SHIPPING, 100 %                  once per customer   applyOncePerCustomer (by e-mail address)
 
-With products the type is SPECIFIC_PRODUCT; a fixed amount then is taken off one unit only (once per order), as Saleor
-would otherwise take it off each.
+With products or variants the type is SPECIFIC_PRODUCT; a fixed amount then is taken off one unit only (once per order), as
+Saleor would otherwise take it off each.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from app.outcomes import Reject
 from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
 from app.stores.reading import with_cents, within
 from app.stores.saleor.api import Node, nodes
@@ -34,16 +35,24 @@ class Channel:
     currency: str
 
 
+def inexpressible(order: CouponOrder) -> Reject | None:
+    """What only some of Saleor's vouchers cannot say; `Saleor.CANNOT` names what none can."""
+    if not order.items or order.kind is not CouponKind.FREE_SHIPPING:
+        return None
+    why = "product_ids, variant_ids: Saleor's shipping vouchers look at no products and no variants"
+    return Reject(f"coupon {order.code} was not created: {why}")
+
+
 def voucher_input(order: CouponOrder) -> Node:
     """The first call: the voucher and its code, without its worth."""
     free_product, free_shipping = order.kind is CouponKind.FREE_PRODUCT, order.kind is CouponKind.FREE_SHIPPING
     fixed = order.kind is CouponKind.FIXED_AMOUNT
     body: Node = {
-        "type": "SHIPPING" if free_shipping else "SPECIFIC_PRODUCT" if order.product_ids else "ENTIRE_ORDER",
+        "type": "SHIPPING" if free_shipping else "SPECIFIC_PRODUCT" if order.items else "ENTIRE_ORDER",
         "name": (order.title or order.code)[:255],
         "addCodes": [order.code],
         "discountValueType": "FIXED" if fixed else "PERCENTAGE",
-        "applyOncePerOrder": free_product or (fixed and bool(order.product_ids)),
+        "applyOncePerOrder": free_product or (fixed and bool(order.items)),
         "applyOncePerCustomer": order.per_customer_limit == 1,
         "singleUse": False,
         "onlyForStaff": False,
@@ -51,6 +60,7 @@ def voucher_input(order: CouponOrder) -> Node:
         "startDate": _written(order.starts_at),
         "endDate": _written(order.expires_at),
         "products": list(order.product_ids),
+        "variants": list(order.variant_ids),
     }
     return {name: value for name, value in body.items() if value not in (None, [])}
 
@@ -120,6 +130,7 @@ def voucher_found(voucher: Node, code: str, channel: Channel, at: datetime | Non
         value=value if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
         currency=str(listing.get("currency")) if listing else None,
         product_ids=tuple(str(each.get("id")) for each in nodes(voucher.get("products"))),
+        variant_ids=tuple(str(each.get("id")) for each in nodes(voucher.get("variants"))),
         minimum_spend=minimum or None,
         usage_limit=usage_limit if isinstance(usage_limit, int) else None,
         per_customer_limit=1 if voucher.get("applyOncePerCustomer") is True else None,
@@ -149,7 +160,7 @@ def _kind(voucher: Node, value: Decimal | None) -> CouponKind | None:
 
 
 def _restrictions(voucher: Node) -> tuple[str, ...]:
-    names = ("variants", "categories", "collections", "countries")
+    names = ("categories", "collections", "countries")
     told = [name for name in names if nodes(voucher.get(name))]
     told += [name for name in ("onlyForStaff", "minCheckoutItemsQuantity") if voucher.get(name)]
     return tuple(told)

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.stores.base import CouponFound, CouponKind, CouponOrder
-from app.stores.shopify.documents import PRODUCTS_READ
+from app.stores.shopify.documents import ITEMS_READ
 
 Object = Mapping[str, JsonValue]
 TITLE_CHARS: Final = 255
@@ -29,11 +29,13 @@ def plain_id(value: JsonValue) -> str:
 
 def foreign_ids(order: CouponOrder) -> str | None:
     """Why the order's ids are none of Shopify's, in words without the customer's; None when they may be."""
-    wrong = [each for each in order.product_ids if not plain_id(each).isdecimal()]
+    wrong = [each for each in order.items if not plain_id(each).isdecimal()]
     if wrong:
-        return f"product_ids {wrong} are no Shopify product ids"
-    if len(order.product_ids) > PRODUCTS_READ:
-        return f"more than {PRODUCTS_READ} product_ids"
+        return f"{wrong} are no ids of Shopify products or variants"
+    if len(order.items) > ITEMS_READ:
+        return f"more than {ITEMS_READ} product_ids or variant_ids"
+    if order.items and order.kind is CouponKind.FREE_SHIPPING:
+        return "product_ids, variant_ids: Shopify cannot limit free shipping to products or variants"
     if order.customer_id is not None and not plain_id(order.customer_id).isdecimal():
         return "its customer_id is no Shopify customer id"
     return None
@@ -80,9 +82,11 @@ def _value(order: CouponOrder) -> JsonValue:
 
 
 def _items(order: CouponOrder) -> JsonValue:
-    if not order.product_ids:
-        return {"all": True}
-    return {"products": {"productsToAdd": [gid("Product", each) for each in order.product_ids]}}
+    if order.variant_ids:
+        return {"products": {"productVariantsToAdd": [gid("ProductVariant", each) for each in order.variant_ids]}}
+    if order.product_ids:
+        return {"products": {"productsToAdd": [gid("Product", each) for each in order.product_ids]}}
+    return {"all": True}
 
 
 def coupon_found(node: JsonValue, code: str) -> CouponFound | None:
@@ -108,7 +112,8 @@ def _found(store_id: str, discount: Object, code: str) -> CouponFound:
     customer_id = _buyers(_object(discount["context"]), restrictions)
     minimum = _minimum(discount.get("minimumRequirement"), restrictions)
     combines = _object(discount["combinesWith"])
-    kind, value, currency, products = _gives(discount, restrictions)
+    kind, value, currency = _gives(discount, restrictions)
+    products, variants = _items_found(discount, restrictions)
     used, limit = discount["asyncUsageCount"], discount["usageLimit"]
     return CouponFound(
         store_id=store_id,
@@ -117,6 +122,7 @@ def _found(store_id: str, discount: Object, code: str) -> CouponFound:
         value=value,
         currency=currency,
         product_ids=products,
+        variant_ids=variants,
         minimum_spend=minimum,
         usage_limit=limit if isinstance(limit, int) else None,
         per_customer_limit=1 if discount["appliesOncePerCustomer"] is True else None,
@@ -137,40 +143,42 @@ def _reference(tags: JsonValue) -> str | None:
     return next((each[1] for each in found if each), None)
 
 
-def _gives(
-    discount: Object, restrictions: list[str]
-) -> tuple[CouponKind | None, Decimal | None, str | None, tuple[str, ...]]:
-    """Kind, value, currency, products."""
+def _gives(discount: Object, restrictions: list[str]) -> tuple[CouponKind | None, Decimal | None, str | None]:
+    """Kind, value, currency."""
     if discount["__typename"] == "DiscountCodeFreeShipping":
         if _object(discount["destinationSelection"])["__typename"] != "DiscountCountryAll":
             restrictions.append("countries")
         if discount.get("maximumShippingPrice") is not None:
             restrictions.append("a maximum shipping price")
-        return CouponKind.FREE_SHIPPING, None, None, ()
-    gets = _object(discount["customerGets"])
-    products = _products(_object(gets["items"]), restrictions)
-    value = _object(gets["value"])
+        return CouponKind.FREE_SHIPPING, None, None
+    value = _object(_object(discount["customerGets"])["value"])
     match value["__typename"]:
         case "DiscountPercentage":
-            return CouponKind.PERCENTAGE, _amount(value["percentage"]) * 100, None, products
+            return CouponKind.PERCENTAGE, _amount(value["percentage"]) * 100, None
         case "DiscountAmount":
             money = _object(value["amount"])
             if value["appliesOnEachItem"] is True:
                 restrictions.append("its amount on each item")
-            return CouponKind.FIXED_AMOUNT, _amount(money["amount"]), str(money["currencyCode"]), products
-    return None, None, None, products
+            return CouponKind.FIXED_AMOUNT, _amount(money["amount"]), str(money["currencyCode"])
+    return None, None, None
 
 
-def _products(items: Object, restrictions: list[str]) -> tuple[str, ...]:
+def _items_found(discount: Object, restrictions: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Products, variants; what is for both is for either."""
+    if discount["__typename"] == "DiscountCodeFreeShipping":
+        return (), ()
+    items = _object(_object(discount["customerGets"])["items"])
     if items["__typename"] == "DiscountCollections":
         restrictions.append("collections")
     if items["__typename"] != "DiscountProducts":
-        return ()
-    if _rows(items["productVariants"]):
-        restrictions.append("product variants")
-    if _object(_object(items["products"])["pageInfo"])["hasNextPage"] is True:
-        restrictions.append("further products")
-    return tuple(plain_id(_object(each)["id"]) for each in _rows(items["products"]))
+        return (), ()
+    for name, words in (("products", "further products"), ("productVariants", "further variants")):
+        if _object(_object(items[name])["pageInfo"])["hasNextPage"] is True:
+            restrictions.append(words)
+    products, variants = (
+        tuple(plain_id(_object(each)["id"]) for each in _rows(items[name])) for name in ("products", "productVariants")
+    )
+    return products, variants
 
 
 def _buyers(context: Object, restrictions: list[str]) -> str | None:

@@ -7,8 +7,8 @@ Every document is validated, with the variables that are sent, against Shopify's
 from typing import Final
 
 VERSION: Final = "2026-07"
-PRODUCTS_READ: Final = 100
-"""So many of a coupon's products are read back; a coupon for more is refused."""
+ITEMS_READ: Final = 100
+"""So many of a coupon's products and of its variants are read back; a coupon for more is refused."""
 
 DISCOUNT: Final = """
 fragment Common on DiscountCodeNode {
@@ -32,7 +32,7 @@ fragment Common on DiscountCodeNode {
           __typename
           ... on DiscountProducts {
             products(first: 100) { nodes { id } pageInfo { hasNextPage } }
-            productVariants(first: 1) { nodes { id } }
+            productVariants(first: 100) { nodes { id } pageInfo { hasNextPage } }
           }
         }
       }

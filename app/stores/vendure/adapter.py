@@ -38,10 +38,12 @@ from app.stores.native import NativeEvent, Page
 from app.stores.vendure.api import GONE, Row, VendureApi, code_of, data_of
 from app.stores.vendure.coupons import (
     Market,
+    Variant,
     inexpressible,
     market_found,
     promotion_found,
     promotion_input,
+    variant_found,
     variant_ids,
 )
 from app.stores.vendure.events import one, page
@@ -51,7 +53,7 @@ MARKET_SECONDS: Final = 600.0
 NOBODY: Final = "0"
 """An id that no promotion has."""
 FIELDS: Final = """
-    id enabled couponCode description startsAt endsAt usageLimit perCustomerUsageLimit
+    id createdAt enabled couponCode description startsAt endsAt usageLimit perCustomerUsageLimit
     conditions { code args { name value } } actions { code args { name value } }"""
 MARKET: Final = """
 query Market {
@@ -66,7 +68,7 @@ query Promotions($codes: [String!]!) {{
 }}"""
 VARIANTS: Final = """
 query Variants($options: ProductVariantListOptions) {
-  productVariants(options: $options) { items { id productId } }
+  productVariants(options: $options) { items { id productId createdAt } }
 }"""
 CREATE: Final = f"""
 mutation CreatePromotion($input: CreatePromotionInput!) {{
@@ -300,28 +302,35 @@ class Vendure:
         if not isinstance(rows, list):
             return rows
         named = frozenset[str]().union(*(variant_ids(row) for row in rows))
-        products = await self._products("id", named)
-        if not isinstance(products, dict):
-            return products
-        found = [promotion_found(row, market, products, datetime.now(UTC)) for row in rows]
+        variants = await self._variants("id", named)
+        if not isinstance(variants, dict):
+            return variants
+        known = await self._variants("productId", frozenset(each.product_id for each in variants.values()))
+        if not isinstance(known, dict):
+            return known
+        found = [promotion_found(row, market, known, datetime.now(UTC)) for row in rows]
         read = [each for each in found if each is not None]
         return read if len(read) == len(rows) else Unknown("Vendure answered the look-up with what is no promotion")
 
-    async def _variants_of(self, order: CouponOrder) -> dict[str, str] | Failure:
-        """The variants of the ordered products, each with its product. Reject for a product that has none."""
-        variants = await self._products("productId", frozenset(order.product_ids))
-        if isinstance(variants, dict) and (missing := set(order.product_ids) - set(variants.values())):
+    async def _variants_of(self, order: CouponOrder) -> dict[str, Variant] | Failure:
+        """The ordered variants, or those of the ordered products. Reject for what the shop has not."""
+        field, what = ("id", "variant") if order.variant_ids else ("productId", "product")
+        variants = await self._variants(field, frozenset(order.items))
+        if not isinstance(variants, dict):
+            return variants
+        there = set(variants) if order.variant_ids else {each.product_id for each in variants.values()}
+        if missing := set(order.items) - there:
             unknown = ", ".join(sorted(missing))
-            return Reject(f"coupon {order.code} was not created: product_ids: the shop has no product {unknown}")
+            return Reject(f"coupon {order.code} was not created: {what}_ids: the shop has no {what} {unknown}")
         return variants
 
-    async def _products(self, field: str, ids: frozenset[str]) -> dict[str, str] | Failure:
-        """Variant -> product, for the variants whose `field` is one of `ids`."""
+    async def _variants(self, field: str, ids: frozenset[str]) -> dict[str, Variant] | Failure:
+        """The variants whose `field` is one of `ids`."""
         if not ids:
             return {}
         chosen: JsonValue = {"filter": {field: {"in": [*sorted(ids)]}}, "take": 1000}
         rows = await self._api.rows(VARIANTS, {"options": chosen}, "productVariants")
-        return {str(row.get("id")): str(row.get("productId")) for row in rows} if isinstance(rows, list) else rows
+        return {str(row.get("id")): variant_found(row) for row in rows} if isinstance(rows, list) else rows
 
     async def _known_market(self) -> Market | Failure:
         if self._market is not None and time.monotonic() < self._market_until:

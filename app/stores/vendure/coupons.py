@@ -1,16 +1,17 @@
 """Vendure's promotions and our coupons, each in the words of the other. Pure.
 
     fixed amount       action order_fixed_discount, in minor units (digits by the server's money strategy)
-                       with product_ids: condition contains_products, one of them has to be in the order
-    percentage         action order_percentage_discount, with product_ids products_percentage_discount
-    free shipping      action free_shipping, with product_ids as for the fixed amount
+                       with products or variants: condition contains_products, one of them has to be in the order
+    percentage         action order_percentage_discount, with products or variants products_percentage_discount
+    free shipping      action free_shipping, with products or variants as for the fixed amount
     free product       condition and action buy_x_get_y_free, "buy 1 of these, get 1 of these free": one unit
                        (products_percentage_discount would give every unit)
     usage_limit        usageLimit; per customer perCustomerUsageLimit
     minimum spend      condition minimum_order_amount, tax included
     starts, expires    startsAt, endsAt
 
-Values of arguments are texts; lists of ids are JSON in a text. Products are named by their variants.
+Values of arguments are texts; lists of ids are JSON in a text. Products are named by all of their variants: the one list
+is read as variants, and as the products that it covers.
 Verified in orders of Vendure 3.7.3, which the live suite does again.
 """
 
@@ -42,6 +43,14 @@ KINDS: Final[Mapping[str, CouponKind]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """What has to be known of one."""
+
+    product_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Market:
     """What has to be known of the channel. `digits`: how many digits of a stored amount are minor units."""
 
@@ -50,6 +59,15 @@ class Market:
     currencies: frozenset[str]
     language: str
     digits: int
+
+
+def variant_found(row: Row) -> Variant:
+    """A row of the query Variants; one whose time cannot be read has been there always."""
+    try:
+        created_at = _moment(row.get("createdAt"))
+    except ValueError:
+        created_at = None
+    return Variant(str(row.get("productId")), created_at or datetime.min.replace(tzinfo=UTC))
 
 
 def market_found(data: Row) -> Market | None:
@@ -84,7 +102,7 @@ def inexpressible(order: CouponOrder, market: Market) -> Reject | None:
 
 
 def promotion_input(order: CouponOrder, market: Market, variants: tuple[str, ...]) -> Row:
-    """The input of createPromotion. `variants`: those of the ordered products."""
+    """The input of createPromotion. `variants`: those that were ordered, or those of the ordered products."""
     ids = json.dumps(list(variants))
     conditions: list[JsonValue] = []
     if order.minimum_spend:
@@ -110,11 +128,11 @@ def promotion_input(order: CouponOrder, market: Market, variants: tuple[str, ...
     }
 
 
-def promotion_found(row: Row, market: Market, products: Mapping[str, str], now: datetime) -> CouponFound | None:
+def promotion_found(row: Row, market: Market, known: Mapping[str, Variant], now: datetime) -> CouponFound | None:
     """A promotion of Vendure in our words; None when it is no such object.
 
-    `products`: the product of each variant; a variant that is not in it counts as a product of its own. An argument
-    that is no number leaves the kind unknown.
+    `known`: the variants of the products that it is about; one that is not in it counts as a product of its own. An
+    argument that is no number leaves the kind unknown.
     """
     conditions, actions = _operations(row.get("conditions")), _operations(row.get("actions"))
     if not isinstance(row.get("id"), str) or not isinstance(row.get("couponCode"), str):
@@ -122,7 +140,7 @@ def promotion_found(row: Row, market: Market, products: Mapping[str, str], now: 
     if conditions is None or actions is None:
         return None
     try:
-        starts_at, expires_at = _moment(row.get("startsAt")), _moment(row.get("endsAt"))
+        made_at, starts_at, expires_at = (_moment(row.get(name)) for name in ("createdAt", "startsAt", "endsAt"))
     except ValueError:
         return None
     found = CouponFound(
@@ -134,11 +152,13 @@ def promotion_found(row: Row, market: Market, products: Mapping[str, str], now: 
         starts_at=starts_at,
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
+        one_list=True,
         unreadable=frozenset({"currency"}),
         reference=_reference(row.get("description")),
     )
     try:
-        return _understood(found, conditions, actions, market, products)
+        read = _understood(found, conditions, actions, market)
+        return replace(read, product_ids=_covered(frozenset(read.variant_ids), known, made_at or now))
     except (InvalidOperation, ValueError, KeyError):
         return replace(found, restrictions=("an argument that cannot be read",))
 
@@ -155,12 +175,18 @@ def variant_ids(row: Row) -> frozenset[str]:
     return frozenset(each for value in named for each in _ids(value))
 
 
+def _covered(named: frozenset[str], known: Mapping[str, Variant], made_at: datetime) -> tuple[str, ...]:
+    """The products all of whose variants are named, those apart that came after the promotion; the rest as variants."""
+    others = {each.product_id for key, each in known.items() if key not in named and each.created_at < made_at}
+    products = {key: each.product_id for key, each in known.items() if each.product_id not in others}
+    return tuple(sorted({products.get(each, f"variant {each}") for each in named}))
+
+
 def _understood(
     found: CouponFound,
     conditions: list[tuple[str, dict[str, str]]],
     actions: list[tuple[str, dict[str, str]]],
     market: Market,
-    products: Mapping[str, str],
 ) -> CouponFound:
     foreign: list[str] = []
     minimum, variants = None, frozenset[str]()
@@ -191,7 +217,7 @@ def _understood(
         kind=KINDS.get(action),
         value=value,
         minimum_spend=minimum,
-        product_ids=tuple(sorted({products.get(each, f"variant {each}") for each in variants})),
+        variant_ids=tuple(sorted(variants)),
         restrictions=tuple(foreign),
     )
 
@@ -203,7 +229,7 @@ def _action(order: CouponOrder, market: Market, ids: str) -> Row:
             return _operation(SHIPPING)
         case CouponKind.FREE_PRODUCT:
             return _operation(FREE)
-        case CouponKind.PERCENTAGE if order.product_ids:
+        case CouponKind.PERCENTAGE if order.items:
             return _operation(OF_PRODUCTS, discount=percentage, productVariantIds=ids)
         case CouponKind.PERCENTAGE:
             return _operation(PERCENT, discount=percentage)

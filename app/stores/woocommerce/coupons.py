@@ -1,4 +1,9 @@
-"""WooCommerce coupons: as they are ordered, and as the shop shows them. Pure. Observed on WooCommerce 9.9.5."""
+"""WooCommerce coupons: as they are ordered, and as the shop shows them. Pure. Observed on WooCommerce 9.9.5.
+
+A variation is a post as its product is, with an id that no product has, and stands in the coupon's `product_ids` as well:
+an item counts when the list has its own id or its parent's (WC_Coupon::is_valid_for_product and
+WC_Discounts::validate_coupon_product_ids). The list is read as what was ordered.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -29,7 +34,7 @@ def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
         "description": order.title or "",
         "individual_use": not order.combinable,
         "free_shipping": order.kind is CouponKind.FREE_SHIPPING,
-        "product_ids": [int(each) for each in order.product_ids],
+        "product_ids": [int(each) for each in order.items],
         "limit_usage_to_x_items": 1 if order.kind is CouponKind.FREE_PRODUCT else None,
         "usage_limit": order.usage_limit,
         "usage_limit_per_user": order.per_customer_limit,
@@ -51,7 +56,8 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     except (InvalidOperation, ValueError):
         return None
     kind = _kind(row, amount)
-    emails, products = row.get("email_restrictions"), row.get("product_ids")
+    emails, listed = row.get("email_restrictions"), row.get("product_ids")
+    items = tuple(str(each) for each in listed) if isinstance(listed, list) else ()
     foreign = ("excluded_product_ids", "product_categories", "excluded_product_categories", "exclude_sale_items")
     restrictions = [name for name in foreign if row.get(name)]
     if maximum:
@@ -61,7 +67,9 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
         code=str(row["code"]),
         kind=kind,
         value=amount if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
-        product_ids=tuple(str(each) for each in products) if isinstance(products, list) else (),
+        product_ids=items,
+        variant_ids=items,
+        one_list=True,
         minimum_spend=minimum or None,
         usage_limit=count(row.get("usage_limit")) or None,
         per_customer_limit=count(row.get("usage_limit_per_user")) or None,
@@ -98,8 +106,8 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
 
 
 def foreign_product(order: CouponOrder) -> Reject | None:
-    wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
-    return Reject(f"coupon {order.code}: product_ids {wrong} are no WooCommerce product ids") if wrong else None
+    wrong = [each for each in order.items if not (each.isascii() and each.isdigit())]
+    return Reject(f"coupon {order.code}: {wrong} are no ids of WooCommerce's products or variations") if wrong else None
 
 
 def _moment(value: JsonValue) -> datetime | None:

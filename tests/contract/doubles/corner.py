@@ -19,7 +19,7 @@ from tests.contract.doubles.process import serve
 
 LISTS = ("customers", "orders", "products")
 KNOWN = (
-    "code", "type", "amount", "currency", "minimum", "uses", "uses_per_customer", "email", "products", "exclusive",
+    "code", "type", "amount", "currency", "minimum", "uses", "uses_per_customer", "email", "products", "variants", "exclusive",
     "starts_at", "ends_at", "note",
 )  # fmt: skip
 

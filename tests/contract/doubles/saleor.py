@@ -31,12 +31,13 @@ KINDS = {
     "CreateVoucher": "coupon.create", "ListVoucher": "listing.create", "FindVouchers": "coupon.search",
     "DeleteVoucher": "coupon.delete", "DeleteCodes": "code.delete",
 }  # fmt: skip
+CATALOGUE = ("products", "variants", "categories", "collections")
 NAMES = {"customers": "user", "orders": "order", "products": "product"}
 
 
 @dataclass
 class SaleorConfig:
-    """`distort` overwrites fields of every listing stored; `hidden` searches show nothing (stale read-back)."""
+    """`distort` overwrites fields of every voucher and listing stored; `hidden` searches show nothing (stale read-back)."""
 
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {
         "duplicate": ("ALREADY_EXISTS", "UNIQUE", "IntegrityError"),
@@ -167,11 +168,12 @@ class Saleor:
             "used": 0, "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False,
             "onlyForStaff": False, "minCheckoutItemsQuantity": None, "startDate": now, "endDate": None, "countries": [],
             "privateMetafield": None,
-            **{name: value for name, value in asked.items() if name not in ("products", "addCodes", "name")},
+            **{name: value for name, value in asked.items() if name not in (*CATALOGUE, "addCodes", "name")},
             "codes": connection([code_row]),
-            "products": connection([{"id": each} for each in asked.get("products", [])]),
-            **{name: connection([]) for name in ("variants", "categories", "collections")}, "channelListings": [],
+            **{name: connection([{"id": each} for each in asked.get(name, [])]) for name in CATALOGUE},
+            "channelListings": [],
         }  # fmt: skip
+        voucher |= {name: value for name, value in self.config.distort.items() if name in voucher}
         self.vouchers[voucher["id"]] = voucher
         call.applied()
         return _data({"voucherCreate": {"voucher": voucher, "errors": []}})
@@ -208,8 +210,9 @@ class Saleor:
         least = asked.get("minAmountSpent")
         listing = {
             "channel": channel, "discountValue": float(value), "currency": channel["currencyCode"],
-            "minSpent": {"amount": float(least)} if least else None, **self.config.distort,
+            "minSpent": {"amount": float(least)} if least else None,
         }  # fmt: skip
+        listing |= {name: value for name, value in self.config.distort.items() if name in listing}
         kept = [each for each in voucher["channelListings"] if each["channel"]["id"] != channel["id"]]
         voucher["channelListings"] = [*kept, listing]
         call.applied()

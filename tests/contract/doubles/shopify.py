@@ -200,6 +200,10 @@ class ShopifyDouble:
             *[(each.endswith("/0"), ["customerGets", "items", "products", "productsToAdd"],
                f"Product with id: {each.rpartition('/')[2]} is invalid", "INVALID")
               for each in items.get("products", {}).get("productsToAdd", [])],
+            *[("/ProductVariant/" not in each or each.endswith("/0"),
+               ["customerGets", "items", "products", "productVariantsToAdd"],
+               f"Product variant with id: {each.rpartition('/')[2]} is invalid", "INVALID")
+              for each in items.get("products", {}).get("productVariantsToAdd", [])],
             *[(each.rpartition("/")[2] not in self.config.customers.values(), ["context", "customers", "add"],
                f"Customer with id: {each.rpartition('/')[2]} is invalid", "INVALID") for each in people],
         ]  # fmt: skip
@@ -232,14 +236,17 @@ class ShopifyDouble:
             }
         value, items = given["customerGets"]["value"], given["customerGets"].get("items", {})
         amount = value.get("discountAmount")
-        products = items.get("products", {}).get("productsToAdd")
-        listed = {"nodes": [{"id": each} for each in products or []], "pageInfo": {"hasNextPage": False}}
+        chosen = items.get("products")
+        products, variants = (
+            {"nodes": [{"id": each} for each in (chosen or {}).get(name, [])], "pageInfo": {"hasNextPage": False}}
+            for name in ("productsToAdd", "productVariantsToAdd")
+        )
         stored["customerGets"] = {
             "value": {"__typename": "DiscountPercentage", "percentage": value.get("percentage")} if amount is None else {
                 "__typename": "DiscountAmount", "amount": self._money(amount["amount"]),
                 "appliesOnEachItem": amount["appliesOnEachItem"]},
-            "items": {"__typename": "AllDiscountItems"} if products is None else {
-                "__typename": "DiscountProducts", "products": listed, "productVariants": {"nodes": []}},
+            "items": {"__typename": "AllDiscountItems"} if chosen is None else {
+                "__typename": "DiscountProducts", "products": products, "productVariants": variants},
         }  # fmt: skip
         return stored
 

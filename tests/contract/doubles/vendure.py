@@ -21,13 +21,16 @@ from tests.contract.doubles.process import serve
 
 KINDS = {"CreatePromotion": "coupon.create", "Promotions": "coupon.find", "DeletePromotion": "coupon.delete"}
 LISTS = ("customers", "orders", "products")
+BEFORE, NOW, LATER = (f"2026-05-1{day}T08:00:00.000Z" for day in (1, 2, 3))
+"""When variants, promotions, and variants added later were made."""
 
 
 @dataclass
 class VendureConfig:
     """`distort` overwrites the arguments of every promotion's action; `hidden` look-ups show nothing (stale read-back).
 
-    A product's variants are its id followed by 1 and by 2; products have ids below 100.
+    A product's variants are its id followed by 1 and by 2; products have ids below 100. `added` are variants that came
+    after all promotions.
     """
 
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
@@ -43,6 +46,7 @@ class VendureConfig:
     )  # fmt: skip
     currencies: list[str] = field(default_factory=lambda: ["EUR"])
     digits: int = 2
+    added: list[str] = field(default_factory=list)
     distort: Json = field(default_factory=dict)
     hidden: int = 0
 
@@ -151,7 +155,7 @@ class Vendure:
         for pair in (pair for action in actions for pair in action["args"]):
             pair["value"] = self.config.distort.get(pair["name"], pair["value"])
         row = {
-            "__typename": "Promotion", "id": str(next(self._ids)), "enabled": asked["enabled"],
+            "__typename": "Promotion", "id": str(next(self._ids)), "createdAt": NOW, "enabled": asked["enabled"],
             "couponCode": asked["couponCode"], "description": asked["translations"][0]["description"],
             "startsAt": self._date(asked.get("startsAt")),
             "endsAt": self._date(asked.get("endsAt")), "usageLimit": asked.get("usageLimit"),
@@ -180,10 +184,14 @@ class Vendure:
 
     def _variants(self, given: Json, _call: Call) -> Answer:
         wanted = given["options"]["filter"]
-        products = [each for each in wanted.get("productId", {}).get("in", []) if int(each) < 100]
-        named = wanted.get("id", {}).get("in", [])
-        rows = [{"id": f"{product}{end}", "productId": product} for product in products for end in "12"]
-        rows += [{"id": each, "productId": each[:-1]} for each in named]
+        products, named = (wanted.get(name, {}).get("in", []) for name in ("productId", "id"))
+        ids = [f"{product}{end}" for product in products if int(product) < 100 for end in "12"]
+        ids += [each for each in self.config.added if each[:-1] in products]
+        ids += [each for each in named if 10 < int(each) < 1000]
+        rows = [
+            {"id": each, "productId": each[:-1], "createdAt": LATER if each in self.config.added else BEFORE}
+            for each in ids
+        ]
         return _data({"productVariants": {"items": rows}})
 
     # -- lists --------------------------------------------------------------------------------------------------------
