@@ -25,7 +25,7 @@ from app.platform.rules import RewardRuleDefinition
 RuleId = Annotated[
     str, Path(min_length=1, max_length=255, description="The rule's id at the Platform, as redemptions name it.")
 ]
-DEFINITION: Final = {"kind": "fixed_amount", "value": "5.00", "currency": "EUR"}
+DEFINITION: Final = {"kind": "fixed_amount", "value": "5.00", "currency": "EUR", "variant_ids": ["7-blue"]}
 RULE: Final = {
     "id": "rule-7",
     "version": 2,

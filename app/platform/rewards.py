@@ -99,8 +99,9 @@ def ruled(
 
 
 def limited(told: Valued, rules: Valued) -> Valued:
-    """A webhook's own value, with the limits of the rule where the webhook tells none: it seldom repeats them."""
-    named = told if told.product_ids or told.variant_ids else rules
+    """A webhook's own value, with the limits of the rule where the webhook tells none: it seldom repeats them. Variants
+    of the rule's narrow a product of the webhook's, too."""
+    named = told if told.variant_ids or (told.product_ids and not rules.variant_ids) else rules
     return replace(
         told,
         product_ids=named.product_ids,
@@ -173,13 +174,13 @@ def _by_platform(rule: PlatformRule, source: Source, asked: _Asked) -> Valued | 
     kind = _kind(rule, asked.redemption, name)
     if not rule.active:
         raise _NonsenseError(f"{name} is not active")
+    if not rule.tells_value or (kind in NEEDS_VALUE and rule.value is None):
+        return None
     if rule.unnamed:
         raise _NonsenseError(
             f"{name} is restricted by its {rule.unnamed} and does not tell the shop's id of each; name the member that"
             " holds it in PLATFORM__FIELDS (rule.productId, ruleVariant.id), or put a rule of yours"
         )
-    if not rule.tells_value or (kind in NEEDS_VALUE and rule.value is None):
-        return None
     value, because = None, name
     if kind is RewardKind.FREE_PRODUCT:
         _check_product(rule, name)

@@ -121,8 +121,10 @@ async def test_a_rule_is_told_changed_and_deleted(desk: Desk) -> None:
     await desk.stage.coupon("RULED9", "active")
 
     await value.fill("8.00")
+    await page.get_by_label("Variants").fill("12,13 ")
     await page.get_by_role("button", name="Save as a new version").click()
     await expect(page.get_by_role("status")).to_contain_text("Version 2")
+    await expect(page.get_by_label("Variants")).to_have_value("12, 13")
     await page.get_by_role("link", name="Reward rules").click()
     await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_contain_text("8.00")
     await page.get_by_role("link", name="rule-surprise-2").click()

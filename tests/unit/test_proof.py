@@ -82,9 +82,12 @@ def test_the_customer_has_to_be_who_the_webhook_says(email: str | None, doubted:
 def test_the_rules_limits_are_kept_where_the_webhook_tells_none() -> None:
     rule = replace(valued("5"), minimum_spend=Decimal(30), expires_after=timedelta(days=90))
     assert limited(valued("5"), rule) == rule
-    for of_some in (replace(rule, product_ids=("43",)), replace(rule, variant_ids=("43-red",))):
+    of_product, of_variant = replace(rule, product_ids=("43",)), replace(rule, variant_ids=("43-red",))
+    assert limited(replace(valued("5"), product_ids=("43",)), of_variant) == of_variant
+    assert limited(replace(valued("5"), variant_ids=("43-red",)), of_product) == of_variant
+    for of_some in (of_product, of_variant):
         assert limited(valued("5"), of_some) == of_some
-        others = replace(valued("5"), product_ids=("44",))
+        others = replace(valued("5"), variant_ids=("44-red",))
         doubt = doubt_of_value(TOPIC, limited(others, of_some), of_some, settings())
         assert doubt is not None
         assert doubt.lasting
