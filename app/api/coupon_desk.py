@@ -60,6 +60,10 @@ class PointsBack(Why):
         False,
         description="An earlier try ended in doubt, and you have seen at the Platform that the points are missing.",
     )
+    arrived: bool = Field(
+        False,
+        description="The same, and you have seen that the points are there: they count as given back, none are sent.",
+    )
 
 
 class FuseRelease(Why):
@@ -145,7 +149,10 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, PointsBack, limit)
         async with _told(), when_away():
-            await (await desks.of(code)).return_points(code, caller.name, wanted.why, wanted.points, again=wanted.again)
+            desk = await desks.of(code)
+            await desk.return_points(
+                code, caller.name, wanted.why, wanted.points, again=wanted.again, arrived=wanted.arrived
+            )
         return await _read(services, code)
 
     return router

@@ -115,7 +115,8 @@ async def _do(desk: CouponDesk, visitor: Visitor, act: Act, form: Form) -> None:
         case "retire":
             await desk.retire(code, visitor.name, why)
         case "points":
-            await desk.return_points(code, visitor.name, why, again=bool(form["again"]))
+            seen = form["seen"]
+            await desk.return_points(code, visitor.name, why, again=seen == "missing", arrived=seen == "there")
 
 
 def _correction(form: Form) -> Correction:

@@ -53,7 +53,8 @@ class AwardPoints:
     async def _in_doubt(self, code: str, why: str) -> Reject:
         detail = f"the points of coupon {code} may or may not have been given back: {why}"
         first = (
-            "look at the customer's points at the Platform; if they are not there, give them back again with `again`"
+            "look at the customer's points at the Platform; if they are not there, give them back again with `again`;"
+            " if they are, say so with `arrived`"
         )
         await self._alerts.raise_alert(IN_DOUBT, code, detail, first)
         return Reject(f"{detail}. {first[:1].upper()}{first[1:]}.")

@@ -216,9 +216,49 @@ async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[st
     assert "points_in_doubt" not in await relay.alerts()
     with pytest.raises(ImpossibleError, match="in doubt"):
         await relay.desk.return_points(CODE, "ada", "a dismissed alert settles nothing")
+    with pytest.raises(ImpossibleError, match="not both"):
+        await relay.desk.return_points(CODE, "ada", "looked", again=True, arrived=True)
     await relay.desk.return_points(CODE, "ada", "looked: they are missing", again=True)
     await relay.state("given_back")
     assert "points_in_doubt" not in await relay.alerts()
+
+
+async def test_points_that_arrived_after_all_are_given_back_in_the_ledger_and_not_sent_again(relay: Relay) -> None:
+    await relay.redeem(listed=False)
+    await relay.state("held")
+    await relay.desk.correct(CODE, Correction(RewardKind.FIXED_AMOUNT, Decimal(5)), "ada", "she asked")
+    await relay.state("active")
+    await relay.desk.retire(CODE, "ada", "not hers")
+    await relay.state("retired")
+    with pytest.raises(ImpossibleError, match="nobody has tried"):
+        await relay.desk.return_points(CODE, "ada", "looked: they are there", arrived=True)
+    relay.platform.script(method="POST", path="/v1/customers/42/points", mode="reset_after")
+    await relay.desk.return_points(CODE, "ada", "not hers", 500)
+
+    async def doubted() -> bool:
+        async with relay.engine.connect() as connection:
+            ended = text("SELECT count(*) FROM job WHERE kind = 'award_points' AND state = 'dead'")
+            return int((await connection.execute(ended)).scalar_one()) == 1
+
+    await eventually(doubted, 20)
+    assert await ledger_of(relay) == {"redeemed": 5, "active": 0, "used": 0, "held": 0, "retired": 5, "given_back": 0}
+    settled = await relay.desk.return_points(CODE, "ada", "looked: they are there", arrived=True)
+    assert (settled.state, "500 points were given back, as ada has seen" in str(settled.reason)) == ("given_back", True)
+    assert await ledger_of(relay) == {"redeemed": 5, "active": 0, "used": 0, "held": 0, "retired": 0, "given_back": 5}
+    assert "points_in_doubt" not in await relay.alerts()
+    assert len([entry for entry in relay.platform.ledger() if entry["kind"] == "points.post"]) == 1
+    async with relay.engine.connect() as connection:
+        lines = [(each.actor, each.action) for each in await list_audit(connection, subject=CODE)]
+    assert {("ada", "coupon.return_points"), ("ada", "coupon.given_back")} <= set(lines)
+    assert (await chain.verify(relay.engine)).broken is None
+
+
+async def ledger_of(relay: Relay) -> dict[str, int]:
+    async with relay.engine.connect() as connection:
+        ledger = await read_ledger(connection)
+    assert ledger.balanced
+    [line] = ledger.currencies
+    return {name: int(getattr(line, name)) for name in ("redeemed", "active", "used", "held", "retired", "given_back")}
 
 
 async def test_an_order_uses_the_coupon_here_and_there_and_its_refund_shows(relay: Relay) -> None:

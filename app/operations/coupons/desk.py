@@ -20,7 +20,7 @@ from app.engine.statements import OWED_COLUMNS, TAKE_ON
 from app.messages import PLATFORM, STORE, claim_lane
 from app.operations.alerts.raised import dismiss_alerts
 from app.operations.coupons import fuse
-from app.operations.coupons.transitions import CouponRecord, Ruling, coupon_of
+from app.operations.coupons.transitions import CouponRecord, Ruling, coupon_of, given_back
 from app.outcomes import Owed
 from app.platform.rewards import currency_places
 from app.platform.rules import AMOUNTS, NEEDS_VALUE, RewardKind
@@ -98,10 +98,10 @@ class CouponDesk:
         return await self._read(code)
 
     async def return_points(
-        self, code: str, by: str, why: str, points: int | None = None, *, again: bool = False
+        self, code: str, by: str, why: str, points: int | None = None, *, again: bool = False, arrived: bool = False
     ) -> CouponRecord:
-        """The points of a retired coupon are given back, once. `again`: an earlier try ended in doubt, and a person has
-        seen at the Platform that the points are not there."""
+        """The points of a retired coupon are given back, once. An earlier try ended in doubt, and a person has looked at
+        the Platform: `again`, the points are not there and are sent again; `arrived`, they are there and count from now."""
         async with self._engine.begin() as connection:
             coupon = await _locked(connection, code)
             points = points or coupon.points
@@ -112,11 +112,16 @@ class CouponDesk:
             if points is None or coupon.customer_ref is None:
                 raise ImpossibleError("no points were spent on it, or the webhook named no customer")
             lane = f"points:{code}"
-            await self._once(connection, coupon, lane, again)
-            owed = Owed("award_points", PLATFORM, lane, params={"code": code, "points": str(points)})
-            await _owe(connection, coupon.message_id, owed)
-            ruling = replace(coupon.ruling, give_back=True)
-            await _rule(connection, coupon, ruling, "coupon.return_points", {"points": points, "again": again}, by, why)
+            await self._once(connection, coupon, lane, again=again, arrived=arrived)
+            told = {"points": points, "again": again, "arrived": arrived}
+            await _rule(
+                connection, coupon, replace(coupon.ruling, give_back=True), "coupon.return_points", told, by, why
+            )
+            if arrived:
+                await given_back(connection, code, by, f"{points} points were given back, as {by} has seen: {why}")
+            else:
+                owed = Owed("award_points", PLATFORM, lane, params={"code": code, "points": str(points)})
+                await _owe(connection, coupon.message_id, owed)
         return await self._read(code)
 
     async def dismiss(self, code: str, by: str, why: str) -> int:
@@ -135,15 +140,21 @@ class CouponDesk:
         return released, await self._operator.wake([fuse.WAITS_FOR])
 
     @staticmethod
-    async def _once(connection: AsyncConnection, coupon: CouponRecord, lane: str, again: bool) -> None:
+    async def _once(
+        connection: AsyncConnection, coupon: CouponRecord, lane: str, *, again: bool, arrived: bool
+    ) -> None:
+        if again and arrived:
+            raise ImpossibleError("the points are missing (`again`) or there (`arrived`), not both")
         if coupon.ruling is None or not coupon.ruling.give_back:
+            if arrived:
+                raise ImpossibleError("nobody has tried to give the points back, so they cannot have arrived")
             return
         last = (await connection.execute(_AWARDS, {"message": coupon.message_id, "lane": lane})).one_or_none()
         if last is None or not last.dead:
             raise ImpossibleError("the points are on their way already")
-        if not again:
+        if not (again or arrived):
             why = "an earlier try ended in doubt: look at the customer's points at the Platform; only if they are not"
-            raise ImpossibleError(f"{why} there, ask for it with `again`")
+            raise ImpossibleError(f"{why} there, ask for it with `again`; if they are, with `arrived`")
 
     async def _go_on(self, coupon: CouponRecord, by: str) -> CouponRecord:
         """The coupon's job runs again, whatever became of it."""

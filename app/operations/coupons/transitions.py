@@ -285,8 +285,7 @@ class Coupons:
     async def give_back(self, code: str, reason: str) -> CouponRecord | None:
         """The Platform has taken the points back in for the shopper."""
         async with self._engine.begin() as connection:
-            await resolve_alert(connection, IN_DOUBT, code)
-            return await self._move(connection, code, "given_back", reason=reason)
+            return await given_back(connection, code, RELAY, reason)
 
     async def refuse(self, code: str, reason: str) -> CouponRecord | None:
         """Never to be made: the redemption is not genuine."""
@@ -322,6 +321,12 @@ class Coupons:
     @staticmethod
     async def _move(connection: AsyncConnection, code: str, state: str, **values: object) -> CouponRecord | None:
         return await move(connection, code, state, RELAY, **values)
+
+
+async def given_back(connection: AsyncConnection, code: str, actor: str, reason: str) -> CouponRecord | None:
+    """The shopper has the points again, and nobody doubts it any more. In the caller's transaction."""
+    await resolve_alert(connection, IN_DOUBT, code)
+    return await move(connection, code, "given_back", actor, reason=reason)
 
 
 async def coupon_of(connection: AsyncConnection, code: str) -> CouponRecord | None:
