@@ -88,6 +88,7 @@ def _wrong(redemption: Redemption, row: Row) -> str:
         redemption.minimum,
         [redemption.email],
         1,
+        list(redemption.items),
     )
     found: tuple[object, ...] = (
         row["discount_type"],
@@ -96,6 +97,7 @@ def _wrong(redemption: Redemption, row: Row) -> str:
         Decimal(row.get("minimum_amount") or 0),
         row.get("email_restrictions"),
         row.get("usage_limit"),
+        row.get("product_ids"),
     )
     return "" if found == expected else f"{found} instead of {expected}"
 

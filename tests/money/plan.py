@@ -13,6 +13,11 @@ CASES: Final[Mapping[Case, str]] = {"zero": "0", "stale": "5", "taken": "7", "pl
 Json = dict[str, Any]
 DEARER: Final = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
 """Costs what `rule-5-off` costs, and gives more."""
+CUPS: Final = {
+    "id": "rule-cups", "title": "15 % off two cups", "pointCost": 700, "discountValue": 15, "templateName": "percentageoff",
+    "product": {"externalId": "43"}, "variants": [{"externalId": "4301"}, {"externalId": "4302"}],
+}  # fmt: skip
+"""For two variants of a product alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Redemption:
     amount: Decimal
     free_shipping: bool = False
     minimum: Decimal = Decimal(0)
+    items: tuple[int, ...] = ()
 
     @property
     def email(self) -> str:
@@ -41,15 +47,16 @@ def redemptions(count: int, customers: int, dice: random.Random) -> list[Redempt
         case: Case = dice.choices(("plain", "zero", "stale", "taken"), (88, 4, 4, 4))[0]
         code = f"{CASES[case]}{number:05x}{dice.randrange(1 << 24):06x}"
         points = 100 * dice.randint(1, 20)
-        kinds: tuple[tuple[str, int, str, Decimal, bool, Decimal], ...] = (
-            ("rule-per-100", points, "fixed_cart", Decimal(points) / 100, False, Decimal(0)),
-            ("rule-10-percent", 800, "percent", Decimal(10), False, Decimal(30)),
-            ("rule-5-off", 500, "fixed_cart", Decimal(5), False, Decimal(0)),
-            ("rule-shipping", 300, "fixed_cart", Decimal(0), True, Decimal(0)),
+        kinds: tuple[tuple[str, int, str, Decimal, bool, Decimal, tuple[int, ...]], ...] = (
+            ("rule-per-100", points, "fixed_cart", Decimal(points) / 100, False, Decimal(0), ()),
+            ("rule-10-percent", 800, "percent", Decimal(10), False, Decimal(30), ()),
+            ("rule-5-off", 500, "fixed_cart", Decimal(5), False, Decimal(0), ()),
+            ("rule-cups", 700, "percent", Decimal(15), False, Decimal(0), (4301, 4302)),
+            ("rule-shipping", 300, "fixed_cart", Decimal(0), True, Decimal(0), ()),
         )
         # Free shipping has the amount 0 by itself: a shop that makes 0 of every amount is no fault there.
         made.append(
-            Redemption(code, case, dice.randrange(customers), *dice.choice(kinds[: 4 if case == "plain" else 3]))
+            Redemption(code, case, dice.randrange(customers), *dice.choice(kinds[: 5 if case == "plain" else 4]))
         )
     return made
 
@@ -86,6 +93,15 @@ def _altered(body: Json, other: Json, fresh: str) -> dict[str, Json]:
             "ruleId": "rule-10-percent",
             "rewardType": "percentageoff",
             "points": 800,
+        },
+        **{
+            f"{name} variants": {
+                "redeemRule": {"pointCost": 700, "discountValue": "15", "variants": variants},
+                "ruleId": CUPS["id"],
+                "rewardType": "percentageoff",
+                "points": 700,
+            }
+            for name, variants in (("no", []), ("other", [{"externalId": "4303"}]))
         },
         "own customer": {"customer": other["customer"]},
         "no customer": {"customer": None},

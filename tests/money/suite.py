@@ -17,7 +17,7 @@ from app.operations.audit import chain
 from tests.faults.rig import OPERATOR_KEY, Process, Rig, rig, server
 from tests.helpers import eventually
 from tests.money.judge import Tally, judge
-from tests.money.plan import DEARER, FORGERIES, Forgery, Json, Redemption, forgery, redemptions
+from tests.money.plan import CUPS, DEARER, FORGERIES, Forgery, Json, Redemption, forgery, redemptions
 
 SETTINGS = {
     "COUPONS__REQUIRE": "confirmed",
@@ -97,7 +97,7 @@ class Suite:
                 stack.shop.client.post(COUPONS, json=body, auth=keys).raise_for_status()
         stack.shop.config(distort={"amount": "0.00"}, distort_code="0", stale_read=5.0, stale_code="5")
         stack.platform.config(rewards_delay=1.0)
-        stack.platform.control("rules", rules=[DEARER])
+        stack.platform.control("rules", rules=[DEARER, CUPS])
 
     async def _send(
         self, stack: Rig, client: httpx.AsyncClient, doors: list[str], plan: list[Redemption], dice: random.Random
