@@ -34,11 +34,11 @@ class Facts:
 
     currency: str = "EUR"
     product_ids: tuple[str, ...] = ()
-    variant_ids: tuple[str, ...] = ()
     customer_id: str | None = None
     email: str | None = None
     webhook: tuple[dict[str, str], bytes] | None = field(default=None, repr=False)
     address: str | None = None
+    variant_ids: tuple[str, ...] = ()
 
 
 class Sandbox:
