@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from app import stores
 from app.cli.parts import run
+from app.cli.terminal import out
 from app.http import HttpClients
 from app.stores import conformance
 
-out: Final = Console()
 MARKS: Final = {"pass": "[green]pass[/green]", "fail": "[red]FAIL[/red]", "skip": "[yellow]skip[/yellow]"}
 
 

@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app import wiring
 from app.cli.parts import all_parts, run
+from app.cli.terminal import out
 from app.operations import asking
 from app.operations.alerts.raised import AlertRecord
 from app.operations.audit import chain
@@ -23,7 +24,6 @@ from app.platform.rules import RewardKind
 ACTOR: Final = "cli"
 coupons_cli = typer.Typer(no_args_is_help=True, help="Redeemed coupons: approve, correct, retire, give points back.")
 audit_cli = typer.Typer(no_args_is_help=True, help="The audit's chain.")
-out = Console()
 Code = Annotated[str, typer.Argument(help="The exact code.")]
 Why = Annotated[str, typer.Option("--why", help="Kept in the audit.")]
 
@@ -163,15 +163,15 @@ def patrol(
     for finding in findings:
         if as_json:
             told = {"code": finding.code, "kind": finding.kind, "detail": finding.detail}
-            out.print(json.dumps(told), highlight=False, soft_wrap=True)
+            out.print(json.dumps(told), highlight=False)
         else:
-            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {finding.detail}", highlight=False)
+            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {escape(finding.detail)}", highlight=False)
     if not as_json:
         looked_at = sum(tour.looked_at for tour in tours)
         out.print(f"{looked_at} coupons looked at, {len(findings)} findings.", highlight=False)
     stopped = [tour.stopped for tour in tours if tour.stopped]
     for why in stopped:
-        out.print(f"[red]stopped[/red]  {why}", highlight=False)
+        out.print(f"[red]stopped[/red]  {escape(str(why))}", highlight=False)
     if stopped or findings:
         raise typer.Exit(1)
 

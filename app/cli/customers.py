@@ -3,16 +3,15 @@
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.cli.parts import all_parts, run
+from app.cli.terminal import out
 from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.people.erase import COUNTED, Receipt
 from app.operations.people.export import Export
 
 ACTOR: Final = "cli"
-out = Console(soft_wrap=True)
 erase_cli = typer.Typer(no_args_is_help=True, help="Forget a person.")
 export_cli = typer.Typer(no_args_is_help=True, help="Hand out what is held about a person.")
 Who = Annotated[str, typer.Argument(help="The store's id of the customer, or an e-mail address.")]

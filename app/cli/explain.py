@@ -3,14 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from app.cli.parts import all_parts, run
 from app.operations.asking import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation, in_text
-
-out = Console(soft_wrap=True)
 
 
 def why(

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import IO, Annotated, Final, TextIO
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from app import wiring
 from app.cli.parts import read_settings, run
+from app.cli.terminal import err, out
 from app.messages import Kind
 from app.operations.imports import importing
 from app.operations.imports.backfill import backfill as read_shop
@@ -25,8 +25,6 @@ from app.stores.native import ListsEntities
 
 ACTOR: Final = "cli"
 SHOWN: Final = 10
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
 
 
 def import_file(
@@ -85,7 +83,7 @@ def _dry_run(plan: Plan, opened: IO[bytes]) -> None:
         f"{counts.total():,} rows: {counts['good']:,} good, {counts['rejected']:,} not usable. Nothing was stored."
     )
     for number, reason in problems:
-        out.print(f"  row {number}: {reason}", highlight=False)
+        out.print(f"  row {number}: {reason}", highlight=False, markup=False)
 
 
 async def _take_in(plan: Plan, opened: IO[bytes], rejected: "_Rejected") -> ImportView:

@@ -11,13 +11,14 @@ from uuid import UUID
 import structlog
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app import serve as processes
 from app import wiring
 from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
 from app.cli.parts import all_parts, own_engine, read_settings, run
+from app.cli.terminal import err, out
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
 from app.migrate import DatabaseAheadError, head
@@ -46,8 +47,6 @@ cli.command("connect")(stores.connect)
 cli.command("poll")(stores.poll_now)
 cli.command("conformance")(conformance.conform)
 coupons.register(cli)
-out = Console()
-err = Console(stderr=True)
 
 
 def main() -> None:
@@ -58,10 +57,10 @@ def main() -> None:
         err.print("[bold]The configuration is wrong:[/bold]")
         for item in error.errors(include_url=False, include_input=False, include_context=False):
             name = "__".join(str(part) for part in item["loc"]).upper() or "settings"
-            err.print(f"  {name}: {item['msg'].removeprefix('Value error, ')}", highlight=False)
+            err.print(f"  {name}: {item['msg'].removeprefix('Value error, ')}", highlight=False, markup=False)
         sys.exit(MISCONFIGURED)
     except (ValueError, EmbeddedPostgresError, DatabaseAheadError) as error:
-        err.print(str(error), highlight=False)
+        err.print(str(error), highlight=False, markup=False)
         sys.exit(MISCONFIGURED)
 
 
@@ -127,9 +126,9 @@ def check() -> None:
         ):
             async for item in checks.check_all(settings, parts.engines, far.platform, parts.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
-                out.print(f"{mark}  [bold]{item.name}[/bold]  {item.detail}", highlight=False)
+                out.print(f"{mark}  [bold]{item.name}[/bold]  {escape(item.detail)}", highlight=False)
                 if item.next_step:
-                    out.print(f"      next: {item.next_step}", highlight=False)
+                    out.print(f"      next: {item.next_step}", highlight=False, markup=False)
                 well = well and item.ok is not False
         return well
 
@@ -250,7 +249,7 @@ def encrypt_bodies() -> None:
     )
     refused = {message: why for each in done for message, why in each.refused.items()}
     for message, why in list(refused.items())[:20]:
-        err.print(f"{message}: {why}", highlight=False)
+        err.print(f"{message}: {why}", highlight=False, markup=False)
     if refused:
         raise ValueError(f"{len(refused)} could not be: keep the old keys in BODY_KEYS, and see: relay check")
 

@@ -4,13 +4,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from app import wiring
 from app.cli.imports import in_utc
 from app.cli.parts import read_settings, run
+from app.cli.terminal import err, out
 from app.messages import Kind
 from app.operations.polling import ORDER
 from app.operations.reconcile.compare import reconcile
@@ -19,8 +20,6 @@ from app.operations.reconcile.repairs import Repaired, repair
 from app.operations.reconcile.runs import ReconciliationDetail, Reconciliations
 
 ACTOR: Final = "cli"
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
 
 
 def compare(
@@ -97,6 +96,6 @@ def _tell(found: ReconciliationDetail, repaired: Repaired | None, show: int) -> 
         if found.next_cursor:
             out.print(f"More: GET /v1/reconciliations/{found.id}", highlight=False)
     for note in found.notes:
-        out.print(f"[yellow]note[/yellow]  {note}", highlight=False)
+        out.print(f"[yellow]note[/yellow]  {escape(note)}", highlight=False)
     if found.differences and repaired is None:
         out.print("Set it right: the same with --repair", highlight=False)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from app import wiring
 from app.cli.parts import read_settings, run
+from app.cli.terminal import err, out
 from app.messages import Kind
 from app.operations import hooks
 from app.operations.polling import ORDER, poll
@@ -17,8 +18,6 @@ from app.outcomes import Done, Skip
 from app.stores.base import Ready
 from app.stores.native import ListsEntities, SetsUpWebhooks
 
-out = Console()
-err = Console(stderr=True)
 INTEGRATIONS: Final = (
     Path(__file__).parents[2] / "integrations",
     Path(sys.prefix) / "share" / "platform-relay" / "integrations",
@@ -48,9 +47,9 @@ def connect(
             store: object = parts.store
             ready = await parts.store.check() if parts.store else None
             if not isinstance(ready, Ready):
-                out.print(f"[red]FAIL[/red]  {getattr(ready, 'why', ready)}", highlight=False)
+                out.print(f"[red]FAIL[/red]  {escape(str(getattr(ready, 'why', ready)))}", highlight=False)
                 return False
-            out.print(f"[green]ok[/green]    {ready.detail}", highlight=False)
+            out.print(f"[green]ok[/green]    {escape(ready.detail)}", highlight=False)
             if not isinstance(store, SetsUpWebhooks):
                 out.print(f"{adapter} has no webhooks to set up.", highlight=False)
                 _show_integration(adapter)
