@@ -23,6 +23,9 @@ def conform(
     adapter: Annotated[str, typer.Argument(help="package.module:Class, or the name of an adapter of ours.")],
     currency: Annotated[str, typer.Option(help="What the shop sells in.")] = "EUR",
     product: Annotated[list[str] | None, typer.Option(help="Id of a product of the shop; may be repeated.")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Id of one variant of a product that has several; may be repeated.")
+    ] = None,
     customer_id: Annotated[str | None, typer.Option(help="Id of a shopper of the shop.")] = None,
     email: Annotated[str | None, typer.Option(help="Address of a shopper of the shop.")] = None,
     webhook: Annotated[
@@ -40,7 +43,13 @@ def conform(
         sys.path.insert(0, os.getcwd())  # an adapter in the making is seldom installed
     chosen = stores.adapter_class(adapter)
     facts = conformance.Facts(
-        currency, tuple(product or ()), customer_id, email, _read(webhook) if webhook else None, address
+        currency=currency,
+        product_ids=tuple(product or ()),
+        variant_ids=tuple(variant or ()),
+        customer_id=customer_id,
+        email=email,
+        webhook=_read(webhook) if webhook else None,
+        address=address,
     )
     cases = [case for case in conformance.CASES if only is None or only.casefold() in case.name.casefold()]
     if not cases:

@@ -83,9 +83,12 @@ def return_points(
     again: Annotated[
         bool, typer.Option("--again", help="A try ended in doubt, and the points are missing at the Platform.")
     ] = False,
+    arrived: Annotated[
+        bool, typer.Option("--arrived", help="A try ended in doubt, and the points are there: none are sent.")
+    ] = False,
 ) -> None:
     """Give a retired coupon's points back, once."""
-    _act(code, lambda desk: desk.return_points(code, ACTOR, why, points, again=again))
+    _act(code, lambda desk: desk.return_points(code, ACTOR, why, points, again=again, arrived=arrived))
 
 
 @coupons_cli.command("release-fuse")
