@@ -112,8 +112,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         | body_of(CouponValue, {"kind": "fixed_amount", "value": "5.00", "why": "The rule had a wrong value."}),
     )
     async def correct(request: Request, code: Code) -> CouponView:
-        """For this one coupon; it counts as approved. What all redemptions by a rule are worth is said with
-        /v1/reward-rules."""
+        """For this one coupon, and for the whole order: products, variants and minimum spend of its rule do not count. It
+        counts as approved. What all redemptions by a rule are worth is said with /v1/reward-rules."""
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, CouponValue, limit)
         async with _told(), when_away():

@@ -164,6 +164,8 @@ def _some_body(dice: random.Random) -> bytes:
         "limit",
         "dry_run",
         "product_ids",
+        "variant_ids",
+        "arrived",
         "email",
     )
     some = {dice.choice(names): dice.choice(bodies.ANYTHING) for _ in range(dice.randrange(5))}

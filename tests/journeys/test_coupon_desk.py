@@ -187,6 +187,18 @@ async def test_a_coupon_is_retired_and_its_points_go_back_once(relay: Relay) -> 
     assert [(line.redeemed, line.given_back) for line in ledger.currencies] == [(Decimal("5.00"), Decimal("5.00"))]
 
 
+async def test_a_value_that_a_person_says_is_for_the_whole_order(relay: Relay) -> None:
+    """What the rule restricts by may be what the shop, or nobody, can make of it."""
+    relay.platform.control("rules", rules=[{"id": "rule-5-off", "variants": [{"title": "Red"}], "minSpendAmount": 30}])
+    await relay.redeem()
+    held = await relay.state("held")
+    assert "restricted by its variants" in str(held.reason)
+    await relay.desk.correct(CODE, Correction(RewardKind.FIXED_AMOUNT, Decimal(4)), "ada", "any mug will do")
+    await relay.state("active")
+    [made] = relay.shop.state("coupons", CODE)
+    assert (made["amount"], made["product_ids"], made["minimum_amount"]) == ("4.00", [], "0.00")
+
+
 @pytest.mark.parametrize("fault", [{"mode": "reset_after"}, {"mode": "garbage"}, {"status": 502, "body": "<html>"}])
 async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[str, Any]) -> None:
     await relay.redeem(listed=False)
