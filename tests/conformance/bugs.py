@@ -1,4 +1,4 @@
-"""Forty bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
+"""Forty-two bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
 
 They are of the kind that an outsider's tests seldom find: the shop behaves, and all is well.
 """
@@ -166,6 +166,22 @@ BUGS = (
         '"email": None',
         'frozenset({"customer_id"})',
         'frozenset({"customer_id", "email"})',
+    ),
+    bug(
+        "a coupon for variants is for everything",
+        '"variants": list(order.variant_ids)',
+        '"variants": []',
+        'variant_ids=ids(row.get("variants"))',
+        "variant_ids=()",
+        'frozenset({"customer_id"})',
+        'frozenset({"customer_id", "variant_ids"})',
+    ),
+    bug(
+        "variants are ordered as products",
+        '"products": list(order.product_ids)',
+        '"products": list(order.items)',
+        '"variants": list(order.variant_ids)',
+        '"variants": []',
     ),
     bug("an unlimited coupon is for one use", '"uses": order.usage_limit', '"uses": order.usage_limit or 1'),
     bug("nonsense reaches the shop", "if refused := refusal(order, Corner, datetime.now(UTC)):", "if refused := None:"),

@@ -220,7 +220,9 @@ async def test_one_shopper_is_everybody_by_setting(bench: Bench) -> None:
     assert differences(wanted, found) == ()
 
 
-@pytest.mark.parametrize("name", ["fixed", "percentage", "free shipping", "free product", "products", "everything"])
+@pytest.mark.parametrize(
+    "name", ["fixed", "percentage", "free shipping", "free product", "products", "variants", "everything"]
+)
 async def test_what_is_read_back_is_what_was_ordered(bench: Bench, name: str) -> None:
     wanted = order(**ORDERS[name])
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
@@ -286,6 +288,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "free shipping": {"kind": CouponKind.FREE_SHIPPING, "value": None},
     "free product": {"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": ("7",)},
     "products": {"product_ids": ("7", "8")},
+    "variants": {"kind": CouponKind.PERCENTAGE, "value": Decimal("7.5"), "variant_ids": ("71", "72")},
     "everything": {
         "minimum_spend": Decimal("30.00"), "usage_limit": None, "per_customer_limit": 2, "combinable": False,
         "expires_at": datetime(2031, 1, 31, tzinfo=UTC), "title": "Thank you", "reference": "r-1",
@@ -299,7 +302,7 @@ def test_bodies_fit_the_shops_own_description(bench: Bench, fields: dict[str, An
         pytest.skip("Magento's own API description (../shared) is not here")
     described = json.loads(SWAGGER.read_text())
     wanted = order(**fields)
-    skus = tuple(f"SKU-{each}" for each in wanted.product_ids)
+    skus = tuple(f"SKU-{each}" for each in wanted.items)
     for path, body in (
         ("/V1/salesRules", {"rule": rule_body(wanted, MARKET, skus)}),
         ("/V1/coupons", {"coupon": coupon_body(wanted, 1)}),

@@ -30,6 +30,7 @@ BODIES = [
     order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), currency=None, usage_limit=None, customer_id="cus_1"),
     order(kind=CouponKind.FREE_SHIPPING, value=None, currency=None, minimum_spend=Decimal("3E+1")),
     order(kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("prod_1", "prod_2")),
+    order(kind=CouponKind.FREE_PRODUCT, value=None, variant_ids=("variant_1", "variant_2")),
     order(product_ids=("prod_1",), per_customer_limit=2, starts_at=LATER, expires_at=LATER, reference="r-1"),
 ]
 

@@ -211,7 +211,9 @@ async def test_one_shopper_is_everybody_by_setting(bench: Bench) -> None:
 
 
 @on_bench
-@pytest.mark.parametrize("name", ["fixed", "percentage", "free shipping", "free product", "products", "everything"])
+@pytest.mark.parametrize(
+    "name", ["fixed", "percentage", "free shipping", "free product", "products", "variants", "everything"]
+)
 async def test_what_is_read_back_is_what_was_ordered(bench: Bench, name: str) -> None:
     wanted = order(**ORDERS[name])
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
@@ -255,6 +257,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "free shipping": {"kind": CouponKind.FREE_SHIPPING, "value": None},
     "free product": {"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": ("7",)},
     "products": {"product_ids": ("7", "UHJvZHVjdDoxMg==")},
+    "variants": {"variant_ids": ("UHJvZHVjdFZhcmlhbnQ6MQ==",)},
     "everything": {
         "minimum_spend": Decimal("30.00"), "usage_limit": None, "per_customer_limit": 1, "title": "Thank you",
         "starts_at": datetime(2031, 1, 1, tzinfo=UTC), "expires_at": datetime(2031, 1, 31, tzinfo=UTC),

@@ -180,6 +180,26 @@ def test_what_is_no_discount(node: Any) -> None:
     assert coupon_found(node, CODE) is None
 
 
+@pytest.mark.parametrize(("name", "words"), [("products", "further products"), ("productVariants", "further variants")])
+async def test_a_list_that_goes_on_is_a_restriction_of_its_own(bench: Bench, name: str, words: str) -> None:
+    """Up to 100 are read; what is behind them could be anything."""
+    await bench.adapter.issue_coupon(order(variant_ids=("71",)))
+    (node,) = bench.simulator.state("coupons")
+    read = coupon_found(node, CODE)
+    assert read is not None
+    assert (read.variant_ids, read.restrictions) == (("71",), ())
+    node["codeDiscount"]["customerGets"]["items"][name]["pageInfo"]["hasNextPage"] = True
+    read = coupon_found(node, CODE)
+    assert read is not None
+    assert read.restrictions == (words,)
+
+
+@pytest.mark.parametrize("more", [100, 101])
+async def test_no_more_are_ordered_than_are_read(bench: Bench, more: int) -> None:
+    outcome = await bench.adapter.issue_coupon(order(variant_ids=tuple(str(n) for n in range(1, more + 1))))
+    assert isinstance(outcome, Done if more == 100 else Reject), outcome
+
+
 def test_a_buy_x_get_y_discount_is_nothing_of_ours() -> None:
     found = coupon_found({"id": "x", "codeDiscount": {"__typename": "DiscountCodeBxgy"}}, CODE)
     assert isinstance(found, CouponFound)

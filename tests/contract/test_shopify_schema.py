@@ -28,6 +28,7 @@ COUPONS = {
     "free shipping": order(kind=CouponKind.FREE_SHIPPING, value=None, currency=None, minimum_spend=Decimal(30)),
     "one customer": order(customer_id="4711", per_customer_limit=1, combinable=False),
     "products": order(product_ids=("7", "gid://shopify/Product/8"), usage_limit=None),
+    "variants": order(variant_ids=("71", "gid://shopify/ProductVariant/72")),
     "dates": order(starts_at=NOW, expires_at=LATER, title="Dankeschön"),
 }
 ID = {"id": "gid://shopify/Order/1"}

@@ -27,6 +27,7 @@ LATER = datetime(2030, 1, 31, 1, 2, 3, tzinfo=UTC)
 ORDERS = [
     order(),
     order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), usage_limit=None, per_customer_limit=2),
+    order(kind=CouponKind.PERCENTAGE, value=Decimal(50), variant_ids=("1", "2")),
     order(kind=CouponKind.FREE_SHIPPING, value=None, minimum_spend=Decimal(30)),
     order(
         kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("1",), starts_at=LATER, expires_at=LATER, reference="r"

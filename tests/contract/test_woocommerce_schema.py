@@ -24,6 +24,7 @@ ORDERS = [
     order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), currency=None, usage_limit=None, expires_at=LATER),
     order(kind=CouponKind.FREE_SHIPPING, value=None, currency=None, combinable=False),
     order(kind=CouponKind.FREE_PRODUCT, value=None, currency=None, product_ids=("7", "12"), per_customer_limit=2),
+    order(variant_ids=("71", "122")),
 ]
 
 
