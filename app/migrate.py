@@ -12,11 +12,6 @@ tables say themselves, in a comment, which is the oldest release that they work 
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -68,60 +63,44 @@ async def current(engine: AsyncEngine) -> str | None:
         return await connection.run_sync(_current)
 
 
-@cache
 def head() -> str:
-    """The revision this release needs. Raises RuntimeError when it carries no migrations, or branching ones."""
-    try:
-        revision = _scripts().get_current_head()
-    except CommandError as error:
-        raise RuntimeError("the migrations branch: give the later one the earlier one as its down_revision") from error
-    if revision is None:
+    """The revision this release needs: the newest of its migrations. Raises RuntimeError when it carries none."""
+    if not (revisions := _revisions()):
         raise RuntimeError("there are no migrations in migrations/versions")
-    return revision
+    return revisions[-1]
 
 
-def configuration() -> Config:
-    """Alembic's configuration, for which there is no file."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(configuration())
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Each migration's file begins with its revision, a number that the next one's is higher than."""
+    versions = Path(migrations.__file__).parent / "versions"
+    return tuple(sorted(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py")))
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
 
 
 def _upgrade(connection: Connection) -> None:
     revision = _current(connection)
-    if revision is not None and not _is_ours(revision):
+    if revision is not None and revision not in _revisions():
         if (words := _misfit(connection)) is not None:
             raise DatabaseAheadError(f"{words}. Run that release, or restore a backup made before it")
         return
-    config = configuration()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    from migrations import run  # noqa: PLC0415  # Alembic takes 7 MiB of a process; most never migrate
+
+    run.upgrade(connection)
     connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{_WORKS_WITH}{migrations.OLDEST}'"))
-
-
-def scripts() -> list[Script]:
-    """All migrations of this release, the newest first."""
-    return list(_scripts().walk_revisions())
-
-
-def _is_ours(revision: str) -> bool:
-    return revision in {script.revision for script in scripts()}
 
 
 def _misfit(connection: Connection) -> str | None:
     revision, needed = _current(connection), head()
     if revision == needed:
         return None
-    if revision is None or _is_ours(revision):
+    if revision is None or revision in _revisions():
         return f"the database is at revision {revision or 'none'}, this release needs {needed}: run relay migrate"
     told = connection.execute(text("SELECT obj_description(to_regclass('alembic_version'))")).scalar()
     oldest = told.removeprefix(_WORKS_WITH) if isinstance(told, str) else revision

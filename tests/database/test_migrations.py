@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ import migrations
 from app import migrate
 from app.database import create_engine
 from app.models import Base
+from migrations import run
 
 
 @pytest.fixture
@@ -120,6 +123,19 @@ async def test_tables_tell_the_oldest_release_that_they_work_with(engine: AsyncE
     assert "0001" <= migrations.OLDEST <= migrate.head()
 
 
+def test_files_are_numbered_in_the_order_in_which_they_run() -> None:
+    """So that a process knows the newest without Alembic."""
+    scripts = run.scripts()
+    assert [script.revision for script in scripts] == sorted((script.revision for script in scripts), reverse=True)
+    assert [Path(script.path).name.partition("_")[0] for script in scripts] == [script.revision for script in scripts]
+    assert scripts[0].revision == migrate.head()
+
+
+def test_a_process_that_does_not_migrate_loads_no_alembic() -> None:
+    loaded = "import sys, app.cli.program, app.main, app.worker; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
+
+
 CONTRACTS: Final = re.compile(
     r"drop_(column|table|constraint|index)|rename_table|new_column_name|nullable=False(?!.*server_default)|DROP |RENAME "
 )
@@ -128,7 +144,7 @@ CONTRACTS: Final = re.compile(
 def test_migrations_only_expand() -> None:
     """What a release used is dropped by the next one at the earliest, which raises `migrations.OLDEST`: so a migration
     after that head neither drops nor renames anything, nor makes an old table's column required."""
-    for script in migrate.scripts():
+    for script in run.scripts():
         if script.revision <= max(migrations.OLDEST, "0001"):
             continue
         code = Path(script.path).read_text().partition("def upgrade")[2]

@@ -1,0 +1,27 @@
+"""The migrations by Alembic, for which there is no configuration file. `app.migrate` decides when."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection
+
+
+def upgrade(connection: Connection) -> None:
+    """Run all that are due, in the transaction that the connection is in."""
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def scripts() -> list[Script]:
+    """All migrations of this release, the newest first."""
+    return list(ScriptDirectory.from_config(configuration()).walk_revisions())
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
