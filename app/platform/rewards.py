@@ -135,6 +135,8 @@ def resolve(
     nonsense: str | None = None
     try:
         if redemption.embedded and (found := _by_platform(redemption.embedded, "embedded", asked)):
+            if operator_rule is None and launcher_rule is not None and not _as_narrow(found, launcher_rule):
+                _check_names(launcher_rule, f"the launcher rule {launcher_rule.id}")
             return _checked(found, asked)
     except _NonsenseError as error:
         nonsense = str(error)
@@ -176,11 +178,7 @@ def _by_platform(rule: PlatformRule, source: Source, asked: _Asked) -> Valued | 
         raise _NonsenseError(f"{name} is not active")
     if not rule.tells_value or (kind in NEEDS_VALUE and rule.value is None):
         return None
-    if rule.unnamed:
-        raise _NonsenseError(
-            f"{name} is restricted by its {rule.unnamed} and does not tell the shop's id of each; name the member that"
-            " holds it in PLATFORM__FIELDS (rule.productId, ruleVariant.id), or put a rule of yours"
-        )
+    _check_names(rule, name)
     value, because = None, name
     if kind is RewardKind.FREE_PRODUCT:
         _check_product(rule, name)
@@ -211,6 +209,19 @@ def _kind(rule: PlatformRule, redemption: Redemption, name: str) -> RewardKind:
     if rule.kind not in (None, kind):
         raise _NonsenseError(f"the webhook says {kind}, {name} says {rule.kind}")
     return kind
+
+
+def _as_narrow(found: Valued, rule: PlatformRule) -> bool:
+    """Whether a webhook names itself what its rule is restricted by, so that the rule need not."""
+    return bool(found.variant_ids or (found.product_ids and rule.unnamed != "variants"))
+
+
+def _check_names(rule: PlatformRule, name: str) -> None:
+    if rule.unnamed:
+        raise _NonsenseError(
+            f"{name} is restricted by its {rule.unnamed} and does not tell the shop's id of each; name the member that"
+            " holds it in PLATFORM__FIELDS (rule.productId, ruleVariant.id), or put a rule of yours"
+        )
 
 
 def _check_product(rule: PlatformRule, name: str) -> None:

@@ -182,11 +182,26 @@ def test_a_restriction_that_is_not_understood_is_never_left_out(told: dict[str, 
     for asked, launcher in (
         (redemption(), rule(discountValue=5, **told)),
         (redemption(embedded=rule(discountValue=5, **told)), None),
+        (redemption(embedded=rule(discountValue=5)), rule(discountValue=5, **told)),
     ):
         found = value(asked, None, launcher)
         assert isinstance(found, Unvalued)
         assert f"restricted by its {field} and does not tell" in found.why
         assert isinstance(value(asked, FIVE, launcher), Valued), "the operator knows what it is for"
+
+
+@pytest.mark.parametrize(
+    ("told", "listed", "counts"),
+    [
+        ({"variants": [{"externalId": 7}]}, {"variants": [{"title": "Red"}]}, True),
+        ({"product": {"externalId": 43}}, {"variants": [{"title": "Red"}]}, False),
+        ({"product": {"externalId": 43}}, {"product": {"title": "Mug"}}, True),
+        ({}, {"product": {"title": "Mug"}}, False),
+    ],
+)
+def test_a_webhook_may_name_what_its_rule_does_not(told: dict[str, Any], listed: dict[str, Any], counts: bool) -> None:
+    found = value(redemption(embedded=rule(discountValue=5, **told)), None, rule(discountValue=5, **listed))
+    assert isinstance(found, Valued) is counts
 
 
 def test_the_operator_names_variants() -> None:
