@@ -49,10 +49,11 @@ async def read_model(request: Request, model: type[Model], limit: int) -> Model:
     """The body as a `model`. Raises what `read_body` does, NotJson and FieldsInvalid."""
     raw = await read_body(request, limit)
     try:
+        told = model.model_validate_json(raw)  # first: it refuses what is too deep to be looked through
         refuse_unstorable(raw)
-        return model.model_validate_json(raw)
     except ValueError as error:
         raise of_body(error, raw) from None
+    return told
 
 
 def too_large(limit: int) -> BodyTooLarge:

@@ -20,7 +20,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 def respond(problem: Problem, instance: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for `problem`; `headers` are added to the problem's own."""
-    content = json.dumps(problem.document(instance), ensure_ascii=False)
+    told = json.dumps(problem.document(instance), ensure_ascii=False)
+    content = told.encode("utf-8", "backslashreplace")  # a half of a surrogate pair becomes its JSON escape
     return Response(content, problem.status, {**problem.headers, **(headers or {})}, MEDIA_TYPE)
 
 

@@ -159,6 +159,12 @@ async def test_reward_rules_are_kept_in_versions(operator: httpx.AsyncClient, st
     assert (await store.get("/v1/reward-rules")).json() == []
 
 
+@pytest.mark.parametrize("nasty", [b"[" * 5000, b'{"\\ud800": "\\u0000"}', b'{"a": "\\u0000", "b": ' + b"[" * 5000])
+async def test_a_nasty_body_is_refused_in_words(operator: httpx.AsyncClient, nasty: bytes) -> None:
+    answer = await operator.put("/v1/reward-rules/rule-7", content=nasty)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body")
+
+
 async def test_a_new_rule_wakes_what_waits_for_it(
     operator: httpx.AsyncClient, store: httpx.AsyncClient, sql: Sql
 ) -> None:

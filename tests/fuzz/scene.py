@@ -70,7 +70,10 @@ class Scene:
         ]
         faults = ("request failed", "Traceback", "never retrieved", "Exception in")
         lines = await asyncio.to_thread(lambda: self.log.read_text("utf-8", "replace").splitlines())
-        return told + [f"log: {line[:2000]}" for line in lines if any(fault in line for fault in faults)][:20]
+        return (
+            told
+            + [f"log: {line[:300]} … {line[-1500:]}" for line in lines if any(fault in line for fault in faults)][:20]
+        )
 
 
 @asynccontextmanager

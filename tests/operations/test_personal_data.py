@@ -262,5 +262,8 @@ def test_a_body_of_another_loses_the_person_alone() -> None:
         "lines": [{"customerId": "erased", "price": "1.10"}],
     }
     assert redacted(person, b'{"id": 1}') is None
+    odd = redacted(person, b'{"note": "half of a pair: \\ud800", "friendEmail": "' + EMAIL.encode() + b'"}')
+    assert odd is not None
+    assert (EMAIL.encode() in odd, b"\\ud800" in odd) == (False, True)
     assert redacted(person, b"<a>no JSON</a>") is None
     assert redacted(person, f"<a>{EMAIL}".encode()) == b""

@@ -96,7 +96,9 @@ def redacted(person: Person, raw: bytes) -> bytes | None:
         words = raw.decode("utf-8", "replace").lower()
         return b"" if any(email in words for email in person.emails) else None
     without = _without(person, told, top=True)
-    return None if without == told else json.dumps(without, ensure_ascii=False).encode()
+    if without == told:
+        return None
+    return json.dumps(without, ensure_ascii=False).encode("utf-8", "backslashreplace")  # as problems.respond
 
 
 def _without(person: Person, value: Any, *, top: bool = False) -> Any:  # Any: JSON

@@ -1,0 +1,9 @@
+import json
+
+from app.api.problems import respond
+from app.errors import FieldError, FieldsInvalid
+
+
+def test_a_problem_can_always_be_said() -> None:
+    answer = respond(FieldsInvalid("`\ud800` is wrong.", [FieldError("\ud800", "is wrong")]))
+    assert json.loads(bytes(answer.body))["errors"][0]["field"] == "\ud800"
