@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self, assert_never
+from typing import Annotated, Final, Literal, Self, TypeVar, assert_never
 
 from pydantic import (
     AfterValidator,
@@ -99,6 +99,9 @@ Email = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
 ]
 Text = Annotated[str, StringConstraints(max_length=2000)]
+T = TypeVar("T")
+Several = Annotated[list[T], Field(fail_fast=True)]
+"""Of wrong elements the first is told. A body may hold a million, and to describe each would keep a process for seconds."""
 FinancialStatus = Literal[
     "authorized", "pending", "paid", "partially_paid", "refunded", "partially_refunded", "voided", "expired"
 ]
@@ -129,7 +132,7 @@ class CustomerEvent(Event):
     phone: Text | None = None
     birthdayMonth: Annotated[int, Field(ge=1, le=12)] | None = None
     birthdayDay: Annotated[int, Field(ge=1, le=31)] | None = None
-    tags: list[Text] | None = None
+    tags: Several[Text] | None = None
     createdAt: Instant | None = None
     updatedAt: Instant | None = Field(
         None, description="The store's time of this version; an older version than the last seen is not sent."
@@ -161,8 +164,8 @@ class OrderEvent(Event):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217.")
     totalPrice: Money = Field(description="Decimal string in `currency`.")
     subtotalPrice: Money | None = None
-    lineItems: list[LineItem] | None = None
-    discountCodes: list[DiscountCode] | None = Field(
+    lineItems: Several[LineItem] | None = None
+    discountCodes: Several[DiscountCode] | None = Field(
         None, description="Needed for referrals, and to close our coupons."
     )
     createdAt: Instant | None = None
@@ -187,7 +190,7 @@ class ProductEvent(Event):
     imageUrl: Text | None = None
     status: Text | None = None
     externalUrlHandle: Text | None = None
-    variants: list[Variant] | None = Field(
+    variants: Several[Variant] | None = Field(
         None, description="When given: the whole list. The Platform deletes variants that are absent from it."
     )
     updatedAt: Instant | None = Field(

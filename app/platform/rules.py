@@ -131,8 +131,10 @@ class RewardRuleDefinition(BaseModel):
     point_cost: Annotated[int, Field(ge=1)] | None = Field(None, description="Increments: points that `value` costs.")
     min_points: Annotated[int, Field(ge=0)] | None = Field(None, description="Fewest points of one redemption.")
     max_points: Annotated[int, Field(ge=1)] | None = Field(None, description="Most points of one redemption.")
-    product_ids: tuple[Id, ...] = Field((), description="The shop's products that the coupon is for; empty: all.")
-    variant_ids: tuple[Id, ...] = Field(
+    product_ids: Annotated[tuple[Id, ...], Field(fail_fast=True)] = Field(
+        (), description="The shop's products that the coupon is for; empty: all."
+    )
+    variant_ids: Annotated[tuple[Id, ...], Field(fail_fast=True)] = Field(
         (), description="The shop's variants that the coupon is for, in place of `product_ids`; empty: all."
     )
     minimum_spend: Money | None = Field(None, description="The order's value from which the coupon counts.")

@@ -117,6 +117,14 @@ async def test_a_bad_order_is_refused_by_field_and_not_stored(store: httpx.Async
     assert await stored() == 0
 
 
+@pytest.mark.parametrize("field", ["lineItems", "discountCodes", "tags"])
+async def test_of_many_wrong_elements_the_first_is_told(store: httpx.AsyncClient, field: str) -> None:
+    """To describe each of a million would keep the process for seconds."""
+    kind, event = ("customers", CUSTOMER) if field == "tags" else ("orders", ORDER)
+    answer = await store.post(f"/v1/events/{kind}", json={**event, field: [0] * 1000})
+    assert [error["field"] for error in answer.json()["errors"]] == [f"{field}.0"]
+
+
 async def test_ids_that_are_integers_are_kept_exactly(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
     big = 9007199254740993123
     assert (await store.post("/v1/events/customers", content=f'{{"id":{big}}}')).status_code == 202
