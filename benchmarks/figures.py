@@ -27,6 +27,11 @@ def medians(figures: Rounds) -> dict[str, float]:
     return {name: median(values) for name, values in figures.items()}
 
 
+def rates(figures: Rounds) -> dict[str, float]:
+    """The medians of events per second, named and rounded as a table shows them."""
+    return {f"{name} /s": round(value) for name, value in medians(figures).items()}
+
+
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that `share` (0 to 1) of all do not exceed."""
     ordered = sorted(values)

@@ -174,7 +174,7 @@ def patrol(
         out.print(f"{looked_at} coupons looked at, {len(findings)} findings.", highlight=False)
     stopped = [tour.stopped for tour in tours if tour.stopped]
     for why in stopped:
-        out.print(f"[red]stopped[/red]  {escape(str(why))}", highlight=False)
+        out.print(f"[red]stopped[/red]  {escape(why)}", highlight=False)
     if stopped or findings:
         raise typer.Exit(1)
 

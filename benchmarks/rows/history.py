@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.drain import Relay
-from benchmarks.figures import interleaved, medians, ratio
+from benchmarks.figures import interleaved, rates, ratio
 from benchmarks.results import Detail, Result, lowest
 from benchmarks.stage import Stage
 
@@ -71,6 +71,6 @@ def run(stage: Stage) -> list[Result]:
         },
     )
     stage.drop(full.database_url)
-    shown = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+    shown = rates(figures)
     variant = f"{scale.delivered:,} delivered, {scale.blocked:,} waiting in {scale.blocked // PER_LANE:,} blocked lanes"
     return [lowest("relay_with_history", [Detail(variant, ratio(figures["full"], figures["empty"]), shown)])]

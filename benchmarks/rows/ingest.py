@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from benchmarks.figures import interleaved, medians, ratio
+from benchmarks.figures import interleaved, rates, ratio
 from benchmarks.load import Load
 from benchmarks.results import Detail, Result, lowest
 from benchmarks.stage import Stage
@@ -33,7 +33,7 @@ def run(stage: Stage) -> list[Result]:
                     },
                 )
                 variant = f"{connections} connections, {size / 1000:g} KB"
-                middle = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+                middle = rates(figures)
                 null_details.append(Detail(variant, ratio(figures["relay"], figures["null"]), middle))
                 naive_details.append(Detail(variant, ratio(figures["relay"], figures["naive"]), middle))
     note = f"the load generator took {100 * max(shares):.0f} % of a core at most"

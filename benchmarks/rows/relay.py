@@ -6,7 +6,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.drain import Contender, Relay
-from benchmarks.figures import Measure, Rounds, interleaved, medians, ratio
+from benchmarks.figures import Measure, interleaved, rates, ratio
 from benchmarks.results import Detail, Result, lowest, with_details
 from benchmarks.stage import Stage, StageError
 
@@ -39,7 +39,7 @@ def _clients(stage: Stage, relay: Relay) -> list[Result]:
             }
             figures = interleaved(1 if delay else stage.scale.rounds, measures)
             for name in named:
-                detail = Detail(_variant(size, delay), ratio(figures["relay"], figures[name]), _shown(figures))
+                detail = Detail(_variant(size, delay), ratio(figures["relay"], figures[name]), rates(figures))
                 (slow if delay else named)[name].append(detail)
     return [with_details(lowest(f"relay_vs_{name}", details), slow[name]) for name, details in named.items()]
 
@@ -67,14 +67,10 @@ def _peers(stage: Stage, relay: Relay) -> Result:
             figures = {name: values for name, values in figures.items() if min(values) > 0}
             best = max(figures.keys() - {"relay"}, key=lambda name: median(figures[name]))
             variant = f"{_variant(size, delay)}, best: {best}"
-            detail = Detail(variant, ratio(figures["relay"], figures[best]), _shown(figures))
+            detail = Detail(variant, ratio(figures["relay"], figures[best]), rates(figures))
             (slow if delay else named).append(detail)
     return with_details(lowest("relay_vs_best_peer", named, "; ".join(notes)), slow)
 
 
 def _variant(size: int, delay: float) -> str:
     return f"{size / 1000:g} KB, {1000 * delay:g} ms"
-
-
-def _shown(figures: Rounds) -> dict[str, float]:
-    return {f"{name} /s": round(value) for name, value in medians(figures).items()}

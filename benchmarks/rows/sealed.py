@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.drain import Relay
-from benchmarks.figures import interleaved, medians, ratio
+from benchmarks.figures import interleaved, rates, ratio
 from benchmarks.load import Load
 from benchmarks.results import Detail, Result, lowest
 from benchmarks.stage import Stage
@@ -33,7 +33,7 @@ def _accepted(stage: Stage, size: int) -> Detail:
         figures = interleaved(
             stage.scale.few_rounds, {"plain": partial(measure, plain), "sealed": partial(measure, sealed)}
         )
-    shown = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+    shown = rates(figures)
     return Detail(
         f"accepted, {connections} connections, {size / 1000:g} KB", ratio(figures["sealed"], figures["plain"]), shown
     )
@@ -46,5 +46,5 @@ def _relayed(stage: Stage, size: int) -> Detail:
         stage.scale.few_rounds,
         {"plain": partial(plain.drain, stage, jobs, size), "sealed": partial(sealed.drain, stage, jobs, size)},
     )
-    shown = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+    shown = rates(figures)
     return Detail(f"relayed, {size / 1000:g} KB, 0 ms", ratio(figures["sealed"], figures["plain"]), shown)

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks.drain import Relay
-from benchmarks.figures import interleaved, medians, ratio
+from benchmarks.figures import interleaved, rates, ratio
 from benchmarks.results import Detail, Result, lowest
 from benchmarks.stage import Stage
 
@@ -22,6 +22,6 @@ def run(stage: Stage) -> list[Result]:
                 "two": partial(Relay(database_url, 2).drain, stage, 2 * stage.scale.delayed_jobs, size, DELAY),
             },
         )
-        shown = {f"{name} /s": round(value) for name, value in medians(figures).items()}
+        shown = rates(figures)
         details.append(Detail(f"{size / 1000:g} KB, 50 ms", ratio(figures["two"], figures["one"]), shown))
     return [lowest("two_workers", details)]
