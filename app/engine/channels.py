@@ -69,12 +69,14 @@ when that is too long: who comes back in vain would push the others further away
 
 _SLOW_DOWN: Final = text("""
 UPDATE channel SET
-    pace = CASE WHEN slowed_at > now() - interval '1 second' THEN pace ELSE :pace END,
+    pace = CASE WHEN slowed_at > now() - interval '1 second' THEN pace ELSE least(pace, CAST(:pace AS float8)) END,
     slowed_at = CASE WHEN slowed_at > now() - interval '1 second' THEN slowed_at ELSE now() END,
     next_at = greatest(next_at, now() + make_interval(secs => :pause))
 WHERE name = :name
+RETURNING pace
 """)
-"""Many calls are told 429 at once; the pace is lowered for the first of them in a second."""
+"""Many calls are told 429 at once; the pace is lowered for the first of them in a second, whoever made them. Another
+worker's lower pace stays."""
 
 _SPEED_UP: Final = text("UPDATE channel SET pace = CAST(:pace AS float8) WHERE name = :name AND pace = :before")
 
@@ -148,10 +150,13 @@ class Channels:
             row = (await connection.execute(_RESERVE, parameters)).scalar()
             return max(0.0, float(row or 0.0))
 
-    async def slow_down(self, name: str, pace: float, pause: float) -> None:
-        """A 429: not more than `pace` calls per second from now on, and none at all for `pause` seconds."""
+    async def slow_down(self, name: str, pace: float, pause: float) -> float | None:
+        """A 429: not more than `pace` calls per second from now on, and none at all for `pause` seconds. What holds now:
+        where another 429 slowed the channel within the last second, what that one made of it."""
         async with single_statement(self._engine) as connection:
-            await connection.execute(_SLOW_DOWN, {"name": name, "pace": pace, "pause": pause})
+            found = await connection.execute(_SLOW_DOWN, {"name": name, "pace": pace, "pause": pause})
+            held: float | None = found.scalar()
+            return held
 
     async def speed_up(self, name: str, before: float, pace: float | None) -> None:
         """Raise the pace, unless somebody else changed it meanwhile."""

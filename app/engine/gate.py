@@ -112,10 +112,10 @@ class Gate:
 
     async def throttled(self, pause: float) -> None:
         """The far side says that it is called too often: all replicas slow down, and pause. See `http.Pace`."""
-        self._pace = lower(self._pace, self._observed())
+        lowered = lower(self._pace, self._observed())
         self._places.clear()
         try:
-            await self._channels.slow_down(self.name, self._pace, bounded(pause))
+            self._pace = await self._channels.slow_down(self.name, lowered, bounded(pause))
         except DATABASE_ERRORS as error:
             log.warning("channel_not_updated", channel=self.name, error=type(error).__name__)
 

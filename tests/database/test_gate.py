@@ -174,6 +174,26 @@ async def test_many_429s_at_once_lower_the_pace_once(engine: AsyncEngine) -> Non
     assert await rows(engine, "SELECT pace FROM channel WHERE name = 'platform'") == [(0.5,)]
 
 
+async def test_many_429s_of_one_worker_lower_its_pace_once(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    await run(engine, "UPDATE channel SET pace = 40 WHERE name = 'platform'")
+    await worker.refresh()
+    await worker.throttled(0.0)
+    await run(engine, "UPDATE channel SET slowed_at = now() + interval '1 hour'")  # still less than a second ago
+    await asyncio.gather(*(worker.throttled(0.0) for _ in range(10)))
+    assert worker.limit == 20
+    assert await rows(engine, "SELECT pace FROM channel WHERE name = 'platform'") == [(20,)]
+
+
+async def test_a_429_raises_no_pace_that_another_worker_lowered(engine: AsyncEngine) -> None:
+    worker = gate(engine)
+    await run(engine, "UPDATE channel SET pace = 40 WHERE name = 'platform'")
+    await worker.refresh()
+    await run(engine, "UPDATE channel SET pace = 5 WHERE name = 'platform'")
+    await worker.throttled(0.0)
+    assert worker.limit == 5
+
+
 async def test_the_first_429_halves_what_was_called_within_the_last_second(engine: AsyncEngine) -> None:
     worker = gate(engine)
     await worker.turn()  # looks at the channel, which may take its time
