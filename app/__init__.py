@@ -19,7 +19,7 @@ An event goes down this list; only the verdict comes back:
     console/                     the operators' pages, a door like api
     handlers/                  3 the meaning: one file per kind of job
     platform/, stores/         4 the far sides
-    http, reach                  one outbound call -> an answer or an outcome; whom we may call
+    http, transport, reach       one outbound call -> an answer or an outcome; over aiohttp; whom we may call
     operations/                5 the people: what operators and handlers read and change beside the queue, a folder a subject:
                                  coupons, explain, reconcile, people, imports, alerts, audit; beside them books and views
 

@@ -6,7 +6,7 @@
     if failure := failure_of(answer):
         return failure                     # what the status means by itself
 
-A `Request` is handed straight to httpx's aiohttp transport: an `AsyncClient` in between costs half of the throughput
+A `Request` is handed straight to a transport over aiohttp: an `AsyncClient` in between costs half of the throughput
 (docs/performance.md) and would only add what we refuse: redirects, cookies, environment proxies.
 
 A GET, PUT or DELETE that a kept-alive connection drops unanswered is sent once more by aiohttp, on a new one, within
@@ -28,12 +28,13 @@ from typing import Final, Protocol
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from app import tracing
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from app.reach import REFUSED, Network, Reach
+from app.transport import AiohttpTransport
 
 EXCERPT_CHARS: Final = 500
 KEEP_ALIVE: Final = 4.0
@@ -42,7 +43,6 @@ seldom goes out on a connection which the far side is just closing (that would b
 CONNECT_SHARE: Final = 0.5
 """The part of a call's time limit for getting a connection; running out of it is Retry, as nothing was sent."""
 
-_ENCODER: Final = json_codec.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _CONTROL: Final = re.compile(r"[\r\n\0]")
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.)(?:[\w.~:-]|%[0-9A-F]{2})*)+", re.ASCII)
 """No dot segments, no query, nothing that httpx would escape."""
@@ -168,12 +168,11 @@ class HttpClient:
         self.user_agent = user_agent
         self._pace = pace
         self._patience = patience
-        self._extensions = {"timeout": {"pool": time_limit * CONNECT_SHARE}}
         self._origin = "", httpx.URL()
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
         self._tls = _trusting(ca_file)
-        transport = AiohttpTransport(verify=self._tls, client=self._session)
+        transport = AiohttpTransport(self._session, time_limit * CONNECT_SHARE)
         self._transport: httpx.AsyncBaseTransport = through(transport) if through else transport
 
     def _session(self) -> aiohttp.ClientSession:
@@ -199,7 +198,7 @@ class HttpClient:
         """One request. `json` (or raw `content`) is the body. Never raises for anything the far side can do."""
         sent = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
-            content = _ENCODER.encode(json).encode()
+            content = to_json(json)
             sent["content-type"] = "application/json"
         if headers:
             sent.update(headers)
@@ -230,13 +229,13 @@ class HttpClient:
         try:
             async with asyncio.timeout(self.time_limit):
                 return await self._exchange(request)
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            return Blocked("the configured address cannot be called; it has to be http:// or https:// and a host")
+        except aiohttp.ClientError as error:  # some are TimeoutErrors too: those of a connection that was never made
+            return failure_of_exception(error)
         except TimeoutError:
             return Unknown(f"no complete answer within {self.time_limit:g} s")
-        except (httpx.UnsupportedProtocol, aiohttp.InvalidURL):
-            return Blocked("the configured address cannot be called; it has to be http:// or https:// and a host")
-        except httpx.HTTPError as error:
-            return failure_of_exception(error.__cause__ or error)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             return failure_of_exception(error)
 
     def _request(
@@ -248,7 +247,6 @@ class HttpClient:
             self._address(url) if params is None else httpx.URL(url, params=params),
             headers=headers,
             stream=httpx.ByteStream(content),
-            extensions=self._extensions,
         )
         request.read()
         return request
@@ -268,20 +266,20 @@ class HttpClient:
 
     async def _exchange(self, request: httpx.Request) -> Answer | Unknown:
         response = await self._transport.handle_async_request(request)
+        stream: httpx.AsyncByteStream = response.stream  # type: ignore[assignment]  # as of every async transport
         try:
-            return await self._read(response)
+            return await self._read(response.status_code, response.headers, stream)
         finally:
-            await response.aclose()
+            await stream.aclose()
 
-    async def _read(self, response: httpx.Response) -> Answer | Unknown:
-        status = response.status_code
-        encoding = response.headers.get("content-encoding", "identity").lower()
+    async def _read(self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream) -> Answer | Unknown:
+        encoding = _encoding(headers)
         if encoding not in ("identity", "gzip", "deflate"):
             return Unknown(f"HTTP {status} in the encoding {encoding!r}, which was not asked for", Evidence(status))
         inflate = None if encoding == "identity" else zlib.decompressobj(wbits=47 if encoding == "gzip" else 15)
         body = bytearray()
         try:
-            async for chunk in response.stream:  # type: ignore[union-attr]  # an async transport gives an async stream
+            async for chunk in stream:
                 body += inflate.decompress(chunk, self.body_cap + 1 - len(body)) if inflate else chunk
                 if len(body) > self.body_cap:
                     return Unknown(f"HTTP {status} with a body of more than {self.body_cap} bytes", Evidence(status))
@@ -289,7 +287,7 @@ class HttpClient:
             return Unknown(f"HTTP {status} with a body that does not decompress: {error}", Evidence(status))
         if inflate and body and not inflate.eof:
             return Unknown(f"HTTP {status} with a compressed body that was cut", Evidence(status))
-        return Answer(status, response.headers, bytes(body), self._secrets)
+        return Answer(status, headers, bytes(body), self._secrets)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -325,6 +323,12 @@ class HttpClients:
             patience=patience,
             through=self.through,
         )
+
+
+def _encoding(headers: httpx.Headers) -> str:
+    """Content-Encoding in small letters. `Headers.get` costs as much as reading a small body."""
+    named = [value for name, value in headers.raw if name.lower() == b"content-encoding"]
+    return b", ".join(named).decode("latin-1").lower() or "identity"
 
 
 @cache

@@ -22,6 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel, SecretStr
+from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app import tracing
@@ -96,7 +97,10 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def _json(record: EventDict, **_: object) -> str:
-    return _encode(record)
+    try:
+        return to_json(record, fallback=str).decode()
+    except ValueError:  # half of a surrogate pair, which the stream escapes
+        return _encode(record)
 
 
 def secrets_of(settings: BaseModel) -> Iterator[str]:

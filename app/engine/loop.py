@@ -11,6 +11,7 @@ A database that is away stops the loop from claiming and settling, never the pro
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -38,7 +39,7 @@ BACKFILL_TURN: Final = 10
 class Observer(Protocol):
     """Is told of every attempt: settled, or of no account because its lease was lost. Must not raise and not wait."""
 
-    def settled(self, settlement: Settlement) -> None: ...
+    def settled(self, settlements: Sequence[Settlement]) -> None: ...
 
     def lost(self, settlement: Settlement) -> None: ...
 
@@ -230,11 +231,9 @@ class Loop:
                 await asyncio.sleep(self._settings.poll)
                 continue
             lost = {_key(settlement) for settlement in settled.lost}
-            for settlement in batch:
-                if _key(settlement) in lost:
-                    self._observer.lost(settlement)
-                else:
-                    self._observer.settled(settlement)
+            for settlement in settled.lost:
+                self._observer.lost(settlement)
+            self._observer.settled([settlement for settlement in batch if _key(settlement) not in lost])
             if settled.more:
                 self._wake.set()
             return

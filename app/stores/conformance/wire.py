@@ -119,7 +119,7 @@ class Wire:
             return httpx.Response(status, headers=_HEADERS.get(fault, {}), content=body)
         if fault is Fault.NOBODY:
             self._note(sent, None)
-            raise httpx.ConnectTimeout("nobody is there") from aiohttp.ConnectionTimeoutError()
+            raise aiohttp.ConnectionTimeoutError
         if fault is Fault.HANGS:
             self._note(sent, None)
             await asyncio.Event().wait()
