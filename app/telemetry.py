@@ -5,13 +5,14 @@ whose members are counted rather than searched for. Secrets of the settings are 
 Metrics live in a registry that is passed in; no label ever holds an id, an address or a person.
 """
 
+import asyncio
 import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -140,7 +141,11 @@ class _Mask:
 
 class _WideRecords:
     """Writes what structlog would make of a wide record, without a logger and a chain of processors for each: there are
-    as many of these as events, and they took a fifth of accepting one."""
+    as many of these as events, and they took a fifth of accepting one.
+
+    What one round of the event loop says goes out at its end, in pieces of whole lines: those who shared a commit are
+    answered in the same round. Without a loop each line goes out at once.
+    """
 
     PIECE: Final = 4096
     """Bytes that a pipe takes in one piece (POSIX's PIPE_BUF on Linux)."""
@@ -149,7 +154,8 @@ class _WideRecords:
         self.level = logging.INFO
         self.render: Sequence[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
         self._lines = _Lines()
-        self._gathered: list[str] | None = None
+        self._gathered: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def write(self, level: int, logger: str, event: str, members: Mapping[str, object]) -> None:
         if level < self.level:
@@ -166,37 +172,35 @@ class _WideRecords:
         line: object = record
         for step in self.render:
             line = step(None, name, line)  # type: ignore[arg-type]  # the last steps of a chain pass on a text
-        if self._gathered is None:
-            self._lines.msg(str(line))
-        else:
-            self._gathered.append(str(line))
+        self._gathered.append(str(line))
+        self._send_soon()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        self._gathered = []
+    def _send_soon(self) -> None:
         try:
-            yield
-        finally:
-            lines, self._gathered = self._gathered, None
-            piece: list[str] = []
-            size = 0
-            for line in lines:
-                length = len(line.encode("utf-8", "replace")) + 1
-                if piece and size + length > self.PIECE:
-                    self._lines.msg("\n".join(piece))
-                    piece, size = [], 0
-                piece.append(line)
-                size += length
-            if piece:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._send()
+            return
+        if len(self._gathered) == 1 or loop is not self._loop:  # what a loop that has ended left goes out with this one
+            self._loop = loop
+            loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        lines, self._gathered = self._gathered, []
+        piece: list[str] = []
+        size = 0
+        for line in lines:
+            length = len(line.encode("utf-8", "replace")) + 1
+            if piece and size + length > self.PIECE:
                 self._lines.msg("\n".join(piece))
+                piece, size = [], 0
+            piece.append(line)
+            size += length
+        if piece:
+            self._lines.msg("\n".join(piece))
 
 
 _wide: Final = _WideRecords()
-
-
-def records_together() -> AbstractContextManager[None]:
-    """The wide records of this block go out together, in pieces of whole lines. The block must not wait."""
-    return _wide.together()
 
 
 def log_message(

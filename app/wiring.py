@@ -1,7 +1,7 @@
 """The composition root: Settings in, the parts of a process out. The only place that knows everything."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
@@ -50,7 +50,7 @@ from app.platform.client import PlatformClient
 from app.settings import CellSettings, FuseSettings, Settings
 from app.stores.base import StoreAdapter
 from app.stores.native import ListsEntities
-from app.telemetry import Metrics, log_attempt, records_together
+from app.telemetry import Metrics, log_attempt
 
 log: Final = structlog.get_logger(__name__)
 
@@ -340,12 +340,7 @@ class _Observer:
         self._metrics = metrics
         self._waker = waker
 
-    def settled(self, settlements: Sequence[Settlement]) -> None:
-        with records_together():
-            for settlement in settlements:
-                self._settled(settlement)
-
-    def _settled(self, settlement: Settlement) -> None:
+    def settled(self, settlement: Settlement) -> None:
         job, to = settlement.job, settlement.transition
         state = to.state if isinstance(to, Finish) else "waiting"
         if isinstance(to, Finish):

@@ -11,7 +11,6 @@ A database that is away stops the loop from claiming and settling, never the pro
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -39,7 +38,7 @@ BACKFILL_TURN: Final = 10
 class Observer(Protocol):
     """Is told of every attempt: settled, or of no account because its lease was lost. Must not raise and not wait."""
 
-    def settled(self, settlements: Sequence[Settlement]) -> None: ...
+    def settled(self, settlement: Settlement) -> None: ...
 
     def lost(self, settlement: Settlement) -> None: ...
 
@@ -231,9 +230,11 @@ class Loop:
                 await asyncio.sleep(self._settings.poll)
                 continue
             lost = {_key(settlement) for settlement in settled.lost}
-            for settlement in settled.lost:
-                self._observer.lost(settlement)
-            self._observer.settled([settlement for settlement in batch if _key(settlement) not in lost])
+            for settlement in batch:
+                if _key(settlement) in lost:
+                    self._observer.lost(settlement)
+                else:
+                    self._observer.settled(settlement)
             if settled.more:
                 self._wake.set()
             return

@@ -1,5 +1,6 @@
 """What is logged: one wide record per message, and never a secret."""
 
+import asyncio
 import io
 import json
 import logging
@@ -65,7 +66,7 @@ async def test_a_batch_has_a_record_for_each_message_in_pieces_that_a_pipe_takes
     lines = "\n".join(json.dumps({"type": "customers", "event": {"id": f"ö{number}"}}) for number in range(60))
     answer = await store.post("/v1/events/batch", content=lines)
     receipts = [json.loads(line)["id"] for line in answer.text.splitlines()]
-    told = [piece for piece in stream.pieces if '"logger": "relay.message"' in piece]
+    told = [piece for piece in stream.pieces if '"logger":"relay.message"' in piece]
     found = [json.loads(line) for piece in told for line in piece.splitlines()]
     assert [record["message_id"] for record in found] == receipts
     assert max(len(piece.encode()) for piece in told) <= 4096
@@ -82,6 +83,65 @@ class Pieces(io.StringIO):
     def write(self, text: str) -> int:
         self.pieces.append(text)
         return len(text)
+
+
+def attempt(detail: str) -> None:
+    log_attempt(
+        uuid7(),
+        uuid7(),
+        kind="relay_order",
+        channel="platform",
+        attempt=1,
+        claim=1,
+        outcome="retry",
+        state="waiting",
+        milliseconds=1,
+        detail=detail,
+    )
+
+
+def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost_with_the_loop(
+    settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging(settings)
+    stream = Pieces()
+    monkeypatch.setattr("sys.stderr", stream)
+
+    async def three_and_one() -> None:
+        for word in ("one", "two", "three"):
+            attempt(word)
+        assert stream.pieces == []
+        await asyncio.sleep(0)
+        assert len(stream.pieces) == 1
+        attempt("the last round of this loop")
+
+    asyncio.run(three_and_one())
+    closed = asyncio.new_event_loop()
+    closed.call_soon(attempt, "left behind")
+    closed.call_soon(closed.stop)
+    closed.run_forever()
+    closed.close()
+
+    async def next_loop() -> None:
+        attempt("the next loop")
+
+    asyncio.run(next_loop())
+    told = [json.loads(line)["detail"] for piece in stream.pieces for line in piece.splitlines()]
+    assert told == ["one", "two", "three", "the last round of this loop", "left behind", "the next loop"]
+    attempt("without a loop")
+    assert "without a loop" in stream.pieces[-1]
+
+
+def test_what_json_cannot_hold_is_told_all_the_same(
+    settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging(settings)
+    stream = Pieces()
+    monkeypatch.setattr("sys.stderr", stream)
+    for odd in ("half of a pair: \ud800", b"\xff", object):
+        structlog.get_logger("ours").info("odd", what=odd)
+    told = [json.loads(piece)["what"] for piece in stream.pieces]
+    assert told == ["half of a pair: \ud800", "b'\\xff'", "<class 'object'>"]
 
 
 def test_secrets_are_masked_whoever_writes_them(

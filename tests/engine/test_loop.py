@@ -4,7 +4,7 @@ It polls every ten minutes here, so whatever goes on was woken."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -277,8 +277,8 @@ async def test_the_end_waits_for_what_is_being_written(engine: AsyncEngine) -> N
 
 async def test_a_part_that_dies_ends_the_whole(engine: AsyncEngine) -> None:
     class Broken(Seen):
-        def settled(self, settlements: Sequence[Settlement]) -> None:
-            raise RuntimeError(f"cannot note {settlements[0].job.lane}")
+        def settled(self, settlement: Settlement) -> None:
+            raise RuntimeError(f"cannot note {settlement.job.lane}")
 
     async with running(engine, {"relay_order": Desk()}, seen=Broken()) as on:
         await on.accept(order("1"))

@@ -1,7 +1,7 @@
 """A running loop with handlers made for one test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -30,8 +30,8 @@ class Seen:
     settlements: list[Settlement] = field(default_factory=list)
     losses: list[Settlement] = field(default_factory=list)
 
-    def settled(self, settlements: Sequence[Settlement]) -> None:
-        self.settlements += settlements
+    def settled(self, settlement: Settlement) -> None:
+        self.settlements.append(settlement)
 
     def lost(self, settlement: Settlement) -> None:
         self.losses.append(settlement)
