@@ -62,7 +62,9 @@ def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
     if value.lower().strip("<>") in PLACEHOLDERS:
         raise ValueError("is a placeholder; set the real secret")
     if len(value) < 8:
-        raise ValueError("is shorter than 8 characters; make one with: openssl rand -hex 24")
+        raise ValueError(
+            "is shorter than 8 characters; copy the whole of it, or make one of your own with: openssl rand -hex 24"
+        )
     return secret
 
 

@@ -1,6 +1,6 @@
 """`relay check`: what is misconfigured, in words, with what to do next."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app import migrate
 from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.bodies import used_keys
-from app.outcomes import Done, Outcome
+from app.outcomes import Done, Outcome, Retry, Unknown
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import Ready, StoreAdapter
@@ -128,9 +128,9 @@ async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
             "platform", False, "PLATFORM__API_KEY is not set", "take it from the Platform's account page and set it"
         )
     answer = await platform.get_customer("relay-check")
-    if answer is None or isinstance(answer, dict):
+    if answer is None or isinstance(answer, Mapping):
         return Check("platform", True, f"{settings.platform.url} takes our key")
-    return Check("platform", False, _words(answer), "check PLATFORM__URL and PLATFORM__API_KEY")
+    return _failed("platform", answer, "PLATFORM__URL and PLATFORM__API_KEY")
 
 
 async def check_launcher(platform: PlatformClient) -> Check:
@@ -145,7 +145,7 @@ async def check_launcher(platform: PlatformClient) -> Check:
     rules = await platform.redeem_rules()
     if isinstance(rules, tuple):
         return Check("launcher", True, f"{len(rules)} redeem rules")
-    return Check("launcher", False, _words(rules), "check PLATFORM__SHOP_KEY")
+    return _failed("launcher", rules, "PLATFORM__SHOP_KEY")
 
 
 def check_proof(settings: Settings) -> Check:
@@ -217,7 +217,7 @@ async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
     ready = await store.check()
     if isinstance(ready, Ready):
         return Check("store", True, f"{settings.store.adapter}: {ready.detail}")
-    return Check("store", False, _words(ready), "check the shop's variables (docs/adapters.md)")
+    return _failed("store", ready, "the shop's variables (docs/adapters.md)")
 
 
 def check_news(settings: Settings, store: object) -> Check:
@@ -232,5 +232,9 @@ def check_news(settings: Settings, store: object) -> Check:
     )
 
 
-def _words(outcome: Outcome | object) -> str:
-    return "" if isinstance(outcome, Done) else str(getattr(outcome, "why", outcome))
+def _failed(name: str, outcome: Outcome, named: str) -> Check:
+    """What a far side that could not be asked says, and what to do: `named` are the settings that speak of it."""
+    why = "" if isinstance(outcome, Done) else outcome.why
+    if isinstance(outcome, Retry | Unknown) and outcome.evidence.status is not None:
+        return Check(name, False, why, f"it is there and cannot answer now: try again later, and then check {named}")
+    return Check(name, False, why, f"check {named}")

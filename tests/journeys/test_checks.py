@@ -1,0 +1,36 @@
+"""`relay check` asks the far sides, and says what to do: a setting is to blame for some failures only."""
+
+import pytest
+
+from app.http import HttpClient
+from app.operations.checks import check_launcher, check_platform
+from app.settings import PlatformSettings, Settings
+from simulators.process import Simulator
+from tests.helpers import free_port
+from tests.journeys.handler_jobs import client_of
+
+SETTINGS = Settings(_env_file=None, platform=PlatformSettings.model_validate({"api_key": "sim-platform-key"}))
+
+
+async def test_a_platform_that_takes_the_key_is_fine(platform: Simulator, http: HttpClient) -> None:
+    client = client_of(http, platform.url, shop_key="sim-shop")
+    assert (await check_platform(SETTINGS, client)).ok
+    assert (await check_launcher(client)).ok
+
+
+@pytest.mark.parametrize("mode", ["503", "429"])
+async def test_one_that_fails_by_itself_is_asked_again_later(platform: Simulator, http: HttpClient, mode: str) -> None:
+    platform.script(status=int(mode), times=2)
+    client = client_of(http, platform.url, shop_key="sim-shop")
+    for check in (await check_platform(SETTINGS, client), await check_launcher(client)):
+        assert check.ok is False
+        assert mode in check.detail
+        assert "try again later" in check.next_step
+
+
+async def test_a_refused_key_and_a_wrong_address_are_settings(platform: Simulator, http: HttpClient) -> None:
+    wrong = await check_platform(SETTINGS, client_of(http, platform.url, api_key="another-key"))
+    nobody = await check_platform(SETTINGS, client_of(http, f"http://127.0.0.1:{free_port()}"))
+    for check in (wrong, nobody):
+        assert check.ok is False
+        assert check.next_step == "check PLATFORM__URL and PLATFORM__API_KEY"
