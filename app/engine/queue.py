@@ -175,8 +175,9 @@ class Queue:
     async def _park(self, item: Settlement, park: Park) -> tuple[bool, bool]:
         """Park one lane; (the lease was ours, it really waits). Locks the awaited lane first, so no wake-up is lost."""
         async with self._engine.begin() as connection:
-            blocked = not park.key.startswith(("customer:", "order:", "product:"))
-            if not blocked:
+            certain = park.key.startswith(("customer:", "order:", "product:"))
+            blocked = True
+            if certain:
                 at = {"channel": self.channel, "key": park.key}
                 owes_already = (await connection.execute(AWAIT, at)).first() is not None
                 if not owes_already and park.owes:
@@ -200,6 +201,7 @@ class Queue:
                     "excerpt": keys_of(connection).seal_text(item.job.id, _storable(item.evidence.excerpt)),
                     "called": item.outcome is not None,
                     "blocked": blocked,
+                    "certain": certain,
                     "key": park.key,
                     "recheck": park.recheck,
                 },

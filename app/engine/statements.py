@@ -60,7 +60,7 @@ WITH due AS (
     FOR UPDATE OF lane SKIP LOCKED
 ),
 claimed AS (
-    UPDATE lane SET leased = true, claim = lane.claim + 1, waits_for = NULL,
+    UPDATE lane SET leased = true, claim = lane.claim + 1,
         run_at = now() + make_interval(secs => :lease)
     FROM due WHERE lane.channel = due.channel AND lane.key = due.key
     RETURNING lane.channel, lane.key, lane.claim, due.run_at
@@ -156,7 +156,7 @@ replaced AS (
 ),
 replaced_count AS (SELECT lane, count(*) AS jobs FROM replaced GROUP BY lane),
 released AS (
-    UPDATE lane SET leased = false, awaited = lane.awaited AND NOT fenced.finished,
+    UPDATE lane SET leased = false, waits_for = NULL, awaited = lane.awaited AND NOT fenced.finished,
         waiting = lane.waiting - CAST(fenced.finished AS int) - coalesce(replaced_count.jobs, 0),
         run_at = now() + make_interval(secs => fenced.delay)
     FROM fenced LEFT JOIN replaced_count ON replaced_count.lane = fenced.lane
@@ -202,10 +202,16 @@ tried AS (
     ON CONFLICT DO NOTHING
 )
 UPDATE lane SET leased = false, waits_for = CASE WHEN :blocked THEN :key END,
-    run_at = now() + make_interval(secs => CASE WHEN :blocked THEN CAST(:recheck AS float8) ELSE 0 END)
+    run_at = now() + make_interval(secs => CASE
+        WHEN NOT :blocked THEN 0
+        WHEN :certain OR lane.waits_for = :key THEN CAST(:recheck AS float8)
+        ELSE least(CAST(:recheck AS float8), 1) END)
 FROM fenced WHERE lane.channel = fenced.channel AND lane.key = fenced.key
 RETURNING lane.key
 """)
+"""Let a lane wait for a key. What it waits for may have come while its attempt ran, and then nobody would wake it: unless
+`certain`, which a lock on an awaited lane makes, it looks once more after a second. A lane keeps `waits_for` through that
+attempt, and whoever wakes the key takes it away: only a lane that still has it may sleep for `recheck` seconds."""
 
 AWAIT: Final = text("""
 WITH locked AS (
@@ -224,7 +230,7 @@ WAKE: Final = text("""
 WITH parked AS (
     SELECT channel, key FROM lane WHERE waits_for = ANY(CAST(:keys AS text[])) ORDER BY channel, key FOR UPDATE
 )
-UPDATE lane SET run_at = now(), waits_for = NULL FROM parked
+UPDATE lane SET run_at = CASE WHEN lane.leased THEN lane.run_at ELSE now() END, waits_for = NULL FROM parked
 WHERE lane.channel = parked.channel AND lane.key = parked.key AND lane.waits_for IS NOT NULL
 RETURNING lane.channel
 """)
@@ -233,7 +239,7 @@ WAKE_STRANDED: Final = text("""
 WITH parked AS (
     SELECT lane.channel, lane.key FROM lane
     JOIN lane AS other ON other.channel = lane.channel AND other.key = lane.waits_for
-    WHERE lane.waits_for IS NOT NULL AND other.waiting = 0
+    WHERE lane.waits_for IS NOT NULL AND NOT lane.leased AND other.waiting = 0
     ORDER BY lane.channel, lane.key FOR UPDATE OF lane SKIP LOCKED
 )
 UPDATE lane SET run_at = now(), waits_for = NULL FROM parked
@@ -242,7 +248,7 @@ RETURNING lane.channel
 """)
 
 RELEASE: Final = text("""
-UPDATE lane SET leased = false, run_at = now()
+UPDATE lane SET leased = false, waits_for = NULL, run_at = now()
 FROM unnest(CAST(:lanes AS text[]), CAST(:claims AS bigint[])) AS held(lane, claim)
 WHERE lane.channel = :channel AND lane.key = held.lane AND lane.claim = held.claim AND lane.leased
 """)

@@ -266,6 +266,31 @@ async def test_a_redemption_without_a_rule_waits_for_it(engine: AsyncEngine) -> 
     assert len(await claim(engine)) == 1
 
 
+async def test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain(engine: AsyncEngine) -> None:
+    """The operator may put the rule after the job has looked for it and before it is parked: nobody wakes it then."""
+    park = Park("reward-rule:7", "no value known for rule 7", False, 600.0)
+    asleep = "SELECT extract(epoch FROM run_at - now()) > 500 FROM lane"
+    await accept(engine, order("1"))
+    looked = await claim(engine)
+    assert await queue.wake(engine, ["reward-rule:7"]) == []
+    await settle(engine, looked, park, "wait")
+    assert await rows(engine, asleep) == [(False,)]
+
+    await run(engine, "UPDATE lane SET run_at = now()")
+    looked = await claim(engine)
+    assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
+    assert await claim(engine) == [], "its lease is not cut short"
+    await settle(engine, looked, park, "wait")
+    assert await rows(engine, asleep) == [(False,)]
+
+    await run(engine, "UPDATE lane SET run_at = now()")
+    await settle(engine, await claim(engine), park, "wait")
+    assert await rows(engine, asleep) == [(True,)], "nothing came: it sleeps"
+    assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
+    await settle(engine, await claim(engine), DONE)
+    assert await rows(engine, "SELECT waits_for, waiting FROM lane") == [(None, 0)]
+
+
 async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
