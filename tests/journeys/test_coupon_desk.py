@@ -21,11 +21,12 @@ from app.models import Audit
 from app.operations.alerts.raised import open_alerts
 from app.operations.audit import chain
 from app.operations.audit.lines import list_audit
-from app.operations.coupons import overdue, patrol
+from app.operations.coupons import overdue, patrol, reward_rules
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
 from app.operations.coupons.ledger import read_ledger
 from app.operations.coupons.transitions import CouponRecord, Coupons
-from app.platform.rules import RewardKind
+from app.platform.rewards import rule_key
+from app.platform.rules import RewardKind, RewardRuleDefinition
 from app.platform.webhooks import incoming
 from app.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
 from app.worker import Worker
@@ -142,6 +143,20 @@ async def test_a_held_coupon_is_approved_and_made(relay: Relay) -> None:
     assert (made.proof, made.value) == ("operator", Decimal("5.00"))
     with pytest.raises(ImpossibleError, match="active"):
         await relay.desk.approve(CODE, "ada", "again")
+
+
+async def test_a_rule_that_comes_while_its_redemption_is_looked_at_is_not_slept_through(relay: Relay) -> None:
+    """The operator's own rules have been read, and the Platform is slow to tell its: nobody waits for the rule yet."""
+    relay.platform.control("rules", rules=[{"id": "rule-x", "pointCost": 100, "discountValue": None}])
+    relay.platform.control("latency", seconds=0.8)
+    await relay.redeem(ruleId="rule-x")
+    await eventually(lambda: any(each["path"].endswith("/shop/rules/redeem") for each in relay.platform.ledger()))
+    definition = RewardRuleDefinition(kind=RewardKind.FIXED_AMOUNT, value=Decimal(9), currency="EUR")
+    async with relay.engine.begin() as connection:
+        await reward_rules.put(connection, "rule-x", definition, "ada")
+    assert await relay.parts.operator.wake([rule_key("rule-x")]) == 0
+    relay.platform.control("latency", seconds=0)
+    assert (await relay.state("active")).value == Decimal("9.00")
 
 
 async def test_a_held_coupon_without_a_value_is_given_one(relay: Relay) -> None:
