@@ -173,7 +173,8 @@ class Queue:
             await connection.execute(ENQUEUE, owed_parameters(jobs))
 
     async def _park(self, item: Settlement, park: Park) -> tuple[bool, bool]:
-        """Park one lane; (the lease was ours, it really waits). Locks the awaited lane first, so no wake-up is lost."""
+        """Park one lane; (the lease was ours, it really waits). An awaited lane is locked first, so no wake-up is lost; a
+        key that is no lane is looked for once more (`PARK`)."""
         async with self._engine.begin() as connection:
             certain = park.key.startswith(("customer:", "order:", "product:"))
             blocked = True

@@ -22,8 +22,8 @@ from app.outcomes import Outcome, Skip, Wait
 RECHECK: Final = 5.0
 """Seconds between two looks for a cell that is away."""
 OWED_RECHECK: Final = 30.0
-"""Seconds between two looks at the most. The delivery wakes the order long before (`cells.Waker`), unless it came between
-the look and the wait, or the order's cell was away: so an order looks again after as long as it is old."""
+"""Seconds between two looks at the most. The delivery wakes the order long before (`cells.Waker`), unless the order's cell
+was away: so an order looks again after as long as it is old."""
 
 
 class KnowsHomes(Protocol):

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app import migrate
 from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.bodies import used_keys
-from app.outcomes import Done, Outcome, Retry, Unknown
+from app.outcomes import Done, Outcome, Retry
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import Ready, StoreAdapter
@@ -235,6 +235,6 @@ def check_news(settings: Settings, store: object) -> Check:
 def _failed(name: str, outcome: Outcome, named: str) -> Check:
     """What a far side that could not be asked says, and what to do: `named` are the settings that speak of it."""
     why = "" if isinstance(outcome, Done) else outcome.why
-    if isinstance(outcome, Retry | Unknown) and outcome.evidence.status is not None:
+    if isinstance(outcome, Retry) and outcome.evidence.status is not None:
         return Check(name, False, why, f"it is there and cannot answer now: try again later, and then check {named}")
     return Check(name, False, why, f"check {named}")

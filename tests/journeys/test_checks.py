@@ -29,8 +29,10 @@ async def test_one_that_fails_by_itself_is_asked_again_later(platform: Simulator
 
 
 async def test_a_refused_key_and_a_wrong_address_are_settings(platform: Simulator, http: HttpClient) -> None:
+    platform.script(mode="garbage")  # a page of somebody else
+    page = await check_platform(SETTINGS, client_of(http, platform.url))
     wrong = await check_platform(SETTINGS, client_of(http, platform.url, api_key="another-key"))
     nobody = await check_platform(SETTINGS, client_of(http, f"http://127.0.0.1:{free_port()}"))
-    for check in (wrong, nobody):
+    for check in (page, wrong, nobody):
         assert check.ok is False
         assert check.next_step == "check PLATFORM__URL and PLATFORM__API_KEY"
