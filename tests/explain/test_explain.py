@@ -66,6 +66,13 @@ async def test_the_story_of_a_refused_order(scene: Scene) -> None:
     ]
 
 
+async def test_nobody_refused_what_nobody_was_asked(scene: Scene) -> None:
+    case = next(case for case in CAUSES if case.name == "a_redemption_without_a_code")
+    told = await scene.explain("message", await case.inject(scene) or "")
+    [tried] = [line.says for line in told.story if "try 1" in line.says]
+    assert "try 1: it cannot be done: the webhook carries no coupon code" in tried
+
+
 async def test_tries_that_fail_alike_are_one_line(scene: Scene) -> None:
     await scene.order()
     for _ in range(5):

@@ -39,6 +39,8 @@ _TRIES: Final = {
     "lost": "the worker stopped in the middle",
     "interrupted": "the worker was being restarted",
 }
+_WITHOUT_AN_ANSWER: Final = {"reject": "it cannot be done: {detail}"}
+"""What nobody was asked, nobody refused."""
 _ENDS: Final = {
     "done": "That settled {what}.",
     "skipped": "Not sent: {detail}.",
@@ -221,7 +223,8 @@ def _job(job: JobRow) -> Iterator[Line]:
 
 def _tries(job: JobRow, outcome: str, status: int | None, detail: str | None, tries: Sequence[AttemptRow]) -> Line:
     far = _FAR.get(job.channel, job.channel)
-    came = _TRIES.get(outcome, outcome).format(far=far, detail=(detail or "").rstrip(".")[:SNAG])
+    words = _TRIES if status is not None else _TRIES | _WITHOUT_AN_ANSWER
+    came = words.get(outcome, outcome).format(far=far, detail=(detail or "").rstrip(".")[:SNAG])
     code = f" (HTTP {status})" if status is not None and f"HTTP {status}" not in came else ""
     first, last = tries[0], tries[-1]
     which = f"try {first.number}" if len(tries) == 1 else f"tries {first.number} to {last.number}"
