@@ -14,7 +14,6 @@ An event goes down this list; only the verdict comes back:
     wiring                     the composition root: the only place that knows everything; ticks, what is done now and then
     api/                       1 the doors: authenticate, parse, hand to the inbox, answer after the commit
     inbox                        accept(): message + job + lane in one commit
-    cells                        several databases that share the work by entity; where there is one, nothing
     engine/                    2 the promise: claim, call, settle. Knows no Platform, no shop, no HTTP, no payload
     console/                     the operators' pages, a door like api
     handlers/                  3 the meaning: one file per kind of job

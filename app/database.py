@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 
 import asyncpg
-from sqlalchemy import event, exc
+from sqlalchemy import TextClause, event, exc, text
 from sqlalchemy.engine import URL, AdaptedConnection, Connection, ExceptionContext, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,8 +32,11 @@ from app.sealing import NO_KEYS, KeyRing
 
 CONNECT_SECONDS = 5.0
 BODY_KEYS = "body_keys"
+SCHEMA_NAME = "relay_schema"
 DRIVER = "postgresql+asyncpg"
-SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+PUBLIC = "public"
+SCHEMA = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,49}")
+"""A name that needs no quotes, is not PostgreSQL's own, and leaves room for a prefix in the name of a NOTIFY channel."""
 
 READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
 # SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
@@ -59,9 +62,9 @@ class Timeouts:
     idle_in_transaction: float = 30.0
     grace: float = 5.0
 
-    def as_sql(self, schema: str | None, *, local: bool) -> str:
-        """One statement that sets them, and the `schema` whose tables are meant (None: the server's choice), for the
-        session or (`local`) for the running transaction only."""
+    def as_sql(self, schema: str, *, local: bool) -> str:
+        """One statement that sets them, and the `schema` whose tables are meant, for the session or (`local`) for the
+        running transaction only."""
         limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
@@ -69,8 +72,7 @@ class Timeouts:
         }
         calls = [f"set_config('{name}', '{round(seconds * 1000)}', {local})" for name, seconds in limits.items()]
         calls += [f"set_config('{name}', '{value}', {local})" for name, value in PLANNER.items()]
-        if schema is not None:
-            calls.append(f"set_config('search_path', '{schema}', {local})")
+        calls.append(f"set_config('search_path', '{schema}', {local})")
         return f"SELECT {', '.join(calls)}"
 
 
@@ -83,25 +85,28 @@ def create_engine(
     application_name: str,
     pool_size: int = 10,
     timeouts: Timeouts = SERVING,
-    schema: str | None = None,
+    schema: str = PUBLIC,
     body_keys: KeyRing = NO_KEYS,
 ) -> AsyncEngine:
-    """An engine with at most `pool_size` connections, none of which is opened yet. `schema` (a plain lower-case name):
-    the tables are those of this schema alone. `body_keys` seal and open the bodies in it (`keys_of`).
+    """An engine with at most `pool_size` connections, none of which is opened yet. `body_keys` seal and open the bodies in it
+    (`keys_of`).
+
+    The tables are those of `schema` alone: `search_path` is set on every connection, also for the default, so that no
+    setting of the server, the role or the URL decides where the tables are.
 
     `url` is any libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
     `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`); asyncpg itself reads it. Raises
     ValueError for anything else.
     """
     address = parse_url(url)
-    opener = _Opener(address, application_name, timeouts, schema)
+    opener = _Opener(address, application_name, timeouts, checked_schema(schema))
     engine = create_async_engine(
         address,
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # they are people's data, and errors are logged
         pool_timeout=CONNECT_SECONDS,
-        execution_options={BODY_KEYS: body_keys},
+        execution_options={BODY_KEYS: body_keys, SCHEMA_NAME: schema},
         pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
@@ -118,6 +123,32 @@ def keys_of(connection: AsyncConnection) -> KeyRing:
     ring = connection.sync_connection.get_execution_options().get(BODY_KEYS, NO_KEYS)
     assert isinstance(ring, KeyRing)  # noqa: S101  # as create_engine put it there
     return ring
+
+
+def schema_of(engine: AsyncEngine) -> str:
+    """The schema that the engine's tables are in."""
+    schema = engine.get_execution_options()[SCHEMA_NAME]
+    assert isinstance(schema, str)  # noqa: S101  # as create_engine put it there
+    return schema
+
+
+def checked_schema(name: str) -> str:
+    """`name`, when it can be the name of the relay's schema. Raises ValueError."""
+    if not SCHEMA.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be used as a schema: write 1 to 50 lower-case letters, digits and underscores, not starting"
+            " with a digit or pg_"
+        )
+    return name
+
+
+def advisory_lock(name: str, schema: str = "current_schema()") -> TextClause:
+    """The statement that takes the lock `name` until the transaction ends. `name` and `schema` are SQL expressions.
+
+    PostgreSQL counts advisory locks per database, so the schema is a part of the key: relays in two schemas of one
+    database never wait for each other.
+    """
+    return text(f"SELECT pg_advisory_xact_lock(hashtextextended({schema} || ':' || {name}, 0))")
 
 
 @asynccontextmanager
@@ -171,9 +202,7 @@ def is_data_error(error: exc.DBAPIError) -> bool:
 class _Opener:
     """Opens connections for one engine and remembers whether a pooler stands in between."""
 
-    def __init__(self, url: URL, application_name: str, timeouts: Timeouts, schema: str | None) -> None:
-        if schema is not None and not SCHEMA.fullmatch(schema):
-            raise ValueError(f"{schema!r} is no name of a schema: use lower-case letters, digits and underscores")
+    def __init__(self, url: URL, application_name: str, timeouts: Timeouts, schema: str) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._application_name = application_name
         self._timeouts = timeouts

@@ -116,11 +116,6 @@ class Inbox:
             receipts += await self._join(items[start : start + BATCH])
         return receipts
 
-    async def accept_each(self, items: Sequence[Item]) -> Sequence[Receipt | DatabaseAway]:
-        """Like `accept_many`; where there are several cells, what could not be confirmed in some of them has
-        DatabaseAway in its place. Raises DatabaseAway when nothing was confirmed."""
-        return await self.accept_many(items)
-
     async def _join(self, items: Sequence[Item]) -> list[Receipt]:
         call = _Call(items, asyncio.get_running_loop().create_future())
         self._pending.append(call)

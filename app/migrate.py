@@ -16,11 +16,13 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
-from app.database import Timeouts, create_engine
+from app.database import Timeouts, advisory_lock, create_engine, schema_of
 
-ADVISORY_LOCK = 7_245_910_338_114_205_761  # any number, the same in every release; advisory locks count per database
 # A migration may take long, and so may waiting for another replica's.
 PATIENT = Timeouts(statement=600.0, lock=600.0, idle_in_transaction=600.0)
+_LOCK = advisory_lock("'migrate'", schema="CAST(:schema AS text)")  # named: it may not exist yet
+# Looked up first: CREATE SCHEMA IF NOT EXISTS needs the right to create schemas even where it has nothing to do.
+_EXISTS = text("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema)")
 _WORKS_WITH = "works with releases from "
 LOCK_SECONDS = 5  # a migration that cannot have a busy table gives up, rather than queue all others behind it
 
@@ -29,23 +31,23 @@ class DatabaseAheadError(RuntimeError):
     """The database was migrated by a later release than this one, which needs more than this one has."""
 
 
-async def upgrade(engine: AsyncEngine, schema: str | None = None) -> None:
-    """Migrate the database of `engine` to `head()`; does nothing, and waits for nobody, when it is there already.
-    `schema` is the engine's own, made when it is missing.
+async def upgrade(engine: AsyncEngine) -> None:
+    """Migrate the schema of `engine` to `head()`, and create it when it is missing; does nothing, and waits for nobody,
+    when it is there already.
 
     Raises DatabaseAheadError, and SQLAlchemy's errors (see `database.is_unavailable`), among them lock timeouts on busy
     tables.
     """
     if await current(engine) == head():
         return
-    url = engine.url.render_as_string(hide_password=False)
+    url, schema = engine.url.render_as_string(hide_password=False), schema_of(engine)
     patient = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=PATIENT, schema=schema)
     try:
         async with patient.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            await connection.execute(_LOCK, {"schema": schema})
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
-            if schema is not None:
-                await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            if not (await connection.execute(_EXISTS, {"schema": schema})).scalar():
+                await connection.execute(text(f'CREATE SCHEMA "{schema}"'))
             await connection.run_sync(_upgrade)
     finally:
         await patient.dispose()

@@ -419,24 +419,6 @@ class Difference(Base):
     """What the repair did: message:<id>, job:<id>, or why nothing."""
 
 
-class Cell(Base):
-    """Which cell of how many this schema is: one row, none where there is only one (`operations.homes`)."""
-
-    __tablename__ = "cell"
-
-    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    cells: Mapped[int] = mapped_column(SmallInteger)
-
-
-class Home(Base):
-    """In which cell a lane is at home whose key does not tell it. Written by the first cell that wants to run it."""
-
-    __tablename__ = "home"
-
-    lane: Mapped[str] = mapped_column(primary_key=True)
-    cell: Mapped[int] = mapped_column(SmallInteger)
-
-
 class ApiKey(Base):
     __tablename__ = "api_key"
 

@@ -40,17 +40,13 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         stack.callback(tracing.stop)
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
         tasks: list[asyncio.Task[None]] = []
-        workers: list[Worker] = []
+        background: Worker | None = None
         if worker:
-            serves = settings.worker_cells or range(1, len(parts.cells) + 1)
-            for cell in parts.cells:
-                if cell.number in serves:
-                    far = await stack.enter_async_context(wiring.far_sides(parts, cell))
-                    workers.append(Worker(parts, far))
+            background = Worker(parts, await stack.enter_async_context(wiring.far_sides(parts)))
             if settings.metrics_port is not None and not web:
                 stack.enter_context(_metrics(settings.host, settings.metrics_port, parts.metrics.registry))
-            parts.worker_alive = lambda: all(each.alive() for each in workers)
-            tasks += [asyncio.create_task(each.run()) for each in workers]
+            parts.worker_alive = background.alive
+            tasks.append(asyncio.create_task(background.run()))
             if settings.heartbeat is not None:
                 beating = asyncio.create_task(_beat(settings.heartbeat, parts.worker_alive))
                 stack.callback(beating.cancel)
@@ -78,8 +74,8 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
             stopped.cancel()
             if server is not None:
                 server.should_exit = True
-            for each in workers:
-                each.stop()
+            if background is not None:
+                background.stop()
             await asyncio.gather(*tasks)
 
 

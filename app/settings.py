@@ -13,7 +13,6 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     FilePath,
     HttpUrl,
@@ -29,7 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.database import SCHEMA
+from app.database import PUBLIC, checked_schema
 from app.sealing import NO_KEYS, KeyRing
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
@@ -255,17 +254,6 @@ class CouponSettings(BaseModel):
         return None if value == "none" else value
 
 
-class CellSettings(BaseModel):
-    """One of several databases, or schemas of one, that share the work by entity (docs/scaling.md)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: SecretStr = Field(description="PostgreSQL 15 or newer.")
-    tables: str | None = Field(None, alias="schema", pattern=f"^{SCHEMA.pattern}$")
-    """The schema; None: the server's choice."""
-    listen_url: SecretStr | None = Field(None, description="A direct address, where `url` goes through a pooler.")
-
-
 class RetrySettings(BaseModel):
     """When a failed job is tried again: delays grow from `first` by `factor` up to `longest`, for `window` in all."""
 
@@ -284,18 +272,15 @@ class Settings(EnvironmentSettings):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer. Empty: the embedded PostgreSQL, with its data in DATA_DIR."
     )
-    database_pool: int = Field(10, ge=2, le=200, description="Connections that each process may hold, to each cell.")
+    database_pool: int = Field(10, ge=2, le=200, description="Connections that each process may hold.")
+    database_schema: str = Field(
+        PUBLIC,
+        description="The schema that holds this relay's tables; `relay migrate` creates it. Give each shop its own, and several"
+        " relays share one database (docs/operations.md).",
+    )
     listen_url: SecretStr | None = Field(
         None,
         description="A direct address of the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.",
-    )
-    cells: tuple[CellSettings, ...] = Field(
-        (),
-        description='Several databases instead of DATABASE_URL: a JSON list such as [{"url": "postgresql://…", "schema":'
-        ' "cell_1"}, …], each with a `listen_url` if it needs one; never reorder, add or remove one (docs/scaling.md).',
-    )
-    worker_cells: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (), description="JSON list of the cells, counted from 1, that this process' worker serves; empty: all."
     )
     heartbeat: Path | None = Field(
         None, description="A file that is touched every few seconds while the worker lives, for a container's probe."
@@ -326,7 +311,7 @@ class Settings(EnvironmentSettings):
     operator_key: SecretStr | None = Field(
         None, description="The operator's key (all scopes). More keys: `relay keys`."
     )
-    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per channel, cell and worker process.")
+    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per channel and worker process.")
     poll: float = Field(
         0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
     )
@@ -358,6 +343,7 @@ class Settings(EnvironmentSettings):
     retry: RetrySettings = RetrySettings()
 
     _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
+    _is_schema = field_validator("database_schema")(checked_schema)
 
     @field_validator("body_keys")
     @classmethod
@@ -382,14 +368,4 @@ class Settings(EnvironmentSettings):
     def _keys_differ(self) -> Self:
         if self.store_key and self.operator_key and self.store_key == self.operator_key:
             raise ValueError("STORE_KEY and OPERATOR_KEY are the same; the store must not hold the operator's rights")
-        return self
-
-    @model_validator(mode="after")
-    def _cells_fit(self) -> Self:
-        if self.cells and (self.database_url or self.listen_url):
-            raise ValueError("CELLS names the databases; unset DATABASE_URL and LISTEN_URL")
-        if len({(cell.url.get_secret_value(), cell.tables) for cell in self.cells}) < len(self.cells):
-            raise ValueError("CELLS names the same database and schema twice")
-        if any(number > max(1, len(self.cells)) for number in self.worker_cells):
-            raise ValueError(f"WORKER_CELLS names a cell that there is not; CELLS has {max(1, len(self.cells))}")
         return self

@@ -339,12 +339,12 @@ class Look(NamedTuple):
 
 class QueueGauges(Collector):
     """Gauges of the whole queue, the same from every process: read from the database when scraped, at most every
-    `remembered` seconds. `read` also tells whether all of it could be read."""
+    `remembered` seconds."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
-        read: Callable[[], Awaitable[tuple[Look, bool]]],
+        read: Callable[[], Awaitable[Look]],
         remembered: float = 5.0,
     ) -> None:
         self._registry = registry
@@ -359,14 +359,14 @@ class QueueGauges(Collector):
         """The registry in Prometheus' text format. An absent database shows as `relay_database_up 0`."""
         if time.monotonic() >= self._until:
             try:
-                self._look, self._up = await self._read()
+                self._look, self._up = await self._read(), True
             except DatabaseAway:
                 self._look, self._up = Look(), False
             self._until = time.monotonic() + self._remembered
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("relay_database_up", "Whether the last look at every database worked.", float(self._up))
+        yield GaugeMetricFamily("relay_database_up", "Whether the last look at the database worked.", float(self._up))
         waiting = GaugeMetricFamily("relay_jobs_waiting", "Jobs that are owed, by channel.", labels=["channel"])
         oldest = GaugeMetricFamily(
             "relay_oldest_due_seconds", "How long the oldest due lane has waited for a worker.", labels=["channel"]

@@ -13,7 +13,6 @@ from app.operations.audit.chain import log_head
 from app.operations.checks import watch_bodies, watch_proof
 from app.operations.coupons import patrol
 from app.operations.coupons.overdue import watch_deadline
-from app.operations.homes import copy_shared
 from app.operations.hooks import look_after
 from app.operations.oldest import OldestWaiting
 from app.operations.polling import ORDER, poll
@@ -34,9 +33,8 @@ class Tick:
 
 
 def ticks(parts: Services, far: FarSides) -> list[Tick]:
-    """What a cell's worker does beside the jobs. The shop's lists and webhooks are everybody's: the first cell's does it."""
-    cell, settings = far.cell, parts.settings
-    engine = cell.engine
+    """What the worker does beside the jobs."""
+    engine, settings = parts.engine, parts.settings
     found = [
         Tick("wake_stranded", 30.0, lambda: wake_stranded(engine)),
         Tick("prune_lanes", 600.0, lambda: prune_lanes(engine)),
@@ -56,8 +54,6 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
     if far.store is not None:
         shop = far.store
         found.append(Tick("coupon_patrol", 3600.0, lambda: patrol.tour(engine, shop)))
-    if cell.number > 1:
-        return [*found, Tick("copy_shared", 15.0, lambda: copy_shared(parts.engine, engine))]
     store: object = parts.store
     source = settings.store.adapter or ""
     if settings.store.poll is not None and isinstance(store, ListsEntities):
@@ -72,6 +68,6 @@ def ticks(parts: Services, far: FarSides) -> list[Tick]:
         found.append(Tick("store_webhooks", 3600.0, lambda: look_after(engine, parts.inbox, keeper, source, address)))
     if (sides := reconciled(parts, far)) is not None:
         at_night = settings.store.reconcile_at
-        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(parts.engines, sides, at_night)))
+        found.append(Tick("reconcile", 5.0, lambda: reconcile_asked(engine, sides, at_night)))
         found.append(Tick("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention)))
     return found

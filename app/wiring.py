@@ -4,17 +4,14 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
 from typing import Final, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import migrate, stores, tracing
-from app.cells import Cell, CellsInbox, CellsOperator, Waker
-from app.database import create_engine, is_unavailable
+from app.database import create_engine
 from app.embedded import EmbeddedPostgres
 from app.engine.channels import Channels
 from app.engine.gate import Gate
@@ -26,7 +23,6 @@ from app.engine.retry import RetryPolicy
 from app.engine.runner import Runner
 from app.engine.signals import Notifier
 from app.engine.states import Again, Finish, GiveBack
-from app.handlers.at_home import AfterCustomer, AtHome
 from app.handlers.award_points import AwardPoints
 from app.handlers.fetch_entity import FetchEntity
 from app.handlers.forward_news import ForwardNews
@@ -42,12 +38,11 @@ from app.messages import PLATFORM, STORE
 from app.operations.alerts.raised import Alerts
 from app.operations.coupons.reward_rules import RewardRules
 from app.operations.coupons.transitions import Coupons
-from app.operations.homes import AllCoupons, Homes, enrol
 from app.operations.people.customers import Customers
 from app.operations.reconcile.compare import Sides
 from app.operations.reconcile.repairs import Tools
 from app.platform.client import PlatformClient
-from app.settings import CellSettings, FuseSettings, Settings
+from app.settings import Settings
 from app.stores.base import StoreAdapter
 from app.stores.native import ListsEntities
 from app.telemetry import Metrics, log_attempt
@@ -57,15 +52,13 @@ log: Final = structlog.get_logger(__name__)
 CHANNELS: Final = (PLATFORM, STORE)
 ATTEMPT_SECONDS: Final = 60.0
 """Bounds one attempt of a job, which may be several calls."""
-ROAMING: Final = ("relay_customer", "issue_coupon", "use_reward")
-"""Kinds of jobs that may come up in another cell than the one where their lane is at home."""
 
 
 @dataclass(slots=True)
 class Services:
     """What the web process works with. `worker_alive` is None where no worker runs in this process.
 
-    `engine` is the first cell's, where what belongs to no entity is kept; `inbox` and `operator` are those of all cells.
+    `listen_url` is a direct address of the database. `on_work` are called with a channel that got work in this process.
     """
 
     settings: Settings
@@ -74,21 +67,16 @@ class Services:
     inbox: Inbox
     operator: Operator
     metrics: Metrics
-    cells: tuple[Cell, ...]
+    listen_url: str
+    on_work: list[Callable[[str], None]]
     store: StoreAdapter | None = None
     worker_alive: Callable[[], bool] | None = None
-
-    @property
-    def engines(self) -> tuple[AsyncEngine, ...]:
-        return tuple(cell.engine for cell in self.cells)
 
 
 @dataclass(slots=True)
 class FarSides:
-    """What a cell's worker calls, and whether it may. `chat` is for alerts."""
+    """What the worker calls. `chat` is for alerts."""
 
-    cell: Cell
-    gates: Mapping[str, Gate]
     platform: PlatformClient
     store: StoreAdapter | None
     chat: HttpClient
@@ -100,44 +88,8 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
     Raises ValueError for an unknown shop, or one whose variables are missing or wrong.
     """
-    notifiers: list[Notifier] = []
-    cells = tuple(
-        _cell(number, settings, where, process, notifiers)
-        for number, where in enumerate(addresses(settings, database_url), 1)
-    )
-    first = cells[0]
-    several = len(cells) > 1
-    gates = _gates(settings, first, len(cells))
-    store = _store(settings, gates)
-    try:
-        yield Services(
-            settings=settings,
-            engine=first.engine,
-            gates=gates,
-            inbox=CellsInbox([cell.inbox for cell in cells]) if several else first.inbox,
-            operator=CellsOperator([cell.operator for cell in cells]) if several else first.operator,
-            metrics=Metrics(CollectorRegistry()),
-            cells=cells,
-            store=store,
-        )
-    finally:
-        if store is not None:
-            await store.aclose()
-        for cell, notifier in zip(cells, notifiers, strict=True):
-            await notifier.aclose()
-            await cell.engine.dispose()
-
-
-def addresses(settings: Settings, database_url: str) -> tuple[CellSettings, ...]:
-    """Where the cells are: CELLS, or the one database."""
-    return settings.cells or (CellSettings(url=SecretStr(database_url), listen_url=settings.listen_url),)
-
-
-def _cell(number: int, settings: Settings, where: CellSettings, process: str, notifiers: list[Notifier]) -> Cell:
-    name = f"relay {process}"
-    engine = _engine(settings, where, name, settings.database_pool)
-    notifier = Notifier(engine)
-    notifiers.append(notifier)
+    pool = engine(settings, database_url, f"relay {process}", settings.database_pool)
+    notifier = Notifier(pool)
     listeners: list[Callable[[str], None]] = []
 
     def committed(channels: frozenset[str]) -> None:
@@ -146,20 +98,34 @@ def _cell(number: int, settings: Settings, where: CellSettings, process: str, no
                 listener(channel)
         notifier.notify(channels)
 
-    direct = (where.listen_url or where.url).get_secret_value()
-    inbox, operator = Inbox(engine, on_commit=committed), Operator(engine, on_work=committed)
-    return Cell(number, direct, engine, inbox, operator, listeners)
+    gates = _gates(settings, pool)
+    store = _store(settings, gates)
+    try:
+        yield Services(
+            settings=settings,
+            engine=pool,
+            gates=gates,
+            inbox=Inbox(pool, on_commit=committed),
+            operator=Operator(pool, on_work=committed),
+            metrics=Metrics(CollectorRegistry()),
+            listen_url=settings.listen_url.get_secret_value() if settings.listen_url else database_url,
+            on_work=listeners,
+            store=store,
+        )
+    finally:
+        if store is not None:
+            await store.aclose()
+        await notifier.aclose()
+        await pool.dispose()
 
 
 @asynccontextmanager
-async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[FarSides]:
-    """The clients of the far sides for one cell, the first without, and of the chat; closed at the end."""
+async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
+    """The clients of the destinations and of the chat; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
-    first = cell is None or cell is parts.cells[0]
-    cell = cell or parts.cells[0]
-    gates = parts.gates if first else _gates(settings, cell, len(parts.cells))
-    store = parts.store if first else _store(settings, gates)
-    clients = HttpClients(settings.platform.time_limit, gates[PLATFORM], private_networks=settings.private_networks)
+    clients = HttpClients(
+        settings.platform.time_limit, parts.gates[PLATFORM], private_networks=settings.private_networks
+    )
     secrets = (key.get_secret_value(),) if key else ()
     http = clients.make(
         settings.platform.url,
@@ -170,19 +136,16 @@ async def far_sides(parts: Services, cell: Cell | None = None) -> AsyncIterator[
     )
     chat = HttpClient(connections=2)
     try:
-        yield FarSides(cell, gates, PlatformClient(http, settings.platform), store, chat)
+        yield FarSides(PlatformClient(http, settings.platform), parts.store, chat)
     finally:
         await chat.aclose()
         await http.aclose()
-        if store is not None and store is not parts.store:
-            await store.aclose()
 
 
-def _gates(settings: Settings, cell: Cell, cells: int) -> Mapping[str, Gate]:
-    """Of both channels in one cell; the cells share a rate evenly."""
-    channels = Channels(cell.engine)
+def _gates(settings: Settings, pool: AsyncEngine) -> Mapping[str, Gate]:
+    channels = Channels(pool)
     rates = {PLATFORM: settings.platform.rate, STORE: settings.store.rate}
-    return {name: Gate(name, channels, rate and rate / cells) for name, rate in rates.items()}
+    return {name: Gate(name, channels, rate) for name, rate in rates.items()}
 
 
 def _store(settings: Settings, gates: Mapping[str, Gate]) -> StoreAdapter | None:
@@ -204,12 +167,11 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
         longest_wait=settings.retention.total_seconds(),
         dice=random.random,
     )
-    others = [each.operator for each in parts.cells if each is not far.cell]
-    observer = _Observer(parts.metrics, Waker(others) if others else None)
+    observer = _Observer(parts.metrics)
     return [
         Loop(
-            Queue(far.cell.engine, channel),
-            far.gates[channel],
+            Queue(parts.engine, channel),
+            parts.gates[channel],
             runner,
             LoopSettings(slots=settings.slots, poll=settings.poll),
             observer,
@@ -219,52 +181,27 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
 
 
 def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
-    """Every kind of job and what is done about it, in the cell of `far`."""
-    engine, several = far.cell.engine, len(parts.cells) > 1
-    coupons, customers, alerts = Coupons(engine), Customers(engine), Alerts(engine)
+    """Every kind of job and what is done about it."""
+    coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     found: dict[str, Handler] = {
         "relay_customer": RelayCustomer(far.platform, customers),
-        "relay_order": RelayOrder(far.platform, AllCoupons(parts.engines) if several else coupons, customers, alerts),
+        "relay_order": RelayOrder(far.platform, coupons, customers, alerts),
         "relay_product": RelayProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
         "fetch_entity": FetchEntity(far.store, parts.settings.store.adapter or "", parts.inbox.accept),
         "issue_coupon": IssueCoupon(
             store=far.store,
             coupons=coupons,
-            rules=RewardRules(parts.engine, engine),
+            rules=RewardRules(parts.engine),
             platform=far.platform,
             alerts=alerts,
-            settings=parts.settings.coupons.model_copy(
-                update={"fuse": shared_fuse(parts.settings.coupons.fuse, len(parts.cells))}
-            ),
+            settings=parts.settings.coupons,
         ),
         "retire_coupon": RetireCoupon(far.store, coupons),
         "award_points": AwardPoints(far.platform, coupons, alerts),
         "forward_news": ForwardNews(far.store),
     }
-    if several:
-        homes, inboxes = Homes(parts.engines, far.cell.number), {cell.number: cell.inbox for cell in parts.cells}
-        found |= {kind: AtHome(found[kind], far.cell.number, homes, inboxes) for kind in ROAMING}
-        found["relay_order"] = AfterCustomer(found["relay_order"], homes)
     return {kind: tracing.traced(handler) for kind, handler in found.items()}
-
-
-def shared_fuse(fuse: FuseSettings, cells: int) -> FuseSettings:
-    """A cell's share of what all may issue. A customer's coupons are in one cell, and those limits stay as they are."""
-    if cells == 1:
-        return fuse
-    return fuse.model_copy(
-        update={
-            "hour_count": fuse.hour_count and max(1, fuse.hour_count // cells),
-            "day_count": fuse.day_count and max(1, fuse.day_count // cells),
-            "hour_value": fuse.hour_value and _part(fuse.hour_value, cells),
-            "day_value": fuse.day_value and _part(fuse.day_value, cells),
-        }
-    )
-
-
-def _part(value: Decimal, cells: int) -> Decimal:
-    return (value / cells).quantize(Decimal("0.01"), ROUND_DOWN)
 
 
 def reconciled(parts: Services, far: FarSides) -> Sides | None:
@@ -279,7 +216,7 @@ def reconciled(parts: Services, far: FarSides) -> Sides | None:
 
 
 def repair_tools(parts: Services) -> Tools:
-    return Tools(parts.engines, parts.inbox, parts.operator, parts.store, parts.settings.store.adapter or "")
+    return Tools(parts.engine, parts.inbox, parts.operator, parts.store, parts.settings.store.adapter or "")
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -289,11 +226,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """The database's URL: DATABASE_URL, the first of CELLS, or the embedded server, which runs as long as somebody uses
-    it."""
-    if settings.cells:
-        yield settings.cells[0].url.get_secret_value()
-        return
+    """The database's URL: DATABASE_URL, or the embedded server, which runs as long as somebody uses it."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -304,49 +237,37 @@ async def database(settings: Settings) -> AsyncIterator[str]:
         server.stop()
 
 
-async def migrated(settings: Settings, database_url: str, *, all_cells: bool = False) -> None:
-    """Bring the tables to this release, in every cell; many processes may do so at once. A cell that is away is left
-    out, unless it is the only one or `all_cells` are meant. Raises WrongCellError."""
-    where = addresses(settings, database_url)
-    for number, cell in enumerate(where, 1):
-        url = cell.url.get_secret_value()
-        engine = create_engine(url, application_name="relay migrate", pool_size=2, schema=cell.tables)
-        try:
-            await migrate.upgrade(engine, cell.tables)
-            await enrol(engine, number, len(where))
-        except Exception as error:
-            if all_cells or len(where) == 1 or not is_unavailable(error):
-                raise
-            log.warning("cell_away", cell=number, error=type(error).__name__)
-        finally:
-            await engine.dispose()
+async def migrated(settings: Settings, database_url: str) -> None:
+    """Bring the tables in DATABASE_SCHEMA to this release; many processes may do so at once."""
+    pool = engine(settings, database_url, "relay migrate", 2)
+    try:
+        await migrate.upgrade(pool)
+    finally:
+        await pool.dispose()
 
 
-def home_engine(settings: Settings, database_url: str, name: str) -> AsyncEngine:
-    """A small engine on the first cell, for one command."""
-    first = addresses(settings, database_url)[0]
-    return _engine(settings, first, name, 2)
-
-
-def _engine(settings: Settings, where: CellSettings, name: str, pool_size: int) -> AsyncEngine:
-    url = where.url.get_secret_value()
-    return create_engine(url, application_name=name, pool_size=pool_size, schema=where.tables, body_keys=settings.ring)
+def engine(settings: Settings, database_url: str, name: str, pool_size: int) -> AsyncEngine:
+    """An engine on the database, `name` being its name in pg_stat_activity."""
+    return create_engine(
+        database_url,
+        application_name=name,
+        pool_size=pool_size,
+        schema=settings.database_schema,
+        body_keys=settings.ring,
+    )
 
 
 class _Observer:
     """One wide record and a few counters for every settled attempt."""
 
-    def __init__(self, metrics: Metrics, waker: Waker | None) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._waker = waker
 
     def settled(self, settlement: Settlement) -> None:
         job, to = settlement.job, settlement.transition
         state = to.state if isinstance(to, Finish) else "waiting"
         if isinstance(to, Finish):
             self._metrics.settled(job.kind, to.state)
-            if self._waker is not None and job.kind == "relay_customer" and not job.known:
-                self._waker.delivered(job.lane)
         if settlement.outcome is not None:
             self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000)
         log_attempt(

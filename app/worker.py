@@ -24,14 +24,13 @@ STOP_SECONDS: Final = 9.5
 
 
 class Worker:
-    """One cell's worker. Runs until `stop` is called."""
+    """Runs until `stop` is called."""
 
     def __init__(self, parts: Services, far: FarSides) -> None:
         self._parts = parts
-        self._cell = far.cell
         self._loops: list[Loop] = wiring.loops(parts, far)
         self._ticks = ticks(parts, far)
-        far.cell.on_work.append(self.wake)
+        parts.on_work.append(self.wake)
 
     def wake(self, channel: str) -> None:
         """A hint of new work on `channel` ("": anywhere)."""
@@ -51,9 +50,9 @@ class Worker:
         settings = self._parts.settings
         log.info("worker_started", channels=[loop.channel for loop in self._loops], slots=settings.slots)
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
-        dsn = parse_url(self._cell.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = parse_url(self._parts.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [
-            asyncio.create_task(listen(dsn, self.wake)),
+            asyncio.create_task(listen(dsn, settings.database_schema, self.wake)),
             *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in self._ticks),
         ]
         loops = [asyncio.create_task(loop.run()) for loop in self._loops]

@@ -20,7 +20,7 @@ from app.api.guesses import WrongKeys
 from app.api.origin import address_of
 from app.api.services import Services
 from app.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
-from app.operations.books import KeyRow, find_api_key, reading, when_away
+from app.operations.books import find_api_key, reading, when_away
 from app.operations.keys import note_use
 
 Scope = Literal["events", "read", "operate", "admin"]
@@ -45,7 +45,7 @@ class Keys:
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
-        self._engines = services.engines
+        self._engine = services.engine
         self._configured = tuple(
             (_digest(key), caller)
             for key, caller in (
@@ -96,25 +96,17 @@ class Keys:
         known = self._remembered.get(digest)
         if known is not None and known[0] > now:
             return known[1]
-        row = await self._read(digest)
+        async with reading(self._engine) as connection:
+            row = await find_api_key(connection, digest)
         if row is not None and row.use_is_news:
             with suppress(DatabaseAway):
                 async with when_away():
-                    await note_use(self._engines[0], digest)
+                    await note_use(self._engine, digest)
         caller = Caller(row.name, row.scopes) if row and hmac.compare_digest(row.hash, digest) else None
         if len(self._remembered) >= REMEMBERED_KEYS:
             self._remembered.clear()
         self._remembered[digest] = (now + REMEMBERED, caller)
         return caller
-
-    async def _read(self, digest: bytes) -> KeyRow | None:
-        """From the first cell, where keys are kept, or while it is away from the copy in another."""
-        for engine in self._engines[:-1]:
-            with suppress(DatabaseAway):
-                async with reading(engine) as connection:
-                    return await find_api_key(connection, digest)
-        async with reading(self._engines[-1]) as connection:
-            return await find_api_key(connection, digest)
 
 
 def _presented(request: Request) -> bytes:

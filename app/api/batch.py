@@ -23,7 +23,6 @@ from app.api.services import Services
 from app.errors import (
     BodyTooLarge,
     BodyTooSlow,
-    DatabaseAway,
     EncodingRefused,
     FieldError,
     FieldsInvalid,
@@ -54,14 +53,11 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
     limit, metrics = services.settings.body_limit, services.metrics
 
-    def answer_of(line: Line, receipts: Iterator[Receipt | DatabaseAway], caller: str, milliseconds: float) -> str:
+    def answer_of(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float) -> str:
         if isinstance(line.result, Problem):
             metrics.message("batch", "refused")
             return refusal_json(line.number, line.result)
         receipt, message = next(receipts), line.result[1]
-        if isinstance(receipt, DatabaseAway):
-            metrics.message(message.kind, "refused")
-            return refusal_json(line.number, receipt)
         metrics.message(message.kind, receipt.status)
         log_message(
             receipt.id,
@@ -98,7 +94,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         raw = await read_body(request, BODIES * limit)
         lines = list(read_lines(raw, limit, backfill=is_backfill(request)))
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
-        receipts = iter(await services.inbox.accept_each(accepted) if accepted else ())
+        receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
         answers = [answer_of(line, receipts, caller.name, milliseconds) for line in lines]
         return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)

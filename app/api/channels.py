@@ -12,8 +12,7 @@ from app.api.events import KEY_REFUSALS
 from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound
-from app.operations.asking import list_channels
-from app.operations.books import when_away
+from app.operations.books import list_channels, reading, when_away
 from app.operations.views import ChannelView
 
 ChannelName = Annotated[str, Path(description="`platform` or `store`.")]
@@ -29,7 +28,7 @@ CHANNEL: Final = {
 
 def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/channels", tags=["Channels"])
-    operator, limit = services.operator, services.settings.body_limit
+    engine, operator, limit = services.engine, services.operator, services.settings.body_limit
 
     @router.get(
         "",
@@ -41,7 +40,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def channels(request: Request) -> list[ChannelView]:
         """Whether each far side is called now, and if not, why and since when."""
         await keys.require(request, "read")
-        return await list_channels(services.engines)
+        async with reading(engine) as connection:
+            return await list_channels(connection)
 
     @router.post(
         "/{name}/pause",
@@ -57,7 +57,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         async with when_away():
             if not await operator.pause(name, why, caller.name):
                 raise NotFound("There is no such channel; the channels are listed at /v1/channels.")
-        return await list_channels(services.engines)
+        async with reading(engine) as connection:
+            return await list_channels(connection)
 
     @router.post(
         "/{name}/resume",
@@ -74,7 +75,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         async with when_away():
             resumed = await operator.resume(name, caller.name)
-        found = await list_channels(services.engines)
+        async with reading(engine) as connection:
+            found = await list_channels(connection)
         if not resumed and name not in {channel.name for channel in found}:
             raise NotFound("There is no such channel; the channels are listed at /v1/channels.")
         return found

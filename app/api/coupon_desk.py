@@ -17,11 +17,9 @@ from app.api.operator import BODY_REFUSALS, Why
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid, WrongState, as_sentence
 from app.messages import Money
-from app.operations.asking import Desks, find_coupon
-from app.operations.asking import ledger as read_all
-from app.operations.books import when_away
-from app.operations.coupons.desk import Correction, ImpossibleError, NoSuchCouponError
-from app.operations.coupons.ledger import Ledger
+from app.operations.books import find_coupon, reading, when_away
+from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.ledger import Ledger, read_ledger
 from app.operations.views import CouponView
 from app.platform.rules import RewardKind
 
@@ -83,9 +81,9 @@ BODIES: Final = (CouponValue, PointsBack, FuseRelease)
 def routes(services: Services, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1/coupons", tags=["Coupons"])
     limit = services.settings.body_limit
-    desks = Desks(services.cells, services.settings.coupons)
+    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
 
-    _of_all_cells(router, services, keys, desks)
+    _on_all_coupons(router, services, keys, desk)
 
     @router.post(
         "/{code}/approve",
@@ -100,7 +98,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await (await desks.of(code)).approve(code, caller.name, wanted.why)
+            await desk.approve(code, caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -117,7 +115,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, CouponValue, limit)
         async with _told(), when_away():
-            await (await desks.of(code)).correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
+            await desk.correct(code, Correction(wanted.kind, wanted.value), caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -133,7 +131,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         async with _told(), when_away():
-            await (await desks.of(code)).retire(code, caller.name, wanted.why)
+            await desk.retire(code, caller.name, wanted.why)
         return await _read(services, code)
 
     @router.post(
@@ -149,7 +147,6 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, PointsBack, limit)
         async with _told(), when_away():
-            desk = await desks.of(code)
             await desk.return_points(
                 code, caller.name, wanted.why, wanted.points, again=wanted.again, arrived=wanted.arrived
             )
@@ -158,8 +155,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     return router
 
 
-def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Desks) -> None:
-    """What concerns every cell: sums, and what lies in another cell than the coupon."""
+def _on_all_coupons(router: APIRouter, services: Services, keys: Keys, desk: CouponDesk) -> None:
+    """Add the ledger, the fuse, and dismissing alerts."""
     limit = services.settings.body_limit
 
     @router.get(
@@ -173,7 +170,8 @@ def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Desk
         """Per currency, at any moment: redeemed = active + used + held + retired + given_back. Coupons without an amount
         (percentages, free shipping, free products) are counted. Reads all coupons."""
         await keys.require(request, "read")
-        return await read_all(services.engines)
+        async with reading(services.engine) as connection:
+            return await read_ledger(connection)
 
     @router.post(
         "/fuse/release",
@@ -187,7 +185,7 @@ def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Desk
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, FuseRelease, limit)
         async with when_away():
-            released, woken = await desks.release_fuse(caller.name, wanted.why, wanted.customer)
+            released, woken = await desk.release_fuse(caller.name, wanted.why, wanted.customer)
         return Released(released=released, woken=woken)
 
     @router.post(
@@ -204,14 +202,15 @@ def _of_all_cells(router: APIRouter, services: Services, keys: Keys, desks: Desk
         wanted = await read_model(request, Why, limit)
         coupon = await _read(services, code)
         async with when_away():
-            ended = await desks.dismiss(code, caller.name, wanted.why)
+            ended = await desk.dismiss(code, caller.name, wanted.why)
         if not ended:
             raise WrongState(f"No alert about the coupon {code} is open that is dismissed by hand.")
         return coupon
 
 
 async def _read(services: Services, code: str) -> CouponView:
-    found = await find_coupon(services.engines, code)
+    async with reading(services.engine) as connection:
+        found = await find_coupon(connection, code)
     if found is None:
         raise NotFound("No coupon has this code.")
     return found

@@ -11,7 +11,7 @@ from app.api.event_examples import ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
-from app.operations.asking import find_coupon, list_coupons
+from app.operations.books import find_coupon, list_coupons, reading
 from app.operations.views import CouponPage, CouponView
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
@@ -64,7 +64,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """One coupon for each redemption, with its value, where that value came from, and its state. `state=held`
         lists what waits for a person."""
         await keys.require(request, "read")
-        return await list_coupons(services.engines, state=state, customer=customer, cursor=cursor, limit=limit)
+        async with reading(services.engine) as connection:
+            return await list_coupons(connection, state=state, customer=customer, cursor=cursor, limit=limit)
 
     @router.get(
         "/{code}",
@@ -76,7 +77,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def coupon(request: Request, code: Annotated[str, Path(description="The exact code.")]) -> CouponView:
         """The coupon's state and value; the redemption it came from is at /v1/events/{message_id}."""
         await keys.require(request, "read")
-        found = await find_coupon(services.engines, code)
+        async with reading(services.engine) as connection:
+            found = await find_coupon(connection, code)
         if found is None:
             raise NotFound("No coupon has this code.")
         return found

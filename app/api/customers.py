@@ -13,10 +13,9 @@ from app.api.event_examples import ID, JOB_ID
 from app.api.operator import BODY_REFUSALS
 from app.api.services import Services
 from app.errors import WrongState, as_sentence
-from app.operations.asking import erase_everywhere, export_everywhere
 from app.operations.books import when_away
-from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError
-from app.operations.people.export import Export
+from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError, erase
+from app.operations.people.export import Export, export
 from app.sealing import UnreadableBodyError
 
 PATIENCE: Final = 5.0
@@ -101,7 +100,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         wanted = await read_model(request, Who, limit)
         try:
             async with when_away():
-                return await erase_everywhere(services.cells, wanted.customer, caller.name, PATIENCE)
+                return await erase(services.engine, services.operator, wanted.customer, caller.name, patience=PATIENCE)
         except (StillRunningError, UnreadableBodyError) as error:
             raise WrongState(as_sentence(error)) from None
 
@@ -120,7 +119,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         wanted = await read_model(request, Who, limit)
         try:
             async with when_away():
-                return await export_everywhere(services.engines, wanted.customer, caller.name)
+                return await export(services.engine, wanted.customer, caller.name)
         except UnreadableBodyError as error:
             raise WrongState(as_sentence(error)) from None
 

@@ -40,7 +40,7 @@ from app.errors import (
 )
 from app.inbox import Receipt
 from app.messages import EVENTS, Kind, incoming
-from app.operations.asking import find_message
+from app.operations.books import find_message, reading
 from app.operations.views import MessageView
 from app.telemetry import log_message
 
@@ -160,7 +160,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """Where the event is now, in words, with every job it owed and every attempt that was made. Webhooks of the
         Platform can be read here too, by the id in their receipt."""
         await keys.require(request, "read")
-        message = await find_message(services.engines, message_id)
+        async with reading(services.engine) as connection:
+            message = await find_message(connection, message_id)
         if message is None:
             raise NotFound(f"No message has the id {message_id}; it may have been pruned after the retention time.")
         return message

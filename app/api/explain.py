@@ -11,7 +11,8 @@ from app.api.event_examples import ID, JOB_ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import FieldError, QueryInvalid
-from app.operations.asking import explain
+from app.operations.books import reading
+from app.operations.explain.gather import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation
 
@@ -94,6 +95,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         [(by, key)] = given
         if "\x00" in key or len(key) > 320:
             raise QueryInvalid(f"`{by}` is no id.", [FieldError(by, "must be 1 to 320 characters without NUL")])
-        return await explain(services.engines, by, key)
+        async with reading(services.engine) as connection:
+            return await explain(connection, by, key)
 
     return router

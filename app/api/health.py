@@ -16,8 +16,7 @@ from app import migrate
 from app.api.documentation import answer, refusals
 from app.api.services import Services
 from app.errors import DatabaseAway, InternalError
-from app.operations.asking import list_channels, read_backlog
-from app.operations.books import when_away
+from app.operations.books import list_channels, read_backlog, when_away
 from app.operations.oldest import OldestWaiting
 from app.telemetry import Look, QueueGauges
 
@@ -53,9 +52,9 @@ def routes(services: Services) -> APIRouter:
 
     oldest = OldestWaiting()
 
-    async def backlog() -> tuple[Look, bool]:
-        async with when_away(), asyncio.timeout(SECONDS):
-            return await read_backlog(services.engines, oldest)
+    async def backlog() -> Look:
+        async with when_away(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
+            return await read_backlog(connection, oldest)
 
     gauges = QueueGauges(services.metrics.registry, backlog)
 
@@ -86,13 +85,11 @@ def routes(services: Services) -> APIRouter:
     )
     async def readiness() -> Response:
         """503 when the database cannot be reached or is not migrated, or when the worker in this process has stopped.
-        A far side that is not called at the moment makes it `degraded`, with 200; so does one of several cells that is
-        away, whose entities alone are refused."""
-        databases, worker = await _databases(services), _worker(services)
-        ready = any(check.ok for check in databases) and all(check.ok for check in worker)
-        needed = [*databases, *worker]
-        channels = await _channels(services) if all(check.ok for check in needed) else []
-        degraded = not all(check.ok for check in [*needed, *channels])
+        A far side that is not called at the moment makes it `degraded`, with 200."""
+        needed = [await _database(services.engine), *_worker(services)]
+        ready = all(check.ok for check in needed)
+        channels = await _channels(services) if ready else []
+        degraded = not all(check.ok for check in channels)
         view = ReadinessView(
             status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*needed, *channels]
         )
@@ -116,19 +113,13 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-async def _databases(services: Services) -> list[CheckView]:
-    several = len(services.cells) > 1
-    checks = (_database(cell.engine, f"cell {cell.number}" if several else "database") for cell in services.cells)
-    return list(await asyncio.gather(*checks))
-
-
-async def _database(engine: AsyncEngine, name: str) -> CheckView:
+async def _database(engine: AsyncEngine) -> CheckView:
     try:
         async with when_away(), asyncio.timeout(SECONDS):
             misfit = await migrate.misfit(engine)
     except DatabaseAway:
-        return CheckView(name=name, ok=False, says="not reachable")
-    return CheckView(name=name, ok=misfit is None, says=misfit or "reachable and migrated")
+        return CheckView(name="database", ok=False, says="not reachable")
+    return CheckView(name="database", ok=misfit is None, says=misfit or "reachable and migrated")
 
 
 def _worker(services: Services) -> list[CheckView]:
@@ -141,8 +132,8 @@ def _worker(services: Services) -> list[CheckView]:
 
 async def _channels(services: Services) -> list[CheckView]:
     try:
-        async with when_away(), asyncio.timeout(SECONDS):
-            channels = await list_channels(services.engines)
+        async with when_away(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
+            channels = await list_channels(connection)
     except DatabaseAway:
         return [CheckView(name="channels", ok=False, says="could not be read")]
     return [

@@ -12,7 +12,7 @@ from app.api.event_examples import JOB, JOB_DETAIL, JOB_ID
 from app.api.events import KEY_REFUSALS
 from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
-from app.operations.asking import find_job, list_jobs, read_books
+from app.operations.books import find_job, list_jobs, read_books, reading
 from app.operations.views import Books, JobDetail, JobPage
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
@@ -54,7 +54,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """What the relay owes or has done, each with its state in words and the next step. `state=dead` lists what
         needs a person."""
         await keys.require(request, "read")
-        return await list_jobs(services.engines, state=state, kind=kind, lane=lane, cursor=cursor, limit=limit)
+        async with reading(services.engine) as connection:
+            return await list_jobs(connection, state=state, kind=kind, lane=lane, cursor=cursor, limit=limit)
 
     @router.get(
         "/counts",
@@ -73,7 +74,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
         skipped + dropped. Reads all jobs; for every few seconds use /metrics."""
         await keys.require(request, "read")
-        return await read_books(services.engines)
+        async with reading(services.engine) as connection:
+            return await read_books(connection)
 
     @router.get(
         "/jobs/{job_id}",
@@ -92,7 +94,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
 
 async def found_job(services: Services, job_id: UUID) -> JobDetail:
     """Raises NotFound."""
-    found = await find_job(services.engines, job_id)
+    async with reading(services.engine) as connection:
+        found = await find_job(connection, job_id)
     if found is None:
         raise NotFound(f"No job has the id {job_id}.")
     return found

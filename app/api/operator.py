@@ -26,7 +26,6 @@ from app.errors import (
     QueryInvalid,
     WrongState,
 )
-from app.operations.asking import cell_of_job
 from app.operations.books import when_away
 from app.operations.views import JobDetail
 
@@ -110,8 +109,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """The job takes a place at the end of its lane and starts anew; the far side is asked first what it has."""
         caller = await keys.require(request, "operate")
         async with when_away():
-            cell = await cell_of_job(services.cells, job_id)
-            changed = await cell.operator.retry([job_id], caller.name)
+            changed = await operator.retry([job_id], caller.name)
         found = await found_job(services, job_id)
         if not changed:
             raise WrongState(f"Job {job_id} is {found.state}; only dead jobs can be retried.")
@@ -132,8 +130,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         caller = await keys.require(request, "operate")
         why = (await read_model(request, Why, limit)).why
         async with when_away():
-            cell = await cell_of_job(services.cells, job_id)
-            changed = await cell.operator.drop([job_id], caller.name, why)
+            changed = await operator.drop([job_id], caller.name, why)
         found = await found_job(services, job_id)
         if not changed:
             raise WrongState(f"Job {job_id} is {found.state}; only waiting or dead jobs can be dropped.")

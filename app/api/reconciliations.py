@@ -158,7 +158,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         up is retried; what is extra is noted. The same again does only what was not done."""
         caller = await keys.require(request, "operate")
         source = services.settings.store.adapter or ""
-        tools = Tools(services.engines, services.inbox, services.operator, services.store, source)
+        tools = Tools(services.engine, services.inbox, services.operator, services.store, source)
         async with when_away():
             done = await repair(tools, reconciliation_id, caller.name)
         if done is None:

@@ -1,11 +1,10 @@
 """What the doors need of the rest of the program; `app.wiring.Services` fulfils it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.cells import Cell
 from app.engine.operator import Operator
 from app.inbox import Inbox
 from app.settings import Settings
@@ -19,13 +18,6 @@ class Services(Protocol):
 
     @property
     def engine(self) -> AsyncEngine: ...
-
-    @property
-    def engines(self) -> Sequence[AsyncEngine]:
-        """Those of all cells."""
-
-    @property
-    def cells(self) -> Sequence[Cell]: ...
 
     @property
     def inbox(self) -> Inbox: ...

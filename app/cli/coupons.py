@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from app import wiring
-from app.cli.parts import all_parts, run
+from app.cli.parts import all_parts, own_engine, run
 from app.cli.terminal import out
-from app.operations import asking
-from app.operations.alerts.raised import AlertRecord
+from app.operations.alerts.raised import AlertRecord, open_alerts
 from app.operations.audit import chain
 from app.operations.coupons import ledger
 from app.operations.coupons import patrol as patrols
@@ -35,14 +34,14 @@ def register(cli: typer.Typer) -> None:
     cli.command("patrol")(patrol)
 
 
-def _desks(parts: wiring.Services) -> asking.Desks:
-    return asking.Desks(parts.cells, parts.settings.coupons)
+def _desk(parts: wiring.Services) -> CouponDesk:
+    return CouponDesk(parts.engine, parts.operator, parts.settings.coupons)
 
 
-def _act(code: str, act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
+def _act(act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
     async def work() -> CouponRecord:
         async with all_parts() as parts:
-            return await act(await _desks(parts).of(code))
+            return await act(_desk(parts))
 
     coupon = run(work())
     out.print(f"{coupon.code} is {coupon.state}; the worker carries it out.", highlight=False)
@@ -51,7 +50,7 @@ def _act(code: str, act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> Non
 @coupons_cli.command("approve")
 def approve(code: Code, why: Why) -> None:
     """Make a held coupon without further proof, past the fuse."""
-    _act(code, lambda desk: desk.approve(code, ACTOR, why))
+    _act(lambda desk: desk.approve(code, ACTOR, why))
 
 
 @coupons_cli.command("value")
@@ -66,13 +65,13 @@ def correct(
         amount = None if value is None else Decimal(value)
     except ArithmeticError:
         raise ValueError(f"{value!r} is no amount; write it as 5.00") from None
-    _act(code, lambda desk: desk.correct(code, Correction(kind, amount), ACTOR, why))
+    _act(lambda desk: desk.correct(code, Correction(kind, amount), ACTOR, why))
 
 
 @coupons_cli.command("retire")
 def retire(code: Code, why: Why) -> None:
     """Make a coupon unusable in the shop, or never make it."""
-    _act(code, lambda desk: desk.retire(code, ACTOR, why))
+    _act(lambda desk: desk.retire(code, ACTOR, why))
 
 
 @coupons_cli.command("return-points")
@@ -88,7 +87,7 @@ def return_points(
     ] = False,
 ) -> None:
     """Give a retired coupon's points back, once."""
-    _act(code, lambda desk: desk.return_points(code, ACTOR, why, points, again=again, arrived=arrived))
+    _act(lambda desk: desk.return_points(code, ACTOR, why, points, again=again, arrived=arrived))
 
 
 @coupons_cli.command("release-fuse")
@@ -99,7 +98,7 @@ def release_fuse(
 
     async def work() -> tuple[int, int]:
         async with all_parts() as parts:
-            return await _desks(parts).release_fuse(ACTOR, why, customer)
+            return await _desk(parts).release_fuse(ACTOR, why, customer)
 
     released, woken = run(work())
     out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
@@ -111,7 +110,7 @@ def dismiss(code: Code, why: Why) -> None:
 
     async def work() -> int:
         async with all_parts() as parts:
-            return await _desks(parts).dismiss(code, ACTOR, why)
+            return await _desk(parts).dismiss(code, ACTOR, why)
 
     ended = run(work())
     if not ended:
@@ -124,8 +123,8 @@ def show_ledger() -> None:
     """What was redeemed and what became of it, as JSON."""
 
     async def work() -> ledger.Ledger:
-        async with all_parts() as parts:
-            return await asking.ledger(parts.engines)
+        async with own_engine() as engine, engine.connect() as connection:
+            return await ledger.read_ledger(connection)
 
     out.print_json(run(work()).model_dump_json())
 
@@ -135,8 +134,8 @@ def show_alerts() -> None:
     """What needs a person now."""
 
     async def work() -> list[AlertRecord]:
-        async with all_parts() as parts:
-            return await asking.alerts_of(parts.engines)
+        async with own_engine() as engine, engine.connect() as connection:
+            return await open_alerts(connection)
 
     table = Table("since", "kind", "about", "what", "first")
     for alert in run(work()):
@@ -150,32 +149,26 @@ def patrol(
 ) -> None:
     """Find coupons that were edited, deleted, over-used or cut short in the shop. Changes nothing there."""
 
-    async def work() -> list[patrols.Tour]:
+    async def work() -> patrols.Tour:
         async with all_parts() as parts:
             if parts.store is None:
                 raise ValueError("no shop is configured; set STORE__ADAPTER (docs/adapters.md)")
-            tours = []
-            for engine in parts.engines:
-                if again:
-                    await patrols.forget(engine)
-                tours.append(await patrols.tour(engine, parts.store, most=100_000))
-            return tours
+            if again:
+                await patrols.forget(parts.engine)
+            return await patrols.tour(parts.engine, parts.store, most=100_000)
 
-    tours = run(work())
-    findings = [finding for tour in tours for finding in tour.findings]
-    for finding in findings:
+    tour = run(work())
+    for finding in tour.findings:
         if as_json:
             told = {"code": finding.code, "kind": finding.kind, "detail": finding.detail}
             out.print(json.dumps(told), highlight=False)
         else:
             out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {escape(finding.detail)}", highlight=False)
     if not as_json:
-        looked_at = sum(tour.looked_at for tour in tours)
-        out.print(f"{looked_at} coupons looked at, {len(findings)} findings.", highlight=False)
-    stopped = [tour.stopped for tour in tours if tour.stopped]
-    for why in stopped:
-        out.print(f"[red]stopped[/red]  {escape(why)}", highlight=False)
-    if stopped or findings:
+        out.print(f"{tour.looked_at} coupons looked at, {len(tour.findings)} findings.", highlight=False)
+    if tour.stopped:
+        out.print(f"[red]stopped[/red]  {escape(tour.stopped)}", highlight=False)
+    if tour.stopped or tour.findings:
         raise typer.Exit(1)
 
 
@@ -185,24 +178,21 @@ def verify(
         str | None, typer.Option(help="A hash noted before (log line `audit_head`), to be found in it.")
     ] = None,
 ) -> None:
-    """Whether the audit is what was written, line by line. Each cell has a chain of its own."""
+    """Whether the audit is what was written, line by line."""
 
-    async def work() -> list[chain.Verdict]:
-        async with all_parts() as parts:
-            return [await chain.verify(engine, head) for engine in parts.engines]
+    async def work() -> chain.Verdict:
+        async with own_engine() as engine:
+            return await chain.verify(engine, head)
 
-    verdicts = run(work())
-    for number, verdict in enumerate(verdicts, 1):
-        where = f"cell {number}: " if len(verdicts) > 1 else ""
-        if verdict.broken is None:
-            told = f"{where}{verdict.lines} lines; the newest hash is {verdict.head}"
-            out.print(f"[green]ok[/green]  {told}", highlight=False)
-        else:
-            told = f"{where}after {verdict.lines} good lines: {verdict.broken}"
-            out.print(f"[red]BROKEN[/red]  {told}", highlight=False)
-    noted = any(verdict.noted for verdict in verdicts)
-    if not noted:
+    verdict = run(work())
+    if verdict.broken is None:
+        told = f"{verdict.lines} lines; the newest hash is {verdict.head}"
+        out.print(f"[green]ok[/green]  {told}", highlight=False)
+    else:
+        told = f"after {verdict.lines} good lines: {verdict.broken}"
+        out.print(f"[red]BROKEN[/red]  {told}", highlight=False)
+    if not verdict.noted:
         told = "the hash that was noted is not in it: lines were cut off, or all were written anew"
         out.print(f"[red]BROKEN[/red]  {told}", highlight=False)
-    if not noted or any(verdict.broken for verdict in verdicts):
+    if verdict.broken or not verdict.noted:
         raise typer.Exit(1)

@@ -7,9 +7,8 @@ from rich.table import Table
 
 from app.cli.parts import all_parts, run
 from app.cli.terminal import out
-from app.operations.asking import erase_everywhere, export_everywhere
-from app.operations.people.erase import COUNTED, Receipt
-from app.operations.people.export import Export
+from app.operations.people.erase import COUNTED, Receipt, erase
+from app.operations.people.export import Export, export
 
 ACTOR: Final = "cli"
 erase_cli = typer.Typer(no_args_is_help=True, help="Forget a person.")
@@ -27,7 +26,7 @@ def forget(
 
     async def work() -> Receipt:
         async with all_parts() as parts:
-            return await erase_everywhere(parts.cells, customer, ACTOR, patience)
+            return await erase(parts.engine, parts.operator, customer, ACTOR, patience=patience)
 
     receipt = run(work())
     if json:
@@ -49,7 +48,7 @@ def hand_out(customer: Who) -> None:
 
     async def work() -> Export:
         async with all_parts() as parts:
-            return await export_everywhere(parts.engines, customer, ACTOR)
+            return await export(parts.engine, customer, ACTOR)
 
     told = run(work())
     print(told.model_dump_json(indent=2))

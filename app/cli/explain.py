@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.parts import all_parts, run
-from app.operations.asking import explain
+from app.cli.parts import own_engine, run
+from app.operations.explain.gather import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation, in_text
 
@@ -20,8 +20,8 @@ def why(
     """Why did this order, customer, coupon or message get what it got? The cause first, then the whole story."""
 
     async def work() -> Explanation:
-        async with all_parts() as parts:
-            return await explain(parts.engines, by, key)
+        async with own_engine() as engine, engine.connect() as connection:
+            return await explain(connection, by, key)
 
     told = run(work())
     print(told.model_dump_json(indent=2) if json else in_text(told))

@@ -24,7 +24,7 @@ def read_settings() -> Settings:
 
 @asynccontextmanager
 async def all_parts() -> AsyncIterator[wiring.Services]:
-    """What a command needs that asks every cell, all of them migrated."""
+    """The parts of a process, on the migrated database, for one command."""
     settings = read_settings()
     async with wiring.database(settings) as url, wiring.services(settings, url, "cli") as parts:
         await wiring.migrated(settings, url)
@@ -33,11 +33,11 @@ async def all_parts() -> AsyncIterator[wiring.Services]:
 
 @asynccontextmanager
 async def own_engine() -> AsyncIterator[AsyncEngine]:
-    """An engine on the migrated database, for one command; of several cells, on the first."""
+    """An engine on the migrated database, for one command."""
     settings = read_settings()
     async with wiring.database(settings) as url:
         await wiring.migrated(settings, url)
-        engine = wiring.home_engine(settings, url, "relay cli")
+        engine = wiring.engine(settings, url, "relay cli", 2)
         try:
             yield engine
         finally:

@@ -17,7 +17,7 @@ from rich.table import Table
 from app import serve as processes
 from app import wiring
 from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
-from app.cli.parts import all_parts, own_engine, read_settings, run
+from app.cli.parts import own_engine, read_settings, run
 from app.cli.terminal import err, out
 from app.embedded import EmbeddedPostgresError
 from app.engine.operator import audit
@@ -95,7 +95,7 @@ def migrate() -> None:
 
     async def work() -> None:
         async with wiring.database(settings) as url:
-            await wiring.migrated(settings, url, all_cells=True)
+            await wiring.migrated(settings, url)
 
     run(work())
     out.print(f"The database is at revision {head()}.")
@@ -106,8 +106,8 @@ def restored() -> None:
     """Say that the database is a restored backup, before a worker starts: what waits in it may have been done already."""
 
     async def work() -> int:
-        async with all_parts() as parts:
-            return sum([await doubt_everything(engine, ACTOR) for engine in parts.engines])
+        async with own_engine() as engine:
+            return await doubt_everything(engine, ACTOR)
 
     out.print(f"{run(work())} jobs will ask the far side before they act.")
 
@@ -124,7 +124,7 @@ def check() -> None:
             wiring.services(settings, url, "check") as parts,
             wiring.far_sides(parts) as far,
         ):
-            async for item in checks.check_all(settings, parts.engines, far.platform, parts.store):
+            async for item in checks.check_all(settings, parts.engine, far.platform, parts.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
                 out.print(f"{mark}  [bold]{item.name}[/bold]  {escape(item.detail)}", highlight=False)
                 if item.next_step:
@@ -238,20 +238,16 @@ def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list`
 def encrypt_bodies() -> None:
     """Bring every kept body under the first key of BODY_KEYS, so that an older one can go. Stopped, it goes on."""
 
-    async def work() -> list[bodies.Encrypted]:
-        async with all_parts() as parts:
-            return [await bodies.encrypt_bodies(engine) for engine in parts.engines]
+    async def work() -> bodies.Encrypted:
+        async with own_engine() as engine:
+            return await bodies.encrypt_bodies(engine)
 
     done = run(work())
-    out.print(
-        f"{sum(each.messages for each in done)} messages were encrypted,"
-        f" and {sum(each.excerpts for each in done)} excerpts of answers."
-    )
-    refused = {message: why for each in done for message, why in each.refused.items()}
-    for message, why in list(refused.items())[:20]:
+    out.print(f"{done.messages} messages were encrypted, and {done.excerpts} excerpts of answers.")
+    for message, why in list(done.refused.items())[:20]:
         err.print(f"{message}: {why}", highlight=False, markup=False)
-    if refused:
-        raise ValueError(f"{len(refused)} could not be: keep the old keys in BODY_KEYS, and see: relay check")
+    if done.refused:
+        raise ValueError(f"{len(done.refused)} could not be: keep the old keys in BODY_KEYS, and see: relay check")
 
 
 # ----------------------------------------------------------------------------------------------- rules

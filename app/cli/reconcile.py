@@ -60,7 +60,7 @@ def compare(
             with Progress(TextColumn("{task.description}: {task.completed:,} compared"), console=err) as bar:
                 tasks = {each: bar.add_task(str(each), total=None) for each in ([kind] if kind else ORDER)}
                 done = await reconcile(
-                    parts.engines,
+                    parts.engine,
                     sides,
                     asked,
                     kinds=list(tasks),

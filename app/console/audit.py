@@ -7,31 +7,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, query
-from app.operations.overview import list_lines
+from app.operations.audit.lines import list_audit
+from app.operations.books import reading
 
 LINES: Final = 100
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engines = pages.services.engines
+    engine = pages.services.engine
 
     @router.get("/console/audit")
     async def audit(
-        request: Request,
-        subject: str = "",
-        before: Annotated[str, Query(pattern=r"^(\d{1,18}|)(,(\d{1,18}|))*$")] = "",
+        request: Request, subject: str = "", before: Annotated[int | None, Query(ge=0, lt=10**18)] = None
     ) -> Response:
-        """`before`: in each cell, the number of the last line that was shown."""
+        """`before`: the number of the last line that was shown."""
         await pages.visitor(request)
         subject = subject.replace("\x00", "").strip()
-        reached = [int(number) if number else None for number in before.split(",")]
-        page = await list_lines(engines, subject or None, reached, LINES)
+        async with reading(engine) as connection:
+            lines = await list_audit(connection, subject=subject or None, before=before, limit=LINES)
         more = None
-        if page.more is not None:
-            following = ",".join("" if number is None else str(number) for number in page.more)
-            more = query("/console/audit", subject=subject or None, before=following)
-        told = {"lines": page.lines, "away": page.away, "cells": len(engines)}
-        return pages.show(request, "audit", subject=subject, more=more, **told)
+        if len(lines) == LINES:
+            more = query("/console/audit", subject=subject or None, before=lines[-1].seq)
+        return pages.show(request, "audit", subject=subject, lines=lines, more=more)
 
     return router

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.problems import of_body
-from app.cells import Cell
+from app.api.services import Services
 from app.console.pages import Form, Pages, Refused, Visitor, query
-from app.operations.books import when_away
+from app.engine.operator import Operator
+from app.operations.books import reading, when_away
 from app.operations.editing import NotEditableError, set_field
-from app.operations.overview import Chunk, next_jobs
-from app.operations.piles import Pile, State
+from app.operations.piles import Pile, State, jobs_of
 
 CHUNK: Final = 200
 EDITABLE: Final = ("relay_order", "relay_customer", "relay_product")
@@ -78,15 +78,16 @@ def routes(pages: Pages) -> APIRouter:
         visitor, form = await pages.form(request)
         pile, progress = _told(form)
         why = form.why() if progress.act in ("drop", "edit") else form["why"]
-        chunk = await next_jobs(pages.services.engines, pile, progress.before, progress.cursor, CHUNK)
-        ids, refused = chunk.ids, list[str]()
+        async with reading(pages.services.engine) as connection:
+            ids = await jobs_of(connection, pile, progress.before, progress.cursor, CHUNK)
+        refused: list[str] = []
         if progress.act == "edit":
-            refused = await _edit(pages.services.cells, chunk, form, visitor.name, why)
+            refused = await _edit(pages.services, ids, form, visitor.name, why)
             done = len(ids) - len(refused)
         else:
-            done = await _act(pages.services.cells, visitor, pile, progress.act, chunk, why)
+            done = await _act(pages.services.operator, visitor, pile, progress.act, ids, why)
         now = progress.after(ids, done, refused)
-        told = {"pile": pile, "progress": now, "form": form, "token": visitor.session.token, "away": chunk.away}
+        told = {"pile": pile, "progress": now, "form": form, "token": visitor.session.token}
         over, stop = len(ids) < CHUNK or progress.act == "wake", address(pile, now.done)
         name = "part_progress" if request.headers.get("hx-request") else "progress"
         return pages.show(request, name, 200, over=over, stop=stop, **told)
@@ -95,35 +96,31 @@ def routes(pages: Pages) -> APIRouter:
 
 
 async def _act(
-    cells: Sequence[Cell],
+    operator: Operator,
     visitor: Visitor,
     pile: Pile,
     act: Literal["retry", "drop", "wake"],
-    chunk: Chunk,
+    ids: Sequence[UUID],
     why: str,
 ) -> int:
-    done = 0
     async with when_away():
-        for number, ids in chunk.jobs.items():
-            operator = cells[number - 1].operator
-            match act:
-                case "retry":
-                    done += await operator.retry(ids, visitor.name)
-                case "drop":
-                    done += await operator.drop(ids, visitor.name, why) if ids else 0
-                case "wake":
-                    done += await operator.wake([pile.reason])
-    return done
+        match act:
+            case "retry":
+                return await operator.retry(ids, visitor.name)
+            case "drop":
+                return await operator.drop(ids, visitor.name, why) if ids else 0
+            case "wake":
+                return await operator.wake([pile.reason])
 
 
-async def _edit(cells: Sequence[Cell], chunk: Chunk, form: Form, by: str, why: str) -> list[str]:
+async def _edit(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
     """Set one field of each event; why those that were refused were."""
     field, value = form["field"], _value(form["value"])
     refused = []
-    for cell, job_id in ((cells[number - 1], job_id) for number, ids in chunk.jobs.items() for job_id in ids):
+    for job_id in ids:
         try:
             async with when_away():
-                await set_field(cell.engine, cell.operator, job_id, field, value, by, why)
+                await set_field(services.engine, services.operator, job_id, field, value, by, why)
         except NotEditableError as error:
             refused.append(str(error))
         except ValueError as error:

@@ -11,10 +11,11 @@ from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
 from app.errors import as_sentence
 from app.operations.alerts.kinds import BY_HAND
-from app.operations.asking import Desks, acts_on, alerts_of, find_coupon, list_coupons
-from app.operations.asking import ledger as ledger_of
-from app.operations.books import when_away
+from app.operations.alerts.raised import open_alerts
+from app.operations.audit.lines import list_audit
+from app.operations.books import find_coupon, list_coupons, reading, when_away
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
+from app.operations.coupons.ledger import read_ledger
 from app.platform.rules import RewardKind
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
@@ -30,7 +31,7 @@ SAID: Final[dict[Act, str]] = {
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     services = pages.services
-    desks = Desks(services.cells, services.settings.coupons)
+    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
 
     router.routes.extend(_reading(pages).routes)
 
@@ -39,7 +40,7 @@ def routes(pages: Pages) -> APIRouter:
         visitor, form = await pages.form(request)
         code, why = form["code"], form.why()
         async with when_away():
-            ended = await desks.dismiss(code, visitor.name, why)
+            ended = await desk.dismiss(code, visitor.name, why)
         said = f"{many(ended, 'alert')} dismissed." if ended else "No alert was open that is dismissed by hand."
         return pages.back(request, visitor, query("/console/coupon", code=code), said, failed=not ended)
 
@@ -49,7 +50,7 @@ def routes(pages: Pages) -> APIRouter:
         back = query("/console/coupon", code=form["code"])
         try:
             async with when_away():
-                await _do(await desks.of(form["code"]), visitor, act, form)
+                await _do(desk, visitor, act, form)
         except NoSuchCouponError as error:
             raise Refused(404, "No coupon has this code", f"{error}.") from error
         except ImpossibleError as error:
@@ -60,7 +61,7 @@ def routes(pages: Pages) -> APIRouter:
     async def release(request: Request) -> Response:
         visitor, form = await pages.form(request)
         async with when_away():
-            released, woken = await desks.release_fuse(visitor.name, form.why(), form["customer"] or None)
+            released, woken = await desk.release_fuse(visitor.name, form.why(), form["customer"] or None)
         go_on = "1 held coupon goes on" if woken == 1 else f"{woken} held coupons go on"
         said = f"{many(released, 'fuse')} released; {go_on}." if released else "No fuse had blown."
         return pages.back(request, visitor, "/console/coupons", said, failed=not released)
@@ -70,7 +71,7 @@ def routes(pages: Pages) -> APIRouter:
 
 def _reading(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engines = pages.services.engines
+    engine = pages.services.engine
 
     @router.get("/console/coupons")
     async def coupons(
@@ -79,7 +80,8 @@ def _reading(pages: Pages) -> APIRouter:
         await pages.visitor(request)
         which = None if state == "all" else state
         customer = customer.replace("\x00", "")
-        page = await list_coupons(engines, state=which, customer=customer or None, cursor=cursor)
+        async with reading(engine) as connection:
+            page = await list_coupons(connection, state=which, customer=customer or None, cursor=cursor)
         more = query("/console/coupons", state=state, customer=customer or None, cursor=page.next_cursor)
         return pages.show(
             request, "coupons", page=page, state=state, states=("all", *get_args(State)), customer=customer, more=more
@@ -88,15 +90,21 @@ def _reading(pages: Pages) -> APIRouter:
     @router.get("/console/coupons/ledger")
     async def ledger(request: Request) -> Response:
         await pages.visitor(request)
-        return pages.show(request, "ledger", ledger=await ledger_of(engines))
+        async with reading(engine) as connection:
+            figures = await read_ledger(connection)
+        return pages.show(request, "ledger", ledger=figures)
 
     @router.get("/console/coupon")
     async def coupon(request: Request, code: str) -> Response:
         await pages.visitor(request)
-        found = await find_coupon(engines, code.replace("\x00", ""))
-        if found is None:
-            raise Refused(404, "No coupon has this code", "Check the code, or search for the customer or the order.")
-        acts, alerts = await acts_on(engines, found.code), await alerts_of(engines, found.code)
+        async with reading(engine) as connection:
+            found = await find_coupon(connection, code.replace("\x00", ""))
+            if found is None:
+                raise Refused(
+                    404, "No coupon has this code", "Check the code, or search for the customer or the order."
+                )
+            acts = await list_audit(connection, subject=found.code)
+            alerts = await open_alerts(connection, found.code)
         by_hand = any(alert.kind in BY_HAND for alert in alerts)
         return pages.show(
             request, "coupon", coupon=found, acts=acts, alerts=alerts, by_hand=by_hand, kinds=list(RewardKind)

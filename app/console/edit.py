@@ -9,14 +9,13 @@ from starlette.responses import Response
 from app.api.problems import of_body
 from app.console.pages import Pages, Refused
 from app.errors import as_sentence
-from app.operations.asking import cell_of_job
 from app.operations.books import reading, when_away
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/jobs", route_class=pages.route_class(), include_in_schema=False)
-    cells = pages.services.cells
+    engine, operator = pages.services.engine, pages.services.operator
 
     @router.get("/{job_id}/edit")
     async def ask(request: Request, job_id: UUID) -> Response:
@@ -29,8 +28,7 @@ def routes(pages: Pages) -> APIRouter:
         told, why = form["event"], form.why()
         try:
             async with when_away():
-                cell = await cell_of_job(cells, job_id)
-                await edit_and_retry(cell.engine, cell.operator, job_id, told.encode(), visitor.name, why)
+                await edit_and_retry(engine, operator, job_id, told.encode(), visitor.name, why)
         except NotEditableError as error:
             return await _form(request, job_id, told, why, as_sentence(error))
         except ValueError as error:
@@ -41,8 +39,7 @@ def routes(pages: Pages) -> APIRouter:
     async def _form(
         request: Request, job_id: UUID, told: str | None = None, why: str = "", wrong: str | None = None
     ) -> Response:
-        cell = await cell_of_job(cells, job_id)
-        async with reading(cell.engine) as connection:
+        async with reading(engine) as connection:
             try:
                 event = await find_editable(connection, job_id)
             except NotEditableError as error:

@@ -7,19 +7,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
-from app.operations.asking import acts_on, cell_of_job, find_job
-from app.operations.books import when_away
+from app.operations.audit.lines import list_audit
+from app.operations.books import find_job, reading, when_away
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/jobs", route_class=pages.route_class(), include_in_schema=False)
-    engines, cells = pages.services.engines, pages.services.cells
+    engine, operator = pages.services.engine, pages.services.operator
 
     @router.get("/{job_id}")
     async def job(request: Request, job_id: UUID) -> Response:
         await pages.visitor(request)
-        found = await find_job(engines, job_id)
-        acts = await acts_on(engines, str(job_id))
+        async with reading(engine) as connection:
+            found = await find_job(connection, job_id)
+            acts = await list_audit(connection, subject=str(job_id))
         if found is None:
             raise Refused(404, "No job has this id", "Search for the order, customer or coupon instead.")
         return pages.show(request, "job", job=found, acts=acts)
@@ -28,8 +29,7 @@ def routes(pages: Pages) -> APIRouter:
     async def retry(request: Request, job_id: UUID) -> Response:
         visitor, _ = await pages.form(request)
         async with when_away():
-            cell = await cell_of_job(cells, job_id)
-            changed = await cell.operator.retry([job_id], visitor.name)
+            changed = await operator.retry([job_id], visitor.name)
         said = "It waits again, at the end of its lane." if changed else "Only what was given up can be retried."
         return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
 
@@ -38,8 +38,7 @@ def routes(pages: Pages) -> APIRouter:
         visitor, form = await pages.form(request)
         why = form.why()
         async with when_away():
-            cell = await cell_of_job(cells, job_id)
-            changed = await cell.operator.drop([job_id], visitor.name, why)
+            changed = await operator.drop([job_id], visitor.name, why)
         said = "It is dropped, and will not be sent." if changed else "Only waiting and dead jobs can be dropped."
         return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
 

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.api.services import Services
-from app.operations.alerts.raised import AlertRecord
-from app.operations.overview import Overview, Present
-from app.operations.pulse import HOUR, ChannelPulse, ShopTerms
+from app.operations.alerts.raised import AlertRecord, open_alerts
+from app.operations.books import reading
+from app.operations.pulse import (
+    HOUR,
+    ChannelPulse,
+    LastHour,
+    Minute,
+    ShopTerms,
+    database_time,
+    read_channels,
+    read_shop_terms,
+)
 
 EVERY: Final = 2.0
 """Seconds between two readings."""
@@ -35,22 +46,19 @@ class Picture:
     charts: Sequence[Chart]
     shop: ShopTerms
     alerts: Sequence[AlertRecord]
-    away: Sequence[int]
-    """The cells that are missing in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """The picture in one sentence. `closed`: a channel that is not called, the one with the most waiting first;
     `drained_in`: seconds until what waits is delivered, counted from its opening when it is closed; None: not known.
-    `stuck`: something waits for a person. `away`: cells that are missing in it."""
+    `stuck`: something waits for a person."""
 
     tone: Literal["good", "warn", "bad"]
     closed: ChannelPulse | None
     drained_in: float | None
     stuck: bool
     dead: int
-    away: Sequence[int]
 
 
 def outlook(picture: Picture) -> Outlook:
@@ -65,13 +73,14 @@ def outlook(picture: Picture) -> Outlook:
     known = [time for time in times if time is not None]
     drained_in = max(known) if known and len(known) == len(times) else None
     waits = bool(busy or shop.order_count or shop.customers)
-    tone: Literal["good", "warn", "bad"] = "bad" if closed or picture.away else "warn" if stuck or waits else "good"
-    return Outlook(tone, closed, drained_in, stuck, dead, picture.away)
+    tone: Literal["good", "warn", "bad"] = "bad" if closed else "warn" if stuck or waits else "good"
+    return Outlook(tone, closed, drained_in, stuck, dead)
 
 
 class Live:
     def __init__(self, services: Services) -> None:
-        self._overview = Overview(services.engines)
+        self._engine = services.engine
+        self._hour = LastHour()
         self._reading = asyncio.Lock()
         self._picture: Picture | None = None
         self._fresh_until = 0.0
@@ -81,20 +90,24 @@ class Live:
         async with self._reading:
             if self._picture is None or fresh or time.monotonic() >= self._fresh_until:
                 started = time.monotonic()
-                present = await self._overview.read()
-                self._picture = _picture(present)
-                self._fresh_until = started + max(EVERY, present.took / SHARE)
+                async with reading(self._engine) as connection:
+                    connected = time.monotonic()
+                    self._picture = await self._read(connection)
+                    took = time.monotonic() - connected
+                self._fresh_until = started + max(EVERY, took / SHARE)
             return self._picture
 
+    async def _read(self, connection: AsyncConnection) -> Picture:
+        now = await database_time(connection)
+        channels = await read_channels(connection)
+        minutes = await self._hour.read(connection, now)
+        charts = [_chart(now, minutes, channel.name) for channel in channels]
+        return Picture(now, channels, charts, await read_shop_terms(connection), await open_alerts(connection))
 
-def _picture(present: Present) -> Picture:
-    charts = [_chart(present, channel.name) for channel in present.channels]
-    return Picture(present.at, present.channels, charts, present.shop, present.alerts, present.away)
 
-
-def _chart(present: Present, channel: str) -> Chart:
-    first = present.at.replace(second=0, microsecond=0) - HOUR
-    known = {minute.minute: minute for minute in present.minutes if minute.channel == channel}
+def _chart(now: datetime, minutes: Sequence[Minute], channel: str) -> Chart:
+    first = now.replace(second=0, microsecond=0) - HOUR
+    known = {minute.minute: minute for minute in minutes if minute.channel == channel}
     found = [known.get(first + timedelta(minutes=number)) for number in range(61)]
     return Chart(
         channel,

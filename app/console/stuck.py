@@ -8,23 +8,24 @@ from starlette.responses import Response
 
 from app.console.bulk import Progress, acts_on, address
 from app.console.pages import Pages
-from app.operations.overview import list_piles, open_pile
-from app.operations.piles import Pile, State
+from app.operations.books import list_jobs_by_id, reading
+from app.operations.piles import Pile, State, count_pile, jobs_of, list_piles
 
 EXAMPLES: Final = 20
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engines = pages.services.engines
+    engine = pages.services.engine
 
     @router.get("/console/stuck")
     async def stuck(request: Request, state: State = "dead") -> Response:
         await pages.visitor(request)
-        told = await list_piles(engines, state)
-        shown = [(each, address(each.pile)) for each in told.piles]
-        jobs = sum(each.jobs for each in told.piles)
-        return pages.show(request, "stuck", state=state, piles=shown, more=told.more, jobs=jobs, away=told.away)
+        async with reading(engine) as connection:
+            piles, more = await list_piles(connection, state)
+        shown = [(each, address(each.pile)) for each in piles]
+        jobs = sum(each.jobs for each in piles)
+        return pages.show(request, "stuck", state=state, piles=shown, more=more, jobs=jobs)
 
     @router.get("/console/stuck/pile")
     async def pile(  # what names a pile
@@ -32,8 +33,11 @@ def routes(pages: Pages) -> APIRouter:
     ) -> Response:
         await pages.visitor(request)
         which = Pile(state, channel, kind, reason, cause)
-        told = await open_pile(engines, which, EXAMPLES)
-        progress = {act: Progress(act, told.total, 0, told.moment, None) for act in acts_on(which)}
-        return pages.show(request, "pile", pile=which, told=told, progress=progress, stopped=stopped)
+        async with reading(engine) as connection:
+            total, moment = await count_pile(connection, which)
+            ids = await jobs_of(connection, which, None, None, EXAMPLES)
+            jobs = await list_jobs_by_id(connection, ids)
+        progress = {act: Progress(act, total, 0, moment, None) for act in acts_on(which)}
+        return pages.show(request, "pile", pile=which, total=total, jobs=jobs, progress=progress, stopped=stopped)
 
     return router

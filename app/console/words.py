@@ -68,12 +68,6 @@ def many(value: int, thing: str) -> str:
     return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
 
 
-def cells(numbers: Sequence[int]) -> str:
-    """`cell 3`, `cells 1 and 3`, `cells 1, 2 and 3`."""
-    *others, last = map(str, numbers)
-    return f"cells {', '.join(others)} and {last}" if others else f"cell {last}"
-
-
 def rate(value: float | None) -> str:
     """Per second, or per minute where that reads better."""
     if value is None:
@@ -132,7 +126,6 @@ FILTERS: Final = {
         iso,
         count,
         many,
-        cells,
         rate,
         money,
         plain,

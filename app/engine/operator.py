@@ -14,6 +14,7 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import advisory_lock
 from app.engine import channels, queue
 from app.engine.chain import START, Line, line_hash
 
@@ -77,7 +78,7 @@ FROM chosen WHERE job.id = chosen.id
 RETURNING job.id
 """)
 
-_LOCK_AUDIT: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('audit', 0))")
+_LOCK_AUDIT: Final = advisory_lock("'audit'")
 _AUDIT_HEAD: Final = text("""
 SELECT now() AS at, last.seq, last.hash
 FROM (SELECT) AS always LEFT JOIN LATERAL (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) AS last ON true

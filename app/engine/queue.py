@@ -71,7 +71,7 @@ class Settled:
 
 
 class Queue:
-    """The statements of one channel, on one cell's engine."""
+    """The statements of one channel."""
 
     def __init__(self, engine: AsyncEngine, channel: str) -> None:
         self.channel = channel

@@ -1,5 +1,6 @@
 """NOTIFY as a hint between processes: whoever commits work says so, whoever claims listens. Polling is the truth.
 
+NOTIFY reaches the whole database, so each schema has a channel of its own: a relay is not woken by another shop's.
 Behind a transaction pooler LISTEN needs a direct connection (LISTEN_URL); without one, workers find work by polling.
 """
 
@@ -14,11 +15,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import single_statement
+from app.database import schema_of, single_statement
 
 log: Final = structlog.get_logger(__name__)
 
-NAME: Final = "relay_work"
 _NOTIFY: Final = text("SELECT pg_notify(:name, channel) FROM unnest(CAST(:channels AS text[])) AS t(channel)")
 
 
@@ -27,6 +27,7 @@ class Notifier:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._name = notify_channel(schema_of(engine))
         self._channels: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -41,7 +42,7 @@ class Notifier:
             channels, self._channels = sorted(self._channels), set()
             try:
                 async with single_statement(self._engine) as connection:
-                    await connection.execute(_NOTIFY, {"name": NAME, "channels": channels})
+                    await connection.execute(_NOTIFY, {"name": self._name, "channels": channels})
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 log.debug("notify_failed", error=type(error).__name__)
 
@@ -51,8 +52,13 @@ class Notifier:
                 await asyncio.wait_for(self._task, 1.0)
 
 
-async def listen(dsn: str, on_work: Callable[[str], None], *, pause: float = 2.0) -> None:
-    """Call `on_work(channel)` for every hint, for ever; connects again, `pause` seconds after each failure.
+def notify_channel(schema: str) -> str:
+    """The name that hints about work in this schema are sent under."""
+    return f"relay_work_{schema}"
+
+
+async def listen(dsn: str, schema: str, on_work: Callable[[str], None], *, pause: float = 2.0) -> None:
+    """Call `on_work(channel)` for every hint about work in `schema`, for ever; connects again, `pause` seconds after each failure.
 
     `dsn` is a libpq URL of the database itself. Every new connection counts as a hint for all channels ("").
     """
@@ -62,7 +68,7 @@ async def listen(dsn: str, on_work: Callable[[str], None], *, pause: float = 2.0
         try:
             connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "relay listen"})
             connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # this round's event is meant
-            await connection.add_listener(NAME, lambda *hint: on_work(str(hint[3])))
+            await connection.add_listener(notify_channel(schema), lambda *hint: on_work(str(hint[3])))
             on_work("")
             await ended.wait()
         except (

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -205,11 +205,9 @@ async def list_coupons(
     state: str | None = None,
     customer: str | None = None,
     cursor: str | None = None,
-    cursor_at: datetime | None = None,
     limit: int = 50,
 ) -> CouponPage:
-    """Newest first. `cursor` is the last page's `next_cursor`, `cursor_at` when that coupon was made (None: look it up
-    here); `customer` the store's id of the shopper."""
+    """Newest first. `cursor` is the last page's `next_cursor`; `customer` the store's id of the shopper."""
     where: list[ColumnElement[bool]] = []
     if state is not None:
         where.append(Coupon.state == state)
@@ -217,7 +215,7 @@ async def list_coupons(
         where.append(Coupon.customer_ref == customer)
     if cursor is not None:
         last = select(Coupon.created_at).where(Coupon.code == cursor).scalar_subquery()
-        where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(cursor_at or last, cursor))
+        where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(last, cursor))
     items = await _coupons(connection, where, limit + 1)
     return CouponPage(items=items[:limit], next_cursor=items[limit - 1].code if len(items) > limit else None)
 

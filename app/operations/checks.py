@@ -32,14 +32,12 @@ class Check:
 
 
 async def check_all(
-    settings: Settings, engines: Sequence[AsyncEngine], platform: PlatformClient, store: StoreAdapter | None
+    settings: Settings, engine: AsyncEngine, platform: PlatformClient, store: StoreAdapter | None
 ) -> AsyncIterator[Check]:
     """Every check, in the order in which one would mend them. Calls the Platform and the shop, changes nothing."""
-    for number, engine in enumerate(engines, 1):
-        yield await check_database(engine, f"cell {number}" if len(engines) > 1 else "database")
+    yield await check_database(engine)
     yield check_keys(settings)
-    for number, engine in enumerate(engines, 1):
-        yield await check_bodies(settings, engine, f"bodies of cell {number}" if len(engines) > 1 else "bodies")
+    yield await check_bodies(settings, engine)
     yield check_door(settings)
     yield await check_platform(settings, platform)
     yield await check_launcher(platform)
@@ -49,15 +47,15 @@ async def check_all(
         yield check_news(settings, store)
 
 
-async def check_database(engine: AsyncEngine, name: str) -> Check:
+async def check_database(engine: AsyncEngine) -> Check:
     try:
         misfit = await migrate.misfit(engine)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
-        return Check(name, False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
+        return Check("database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL runs")
     if misfit is not None:
-        return Check(name, False, misfit, "run: relay migrate, of the newest release that is in use")
-    return Check(name, True, "reachable and migrated")
+        return Check("database", False, misfit, "run: relay migrate, of the newest release that is in use")
+    return Check("database", True, "reachable and migrated")
 
 
 def check_keys(settings: Settings) -> Check:
@@ -71,30 +69,30 @@ def check_keys(settings: Settings) -> Check:
     return Check("keys", True, "set")
 
 
-async def check_bodies(settings: Settings, engine: AsyncEngine, name: str) -> Check:
+async def check_bodies(settings: Settings, engine: AsyncEngine) -> Check:
     """Whether bodies are encrypted at rest, and all of them can be read."""
     try:
         async with engine.connect() as connection:
             used = await used_keys(connection)
     except (SQLAlchemyError, OSError, TimeoutError):
-        return Check(name, None, "cannot be looked at", "mend the database first")
+        return Check("bodies", None, "cannot be looked at", "fix the database connection first")
     ring = settings.ring
-    if (unreadable := _unreadable(settings, used, name)) is not None:
+    if (unreadable := _unreadable(settings, used)) is not None:
         return unreadable
     if ring.first is None:
-        return Check(name, True, "stored as they arrive (BODY_KEYS is not set)")
+        return Check("bodies", True, "stored as they arrive (BODY_KEYS is not set)")
     old = sorted(set(used) - {ring.first})
     more = f"; some are still under {', '.join(old)}" if old else ""
-    return Check(name, True, f"encrypted under {ring.first}{more}")
+    return Check("bodies", True, f"encrypted under {ring.first}{more}")
 
 
-def _unreadable(settings: Settings, used: Sequence[str], name: str) -> Check | None:
+def _unreadable(settings: Settings, used: Sequence[str]) -> Check | None:
     """None where every key that is in use is there."""
     missing = sorted(set(used) - set(settings.ring.names))
     if not missing:
         return None
     return Check(
-        name,
+        "bodies",
         False,
         f"bodies are encrypted under {', '.join(missing)}, which BODY_KEYS does not have: their jobs are held",
         "put the key back into BODY_KEYS, after the first, and restart (docs/operations.md)",
@@ -104,7 +102,7 @@ def _unreadable(settings: Settings, used: Sequence[str], name: str) -> Check | N
 async def watch_bodies(engine: AsyncEngine, settings: Settings) -> None:
     """An alert while a key of kept bodies is missing here: their jobs are held, and nothing else would say so."""
     async with engine.begin() as connection:
-        unreadable = _unreadable(settings, await used_keys(connection), "bodies")
+        unreadable = _unreadable(settings, await used_keys(connection))
         if unreadable is None:
             await resolve_alert(connection, BODY_KEY_MISSING, "BODY_KEYS")
         else:

@@ -7,7 +7,7 @@ goes on where the last one found something, and costs what was delivered meanwhi
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ids import first_id
@@ -30,20 +30,20 @@ _CHANNELS: Final = text("SELECT name, now() AS now FROM channel")
 
 
 class OldestWaiting:
-    """Remembers where the last look ended, in each cell. A job that is older than that and was retried by hand is not seen."""
+    """Remembers where the last look ended. A job that is older than that and was retried by hand is not seen."""
 
     def __init__(self) -> None:
-        self._from: dict[tuple[Engine, str], datetime] = {}
+        self._from: dict[str, datetime] = {}
 
     async def read(self, connection: AsyncConnection) -> dict[str, float]:
         """Seconds by channel; 0 where nothing waits."""
         ages = {}
         for channel, now in (await connection.execute(_CHANNELS)).all():
-            since = self._from.get((connection.sync_engine, channel))
+            since = self._from.get(channel)
             parameters = (
                 {"channel": channel} if since is None else {"channel": channel, "since": first_id(since - SKEW)}
             )
             found: datetime | None = (await connection.execute(FIRST if since is None else NEXT, parameters)).scalar()
-            self._from[connection.sync_engine, channel] = found or now
+            self._from[channel] = found or now
             ages[channel] = (now - found).total_seconds() if found else 0.0
         return ages

@@ -19,7 +19,7 @@ _CAUSE: Final = "left(regexp_replace(coalesce(job.detail, ''), '[0-9a-f]{8}-[0-9
 _FROM: Final[Mapping[str, str]] = {
     "dead": "FROM job WHERE job.dead",
     "held": "FROM lane JOIN job ON job.channel = lane.channel AND job.lane = lane.key AND job.open"
-    " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL AND lane.waits_for !~ '^(customer|elsewhere):'",
+    " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL AND lane.waits_for !~ '^customer:'",
 }
 """An order that waits for its customer's delivery goes on by itself and needs nobody."""
 _REASON: Final[Mapping[str, str]] = {"dead": "job.reason", "held": "lane.waits_for"}

@@ -25,11 +25,11 @@ class Receipt(BaseModel):
 
 @dataclass
 class KeyServices:
-    """What the key check needs; the engines stay unused, as the key is a configured one."""
+    """What the key check needs; the engine stays unused, as the key is a configured one."""
 
     settings: Settings = field(default_factory=Settings)
-    engines: tuple[AsyncEngine, ...] = field(
-        default_factory=lambda: (create_engine(os.environ["DATABASE_URL"], application_name="null", pool_size=1),)
+    engine: AsyncEngine = field(
+        default_factory=lambda: create_engine(os.environ["DATABASE_URL"], application_name="null", pool_size=1)
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import create_engine, is_unavailable, parse_url
+from app.database import PUBLIC, create_engine, is_unavailable, parse_url
 from app.engine.channels import DATABASE_ERRORS
 from app.engine.signals import Notifier, listen
 from tests.helpers import eventually
@@ -107,7 +107,7 @@ async def test_a_connection_that_is_ended_while_it_opens(server: Server) -> None
 async def test_a_listener_that_is_ended_while_it_opens(server: Server, engine: AsyncEngine) -> None:
     server.ending = True
     heard: list[str] = []
-    task = asyncio.create_task(listen(server.url, heard.append, pause=0.02))
+    task = asyncio.create_task(listen(server.url, PUBLIC, heard.append, pause=0.02))
     notifier = Notifier(engine)
     try:
         await eventually(lambda: server.said >= 2)

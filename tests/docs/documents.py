@@ -23,7 +23,8 @@ async def openapi_document() -> dict[str, Any]:
         inbox=Inbox(engine, on_commit=lambda _: None),
         operator=Operator(engine),
         metrics=Metrics(CollectorRegistry()),
-        cells=(),
+        listen_url="",
+        on_work=[],
     )
     transport = httpx.ASGITransport(create_app(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://relay.test") as client:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import create_engine, parse_url
+from app.database import PUBLIC, create_engine, parse_url
 from app.engine.signals import Notifier, listen
 from tests.database.engine_room import rows
 from tests.helpers import eventually, free_port
@@ -21,7 +21,7 @@ TERMINATE = (
 async def listening(url: str) -> AsyncIterator[list[str]]:
     heard: list[str] = []
     dsn = parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    task = asyncio.create_task(listen(dsn, heard.append, pause=0.02))
+    task = asyncio.create_task(listen(dsn, PUBLIC, heard.append, pause=0.02))
     try:
         yield heard
         assert not task.done()

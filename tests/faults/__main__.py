@@ -24,8 +24,6 @@ from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Report, Stage, play
 from tests.faults.topology import (
-    celled,
-    celled_faults,
     paced,
     plain,
     pooled,
@@ -77,7 +75,6 @@ async def _play_all(seed: int, rounds: int, outage: float, only: Sequence[str]) 
         (plain, [every_point(), far_side.long_outage(outage)]),
         (paced, paced_faults()),
         (upgraded, upgraded_faults()),
-        (celled, celled_faults()),
         (proxied, proxied_faults() * rounds),
         (pooled, pooled_faults() * rounds),
         (small_disk, small_disk_faults() * rounds),

@@ -136,11 +136,11 @@ async def effects(simulator: Simulator) -> list[dict[str, object]]:
     return await asyncio.to_thread(simulator.ledger, applied=1)
 
 
-async def gone_through(on: Stage, fits: Callable[[int], bool] = lambda _: True) -> float:
-    """Seconds until a new customer, of a number that `fits`, is at the Platform and a new redemption's coupon in the shop.
-    Raises AssertionError when that takes longer than FLOWING_WITHIN."""
+async def gone_through(on: Stage) -> float:
+    """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop. Raises AssertionError when
+    that takes longer than FLOWING_WITHIN."""
     started = time.monotonic()
-    lane, code = await on.shop.canary(fits)
+    lane, code = await on.shop.canary()
     person = lane.removeprefix("customer:")
 
     def arrived() -> bool:

@@ -14,8 +14,6 @@ from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Stage, play
 from tests.faults.topology import (
-    celled,
-    celled_faults,
     plain,
     pooled,
     pooled_faults,
@@ -90,14 +88,6 @@ async def test_the_way_to_the_database(tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 async def test_behind_pgbouncer(tmp_path: Path) -> None:
     await nothing_is_found(pooled, tmp_path, pooled_faults()[1:])
-
-
-@pytest.mark.timeout(400)
-async def test_three_cells(tmp_path: Path) -> None:
-    faults = named(
-        celled_faults(), "a cell killed (SIGKILL) and away for a while", "the worker of three cells killed (SIGKILL)"
-    )
-    await nothing_is_found(celled, tmp_path, faults)
 
 
 @pytest.mark.timeout(300)

@@ -5,28 +5,24 @@ Each is an async context manager that gives a running stage, or raises `Missing`
 
 import asyncio
 import io
-import json
 import random
 import signal
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from app.cells import place
-from tests.faults.database import connection_lost_at_commit, everybody_terminated, restart
-from tests.faults.load import code_of
+from tests.faults.database import connection_lost_at_commit, everybody_terminated
 from tests.faults.pace import RATE
 from tests.faults.pooler import Missing, Pooler
 from tests.faults.proxy import proxy
-from tests.faults.rig import ROOT, STORE_KEY, rig, server
-from tests.faults.rounds import Fault, Stage, gone_through, stage
-from tests.faults.server import GONE, ROLE, PostgresServer
+from tests.faults.rig import ROOT, rig, server
+from tests.faults.rounds import Fault, Stage, stage
+from tests.faults.server import GONE, PostgresServer
 
 DISK: Final = "420m"
 
@@ -146,70 +142,6 @@ def proxied_faults() -> list[Fault]:
         Fault("connection lost around COMMIT", connection_lost_at_commit, shoppers=40),
         Fault("failover to a standby, read-only at first", failover, shoppers=60, flowing_within=10),
     ]
-
-
-# ----------------------------------------------------------------------------------------------- cells
-
-
-@asynccontextmanager
-async def celled(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
-    """Three cells: two schemas on one server, the third on a server of its own, which is the one that faults hit."""
-    second = folder / "second"
-    second.mkdir()
-    async with server(folder) as first, server(second) as postgres:
-        cells = [(first, "cell_1"), (first, "cell_2"), (postgres, "cell_3")]
-        connection = await postgres.connect(database="postgres")
-        await connection.execute(f"ALTER DATABASE {ROLE} SET search_path = cell_3")  # for those who look at its tables
-        await connection.close()
-        named = json.dumps([{"url": each.url(), "schema": schema} for each, schema in cells])
-        async with rig(folder, postgres, database_url="", CELLS=named) as stack, stage(stack, dice) as on:
-            on.shop.roams = True
-            yield on
-
-
-CELLS: Final = 3
-AWAY: Final = 4.0  # seconds
-
-
-def _cells_of(number: int) -> set[int]:
-    """Those that a canary of this number needs, from 0."""
-    keys = (f"customer:{number}", f"customer:r{number}", f"coupon:{code_of(number)}")
-    return {place(key, CELLS) for key in keys}
-
-
-async def cell_away(on: Stage) -> None:
-    """The third one's Postgres is killed and stays away: its entities alone are refused, those of the others arrive."""
-    on.rig.server.stop(signal.SIGKILL)
-    try:
-        taken, ends = list[float](), asyncio.get_running_loop().time() + AWAY
-        while asyncio.get_running_loop().time() < ends:
-            taken.append(await gone_through(on, lambda number: CELLS - 1 not in _cells_of(number)))
-            await asyncio.sleep(0.2)  # load in between
-        on.notes.append(f"new work of the other cells arrived {len(taken)} times, within {max(taken):.1f} s")
-        refused = next(number for number in count(10_000_000) if place(f"customer:{number}", CELLS) == CELLS - 1)
-        headers = {"authorization": f"Bearer {STORE_KEY}"}
-        async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=30) as client:
-            answer = await client.post(f"{on.rig.url}/v1/events/customers", json={"id": refused})
-        assert answer.status_code == 503, f"its own was answered {answer.status_code}: {answer.text}"
-    finally:
-        await on.rig.server.start()
-
-
-def celled_faults() -> list[Fault]:
-    return [
-        Fault("three cells", nothing),
-        Fault("a cell killed (SIGKILL)", restart(signal.SIGKILL)),
-        Fault("a cell killed (SIGKILL) and away for a while", cell_away, shoppers=30),
-        Fault("a cell's connections terminated", everybody_terminated),
-        Fault("the worker of three cells killed (SIGKILL)", worker_killed),
-    ]
-
-
-async def worker_killed(on: Stage) -> None:
-    for _ in range(2):
-        on.rig.worker.kill()
-        on.rig.worker.start()
-        await asyncio.sleep(2)  # load in between
 
 
 async def nothing(_: Stage) -> None:

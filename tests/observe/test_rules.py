@@ -91,8 +91,8 @@ async def exposed() -> dict[str, set[str]]:
     metrics.attempt("relay_order", "platform", "done", 0.01)
     metrics.settled("relay_order", "done")
 
-    async def look() -> tuple[Look, bool]:
-        return Look([Backlog("platform", 1, 2.0, 3.0, 4, "open")], {"coupon_late": 1}), True
+    async def look() -> Look:
+        return Look([Backlog("platform", 1, 2.0, 3.0, 4, "open")], {"coupon_late": 1})
 
     text = (await QueueGauges(metrics.registry, look).exposition()).decode()
     return {

@@ -29,7 +29,6 @@ from app.operations.bodies import CHUNK, encrypt_bodies, used_keys
 from app.operations.books import find_message, list_coupons
 from app.operations.checks import check_bodies, watch_bodies
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable, set_field
-from app.operations.homes import Homes
 from app.operations.people.customers import Customers
 from app.operations.people.erase import COUNTED, erase
 from app.operations.people.export import export
@@ -117,8 +116,6 @@ async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine)
     assert (await scene.explain("customer", EMAIL)).found, "found by the event's address"
     job = await scene.run(Done(digest=b"d"))
     assert job.body == raw
-    parcel = await Homes((sealed,), 1).parcel(job, "customer:7")
-    assert (parcel.body, parcel.event) == (native, raw), "handed to another cell as it arrived"
     [exported] = (await export(sealed, EMAIL, "an operator")).messages
     assert (exported["id"], exported["event"]) == (receipt.id, told)
 
@@ -226,7 +223,7 @@ async def test_without_its_key_a_job_is_held_and_goes_on_with_it(engine: AsyncEn
     told = await scene.explain("order", "1001")
     assert told.cause == "setting_missing"
     assert "BODY_KEYS" in told.headline
-    plain = await check_bodies(Settings(_env_file=None), engine, "bodies")
+    plain = await check_bodies(Settings(_env_file=None), engine)
     assert plain.ok is False
     assert "under old, which BODY_KEYS does not have" in plain.detail
     await scene.due()
@@ -347,7 +344,7 @@ async def test_what_cannot_be_opened_is_named_and_left(sealed: AsyncEngine, rene
     done = await encrypt_bodies(renewed)
     assert (done.messages, list(done.refused)) == (0, [first.id])
     assert re.search("under the key old, which is not in BODY_KEYS", done.refused[first.id])
-    assert (await check_bodies(Settings(_env_file=None), renewed, "bodies")).ok is False
+    assert (await check_bodies(Settings(_env_file=None), renewed)).ok is False
     rows = await Scene(renewed).rows("SELECT id, sealed_by FROM message ORDER BY order_ref")
     assert rows == [(first.id, "old"), (second.id, "new")]
 

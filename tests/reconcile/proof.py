@@ -3,15 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import wiring
 from app.database import Timeouts, create_engine
@@ -22,7 +21,7 @@ from app.operations.polling import ORDER, item_of
 from app.operations.reconcile.compare import Sides, reconcile
 from app.operations.reconcile.repairs import repair
 from app.operations.reconcile.runs import Reconciliations, ReconciliationView
-from app.settings import CellSettings, PlatformSettings, Settings, StoreSettings
+from app.settings import PlatformSettings, Settings, StoreSettings
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent
 from app.wiring import Services
 from app.worker import Worker
@@ -39,20 +38,17 @@ A_DAY_PASSES = (
 
 @dataclass(slots=True)
 class Relay:
-    """The relay's parts in this process, the workers of its cells running."""
+    """The relay's parts in this process, its worker running."""
 
     parts: Services
     sides: Sides
     url: str
 
     async def drained(self, within: float) -> None:
-        async def waits(engine: AsyncEngine) -> bool:
-            async with engine.connect() as connection:
-                found = await connection.execute(text("SELECT EXISTS (SELECT FROM lane WHERE waiting > 0)"))
-                return bool(found.scalar_one())
-
         async def nothing_waits() -> bool:
-            return not any([await waits(engine) for engine in self.parts.engines])
+            async with self.parts.engine.connect() as connection:
+                found = await connection.execute(text("SELECT NOT EXISTS (SELECT FROM lane WHERE waiting > 0)"))
+                return bool(found.scalar_one())
 
         await eventually(nothing_waits, within)
 
@@ -60,7 +56,7 @@ class Relay:
         books = Reconciliations(self.parts.engine)
         identifier = await books.ask("proof", since, grace)
         if (asked := await books.take(identifier)) is not None:
-            return await reconcile(self.parts.engines, self.sides, asked)
+            return await reconcile(self.parts.engine, self.sides, asked)
 
         async def done_by_the_worker() -> ReconciliationView:
             view = await books.find(identifier, limit=1)
@@ -87,35 +83,26 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(
-    url: str,
-    folder: Path,
-    platform: Simulator,
-    public_url: str | None = None,
-    cells: Sequence[CellSettings] = (),
-) -> AsyncIterator[Relay]:
-    """The shop's own variables stand in the environment. `cells`: instead of the database at `url`."""
+async def relay(url: str, folder: Path, platform: Simulator, public_url: str | None = None) -> AsyncIterator[Relay]:
+    """The shop's own variables stand in the environment."""
     settings = Settings(
         _env_file=None,
         data_dir=folder,
-        cells=tuple(cells),
         store=StoreSettings(adapter=SOURCE, reconcile_at=None, public_url=HttpUrl(public_url) if public_url else None),
         platform=PlatformSettings(
             url=HttpUrl(platform.url), launcher_url=HttpUrl(platform.url), api_key=SecretStr("sim-platform-key")
         ),
     )
-    async with wiring.services(settings, url, "proof") as parts, AsyncExitStack() as opened:
-        fars = [await opened.enter_async_context(wiring.far_sides(parts, cell)) for cell in parts.cells]
-        workers = [Worker(parts, far) for far in fars]
-        running = [asyncio.create_task(worker.run()) for worker in workers]
-        sides = wiring.reconciled(parts, fars[0])
+    async with wiring.services(settings, url, "proof") as parts, wiring.far_sides(parts) as far:
+        worker = Worker(parts, far)
+        running = asyncio.create_task(worker.run())
+        sides = wiring.reconciled(parts, far)
         assert sides is not None
         try:
             yield Relay(parts, sides, url)
         finally:
-            for worker in workers:
-                worker.stop()
-            await asyncio.gather(*running)
+            worker.stop()
+            await running
 
 
 @dataclass(slots=True)
@@ -128,15 +115,12 @@ class Told:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-async def prove(
-    injured: Injured, database_url: str, folder: Path, within: float, cells: Sequence[CellSettings] = ()
-) -> Told:
-    """The whole of it, on an empty migrated database, or on such `cells`. `within`: seconds that the relay may take for a
-    backlog."""
+async def prove(injured: Injured, database_url: str, folder: Path, within: float) -> Told:
+    """The whole of it, on an empty migrated database. `within`: seconds that the relay may take for a backlog."""
     clock = _Clock()
     injured.platform.config(customers_page_size=250)
     injured.open()
-    async with relay(database_url, folder, injured.platform, cells=cells) as here:
+    async with relay(database_url, folder, injured.platform) as here:
         await _take_in_everything(here, injured, within)
         clock.lap("delivered")
         now = datetime.now(UTC)
@@ -177,15 +161,14 @@ async def _take_in_everything(here: Relay, injured: Injured, within: float) -> N
         )
         assert taken.rejected == 0, taken.problems
     await here.drained(within)
-    for cell in wiring.addresses(here.parts.settings, here.url):
-        url, patient = cell.url.get_secret_value(), Timeouts(statement=300.0)
-        engine = create_engine(url, application_name="proof", pool_size=1, timeouts=patient, schema=cell.tables)
-        try:
-            for statement in A_DAY_PASSES:
-                async with engine.begin() as connection:
-                    await connection.execute(text(statement))
-        finally:
-            await engine.dispose()
+    patient = Timeouts(statement=300.0)
+    engine = create_engine(here.url, application_name="proof", pool_size=1, timeouts=patient)
+    try:
+        for statement in A_DAY_PASSES:
+            async with engine.begin() as connection:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
 
 
 async def _well_all_the_same(here: Relay, injured: Injured, now: datetime, within: float) -> None:

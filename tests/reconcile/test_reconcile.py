@@ -10,18 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import wiring
-from app.cells import place
 from app.database import parse_url
 from app.messages import Kind
 from app.operations import hooks
 from app.operations.imports.backfill import backfill
 from app.operations.polling import ORDER
-from app.operations.reconcile.differences import LANE, Difference
+from app.operations.reconcile.differences import Difference
 from app.operations.reconcile.runs import Reconciliations
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from simulators.process import Simulator, run
-from tests.cells.conftest import settings_of
 from tests.conftest import temporary_database
 from tests.database.engine_room import rows
 from tests.database.engine_room import run as run_sql
@@ -64,30 +61,6 @@ async def test_every_difference_is_found_none_is_invented_and_a_repair_leaves_no
     assert told.wrong == []
     assert set(told.expected) == {"never_sent", "lost_by_webhook", "rejected", "stale", "extra"}
     assert told.entities > 900
-
-
-async def test_each_entity_is_compared_with_what_its_own_cell_holds(
-    shop: Simulator, platform: Simulator, database_url: str, empty_database_url: str, tmp_path: Path
-) -> None:
-    """Three cells on two databases; then the third one's is gone."""
-    sys.stderr.write(f"RECONCILE_SEED={SEED}\n")
-    where = ((database_url, "cell_1"), (database_url, "cell_2"), (empty_database_url, "cell_3"))
-    settings = settings_of(tmp_path, *where)
-    await wiring.migrated(settings, "")
-    injured = Injured(shop, platform, 240, 80, SEED)
-    told = await prove(injured, "", tmp_path, 60, settings.cells)
-    assert told.wrong == []
-    assert set(told.expected) == {"never_sent", "lost_by_webhook", "rejected", "stale", "extra"}
-
-    new = [(kind, injured.new(kind)) for kind in Kind for _ in range(6)]
-    injured.change([number for _, number in new], datetime.now(UTC) - timedelta(hours=1))
-    lanes = {f"{LANE[kind]}{number}" for kind, number in new}
-    away = settings_of(tmp_path, *where[:2], ("postgresql://relay@127.0.0.1:1/relay", "cell_3"))
-    async with relay("", tmp_path, platform, cells=away.cells) as here:
-        view = await here.reconciled()
-        found = {f"{LANE[kind]}{each}" for kind, each in await here.found(view)}
-    assert view.notes == ["cell 3 could not be reached: what belongs there was not compared"]
-    assert found == {lane for lane in lanes if place(lane, 3) != 2} != lanes
 
 
 async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is_driven_again(

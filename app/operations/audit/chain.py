@@ -31,7 +31,7 @@ class Verdict:
 
 
 async def verify(engine: AsyncEngine, head: str | None = None) -> Verdict:
-    """Read the whole chain of one cell. `head`: a hash that was noted before, to be looked for."""
+    """Read the whole chain. `head`: a hash that was noted before, to be looked for."""
     previous, expected, noted = START, 1, head is None
     while True:
         async with engine.connect() as connection:

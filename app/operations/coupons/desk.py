@@ -56,7 +56,7 @@ class Correction:
 
 
 class CouponDesk:
-    """On one cell's engine. All methods raise NoSuchCouponError and ImpossibleError."""
+    """All methods raise NoSuchCouponError and ImpossibleError."""
 
     def __init__(self, engine: AsyncEngine, operator: Operator, settings: CouponSettings) -> None:
         self._engine = engine
@@ -125,8 +125,7 @@ class CouponDesk:
         return await self._read(code)
 
     async def dismiss(self, code: str, by: str, why: str) -> int:
-        """How many alerts about the coupon were ended here, of those that nothing else ends. They lie in the cell of the
-        order or job that raised them, which need not be the coupon's."""
+        """How many alerts about the coupon were ended here, of those that nothing else ends."""
         async with self._engine.begin() as connection:
             kinds = await dismiss_alerts(connection, code)
             if kinds:

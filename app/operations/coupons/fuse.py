@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.database import advisory_lock
 from app.engine.operator import audit
 from app.operations.alerts.raised import resolve_alert
 from app.settings import FuseSettings
@@ -22,7 +23,7 @@ ALL: Final = ""
 WAITS_FOR: Final = "coupon-fuse"
 """What held coupons wait for (`Wait.key`)."""
 
-_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('coupon-fuse', 0))")
+_LOCK: Final = advisory_lock("'coupon-fuse'")
 _STATE: Final = text("""
 SELECT key, reason, released_at, tripped_at IS NOT NULL AND (released_at IS NULL OR tripped_at > released_at) AS blown
 FROM coupon_fuse WHERE key IN ('', :key)

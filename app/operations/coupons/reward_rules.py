@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.database import is_unavailable
+from app.database import advisory_lock
 from app.models import RewardRule
 from app.platform.rules import OperatorRule, RewardRuleDefinition
 
@@ -22,7 +22,7 @@ SELECT :id, coalesce(max(version), 0) + 1, CAST(:definition AS jsonb), now(), :a
 ON CONFLICT DO NOTHING
 RETURNING version
 """)
-_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('reward_rule:' || :id, 0))")
+_LOCK: Final = advisory_lock("'reward_rule:' || :id")
 _NEWEST: Final = (
     select(RewardRule.__table__).order_by(RewardRule.id, RewardRule.version.desc()).ext(distinct_on(RewardRule.id))
 )
@@ -72,11 +72,10 @@ async def history(connection: AsyncConnection, rule_id: str) -> list[RuleVersion
 
 
 class RewardRules:
-    """What the handlers read. `engine` is where rules are kept, `copy` what is read while that is away."""
+    """What the handlers read."""
 
-    def __init__(self, engine: AsyncEngine, copy: AsyncEngine | None = None) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._copy = copy or engine
 
     async def current(self, rule_id: str) -> OperatorRule | None:
         """The newest version of a rule; None when there is none."""
@@ -86,19 +85,8 @@ class RewardRules:
 
     async def versions(self, rule_id: str, moment: datetime) -> tuple[OperatorRule | None, OperatorRule | None]:
         """A rule as it was at `moment`, and as it is now; None where there was or is none."""
-        try:
-            return await self._versions(self._engine, rule_id, moment)
-        except Exception as error:
-            if self._copy is self._engine or not is_unavailable(error):
-                raise
-            return await self._versions(self._copy, rule_id, moment)
-
-    @staticmethod
-    async def _versions(
-        engine: AsyncEngine, rule_id: str, moment: datetime
-    ) -> tuple[OperatorRule | None, OperatorRule | None]:
         newest = _NEWEST.where(RewardRule.id == rule_id)
-        async with engine.connect() as connection:
+        async with self._engine.connect() as connection:
             then = (await connection.execute(newest.where(RewardRule.created_at <= moment))).mappings().one_or_none()
             now = (await connection.execute(newest)).mappings().one_or_none()
         return _rule(then), _rule(now)

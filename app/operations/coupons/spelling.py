@@ -12,7 +12,9 @@ from typing import Final, Protocol, TypeVar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('coupon:' || lower(:code), 0))")
+from app.database import advisory_lock
+
+_LOCK: Final = advisory_lock("'coupon:' || lower(:code)")
 TWIN: Final = text("""
 SELECT code, redemption_id FROM coupon
 WHERE lower(code) = lower(:code) AND code <> :code AND priced_at IS NOT NULL

@@ -156,7 +156,7 @@ _COLUMNS: Final = (
 
 
 class Coupons:
-    """The table, on one cell's engine. Transitions give the coupon as it is then; None where its state forbids them."""
+    """The table. Transitions give the coupon as it is then; None where its state forbids them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

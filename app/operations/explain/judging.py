@@ -271,7 +271,6 @@ _BY_KEY: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = {
 
 
 def _parked(job: JobRow, waits_for: str, records: Records) -> Judgement:
-    waits_for = waits_for.removeprefix("elsewhere:")  # in another cell, whose records are here too
     name = waits_for.partition(":")[0]
     if name == "customer":
         owed = [other for other in records.jobs if other.lane == waits_for and other.open]

@@ -29,7 +29,7 @@ class CustomerDelivery:
 
 
 class Customers:
-    """Reads only, on one cell's engine."""
+    """Reads only."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

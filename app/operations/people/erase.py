@@ -10,7 +10,7 @@ somebody was erased, how much, and by whom; not who.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final  # Any: rows
 from uuid import UUID, uuid4
@@ -178,14 +178,12 @@ NEXT: Final = [
 ]
 
 
-async def erase(
-    engine: AsyncEngine, operator: Operator, asked: str, by: str, *, patience: float = 90.0, known: Collection[str] = ()
-) -> Receipt:
-    """Remove the customer with this id or e-mail address, `known` by those too, everywhere. `patience`: seconds for what
-    runs right now. Reads every kept body once. Raises StillRunningError; the same again does the rest. Raises UnreadableBodyError,
-    when nothing was changed yet."""
+async def erase(engine: AsyncEngine, operator: Operator, asked: str, by: str, *, patience: float = 90.0) -> Receipt:
+    """Remove the customer with this id or e-mail address everywhere. `patience`: seconds for what runs right now.
+    Reads every kept body once. Raises StillRunningError; the same again does the rest. Raises UnreadableBodyError, when
+    nothing was changed yet."""
     async with engine.connect() as connection:
-        person = await find_person(connection, asked.strip(), known)
+        person = await find_person(connection, asked.strip())
     work = _Erasing(engine, operator, person, by, patience)
     own, mentions = await work.traced()
     await work.drop(own, mentions)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final  # Any: rows
 
@@ -61,12 +60,12 @@ class Export(View):
         return not (self.messages or self.coupons or self.delivered or self.fuses or self.differences)
 
 
-async def export(engine: AsyncEngine, asked: str, by: str, known: Collection[str] = ()) -> Export:
-    """All of the customer with this id or e-mail address, `known` by those too, from one moment. The audit tells that an
+async def export(engine: AsyncEngine, asked: str, by: str) -> Export:
+    """All of the customer with this id or e-mail address, from one moment. The audit tells that an
     export was made. Raises UnreadableBodyError."""
     async with engine.begin() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        person = await find_person(connection, asked.strip(), known)
+        person = await find_person(connection, asked.strip())
         told = await _collected(connection, person)
     async with engine.begin() as connection:
         await audit(connection, by, "customer.export", "a customer", {"messages": len(told.messages)})

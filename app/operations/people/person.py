@@ -6,7 +6,7 @@ for others under their own.
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final  # Any: JSON of others
 
@@ -55,11 +55,11 @@ class Person:
         return any(needle in lower for needle in self.needles)
 
 
-async def find_person(connection: AsyncConnection, asked: str, known: Collection[str] = ()) -> Person:
-    """Everybody that `asked` (the store's id of a customer, or an e-mail address) stands for, and what they are `known`
-    by elsewhere. Raises UnreadableBodyError."""
+async def find_person(connection: AsyncConnection, asked: str) -> Person:
+    """Everybody that `asked` (the store's id of a customer, or an e-mail address) stands for. Raises
+    UnreadableBodyError."""
     ring = keys_of(connection)
-    refs, emails = {asked, *known}, set[str]()
+    refs, emails = {asked}, set[str]()
     if "@" in asked:
         emails.add(asked.lower())
         sought = {"email": asked.lower(), "marks": ring.marks(asked)}

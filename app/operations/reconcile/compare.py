@@ -19,12 +19,11 @@ from typing import Final, Protocol, TypeVar
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.cells import place
 from app.http import Failure
 from app.messages import CustomerEvent, Kind
-from app.operations.asking import Engines, Question, ask_present
+from app.operations.books import reading
 from app.operations.hooks import plan
 from app.operations.imports.backfill import Failed, listing
 from app.operations.polling import ORDER
@@ -119,7 +118,7 @@ class _Customers:
 
 
 async def reconcile(
-    engines: Engines,
+    engine: AsyncEngine,
     sides: Sides,
     asked: ReconciliationView,
     *,
@@ -127,18 +126,18 @@ async def reconcile(
     progress: Callable[[Kind, int], None] = lambda _kind, _seen: None,
 ) -> ReconciliationView:
     """Compare what changed in the shop since then (None: everything, and what is at the Platform alone too). `asked` was
-    taken from the books just now, which are in the first cell; each entity is compared with what its own cell holds.
+    taken from the books just now.
 
-    A shop or Platform that does not answer ends its part early, what belongs to a cell that is away is left out; `notes`
-    say so. Changes nothing but the books. Ended in the middle by the process's own end, it waits again for a worker.
+    A shop or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books.
+    Ended in the middle by the process's own end, it waits again for a worker.
     """
-    run = _Run(engines, sides, asked)
+    run = _Run(engine, sides, asked)
     try:
         for kind in kinds:
             await run.kind(kind, progress)
         await run.webhooks()
     except asyncio.CancelledError:
-        await Reconciliations(engines[0]).give_back(asked.id)
+        await Reconciliations(engine).give_back(asked.id)
         raise
     except BaseException as error:
         await run.end(f"{type(error).__name__}: the comparison did not end")
@@ -146,10 +145,10 @@ async def reconcile(
     return await run.end(None)
 
 
-async def reconcile_asked(engines: Engines, sides: Sides, nightly: str | None) -> bool:
+async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None) -> bool:
     """One look: at the time of day `nightly` (UTC, `03:00`) ask for the nightly one, then do one that waits; whether
     there was one."""
-    books = Reconciliations(engines[0])
+    books = Reconciliations(engine)
     now = datetime.now(UTC)
     if nightly is not None:
         tonight = datetime.combine(now, time.fromisoformat(nightly), UTC)
@@ -159,7 +158,7 @@ async def reconcile_asked(engines: Engines, sides: Sides, nightly: str | None) -
     if asked is None:
         return False
     try:
-        done = await reconcile(engines, sides, asked)
+        done = await reconcile(engine, sides, asked)
     except Exception as error:  # noqa: BLE001  # an adapter's mistake: kept with it, and must not end the worker
         log.error("reconciliation_failed", reconciliation_id=str(asked.id), error=type(error).__name__)  # noqa: TRY400  # as above
     else:
@@ -168,13 +167,13 @@ async def reconcile_asked(engines: Engines, sides: Sides, nightly: str | None) -
 
 
 class _Run:
-    def __init__(self, engines: Engines, sides: Sides, asked: ReconciliationView) -> None:
-        self._engines = engines
+    def __init__(self, engine: AsyncEngine, sides: Sides, asked: ReconciliationView) -> None:
+        self._engine = engine
         self._sides = sides
         self._since = asked.since
         self._id, self._started = asked.id, asked.started_at
         self._newest = asked.started_at - (GRACE if asked.grace is None else asked.grace)
-        self._books = Reconciliations(engines[0])
+        self._books = Reconciliations(engine)
         self._compared: Counter[str] = Counter()
         self._notes: list[str] = []
 
@@ -209,7 +208,7 @@ class _Run:
         held = await self._held(kind, settled)
         found: list[Difference] = []
         suspects: list[InShop] = []
-        for each in (each for each in settled if each.id in held):
+        for each in settled:
             difference = compare(kind, each, held[each.id], listening)
             if difference is not None:
                 found.append(difference)
@@ -218,29 +217,15 @@ class _Run:
         return found + await _together(self._missing, suspects)
 
     async def _held(self, kind: Kind, shown: Sequence[InShop]) -> dict[str, Held]:
-        """What each one's own cell holds of it, by its id; without those whose cell is away."""
-        by_cell: dict[object, list[InShop]] = {engine: [] for engine in self._engines}
-        for each in shown:
-            by_cell[self._engines[place(LANE[kind] + each.id, len(self._engines))]].append(each)
-
-        async def look(connection: AsyncConnection) -> dict[str, Held]:
-            here = by_cell[connection.engine]
-            asked = {
-                "refs": [each.id for each in here],
-                "dedupe_keys": [each.dedupe_key for each in here],
-                "source": self._sides.source,
-            }
-            rows = await connection.execute(HELD[kind], asked) if here else ()
+        """What the relay holds of each, by its id."""
+        asked = {
+            "refs": [each.id for each in shown],
+            "dedupe_keys": [each.dedupe_key for each in shown],
+            "source": self._sides.source,
+        }
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(HELD[kind], asked) if shown else ()
             return {row.ref: Held(**{name: getattr(row, name) for name in Held.__dataclass_fields__}) for row in rows}
-
-        return {ref: held for found in await self._ask(look) for ref, held in found.items()}
-
-    async def _ask(self, question: Question[T]) -> list[T]:
-        """The answers of the cells that are there."""
-        told, away = await ask_present(self._engines, question)
-        for number in away:
-            self._note(f"cell {number} could not be reached: what belongs there was not compared")
-        return list(told.values())
 
     # ------------------------------------------------------------------------------------------- the Platform
 
@@ -283,21 +268,20 @@ class _Run:
             return await self._gone(kind, entity_id)
 
         seen: set[str] = set()
-        after: dict[object, str] = dict.fromkeys(self._engines, "")
-
-        async def next_page(connection: AsyncConnection) -> list[str]:
-            asked = {"after": after[connection.engine], "started": self._started}
-            keys = list((await connection.execute(_DELIVERED[kind], asked)).scalars())
-            after[connection.engine] = keys[-1] if keys else after[connection.engine]
-            return keys
-
-        while keys := [key for page in await self._ask(next_page) for key in page]:
+        after = ""
+        while keys := await self._delivered(kind, after):
+            after = keys[-1]
             delivered = [key.removeprefix(LANE[kind]) for key in keys]
             seen.update(delivered)
             yield await _together(gone, [each for each in delivered if each not in ids and "@" not in each])
             await self._books.beat(self._id, self._compared)
         rest = sorted(customers.known.keys() - seen - ids) if customers is not None else []
         yield await _together(gone, [each for each in rest if "@" not in each])
+
+    async def _delivered(self, kind: Kind, after: str) -> list[str]:
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(_DELIVERED[kind], {"after": after, "started": self._started})
+            return list(rows.scalars())
 
     async def _gone(self, kind: Kind, entity_id: str) -> Difference | None:
         """A list may leave out what is there all the same (another role, a page that moved): the shop is asked."""
@@ -326,12 +310,10 @@ class _Run:
         self._notes += [f"the shop's webhook {topic} is switched off or gone; run: relay connect" for topic in off]
 
     async def _listening(self, kind: Kind) -> datetime | None:
-        async def look(connection: AsyncConnection) -> datetime | None:
-            asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
+        asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
+        async with reading(self._engine) as connection:
             found = (await connection.execute(_LISTENING, asked)).scalar()
-            return found if isinstance(found, datetime) else None
-
-        return min((moment for moment in await self._ask(look) if moment is not None), default=None)
+        return found if isinstance(found, datetime) else None
 
     async def end(self, error: str | None) -> ReconciliationView:
         compared: dict[str, JsonValue] = dict(self._compared)

@@ -53,9 +53,9 @@ class Repaired(View):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What repairs are done with, in all cells. `store` is the shop's adapter, `source` its name."""
+    """What repairs are done with. `store` is the shop's adapter, `source` its name."""
 
-    engines: Sequence[AsyncEngine]
+    engine: AsyncEngine
     inbox: Inbox
     operator: Operator
     store: object
@@ -65,7 +65,7 @@ class Tools:
 async def repair(tools: Tools, reconciliation_id: UUID, actor: str) -> Repaired | None:
     """Repair what was found and is not repaired; None when there is no such reconciliation. Raises DatabaseAway; the
     same again does the rest."""
-    engine = tools.engines[0]
+    engine = tools.engine
     if await Reconciliations(engine).find(reconciliation_id, limit=1) is None:
         return None
     done: Counter[str] = Counter()
@@ -104,8 +104,7 @@ async def _repair(tools: Tools, reconciliation_id: UUID, cause: Cause, chunk: Se
             if not isinstance(tools.store, FetchesEntities):
                 return ["nothing: the shop cannot be asked for single entities; run relay backfill"] * len(chunk)
             if cause == "stale":
-                for engine in tools.engines:
-                    await _forget(engine, chunk)
+                await _forget(tools.engine, chunk)
             items = [_asked(reconciliation_id, kind, entity_id, tools.source) for kind, entity_id, _ in chunk]
             receipts = await tools.inbox.accept_many(items)
             return [f"message:{receipt.id} asks the shop for it" for receipt in receipts]

@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.database import advisory_lock
 from app.engine.operator import audit
 from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.hooks import SUBJECT, WEBHOOK_OFF
@@ -40,7 +41,7 @@ _ASK: Final = text("""
 INSERT INTO reconciliation (id, actor, state, since, grace, compared, found, notes, started_at)
 VALUES (:id, :actor, 'waiting', :since, :grace, '{}', '{}', '[]', now())
 """)
-_LOCK_NIGHT: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('reconciliation', 0))")
+_LOCK_NIGHT: Final = advisory_lock("'reconciliation'")
 _ASK_AT_NIGHT: Final = text("""
 INSERT INTO reconciliation (id, actor, state, since, compared, found, notes, started_at)
 SELECT :id, :actor, 'waiting', coalesce(least(last.started_at - CAST(:overlap AS interval), last.oldest),
