@@ -6,7 +6,7 @@
 Words: a *message* is what arrived, byte for byte. A *job* is what we owe because of it: one effect at one far side.
 An *attempt* is one try of a job. A *channel* is a far side: `platform` or `store`. A *lane* is the ordered queue of one
 entity in one channel (`customer:42`, `order:1001`, `coupon:ab12`): its jobs run one after another, lanes side by side.
-An *outcome* is what the far side's answer means.
+An *outcome* is what the far side's answer means; its *reason* is a stable code and facts.
 
 An event goes down this list; only the verdict comes back:
 
@@ -23,15 +23,17 @@ An event goes down this list; only the verdict comes back:
                                  coupons, explain, reconcile, people, imports, alerts, audit; beside them books and views
 
     messages    what may arrive, and which job it owes (pure)
-    outcomes    Done | Skip | Retry | Unknown | Reject | Blocked | Wait; imports nothing of ours
+    outcomes    Done | Skip | Retry | Unknown | Reject | Blocked | Wait; imports only reasons
+    reasons     reason codes and facts, with every state but success; `reason_texts` makes the texts for people from them
     models      the tables; `migrate` brings a database to them
     database    the engine with its time limits; `embedded` is a Postgres without an installation
     sealing     bodies at rest, sealed and opened under a ring of keys (pure)
     ids         version 7 UUIDs, in the order of time (pure)
+    currencies  decimal places of currencies (pure)
     errors      what callers are told (problem+json);  settings, telemetry, tracing (by opentelemetry, where that is installed)
 
 Who may import whom (pyproject.toml has the contracts, tested by import-linter): upwards nobody. Only the programs know
-`wiring`. api → inbox → engine → models, outcomes. handlers → platform, stores → http → outcomes. The engine knows
+`wiring`. api → inbox → engine → models, outcomes. handlers → platform, stores → http → outcomes → reasons. The engine knows
 none of api, handlers, platform, stores, http, messages. SQL stands in inbox, engine, operations, models, migrate.
 The simulators import nothing of this package, nor it of them.
 

@@ -1,4 +1,4 @@
-"""One outbound call: time limit, body cap, no redirects; what went wrong becomes an outcome.
+"""One outbound call: time limit, body cap, no redirects; a failure becomes an outcome with its reason.
 
     answer = await http.call("PUT", url, json=body)
     if not isinstance(answer, Answer):
@@ -15,6 +15,7 @@ the same call; they are idempotent by HTTP. A POST or PATCH is never sent twice.
 
 import asyncio
 import json as json_codec
+import math
 import re
 import ssl
 import zlib
@@ -33,17 +34,21 @@ from pydantic_core import to_json
 
 from app import tracing
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
-from app.reach import REFUSED, Network, Reach
+from app.reach import Network, Reach, denied_addresses
+from app.reasons import Reason, ReasonCode, because
 from app.transport import AiohttpTransport
 
 EXCERPT_CHARS: Final = 500
+QUOTE_CHARS: Final = 300
+DESTINATION: Final = "the destination"
 KEEP_ALIVE: Final = 4.0
 """Seconds an idle connection is kept: less than the 5 s after which Apache and Node.js close it, so that a request
-seldom goes out on a connection which the far side is just closing (that would be Unknown)."""
+seldom goes out on a connection that the destination is just closing (that would be Unknown)."""
 CONNECT_SHARE: Final = 0.5
 """The part of a call's time limit for getting a connection; running out of it is Retry, as nothing was sent."""
 
 _CONTROL: Final = re.compile(r"[\r\n\0]")
+_EMAIL: Final = re.compile(r"[\w.+%-]{1,64}@[\w.-]{1,255}")
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.)(?:[\w.~:-]|%[0-9A-F]{2})*)+", re.ASCII)
 """No dot segments, no query, nothing that httpx would escape."""
 
@@ -57,54 +62,89 @@ class Pace(Protocol):
         """Wait for this call's place. Seconds when that is too far away to wait for: the call must not be made."""
 
     async def throttled(self, pause: float) -> None:
-        """The far side says that it is called too often, and wants no call for `pause` seconds."""
+        """The destination is called too often, and asks for no call for `pause` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer: `body` decoded and at most the cap's bytes long. `secrets` never show in its evidence."""
+    """A complete HTTP answer: `body` decoded and at most the cap's bytes long. `secrets` never show in its evidence.
+
+    `destination` is the display name of the system that answered.
+    """
 
     status: int
     headers: httpx.Headers
     body: bytes
     secrets: tuple[str, ...] = ()
+    destination: str = DESTINATION
 
-    def json(self) -> JsonValue | Unknown:
+    def json(self, request: str | None = None) -> JsonValue | Unknown:
         """The body as JSON, or Unknown when it is none (an HTML page, an empty or a cut body)."""
         try:
             value: JsonValue = json_codec.loads(self.body)
         except (ValueError, RecursionError):
-            what = "an empty body" if not self.body.strip() else "a body that is not JSON"
-            return Unknown(f"HTTP {self.status} with {what}", self.evidence())
+            return self.unreadable("an empty body" if not self.body.strip() else "a body that is not JSON", request)
         return value
+
+    def unreadable(self, problem: str, request: str | None = None) -> Unknown:
+        """The outcome of an answer that proves nothing. `problem` and `request` are noun phrases."""
+        return Unknown(self.reason(ReasonCode.RESPONSE_UNREADABLE, problem=problem, request=request), self.evidence())
+
+    def reason(self, code: ReasonCode, /, **facts: JsonValue) -> Reason:
+        """A reason that names the destination and the status, with more facts."""
+        return because(code, destination=self.destination, status=self.status, **facts)
 
     def evidence(self) -> Evidence:
         """The status and the beginning of the body, fit for the database, without our secrets."""
         text = self.without_secrets(self.body[: EXCERPT_CHARS * 8].decode("utf-8", "replace"))
         return Evidence(self.status, text[:EXCERPT_CHARS] or None)
 
+    def quote(self, text: str) -> str:
+        """The destination's own words as a fact: at most 300 characters, no secret of ours, no e-mail address."""
+        return quoted(self.without_secrets(text))
+
     def without_secrets(self, text: str) -> str:
-        """The far side's own words, fit for an outcome and for the database: no secret of ours, no NUL."""
+        """The destination's own words, fit for the database: no secret of ours, no NUL."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text.replace("\x00", "\ufffd")
 
 
-def failure_of(answer: Answer, now: datetime | None = None) -> Failure | None:
-    """What a status means when the far side's own protocol says nothing finer; None for 2xx.
+def quoted(text: str) -> str:
+    """A destination's own words as a fact: at most 300 characters, no e-mail address."""
+    return _EMAIL.sub("***", text[: QUOTE_CHARS * 4]).strip()[:QUOTE_CHARS]
+
+
+def failure_of(answer: Answer, now: datetime | None = None, *, request: str | None = None) -> Failure | None:
+    """What a status means when the destination's own protocol is no more precise; None for 2xx.
 
     408, 425, 429 and 5xx may pass later; 401 and 403 and redirects are about the channel; other 4xx never get better.
+    `request` is a noun phrase for the facts ("the creation of the coupon").
     """
     status, evidence = answer.status, answer.evidence()
     if 200 <= status < 300:
         return None
-    if status in (408, 425, 429) or status >= 500:
-        return Retry(f"HTTP {status}", retry_after(answer.headers, now or datetime.now(UTC)), evidence)
+    if status == 429:
+        return throttled(answer, now)
+    if status in (408, 425) or status >= 500:
+        code = ReasonCode.DESTINATION_UNAVAILABLE if status in _UNAVAILABLE else ReasonCode.SERVER_ERROR
+        reason = answer.reason(code, request=request)
+        return Retry(reason, retry_after(answer.headers, now or datetime.now(UTC)), evidence)
     if status in (401, 403):
-        return Blocked(f"HTTP {status}: the far side refuses our key", evidence)
+        return Blocked(answer.reason(ReasonCode.KEY_REJECTED), evidence)
     if 300 <= status < 400:
-        return Blocked(f"HTTP {status}: a redirect, which is never followed; correct the configured address", evidence)
-    return Reject(f"HTTP {status}", evidence)
+        return Blocked(answer.reason(ReasonCode.REDIRECTED), evidence)
+    return Reject(answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request), evidence)
+
+
+_UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
+
+
+def throttled(answer: Answer, now: datetime | None = None) -> Retry:
+    """The outcome of an answer that the destination is called too often."""
+    after = retry_after(answer.headers, now or datetime.now(UTC))
+    seconds = None if after is None else math.ceil(after)
+    return Retry(answer.reason(ReasonCode.RATE_LIMITED, seconds=seconds), after, answer.evidence())
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -136,21 +176,22 @@ class _Address(httpx.URL):
 
 
 class HttpClient:
-    """A pool of connections.
+    """A pool of connections to one destination, whose display name is `destination` ("the Platform", "WooCommerce").
 
     `time_limit` (seconds) bounds a whole call including a dripping body, `body_cap` (bytes) the decoded answer.
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials that this channel
-    sends, in every form they go over the wire: should the far side echo one, the evidence does not show it.
-    `reach` says which hosts and addresses may be called; None: any (`HttpClients`, which all far sides' clients come
-    from, always gives one).
-    `pace` gives each call its turn, outside of the time limit, and is told of every answer in which `patience` finds
-    that the far side is called too often (seconds of pause; None: it does not say so). `through` puts something between
-    the client and the network. Close it with `aclose()`.
+    sends, in every form they go over the wire: if the destination echoes one, the evidence does not show it.
+    `reach` says which hosts and addresses may be called; None: any (`HttpClients`, which the clients of all destinations
+    come from, always gives one).
+    `pace` gives each call its turn, outside of the time limit, and is notified of every answer in which `patience` finds
+    that the destination is called too often (seconds of pause; None: it is not). `through` puts something between the
+    client and the network. Close it with `aclose()`.
     """
 
     def __init__(
         self,
         *,
+        destination: str = DESTINATION,
         time_limit: float = 10.0,
         body_cap: int = 1 << 20,
         connections: int = 128,
@@ -162,6 +203,7 @@ class HttpClient:
         patience: Callable[[Answer], float | None] = asked_for_patience,
         through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
+        self.destination = destination
         self._reach = reach
         self.time_limit = time_limit
         self.body_cap = body_cap
@@ -176,7 +218,7 @@ class HttpClient:
         self._transport: httpx.AsyncBaseTransport = through(transport) if through else transport
 
     def _session(self) -> aiohttp.ClientSession:
-        """Made with the first call, as it needs the running loop. A far side's cookies are thrown away."""
+        """Made with the first call, as it needs the running loop. A destination's cookies are discarded."""
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             ssl=self._tls,
@@ -195,7 +237,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Answer | Failure:
-        """One request. `json` (or raw `content`) is the body. Never raises for anything the far side can do."""
+        """One request. `json` (or raw `content`) is the body. Never raises for anything the destination can do."""
         sent = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
             content = to_json(json)
@@ -207,36 +249,67 @@ class HttpClient:
                 raise ValueError("a control character in a header")
             request = self._request(method, url, params, sent, content or b"")
         except (httpx.InvalidURL, ValueError):
-            return Blocked("the configured address or key holds characters that HTTP cannot carry; correct it")
+            error = "it has characters that HTTP does not allow"
+            return Blocked(self._because(ReasonCode.ADDRESS_INVALID, error=error))
         if self._reach is not None and not self._reach.covers(request.url):
-            return Blocked(f"a call to {request.url.host!r}, which is not the configured host, was not made")
+            error = "it is not the configured host"
+            return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=request.url.host, error=error))
         if self._pace is None:
             return await self._send(request)
         if (wait := await self._pace.turn()) is not None:
-            return Retry(f"not sent: the far side asked for patience, the next place is {wait:.0f} s away", wait)
+            return Retry(self._because(ReasonCode.RATE_LIMITED, seconds=math.ceil(wait)), wait)
         answer = await self._send(request)
         if isinstance(answer, Answer) and (pause := self._patience(answer)) is not None:
             await self._pace.throttled(pause)
         return answer
 
     async def _send(self, request: httpx.Request) -> Answer | Failure:
-        with tracing.call(request.method, request.url.host, request.headers) as told:
+        with tracing.call(request.method, request.url.host, request.headers) as finish:
             answer = await self._try(request)
-            told(str(answer.status) if isinstance(answer, Answer) else type(answer).__name__.lower())
+            finish(str(answer.status) if isinstance(answer, Answer) else type(answer).__name__.lower())
             return answer
 
     async def _try(self, request: httpx.Request) -> Answer | Failure:
+        denied = denied_addresses()
         try:
             async with asyncio.timeout(self.time_limit):
                 return await self._exchange(request)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            return Blocked("the configured address cannot be called; it has to be http:// or https:// and a host")
-        except aiohttp.ClientError as error:  # some are TimeoutErrors too: those of a connection that was never made
-            return failure_of_exception(error)
+            error = "it has to be http:// or https:// and a host"
+            return Blocked(self._because(ReasonCode.ADDRESS_INVALID, error=error))
+        except aiohttp.ClientError as failed:  # some are TimeoutErrors too: those of a connection that was never made
+            return self._failure(failed, request.url.host, denied)
         except TimeoutError:
-            return Unknown(f"no complete answer within {self.time_limit:g} s")
-        except (OSError, ValueError) as error:
-            return failure_of_exception(error)
+            seconds = int(self.time_limit) if self.time_limit == int(self.time_limit) else self.time_limit
+            return Unknown(self._because(ReasonCode.TIMED_OUT, seconds=seconds))
+        except (OSError, ValueError) as failed:
+            return self._failure(failed, request.url.host, denied)
+
+    def _failure(self, error: BaseException, host: str, denied: Sequence[str]) -> Failure:
+        """A transport error as an outcome, by whether the request was sent. `denied`: the private addresses of `host`.
+
+        Nothing was sent when the connection was never made: Retry. A certificate that does not verify, or a destination
+        that speaks no TLS, is a fact about the channel: Blocked. Everything else may have arrived: Unknown.
+        """
+        match error:
+            case aiohttp.ClientConnectorSSLError() if isinstance(error.os_error, ssl.SSLEOFError):
+                problem = "it closed the connection during the TLS handshake"
+                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
+            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+                return Blocked(self._because(ReasonCode.TLS_FAILED, error=str(error)[:QUOTE_CHARS]))
+            case aiohttp.ClientConnectorError() if denied:
+                problem = f"it leads to the private address {', '.join(sorted(set(denied)))}"
+                return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=host, error=problem))
+            case aiohttp.ClientConnectorError():
+                problem = str(error.os_error.strerror or error)[:QUOTE_CHARS]
+                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
+            case aiohttp.ConnectionTimeoutError():
+                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error="it did not accept it in time"))
+            case _:
+                return Unknown(self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__))
+
+    def _because(self, code: ReasonCode, /, **facts: JsonValue) -> Reason:
+        return because(code, destination=self.destination, **facts)
 
     def _request(
         self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], content: bytes
@@ -275,19 +348,24 @@ class HttpClient:
     async def _read(self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream) -> Answer | Unknown:
         encoding = _encoding(headers)
         if encoding not in ("identity", "gzip", "deflate"):
-            return Unknown(f"HTTP {status} in the encoding {encoding!r}, which was not asked for", Evidence(status))
+            return self._unreadable(status, f"the encoding {encoding!r}, which was not asked for")
         inflate = None if encoding == "identity" else zlib.decompressobj(wbits=47 if encoding == "gzip" else 15)
         body = bytearray()
         try:
             async for chunk in stream:
                 body += inflate.decompress(chunk, self.body_cap + 1 - len(body)) if inflate else chunk
                 if len(body) > self.body_cap:
-                    return Unknown(f"HTTP {status} with a body of more than {self.body_cap} bytes", Evidence(status))
+                    reason = self._because(ReasonCode.RESPONSE_TOO_LARGE, status=status, limit=self.body_cap)
+                    return Unknown(reason, Evidence(status))
         except zlib.error as error:
-            return Unknown(f"HTTP {status} with a body that does not decompress: {error}", Evidence(status))
+            return self._unreadable(status, f"a body that does not decompress ({error})")
         if inflate and body and not inflate.eof:
-            return Unknown(f"HTTP {status} with a compressed body that was cut", Evidence(status))
-        return Answer(status, headers, bytes(body), self._secrets)
+            return self._unreadable(status, "a compressed body that was cut off")
+        return Answer(status, headers, bytes(body), self._secrets, self.destination)
+
+    def _unreadable(self, status: int, problem: str) -> Unknown:
+        reason = self._because(ReasonCode.RESPONSE_UNREADABLE, status=status, problem=problem)
+        return Unknown(reason, Evidence(status))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -305,14 +383,16 @@ class HttpClients:
     def make(
         self,
         *bases: object,
+        destination: str = DESTINATION,
         secrets: tuple[str, ...] = (),
         ca_file: Path | None = None,
         body_cap: int = 1 << 20,
         connections: int = 128,
         patience: Callable[[Answer], float | None] = asked_for_patience,
     ) -> HttpClient:
-        """A client that calls the configured addresses `bases` and nobody else; the other words as at `HttpClient`."""
+        """A client that calls the configured addresses `bases` and no others; the other parameters are `HttpClient`'s."""
         return HttpClient(
+            destination=destination,
             time_limit=self.time_limit,
             body_cap=body_cap,
             connections=connections,
@@ -335,22 +415,3 @@ def _encoding(headers: httpx.Headers) -> str:
 def _trusting(ca_file: str | None) -> ssl.SSLContext:
     """Reading the system's certificate authorities takes longer than most calls."""
     return ssl.create_default_context(cafile=ca_file)
-
-
-def failure_of_exception(error: BaseException) -> Failure:
-    """A transport error as an outcome: did the request leave?
-
-    Nothing left when the connection was never made: Retry. A certificate that does not verify, or a far side that
-    speaks no TLS, is a fact about the channel: Blocked. Everything else may have reached the far side: Unknown.
-    """
-    if isinstance(error, aiohttp.ClientConnectorSSLError) and isinstance(error.os_error, ssl.SSLEOFError):
-        return Retry("the far side hung up during the TLS handshake")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return Blocked(f"TLS: {error}")
-    if isinstance(error, aiohttp.ClientConnectorError) and REFUSED in str(error.os_error):
-        return Blocked(f"not called: {error.os_error.strerror}")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Retry(f"could not connect: {error.os_error.strerror or error}")
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Retry("could not connect in time")
-    return Unknown(f"the connection broke after the request left: {type(error).__name__}")

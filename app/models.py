@@ -1,4 +1,4 @@
-"""The tables. Words as in the package docstring; states and reasons as in docs/states.md.
+"""The tables. Words as in the package docstring; states as in docs/states.md, reason codes as in docs/reason-codes.md.
 
 Everything that happens to one entity happens under the lock of its lane's row: `last_seq` numbers the jobs in the
 order of their commits, `claim` is the fence, `waiting` counts the jobs that are not finished. Ids come from the
@@ -128,9 +128,12 @@ class Job(Base):
     state: Mapped[str]
     open: Mapped[bool] = mapped_column(Computed("state IN ('waiting', 'running')", persisted=True))
     dead: Mapped[bool] = mapped_column(Computed("state = 'dead'", persisted=True))
-    reason: Mapped[str | None]
-    """One word for machines (docs/states.md); `detail` says it to people."""
-    detail: Mapped[str | None]
+    disposition: Mapped[str | None]
+    """How the last attempt ended, where the state alone does not tell: retry, parked, exhausted … (docs/states.md)."""
+    reason_code: Mapped[str | None]
+    """Why the job is in its state: a `reasons.ReasonCode` (docs/reason-codes.md)."""
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """What the text of `reason_code` is made from."""
     version: Mapped[datetime | None]
     """The store's own time of this version of the entity (`updatedAt`)."""
     after: Mapped[str | None]
@@ -193,7 +196,8 @@ class Attempt(Base):
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     outcome: Mapped[str]
     status: Mapped[int | None] = mapped_column(Integer)
-    detail: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     excerpt: Mapped[str | None]
 
 
@@ -217,7 +221,8 @@ class Channel(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str]
-    reason: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     since: Mapped[datetime]
     retry_at: Mapped[datetime | None]
     """blocked or tripped: when one lane may try again."""
@@ -268,7 +273,8 @@ class Coupon(Base):
     """The orders that carried the code: id -> financial status."""
     points: Mapped[int | None] = mapped_column(BigInteger)
     state: Mapped[str]
-    reason: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     store_id: Mapped[str | None]
     received_at: Mapped[datetime]
     """When the webhook was stored; the rule of that moment counts."""
@@ -287,27 +293,28 @@ class CouponFuse(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     tripped_at: Mapped[datetime | None]
-    reason: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """Which limit was reached: the facts of `issuance_limit_reached`."""
     released_at: Mapped[datetime | None]
     """What was issued before is not counted any more."""
     released_by: Mapped[str | None]
 
 
 class Alert(Base):
-    """Something that a person has to look at; one of a kind and subject is open at a time."""
+    """Something that a person has to look at; one of a code and subject is open at a time."""
 
     __tablename__ = "alert"
     __table_args__ = (
-        Index("ix_alert_open", "kind", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_alert_open", "code", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
         Index(None, "at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     at: Mapped[datetime]
-    kind: Mapped[str]
+    code: Mapped[str]
+    """A `reasons.ReasonCode`."""
     subject: Mapped[str]
-    detail: Mapped[str]
-    first_action: Mapped[str]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     resolved_at: Mapped[datetime | None]
     told_at: Mapped[datetime | None]
     """When the chat (ALERT_WEBHOOK_URL) took it."""

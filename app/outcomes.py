@@ -8,11 +8,13 @@
     Blocked  a fact about the channel, not about this job (key refused, wrong address): pause the channel
     Wait     cannot be done before something else has happened; costs no attempt
 
-This module imports nothing of ours, so that everyone may speak it.
+Imports only reason codes, so that every layer can use it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from app.reasons import Reason, ReasonCode, because
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,45 +53,47 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    why: str
+class _WithReason:
+    """Every outcome other than plain success has a reason."""
+
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Skip(_WithReason):
+    """Nothing needed doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(_WithReason):
     """`after` is the far side's own wish in seconds (Retry-After); the policy bounds it."""
 
-    why: str
     after: float | None = None
     evidence: Evidence = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    why: str
+class Unknown(_WithReason):
     evidence: Evidence = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    why: str
+class Reject(_WithReason):
     evidence: Evidence = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
-    why: str
+class Blocked(_WithReason):
     evidence: Evidence = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(_WithReason):
     """`key` is what wakes it (`engine.queue.wake`); `recheck` seconds later it looks again all the same.
 
     With `owes`, the jobs that bring the awaited thing about are taken on in the same transaction.
     """
 
-    why: str
     key: str
     recheck: float = 3600.0
     owes: tuple[Owed, ...] = ()
@@ -97,3 +101,10 @@ class Wait:
 
 
 Outcome = Done | Skip | Retry | Unknown | Reject | Blocked | Wait
+
+
+def reason_of(outcome: Outcome) -> Reason:
+    """The reason of a call that returned no result."""
+    if isinstance(outcome, Done):
+        return because(ReasonCode.INTERNAL_ERROR, error="the adapter returned Done instead of a result")
+    return outcome.reason

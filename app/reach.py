@@ -8,6 +8,7 @@ one look-up to the next (DNS rebinding) gains nothing. An address that stands in
 import errno
 import socket
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -19,7 +20,7 @@ Found = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tup
 """What getaddrinfo tells: family, type, protocol, canonical name, socket address."""
 TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """NAT64 (RFC 6052): the last 32 bits are an IPv4 address."""
-REFUSED: Final = "is in a private network; if that is right, add the network to PRIVATE_NETWORKS"
+_DENIED: Final[ContextVar[list[str]]] = ContextVar("denied_addresses")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -27,11 +28,21 @@ class AddressRefusedError(OSError):
     """The connection was not made: its address is private, and not allowed."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(errno.EACCES, f"the address {address} {REFUSED}")
+        super().__init__(errno.EACCES, f"the address {address} is in a private network")
+
+
+def denied_addresses() -> list[str]:
+    """A new list, which gets the addresses that are refused during the call that starts now in this context.
+
+    aiohttp combines the errors of several addresses into one and drops their types, so a call looks here instead.
+    """
+    denied: list[str] = []
+    _DENIED.set(denied)
+    return denied
 
 
 class Reach:
-    """`bases` are the configured addresses of one far side, `private` the private networks that may be called."""
+    """`bases` are the configured addresses of one destination, `private` the private networks that may be called."""
 
     def __init__(self, bases: Iterable[object], private: Sequence[Network] = ()) -> None:
         urls = [httpx.URL(str(base)) for base in bases]
@@ -48,8 +59,10 @@ class Reach:
     def open_socket(self, found: Found) -> socket.socket:
         """A socket for an address that a name led to (aiohttp's `socket_factory`). Raises AddressRefusedError."""
         family, kind, protocol, _, where = found
-        if not self._may(str(where[0])):
-            raise AddressRefusedError(str(where[0]))
+        address = str(where[0])
+        if not self._may(address):
+            _DENIED.get([]).append(address)
+            raise AddressRefusedError(address)
         return socket.socket(family, kind, protocol)
 
     def _may(self, host: str) -> bool:

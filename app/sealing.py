@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from app.reasons import Reason, ReasonCode, because
+
 VERSION: Final = b"\x01"
 NONCE: Final = 12
 SEALED_TEXT: Final = "sealed:1:"
@@ -39,7 +41,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 class UnreadableBodyError(ValueError):
-    """A body that this ring does not open; the text says why, and what to do."""
+    """A body that this ring cannot decrypt; `reason` has the cause."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"{reason.text} {reason.next_step}")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +106,14 @@ class KeyRing:
             return stored
         key = self._keys.get(sealed_by)
         if key is None:
-            raise UnreadableBodyError(
-                f"it is encrypted under the key {sealed_by}, which is not in BODY_KEYS; put that key back"
-            )
+            raise UnreadableBodyError(because(ReasonCode.BODY_KEY_MISSING, key=sealed_by))
         nonce, sealed = stored[len(VERSION) : len(VERSION) + NONCE], stored[len(VERSION) + NONCE :]
         try:
             if stored[: len(VERSION)] != VERSION:
                 raise InvalidTag
             return key.cipher.decrypt(nonce, sealed, _bound(sealed_by, message_id))
         except (InvalidTag, ValueError):
-            raise UnreadableBodyError(
-                f"it does not open under the key {sealed_by}: the key has another value than when it was stored,"
-                " or the row was changed; put the right key into BODY_KEYS, or restore the row"
-            ) from None
+            raise UnreadableBodyError(because(ReasonCode.BODY_KEY_WRONG, key=sealed_by)) from None
 
     def seal_text(self, owner: UUID, words: str | None) -> str | None:
         """As `seal`, for a column of text: `sealed:1:<key>:<base64 of nonce, ciphertext and tag>`."""

@@ -28,6 +28,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app import tracing
 from app.errors import DatabaseAway
+from app.reasons import ReasonCode
 from app.settings import Settings
 
 MASK: Final = "[secret]"
@@ -237,10 +238,11 @@ def log_attempt(
     state: str,
     milliseconds: float,
     status: int | None = None,
-    detail: str | None = None,
+    reason_code: str | None = None,
+    facts: Mapping[str, object] | None = None,
     delay: float | None = None,
 ) -> None:
-    """One record per attempt: what came back, what the job became, and when it is tried again (`delay`, seconds)."""
+    """One record per attempt: its outcome and reason, what the job became, and when it is tried again (`delay`, seconds)."""
     _wide.write(
         logging.WARNING if state == "dead" else logging.INFO,
         "relay.attempt",
@@ -256,7 +258,8 @@ def log_attempt(
             "state": state,
             "ms": round(milliseconds, 1),
             "status": status,
-            "detail": detail,
+            "reason_code": reason_code,
+            "facts": facts,
             "delay": delay,
         },
     )
@@ -293,6 +296,12 @@ class Metrics:
             registry=registry,
             buckets=_BUCKETS,
         )
+        self._reasons = Counter(
+            "relay_attempt_reasons",
+            "Attempts other than plain successes, by channel, outcome and reason code (docs/reason-codes.md).",
+            ["channel", "outcome", "reason_code"],
+            registry=registry,
+        )
 
     def message(self, kind: str, status: str) -> None:
         """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
@@ -308,8 +317,12 @@ class Metrics:
                 self._route_children[route, method, status] = child
         child.observe(seconds)
 
-    def attempt(self, kind: str, channel: str, outcome: str, seconds: float) -> None:
+    def attempt(
+        self, kind: str, channel: str, outcome: str, seconds: float, reason_code: ReasonCode | None = None
+    ) -> None:
         self._attempts.labels(kind, channel, outcome).observe(seconds)
+        if reason_code is not None:
+            self._reasons.labels(channel, outcome, reason_code).inc()
 
     def settled(self, kind: str, state: str) -> None:
         self._settled.labels(kind, state).inc()
@@ -319,19 +332,19 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Backlog(NamedTuple):
-    """One channel now: jobs owed there, seconds since the oldest lane became due, seconds since the oldest job that waits
-    was made (held ones aside), dead jobs, the channel's state."""
+    """One channel now: waiting jobs, seconds since the oldest lane became due, seconds since the oldest job that waits
+    was made (held ones aside), dead jobs by reason code, the channel's state."""
 
     channel: str
     waiting: int
     oldest: float
     oldest_waiting: float
-    dead: int
+    dead: Mapping[str, int]
     state: str
 
 
 class Look(NamedTuple):
-    """The whole queue now; `alerts` that are open, by kind."""
+    """The whole queue now; `alerts` that are open, by code."""
 
     channels: Sequence[Backlog] = ()
     alerts: Mapping[str, int] = {}
@@ -376,15 +389,20 @@ class QueueGauges(Collector):
             "Age of the oldest job that waits, for whatever it waits but a person.",
             labels=["channel"],
         )
-        dead = GaugeMetricFamily("relay_jobs_dead", "Jobs that were given up and need a person.", labels=["channel"])
+        dead = GaugeMetricFamily(
+            "relay_jobs_dead",
+            "Dead-lettered jobs, by channel and reason code.",
+            labels=["channel", "reason_code"],
+        )
         opened = GaugeMetricFamily("relay_channel_open", "1 while calls are made there.", labels=["channel", "state"])
         for channel in self._look.channels:
             waiting.add_metric([channel.channel], channel.waiting)
             oldest.add_metric([channel.channel], channel.oldest)
             waits.add_metric([channel.channel], channel.oldest_waiting)
-            dead.add_metric([channel.channel], channel.dead)
+            for code, count in sorted(channel.dead.items()) or [("", 0)]:
+                dead.add_metric([channel.channel, code], count)
             opened.add_metric([channel.channel, channel.state], float(channel.state == "open"))
-        alerts = GaugeMetricFamily("relay_alerts_open", "Alerts that are open, by kind.", labels=["kind"])
-        for kind, count in sorted(self._look.alerts.items()):
-            alerts.add_metric([kind], count)
+        alerts = GaugeMetricFamily("relay_alerts_open", "Alerts that are open, by code.", labels=["code"])
+        for code, count in sorted(self._look.alerts.items()):
+            alerts.add_metric([code], count)
         yield from (waiting, oldest, waits, dead, opened, alerts)

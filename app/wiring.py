@@ -41,6 +41,7 @@ from app.operations.coupons.transitions import Coupons
 from app.operations.people.customers import Customers
 from app.operations.reconcile.compare import Sides
 from app.operations.reconcile.repairs import Tools
+from app.platform.answers import THE_PLATFORM
 from app.platform.client import PlatformClient
 from app.settings import Settings
 from app.stores.base import StoreAdapter
@@ -130,11 +131,12 @@ async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
     http = clients.make(
         settings.platform.url,
         settings.platform.launcher_url,
+        destination=THE_PLATFORM,
         ca_file=settings.platform.ca_file,
         connections=2 * settings.slots,
         secrets=secrets,
     )
-    chat = HttpClient(connections=2)
+    chat = HttpClient(destination="the chat", connections=2)
     try:
         yield FarSides(PlatformClient(http, settings.platform), parts.store, chat)
     finally:
@@ -257,6 +259,26 @@ def engine(settings: Settings, database_url: str, name: str, pool_size: int) -> 
     )
 
 
+LOGGED: Final = frozenset(
+    {
+        "attempts",
+        "days",
+        "destination",
+        "entity",
+        "error",
+        "field",
+        "kind",
+        "limit",
+        "request",
+        "rule",
+        "seconds",
+        "setting",
+        "status",
+    }
+)
+"""Facts that go into logs. Others may hold the words of a destination or an operator, or name a person or a coupon."""
+
+
 class _Observer:
     """One wide record and a few counters for every settled attempt."""
 
@@ -266,10 +288,12 @@ class _Observer:
     def settled(self, settlement: Settlement) -> None:
         job, to = settlement.job, settlement.transition
         state = to.state if isinstance(to, Finish) else "waiting"
+        reason = settlement.reason or to.reason
         if isinstance(to, Finish):
             self._metrics.settled(job.kind, to.state)
         if settlement.outcome is not None:
-            self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000)
+            code = settlement.reason.code if settlement.reason else None
+            self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000, code)
         log_attempt(
             job.id,
             job.message_id,
@@ -281,8 +305,8 @@ class _Observer:
             state=state,
             milliseconds=settlement.duration_ms,
             status=settlement.evidence.status,
-            # An answer's own words may name people; they stand in the books, for whoever may read them.
-            detail=settlement.words or to.detail if settlement.evidence.status is None else None,
+            reason_code=reason.code if reason else None,
+            facts={name: fact for name, fact in reason.facts.items() if name in LOGGED} if reason else None,
             delay=to.delay if isinstance(to, Again | GiveBack) else None,
         )
 

@@ -17,7 +17,8 @@ OWED: Final = (
 """What the relay still owes, apart from lanes that are blocked for long."""
 STILL_OWED: Final = (
     "SELECT lane.key, lane.waiting, lane.leased, lane.claim, lane.run_at - now() AS due_in, lane.waits_for, job.state,"
-    " job.attempts, job.reason, job.detail FROM lane LEFT JOIN job ON job.lane = lane.key AND job.channel = lane.channel"
+    " job.attempts, job.disposition, job.reason_code, job.facts"
+    " FROM lane LEFT JOIN job ON job.lane = lane.key AND job.channel = lane.channel"
     " AND job.open WHERE lane.channel = 'platform' AND lane.waiting > 0 AND lane.run_at < now() + interval '10 min'"
     " LIMIT 5"
 )

@@ -19,11 +19,16 @@ ChannelName = Annotated[str, Path(description="`platform` or `store`.")]
 CHANNEL: Final = {
     "name": "platform",
     "state": "paused",
-    "reason": "paused by operator: maintenance",
+    "reason_code": "operator_paused",
+    "text": "An operator, anna, paused calls to the platform: maintenance.",
+    "next_step": "Calls continue when an operator resumes them.",
+    "facts": {"destination": "the platform", "by": "anna", "comment": "maintenance"},
     "since": "2026-05-11T16:25:01Z",
     "retry_at": None,
     "waiting": 12,
 }
+
+OPEN: Final = {**CHANNEL, "state": "open", "reason_code": None, "text": None, "next_step": None, "facts": None}
 
 
 def routes(services: Services, keys: Keys) -> APIRouter:
@@ -65,7 +70,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         operation_id="resume_channel",
         summary="Call a far side again",
         responses={
-            200: answer("All channels.", [{**CHANNEL, "state": "open", "reason": None}]),
+            200: answer("All channels.", [OPEN]),
             **refusals(*KEY_REFUSALS, NotFound),
         },
         openapi_extra=needs_key("operate"),

@@ -196,8 +196,8 @@ def _on_all_coupons(router: APIRouter, services: Services, keys: Keys, desk: Cou
         openapi_extra=needs_key("operate") | body_of(Why, {"why": "Two orders of one basket; the shop has it right."}),
     )
     async def dismiss(request: Request, code: Code) -> CouponView:
-        """For `coupon_over_used` and `points_in_doubt`, which nothing else ends. What is over-used stays so: it is told
-        again only when another order carries the code."""
+        """Ends the alerts `coupon_overused` and `points_in_doubt`, which nothing else ends. An overused coupon raises the
+        alert again only when another order carries its code."""
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Why, limit)
         coupon = await _read(services, code)

@@ -13,12 +13,16 @@ from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
 from app.operations.books import find_coupon, list_coupons, reading
 from app.operations.views import CouponPage, CouponView
+from app.reasons import ReasonCode
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
 COUPON: Final = {
     "code": "0123456789ab",
     "state": "held",
-    "reason": "no value known for rule rule-7",
+    "reason_code": "no_value",
+    "text": "No value is known for rule rule-7.",
+    "next_step": "Add a reward rule (console, relay rules put). The coupon is then created automatically.",
+    "facts": {"rule": "rule-7"},
     "kind": "fixed_amount",
     "value": None,
     "currency": None,
@@ -58,6 +62,9 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         request: Request,
         state: Annotated[State | None, Query(description="Only coupons in this state.")] = None,
         customer: Annotated[str | None, Query(description="Only those of this shopper, by the store's id.")] = None,
+        reason_code: Annotated[
+            ReasonCode | None, Query(description="Only coupons with this reason code (docs/reason-codes.md).")
+        ] = None,
         cursor: Annotated[str | None, Query(description="The last page's `next_cursor`.")] = None,
         limit: Annotated[int, Query(ge=1, le=200, description="Coupons per page.")] = 50,
     ) -> CouponPage:
@@ -65,7 +72,9 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         lists what waits for a person."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:
-            return await list_coupons(connection, state=state, customer=customer, cursor=cursor, limit=limit)
+            return await list_coupons(
+                connection, state=state, customer=customer, reason_code=reason_code, cursor=cursor, limit=limit
+            )
 
     @router.get(
         "/{code}",

@@ -35,6 +35,7 @@ EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
 ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
 JOB_ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a12"
 RECEIPT: Final[dict[str, object]] = {"id": ID, "status": "accepted", "links": {"self": f"/v1/events/{ID}"}}
+FACTS: Final[dict[str, object]] = {"destination": "the Platform", "status": 503, "response": "try later"}
 JOB: Final[dict[str, object]] = {
     "id": JOB_ID,
     "message_id": ID,
@@ -42,10 +43,11 @@ JOB: Final[dict[str, object]] = {
     "channel": "platform",
     "lane": "order:1001",
     "state": "waiting",
-    "reason": "retry",
-    "detail": "HTTP 503",
-    "says": "The last attempt failed.",
-    "next": "It is tried again by itself at 2026-05-11T16:25:04+00:00.",
+    "disposition": "retry",
+    "reason_code": "server_error",
+    "text": "The Platform failed to process the request (HTTP 503): try later.",
+    "next_step": "The relay tries again automatically.",
+    "facts": FACTS,
     "attempts": 1,
     "run_at": "2026-05-11T16:25:04Z",
     "created_at": "2026-05-11T16:25:01Z",
@@ -60,7 +62,9 @@ JOB_DETAIL: Final[dict[str, object]] = {
             "duration_ms": 48,
             "outcome": "retry",
             "status": 503,
-            "detail": "HTTP 503",
+            "reason_code": "server_error",
+            "text": "The Platform failed to process the request (HTTP 503): try later.",
+            "facts": FACTS,
             "excerpt": '{"message":"try later"}',
         }
     ],
@@ -72,7 +76,7 @@ MESSAGE: Final[dict[str, object]] = {
     "received_at": "2026-05-11T16:25:01Z",
     "size": 312,
     "state": "waiting",
-    "says": "It is stored and waits to be sent; each job says for what.",
+    "text": "It is stored and waits to be sent; the reason is with each job.",
     "jobs": [JOB_DETAIL],
 }
 BATCH: Final = (

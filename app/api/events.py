@@ -157,7 +157,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def read_event(
         request: Request, message_id: Annotated[UUID, Path(description="The receipt's id.")]
     ) -> MessageView:
-        """Where the event is now, in words, with every job it owed and every attempt that was made. Webhooks of the
+        """Where the event is now, with its jobs and every attempt that was made. Webhooks of the
         Platform can be read here too, by the id in their receipt."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:

@@ -1,4 +1,4 @@
-"""Why is it so? The story of one order, customer, coupon or message."""
+"""Explains why an order, a customer, a coupon or a message is as it is."""
 
 from typing import Annotated, Final, get_args
 
@@ -15,33 +15,41 @@ from app.operations.books import reading
 from app.operations.explain.gather import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation
+from app.reasons import ReasonCode, because
 
 KEYS: Final[tuple[Key, ...]] = get_args(Key)
-_SAYS: Final = "The Platform refused order 1001: the Platform says: currency must be ISO 4217 (HTTP 422)."
-_NEXT: Final = "It is not tried again by itself; a corrected report from the shop is sent as usual."
-_DO: Final = [
-    "correct what the Platform complains about in the shop, or:",
-    f"retry the job: POST /v1/jobs/{JOB_ID}/retry",
-    f"or give it up for good: POST /v1/jobs/{JOB_ID}/drop",
-]
+_REASON: Final = because(
+    ReasonCode.REJECTED_BY_DESTINATION,
+    destination="the Platform",
+    request="the order",
+    status=422,
+    response="currency must be ISO 4217",
+)
+_CAUSE: Final = {
+    "cause": "rejected",
+    "confidence": "certain",
+    "text": f"Order 1001: {_REASON.text}",
+    "next_step": "It is not tried again automatically. A corrected event from the store is sent as usual.",
+    "steps": [
+        {"text": "Correct the cause in the store.", "api": None, "command": None},
+        {"text": "Retry the job.", "api": f"POST /v1/jobs/{JOB_ID}/retry", "command": None},
+        {"text": "Drop the job if it is not needed.", "api": f"POST /v1/jobs/{JOB_ID}/drop", "command": None},
+    ],
+}
 EXAMPLE: Final = {
     "asked": {"order": "1001"},
     "found": True,
-    "cause": "rejected",
-    "confidence": "certain",
-    "headline": _SAYS,
-    "next": _NEXT,
-    "do": _DO,
+    **_CAUSE,
     "also": [],
     "story": [
         {
             "at": "2026-05-11T16:25:01Z",
-            "says": "The shop's backend reported order 1001 (paid 19.98 EUR); so the Platform has to be given order 1001.",
+            "text": "The store's backend reported order 1001 (paid 19.98 EUR); so order 1001 must be sent to the Platform.",
             "message_id": ID,
         },
         {
             "at": "2026-05-11T16:25:02Z",
-            "says": "Order 1001, try 1: the Platform refused it: the Platform says: currency must be ISO 4217 (HTTP 422).",
+            "text": f"Order 1001, attempt 1: {_REASON.text}",
             "message_id": ID,
             "job_id": JOB_ID,
         },
@@ -50,14 +58,12 @@ EXAMPLE: Final = {
     "searched": ["messages about order 1001"],
     "finding": {
         "subject": "order:1001",
-        "cause": "rejected",
-        "confidence": "certain",
-        "says": _SAYS,
-        "next": _NEXT,
-        "do": _DO,
+        **_CAUSE,
         "needs_attention": True,
+        "reason_code": _REASON.code,
+        "facts": _REASON.facts,
         "status": 422,
-        "because": None,
+        "caused_by": None,
         "job_id": JOB_ID,
         "message_id": ID,
     },
@@ -70,7 +76,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     @router.get(
         "",
         operation_id="explain",
-        summary="Why did this order, customer or coupon get what it got?",
+        summary="Explain why an order, a customer or a coupon is as it is",
         responses={200: answer("The story.", EXAMPLE), **refusals(*KEY_REFUSALS, QueryInvalid)},
         openapi_extra=needs_key("read"),
     )
@@ -83,9 +89,9 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         coupon: Annotated[str | None, Query(description="A coupon's code.")] = None,
         message: Annotated[str | None, Query(description="The id in an event's receipt.")] = None,
     ) -> Explanation:
-        """Ask by exactly one parameter. The answer names the cause, as a sentence and as an id (docs/explain.md), what
-        happens next and when, and what an operator can do; then everything that happened, in order of time. A key that
-        nothing is known about is answered too, with what was searched and what is likely."""
+        """Ask by exactly one parameter. The response has the cause, as a text and as an id (docs/explain.md), what happens
+        next and when, and the steps for an operator; then everything that happened, in order of time. When nothing is
+        known about it, the response has what was searched and the likely cause."""
         await keys.require(request, "read")
         asked = {"order": order, "customer": customer, "coupon": coupon, "message": message}
         given = [(by, key) for by in KEYS if (key := (asked[by] or "").strip())]

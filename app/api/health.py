@@ -140,7 +140,7 @@ async def _channels(services: Services) -> list[CheckView]:
         CheckView(
             name=f"channel {channel.name}",
             ok=channel.state == "open",
-            says="open" if channel.state == "open" else f"{channel.state}: {channel.reason or 'no reason given'}",
+            says="open" if channel.state == "open" else f"{channel.state}: {channel.text or 'no reason was stored'}",
         )
         for channel in channels
     ]

@@ -14,6 +14,7 @@ from app.api.services import Services
 from app.errors import NotFound, QueryInvalid
 from app.operations.books import find_job, list_jobs, read_books, reading
 from app.operations.views import Books, JobDetail, JobPage
+from app.reasons import ReasonCode
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
 JobId = Annotated[UUID, Path(description="The job's id.")]
@@ -48,14 +49,18 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
         kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `relay_order`.")] = None,
         lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
+        reason_code: Annotated[
+            ReasonCode | None, Query(description="Only jobs with this reason code (docs/reason-codes.md).")
+        ] = None,
         cursor: Annotated[UUID | None, Query(description="The last page's `next_cursor`.")] = None,
         limit: Annotated[int, Query(ge=1, le=200, description="Jobs per page.")] = 50,
     ) -> JobPage:
-        """What the relay owes or has done, each with its state in words and the next step. `state=dead` lists what
-        needs a person."""
+        """Each job with its state, the reason and the next step. `state=dead` lists what needs a person."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:
-            return await list_jobs(connection, state=state, kind=kind, lane=lane, cursor=cursor, limit=limit)
+            return await list_jobs(
+                connection, state=state, kind=kind, lane=lane, reason_code=reason_code, cursor=cursor, limit=limit
+            )
 
     @router.get(
         "/counts",
@@ -66,16 +71,21 @@ def routes(services: Services, keys: Keys) -> APIRouter:
                 "The counts, from one moment.",
                 {"messages": 4, "total": COUNTS, "by_kind": {"relay_order": COUNTS}, "balanced": True},
             ),
-            **refusals(*KEY_REFUSALS),
+            **refusals(*KEY_REFUSALS, QueryInvalid),
         },
         openapi_extra=needs_key("read"),
     )
-    async def counts(request: Request) -> Books:
+    async def counts(
+        request: Request,
+        reason_code: Annotated[
+            ReasonCode | None, Query(description="Count only jobs with this reason code (docs/reason-codes.md).")
+        ] = None,
+    ) -> Books:
         """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
         skipped + dropped. Reads all jobs; for every few seconds use /metrics."""
         await keys.require(request, "read")
         async with reading(services.engine) as connection:
-            return await read_books(connection)
+            return await read_books(connection, reason_code)
 
     @router.get(
         "/jobs/{job_id}",
@@ -85,7 +95,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         openapi_extra=needs_key("read"),
     )
     async def job(request: Request, job_id: JobId) -> JobDetail:
-        """The job's state in words, the next step, and every attempt with the far side's answer."""
+        """The job's state, the reason, the next step, and every attempt with the destination's response."""
         await keys.require(request, "read")
         return await found_job(services, job_id)
 

@@ -1,6 +1,6 @@
 """What an operator does to jobs: retry and drop. Every act is in the audit."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -15,6 +15,7 @@ from app.api.events import KEY_REFUSALS
 from app.api.jobs import JobId, found_job
 from app.api.services import Services
 from app.engine.operator import DeadJobs
+from app.engine.states import Ending
 from app.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -28,11 +29,9 @@ from app.errors import (
 )
 from app.operations.books import when_away
 from app.operations.views import JobDetail
+from app.reasons import ReasonCode
 
 BODY_REFUSALS: Final = (*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
-
-
-Reason = Literal["exhausted", "rejected", "crashed", "expired"]
 
 
 class Why(BaseModel):
@@ -49,8 +48,9 @@ class RetryFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: str | None = Field(None, description="The jobs' kind, such as `relay_order`.")
-    reason: Reason | None = Field(None, description="Why they were given up.")
-    before: AwareDatetime | None = Field(None, description="Given up before this moment.")
+    disposition: Ending | None = Field(None, description="How the last attempt ended.")
+    reason_code: ReasonCode | None = Field(None, description="Why they are dead (docs/reason-codes.md).")
+    before: AwareDatetime | None = Field(None, description="Dead since before this moment.")
     ids: Annotated[list[UUID], Field(min_length=1, max_length=1000)] | None = Field(
         None, description="Exactly these; cannot be combined with the others."
     )
@@ -77,14 +77,14 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             200: answer("How many were changed, or with `dry_run` would be.", {"jobs": 17, "dry_run": True}),
             **refusals(*BODY_REFUSALS),
         },
-        openapi_extra=needs_key("operate") | body_of(RetryFilter, {"reason": "exhausted", "dry_run": True}),
+        openapi_extra=needs_key("operate") | body_of(RetryFilter, {"reason_code": "server_error", "dry_run": True}),
     )
     async def retry_jobs(request: Request) -> Changed:
         """Every dead job that matches takes a place at the end of its lane and starts anew. Ask with `dry_run` first
         to see how many that would be."""
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, RetryFilter, limit)
-        which = DeadJobs(wanted.kind, wanted.reason, wanted.before)
+        which = DeadJobs(wanted.kind, wanted.disposition, wanted.reason_code, wanted.before)
         if wanted.ids is not None and (which != DeadJobs() or wanted.dry_run):
             message = "cannot be combined with other members"
             raise FieldsInvalid(f"`ids` {message}.", [FieldError("ids", message)])

@@ -64,7 +64,7 @@ def routes(services: Services) -> APIRouter:
         raw = await read_body(request, limit)
         parsed = await store.parse_event(dict(request.headers), raw)
         if isinstance(parsed, Refused):
-            raise SignatureRefused(parsed.why)
+            raise SignatureRefused(parsed.reason.text)
         message_id = uuid7()
         message = message_of(parsed, raw, source=adapter, message_id=str(message_id))
         receipt = await services.inbox.accept(message, message_id)

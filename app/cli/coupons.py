@@ -19,6 +19,7 @@ from app.operations.coupons import patrol as patrols
 from app.operations.coupons.desk import Correction, CouponDesk
 from app.operations.coupons.transitions import CouponRecord
 from app.platform.rules import RewardKind
+from app.reason_texts import shown
 
 ACTOR: Final = "cli"
 coupons_cli = typer.Typer(no_args_is_help=True, help="Redeemed coupons: approve, correct, retire, give points back.")
@@ -131,23 +132,24 @@ def show_ledger() -> None:
 
 @coupons_cli.command("alerts")
 def show_alerts() -> None:
-    """What needs a person now."""
+    """List the open alerts: what an operator has to look at, and the next step."""
 
     async def work() -> list[AlertRecord]:
         async with own_engine() as engine, engine.connect() as connection:
             return await open_alerts(connection)
 
-    table = Table("since", "kind", "about", "what", "first")
+    table = Table("since", "code", "about", "what", "next step")
     for alert in run(work()):
-        table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.kind, alert.subject, alert.detail, alert.first_action)
+        texts = (escape(text) for text in (alert.subject, alert.reason.text, alert.reason.next_step))
+        table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.reason.code, *texts)
     out.print(table)
 
 
 def patrol(
-    again: Annotated[bool, typer.Option("--all", help="Those too that were looked at within the hour.")] = False,
+    again: Annotated[bool, typer.Option("--all", help="Also coupons that were checked within the last hour.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per finding.")] = False,
 ) -> None:
-    """Find coupons that were edited, deleted, over-used or cut short in the shop. Changes nothing there."""
+    """Find coupons that were edited, deleted, used too often or cut short in the store. Changes nothing there."""
 
     async def work() -> patrols.Tour:
         async with all_parts() as parts:
@@ -157,18 +159,18 @@ def patrol(
                 await patrols.forget(parts.engine)
             return await patrols.tour(parts.engine, parts.store, most=100_000)
 
-    tour = run(work())
-    for finding in tour.findings:
+    checked = run(work())
+    for finding in checked.findings:
+        difference = finding.difference.as_fact()
         if as_json:
-            told = {"code": finding.code, "kind": finding.kind, "detail": finding.detail}
-            out.print(json.dumps(told), highlight=False)
+            print(json.dumps({"code": finding.code, "kind": finding.kind, **difference}))
         else:
-            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {escape(finding.detail)}", highlight=False)
+            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {escape(shown(difference))}", highlight=False)
     if not as_json:
-        out.print(f"{tour.looked_at} coupons looked at, {len(tour.findings)} findings.", highlight=False)
-    if tour.stopped:
-        out.print(f"[red]stopped[/red]  {escape(tour.stopped)}", highlight=False)
-    if tour.stopped or tour.findings:
+        out.print(f"{checked.looked_at} coupons checked, {len(checked.findings)} findings.", highlight=False)
+    if checked.stopped:
+        out.print(f"[red]stopped[/red]  {escape(checked.stopped.text)}", highlight=False)
+    if checked.stopped or checked.findings:
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`relay explain`: why is it so?"""
+"""`relay explain`: why is an order, a customer, a coupon or a message as it is?"""
 
 from typing import Annotated
 
@@ -17,13 +17,13 @@ def why(
     ],
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Why did this order, customer, coupon or message get what it got? The cause first, then the whole story."""
+    """Explain why this order, customer, coupon or message is as it is: the cause first, then the whole story."""
 
     async def work() -> Explanation:
         async with own_engine() as engine, engine.connect() as connection:
             return await explain(connection, by, key)
 
-    told = run(work())
-    print(told.model_dump_json(indent=2) if json else in_text(told))
-    if not told.found:
+    explanation = run(work())
+    print(explanation.model_dump_json(indent=2) if json else in_text(explanation))
+    if not explanation.found:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Annotated, Final, TextIO
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -202,7 +203,7 @@ def backfill(
                     done = await read_shop(
                         parts.inbox, store, settings.store.adapter or "", each, in_utc(since), progress=moved
                     )
-                    ended = f"; ended early: {done.failed}" if done.failed else ""
+                    ended = f"; ended early: {escape(done.failed.text)}" if done.failed else ""
                     out.print(f"{each}: {done.seen:,} seen, {done.new:,} new{ended}", highlight=False)
                     well = well and done.failed is None
             return well

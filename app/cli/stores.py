@@ -1,4 +1,4 @@
-"""`relay connect` and `relay poll`: the shop's webhooks set up, the shop's lists read."""
+"""`relay connect` and `relay poll`: set up the store's webhooks, read the store's lists."""
 
 import sys
 from datetime import UTC, datetime
@@ -14,7 +14,8 @@ from app.cli.terminal import err, out
 from app.messages import Kind
 from app.operations import hooks
 from app.operations.polling import ORDER, poll
-from app.outcomes import Done, Skip
+from app.outcomes import Done, Skip, reason_of
+from app.reasons import ReasonCode, because
 from app.stores.base import Ready
 from app.stores.native import ListsEntities, SetsUpWebhooks
 
@@ -47,7 +48,8 @@ def connect(
             store: object = parts.store
             ready = await parts.store.check() if parts.store else None
             if not isinstance(ready, Ready):
-                out.print(f"[red]FAIL[/red]  {escape(str(getattr(ready, 'why', ready)))}", highlight=False)
+                reason = reason_of(ready) if ready else because(ReasonCode.NO_STORE)
+                out.print(f"[red]FAIL[/red]  {escape(f'{reason.text} {reason.next_step}')}", highlight=False)
                 return False
             out.print(f"[green]ok[/green]    {escape(ready.detail)}", highlight=False)
             if not isinstance(store, SetsUpWebhooks):
@@ -76,19 +78,17 @@ def _show_integration(adapter: str) -> None:
 async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: bool) -> bool:
     present = await store.list_hooks(target)
     if not isinstance(present, tuple):
-        out.print(
-            f"[red]FAIL[/red]  the shop's webhooks cannot be listed: {getattr(present, 'why', present)}",
-            highlight=False,
-        )
+        problem = f"The store's webhooks cannot be listed: {reason_of(present).text}"
+        out.print(f"[red]FAIL[/red]  {escape(problem)}", highlight=False)
         return False
     well = True
     for step in hooks.plan(store.wanted_topics(), present, remove=remove):
-        outcome = Skip("dry run") if dry_run else await hooks.carry_out(store, target, step)
+        outcome = Done() if dry_run else await hooks.carry_out(store, target, step)
         fine = isinstance(outcome, Done | Skip)
         well = well and fine
         mark = "[green]ok[/green]  " if fine else "[red]FAIL[/red]"
-        told = "" if fine else f": {getattr(outcome, 'why', outcome)}"
-        out.print(f"{mark}  {'would ' if dry_run else ''}{step.act} {step.topic} -> {target}{told}", highlight=False)
+        problem = "" if fine else f": {escape(reason_of(outcome).text)}"
+        out.print(f"{mark}  {'would ' if dry_run else ''}{step.act} {step.topic} -> {target}{problem}", highlight=False)
     return well
 
 
@@ -117,7 +117,9 @@ def poll_now(
                     parts.engine, parts.inbox, store, settings.store.adapter or "", each, start=start, backfill=backfill
                 )
                 told = "another process reads them now" if done is None else f"{done.seen} seen, {done.new} new"
-                out.print(f"{each}: {told}{f'; {done.failed}' if done and done.failed else ''}", highlight=False)
+                out.print(
+                    f"{each}: {told}{f'; {escape(done.failed.text)}' if done and done.failed else ''}", highlight=False
+                )
                 well = well and (done is None or done.failed is None)
             return well
 

@@ -6,7 +6,7 @@ any process can do the next chunk, and nothing is left running when everybody ha
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, get_args
 from uuid import UUID
@@ -66,8 +66,7 @@ def acts_on(pile: Pile) -> list[Act]:
 
 def address(pile: Pile, stopped: int | None = None) -> str:
     """Of the pile's page; `stopped`: after so many jobs."""
-    names = {name: getattr(pile, name) for name in ("state", "channel", "kind", "reason", "cause")}
-    return query("/console/stuck/pile", **names, stopped=stopped)
+    return query("/console/stuck/pile", **asdict(pile), stopped=stopped)
 
 
 def routes(pages: Pages) -> APIRouter:
@@ -110,7 +109,7 @@ async def _act(
             case "drop":
                 return await operator.drop(ids, visitor.name, why) if ids else 0
             case "wake":
-                return await operator.wake([pile.reason])
+                return await operator.wake([pile.waits_for])
 
 
 async def _edit(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
@@ -148,5 +147,5 @@ def _told(form: Form) -> tuple[Pile, Progress]:
         raise Refused(422, "This form is not complete", "Go back, reload the page and send it again.") from error
     if state not in get_args(State) or progress.act not in ACTS[state]:  # type: ignore[index]  # a State by now
         raise Refused(422, "This cannot be done here", "Go back, reload the page and send it again.")
-    which = Pile(state, form["channel"], form["kind"], form["reason"], form["cause"])  # type: ignore[arg-type]  # as above
-    return which, progress
+    names = ("channel", "kind", "disposition", "waits_for", "reason_code", "cause")
+    return Pile(state, *(form[name] for name in names)), progress  # type: ignore[arg-type]  # as above

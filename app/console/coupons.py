@@ -10,13 +10,13 @@ from starlette.responses import Response
 from app.console.pages import Form, Pages, Refused, Visitor, query
 from app.console.words import many
 from app.errors import as_sentence
-from app.operations.alerts.kinds import BY_HAND
 from app.operations.alerts.raised import open_alerts
 from app.operations.audit.lines import list_audit
 from app.operations.books import find_coupon, list_coupons, reading, when_away
 from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
 from app.operations.coupons.ledger import read_ledger
 from app.platform.rules import RewardKind
+from app.reasons import ReasonCode
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
 Act = Literal["approve", "value", "retire", "points"]
@@ -75,17 +75,23 @@ def _reading(pages: Pages) -> APIRouter:
 
     @router.get("/console/coupons")
     async def coupons(
-        request: Request, state: State | Literal["all"] = "held", customer: str = "", cursor: str | None = None
+        request: Request,
+        state: State | Literal["all"] = "held",
+        customer: str = "",
+        reason_code: ReasonCode | Literal[""] = "",
+        cursor: str | None = None,
     ) -> Response:
         await pages.visitor(request)
         which = None if state == "all" else state
         customer = customer.replace("\x00", "")
+        only = {"customer": customer or None, "reason_code": reason_code or None}
         async with reading(engine) as connection:
-            page = await list_coupons(connection, state=which, customer=customer or None, cursor=cursor)
-        more = query("/console/coupons", state=state, customer=customer or None, cursor=page.next_cursor)
-        return pages.show(
-            request, "coupons", page=page, state=state, states=("all", *get_args(State)), customer=customer, more=more
-        )
+            page = await list_coupons(
+                connection, state=which, customer=customer or None, reason_code=reason_code or None, cursor=cursor
+            )
+        more = query("/console/coupons", state=state, **only, cursor=page.next_cursor)
+        filters = {"state": state, "customer": customer, "reason_code": reason_code, "codes": list(ReasonCode)}
+        return pages.show(request, "coupons", page=page, states=("all", *get_args(State)), more=more, **filters)
 
     @router.get("/console/coupons/ledger")
     async def ledger(request: Request) -> Response:
@@ -105,7 +111,7 @@ def _reading(pages: Pages) -> APIRouter:
                 )
             acts = await list_audit(connection, subject=found.code)
             alerts = await open_alerts(connection, found.code)
-        by_hand = any(alert.kind in BY_HAND for alert in alerts)
+        by_hand = any(alert.by_hand for alert in alerts)
         return pages.show(
             request, "coupon", coupon=found, acts=acts, alerts=alerts, by_hand=by_hand, kinds=list(RewardKind)
         )

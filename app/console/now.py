@@ -13,7 +13,6 @@ from starlette.responses import Response
 from app.console.live import EVERY, Chart, Live, Picture, outlook
 from app.console.pages import HOME, Pages, Refused, SignInFirst, Visitor
 from app.errors import DatabaseAway
-from app.operations.alerts.kinds import BY_HAND
 from app.operations.books import when_away
 
 
@@ -79,7 +78,7 @@ def _parts(pages: Pages, picture: Picture, visitor: Visitor) -> dict[str, str]:
     """What is renewed by itself, each under the name of its event. Buttons stand apart from numbers, so that what a
     person is about to press is not replaced under his hand."""
     parts = {
-        "alerts": pages.render("part_alerts", alerts=picture.alerts, by_hand=BY_HAND),
+        "alerts": pages.render("part_alerts", alerts=picture.alerts),
         "shop": pages.render("part_shop", shop=picture.shop, outlook=outlook(picture)),
     }
     for channel, chart in zip(picture.channels, picture.charts, strict=True):

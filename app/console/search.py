@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from app.console.pages import Pages, Refused
 from app.operations.books import find_job, find_message, reading
-from app.operations.explain.causes import CAUSES, Rank
+from app.operations.explain.causes import CAUSES, Rank, Step
 from app.operations.explain.gather import explain
 from app.operations.explain.records import Key
 from app.operations.explain.story import Explanation
 from app.operations.views import JobView
 
+JOBS: Final = "POST /v1/jobs/"
 ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")
 LONGEST: Final = 320
 TONES: Final = {
@@ -36,10 +37,11 @@ def routes(pages: Pages) -> APIRouter:
         await pages.visitor(request)
         asked = q.replace("\x00", "").strip()[:LONGEST]
         async with reading(engine) as connection:
-            told = await _stories(connection, by, asked) if asked else []
-            found = [story for story in told if story.found]
+            every = await _stories(connection, by, asked) if asked else []
+            found = [story for story in every if story.found]
             stories = [
-                (story, TONES[CAUSES[story.cause].rank], await _job(connection, story)) for story in found or told[:1]
+                (story, _without_button(story), TONES[CAUSES[story.cause].rank], await _job(connection, story))
+                for story in found or every[:1]
             ]
         return pages.show(request, "search", q=asked, by=by, stories=stories, nothing=not found)
 
@@ -53,6 +55,11 @@ def routes(pages: Pages) -> APIRouter:
         return pages.show(request, "message", message=found)
 
     return router
+
+
+def _without_button(story: Explanation) -> list[Step]:
+    """The steps that no button of the job does."""
+    return [step for step in story.steps if step.api is None or not step.api.startswith(JOBS)]
 
 
 async def _job(connection: AsyncConnection, story: Explanation) -> JobView | None:

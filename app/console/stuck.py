@@ -1,6 +1,6 @@
 """*Dead and held*: what waits for a person, in piles of one cause; `bulk` is what is done about a pile."""
 
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from app.console.bulk import Progress, acts_on, address
 from app.console.pages import Pages
 from app.operations.books import list_jobs_by_id, reading
 from app.operations.piles import Pile, State, count_pile, jobs_of, list_piles
+from app.reasons import ReasonCode
 
 EXAMPLES: Final = 20
 
@@ -19,20 +20,29 @@ def routes(pages: Pages) -> APIRouter:
     engine = pages.services.engine
 
     @router.get("/console/stuck")
-    async def stuck(request: Request, state: State = "dead") -> Response:
+    async def stuck(request: Request, state: State = "dead", reason_code: ReasonCode | Literal[""] = "") -> Response:
         await pages.visitor(request)
         async with reading(engine) as connection:
-            piles, more = await list_piles(connection, state)
+            piles, more = await list_piles(connection, state, reason_code or None)
         shown = [(each, address(each.pile)) for each in piles]
         jobs = sum(each.jobs for each in piles)
-        return pages.show(request, "stuck", state=state, piles=shown, more=more, jobs=jobs)
+        filters = {"state": state, "reason_code": reason_code, "codes": list(ReasonCode)}
+        return pages.show(request, "stuck", piles=shown, more=more, jobs=jobs, **filters)
 
     @router.get("/console/stuck/pile")
     async def pile(  # what names a pile
-        request: Request, state: State, channel: str, kind: str, reason: str, cause: str, stopped: int | None = None
+        request: Request,
+        state: State,
+        channel: str,
+        kind: str,
+        disposition: str,
+        waits_for: str,
+        reason_code: ReasonCode,
+        cause: str,
+        stopped: int | None = None,
     ) -> Response:
         await pages.visitor(request)
-        which = Pile(state, channel, kind, reason, cause)
+        which = Pile(state, channel, kind, disposition, waits_for, reason_code, cause)
         async with reading(engine) as connection:
             total, moment = await count_pile(connection, which)
             ids = await jobs_of(connection, which, None, None, EXAMPLES)

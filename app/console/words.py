@@ -1,7 +1,6 @@
 """How values are written for people: the templates' filters. Pure."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -19,16 +18,12 @@ _KINDS: Final[Mapping[str, str]] = {
     "fetch_entity": "details to ask the shop for",
 }
 _FAR: Final[Mapping[str, str]] = {"platform": "the Platform", "store": "the shop"}
-_REASONS: Final[Mapping[str, str]] = {
+_DISPOSITIONS: Final[Mapping[str, str]] = {
     "rejected": "refused",
     "exhausted": "tried for too long",
     "expired": "too old",
     "crashed": "an error of the relay",
 }
-_FOR_PROGRAMS: Final = re.compile(
-    r"[;:,]? (?:put one with |or )?(?:relay [a-z]+ [a-z]+ [A-Z-]+ …, or )?(?:GET|POST|PUT|DELETE) /v1/[^\s,;]+"
-)
-_CODE: Final = re.compile(r"`(\w+)`")
 
 
 def duration(seconds: float | None) -> str:
@@ -96,25 +91,14 @@ def far(channel: str) -> str:
     return _FAR.get(channel, channel)
 
 
-def reason(word: str | None) -> str:
-    """Why a job was given up."""
-    return _REASONS.get(word or "", plain(word or ""))
+def disposition(word: str | None) -> str:
+    """How a job's last attempt ended."""
+    return _DISPOSITIONS.get(word or "", plain(word or ""))
 
 
 def sentence(text: str) -> str:
     """Beginning with a capital."""
     return text[:1].upper() + text[1:]
-
-
-def spoken(text: str) -> str:
-    """Without the calls of the API: here are buttons for them."""
-    return _CODE.sub(r"\1", _FOR_PROGRAMS.sub("", text))
-
-
-def by_hand(steps: Sequence[str]) -> list[str]:
-    """Of what can be done, what no button of a job does."""
-    told = (spoken(step).removesuffix(":").removesuffix(", or") for step in steps if "/v1/jobs/" not in step)
-    return [sentence(step) for step in told]
 
 
 FILTERS: Final = {
@@ -131,9 +115,7 @@ FILTERS: Final = {
         plain,
         kind,
         far,
-        reason,
+        disposition,
         sentence,
-        spoken,
-        by_hand,
     )
 }

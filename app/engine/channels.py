@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.database import single_statement
+from app.reasons import Reason, columns
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 """How a database that is away shows."""
@@ -27,12 +28,12 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 
 _READ: Final = text("""
-SELECT name, state, reason, since, retry_at, pace, CAST(extract(epoch FROM now() - slowed_at) AS float8) AS slowed_for
+SELECT name, state, since, retry_at, pace, CAST(extract(epoch FROM now() - slowed_at) AS float8) AS slowed_for
 FROM channel ORDER BY name
 """)
 
 _CLOSE: Final = text("""
-UPDATE channel SET state = :state, reason = :reason,
+UPDATE channel SET state = :state, reason_code = :reason_code, facts = CAST(:facts AS jsonb),
     since = CASE WHEN state = 'open' THEN now() ELSE since END,
     retry_at = now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest)), failures = failures + 1
 WHERE name = :name AND (state = 'open' OR (:probing AND state <> 'paused'))
@@ -41,7 +42,7 @@ RETURNING name
 """Many calls fail at once when a far side goes away; only the first one closes the channel."""
 
 _OPEN: Final = text("""
-UPDATE channel SET state = 'open', reason = NULL, since = now(), retry_at = NULL, failures = 0
+UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, failures = 0
 WHERE name = :name AND state IN ('blocked', 'tripped')
 """)
 
@@ -81,11 +82,13 @@ worker's lower pace stays."""
 _SPEED_UP: Final = text("UPDATE channel SET pace = CAST(:pace AS float8) WHERE name = :name AND pace = :before")
 
 _PAUSE: Final = text("""
-UPDATE channel SET state = 'paused', reason = :reason, since = now(), retry_at = NULL WHERE name = :name RETURNING name
+UPDATE channel SET state = 'paused', reason_code = :reason_code, facts = CAST(:facts AS jsonb), since = now(),
+    retry_at = NULL
+WHERE name = :name RETURNING name
 """)
 
 _RESUME: Final = text("""
-UPDATE channel SET state = 'open', reason = NULL, since = now(), retry_at = NULL, failures = 0
+UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, failures = 0
 WHERE name = :name AND state <> 'open' RETURNING name
 """)
 
@@ -94,7 +97,6 @@ WHERE name = :name AND state <> 'open' RETURNING name
 class ChannelState:
     name: str
     state: Literal["open", "paused", "blocked", "tripped"]
-    reason: str | None
     since: datetime
     retry_at: datetime | None
     pace: float | None
@@ -111,7 +113,7 @@ class Channels:
         async with single_statement(self._engine) as connection:
             return [ChannelState(*row) for row in await connection.execute(_READ)]
 
-    async def close(self, name: str, state: Literal["blocked", "tripped"], reason: str, *, probing: bool) -> bool:
+    async def close(self, name: str, state: Literal["blocked", "tripped"], reason: Reason, *, probing: bool) -> bool:
         """Stop the calls for a while; true when this call did it."""
         async with single_statement(self._engine) as connection:
             result = await connection.execute(
@@ -119,7 +121,7 @@ class Channels:
                 {
                     "name": name,
                     "state": state,
-                    "reason": reason,
+                    **columns(reason),
                     "probing": probing,
                     "first": FIRST_PAUSE,
                     "longest": LONGEST_PAUSE,
@@ -164,9 +166,9 @@ class Channels:
             await connection.execute(_SPEED_UP, {"name": name, "before": before, "pace": pace})
 
 
-async def pause(connection: AsyncConnection, name: str, reason: str) -> bool:
+async def pause(connection: AsyncConnection, name: str, reason: Reason) -> bool:
     """By an operator; false when there is no such channel."""
-    return (await connection.execute(_PAUSE, {"name": name, "reason": reason})).first() is not None
+    return (await connection.execute(_PAUSE, {"name": name, **columns(reason)})).first() is not None
 
 
 async def resume(connection: AsyncConnection, name: str) -> bool:

@@ -7,6 +7,7 @@ from app.engine.jobs import Job
 from app.engine.retry import RetryPolicy
 from app.engine.states import Again, GiveBack, Park, Transition, dead, done, skipped, superseded
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.reasons import Reason, ReasonCode, because
 
 PARKED_RECHECK = 3600.0
 """Seconds after which a lane that waits for another looks again by itself; the wake-up normally comes long before."""
@@ -18,9 +19,9 @@ BLOCKED_DELAY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A handler raised: our bug, in words for people. Tried again like a Retry, and ends as dead(crashed)."""
+    """A handler raised, or the database was unavailable. Tried again like a Retry, and ends as dead(crashed)."""
 
-    why: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,22 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
     `longest_wait` (seconds) is how old a job may get before it ends as expired: its body is pruned then.
     """
     if job.version is not None and job.delivered_version is not None and job.version < job.delivered_version:
-        return superseded(
-            f"a newer version ({job.delivered_version.isoformat()}) was seen before this one ({job.version.isoformat()})"
-        )
+        return superseded(because(ReasonCode.NEWER_VERSION, newer=job.delivered_version.isoformat()))
     if job.age > longest_wait:
-        return dead("expired", f"not delivered within {longest_wait / 86400:g} days")
+        return dead("expired", because(ReasonCode.EXPIRED, days=_number(longest_wait / 86400)))
     if job.attempt > policy.attempts:
-        return dead("crashed", f"the worker died or lost its lease during the last of {policy.attempts} attempts")
+        return dead("crashed", because(ReasonCode.LEASE_LOST, attempts=policy.attempts))
     if job.unreadable is not None:
         return Park("settings", job.unreadable, job.uncertain, UNREADABLE_RECHECK)
     if job.must_wait and job.after:
-        return Park(
-            job.after, f"waits for the first delivery of {job.after}, which is owed", job.uncertain, PARKED_RECHECK
-        )
+        lane = None if "@" in job.after else job.after  # facts hold no e-mail address
+        return Park(job.after, because(ReasonCode.WAITING_FOR_LANE, lane=lane), job.uncertain, PARKED_RECHECK)
     return None
+
+
+def _number(value: float) -> float | int:
+    """Without a fraction where there is none."""
+    return int(value) if value.is_integer() else value
 
 
 def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
@@ -63,29 +66,29 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
         case Done():
             return done(verdict.result, verdict.digest, verdict.owes)
         case Skip():
-            return skipped(verdict.why)
+            return skipped(verdict.reason)
         case Retry():
             delay = policy.delay(job.attempt, dice, verdict.after)
             if delay is None:
-                return dead("exhausted", f"gave up after {job.attempt} attempts; last: {verdict.why}")
-            return Again(delay, verdict.why, job.uncertain, "retry")
+                return dead("exhausted", verdict.reason.also(attempts=job.attempt))
+            return Again(delay, verdict.reason, job.uncertain, "retry")
         case Unknown():
             delay = policy.delay(job.attempt, dice)
             if delay is None:
-                return dead("exhausted", f"gave up after {job.attempt} attempts, outcome unknown; last: {verdict.why}")
-            return Again(delay, verdict.why, True, "unknown")
+                return dead("exhausted", verdict.reason.also(attempts=job.attempt))
+            return Again(delay, verdict.reason, True, "unknown")
         case Crashed():
             delay = policy.delay(job.attempt, dice)
             if delay is None:
-                return dead("crashed", f"gave up after {job.attempt} attempts; last: {verdict.why}")
-            return Again(delay, verdict.why, True, "crashed")
+                return dead("crashed", verdict.reason.also(attempts=job.attempt))
+            return Again(delay, verdict.reason, True, "crashed")
         case Reject():
-            return dead("rejected", verdict.why)
+            return dead("rejected", verdict.reason)
         case Blocked():
-            return GiveBack(BLOCKED_DELAY, verdict.why, job.uncertain, "blocked")
+            return GiveBack(BLOCKED_DELAY, verdict.reason, job.uncertain, "blocked")
         case Interrupted():
-            return GiveBack(0.0, "given back at shutdown", job.uncertain or verdict.sent, "shutdown")
+            return GiveBack(0.0, because(ReasonCode.SHUTDOWN), job.uncertain or verdict.sent, "shutdown")
         case Wait():
-            return Park(verdict.key, verdict.why, job.uncertain, verdict.recheck, verdict.owes)
+            return Park(verdict.key, verdict.reason, job.uncertain, verdict.recheck, verdict.owes)
         case _:
             assert_never(verdict)

@@ -16,6 +16,7 @@ from app.engine.decide import Verdict
 from app.engine.jobs import Job
 from app.engine.throttle import SLACK, Breaker, bounded, lower, raised
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown, Wait
+from app.reasons import Reason
 
 log: Final = structlog.get_logger(__name__)
 
@@ -136,7 +137,7 @@ class Gate:
             self._probe = None
         match verdict:
             case Blocked():
-                await self._close("blocked", verdict.why, probing=probing)
+                await self._close("blocked", verdict.reason, probing=probing)
             case Retry() | Unknown():
                 await self._failed(job, verdict, probing=probing)
             case Done() | Reject() | Wait() if isinstance(verdict, Done) or verdict.evidence.status is not None:
@@ -153,7 +154,7 @@ class Gate:
             return
         if self._breaker.saw(job, outcome) or probing:
             self._breaker.reset()
-            await self._close("tripped", outcome.why, probing=probing)
+            await self._close("tripped", outcome.reason, probing=probing)
 
     async def _answered(self, job: Job, outcome: Done | Reject | Wait, *, probing: bool) -> None:
         if not probing:
@@ -164,12 +165,12 @@ class Gate:
         self._closed = False
         log.info("channel_open", channel=self.name)
 
-    async def _close(self, state: Literal["blocked", "tripped"], why: str, *, probing: bool) -> None:
+    async def _close(self, state: Literal["blocked", "tripped"], reason: Reason, *, probing: bool) -> None:
         if self._closed and not probing:
             return
         self._closed = True
-        if await self._channels.close(self.name, state, why, probing=probing):
-            log.error("channel_closed", channel=self.name, state=state, reason=why)
+        if await self._channels.close(self.name, state, reason, probing=probing):
+            log.error("channel_closed", channel=self.name, state=state, reason_code=reason.code, text=reason.text)
 
     def _observed(self) -> float:
         """This worker's calls within the last second."""

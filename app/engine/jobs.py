@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.outcomes import Outcome
+from app.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Job:
     `body` is its message as received. `attempt` counts from 1. `uncertain`: an earlier attempt may have reached
     the far side. `known`: the far side was seen to hold this lane's entity, `delivered` is the digest of what it
     was last given. `age` is in seconds, by the database's clock. `claim` is the fence.
-    `unreadable`: why `body` could not be opened, and is empty.
+    `unreadable`: why `body` could not be decrypted, and is empty.
     """
 
     id: UUID
@@ -37,7 +38,7 @@ class Job:
     delivered_version: datetime | None
     must_wait: bool
     age: float
-    unreadable: str | None = None
+    unreadable: Reason | None = None
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]

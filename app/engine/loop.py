@@ -24,6 +24,7 @@ from app.engine.gate import Gate
 from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
 from app.engine.runner import Runner
+from app.reasons import ReasonCode, because
 
 log: Final = structlog.get_logger(__name__)
 
@@ -251,7 +252,9 @@ class Loop:
         log.error("settlement_refused", channel=self.channel, job=str(job.id), error=type(error).__name__)
         if refused.outcome == "crashed":  # even that is refused: its lease runs out, and it counts as lost
             return
-        why = "the database refused to store what came back; the log says settlement_refused"
+        why = because(
+            ReasonCode.INTERNAL_ERROR, error="the database refused the result; the log has settlement_refused"
+        )
         await self._write([self._runner.settlement(job, Crashed(why), refused.duration_ms / 1000)])
 
     # ------------------------------------------------------------------------------------------- leases, end

@@ -17,12 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import advisory_lock
 from app.engine import channels, queue
 from app.engine.chain import START, Line, line_hash
+from app.engine.states import Ending
+from app.reasons import ReasonCode, because, columns
 
 CHUNK: Final = 500
 """Jobs per transaction: an operator's bulk retry must not hold locks that live traffic waits for."""
 
 _MATCHING: Final = """
-    dead AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:reason AS text) IS NULL OR reason = :reason)
+    dead AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:disposition AS text) IS NULL OR disposition = :disposition)
+    AND (CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code)
     AND (CAST(:before AS timestamptz) IS NULL OR finished_at < :before)
 """
 _COUNT: Final = text(f"SELECT count(*) FROM job WHERE {_MATCHING}")  # noqa: S608  # constants only
@@ -43,8 +46,8 @@ lanes AS (
         run_at = CASE WHEN lane.leased THEN lane.run_at ELSE excluded.run_at END
     RETURNING channel, key, last_seq
 )
-UPDATE job SET state = 'waiting', reason = 'operator_retry', detail = NULL, attempts = 0, uncertain = true,
-    created_at = now(), finished_at = NULL, seq = lanes.last_seq - numbered.behind
+UPDATE job SET state = 'waiting', disposition = 'operator_retry', reason_code = :reason_code, facts = CAST(:facts AS jsonb),
+    attempts = 0, uncertain = true, created_at = now(), finished_at = NULL, seq = lanes.last_seq - numbered.behind
 FROM (SELECT chosen.*, row_number() OVER (PARTITION BY channel, lane ORDER BY id DESC) - 1 AS behind FROM chosen) AS numbered
 JOIN lanes ON lanes.channel = numbered.channel AND lanes.key = numbered.lane
 WHERE job.id = numbered.id
@@ -73,7 +76,8 @@ lanes AS (
         waits_for = NULL
     FROM counted WHERE lane.channel = counted.channel AND lane.key = counted.lane
 )
-UPDATE job SET state = 'dropped', reason = 'dropped', detail = :detail, finished_at = now()
+UPDATE job SET state = 'dropped', disposition = NULL, reason_code = :reason_code, facts = CAST(:facts AS jsonb),
+    finished_at = now()
 FROM chosen WHERE job.id = chosen.id
 RETURNING job.id
 """)
@@ -91,10 +95,11 @@ VALUES (:id, :seq, :hash, :at, :actor, :action, :subject, CAST(:detail AS jsonb)
 
 @dataclass(frozen=True, slots=True)
 class DeadJobs:
-    """Which dead jobs: of a kind, with a reason, given up before a moment; None: any."""
+    """Which dead jobs: of a kind, with a disposition or a reason code, dead since before a moment; None: any."""
 
     kind: str | None = None
-    reason: str | None = None
+    disposition: Ending | None = None
+    reason_code: ReasonCode | None = None
     before: datetime | None = None
 
 
@@ -112,7 +117,8 @@ class Operator:
             dead = (await connection.execute(_LOCK_DEAD, {"ids": list(ids)})).scalars().all()
             if not dead:
                 return 0
-            done = (await connection.execute(_RETRY, {"ids": list(dead)})).all()
+            reason = because(ReasonCode.OPERATOR_RETRY, by=by)
+            done = (await connection.execute(_RETRY, {"ids": list(dead), **columns(reason)})).all()
             await audit(connection, by, "job.retry", str(dead[0]) if len(dead) == 1 else "jobs", {"jobs": len(done)})
         self._on_work(frozenset(row.channel for row in done))
         return len(done)
@@ -137,11 +143,8 @@ class Operator:
         """Waiting and dead jobs are given up for good; how many. One that runs right now is left alone."""
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_LANES, {"ids": list(ids)})
-            dropped = (
-                (await connection.execute(_DROP, {"ids": list(ids), "detail": f"dropped by {by}: {why}"}))
-                .scalars()
-                .all()
-            )
+            reason = because(ReasonCode.OPERATOR_DROPPED, by=by, comment=why)
+            dropped = (await connection.execute(_DROP, {"ids": list(ids), **columns(reason)})).scalars().all()
             if dropped:
                 subject = str(dropped[0]) if len(dropped) == 1 else "jobs"
                 await audit(connection, by, "job.drop", subject, {"jobs": len(dropped), "why": why})
@@ -156,7 +159,8 @@ class Operator:
     async def pause(self, channel: str, why: str, by: str) -> bool:
         """Stop a channel's calls; false when there is no such channel."""
         async with self._engine.begin() as connection:
-            if not await channels.pause(connection, channel, f"paused by {by}: {why}"):
+            reason = because(ReasonCode.OPERATOR_PAUSED, destination=f"the {channel}", by=by, comment=why)
+            if not await channels.pause(connection, channel, reason):
                 return False
             await audit(connection, by, "channel.pause", channel, {"why": why})
             return True
@@ -195,4 +199,9 @@ async def audit(
 
 
 def _filter(which: DeadJobs) -> dict[str, object]:
-    return {"kind": which.kind, "reason": which.reason, "before": which.before}
+    return {
+        "kind": which.kind,
+        "disposition": which.disposition,
+        "reason_code": which.reason_code,
+        "before": which.before,
+    }

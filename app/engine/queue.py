@@ -18,6 +18,7 @@ from app.engine.statements import AWAIT, CLAIM, ENQUEUE, IS_KNOWN, PARK, RELEASE
 from app.engine.states import Again, Finish, GiveBack, Park, Transition
 from app.engine.watermark import Watermark
 from app.outcomes import Evidence, Owed
+from app.reasons import Reason, columns
 from app.sealing import KeyRing, UnreadableBodyError
 
 
@@ -48,15 +49,16 @@ def owed_parameters(jobs: Sequence[NewJob]) -> dict[str, list[object]]:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A finished attempt: the job, where it goes, and what is written into the attempt's record.
+    """A finished attempt: the job, its transition, and what is written into the attempt's record.
 
-    `outcome` None: nothing was tried, so no attempt is recorded. `duration_ms` in milliseconds.
+    `reason` is the attempt's own; the transition has the job's. `outcome` None: nothing was tried, so no attempt is
+    recorded. `duration_ms` in milliseconds.
     """
 
     job: Job
     transition: Transition
     outcome: str | None
-    words: str | None = None
+    reason: Reason | None = None
     evidence: Evidence = Evidence()
     duration_ms: int = 0
 
@@ -194,7 +196,7 @@ class Queue:
                     "lane": item.job.lane,
                     "claim": item.job.claim,
                     "id": item.job.id,
-                    "detail": _storable(park.detail),
+                    **columns(park.reason),
                     "uncertain": park.uncertain,
                     "number": item.job.attempt,
                     "duration": item.duration_ms,
@@ -237,6 +239,7 @@ def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[st
 
 def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
     job, to = item.job, item.transition
+    tried, of_job = columns(item.reason), columns(to.reason)
     row: dict[str, object] = {
         "lanes": job.lane,
         "claims": job.claim,
@@ -248,11 +251,13 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
         "durations": item.duration_ms,
         "outcomes": item.outcome,
         "statuses": item.evidence.status,
-        "words": _storable(item.words),
+        "attempt_codes": tried["reason_code"],
+        "attempt_facts": tried["facts"],
         "excerpts": ring.seal_text(job.id, _storable(item.evidence.excerpt)),
         "states": "waiting",
-        "reasons": to.reason if not isinstance(to, Park) else None,
-        "details": _storable(to.detail),
+        "dispositions": to.disposition if not isinstance(to, Park) else None,
+        "codes": of_job["reason_code"],
+        "facts": of_job["facts"],
         "given_back": 0,
         "results": None,
         "delays": 0.0,
@@ -289,7 +294,7 @@ def _job(row: Row[Any], channel: str, ring: KeyRing) -> Job:
     try:
         body = ring.open(row.message_id, row.sealed_by, row.body)
     except UnreadableBodyError as error:
-        unreadable = str(error)
+        unreadable = error.reason
     return Job(
         id=row.id,
         message_id=row.message_id,

@@ -14,6 +14,7 @@ from app.engine.queue import Settlement
 from app.engine.retry import RetryPolicy
 from app.engine.states import dead
 from app.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
+from app.reasons import ReasonCode, because
 
 log: Final = structlog.get_logger(__name__)
 
@@ -58,40 +59,41 @@ class Runner:
             decided = before(job, self._policy, self._longest_wait)
         except Exception as error:
             log.exception("decision_failed", job=str(job.id), kind=job.kind, lane=job.lane)
-            fault = Crashed(f"an error of the relay itself: {type(error).__name__}")
+            fault = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
             return self.settlement(job, fault, 0.0), fault
         if decided is not None:
             return Settlement(job, decided, None), None
         handler = self._handlers.get(job.kind)
         if handler is None:
-            return Settlement(job, dead("rejected", f"no handler for jobs of the kind {job.kind!r}"), None), None
+            return Settlement(job, dead("rejected", because(ReasonCode.NO_HANDLER, kind=job.kind)), None), None
         started = time.perf_counter()
         verdict: Verdict
         try:
             async with asyncio.timeout(self._time_limit):
                 verdict = await handler(job)
         except TimeoutError:
-            verdict = Unknown(f"not finished within {self._time_limit:g} s")
+            limit = because(ReasonCode.TIMED_OUT, destination=f"the {job.channel}", seconds=self._time_limit)
+            verdict = Unknown(limit)
         except asyncio.CancelledError:
             verdict = Interrupted(sent=True)
         except Exception as error:
             if is_unavailable(error):
                 log.warning("handler_lost_database", job=str(job.id), kind=job.kind, error=type(error).__name__)
-                verdict = Crashed("the relay's own database went away or was too slow during the attempt")
+                verdict = Crashed(because(ReasonCode.DATABASE_UNAVAILABLE))
             else:
                 log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
-                verdict = Crashed(f"an error of the relay itself: {type(error).__name__}")
+                verdict = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
         return self.settlement(job, verdict, time.perf_counter() - started), verdict
 
     def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:
         """The verdict as it will be written."""
-        words = verdict.why if not isinstance(verdict, Done | Interrupted) else None
+        reason = verdict.reason if not isinstance(verdict, Done | Interrupted) else None
         evidence = Evidence() if isinstance(verdict, Skip | Crashed | Interrupted) else verdict.evidence
         return Settlement(
             job,
             decide(verdict, job, self._policy, self._dice()),
             None if isinstance(verdict, Interrupted) else NAMES[type(verdict)],
-            words,
+            reason,
             evidence,
             round(seconds * 1000),
         )

@@ -13,6 +13,8 @@ from typing import Final
 
 from sqlalchemy import text
 
+from app.reasons import ReasonCode
+
 TAKE_ON: Final = """
 lanes AS (
     INSERT INTO lane (channel, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
@@ -51,7 +53,7 @@ OWED_COLUMNS: Final = """
 
 ENQUEUE: Final = text(f"WITH owed AS (SELECT * FROM unnest({OWED_COLUMNS}), {TAKE_ON} SELECT count(*) FROM taken")  # noqa: S608  # constants only
 
-CLAIM: Final = text("""
+CLAIM: Final = text(f"""
 WITH due AS (
     SELECT channel, key, run_at FROM lane
     WHERE channel = :channel AND priority = :priority AND waiting > 0 AND run_at >= :since AND run_at <= now()
@@ -80,15 +82,15 @@ head AS (
     ) AS newest ON true
 ),
 lost AS (
-    INSERT INTO attempt (job_id, claim, number, started_at, outcome, detail)
-    SELECT job.id, head.claim - 1, job.attempts, now(), 'lost',
-           'the worker that ran this attempt died or lost its lease; the far side may have acted on it'
+    INSERT INTO attempt (job_id, claim, number, started_at, outcome, reason_code, facts)
+    SELECT job.id, head.claim - 1, job.attempts, now(), 'lost', '{ReasonCode.LEASE_LOST}', jsonb_build_object()
     FROM head JOIN job ON job.id = head.id WHERE job.state = 'running'
     ON CONFLICT DO NOTHING
 ),
 started AS (
     UPDATE job SET state = 'running', attempts = job.attempts + 1,
-        uncertain = job.uncertain OR job.state = 'running', reason = NULL, detail = NULL
+        uncertain = job.uncertain OR job.state = 'running', disposition = NULL, reason_code = NULL,
+        facts = NULL
     FROM head WHERE job.id = head.id AND job.state IN ('waiting', 'running')
     RETURNING job.*
 )
@@ -109,7 +111,7 @@ LEFT JOIN started ON started.lane = claimed.key
 LEFT JOIN message ON message.id = started.message_id
 LEFT JOIN entity ON entity.channel = :channel AND entity.key = claimed.key
 WHERE asked.name = :channel
-""")
+""")  # noqa: S608  # constants only
 """Take due lanes, oldest first, and start the first job of each; of jobs that collapse, the newest version.
 A lane without a job (its last one was finished between the snapshot and the lock) comes back with id null; where none
 is taken, one row tells the time and whether the channel is open. `since`: `watermark.Watermark`.
@@ -117,17 +119,18 @@ is taken, one row tells the time and whether the channel is open. `since`: `wate
 `open` is asked only together with a lane, here and in SETTLE: with the statistics of a moment when nothing was owed,
 Postgres takes the index of open jobs for an empty one, and would read all of it to find one by its id."""
 
-SETTLE: Final = text("""
+SETTLE: Final = text(f"""
 WITH input AS (
     SELECT * FROM unnest(
         CAST(:lanes AS text[]), CAST(:claims AS bigint[]), CAST(:ids AS uuid[]), CAST(:states AS text[]),
-        CAST(:reasons AS text[]), CAST(:details AS text[]), CAST(:uncertains AS boolean[]), CAST(:given_back AS int[]),
+        CAST(:dispositions AS text[]), CAST(:codes AS text[]), CAST(:facts AS jsonb[]), CAST(:uncertains AS boolean[]),
+        CAST(:given_back AS int[]),
         CAST(:results AS jsonb[]), CAST(:delays AS float8[]), CAST(:digests AS bytea[]), CAST(:versions AS timestamptz[]),
         CAST(:known AS boolean[]), CAST(:seqs AS bigint[]), CAST(:collapses AS boolean[]),
         CAST(:numbers AS int[]), CAST(:durations AS int[]), CAST(:outcomes AS text[]), CAST(:statuses AS int[]),
-        CAST(:words AS text[]), CAST(:excerpts AS text[])
-    ) AS t(lane, claim, id, state, reason, detail, uncertain, given_back, result, delay, digest, version, known, seq,
-           collapse, number, duration, outcome, status, words, excerpt)
+        CAST(:attempt_codes AS text[]), CAST(:attempt_facts AS jsonb[]), CAST(:excerpts AS text[])
+    ) AS t(lane, claim, id, state, disposition, reason_code, facts, uncertain, given_back, result, delay, digest, version,
+           known, seq, collapse, number, duration, outcome, status, attempt_code, attempt_facts, excerpt)
 ),
 fenced AS (
     SELECT input.*, input.state <> 'waiting' AS finished, lane.awaited, lane.waiting
@@ -136,15 +139,15 @@ fenced AS (
     FOR UPDATE OF lane
 ),
 settled AS (
-    UPDATE job SET state = fenced.state, reason = fenced.reason, detail = fenced.detail, uncertain = fenced.uncertain,
-        attempts = job.attempts - fenced.given_back, result = fenced.result,
+    UPDATE job SET state = fenced.state, disposition = fenced.disposition, reason_code = fenced.reason_code,
+        facts = fenced.facts, uncertain = fenced.uncertain, attempts = job.attempts - fenced.given_back, result = fenced.result,
         finished_at = CASE WHEN fenced.finished THEN now() END
     FROM fenced WHERE job.id = fenced.id AND job.state = 'running'
     RETURNING job.id
 ),
 replaced AS (
-    UPDATE job SET state = 'superseded', reason = 'newer_version', finished_at = now(),
-        detail = 'a newer version of the same entity was waiting; only that one is sent'
+    UPDATE job SET state = 'superseded', disposition = NULL, reason_code = '{ReasonCode.NEWER_VERSION}',
+        facts = jsonb_build_object(), finished_at = now()
     FROM fenced, LATERAL (
         SELECT older.id FROM job AS older
         WHERE fenced.collapse AND older.channel = :channel AND older.lane = fenced.lane AND older.open
@@ -164,8 +167,9 @@ released AS (
     RETURNING lane.key, lane.waiting
 ),
 tried AS (
-    INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status, detail, excerpt)
-    SELECT id, claim, number, now() - make_interval(secs => duration / 1000.0), duration, outcome, status, words, excerpt
+    INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt)
+    SELECT id, claim, number, now() - make_interval(secs => duration / 1000.0), duration, outcome, status, attempt_code,
+           attempt_facts, excerpt
     FROM fenced WHERE outcome IS NOT NULL
     ON CONFLICT DO NOTHING
 ),
@@ -180,7 +184,7 @@ delivered AS (
 )
 SELECT fenced.id, fenced.claim, fenced.awaited AND fenced.finished AS wakes, released.waiting > 0 AND fenced.delay <= 0 AS more
 FROM fenced JOIN released ON released.key = fenced.lane
-""")
+""")  # noqa: S608  # constants only
 """Finish attempts. What is not returned had lost its lease and changed nothing. A version that was skipped, since the far
 side has the same, counts as seen: an older one with other content must not follow it."""
 
@@ -190,14 +194,14 @@ WITH fenced AS (
     WHERE channel = :channel AND key = :lane AND claim = :claim AND leased FOR UPDATE
 ),
 parked AS (
-    UPDATE job SET state = 'waiting', reason = 'parked', detail = :detail, uncertain = :uncertain,
-        attempts = greatest(job.attempts - 1, 0)
+    UPDATE job SET state = 'waiting', disposition = 'parked', reason_code = :reason_code, facts = CAST(:facts AS jsonb),
+        uncertain = :uncertain, attempts = greatest(job.attempts - 1, 0)
     FROM fenced WHERE job.id = :id AND job.state = 'running'
 ),
 tried AS (
-    INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status, detail, excerpt)
+    INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt)
     SELECT :id, :claim, :number, now() - make_interval(secs => :duration / 1000.0), CAST(:duration AS int), 'wait',
-           CAST(:status AS int), :detail, :excerpt
+           CAST(:status AS int), CAST(:reason_code AS text), CAST(:facts AS jsonb), :excerpt
     FROM fenced WHERE CAST(:called AS boolean)
     ON CONFLICT DO NOTHING
 )

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.outcomes import Owed
+from app.reasons import Reason
 
-DeadReason = Literal["exhausted", "rejected", "crashed", "expired"]
+Ending = Literal["exhausted", "rejected", "crashed", "expired"]
+"""The dispositions of dead jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     state: Literal["done", "skipped", "superseded", "dead"]
-    reason: str | None = None
-    detail: str | None = None
+    disposition: Ending | None = None
+    reason: Reason | None = None
     result: Mapping[str, str] = field(default_factory=dict)
     digest: bytes | None = None
     owes: tuple[Owed, ...] = ()
@@ -28,23 +30,23 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class Again:
     delay: float
-    detail: str
+    reason: Reason
     uncertain: bool
-    reason: Literal["retry", "unknown", "crashed"]
+    disposition: Literal["retry", "unknown", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
     delay: float
-    detail: str
+    reason: Reason
     uncertain: bool
-    reason: Literal["blocked", "shutdown"]
+    disposition: Literal["blocked", "shutdown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
     key: str
-    detail: str
+    reason: Reason
     uncertain: bool
     recheck: float
     owes: tuple[Owed, ...] = ()
@@ -57,13 +59,13 @@ def done(result: Mapping[str, str], digest: bytes | None, owes: tuple[Owed, ...]
     return Finish("done", None, None, result, digest, owes)
 
 
-def skipped(why: str) -> Finish:
-    return Finish("skipped", "unchanged", why)
+def skipped(reason: Reason) -> Finish:
+    return Finish("skipped", None, reason)
 
 
-def superseded(why: str) -> Finish:
-    return Finish("superseded", "newer_version", why)
+def superseded(reason: Reason) -> Finish:
+    return Finish("superseded", None, reason)
 
 
-def dead(reason: DeadReason, why: str) -> Finish:
-    return Finish("dead", reason, why)
+def dead(disposition: Ending, reason: Reason) -> Finish:
+    return Finish("dead", disposition, reason)

@@ -6,5 +6,5 @@
     use_reward       an order used one of our coupons
     issue_coupon     a redemption becomes a coupon in the shop, proven by reading it back
 
-A handler names what it needs as a Protocol beside it, takes it in `__init__`, and answers with an outcome.
+A handler takes what it needs in `__init__` and returns an outcome.
 """

@@ -1,89 +1,48 @@
 """What is ordered from the shop for a redemption, and whether the redemption may have that code at all. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Protocol
+from datetime import UTC
 from uuid import UUID
 
 from app.engine.jobs import Job
+from app.operations.coupons.transitions import CouponRecord
 from app.outcomes import Reject, Skip
 from app.platform.rewards import Redemption, Valued
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings
 from app.stores.base import CouponKind, CouponOrder
 
 
-class Decision(Protocol):
-    """What an operator decided about a coupon (`operations.coupons.Ruling`)."""
+def closed(coupon: CouponRecord, redemption: Redemption, message_id: UUID) -> Skip | Reject | None:
+    """Why no coupon is made for this message; None when its redemption may still get the code.
 
-    @property
-    def by(self) -> str: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def approve(self) -> bool: ...
-    @property
-    def retire(self) -> bool: ...
-    @property
-    def kind(self) -> str | None: ...
-    @property
-    def value(self) -> Decimal | None: ...
-
-
-class OpenCoupon(Protocol):
-    """A coupon's row. `priced`: the shop may have been told of it. `received_at`: when this redemption's webhook came.
-    `unchanged_for` is in seconds."""
-
-    @property
-    def message_id(self) -> UUID: ...
-    @property
-    def ruling(self) -> Decision | None: ...
-    @property
-    def received_at(self) -> datetime: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def redemption_id(self) -> str | None: ...
-    @property
-    def customer_ref(self) -> str | None: ...
-    @property
-    def priced(self) -> bool: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def store_id(self) -> str | None: ...
-    @property
-    def unchanged_for(self) -> float: ...
-
-
-def closed(coupon: OpenCoupon, redemption: Redemption, message_id: UUID) -> Skip | Reject | None:
-    """Why nothing is to be made for this message; None when its redemption may still get the code.
-
-    A code that was never priced belongs to nobody: whoever is proven gets it. A person may first be known by the e-mail
-    (a referred friend) and later by the shop's id.
+    A code that was never priced belongs to no redemption: the first that is verified gets it. A customer may first be
+    known by the e-mail (a referred friend) and later by the shop's id.
     """
     code, first, ruling = redemption.code, coupon.redemption_id, coupon.ruling
     others = coupon.message_id != message_id and (coupon.priced or ruling is not None)
     if others and first != redemption.id:
-        return Reject(f"the code {code} belongs to another redemption ({first}), not to {redemption.id}")
+        return Reject(because(ReasonCode.CODE_OF_ANOTHER_REDEMPTION, code=code, redemption=first))
     if others and coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
-        return Reject(f"the code {code} belongs to redemption {first} of another customer")
+        facts = {"code": code, "redemption": first, "owner": "another customer"}
+        return Reject(because(ReasonCode.CODE_OF_ANOTHER_REDEMPTION, **facts))
     if coupon.state == "refused":
-        return Reject(f"the redemption was refused: {coupon.reason}")
+        return Reject(coupon.reason or because(ReasonCode.NOT_GENUINE))
     if ruling is not None and ruling.retire:
-        return Skip(f"{ruling.by} decided that it is not made: {ruling.why}")
+        return Skip(because(ReasonCode.OPERATOR_DECIDED, by=ruling.by, comment=ruling.why))
     if coupon.state in ("active", "used", "retired", "given_back"):
-        return Skip(f"the coupon is {coupon.state} already")
-    return Skip(f"the same redemption is dealt with by message {coupon.message_id}") if others else None
+        return Skip(because(ReasonCode.COUPON_ALREADY_FINAL, state=coupon.state))
+    return Skip(because(ReasonCode.SAME_REDEMPTION, message=str(coupon.message_id))) if others else None
 
 
 def coupon_order(
-    redemption: Redemption, valued: Valued, coupon: OpenCoupon, settings: CouponSettings, job: Job
+    redemption: Redemption, valued: Valued, coupon: CouponRecord, settings: CouponSettings, job: Job
 ) -> CouponOrder | Reject:
-    """The same at every attempt: an expiry counts from when the webhook was taken in, to the second."""
+    """The same at every attempt: an expiry counts from when the webhook was stored, to the second."""
     restricted = settings.restrict_to_customer
     if restricted and not redemption.identities:
-        return Reject("coupons are for one shopper only (COUPONS__RESTRICT_TO_CUSTOMER) and the webhook names none")
+        setting = "COUPONS__RESTRICT_TO_CUSTOMER"
+        return Reject(because(ReasonCode.NO_CUSTOMER, entity="webhook", setting=setting))
     expires_after = valued.expires_after or settings.expires_after
     return CouponOrder(
         code=redemption.code,

@@ -15,6 +15,7 @@ from app.engine.jobs import Job
 from app.inbox import Receipt
 from app.messages import PERHAPS, STORE, Incoming, Kind, incoming
 from app.outcomes import Done, Outcome, Owed, Reject, Skip
+from app.reasons import ReasonCode, because
 from app.stores.base import StoreAdapter
 from app.stores.native import FetchesEntities, Ignored, NativeEvent, ToFetch
 
@@ -72,17 +73,18 @@ class FetchEntity:
     async def __call__(self, job: Job) -> Outcome:
         store: object = self._store
         if not isinstance(store, FetchesEntities):
-            return Reject("the configured shop cannot be asked for single entities; set STORE__ADAPTER")
+            problem = "this store cannot be asked for single entities"
+            return Reject(because(ReasonCode.SETTING_WRONG, setting="STORE__ADAPTER", problem=problem))
         kind, entity_id = Kind(job.params["kind"]), job.params["id"]
-        found = await store.fetch(kind, entity_id)
-        if found is None:
-            return Skip("it is gone from the shop")
-        if not isinstance(found, NativeEvent):
-            return found
+        event = await store.fetch(kind, entity_id)
+        if event is None:
+            return Skip(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s"), id=entity_id))
+        if not isinstance(event, NativeEvent):
+            return event
         message_id = uuid_utils.compat.uuid7()
-        raw = found.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+        raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
         again = job.params.get("again")
-        message = message_of(found, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
+        message = message_of(event, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
         if again:  # what is known already is wanted once more (operations.repairs)
             jobs = tuple(replace(owed, params={**owed.params, **PERHAPS}) for owed in message.jobs)
             message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}", jobs=jobs)

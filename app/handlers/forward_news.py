@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from app.engine.jobs import Job
 from app.outcomes import Outcome, Reject, Skip
+from app.reasons import ReasonCode, because
 from app.stores.base import StoreAdapter
 from app.stores.news import TakesNews
 
@@ -16,12 +17,14 @@ class ForwardNews:
 
     async def __call__(self, job: Job) -> Outcome:
         if not isinstance(self._store, TakesNews):
-            return Skip("this shop takes no news of the Platform; docs/shops.md says which do (STORE__NEWS)")
+            explanation = "this store cannot keep a customer's tier and points (docs/shops.md, STORE__NEWS)"
+            return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
         body: JsonValue
         try:
             body = json.loads(job.body)
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            return Reject("the webhook's body was no JSON object, or has been pruned")
+            problem = "the webhook's body is no JSON object, or was deleted after the retention time"
+            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
         return await self._store.take_news(str(job.message_id), job.params.get("topic", ""), body)

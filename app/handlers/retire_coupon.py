@@ -1,63 +1,50 @@
 """An operator retires a coupon -> it is made unusable in the shop. Runs in the coupon's own lane, after its issue.
 
-Only what we made is touched. A code that the shop was never told of may be anybody's there: a forger may name the
-merchant's own, and a held spelling of a code is the genuine coupon to a shop that does not tell them apart.
+Only coupons that the relay created are touched. A code that was never sent to the shop may be another coupon's there: a
+forger may name the merchant's own, and a held spelling of a code is the genuine coupon in a shop that does not tell them
+apart.
 """
 
-from typing import Protocol
-
 from app.engine.jobs import Job
+from app.operations.coupons.transitions import CouponRecord, Coupons
 from app.outcomes import Done, Outcome, Reject, Skip, Wait
+from app.reasons import ReasonCode, because
 from app.stores.base import CouponFound, StoreAdapter
-
-
-class MaybeMade(Protocol):
-    """`priced`: the shop may have been told of it. `store_id`: the shop said that it made it."""
-
-    @property
-    def priced(self) -> bool: ...
-    @property
-    def store_id(self) -> str | None: ...
-    @property
-    def redemption_id(self) -> str | None: ...
-
-
-class RetiresCoupons(Protocol):
-    async def find(self, code: str) -> MaybeMade | None: ...
-    async def retire(self, code: str, reason: str) -> object | None:
-        """Mark our coupon as retired; idempotent. None when its state forbids it."""
 
 
 class RetireCoupon:
     """`store` is None while no shop is configured."""
 
-    def __init__(self, store: StoreAdapter | None, coupons: RetiresCoupons) -> None:
+    def __init__(self, store: StoreAdapter | None, coupons: Coupons) -> None:
         self._store = store
         self._coupons = coupons
 
     async def __call__(self, job: Job) -> Outcome:
-        code, why = job.params.get("code"), job.params.get("why", "")
+        code = job.params.get("code")
         coupon = await self._coupons.find(code) if code else None
         if code is None or coupon is None:
-            return Reject("the job names no code of ours")
+            problem = "it names no coupon of the relay"
+            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
         outcome = await self._remove(code, coupon)
         if not isinstance(outcome, Done | Skip):
             return outcome
-        left = f"; {outcome.why}" if isinstance(outcome, Skip) else ""
-        if await self._coupons.retire(code, f"retired by {why}{left}") is None:
-            return Reject("the coupon is unusable in the shop now; it was used before that")
+        reason = because(ReasonCode.COUPON_RETIRED, by=job.params.get("by"), comment=job.params.get("why"))
+        if isinstance(outcome, Skip):
+            reason = reason.also(remark=outcome.reason.as_fact())
+        if await self._coupons.retire(code, reason) is None:
+            return Reject(because(ReasonCode.RETIRED_TOO_LATE, code=code))
         return Done({"code": code})
 
-    async def _remove(self, code: str, coupon: MaybeMade) -> Outcome:
-        """Skip: there is nothing of ours to remove."""
+    async def _remove(self, code: str, coupon: CouponRecord) -> Outcome:
+        """Skip: there is no coupon of the relay to remove."""
         if not coupon.priced:
-            return Skip("the shop was never told of it")
+            return Skip(because(ReasonCode.COUPON_NOT_ISSUED, code=code))
         if self._store is None:
-            return Wait("no shop is configured; set STORE__ADAPTER (docs/adapters.md)", "settings", 60.0)
+            return Wait(because(ReasonCode.NO_STORE), "settings", 60.0)
         if coupon.store_id is None:
             found = await self._store.find_coupon(code)
             if isinstance(found, CouponFound) and (found.reference is None or found.reference != coupon.redemption_id):
-                return Skip(f"the shop's coupon {found.store_id} of this code is not known as ours, and was left alone")
+                return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=found.store_id))
             if found is not None and not isinstance(found, CouponFound):
                 return found
         return await self._store.retire_coupon(code)

@@ -4,38 +4,27 @@ What a second use answers is not published: a refusal after a success, or after 
 means that it is used already.
 """
 
-from typing import Protocol
-
 from app.engine.jobs import Job
 from app.handlers.verdicts import settled
+from app.operations.coupons.transitions import Coupons
 from app.outcomes import Done, Evidence, Outcome, Reject, Skip
 from app.platform import translate
-from app.platform.answers import Accepted, Meaning, Refused, Verdict
-from app.platform.fields import Fields
-
-
-class UsesRewards(Protocol):
-    @property
-    def fields(self) -> Fields: ...
-    async def use_reward(self, code: str) -> Verdict: ...
-
-
-class MarksCoupons(Protocol):
-    async def use(self, code: str, reason: str) -> object:
-        """Mark our coupon as used; idempotent."""
+from app.platform.answers import Accepted, Meaning, Refused
+from app.platform.client import PlatformClient
+from app.reasons import ReasonCode, because
 
 
 class UseReward:
-    def __init__(self, platform: UsesRewards, coupons: MarksCoupons) -> None:
+    def __init__(self, platform: PlatformClient, coupons: Coupons) -> None:
         self._platform = platform
         self._coupons = coupons
 
     async def __call__(self, job: Job) -> Outcome:
         code, order = job.params.get("code"), job.params.get("order", "")
         if not code:
-            return Reject("the job names no code")
+            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem="it names no coupon code"))
         if job.known:
-            return Skip("the reward was marked used before")
+            return Skip(because(ReasonCode.REWARD_ALREADY_USED, code=code))
         verdict = await self._platform.use_reward(code)
         if isinstance(verdict, Accepted):
             return await self._used(code, order, verdict.evidence)
@@ -46,5 +35,5 @@ class UseReward:
         return settled(verdict)
 
     async def _used(self, code: str, order: str, evidence: Evidence) -> Outcome:
-        await self._coupons.use(code, f"used in order {order}")
+        await self._coupons.use(code, order)
         return Done({"code": code}, translate.digest({"code": code}), evidence)

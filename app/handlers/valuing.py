@@ -1,14 +1,16 @@
-"""What a redemption is worth: by an operator's word on this coupon, by the rule of its day, or what it waits for."""
+"""What a redemption is worth: by an operator's decision on this coupon, by the rule of its day, or what it waits for."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
-from app.handlers.coupon_orders import Decision, OpenCoupon
+from app.operations.coupons.reward_rules import RewardRules
+from app.operations.coupons.transitions import CouponRecord, Ruling
 from app.outcomes import Retry, Unknown, Wait
-from app.platform.launcher import AsksLauncher, Launcher, ShopFacts
+from app.platform.client import PlatformClient
+from app.platform.launcher import Launcher, ShopFacts
 from app.platform.rewards import Redemption, Unvalued, Valued, limited, resolve, rule_key, ruled
 from app.platform.rules import AMOUNTS, OperatorRule, PlatformRule, RewardKind
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings
 
 RULE_RECHECK: Final = 600.0
@@ -16,15 +18,11 @@ RULE_RECHECK: Final = 600.0
 LAUNCHER_RECHECK: Final = 10.0
 
 
-class KnowsRules(Protocol):
-    async def versions(self, rule_id: str, moment: datetime) -> tuple[OperatorRule | None, OperatorRule | None]:
-        """A rule as it was at a moment, and as it is now."""
-
-
 @dataclass(frozen=True, slots=True)
 class Value:
-    """`by_rules` is what the rules alone say, without the webhook. `rules`: ours and the Platform's that apply; `listed`:
-    all of the Platform's. `rule_edited`: ours was edited after the redemption had arrived; the one of then counts."""
+    """`by_rules` is the value by the rules alone, without the webhook. `rules`: the operator's and the Platform's that
+    apply; `listed`: all of the Platform's. `rule_edited`: the operator's was edited after the redemption had arrived; the
+    version of then counts."""
 
     valued: Valued
     by_rules: Valued | Unvalued
@@ -34,49 +32,49 @@ class Value:
 
 
 class Valuing:
-    def __init__(self, rules: KnowsRules, platform: AsksLauncher, settings: CouponSettings) -> None:
+    def __init__(self, rules: RewardRules, platform: PlatformClient, settings: CouponSettings) -> None:
         self._rules = rules
         self._launcher = Launcher(platform)
         self._settings = settings
 
-    async def value(self, redemption: Redemption, coupon: OpenCoupon) -> Value | Wait:
+    async def value(self, redemption: Redemption, coupon: CouponRecord) -> Value | Wait:
         """The value, or what it waits for."""
         then, now = (
             await self._rules.versions(redemption.rule_id, coupon.received_at) if redemption.rule_id else (None, None)
         )
         facts = await self._launcher.facts()
-        told = facts if isinstance(facts, ShopFacts) else ShopFacts()
+        shop = facts if isinstance(facts, ShopFacts) else ShopFacts()
         rule = then or now
-        found = self._resolve(redemption, rule, told)
-        if isinstance(found, Unvalued) and now != rule:
-            rule, found = now, self._resolve(redemption, now, told)
+        valued = self._resolve(redemption, rule, shop)
+        if isinstance(valued, Unvalued) and now != rule:
+            rule, valued = now, self._resolve(redemption, now, shop)
         decided = coupon.ruling
         if decided is not None and decided.kind is not None:
-            found = self._ruled(redemption, decided, told)
-        unsure = isinstance(found, Unvalued) or (found.kind in AMOUNTS and found.currency is None)
+            valued = self._ruled(redemption, decided, shop)
+        unsure = isinstance(valued, Unvalued) or (valued.kind in AMOUNTS and valued.currency is None)
         if unsure and not isinstance(facts, ShopFacts):
             recheck = LAUNCHER_RECHECK if isinstance(facts, Retry | Unknown) else RULE_RECHECK
-            why = f"the Launcher, which may know the value, could not be asked: {facts.why}"
-            return Wait(why, rule_key(redemption.rule_id), recheck, evidence=facts.evidence)
-        if isinstance(found, Unvalued):
-            return Wait(found.why, found.key, RULE_RECHECK)
-        by_rules = self._resolve(replace(redemption, embedded=None), rule, told)
-        if found.source == "embedded" and isinstance(by_rules, Valued):
-            found = limited(found, by_rules)
-        launcher_rule = next((each for each in told.rules if each.id and each.id == redemption.rule_id), None)
+            reason = because(ReasonCode.LAUNCHER_UNAVAILABLE, problem=facts.reason.as_fact())
+            return Wait(reason, rule_key(redemption.rule_id), recheck, evidence=facts.evidence)
+        if isinstance(valued, Unvalued):
+            return Wait(valued.reason, valued.key, RULE_RECHECK)
+        by_rules = self._resolve(replace(redemption, embedded=None), rule, shop)
+        if valued.source == "embedded" and isinstance(by_rules, Valued):
+            valued = limited(valued, by_rules)
+        launcher_rule = next((listed for listed in shop.rules if listed.id and listed.id == redemption.rule_id), None)
         edited = then is not None and then != now
-        return Value(found, by_rules, (rule, launcher_rule), told.rules, rule_edited=edited)
+        return Value(valued, by_rules, (rule, launcher_rule), shop.rules, rule_edited=edited)
 
-    def _resolve(self, redemption: Redemption, rule: OperatorRule | None, told: ShopFacts) -> Valued | Unvalued:
+    def _resolve(self, redemption: Redemption, rule: OperatorRule | None, shop: ShopFacts) -> Valued | Unvalued:
         return resolve(
             redemption,
             operator_rule=rule,
-            launcher_rules=told.rules,
+            launcher_rules=shop.rules,
             settings=self._settings,
-            shop_currency=told.currency,
+            shop_currency=shop.currency,
         )
 
-    def _ruled(self, redemption: Redemption, decided: Decision, told: ShopFacts) -> Valued:
-        currency = told.currency or self._settings.currency
-        because = f"the operator {decided.by}: {decided.why}"
-        return ruled(redemption, RewardKind(decided.kind or ""), decided.value, currency, because)
+    def _ruled(self, redemption: Redemption, decided: Ruling, shop: ShopFacts) -> Valued:
+        currency = shop.currency or self._settings.currency
+        derivation = f"the operator {decided.by}: {decided.why}"
+        return ruled(redemption, RewardKind(decided.kind or ""), decided.value, currency, derivation)

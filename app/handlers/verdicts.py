@@ -1,13 +1,18 @@
-"""What a handler says where nothing finer is to be said."""
+"""Default mapping from Platform responses to outcomes."""
+
+from typing import Final
 
 from pydantic import ValidationError
 
-from app.outcomes import Done, Outcome, Owed, Reject
-from app.platform.answers import Accepted, Refused, Verdict
+from app.outcomes import Done, Outcome, Owed, Reject, Skip
+from app.platform.answers import THE_PLATFORM, Accepted, Refused, Verdict
+from app.reasons import ReasonCode, because
+
+UNCHANGED: Final = Skip(because(ReasonCode.UNCHANGED, destination=THE_PLATFORM))
 
 
 def settled(verdict: Verdict, digest: bytes | None = None, owes: tuple[Owed, ...] = ()) -> Outcome:
-    """The Platform's verdict on the call that was meant to settle the job. `digest`: of what it was given."""
+    """The Platform's verdict on the job's last call. `digest`: of the body that was sent."""
     match verdict:
         case Accepted():
             return Done(digest=digest, evidence=verdict.evidence, owes=owes)
@@ -18,6 +23,6 @@ def settled(verdict: Verdict, digest: bytes | None = None, owes: tuple[Owed, ...
 
 
 def unreadable(error: ValidationError) -> Reject:
-    """The stored body is not what the door had checked: a newer version of us has become stricter."""
-    told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
-    return Reject(f"the stored event cannot be read: {told}"[:500])
+    """The stored body was valid when it arrived: a newer release has become stricter."""
+    items = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+    return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem="; ".join(items)[:300]))

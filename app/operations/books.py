@@ -26,10 +26,12 @@ from app.operations.views import (
     JobPage,
     JobView,
     MessageView,
-    message_words,
-    words,
+    job_texts,
+    message_text,
+    reason_fields,
 )
 from app.platform.webhooks import parse
+from app.reasons import ReasonCode, stored
 from app.sealing import OVERHEAD, readable
 from app.telemetry import Backlog, Look
 
@@ -68,8 +70,8 @@ async def find_message(connection: AsyncConnection, message_id: UUID) -> Message
     if row is None:
         return None
     jobs = await _with_tries(connection, _JOBS.where(Job.message_id == message_id).order_by(Job.id))
-    state, says = message_words(job.state for job in jobs)
-    return MessageView(**row, state=state, says=says, jobs=jobs)
+    state, meaning = message_text(job.state for job in jobs)
+    return MessageView(**row, state=state, text=meaning, jobs=jobs)
 
 
 async def find_job(connection: AsyncConnection, job_id: UUID) -> JobDetail | None:
@@ -83,6 +85,7 @@ async def list_jobs(
     state: str | None = None,
     kind: str | None = None,
     lane: str | None = None,
+    reason_code: ReasonCode | None = None,
     cursor: UUID | None = None,
     limit: int = 50,
 ) -> JobPage:
@@ -96,6 +99,8 @@ async def list_jobs(
         statement = statement.where(Job.kind == kind)
     if lane is not None:
         statement = statement.where(Job.lane == lane)
+    if reason_code is not None:
+        statement = statement.where(Job.reason_code == reason_code)
     if cursor is not None:
         statement = statement.where(Job.id < cursor)
     items = [_job(row) for row in (await connection.execute(statement)).mappings()]
@@ -115,7 +120,7 @@ async def _with_tries(connection: AsyncConnection, statement: Select[*tuple[obje
     attempts = select(Attempt.__table__).where(Attempt.job_id.in_(tries)).order_by(Attempt.job_id, Attempt.claim)
     for row in (await connection.execute(attempts)).mappings():
         excerpt = ring.shown_text(row["job_id"], row["excerpt"])
-        tries[row["job_id"]].append(AttemptView(**{**row, "excerpt": excerpt}))
+        tries[row["job_id"]].append(AttemptView(**{**row, **reason_fields(row), "excerpt": excerpt}))
     return [JobDetail(**dict(job), tries=tries[job.id]) for job in jobs]
 
 
@@ -123,8 +128,10 @@ def _job(row: RowMapping) -> JobView:
     waiting = row["state"] == "waiting"
     waits_for = row["waits_for"] if waiting else None
     run_at = row["run_at"] if waiting and waits_for is None else None
-    says, following = words(row["state"], row["reason"], run_at, waits_for, row["channel_state"])
-    return JobView(**{**row, "run_at": run_at}, says=says, next=following)
+    reason = stored(row["reason_code"], row["facts"])
+    meaning, following = job_texts(row["state"], row["disposition"], reason, row["channel_state"])
+    shown = {"run_at": run_at, "reason_code": reason and reason.code, "text": meaning, "next_step": following}
+    return JobView(**{**row, **shown})
 
 
 # ----------------------------------------------------------------------------------------------- accounting
@@ -134,7 +141,7 @@ WITH tally AS (
     SELECT kind, count(*) AS jobs,
            CASE WHEN state = 'waiting' AND uncertain THEN 'unknown'
                 WHEN state = 'done' THEN 'delivered' ELSE state END AS state
-    FROM job GROUP BY 1, 3
+    FROM job WHERE CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code GROUP BY 1, 3
 )
 SELECT (SELECT count(*) FROM message) AS messages,
        (SELECT coalesce(sum(waiting), 0) FROM lane) = (SELECT count(*) FROM job WHERE open) AS balanced,
@@ -142,9 +149,10 @@ SELECT (SELECT count(*) FROM message) AS messages,
 """)
 
 
-async def read_books(connection: AsyncConnection) -> Books:
-    """The accounting identity, from one snapshot. Reads all jobs: for people, not for every second."""
-    row = (await connection.execute(_BOOKS)).one()
+async def read_books(connection: AsyncConnection, reason_code: ReasonCode | None = None) -> Books:
+    """The accounting identity, from one snapshot; with `reason_code` only of the jobs that have it. Reads all jobs: for
+    people, not for every second."""
+    row = (await connection.execute(_BOOKS, {"reason_code": reason_code})).one()
     by_kind: dict[str, dict[str, int]] = {}
     total: dict[str, int] = {}
     for entry in row.tally:
@@ -165,11 +173,15 @@ WITH owed AS (
     SELECT channel, sum(waiting) AS waiting,
            greatest(0, extract(epoch FROM now() - min(run_at) FILTER (WHERE NOT leased))) AS oldest
     FROM lane WHERE waiting > 0 GROUP BY channel
-), lost AS (SELECT channel, count(*) AS jobs FROM job WHERE dead GROUP BY channel)
-SELECT name, coalesce(owed.waiting, 0) AS waiting, coalesce(owed.oldest, 0) AS oldest, coalesce(lost.jobs, 0) AS dead,
+), dead AS (
+    SELECT channel, jsonb_object_agg(reason_code, jobs) AS jobs
+    FROM (SELECT channel, coalesce(reason_code, '') AS reason_code, count(*) AS jobs FROM job WHERE dead GROUP BY 1, 2) AS of_code
+    GROUP BY channel
+)
+SELECT name, coalesce(owed.waiting, 0) AS waiting, coalesce(owed.oldest, 0) AS oldest, coalesce(dead.jobs, '{}') AS dead,
        coalesce(channel.state, 'open') AS state
-FROM (SELECT name FROM channel UNION SELECT channel FROM owed UNION SELECT channel FROM lost) AS names
-LEFT JOIN channel USING (name) LEFT JOIN owed ON owed.channel = name LEFT JOIN lost ON lost.channel = name
+FROM (SELECT name FROM channel UNION SELECT channel FROM owed UNION SELECT channel FROM dead) AS names
+LEFT JOIN channel USING (name) LEFT JOIN owed ON owed.channel = name LEFT JOIN dead ON dead.channel = name
 ORDER BY name
 """)
 
@@ -186,9 +198,9 @@ async def read_backlog(connection: AsyncConnection, oldest: OldestWaiting) -> Lo
 
 async def list_channels(connection: AsyncConnection) -> list[ChannelView]:
     owed = select(func.coalesce(func.sum(Lane.waiting), 0)).where(Lane.channel == Channel.name).scalar_subquery()
-    columns = (Channel.name, Channel.state, Channel.reason, Channel.since, Channel.retry_at, owed.label("waiting"))
-    rows = await connection.execute(select(*columns).order_by(Channel.name))
-    return [ChannelView(**row) for row in rows.mappings()]
+    columns = (Channel.name, Channel.state, Channel.reason_code, Channel.facts, Channel.since, Channel.retry_at)
+    rows = await connection.execute(select(*columns, owed.label("waiting")).order_by(Channel.name))
+    return [ChannelView(**{**row, **reason_fields(row)}) for row in rows.mappings()]
 
 
 # ----------------------------------------------------------------------------------------------- coupons, keys
@@ -204,6 +216,7 @@ async def list_coupons(
     *,
     state: str | None = None,
     customer: str | None = None,
+    reason_code: ReasonCode | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> CouponPage:
@@ -213,6 +226,8 @@ async def list_coupons(
         where.append(Coupon.state == state)
     if customer is not None:
         where.append(Coupon.customer_ref == customer)
+    if reason_code is not None:
+        where.append(Coupon.reason_code == reason_code)
     if cursor is not None:
         last = select(Coupon.created_at).where(Coupon.code == cursor).scalar_subquery()
         where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(last, cursor))
@@ -234,7 +249,8 @@ async def _coupons(connection: AsyncConnection, where: Sequence[ColumnElement[bo
         body = readable(lambda: ring.open(row["message_id"], row["sealed_by"], row["body"]))
         return _shopper(row["topic"], body, row["customer_ref"])
 
-    return [CouponView(**row, shopper=shopper(row)) for row in (await connection.execute(newest)).mappings()]
+    rows = (await connection.execute(newest)).mappings()
+    return [CouponView(**{**row, **reason_fields(row)}, shopper=shopper(row)) for row in rows]
 
 
 def _shopper(topic: str | None, body: bytes | None, ref: str | None) -> str | None:

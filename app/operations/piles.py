@@ -13,23 +13,55 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.reasons import Reason, ReasonCode, stored
+
 PILES: Final = 200
-_CAUSE: Final = "left(regexp_replace(coalesce(job.detail, ''), '[0-9a-f]{8}-[0-9a-f-]{27}|[0-9]{4,}', '#', 'g'), 200)"
-"""The detail without the numbers that differ from job to job."""
+OF_ONE_JOB: Final = (
+    "attempts",
+    "by",
+    "code",
+    "comment",
+    "id",
+    "lane",
+    "message",
+    "newer",
+    "order",
+    "redemption",
+    "value",
+)
+"""Facts that differ from job to job with the same cause."""
+LEAST: Final = 4
+"""A shorter id of an entity without a digit stands in other words by chance."""
+_CAUSE: Final = f"""
+    md5(concat_ws(' ', job.facts ->> 'status', (
+        SELECT string_agg(word, ' ' ORDER BY place)
+        FROM unnest(string_to_array(CAST(coalesce(job.facts, '{{}}') - CAST(ARRAY{list(OF_ONE_JOB)} AS text[]) AS text), ' '))
+             WITH ORDINALITY AS words(word, place)
+        WHERE translate(word, '0123456789', '') = word
+          AND (length(split_part(job.lane, ':', 2)) < {LEAST} OR position(split_part(job.lane, ':', 2) IN word) = 0))))
+"""  # noqa: S608  # constants only
+"""A digest of the facts. Left out are the facts in OF_ONE_JOB and, since a destination's response may name ids, amounts and
+times, all words with a digit or with the id of the job's own entity; the HTTP status counts."""
 _FROM: Final[Mapping[str, str]] = {
     "dead": "FROM job WHERE job.dead",
     "held": "FROM lane JOIN job ON job.channel = lane.channel AND job.lane = lane.key AND job.open"
     " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL AND lane.waits_for !~ '^customer:'",
 }
 """An order that waits for its customer's delivery goes on by itself and needs nobody."""
-_REASON: Final[Mapping[str, str]] = {"dead": "job.reason", "held": "lane.waits_for"}
+_WAITS_FOR: Final[Mapping[str, str]] = {"dead": "''", "held": "lane.waits_for"}
+_COLUMNS: Final[Mapping[str, str]] = {
+    state: f"job.channel, job.kind, coalesce(job.disposition, '') AS disposition, {waits_for} AS waits_for,"
+    f" coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}') AS reason_code, {_CAUSE} AS cause"
+    for state, waits_for in _WAITS_FOR.items()
+}
 State = Literal["dead", "held"]
 
 
 def _matching(state: str) -> str:
     return (
         f"{_FROM[state]} AND job.channel = :channel AND job.kind = :kind"
-        f" AND coalesce({_REASON[state]}, '') = :reason AND {_CAUSE} = :cause"
+        f" AND coalesce(job.disposition, '') = :disposition AND {_WAITS_FOR[state]} = :waits_for"
+        f" AND coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}') = :reason_code AND {_CAUSE} = :cause"
         " AND (CAST(:before AS timestamptz) IS NULL OR coalesce(job.finished_at, job.created_at) <= :before)"
     )
 
@@ -37,10 +69,11 @@ def _matching(state: str) -> str:
 # Constants only: `state` is one of two words of ours.
 _PILES: Final = {
     state: text(
-        f"SELECT job.channel, job.kind, coalesce({_REASON[state]}, '') AS reason, {_CAUSE} AS cause, count(*) AS jobs,"
+        f"SELECT {_COLUMNS[state]}, count(*) AS jobs, CAST(min(CAST(job.facts AS text)) AS jsonb) AS facts,"
         " min(coalesce(job.finished_at, job.created_at)) AS first, max(coalesce(job.finished_at, job.created_at)) AS last,"
         " count(*) OVER () AS piles"
-        f" {_FROM[state]} GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT {PILES}"
+        f" {_FROM[state]} AND (CAST(:reason_code AS text) IS NULL OR job.reason_code = :reason_code)"
+        f" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 7 DESC, 1, 2, 3, 4, 5, 6 LIMIT {PILES}"
     )
     for state in _FROM
 }
@@ -53,28 +86,43 @@ _IDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Pile:
-    """What the jobs have in common. `reason` is why a dead job was given up, or what a held one waits for."""
+    """What the jobs have in common. `waits_for`: of held jobs the name of what they wait for, else empty. `cause` is a
+    digest of the facts that distinguish causes with one reason code."""
 
     state: State
     channel: str
     kind: str
-    reason: str
+    disposition: str
+    waits_for: str
+    reason_code: str
     cause: str
 
 
 @dataclass(frozen=True, slots=True)
 class PileCount:
+    """`example` is the reason of one of the jobs."""
+
     pile: Pile
     jobs: int
+    example: Reason | None
     first: datetime
     last: datetime
 
 
-async def list_piles(connection: AsyncConnection, state: State) -> tuple[list[PileCount], bool]:
-    """The largest first, and whether there are more than `PILES`. Reads all jobs of that state: for people."""
-    rows = (await connection.execute(_PILES[state])).all()
+async def list_piles(
+    connection: AsyncConnection, state: State, reason_code: ReasonCode | None = None
+) -> tuple[list[PileCount], bool]:
+    """The largest first, and whether there are more than `PILES`; with `reason_code` only piles with it. Reads all jobs of
+    that state: for people."""
+    rows = (await connection.execute(_PILES[state], {"reason_code": reason_code})).all()
     piles = [
-        PileCount(Pile(state, row.channel, row.kind, row.reason, row.cause), row.jobs, row.first, row.last)
+        PileCount(
+            Pile(state, row.channel, row.kind, row.disposition, row.waits_for, row.reason_code, row.cause),
+            row.jobs,
+            stored(row.reason_code, row.facts),
+            row.first,
+            row.last,
+        )
         for row in rows
     ]
     return piles, bool(rows) and rows[0].piles > len(rows)

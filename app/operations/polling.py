@@ -1,8 +1,8 @@
-"""Reading the shop's changes since last time: for shops without webhooks, and to fill the gaps of those with.
+"""Reads what changed in the store since the last time: for stores without webhooks, and where webhooks were missed.
 
-The cursor of each kind is a row; whoever moves its lease on reads, so one replica polls at a time and no transaction
-is open during a call. Each round begins `OVERLAP` before the last one: shops show changes late, and what was seen
-before is recognised by its dedupe key.
+The cursor of each kind is a row with a lease, so one replica polls at a time, and no transaction is open during a call.
+Each round begins `OVERLAP` before the last one, because stores list changes late; what was read before is recognised by
+its dedupe key.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.handlers.fetch_entity import message_of
 from app.inbox import Inbox
 from app.messages import Incoming, Kind
-from app.outcomes import Outcome
+from app.outcomes import Outcome, reason_of
+from app.reasons import Reason
 from app.stores.native import ListsEntities, NativeEvent, Page
 
 log: Final = structlog.get_logger(__name__)
@@ -44,11 +45,11 @@ UPDATE poll_cursor SET since = :since, leased_until = '-infinity' WHERE source =
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """One round: entities seen, of which `new` were not known; `failed` says why it ended early."""
+    """One round: entities seen, of which `new` were not known; `failed`: why it ended early."""
 
     seen: int
     new: int
-    failed: str | None = None
+    failed: Reason | None = None
 
 
 async def poll(
@@ -70,13 +71,13 @@ async def poll(
         return None
     since = taken.since - OVERLAP if taken.since is not None else None
     seen = new = 0
-    failed: str | None = None
+    failed: Reason | None = None
     cursor: str | None = None
     while True:
         page: Page | Outcome = await store.list_entities(kind, since, cursor)
         if not isinstance(page, Page):
-            failed = str(getattr(page, "why", page))
-            log.warning("poll_failed", source=source, kind=kind, reason=failed)
+            failed = reason_of(page)
+            log.warning("poll_failed", source=source, kind=kind, reason_code=failed.code, text=failed.text)
             break
         items = [item_of(event, source, backfill=backfill) for event in page.events]
         receipts = await inbox.accept_many(items)
@@ -93,7 +94,7 @@ async def poll(
 
 
 def item_of(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
-    """What the inbox takes in for an entity of the shop's lists."""
+    """What the inbox accepts for an entity of the store's lists."""
     message_id = uuid_utils.compat.uuid7()
     raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
     return message_id, message_of(event, raw, source=source, message_id=str(message_id), backfill=backfill)

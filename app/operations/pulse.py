@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import is_data_error, keys_of
+from app.reasons import Reason, stored
 from app.sealing import readable
 
 MOST_ORDERS: Final = 50_000
@@ -39,7 +40,7 @@ WITH owed AS (
     FROM attempt JOIN job ON job.id = attempt.job_id
     WHERE attempt.started_at > now() - interval '1 minute' GROUP BY job.channel
 )
-SELECT name, state, reason, since, retry_at, pace, coalesce(waiting, 0), coalesce(running, 0), oldest,
+SELECT name, state, reason_code, facts, since, retry_at, pace, coalesce(waiting, 0), coalesce(running, 0), oldest,
        CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8), coalesce(dead, 0)
 FROM channel LEFT JOIN owed ON owed.channel = name LEFT JOIN tried ON tried.channel = name
 LEFT JOIN given_up ON given_up.channel = name ORDER BY name
@@ -87,7 +88,7 @@ class ChannelPulse:
 
     name: str
     state: str
-    reason: str | None
+    reason: Reason | None
     since: datetime
     retry_at: datetime | None
     pace: float | None
@@ -136,7 +137,10 @@ class ShopTerms:
 
 
 async def read_channels(connection: AsyncConnection) -> list[ChannelPulse]:
-    return [ChannelPulse(*row) for row in await connection.execute(_CHANNELS)]
+    return [
+        ChannelPulse(name, state, stored(code, facts), *rest)
+        for name, state, code, facts, *rest in await connection.execute(_CHANNELS)
+    ]
 
 
 async def read_minutes(connection: AsyncConnection, since: datetime, until: datetime) -> list[Minute]:

@@ -1,35 +1,43 @@
-"""How the books are shown: to programs as these models, to people in words. Pure.
+"""What the API, the CLI and the console show of messages, jobs, channels and coupons. Pure.
 
-Every state comes with what it means (`says`) and what to do about it (`next`).
+Every state comes with a text and a next step. They are rendered here, last, from the stored reason code and its facts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Any, Final, Literal  # Any: rows
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from app.reasons import Reason, ReasonCode, stored
 
 
 class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+_CODE: Final = "Why, as a stable code (docs/reason-codes.md)."
+_FACTS: Final = "What `text` is made from."
+
+
 class AttemptView(View):
-    """One try of a job. `status` is the far side's HTTP status, `excerpt` the start of its answer."""
+    """One try of a job. `status` is the destination's HTTP status, `excerpt` the start of its response."""
 
     number: int
     started_at: datetime
     duration_ms: int | None = None
     outcome: str
     status: int | None = None
-    detail: str | None = None
+    reason_code: ReasonCode | None = Field(None, description=_CODE)
+    text: str | None = Field(None, description="What happened and why; null after a success.")
+    facts: dict[str, JsonValue] | None = Field(None, description=_FACTS)
     excerpt: str | None = None
 
 
 class JobView(View):
-    """One effect that is owed at one far side (`channel`), in the ordered queue (`lane`) of its entity."""
+    """One effect at one destination (`channel`), in the ordered queue (`lane`) of its entity."""
 
     id: UUID
     message_id: UUID
@@ -37,10 +45,13 @@ class JobView(View):
     channel: str
     lane: str
     state: str
-    reason: str | None = None
-    detail: str | None = None
-    says: str = Field(description="The state in words.")
-    next: str = Field(description="What happens next, or what to do.")
+    disposition: str | None = Field(
+        None, description="How the last attempt ended, while the job waits or is dead (docs/states.md)."
+    )
+    reason_code: ReasonCode | None = Field(None, description=_CODE)
+    text: str = Field(description="What happened and why.")
+    next_step: str = Field(description="What happens next, or what to do.")
+    facts: dict[str, JsonValue] | None = Field(None, description=_FACTS)
     attempts: int
     run_at: datetime | None = Field(None, description="When it is tried next, while it waits for its time.")
     created_at: datetime
@@ -65,7 +76,7 @@ class MessageView(View):
     received_at: datetime
     size: int | None = Field(description="Bytes of the body; null when the body was pruned.")
     state: MessageState
-    says: str = Field(description="The state in words.")
+    text: str = Field(description="What the state means.")
     jobs: list[JobDetail]
 
 
@@ -98,7 +109,10 @@ class Books(View):
 class ChannelView(View):
     name: str
     state: str
-    reason: str | None = None
+    reason_code: ReasonCode | None = Field(None, description=_CODE)
+    text: str | None = Field(None, description="Why calls are not possible; null while the channel is open.")
+    next_step: str | None = Field(None, description="What happens next, or what to do.")
+    facts: dict[str, JsonValue] | None = Field(None, description=_FACTS)
     since: datetime
     retry_at: datetime | None = None
     waiting: int = Field(description="Jobs that are owed there.")
@@ -109,7 +123,10 @@ class CouponView(View):
 
     code: str
     state: str
-    reason: str | None = None
+    reason_code: ReasonCode | None = Field(None, description="Why it is in its state (docs/reason-codes.md).")
+    text: str | None = Field(None, description="What happened and why.")
+    next_step: str | None = Field(None, description="What happens next, or what to do.")
+    facts: dict[str, JsonValue] | None = Field(None, description=_FACTS)
     kind: str | None = None
     value: Decimal | None = None
     currency: str | None = None
@@ -138,60 +155,75 @@ class CouponPage(View):
     next_cursor: str | None = Field(None, description="Pass it as `cursor` for the next page; null on the last one.")
 
 
-# ----------------------------------------------------------------------------------------------- words
+# ----------------------------------------------------------------------------------------------- texts
 
-_PLAIN: Final = {
-    "running": ("Being sent now.", "Nothing to do; look again in a moment."),
-    "done": ("Delivered: the far side has it.", "Nothing to do."),
-    "skipped": ("Not sent: the far side already holds the same.", "Nothing to do."),
-    "superseded": ("Not sent: a newer version of the same entity took its place.", "Nothing to do."),
-    "dropped": ("Dropped by an operator; it will not be sent.", "Nothing to do."),
+_NOTHING: Final = "No action needed."
+_AUTOMATIC: Final = "The relay tries again automatically."
+_TEXTS: Final[Mapping[str, str]] = {
+    "waiting": "The job waits for its turn.",
+    "running": "The job is being sent now.",
+    "done": "Delivered.",
+    "skipped": "There was nothing to send.",
+    "superseded": "A newer version replaced this one.",
+    "dead": "The job is dead-lettered.",
+    "dropped": "An operator dropped the job.",
 }
-_WAITING: Final = {
-    "unknown": ("The last attempt may have arrived: no trustworthy answer came.", "The far side is asked first{when}."),
-    "retry": ("The last attempt failed.", "It is tried again by itself{when}."),
-    "crashed": ("The last attempt crashed inside the relay.", "It is tried again by itself{when}."),
+"""Of jobs without a reason."""
+_NEXT_STEPS: Final[Mapping[str | None, str]] = {
+    None: "It is sent automatically.",
+    "retry": _AUTOMATIC,
+    "crashed": _AUTOMATIC,
+    "shutdown": _AUTOMATIC,
+    "operator_retry": _AUTOMATIC,
+    "unknown": "The relay first asks the destination whether the request arrived, then continues.",
 }
-_DEAD: Final = {
-    "rejected": "Correct what the far side complains about (see `detail` and `tries`), then retry the job, or drop it.",
-    "exhausted": "Find out why the far side failed for so long (see `tries`), then retry the job, or drop it.",
-    "crashed": "This is a fault of the relay: report it with the job's id; retry the job after an update.",
-    "expired": "It waited longer than the retention time; send the event again from the store, or drop the job.",
+"""Of waiting jobs, by their disposition. Of others the reason has it."""
+_STOPPED: Final[Mapping[str | None, str]] = {
+    "exhausted": "All attempts are used up. Remove the cause, then retry the job, or drop it.",
+    "crashed": "All attempts are used up. Look at the worker's log and report the error, then retry the job.",
 }
+"""Of dead jobs, by their disposition. Of others the reason has it."""
 
 
-def words(
-    state: str, reason: str | None, run_at: datetime | None, waits_for: str | None, channel: str | None
-) -> tuple[str, str]:
-    """What a job's state means, and what comes next. `channel` is the state of its channel, None while unknown."""
-    if state in _PLAIN:
-        return _PLAIN[state]
+def job_texts(state: str, disposition: str | None, reason: Reason | None, channel: str | None) -> tuple[str, str]:
+    """The text and the next step of a job. `channel` is the state of its channel, None while unknown."""
+    text = reason.text if reason and reason.text else _TEXTS[state]
+    following = reason.next_step if reason else _NOTHING
+    if state == "waiting" and channel not in (None, "open"):
+        return text, f"Calls to the destination are {channel}; the job continues when they are possible again."
+    if state == "waiting":
+        return text, _NEXT_STEPS.get(disposition, following)
     if state == "dead":
-        return "Given up: it is kept, with the far side's last answer.", _DEAD.get(reason or "", _DEAD["exhausted"])
-    if channel not in (None, "open"):
-        return f"Waits: its channel is {channel}.", "/v1/channels tells the reason; it goes on when the channel opens."
-    if waits_for is not None:
-        return f"Waits for {waits_for}.", "Nothing to do when that is on its way; otherwise see `detail`."
-    when = f" at {run_at.isoformat(timespec='seconds')}" if run_at else ""
-    says, following = _WAITING.get(reason or "", ("Waits for its turn.", "Nothing to do."))
-    return says, following.format(when=when)
+        return text, _STOPPED.get(disposition, following)
+    return text, following
+
+
+def reason_fields(row: Mapping[Any, Any]) -> dict[str, Any]:  # Any: as a RowMapping is typed
+    """`reason_code`, `text`, `next_step` and `facts` of a row; all None where it has no reason."""
+    reason = stored(row["reason_code"], row["facts"])
+    return {
+        "reason_code": reason and reason.code,
+        "text": reason and reason.text,
+        "next_step": reason and reason.next_step,
+        "facts": reason and dict(reason.facts),
+    }
 
 
 _MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
-    ("dead", "needs_attention", "A job was given up; see its `next`."),
+    ("dead", "needs_attention", "A job is dead-lettered; its next step is with the job."),
     ("running", "running", "It is being sent now."),
-    ("waiting", "waiting", "It is stored and waits to be sent; each job says for what."),
-    ("done", "delivered", "Everything it owed was delivered."),
-    ("skipped", "skipped", "Nothing had to be sent: the far side already holds the same."),
-    ("superseded", "superseded", "Nothing had to be sent: a newer version took its place."),
+    ("waiting", "waiting", "It is stored and waits to be sent; the reason is with each job."),
+    ("done", "delivered", "All of its jobs were delivered."),
+    ("skipped", "skipped", "There was nothing to send."),
+    ("superseded", "superseded", "There was nothing to send: a newer version replaced it."),
     ("dropped", "dropped", "An operator dropped it."),
 )
 
 
-def message_words(job_states: Iterable[str]) -> tuple[MessageState, str]:
+def message_text(job_states: Iterable[str]) -> tuple[MessageState, str]:
     """A message's state and what it means, from its jobs' states: the one that most needs a look counts."""
     states = set(job_states)
-    for state, name, says in _MESSAGE_STATES:
+    for state, name, meaning in _MESSAGE_STATES:
         if state in states:
-            return name, says
+            return name, meaning
     return "stored", "It is stored; nothing has to be sent because of it."

@@ -1,4 +1,4 @@
-"""What the Platform's answer means. Pure, and the only place that knows.
+"""What the Platform's responses mean. Pure, and the only place that knows.
 
 Its errors are JSON with a text `message`. A success without a JSON object behind it (an HTML page of a proxy, an
 empty or a cut body) proves nothing: Unknown.
@@ -6,16 +6,22 @@ empty or a cut body) proves nothing: Unknown.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from app.http import Answer, Failure, failure_of, retry_after
+from pydantic import JsonValue
+
+from app.http import Answer, Failure, failure_of, throttled
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from app.platform import exact
 from app.platform.exact import ExactJson
 from app.platform.fields import ASSUMED, Fields
+from app.reasons import Reason, ReasonCode, because
+
+THE_PLATFORM: Final = "the Platform"
+THE_LAUNCHER: Final = "the Platform's Launcher"
+"""The destinations in the facts of reasons."""
 
 
 class Meaning(Enum):
@@ -33,18 +39,31 @@ class Accepted:
 
     body: Mapping[str, ExactJson]
     evidence: Evidence
+    destination: str = THE_PLATFORM
+
+    def without(self, missing: str, request: str) -> Unknown:
+        """The outcome of a response that lacks what was asked for."""
+        facts: dict[str, JsonValue] = {"destination": self.destination, "status": self.evidence.status}
+        problem = f"it has no {missing}"
+        return Unknown(
+            because(ReasonCode.RESPONSE_UNREADABLE, **facts, request=request, problem=problem), self.evidence
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The Platform understood and said no."""
+    """The Platform read the request and refused it."""
 
     meaning: Meaning
-    text: str
+    reason: Reason
     evidence: Evidence
 
     def reject(self) -> Reject:
-        return Reject(f"the Platform says: {self.text}", self.evidence)
+        return Reject(self.reason, self.evidence)
+
+    def contradicts(self, entity: str, identifier: str) -> Reason:
+        """The reason when the Platform's responses about one entity cannot all be true."""
+        return because(ReasonCode.RESPONSES_CONTRADICT, **self.reason.facts, entity=entity, id=identifier)
 
 
 Verdict = Accepted | Refused | Failure
@@ -55,32 +74,41 @@ _TEXTS: Final = {
     "text.alreadyExists": Meaning.ALREADY_EXISTS,
 }
 _ENTITY_NOT_FOUND: Final = re.compile(r"\w\W+not found", re.IGNORECASE)
+"""The Platform's own `message` of a 404 (developer.influence.io): its errors have no codes, only these texts."""
 
 
-def understand(answer: Answer, fields: Fields = ASSUMED, *, plain_path: bool = True) -> Verdict:
-    """A complete answer as a verdict.
+def understand(
+    answer: Answer, fields: Fields = ASSUMED, *, request: str | None = None, plain_path: bool = True
+) -> Verdict:
+    """A complete answer as a verdict. `request` is a noun phrase for the facts ("the customer's update").
 
-    A 404 that names nothing ("Not Found", an HTML page) speaks of the address, not of an entity: Blocked. With an id
-    in the path that had to be escaped (`plain_path` false) it may be that id alone, which must not stop the others:
-    Retry.
+    A 404 that names nothing ("Not Found", an HTML page) is about the address, not about an entity: Blocked. With an id
+    in the path that had to be escaped (`plain_path` false) that id alone may be the cause, which must not stop the
+    others: Retry.
     """
     if 200 <= answer.status < 300:
-        return _success(answer)
-    if about_channel := _about_channel(answer, fields):
-        return about_channel
+        return _success(answer, request)
     text = refusal_text(answer)
+    response = answer.quote(text)
+    if fields.is_status("status.keyRefused", answer.status):
+        reason = answer.reason(ReasonCode.KEY_REJECTED, setting="PLATFORM__API_KEY", response=response)
+        return Blocked(reason, answer.evidence())
+    if fields.is_status("status.throttled", answer.status):
+        return throttled(answer)
     if meaning := _meaning(answer.status, text, fields):
-        return Refused(meaning, text or f"HTTP {answer.status}", answer.evidence())
-    return _failure(answer, text, plain_path)
+        reason = answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=response)
+        return Refused(meaning, reason, answer.evidence())
+    if answer.status == 404:
+        return _unknown_address(answer, response, plain_path)
+    failure = failure_of(answer, request=request) or answer.unreadable("a status without a meaning", request)
+    return replace(failure, reason=failure.reason.also(response=response))
 
 
-def _about_channel(answer: Answer, fields: Fields) -> Blocked | Retry | None:
-    status, evidence = answer.status, answer.evidence()
-    if fields.is_status("status.keyRefused", status):
-        return Blocked(f"HTTP {status}: the Platform refuses our key; set the right one in PLATFORM__API_KEY", evidence)
-    if fields.is_status("status.throttled", status):
-        return Retry(f"HTTP {status}: throttled", retry_after(answer.headers, datetime.now(UTC)), evidence)
-    return None
+def _unknown_address(answer: Answer, response: str, plain_path: bool) -> Blocked | Retry:
+    if plain_path:
+        reason = answer.reason(ReasonCode.WRONG_ADDRESS, setting="PLATFORM__URL", response=response)
+        return Blocked(reason, answer.evidence())
+    return Retry(answer.reason(ReasonCode.ENTITY_NOT_FOUND, response=response), evidence=answer.evidence())
 
 
 def _meaning(status: int, text: str, fields: Fields) -> Meaning | None:
@@ -94,34 +122,23 @@ def _meaning(status: int, text: str, fields: Fields) -> Meaning | None:
     return Meaning.NOT_FOUND if status == 404 and _ENTITY_NOT_FOUND.search(text) else None
 
 
-def _failure(answer: Answer, text: str, plain_path: bool) -> Failure:
-    if answer.status == 404:
-        why = "HTTP 404 that names nothing the Platform knows; is PLATFORM__URL right?"
-        return Blocked(why, answer.evidence()) if plain_path else Retry(why, evidence=answer.evidence())
-    failure = failure_of(answer)
-    if isinstance(failure, Reject) and text:
-        return Reject(f"the Platform says: {text} (HTTP {answer.status})", answer.evidence())
-    return failure or Unknown(f"HTTP {answer.status}", answer.evidence())
-
-
 def refusal_text(answer: Answer) -> str:
     """The `message` (the Launcher's: `error`) of a refusal, at most 300 characters; empty when there is none."""
     try:
         body = exact.loads(answer.body)
     except ValueError:
         return ""
-    said = exact.member(body, "message") or exact.member(body, "error")
-    return answer.without_secrets(said)[:300] if isinstance(said, str) else ""
+    message = exact.member(body, "message") or exact.member(body, "error")
+    return answer.without_secrets(message)[:300] if isinstance(message, str) else ""
 
 
-def _success(answer: Answer) -> Accepted | Unknown:
+def _success(answer: Answer, request: str | None) -> Accepted | Unknown:
     if answer.status == 204:
-        return Accepted({}, answer.evidence())
+        return Accepted({}, answer.evidence(), answer.destination)
     try:
         body = exact.loads(answer.body)
     except ValueError:
-        what = "an empty body" if not answer.body.strip() else "a body that is not JSON"
-        return Unknown(f"HTTP {answer.status} with {what}", answer.evidence())
+        return answer.unreadable("an empty body" if not answer.body.strip() else "a body that is not JSON", request)
     if not isinstance(body, dict):
-        return Unknown(f"HTTP {answer.status} with JSON that is not an object", answer.evidence())
-    return Accepted(body, answer.evidence())
+        return answer.unreadable("JSON that is not an object", request)
+    return Accepted(body, answer.evidence(), answer.destination)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -11,13 +12,28 @@ from pydantic import JsonValue
 from app.http import Answer, Failure, HttpClient
 from app.outcomes import Blocked, Reject, Retry, Unknown
 from app.platform import exact
-from app.platform.answers import Accepted, Meaning, Refused, Verdict, refusal_text, understand
+from app.platform.answers import (
+    THE_LAUNCHER,
+    Accepted,
+    Meaning,
+    Refused,
+    Verdict,
+    refusal_text,
+    understand,
+)
 from app.platform.exact import ExactJson
 from app.platform.fields import Fields
 from app.platform.rules import PlatformRule, platform_rule
+from app.reasons import ReasonCode, because
 from app.settings import PlatformSettings
 
 MOST_PAGES: Final = 50
+NO_KEY: Final = because(
+    ReasonCode.SETTING_MISSING, setting="PLATFORM__API_KEY", purpose="every call to the Platform needs it"
+)
+NO_SHOP_KEY: Final = because(
+    ReasonCode.SETTING_MISSING, setting="PLATFORM__SHOP_KEY", purpose="every call to the Platform's Launcher needs it"
+)
 JsonObject = Mapping[str, ExactJson]
 
 
@@ -43,104 +59,113 @@ class PlatformClient:
 
     async def put_customer(self, customer_id: str, body: Mapping[str, JsonValue]) -> Verdict:
         """PUT /v1/customers/{id}: create or update."""
-        return await self._call("PUT", "customers", customer_id, "", body)
+        return await self._call("the customer's delivery", "PUT", "customers", customer_id, "", body)
 
     async def get_customer(self, customer_id: str) -> JsonObject | Failure | None:
         """GET /v1/customers/{id}: the customer, None when the Platform knows none."""
-        verdict = await self._call("GET", "customers", customer_id, "")
+        request = "the customer look-up"
+        verdict = await self._call(request, "GET", "customers", customer_id, "")
         if isinstance(verdict, Refused):
             return None if verdict.meaning is Meaning.CUSTOMER_NOT_FOUND else verdict.reject()
         if not isinstance(verdict, Accepted):
             return verdict
         customer = verdict.body.get("customer")
-        return customer if isinstance(customer, dict) else Unknown("an answer without a customer", verdict.evidence)
+        return customer if isinstance(customer, dict) else verdict.without("customer", request)
 
     async def list_customers(self, cursor: str | None) -> tuple[tuple[JsonObject, ...], str | None] | Failure:
         """GET /v1/customers: one page, in no order that could be relied on, and the cursor of the next one."""
         path = "/v1/customers" + (f"?{urlencode({'cursor': cursor})}" if cursor else "")
-        verdict = await self._get(path)
+        request = "the list of customers"
+        verdict = await self._send(request, "GET", path)
         if isinstance(verdict, Refused):  # a 404 may mean that there is none
             return ((), None) if verdict.meaning is Meaning.CUSTOMER_NOT_FOUND else verdict.reject()
         if not isinstance(verdict, Accepted):
             return verdict
         customers, following = verdict.body.get("customers"), verdict.body.get("cursor")
         if not isinstance(customers, list):
-            return Unknown("an answer without customers", verdict.evidence)
+            return verdict.without("customers", request)
         return tuple(each for each in customers if isinstance(each, dict)), exact.text(following, 4000)
 
     async def award_points(self, customer_id: str, points: int, action: str) -> Verdict:
         """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""
         if points < 1:
             raise ValueError("points must be 1 or more")
-        return await self._call("POST", "customers", customer_id, "/points", {"points": points, "action": action})
+        body: dict[str, JsonValue] = {"points": points, "action": action}
+        return await self._call("the return of points", "POST", "customers", customer_id, "/points", body)
 
     async def create_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
-        """POST /v1/orders. Not idempotent as far as anybody knows: probe with `update_order` after an Unknown.
+        """POST /v1/orders. Not known to be idempotent: probe with `update_order` after an Unknown.
 
-        A 5xx is Unknown too: the order may have been made before something failed.
+        A 5xx is Unknown too: the order may have been created before something failed.
         """
-        verdict = await self._call("POST", "orders", None, "", {self.fields["order.id"]: order_id, **body})
+        sent = {self.fields["order.id"]: order_id, **body}
+        verdict = await self._send("the creation of the order", "POST", "/v1/orders", sent)
         if isinstance(verdict, Retry) and (verdict.evidence.status or 0) >= 500:
-            return Unknown(verdict.why, verdict.evidence)
+            return Unknown(verdict.reason, verdict.evidence)
         return verdict
 
     async def update_order(self, order_id: str, body: Mapping[str, JsonValue]) -> Verdict:
         """PATCH /v1/orders/{id}; Refused with ORDER_NOT_FOUND when it never arrived."""
-        return await self._call("PATCH", "orders", order_id, "", body)
+        return await self._call("the order's update", "PATCH", "orders", order_id, "", body)
 
     async def put_product(self, product_id: str, body: Mapping[str, JsonValue]) -> Verdict:
         """PUT /v1/products/{id}: create or update."""
-        return await self._call("PUT", "products", product_id, "", body)
+        return await self._call("the product's delivery", "PUT", "products", product_id, "", body)
 
     async def put_variants(self, product_id: str, body: Mapping[str, JsonValue]) -> Verdict:
         """POST /v1/products/{id}/variants: the whole list; absent ones are deleted there."""
-        return await self._call("POST", "products", product_id, "/variants", body)
+        return await self._call(
+            "the delivery of the product's variants", "POST", "products", product_id, "/variants", body
+        )
 
     async def use_reward(self, code: str) -> Verdict:
         """POST /v1/rewards/{code}/use. What a second use answers is not published."""
-        return await self._call("POST", "rewards", code, "/use", {})
+        return await self._call("the report that the reward was used", "POST", "rewards", code, "/use", {})
 
     async def _call(
         self,
+        request: str,
         method: str,
         collection: str,
-        identifier: str | None,
+        identifier: str,
         rest: str,
         body: Mapping[str, JsonValue] | None = None,
     ) -> Verdict:
+        """`request` is a noun phrase for the facts of a failure."""
+        if identifier in (".", ".."):
+            problem = "this id cannot be part of an address"
+            facts = {"entity": collection.removesuffix("s"), "id": identifier, "destination": "the store"}
+            return Reject(because(ReasonCode.ENTITY_UNREADABLE, **facts, problem=problem))
+        quoted = quote(identifier, safe="")
+        return await self._send(request, method, f"/v1/{collection}/{quoted}{rest}", body, plain=quoted == identifier)
+
+    async def _send(
+        self, request: str, method: str, path: str, body: Mapping[str, JsonValue] | None = None, *, plain: bool = True
+    ) -> Verdict:
         if self._key is None:
-            return Blocked("no key for the Platform is set; set PLATFORM__API_KEY")
-        path, plain = f"/v1/{collection}", True
-        if identifier is not None:
-            if identifier in (".", ".."):
-                return Reject(f"the id {identifier!r} cannot be part of an address")
-            quoted = quote(identifier, safe="")
-            path, plain = f"{path}/{quoted}{rest}", quoted == identifier
+            return Blocked(NO_KEY)
         sent = dict(body) if body is not None else None
         answer = await self._http.call(method, self._url + path, json=sent, headers={"x-api-key": self._key})
-        return understand(answer, self.fields, plain_path=plain) if isinstance(answer, Answer) else answer
-
-    async def _get(self, path: str) -> Verdict:
-        if self._key is None:
-            return Blocked("no key for the Platform is set; set PLATFORM__API_KEY")
-        answer = await self._http.call("GET", self._url + path, headers={"x-api-key": self._key})
-        return understand(answer, self.fields) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        return understand(answer, self.fields, request=request, plain_path=plain)
 
     # ------------------------------------------------------------------------------------------- the Launcher
 
     async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure:
         """The shop's public redeem rules, inactive ones too. Reject without a shop key (`has_launcher`)."""
-        answer = await self._ask("/shop/rules/redeem", {})
+        request = "the list of redeem rules"
+        answer = await self._ask(request, "/shop/rules/redeem", {})
         if not isinstance(answer, Accepted):
             return answer
         rules = answer.body.get("rules")
         if not isinstance(rules, list):
-            return Unknown("the Launcher's answer has no rules", answer.evidence)
+            return answer.without("rules", request)
         return tuple(rule for item in rules if (rule := platform_rule(item, self.fields)))
 
     async def shop_currency(self) -> str | Failure | None:
-        """The shop's currency (ISO 4217) as the Launcher tells it; None when it does not."""
-        answer = await self._ask("/shop", {})
+        """The shop's currency (ISO 4217) by the Launcher; None when it does not name it."""
+        answer = await self._ask("the shop look-up", "/shop", {})
         if not isinstance(answer, Accepted):
             return answer
         currency = exact.text(answer.body.get("storeCurrency"), 3)
@@ -149,38 +174,46 @@ class PlatformClient:
     async def all_rewards(self, customer_id: str, email: str) -> tuple[JsonObject, ...] | Failure:
         """Everything that a customer has been given, over all pages: `{id, couponCode, pointsSpent, type, …}` each."""
         if self._key is None or self._shop is None:
-            return Blocked("asking back needs PLATFORM__API_KEY and PLATFORM__SHOP_KEY")
+            return Blocked(NO_KEY if self._key is None else NO_SHOP_KEY)
         asked = {
             "customer_id": customer_id,
             "customer_email": email,
             "digest": launcher_digest(self._shop, email, customer_id, self._key),
         }
+        request = "the list of the customer's rewards"
         rewards: list[JsonObject] = []
         for _ in range(MOST_PAGES):
-            answer = await self._ask("/customer/all-rewards", asked)
+            answer = await self._ask(request, "/customer/all-rewards", asked)
             if not isinstance(answer, Accepted):
                 return answer
             items = answer.body.get(self.fields["launcher.items"])
             if not isinstance(items, list):
-                return Unknown("the Launcher's answer has no rewards", answer.evidence)
+                return answer.without("rewards", request)
             rewards.extend(item for item in items if isinstance(item, dict))
             token = exact.text(answer.body.get("nextToken"), 4000)
             if not token:
                 return tuple(rewards)
             asked[self.fields["launcher.nextToken"]] = token
-        return Unknown(f"the Launcher lists more than {MOST_PAGES} pages of rewards")
+        problem = f"it has more than {MOST_PAGES} pages"
+        facts = {"destination": THE_LAUNCHER, "request": request, "problem": problem}
+        return Unknown(because(ReasonCode.RESPONSE_UNREADABLE, **facts))
 
-    async def _ask(self, path: str, parameters: Mapping[str, str]) -> Accepted | Failure:
+    async def _ask(self, request: str, path: str, parameters: Mapping[str, str]) -> Accepted | Failure:
         if self._shop is None:
-            return Reject("no shop key for the Launcher is set; set PLATFORM__SHOP_KEY")
+            return Reject(NO_SHOP_KEY)
         answer = await self._http.call("GET", self._launcher + path, params={"shop": self._shop, **parameters})
         if not isinstance(answer, Answer):
-            return answer
+            return replace(answer, reason=answer.reason.also(destination=THE_LAUNCHER))
+        answer = replace(answer, destination=THE_LAUNCHER)
         if answer.status == 404:
-            return Reject("the Launcher does not know PLATFORM__SHOP_KEY", answer.evidence())
+            problem = "the Platform's Launcher knows no shop with this key"
+            reason = answer.reason(ReasonCode.SETTING_WRONG, setting="PLATFORM__SHOP_KEY", problem=problem)
+            return Reject(reason, answer.evidence())
         if 400 <= answer.status < 500 and (text := refusal_text(answer)) and answer.status not in (408, 425, 429):
-            return Reject(f"the Launcher says: {text}", answer.evidence())
-        verdict = understand(answer, self.fields)
+            response = answer.quote(text)
+            reason = answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=response)
+            return Reject(reason, answer.evidence())
+        verdict = understand(answer, self.fields, request=request)
         return verdict.reject() if isinstance(verdict, Refused) else verdict
 
 

@@ -1,12 +1,13 @@
-"""What the Launcher tells about the shop, remembered for a minute so that a rush of redemptions is one question."""
+"""The Launcher's facts about the shop, remembered for a minute so that a rush of redemptions makes one call."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from app.http import Failure
+from app.platform.client import PlatformClient
 from app.platform.rules import PlatformRule
 
 REMEMBERED: Final = 60.0
@@ -15,23 +16,16 @@ REMEMBERED_FAILURE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ShopFacts:
-    """The shop's public redeem rules and its currency (ISO 4217; None when the Platform does not tell it)."""
+    """The shop's public redeem rules and its currency (ISO 4217; None when the Platform does not name it)."""
 
     rules: tuple[PlatformRule, ...] = ()
     currency: str | None = None
 
 
-class AsksLauncher(Protocol):
-    @property
-    def has_launcher(self) -> bool: ...
-    async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure: ...
-    async def shop_currency(self) -> str | Failure | None: ...
-
-
 class Launcher:
     """`facts()`: what is remembered, or asked now; one question at a time. Without a shop key there are none."""
 
-    def __init__(self, client: AsksLauncher, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: PlatformClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
         self._asking = asyncio.Lock()

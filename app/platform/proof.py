@@ -5,8 +5,8 @@
     known      ... a rule of ours or of the Platform's tells the same value and cost, and the customer is who it says
     confirmed  ... the Platform, asked back, lists the code among this customer's rewards, for these points and this rule
 
-Each needs those before it. The webhook's own words are a forger's words too: from `known` on, a value counts only
-where a rule tells the same.
+Each needs those before it. A forger can write whatever a webhook has: from `known` on, a value counts only where a rule
+has the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from pydantic import JsonValue
+
 from app.platform import exact
 from app.platform.exact import ExactJson
 from app.platform.rewards import Redemption, Unvalued, Valued
 from app.platform.rules import AMOUNTS, OperatorRule, PlatformRule, RewardKind, reward_kind
 from app.platform.webhooks import POINTS_REDEEMED, REFERRALS, TIER_REWARD
+from app.reasons import Reason, ReasonCode, because
 from app.settings import CouponSettings
+
+THE_LIST: Final = "the Platform's list of the customer's rewards"
 
 
 class Proof(StrEnum):
@@ -46,8 +51,22 @@ _TYPES: Final = {
 class Doubt:
     """Why a redemption is not proven. `lasting`: asking again changes nothing."""
 
-    why: str
+    reason: Reason
     lasting: bool
+
+
+def disproven(source: str, *differences: tuple[str, object, object]) -> Doubt:
+    """A doubt that lasts: the webhook differs from `source` in these fields (name, the webhook's, the source's)."""
+    facts: list[JsonValue] = [
+        {"field": name, "actual": _shown(actual), "expected": _shown(expected)}
+        for name, actual, expected in differences
+    ]
+    return Doubt(because(ReasonCode.NOT_GENUINE, source=source, differences=facts), lasting=True)
+
+
+def unconfirmed(explanation: str) -> Doubt:
+    """A doubt that the Platform may still dispel: it may be slower than its webhook."""
+    return Doubt(because(ReasonCode.CONFIRMATION_PENDING, explanation=explanation), lasting=False)
 
 
 def needed(valued: Valued, settings: CouponSettings) -> Proof:
@@ -62,15 +81,18 @@ def needed(valued: Valued, settings: CouponSettings) -> Proof:
 
 
 def doubt_of_value(topic: str, valued: Valued, by_rules: Valued | Unvalued, settings: CouponSettings) -> Doubt | None:
-    """Whether the rules alone (`by_rules`: the value without the webhook's own) bear the value out."""
+    """Whether the rules alone (`by_rules`: the value without the webhook's own) confirm the value."""
     if isinstance(by_rules, Valued):
-        if _gives(by_rules) == _gives(valued):
-            return None
-        return Doubt(f"the webhook says {_words(valued)}, and {by_rules.because} says {_words(by_rules)}", lasting=True)
+        actual, expected = _gives(valued), _gives(by_rules)
+        different = [(name, actual[name], expected[name]) for name in actual if actual[name] != expected[name]]
+        return disproven(by_rules.derivation, *different) if different else None
     small = valued.kind in AMOUNTS and valued.value is not None and valued.value <= settings.body_up_to
     if small and topic != POINTS_REDEEMED:
         return None
-    return Doubt(f"only the webhook itself says what it is worth ({_words(valued)}): {by_rules.why}", lasting=False)
+    worth = valued.kind.value if valued.value is None else f"{valued.kind} {valued.value}"
+    explanation = f"only the webhook itself has it ({worth})"
+    reason = because(ReasonCode.VALUE_UNCERTAIN, explanation=explanation, cause=by_rules.reason.as_fact())
+    return Doubt(reason, lasting=False)
 
 
 def doubt_of_cost(redemption: Redemption, operator: OperatorRule | None, launcher: PlatformRule | None) -> Doubt | None:
@@ -82,24 +104,22 @@ def doubt_of_cost(redemption: Redemption, operator: OperatorRule | None, launche
         costs.append((f"the operator's rule {operator.id}", Decimal(operator.definition.point_cost)))
     embedded, points = redemption.embedded, redemption.points
     for name, cost in costs:
-        if points is None:
-            return Doubt(f"{name} costs {cost} points, and the webhook tells none", lasting=True)
         if points != cost:
-            return Doubt(f"{name} costs {cost} points, and the webhook says {points}", lasting=True)
+            return disproven(name, ("points", points, cost))
         if embedded is not None and embedded.point_cost not in (None, cost):
-            why = f"{name} costs {cost} points, and the webhook's own rule {embedded.point_cost}"
-            return Doubt(why, lasting=True)
+            return disproven(name, ("redeemRule.pointCost", embedded.point_cost, cost))
     if operator is None and launcher is not None and not launcher.active:
-        return Doubt(f"the Platform's rule {launcher.id} is not active", lasting=True)
+        explanation = f"the Platform's rule {launcher.id} is not active"
+        return Doubt(because(ReasonCode.NOT_GENUINE, explanation=explanation), lasting=True)
     return None
 
 
 def doubt_of_customer(redemption: Redemption, customer: Mapping[str, ExactJson]) -> Doubt | None:
     """Whether the Platform's customer has the e-mail of the webhook: the coupon may be restricted to it."""
-    told, known = redemption.email, exact.text(customer.get("email"), 320)
-    if told is None or known is None or told.casefold() == known.casefold():
+    email, known = redemption.email, exact.text(customer.get("email"), 320)
+    if email is None or known is None or email.casefold() == known.casefold():
         return None
-    return Doubt("the Platform knows the customer by another e-mail than the webhook's", lasting=False)
+    return unconfirmed("the customer's e-mail address at the Platform is not the webhook's")
 
 
 def doubt_of_listing(
@@ -110,32 +130,44 @@ def doubt_of_listing(
 ) -> Doubt | None:
     """Whether the code is among what the customer has been given, for the same points and as the same thing.
 
-    `rules`: the Platform's. The list names no rule, only its title; of two that cost the same it tells which one it was.
+    `rules`: the Platform's. The list names no rule, only its title; that tells two rules of the same cost apart.
     """
     listed = next((item for item in rewards if item.get("couponCode") == redemption.code), None)
     if listed is None:
-        return Doubt("the Platform does not list the code among this customer's rewards", lasting=False)
+        return unconfirmed("the Platform does not list the code among this customer's rewards")
     kind, expected = exact.text(listed.get("type")), _TYPES.get(topic)
     if kind is not None and expected is not None and kind != expected:
-        return Doubt(f"the Platform lists the code as {kind}, the webhook's topic is {topic}", lasting=True)
+        return disproven(THE_LIST, ("type", expected, kind))
     spent = exact.number(listed.get("pointsSpent"))
     if topic == POINTS_REDEEMED and spent is not None and abs(spent) != redemption.points:
-        told = "tells none" if redemption.points is None else f"says {redemption.points}"
-        return Doubt(f"the Platform says that {spent} points were spent, the webhook {told}", lasting=True)
-    told_kind, listed_kind = reward_kind(redemption.reward_type), reward_kind(exact.text(listed.get("rewardType")))
-    if told_kind is not None and listed_kind is not None and told_kind is not listed_kind:
-        return Doubt(f"the Platform lists a {listed_kind}, the webhook says {told_kind}", lasting=True)
+        return disproven(THE_LIST, ("points", redemption.points, abs(spent)))
+    reward, listed_kind = reward_kind(redemption.reward_type), reward_kind(exact.text(listed.get("rewardType")))
+    if reward is not None and listed_kind is not None and reward is not listed_kind:
+        return disproven(THE_LIST, ("kind", reward, listed_kind))
     title = exact.text(listed.get("title"))
     titled = [rule.id for rule in rules if rule.title is not None and rule.title == title]
     if topic == POINTS_REDEEMED and titled and redemption.rule_id not in titled:
-        return Doubt(f"the Platform lists {title!r}, which is rule {titled[0]}, the webhook says another", lasting=True)
+        return disproven(THE_LIST, ("rule", redemption.rule_id, titled[0]))
     return None
 
 
-def _gives(valued: Valued) -> tuple[object, ...]:
-    return valued.kind, valued.value, valued.product_ids, valued.variant_ids, valued.minimum_spend
+def _gives(valued: Valued) -> dict[str, object]:
+    return {
+        "kind": valued.kind,
+        "value": valued.value,
+        "product_ids": valued.product_ids,
+        "variant_ids": valued.variant_ids,
+        "minimum_spend": valued.minimum_spend,
+    }
 
 
-def _words(valued: Valued) -> str:
-    told = valued.kind.value if valued.value is None else f"{valued.kind} {valued.value}"
-    return told if valued.minimum_spend is None else f"{told} from {valued.minimum_spend}"
+def _shown(value: object) -> JsonValue:
+    match value:
+        case None | ():
+            return None
+        case tuple():
+            return ", ".join(map(str, value))
+        case Decimal():
+            return f"{value:f}"
+        case _:
+            return str(value)

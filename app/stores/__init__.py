@@ -1,6 +1,9 @@
 """The shops that coupons are made in.
 
     base.py         the contract: what is ordered, what a shop holds, how the two are compared
+    failing.py      how a failed call is raised inside of an adapter, and returned as an outcome
+    responses.py    what an HTTP status means in every shop
+    remembered.py   what is asked for once and used for some minutes
     native.py       what a shop may do besides: its own webhooks, lists, single entities
     news.py         the Platform's news to the shop
     conformance/    the promises of all of them, tried on a running shop: `relay conformance`

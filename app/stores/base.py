@@ -19,16 +19,20 @@ Promises of an adapter:
 - The engine never runs two calls for one code at a time, over all replicas.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from pydantic import JsonValue
 
 from app.http import HttpClients
-from app.outcomes import Done, Outcome, Reject
+from app.outcomes import Done, Evidence, Outcome, Reject
+from app.reasons import ReasonCode, because
 from app.settings import EnvironmentSettings
+from app.stores.failing import answers_failures
 
 
 class CouponKind(StrEnum):
@@ -41,6 +45,8 @@ class CouponKind(StrEnum):
     GIFT_CARD = "gift_card"
 
 
+THE_STORE: Final = "the store"
+"""The destination in the facts of the reasons below, which are the same for every shop."""
 AMOUNTS: Final = frozenset({CouponKind.FIXED_AMOUNT, CouponKind.GIFT_CARD})
 """The kinds whose `value` is an amount of money in `currency`."""
 
@@ -157,39 +163,95 @@ class StoreAdapterClass(Protocol):
 
 
 def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Reject | None:
-    """Reject for an order that nobody could carry out, or that this shop cannot express; None when it may be tried."""
-    why = _flaw(order, now)
-    if why is None and order.kind not in adapter.KINDS:
-        why = f"this shop has no coupons of the kind {order.kind}"
-    if why is None:
-        neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
-        asked = {name: why for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)}
-        first = next(iter(asked.values()), None)
-        why = f"{', '.join(name for name, each in asked.items() if each == first)}: {first}" if first else None
-    return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
+    """Reject for an order that no shop can carry out, or that this shop cannot express; None when it may be tried."""
+    if flaw := _flaw(order, now):
+        field, problem = flaw
+        return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
+    if order.kind not in adapter.KINDS:
+        return not_supported(order, "kind", f"it has no coupons of the kind {order.kind}")
+    neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
+    asked = {name: why for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)}
+    if not asked:
+        return None
+    first = next(iter(asked.values()))
+    return not_supported(order, ", ".join(name for name, why in asked.items() if why == first), first)
 
 
-def _flaw(order: CouponOrder, now: datetime) -> str | None:
+def not_supported(order: CouponOrder, field: str, problem: str) -> Reject:
+    """The shop has nothing for `field` of the order."""
+    facts = {"destination": THE_STORE, "code": order.code, "field": field, "problem": problem}
+    return Reject(because(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))
+
+
+def foreign_items(order: CouponOrder, wrong: Sequence[str]) -> Reject | None:
+    """Reject for `wrong`, ids of the order that no product or variant of the shop can have; None when there are none."""
+    if not wrong:
+        return None
+    field = "product_ids" if order.product_ids else "variant_ids"
+    problem = f"{', '.join(wrong)[:200]}: not the id of a product or variant of the store"
+    return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
+
+
+def has_amount(order: CouponOrder) -> bool:
+    """Whether the order names an amount of money in a currency: its value, or the minimum spend."""
+    return bool(order.currency) and (order.kind in AMOUNTS or bool(order.minimum_spend))
+
+
+def other_currency(order: CouponOrder, sold: Collection[str]) -> Reject | None:
+    """Reject for an amount in another currency than those that the shop sells in."""
+    if not has_amount(order) or order.currency in sold:
+        return None
+    facts = {"code": order.code, "ordered": order.currency, "currency": ", ".join(sorted(sold))}
+    return Reject(because(ReasonCode.CURRENCY_MISMATCH, destination=THE_STORE, **facts))
+
+
+def no_such_items(order: CouponOrder, missing: Collection[str]) -> Reject:
+    """The shop has none of these products, or variants, that the order names."""
+    field = "variant_ids" if order.variant_ids else "product_ids"
+    problem = f"the store has no {field.removesuffix('_ids')} {', '.join(sorted(missing))}"
+    return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
+
+
+def _flaw(order: CouponOrder, now: datetime) -> tuple[str, str] | None:
+    """The field that nobody could carry out, and the problem with it."""
     value = order.value if order.value is not None and order.value.is_finite() else Decimal(0)
     spend = order.minimum_spend or Decimal(0)
     rules = (
-        (not order.code.strip(), "its code is empty"),
-        (order.kind in AMOUNTS and value <= 0, f"a {order.kind} needs a value above 0, not {_show(order.value)}"),
+        (not order.code.strip(), "code", "its code is empty"),
+        (
+            order.kind in AMOUNTS and value <= 0,
+            "value",
+            f"a {order.kind} needs a value above 0, not {_words(order.value)}",
+        ),
         (
             order.kind is CouponKind.PERCENTAGE and not 0 < value <= 100,
-            f"a percentage has to be above 0 and at most 100, not {_show(order.value)}",
+            "value",
+            f"a percentage has to be above 0 and at most 100, not {_words(order.value)}",
         ),
         (
             order.kind is CouponKind.FREE_PRODUCT and not order.items,
+            "product_ids",
             "free_product without product_ids or variant_ids would make everything free",
         ),
-        (order.product_ids and order.variant_ids, "product_ids beside variant_ids: the variants alone say it all"),
-        (not spend.is_finite() or spend < 0, f"minimum_spend cannot be {_show(spend)}"),
-        (order.usage_limit is not None and order.usage_limit < 1, "usage_limit is below 1"),
-        (order.per_customer_limit is not None and order.per_customer_limit < 1, "per_customer_limit is below 1"),
-        (order.expires_at is not None and order.expires_at <= now, f"expires_at ({_show(order.expires_at)}) is past"),
+        (
+            order.product_ids and order.variant_ids,
+            "variant_ids",
+            "product_ids and variant_ids cannot be combined; give the variants alone",
+        ),
+        (not spend.is_finite() or spend < 0, "minimum_spend", f"minimum_spend cannot be {_words(spend)}"),
+        (order.usage_limit is not None and order.usage_limit < 1, "usage_limit", "usage_limit is below 1"),
+        (
+            order.per_customer_limit is not None and order.per_customer_limit < 1,
+            "per_customer_limit",
+            "per_customer_limit is below 1",
+        ),
+        (
+            order.expires_at is not None and order.expires_at <= now,
+            "expires_at",
+            f"expires_at ({_words(order.expires_at)}) is past",
+        ),
     )
-    return next((why for broken, why in rules if broken), None)
+    return next(((field, problem) for broken, field, problem in rules if broken), None)
 
 
 def _asked(order: CouponOrder, name: str, now: datetime, *, neither: bool) -> bool:
@@ -208,35 +270,89 @@ def _asked(order: CouponOrder, name: str, now: datetime, *, neither: bool) -> bo
             return getattr(order, name) not in (None, ())
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field of a shop's coupon that is not what was ordered. None: not set.
+
+    The e-mail address and the customer's id are personal: `actual` and `expected` are then no values, but "set" or
+    "another value".
+    """
+
+    field: str
+    actual: str | None
+    expected: str | None
+
+    def as_fact(self) -> dict[str, JsonValue]:
+        """The difference as a fact of a reason."""
+        return {"field": self.field, "actual": self.actual, "expected": self.expected}
+
+
+def as_facts(different: Sequence[Difference]) -> list[JsonValue]:
+    """The fact `differences` of a reason."""
+    return [each.as_fact() for each in different]
+
+
 def judge(order: CouponOrder, found: CouponFound) -> Done | Reject:
     """What a coupon that the shop already held means for this order."""
-    if told := differences(order, found):
-        return Reject(f"the shop already holds a coupon {order.code} with other values: {'; '.join(told)}")
+    if different := differences(order, found):
+        facts = {"destination": THE_STORE, "code": order.code, "store_id": found.store_id}
+        return Reject(because(ReasonCode.CODE_TAKEN, **facts, differences=as_facts(different)))
     return Done({"store_id": found.store_id})
 
 
-def made_otherwise(order: CouponOrder, told: tuple[str, ...], removed: Outcome, store_id: str) -> Reject:
-    """A coupon that the shop made another than ordered; `removed` is how taking it away again went."""
-    end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {store_id}"
-    return Reject(f"the shop made another coupon than {order.code} as ordered: {'; '.join(told)}. It {end}")
+async def already_held(store: StoreAdapter, order: CouponOrder) -> Outcome | None:
+    """What the coupon that the shop holds under the order's code means; None when it holds none."""
+    found = await store.find_coupon(order.code)
+    return judge(order, found) if isinstance(found, CouponFound) else found
 
 
-def differences(order: CouponOrder, found: CouponFound) -> tuple[str, ...]:
-    """Where a shop's coupon is not what was ordered, in words ("value is 0.00, ordered 5.00"); empty when it is.
+async def as_made(
+    order: CouponOrder,
+    found: CouponFound,
+    remove: Callable[[str], Coroutine[Any, Any, Outcome]],
+    evidence: Evidence = Evidence(),
+) -> Done | Reject:
+    """What a coupon that the shop has just made means: one that is not as ordered is removed again by its store id."""
+    if different := differences(order, found):
+        return await undone(not_as_ordered(order, different), remove, found.store_id)
+    return Done({"store_id": found.store_id}, evidence=evidence)
+
+
+def not_as_ordered(order: CouponOrder, different: Sequence[Difference]) -> Reject:
+    """The shop made another coupon than was ordered."""
+    return Reject(because(ReasonCode.COUPON_DIFFERS, code=order.code, differences=as_facts(different)))
+
+
+def cleaned_up(refused: Reject, removed: Outcome, store_id: str) -> Reject:
+    """The refusal of a coupon of which something was made already; `removed` is how taking it away again went."""
+    gone = isinstance(removed, Done)
+    cleanup = "It was deleted again." if gone else f"It is still there: delete coupon {store_id} in the store."
+    store_id = str(refused.reason.facts.get("store_id", store_id))  # of CODE_TAKEN: the other coupon's
+    return replace(refused, reason=refused.reason.also(store_id=store_id, cleanup=cleanup, removed=gone))
+
+
+async def undone(refused: Reject, remove: Callable[[str], Coroutine[Any, Any, Outcome]], store_id: str) -> Reject:
+    """The refusal of a coupon of which something was made already, which is removed again by its store id."""
+    return cleaned_up(refused, await answers_failures(remove)(store_id), store_id)
+
+
+def differences(order: CouponOrder, found: CouponFound) -> tuple[Difference, ...]:
+    """Where a shop's coupon is not what was ordered; empty when it is.
 
     E-mail addresses are compared without case, times to the second; fields that the shop cannot tell are passed over.
-    Codes are compared without case too: shops that keep one spelling find a coupon under any.
+    Codes are compared without case too: shops that keep one spelling find a coupon under any. Each restriction that was
+    not ordered is a difference of its own, in the field `restrictions`.
     """
-    told: list[str] = []
+    different: list[Difference] = []
 
-    def compare(name: str, is_: object, ordered: object, secret: bool = False) -> None:
-        if name in found.unreadable or is_ == ordered:
+    def compare(name: str, actual: object, expected: object, secret: bool = False) -> None:
+        if name in found.unreadable or actual == expected:
             return
-        told.append(
-            f"{name} is {'not set, and was ordered' if is_ is None else 'another than ordered'}"
-            if secret
-            else f"{name} is {_show(is_)}, ordered {_show(ordered)}"
-        )
+        if secret:
+            other = "set" if expected is None else "another value"
+            different.append(Difference(name, None if actual is None else other, None if expected is None else "set"))
+        else:
+            different.append(Difference(name, _shown(actual), _shown(expected)))
 
     compare("code", found.code.casefold(), order.code.casefold())
     compare("kind", found.kind, order.kind)
@@ -257,15 +373,27 @@ def differences(order: CouponOrder, found: CouponFound) -> tuple[str, ...]:
         compare("starts_at", _second(found.starts_at), _second(order.starts_at))
     compare("expires_at", _second(found.expires_at), _second(order.expires_at))
     compare("active", found.active, True)
-    told += [f"it has {restriction}, which was not ordered" for restriction in found.restrictions]
-    return tuple(told)
+    different += [Difference("restrictions", _shown(restriction), None) for restriction in found.restrictions]
+    return tuple(different)
 
 
 def _second(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC).replace(microsecond=0)
 
 
-def _show(value: object) -> str:
-    if value is None or value == ():
-        return "not set"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _shown(value: object) -> str | None:
+    match value:
+        case None | ():
+            return None
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return _shown(", ".join(value))
+        case _:
+            return str(value)[:300].replace("\x00", "\ufffd")
+
+
+def _words(value: object) -> str:
+    return _shown(value) or "not set"

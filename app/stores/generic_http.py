@@ -34,11 +34,18 @@ from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_valid
 from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
-from app.http import Answer, Failure, HttpClients, failure_of
-from app.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
+from app.http import Answer, HttpClients
+from app.outcomes import Blocked, Done, Outcome, Skip, Unknown
+from app.reasons import ReasonCode, because
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, already_held, as_made, judge, refusal
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.responses import Responses
 
+RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL")
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+RETIREMENT: Final = "the retirement of the coupon"
 NONE_SUCH: Final = "no such coupon"
 NO_NEWS: Final = "no news"
 PROBE: Final = "relay-check"
@@ -96,50 +103,43 @@ class GenericHttp:
         """Close the connections."""
         await self._http.aclose()
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
-        refused = refusal(order, GenericHttp, datetime.now(UTC))
-        if refused is None and not order.first_try:
-            found = await self.find_coupon(order.code)
-            if found is not None:
-                return judge(order, found) if isinstance(found, CouponFound) else found
-        return refused or await self._create(order)
+        hindrance = refusal(order, GenericHttp, datetime.now(UTC)) or (
+            None if order.first_try else await already_held(self, order)
+        )
+        return hindrance or await self._create(order)
 
     async def _create(self, order: CouponOrder) -> Outcome:
-        answer = await self._call("", coupon_body(order))
-        if not isinstance(answer, Answer):
-            return answer
-        if answer.status >= 500:
-            return Unknown(f"the shop answered HTTP {answer.status} to the creation", answer.evidence())
-        found = (_failure(answer) if answer.status != 409 else None) or _found(answer)
-        if not isinstance(found, CouponFound):
-            return found
-        told = differences(order, found)
-        if answer.status != 201 or not told:
-            return judge(order, found)
-        removed = await self.retire_coupon(order.code)
-        return made_otherwise(order, told, removed, found.store_id)
+        async def remove(_: str) -> Outcome:
+            return await self.retire_coupon(order.code)
 
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+        answer = await self._call("", coupon_body(order))
+        if answer.status != 409:
+            _succeeded(answer, CREATION, wrote=True)
+        found = _found(answer, CREATION)
+        return await as_made(order, found, remove) if answer.status == 201 else judge(order, found)
+
+    @answers_failures
+    async def find_coupon(self, code: str) -> CouponFound | None:
         """See `base.StoreAdapter`."""
         answer = await self._call("/lookup", {"type": "coupon.lookup", "code": code})
-        if not isinstance(answer, Answer):
-            return answer
-        return None if _is_none_such(answer) else _failure(answer) or _found(answer)
+        if _message(answer) == NONE_SUCH:
+            return None
+        _succeeded(answer, LOOK_UP)
+        return _found(answer, LOOK_UP)
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`."""
         answer = await self._call("/retire", {"type": "coupon.retire", "code": code})
-        if not isinstance(answer, Answer):
-            return answer
-        if _is_none_such(answer):
+        if _message(answer) == NONE_SUCH:
             return Done()
-        if failure := _failure(answer):
-            return failure
-        found = _found(answer)
-        if isinstance(found, Unknown):
-            return found
-        return Unknown("the shop says that the coupon is active still", answer.evidence()) if found.active else Done()
+        _succeeded(answer, RETIREMENT)
+        if _found(answer, RETIREMENT).active:
+            return Unknown(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, answer, code=code), answer.evidence())
+        return Done()
 
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. Looks a code up that nobody has; whoever may look up may write, too."""
@@ -148,20 +148,19 @@ class GenericHttp:
             return Ready(f"the endpoint at {self._host} answers and accepts our signature")
         return found
 
+    @answers_failures
     async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
         """See `news.TakesNews`. The `webhook-id` header is the message's, the same at every try."""
         news: dict[str, JsonValue] = {"type": "news", "topic": topic, "id": message_id, "body": dict(body)}
         answer = await self._call("/news", news, self._url.removesuffix("/coupons"), f"msg_{message_id}")
-        if not isinstance(answer, Answer):
-            return answer
-        value = answer.json() if answer.status == 404 else None
-        if isinstance(value, dict) and value.get("message") == NO_NEWS:
-            return Skip("the shop's endpoint wants no news")
-        return Done(evidence=answer.evidence()) if 200 <= answer.status < 300 else _failure(answer) or Done()
+        if _message(answer) == NO_NEWS:
+            return Skip(because(ReasonCode.NOT_APPLICABLE, explanation="the store's endpoint wants no news"))
+        _succeeded(answer, "the news")
+        return Done(evidence=answer.evidence())
 
     async def _call(
         self, path: str, body: Mapping[str, JsonValue], base: str | None = None, message: str | None = None
-    ) -> Answer | Failure:
+    ) -> Answer:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         message, now = message or f"msg_{uuid4().hex}", datetime.now(UTC)
         headers = {
@@ -170,7 +169,8 @@ class GenericHttp:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._signer.sign(message, now, text),
         }
-        return await self._http.call("POST", (base or self._url) + path, content=text.encode(), headers=headers)
+        url = (base or self._url) + path
+        return RESPONSES.received(await self._http.call("POST", url, content=text.encode(), headers=headers))
 
 
 def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
@@ -200,34 +200,32 @@ def _written(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _is_none_such(answer: Answer) -> bool:
-    """A 404 means "none" only when the endpoint says so; any other is a wrong address."""
+def _message(answer: Answer) -> str | None:
+    """The protocol's word in a 404 ("no such coupon"); None for any other answer. Another 404 is a wrong address."""
     value = answer.json() if answer.status == 404 else None
-    return isinstance(value, dict) and value.get("message") == NONE_SUCH
+    message = value.get("message") if isinstance(value, dict) else None
+    return message if isinstance(message, str) else None
 
 
-def _failure(answer: Answer) -> Failure | None:
-    if answer.status == 404:
-        return Blocked("HTTP 404: there is no such endpoint; correct GENERIC_HTTP__URL", answer.evidence())
+def _succeeded(answer: Answer, request: str, *, wrote: bool = False) -> None:
+    """Raises CallFailed for every status but 2xx."""
     if answer.status in (401, 403):
-        why = f"HTTP {answer.status}: the shop refuses our signature; compare GENERIC_HTTP__SECRET and the clocks"
-        return Blocked(why, answer.evidence())
-    failure = failure_of(answer)
-    if isinstance(failure, Reject):
-        value = answer.json()
-        words = value.get("message") if isinstance(value, dict) else None
-        if isinstance(words, str):
-            return Reject(f"the shop refuses the coupon: {answer.without_secrets(words)[:300]}", answer.evidence())
-    return failure
+        facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Compare the clocks of both machines, too."}
+        raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence()))
+    value = answer.json() if 400 <= answer.status < 500 else None
+    words = value.get("message") if isinstance(value, dict) else None
+    response = answer.quote(words) if isinstance(words, str) else ""
+    RESPONSES.succeeded(answer, request, response, wrote=wrote)
 
 
-def _found(answer: Answer) -> CouponFound | Unknown:
-    value = answer.json()
-    if isinstance(value, Unknown):
-        return value
+def _found(answer: Answer, request: str) -> CouponFound:
+    """The coupon that an answer shows. Raises CallFailed."""
+    value = RESPONSES.document(answer, request)
     row, state = (value.get("coupon"), value.get("state")) if isinstance(value, dict) else (None, None)
     found = coupon_found(row, active=state == "active") if isinstance(row, dict) else None
-    return found or Unknown(f"HTTP {answer.status} without a readable coupon", answer.evidence())
+    if found is None:
+        raise RESPONSES.unreadable(request, "it does not show a readable coupon", answer)
+    return found
 
 
 def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | None:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Outcome
+from app.reasons import Reason, ReasonCode, because
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,45 @@ class ToFetch:
 class Ignored:
     """Genuine (or harmless) and nothing to relay: a ping, a deletion, a trashed order. Stored and counted."""
 
-    why: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Not the shop's: no or a wrong signature. Nothing is stored; the answer is 401."""
 
-    why: str
+    reason: Reason
+
+
+def not_relayed(explanation: str) -> Ignored:
+    """What the shop sent is nothing that the Platform wants."""
+    return Ignored(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+
+
+def unreadable_webhook(destination: str, problem: str) -> Ignored:
+    """Genuine, and its body cannot be read."""
+    return Ignored(because(ReasonCode.ENTITY_UNREADABLE, destination=destination, entity="webhook", problem=problem))
+
+
+def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None, problem: str | None = None) -> Reason:
+    """A customer, an order or a product of the shop cannot be read."""
+    return because(
+        ReasonCode.ENTITY_UNREADABLE,
+        destination=destination,
+        entity=kind.removesuffix("s"),
+        id=None if entity_id is None else str(entity_id)[:100],
+        problem=problem,
+    )
+
+
+def wrong_signature(setting: str | None, problem: str | None = None) -> Refused:
+    """The signature does not fit the body and the secret in `setting`, or, with None, a key that the shop publishes."""
+    return Refused(because(ReasonCode.SIGNATURE_WRONG, setting=setting, problem=problem))
+
+
+def secret_missing(setting: str) -> Reason:
+    """Without a secret no webhook of the shop can be verified, and none is set up."""
+    return because(ReasonCode.SETTING_MISSING, setting=setting, purpose="it verifies the webhooks of the store")
 
 
 Parsed = NativeEvent | ToFetch | Ignored | Refused
@@ -61,7 +93,7 @@ Parsed = NativeEvent | ToFetch | Ignored | Refused
 class ReceivesWebhooks(Protocol):
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
         """Verify the shop's signature over the raw body in constant time, then translate. `headers` have lower-case
-        names. Never raises for what arrives; what cannot be understood after a right signature is Ignored with why."""
+        names. Never raises for what arrives; what cannot be read in spite of a right signature is Ignored."""
 
 
 @runtime_checkable

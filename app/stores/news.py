@@ -5,22 +5,27 @@ points, and as of when. It is read first and written only where it differs: a wr
 the shop tells, which the Platform tells again; equal values end that circle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
-from app.outcomes import Outcome, Skip
+from app.http import Answer
+from app.outcomes import Done, Evidence, Outcome, Reject, Skip
+from app.reasons import ReasonCode, because
+from app.stores.failing import CallFailed
+from app.stores.responses import Responses
 
 TIER: Final = "tier"
 POINTS: Final = "points"
 AS_OF: Final = "as_of"
 NAMES: Final = (TIER, POINTS, AS_OF)
 """What is kept on a customer; each shop puts its prefix or namespace before them."""
-
+Kept = Mapping[str, JsonValue]
+"""What a customer has, by `NAMES`."""
 
 CLOCKS: Final = timedelta(days=1)
 """So far the Platform's clock, which tells `as_of`, may be ahead of ours."""
@@ -43,31 +48,80 @@ class Standing:
     as_of: datetime | None
 
 
+async def keep_standing(
+    responses: Responses,
+    topic: str,
+    body: Mapping[str, JsonValue],
+    *,
+    own_id: Callable[[str], str | None],
+    read: Callable[[str], Coroutine[Any, Any, Kept]],
+    write: Callable[[str, Mapping[str, str]], Coroutine[Any, Any, Kept]],
+) -> Outcome:
+    """Keep on the shop's customer where the shopper stands. `own_id` is the customer's id as the shop writes it, None
+    for what is none; `write` returns what the shop shows after it. Raises CallFailed as `read` and `write` do."""
+    news = standing(topic, body)
+    if isinstance(news, Skip):
+        return news
+    customer_id = own_id(news.customer_id)
+    if customer_id is None:
+        return _nothing(f"the webhook's customer has no id of {responses.destination}")
+    wanted = due(news, await read(customer_id), datetime.now(UTC))
+    if isinstance(wanted, Skip):
+        return wanted
+    kept = await write(customer_id, wanted)
+    if any(_text(kept.get(name)) != value for name, value in wanted.items()):
+        raise responses.unreadable("the change of the customer", "it does not show what was changed")
+    return Done()
+
+
+def whole_id(customer_id: str) -> str | None:
+    """The id of a customer in a shop that counts them from 1."""
+    number = int(customer_id) if customer_id.isascii() and customer_id.isdigit() else 0
+    return str(number) if number else None
+
+
+def no_such_customer(responses: Responses, customer_id: str, answer: Answer | None = None) -> CallFailed:
+    """To raise: the shop does not know the customer."""
+    reason = responses.reason(ReasonCode.ENTITY_NOT_FOUND, answer, entity="customer", id=customer_id)
+    return CallFailed(Reject(reason, answer.evidence() if answer else Evidence()))
+
+
+def of_customers_alone(failed: CallFailed) -> CallFailed:
+    """The failure of a call about a customer. A permission that only these calls need is no reason to pause the store,
+    coupons and all: Reject instead of Blocked."""
+    missing = failed.outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    return CallFailed(Reject(failed.outcome.reason, failed.outcome.evidence)) if missing else failed
+
+
+def _nothing(explanation: str) -> Skip:
+    return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+
+
 def standing(topic: str, body: Mapping[str, JsonValue]) -> Standing | Skip:
-    """Where the shopper of a webhook stands, by the names of `platform.webhooks`; Skip, in words, when it tells none."""
+    """Where the shopper of a webhook stands, by the names of `platform.webhooks`; Skip when it tells none."""
     customer = body if topic == "customers/updated" else body.get("customer")
     customer_id = _text(customer.get("externalId")) if isinstance(customer, dict) else None
     if not isinstance(customer, dict) or customer_id is None:
-        return Skip("the Platform's news is about nobody with an id of this shop")
+        return _nothing("the webhook names no customer of the store")
     tier = _title(body.get("newTier")) or _title(customer.get("currentLoyaltyTier"))
     points = _whole(customer.get("pointBalance"))
     if tier is None and points is None:
-        return Skip("the Platform's news tells neither a tier nor a balance")
+        return _nothing("the webhook carries neither a tier nor a balance")
     return Standing(customer_id, tier, points, _moment(customer.get("updatedAt")))
 
 
-def due(told: Standing, held: Mapping[str, JsonValue], now: datetime) -> dict[str, str] | Skip:
+def due(news: Standing, held: Kept, now: datetime) -> dict[str, str] | Skip:
     """What has to be written, by `NAMES`, where the customer has `held` now; Skip when nothing has, or it is newer.
 
     What claims to be of a time to come was not written by us, and would stay for ever.
     """
     shown = _moment(held.get(AS_OF))
-    if shown and told.as_of and told.as_of < shown < now + CLOCKS:
-        return Skip("the shop's customer has newer news already")
-    wanted = {TIER: told.tier, POINTS: None if told.points is None else str(told.points)}
+    if shown and news.as_of and news.as_of < shown < now + CLOCKS:
+        return Skip(because(ReasonCode.NEWER_VERSION, newer=shown.isoformat()))
+    wanted = {TIER: news.tier, POINTS: None if news.points is None else str(news.points)}
     if all(value is None or value == _text(held.get(name)) for name, value in wanted.items()):
-        return Skip("the shop's customer has this tier and these points already")
-    wanted[AS_OF] = told.as_of.isoformat() if told.as_of else None
+        return Skip(because(ReasonCode.UNCHANGED, destination="the store"))
+    wanted[AS_OF] = news.as_of.isoformat() if news.as_of else None
     return {name: value for name, value in wanted.items() if value is not None}
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 Row = dict[str, JsonValue]
 CENT: Final = Decimal("0.01")
@@ -41,6 +41,14 @@ def within(value: JsonValue, *path: str) -> JsonValue:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def problem_of(error: Exception) -> str:
+    """Why something cannot be read, without the values that were read: they may be personal."""
+    if not isinstance(error, ValidationError):
+        return "a field has another form than documented"
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in errors)[:300]
 
 
 def following(

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import wiring
-from app.operations.views import message_words, words
+from app.operations.views import job_texts, message_text
+from app.reasons import Reason, ReasonCode, because, columns
 
 Sql = Callable[..., Awaitable[None]]
 
@@ -35,15 +36,26 @@ async def accept(store: httpx.AsyncClient, *ids: int) -> list[dict[str, Any]]:
 
 KILL = """
 WITH dying AS (
-    UPDATE job SET state = 'dead', reason = :reason, detail = 'HTTP 422', finished_at = now() WHERE id = :id
+    UPDATE job SET state = 'dead', disposition = :disposition, reason_code = :reason_code, facts = CAST(:facts AS jsonb),
+        finished_at = now() WHERE id = :id
     RETURNING channel, lane
 )
 UPDATE lane SET waiting = waiting - 1 FROM dying WHERE lane.channel = dying.channel AND lane.key = dying.lane
 """
 
 
-async def kill(sql: Sql, job: dict[str, Any], reason: str = "rejected") -> None:
-    await sql(KILL, id=UUID(job["id"]), reason=reason)
+HTTP_422 = because(
+    ReasonCode.REJECTED_BY_DESTINATION,
+    destination="the Platform",
+    request="the customer",
+    status=422,
+    response="no email",
+)
+HTTP_503 = because(ReasonCode.SERVER_ERROR, destination="the Platform", request="the customer", status=503, attempts=40)
+
+
+async def kill(sql: Sql, job: dict[str, Any], disposition: str = "rejected", reason: Reason = HTTP_422) -> None:
+    await sql(KILL, id=UUID(job["id"]), disposition=disposition, **columns(reason))
 
 
 async def test_jobs_are_listed_page_by_page(store: httpx.AsyncClient, sql: Sql) -> None:
@@ -54,9 +66,30 @@ async def test_jobs_are_listed_page_by_page(store: httpx.AsyncClient, sql: Sql) 
     assert [job["id"] for job in [*first["items"], *second["items"]]] == [job["id"] for job in reversed(jobs)]
     assert second["next_cursor"] is None
     dead = (await store.get("/v1/jobs?state=dead")).json()["items"]
-    assert [(job["id"], job["reason"], job["detail"]) for job in dead] == [(jobs[0]["id"], "rejected", "HTTP 422")]
+    assert [(job["id"], job["disposition"], job["reason_code"], job["facts"]) for job in dead] == [
+        (jobs[0]["id"], "rejected", "rejected_by_destination", dict(HTTP_422.facts))
+    ]
+    assert (dead[0]["text"], dead[0]["next_step"]) == (HTTP_422.text, HTTP_422.next_step)
     lane = (await store.get("/v1/jobs?lane=customer:2&kind=relay_customer&state=waiting")).json()["items"]
     assert [job["id"] for job in lane] == [jobs[1]["id"]]
+
+
+async def test_jobs_are_listed_and_counted_by_reason_code(store: httpx.AsyncClient, sql: Sql) -> None:
+    jobs = await accept(store, 1, 2, 3)
+    await kill(sql, jobs[0])
+    await kill(sql, jobs[1], "exhausted", HTTP_503)
+    listed = (await store.get("/v1/jobs?reason_code=server_error")).json()["items"]
+    assert [job["id"] for job in listed] == [jobs[1]["id"]]
+    assert listed[0]["next_step"] != HTTP_503.next_step, "a job without attempts left is not tried automatically"
+    assert (await store.get("/v1/jobs?reason_code=server_error&state=waiting")).json()["items"] == []
+    counted = (await store.get("/v1/counts?reason_code=server_error")).json()["total"]
+    assert (counted["received"], counted["dead"]) == (1, 1)
+    for path in ("/v1/jobs", "/v1/counts", "/v1/coupons"):
+        refused = await store.get(f"{path}?reason_code=odd")
+        assert refused.status_code == 422
+        [error] = refused.json()["errors"]
+        assert error["field"] == "reason_code"
+        assert all(f"'{code}'" in error["message"] for code in ReasonCode)
 
 
 async def test_the_books_balance(store: httpx.AsyncClient, sql: Sql) -> None:
@@ -90,9 +123,13 @@ async def test_dead_jobs_are_retried_in_bulk_after_a_look(
     store: httpx.AsyncClient, operator: httpx.AsyncClient, sql: Sql
 ) -> None:
     jobs = await accept(store, 1, 2, 3)
-    for job, reason in zip(jobs, ("rejected", "exhausted", "exhausted"), strict=True):
-        await kill(sql, job, reason)
-    exhausted = {"reason": "exhausted"}
+    for job in jobs[1:]:
+        await kill(sql, job, "exhausted", HTTP_503)
+    await kill(sql, jobs[0])
+    for which, count in (("server_error", 2), ("rejected_by_destination", 1), ("key_rejected", 0)):
+        by_code = {"reason_code": which, "dry_run": True}
+        assert (await operator.post("/v1/jobs/retry", json=by_code)).json()["jobs"] == count
+    exhausted = {"disposition": "exhausted", "reason_code": "server_error"}
     assert (await operator.post("/v1/jobs/retry", json={**exhausted, "dry_run": True})).json() == {
         "jobs": 2,
         "dry_run": True,
@@ -104,20 +141,28 @@ async def test_dead_jobs_are_retried_in_bulk_after_a_look(
     assert (await store.get("/v1/counts")).json()["total"]["waiting"] == 0  # they are uncertain now: asked first
     assert (await store.get("/v1/counts")).json()["total"]["unknown"] == 3
     refused: list[dict[str, object]] = [
-        {"reason": "odd"},
+        {"disposition": "odd"},
+        {"reason_code": "odd"},
+        {"reason": "exhausted"},
         {"colour": "red"},
         {"ids": []},
         {"ids": [jobs[0]["id"]], "kind": "x"},
     ]
     for odd in refused:
         assert (await operator.post("/v1/jobs/retry", json=odd)).status_code == 422, odd
+    codes = (await operator.post("/v1/jobs/retry", json={"reason_code": "odd"})).json()["errors"][0]["message"]
+    assert all(f"'{code}'" in codes for code in ReasonCode)
 
 
 async def test_a_job_is_dropped_with_who_and_why(store: httpx.AsyncClient, operator: httpx.AsyncClient) -> None:
     [job] = await accept(store, 1)
     assert (await operator.post(f"/v1/jobs/{job['id']}/drop", json={})).status_code == 422
     dropped = (await operator.post(f"/v1/jobs/{job['id']}/drop", json={"why": "a test order"})).json()
-    assert (dropped["state"], dropped["detail"]) == ("dropped", "dropped by operator: a test order")
+    assert (dropped["state"], dropped["disposition"]) == ("dropped", None)
+    assert (dropped["reason_code"], dropped["facts"]) == (
+        "operator_dropped",
+        {"by": "operator", "comment": "a test order"},
+    )
     assert (await operator.post(f"/v1/jobs/{job['id']}/drop", json={"why": "again"})).status_code == 409
     assert (await store.get(f"/v1/events/{job['message_id']}")).json()["state"] == "dropped"
 
@@ -129,8 +174,10 @@ async def test_a_channel_is_paused_and_resumed(
     paused = await operator.post("/v1/channels/platform/pause", json={"why": "maintenance"})
     [channel] = [channel for channel in paused.json() if channel["name"] == "platform"]
     assert (channel["state"], channel["waiting"]) == ("paused", 1)
-    assert "maintenance" in channel["reason"]
-    assert "paused" in (await store.get(f"/v1/jobs/{job['id']}")).json()["says"]
+    assert channel["reason_code"] == "operator_paused"
+    assert (channel["facts"]["by"], channel["facts"]["comment"]) == ("operator", "maintenance")
+    assert "maintenance" in channel["text"]
+    assert "paused" in (await store.get(f"/v1/jobs/{job['id']}")).json()["next_step"]
     ready = await nobody.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert 'relay_channel_open{channel="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
@@ -170,14 +217,25 @@ async def test_a_new_rule_wakes_what_waits_for_it(
 ) -> None:
     [job] = await accept(store, 1)
     await sql("UPDATE lane SET waits_for = 'reward-rule:rule-7', run_at = now() + interval '1 hour'")
-    assert (await store.get(f"/v1/jobs/{job['id']}")).json()["says"] == "Waits for reward-rule:rule-7."
+    reason = because(ReasonCode.NO_VALUE, rule="rule-7")
+    await sql(
+        "UPDATE job SET disposition = 'parked', reason_code = :reason_code, facts = CAST(:facts AS jsonb)",
+        **columns(reason),
+    )
+    waiting = (await store.get(f"/v1/jobs/{job['id']}")).json()
+    assert (waiting["reason_code"], waiting["text"], waiting["next_step"]) == (
+        "no_value",
+        reason.text,
+        reason.next_step,
+    )
     assert (await operator.put("/v1/reward-rules/rule-7", json={"kind": "free_shipping"})).json()["woken"] == 1
 
 
 COUPON = """
-INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, state, reason, rule_edited, received_at, created_at,
-                    updated_at)
-VALUES (:code, :message_id, '42', 'fixed_amount', 5.10, 'EUR', :state, 'because', false, now(), now(), now())
+INSERT INTO coupon (code, message_id, customer_ref, kind, value, currency, state, reason_code, facts, rule_edited, received_at,
+                    created_at, updated_at)
+VALUES (:code, :message_id, '42', 'fixed_amount', 5.10, 'EUR', :state, 'no_value', '{"rule": "rule-7"}', false, now(),
+        now(), now())
 """
 
 
@@ -190,6 +248,11 @@ async def test_coupons_are_listed_and_read(store: httpx.AsyncClient, sql: Sql) -
     assert [[coupon["code"] for coupon in page["items"]] for page in pages] == [["c", "b"], ["a"]]
     held = (await store.get("/v1/coupons?state=held&customer=42")).json()["items"]
     assert [coupon["code"] for coupon in held] == ["c", "b"]
+    assert (held[0]["reason_code"], held[0]["facts"]) == ("no_value", {"rule": "rule-7"})
+    assert held[0]["text"] == because(ReasonCode.NO_VALUE, rule="rule-7").text
+    by_code = (await store.get("/v1/coupons?reason_code=no_value&state=held")).json()["items"]
+    assert [coupon["code"] for coupon in by_code] == ["c", "b"]
+    assert (await store.get("/v1/coupons?reason_code=value_zero")).json()["items"] == []
     assert (await store.get("/v1/coupons/a")).json()["value"] == "5.10"
     assert (await store.get("/v1/coupons/A")).status_code == 404
 
@@ -222,7 +285,8 @@ async def test_metrics_count_by_route_and_never_by_address(store: httpx.AsyncCli
     assert 'relay_messages_total{kind="customers",status="accepted"} 2.0' in scraped
     assert 'relay_messages_total{kind="customers",status="refused"} 1.0' in scraped
     assert 'relay_jobs_waiting{channel="platform"} 1.0' in scraped
-    assert 'relay_jobs_dead{channel="platform"} 1.0' in scraped
+    assert 'relay_jobs_dead{channel="platform",reason_code="rejected_by_destination"} 1.0' in scraped
+    assert 'relay_jobs_dead{channel="store",reason_code=""} 0.0' in scraped
     assert 'route="/v1/events/customers",status="202"' in scraped
     assert 'route="/v1/events/{message_id}",status="200"' in scraped
     assert "relay_database_up 1.0" in scraped
@@ -230,10 +294,11 @@ async def test_metrics_count_by_route_and_never_by_address(store: httpx.AsyncCli
     assert jobs[0]["message_id"] not in scraped
 
 
-def test_every_state_has_words() -> None:
+def test_every_state_has_a_text_and_a_next_step() -> None:
     for state in ("waiting", "running", "done", "skipped", "superseded", "dead", "dropped"):
-        for reason in (None, "retry", "unknown", "rejected", "new"):
-            assert all(words(state, reason, None, None, "open"))
-        assert message_words([state])[0] != "stored"
-    assert message_words([])[0] == "stored"
-    assert message_words(["done", "dead"])[0] == "needs_attention"
+        for disposition in (None, "retry", "unknown", "rejected", "exhausted", "new"):
+            for reason in (None, HTTP_422, because(ReasonCode.UNSPECIFIED)):
+                assert all(job_texts(state, disposition, reason, "open"))
+        assert message_text([state])[0] != "stored"
+    assert message_text([])[0] == "stored"
+    assert message_text(["done", "dead"])[0] == "needs_attention"

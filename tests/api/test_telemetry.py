@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any  # JSON
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ def logging_as_configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
@@ -85,18 +86,17 @@ class Pieces(io.StringIO):
         return len(text)
 
 
-def attempt(detail: str) -> None:
+def attempt(kind: str) -> None:
     log_attempt(
         uuid7(),
         uuid7(),
-        kind="relay_order",
+        kind=kind,
         channel="platform",
         attempt=1,
         claim=1,
         outcome="retry",
         state="waiting",
         milliseconds=1,
-        detail=detail,
     )
 
 
@@ -126,7 +126,7 @@ def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost
         attempt("the next loop")
 
     asyncio.run(next_loop())
-    told = [json.loads(line)["detail"] for piece in stream.pieces for line in piece.splitlines()]
+    told = [json.loads(line)["kind"] for piece in stream.pieces for line in piece.splitlines()]
     assert told == ["one", "two", "three", "the last round of this loop", "left behind", "the next loop"]
     attempt("without a loop")
     assert "without a loop" in stream.pieces[-1]
@@ -183,11 +183,13 @@ def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
             state=state,
             milliseconds=12.34,
             status=422,
-            detail="no such product",
+            reason_code="rejected_by_destination",
+            facts={"destination": "the Platform", "status": 422},
         )
     [record] = records(capsys)
     assert (record["level"], record["state"], record["status"], record["ms"]) == ("warning", "dead", 422, 12.3)
     assert record["message_id"] == str(message)
+    assert (record["reason_code"], record["facts"]["destination"]) == ("rejected_by_destination", "the Platform")
 
 
 def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ import asyncpg
 import httpx
 
 from app.database import parse_url
+from app.reasons import Reason
 from simulators.process import Simulator, run
 from tests.helpers import eventually, free_port
 
@@ -94,12 +95,12 @@ class Stage:
 
         await eventually(there, 20)
 
-    async def alert(self, kind: str, subject: str, detail: str) -> None:
-        """One that nobody has looked at."""
+    async def alert(self, reason: Reason, subject: str) -> None:
+        """An alert that no operator has looked at."""
         await self.sql(
-            "INSERT INTO alert (id, at, kind, subject, detail, first_action)"
-            " VALUES (gen_random_uuid(), now(), $1, $2, $3, 'Look at it.') RETURNING id",
-            kind, subject, detail,
+            "INSERT INTO alert (id, at, code, subject, facts)"
+            " VALUES (gen_random_uuid(), now(), $1, $2, CAST($3 AS jsonb)) RETURNING id",
+            reason.code.value, subject, json.dumps(dict(reason.facts)),
         )  # fmt: skip
 
     async def idle(self, dead: int | None = None) -> None:
@@ -107,8 +108,8 @@ class Stage:
 
         async def quiet() -> bool:
             owed = await self.sql(
-                "SELECT job.lane, job.detail FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane"
-                " WHERE job.open AND lane.waits_for IS NULL"
+                "SELECT job.lane, job.reason_code, job.facts FROM job"
+                " JOIN lane ON lane.channel = job.channel AND lane.key = job.lane WHERE job.open AND lane.waits_for IS NULL"
             )
             assert owed == [], owed
             if dead is not None:

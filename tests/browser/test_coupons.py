@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
+from app.reasons import ReasonCode, because
 from tests.browser.desk import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -73,10 +74,11 @@ async def test_a_coupon_is_retired_and_its_points_given_back(desk: Desk) -> None
 async def test_an_alert_is_dismissed_after_a_look(desk: Desk) -> None:
     await desk.stage.redeem("SHARED5", 115, "rule-5-off")
     await desk.stage.coupon("SHARED5", "active")
-    await desk.stage.alert("coupon_over_used", "SHARED5", "2 orders used it, 1 may: 1001, 1002")
+    overused = because(ReasonCode.COUPON_OVERUSED, code="SHARED5", orders=2, limit=1, order_ids=["1001", "1002"])
+    await desk.stage.alert(overused, "SHARED5")
     await desk.open("/console")
     await desk.page.get_by_role("region", name="Alerts").get_by_role("link", name="SHARED5").click()
-    await expect(desk.page.get_by_role("region", name="Alerts")).to_contain_text("2 orders used it")
+    await expect(desk.page.get_by_role("region", name="Alerts")).to_contain_text(overused.text)
     await decide(desk, "SHARED5", "Dismiss the alert", "Dismiss", "One basket, split by the shop.")
     await expect(desk.page.get_by_role("status")).to_contain_text("1 alert dismissed.")
     await expect(desk.page.get_by_role("region", name="Alerts")).to_have_count(0)

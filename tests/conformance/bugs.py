@@ -1,4 +1,4 @@
-"""Forty-two bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
+"""Forty-four bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
 
 They are of the kind that an outsider's tests seldom find: the shop behaves, and all is well.
 """
@@ -22,110 +22,108 @@ def bug(name: str, *changes: str) -> Bug:
     return Bug(name, tuple(zip(changes[::2], changes[1::2], strict=True)))
 
 
-DRAFT_COMPARED = "if told := differences(order, drafted):"
-FOUND_COMPARED = "if told := differences(order, found):\n            return await self._remove"
-NOT_COMPARED = "if told := ():\n            return await self._remove"
-AFTER_401 = "if isinstance(answer, Answer) and answer.status == 401:"
+DRAFT_COMPARED = "drafted = await as_made(order, draft, self._delete)"
+DRAFT_DONE = 'drafted: Done | Reject = Done({"store_id": draft.store_id})'
+COMPARED = "return await as_made(order, published, self._delete)"
+PUBLISHED = 'return Done({"store_id": published.store_id})'
+JUDGED = "            return judge(order, found)\n"
+TAKEN = "        except Taken:\n            return await self._held(order) or Retry("
+SUCCEEDED = "    RESPONSES.succeeded(answer, request, words, wrote=method"
+REJECTED = "raise CallFailed(RESPONSES.rejected(request, words, answer))"
+
+
+def status(condition: str, instead: str) -> tuple[str, str]:
+    """What a status means is something else."""
+    return SUCCEEDED, f"    if {condition}:\n        {instead}\n{SUCCEEDED}"
+
 
 BUGS = (
     # -- one coupon for a code
     bug(
         "a taken code is called success",
-        "return await self._held(order) or Retry(f",
-        "return Done({'store_id': order.code}) or Retry(f",
+        TAKEN,
+        "        except Taken:\n            return Done({'store_id': order.code}) or Retry(",
     ),
-    bug("a taken code is a refusal", "return await self._held(order) or Retry(f", "return answer or Retry(f"),
     bug(
-        "what the shop holds is not compared",
-        "            return judge(order, found)\n",
-        "            return Done({'store_id': found.store_id})\n",
+        "a taken code is a refusal", TAKEN, "        except Taken as taken:\n            return taken.outcome or Retry("
     ),
+    bug("what the shop holds is not compared", JUDGED, "            return Done({'store_id': found.store_id})\n"),
     bug(
         "the difference is not named",
-        "            return judge(order, found)\n",
-        "            return Reject('the code is in use') if differences(order, found) else judge(order, found)\n",
+        JUDGED,
+        "            taken = Reject(RESPONSES.reason(ReasonCode.CODE_TAKEN, code=order.code))\n"
+        "            return taken if differences(order, found) else judge(order, found)\n",
     ),
     bug(
         "a draft left by a crash is called the coupon",
         'if row.get("published") is True or differences',
         "if True or differences",
     ),
+    bug("a draft is never published", "if isinstance(drafted, Reject):", "if True:"),
     bug(
-        "a draft is never published",
-        DRAFT_COMPARED,
-        "if True:\n            return Done({'store_id': drafted.store_id})\n        if told := ():",
+        "Done names no coupon",
+        COMPARED,
+        f"made = {COMPARED[7:]}\n        return Done() if isinstance(made, Done) else made",
     ),
-    bug("Done names no coupon", 'return Done({"store_id": found.store_id})', "return Done()"),
     bug(
         "side by side, one order overwrites the other",
-        'answer = await self._call("POST", "vouchers", voucher(order))',
-        "self._order = order\n        await asyncio.sleep(0)\n"
-        '        answer = await self._call("POST", "vouchers", voucher(self._order))',
+        'row = await self._object("POST", "vouchers", CREATION, voucher(order))',
+        "self._order = order\n            await asyncio.sleep(0)\n"
+        '            row = await self._object("POST", "vouchers", CREATION, voucher(self._order))',
     ),
     # -- the echo
-    bug("the echo is not compared", DRAFT_COMPARED, "if told := ():", FOUND_COMPARED, NOT_COMPARED),
+    bug("the echo is not compared", DRAFT_COMPARED, DRAFT_DONE, COMPARED, PUBLISHED),
     bug(
         "a wrong coupon is left in the shop",
         DRAFT_COMPARED,
-        "if told := ():",
-        "removed = await self._delete(store_id)",
-        "removed = Done()",
+        DRAFT_DONE,
+        COMPARED,
+        "return await as_made(order, published, self._pretend)",
+        "    async def _delete(self",
+        "    async def _pretend(self, store_id: str) -> Done:\n        return Done()\n\n    async def _delete(self",
     ),
     bug(
         "an unreadable echo is success",
-        '            return Unknown("the shop answered without the voucher")\n        if told := differences(order, drafted)',
-        '            return Done({"store_id": order.code})\n        if told := differences(order, drafted)',
+        'draft = read({**row, "published": True}, CREATION)',
+        'draft = coupon({**row, "published": True})\n        if draft is None:\n'
+        '            return Done({"store_id": order.code})',
     ),
     # -- answers
-    bug(
-        "a 5xx to a write is Retry",
-        'return Unknown(f"HTTP {answer.status} to a write"',
-        'return Retry(f"HTTP {answer.status} to a write", None',
-    ),
-    bug(
-        "a 5xx is a refusal",
-        "if answer.status >= 500 and method",
-        "if answer.status >= 500:\n        return Reject('broken')\n    if answer.status >= 500 and method",
-    ),
+    bug("a 5xx to a write is Retry", "wrote=method != ", "wrote=False and method != "),
+    bug("a 5xx is a refusal", *status("answer.status >= 500", REJECTED)),
     bug(
         "a lost answer is a refusal",
-        "return answered(answer, method) if isinstance(answer, Answer) else answer",
-        "return answered(answer, method) if isinstance(answer, Answer) else Reject(answer.why)",
+        "        return RESPONSES.received(answer)\n",
+        "        if not isinstance(answer, Answer):\n            raise CallFailed(Reject(answer.reason))\n"
+        "        return RESPONSES.received(answer)\n",
     ),
     bug(
         "no answer to a look-up means none",
-        "        if not isinstance(rows, list):\n            return rows\n        return next(",
-        "        if not isinstance(rows, list):\n            return None\n        return next(",
+        "rows = await self._items(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOK_UP)",
+        "rows = await answers_failures(self._items)"
+        "(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOK_UP)\n"
+        "        if not isinstance(rows, list):\n            return None",
     ),
     bug(
         "a look-up of another shape means none",
-        'else Unknown("the shop answered without a list")\n\n    async def _call',
-        "else []\n\n    async def _call",
+        'raise RESPONSES.unreadable(request, "it has no list")\n\n    async def _object',
+        "return []\n\n    async def _object",
     ),
-    bug(
-        "a 429 is a refusal",
-        "    if failure is not None:\n",
-        "    if isinstance(failure, Retry):\n        return Reject(failure.why)\n    if failure is not None:\n",
-    ),
+    bug("a 429 is a refusal", *status("answer.status == 429", REJECTED)),
     bug(
         "Retry-After is forgotten",
-        "    if failure is not None:\n",
-        "    if isinstance(failure, Retry):\n        return Retry(failure.why)\n    if failure is not None:\n",
+        *status("answer.status == 429", "raise CallFailed(Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer)))"),
     ),
     bug(
         "a refused key is Retry",
-        "    if failure is not None:\n",
-        "    if answer.status == 401 and failure:\n        return Retry(failure.why)\n    if failure is not None:\n",
+        *status("answer.status == 401", "raise CallFailed(Retry(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer)))"),
     ),
-    bug(
-        "a missing right is a refusal of the coupon",
-        "    if failure is not None:\n",
-        "    if answer.status == 403:\n        return Reject('not allowed')\n    if failure is not None:\n",
-    ),
+    bug("a missing right is a refusal of the coupon", *status("answer.status == 403", REJECTED)),
     bug(
         "a redirect is Retry",
-        "    if failure is not None:\n",
-        "    if 300 <= answer.status < 400:\n        return Retry('moved')\n    if failure is not None:\n",
+        *status(
+            "300 <= answer.status < 400", "raise CallFailed(Retry(RESPONSES.reason(ReasonCode.REDIRECTED, answer)))"
+        ),
     ),
     bug(
         "every call renews the token for itself",
@@ -133,16 +131,34 @@ BUGS = (
         "",
     ),
     bug("an odd field raises", "except (InvalidOperation, KeyError, TypeError, ValueError):", "except KeyError:"),
-    # -- what is told
+    # -- the reason
     bug(
-        "a credential stands in the words",
-        'answer.without_secrets(str(said.get("message") or ""))[:200]',
-        'str(said.get("message") or "")[:200]',
+        "a failure has no reason code",
+        *status(
+            "answer.status >= 500", 'raise CallFailed(Unknown(RESPONSES.reason(ReasonCode.UNSPECIFIED, text="broken")))'
+        ),
+        "from app.outcomes import Done,",
+        "from app.outcomes import Unknown, Done,",
     ),
     bug(
-        "the shopper stands in the words",
-        'return answer or Unknown("the shop answered without the voucher")\n        return await',
-        'return Unknown(f"the voucher for {order.email} was not made")\n        return await',
+        "what the shop cannot do is named in words alone",
+        "            return refused\n",
+        "            facts = {'code': order.code, 'problem': refused.reason.text}\n"
+        "            return Reject(RESPONSES.reason(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))\n",
+    ),
+    bug(
+        "a credential is in the facts",
+        'answer.quote(str(shown.get("message") or ""))',
+        'str(shown.get("message") or "")[:200]',
+    ),
+    bug(
+        "the customer's address is in the facts",
+        "        except Taken:\n",
+        "        except CallFailed as failed:\n            if not isinstance(failed, Taken):\n"
+        "                reason = failed.outcome.reason.also(problem=order.email)\n"
+        "                raise CallFailed(replace(failed.outcome, reason=reason)) from None\n",
+        "from collections.abc import Mapping\n",
+        "from collections.abc import Mapping\nfrom dataclasses import replace\n",
     ),
     # -- the order in the shop's terms
     bug(
@@ -191,28 +207,29 @@ BUGS = (
         'row for row in rows if str(row.get("code")).casefold() == code.casefold()',
         "iter(rows)",
     ),
-    bug(
-        "retiring only pretends",
-        'return await self._delete(str(row["id"])) if isinstance(row, dict) else row',
-        "return Done() if isinstance(row, dict) else row",
-    ),
+    bug("retiring only pretends", 'return await self._delete(str(row["id"])) if row else Done()', "return Done()"),
     bug(
         "check says ready whatever happens",
-        'return shop or Unknown("the shop told nothing")',
-        'return Ready("probably")',
+        'shop = await self._object("GET", "shop", "the shop")\n',
+        'shop = await answers_failures(self._object)("GET", "shop", "the shop")\n'
+        "        if not isinstance(shop, dict):\n            return Ready('probably')\n",
     ),
     # -- lists, entities, webhooks
     bug(
         "a page without an answer ends the list",
-        'return answer or Unknown("the shop has no such list")',
-        "return Page((), None)",
+        'answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")\n',
+        'answer = await answers_failures(self._object)("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")\n'
+        "        if not isinstance(answer, dict):\n            return Page((), None)\n",
     ),
     bug("only the first page is read", "str(following) if following else None", "None"),
     bug("`since` is ignored", "isoformat()} if since else {})", "isoformat()} if None else {})"),
     bug(
         "an entity that did not answer is gone",
-        "        if not isinstance(row, dict):\n            return row\n        return event(kind, row)",
-        "        if not isinstance(row, dict):\n            return None\n        return event(kind, row)",
+        'row = await self._call("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the look-up in {kind}")\n'
+        "        if row is None:",
+        "row = await answers_failures(self._call)"
+        '("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the look-up in {kind}")\n'
+        "        if not isinstance(row, dict):",
     ),
     bug("the version is the arrival", '"updatedAt": row.get("changed_at")', '"updatedAt": datetime.now(UTC)'),
     bug(

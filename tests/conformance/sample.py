@@ -26,19 +26,37 @@ from urllib.parse import quote, urlencode
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClients, failure_of
+from app.http import Answer, HttpClients
 from app.messages import EVENTS, Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.outcomes import Done, Outcome, Reject, Retry
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
-from app.stores.native import Hook, Ignored, NativeEvent, Page, Parsed, Refused
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, as_made, differences, judge, refusal
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.native import (
+    Hook,
+    NativeEvent,
+    Page,
+    Parsed,
+    not_relayed,
+    unreadable_webhook,
+    wrong_signature,
+)
+from app.stores.responses import Responses
 
 Row = dict[str, JsonValue]
 KINDS: Final = {
     CouponKind.FIXED_AMOUNT: "amount", CouponKind.PERCENTAGE: "percent", CouponKind.FREE_SHIPPING: "shipping",
 }  # fmt: skip
+RESPONSES: Final = Responses("the corner shop", "CORNER__URL")
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
 GONE: Final = ("no_voucher", "not_found", "no_hook")
 TOPICS: Final = {"customer.changed": Kind.CUSTOMER, "order.changed": Kind.ORDER, "product.changed": Kind.PRODUCT}
+
+
+class Taken(CallFailed):
+    """The shop has a voucher of this code already."""
 
 
 class CornerSettings(EnvironmentSettings):
@@ -77,196 +95,186 @@ class Corner:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         if refused := refusal(order, Corner, datetime.now(UTC)):
             return refused
         if not order.first_try and (held := await self._held(order)):
             return held
-        answer = await self._call("POST", "vouchers", voucher(order))
-        if isinstance(answer, Reject) and "code_taken" in answer.why:
-            return await self._held(order) or Retry(f"the shop says that {order.code} is taken, and does not show it")
-        if not isinstance(answer, dict):
-            return answer or Unknown("the shop answered without the voucher")
-        return await self._publish(order, answer)
+        try:
+            row = await self._object("POST", "vouchers", CREATION, voucher(order))
+        except Taken:
+            return await self._held(order) or Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code))
+        return await self._publish(order, row)
 
     async def _held(self, order: CouponOrder) -> Outcome | None:
         row = await self._row(order.code)
-        if not isinstance(row, dict):
-            return row
-        found = coupon({**row, "published": True})
-        if found is None:
-            return Unknown("the shop shows a voucher that is none")
+        if row is None:
+            return None
+        found = read({**row, "published": True}, LOOK_UP)
         if row.get("published") is True or differences(order, found):
             return judge(order, found)
         return await self._publish(order, row)
 
     async def _publish(self, order: CouponOrder, row: Row) -> Outcome:
-        drafted = coupon({**row, "published": True})
-        if drafted is None:
-            return Unknown("the shop answered without the voucher")
-        if told := differences(order, drafted):
-            return await self._remove(drafted.store_id, f"the shop made another voucher: {'; '.join(told)}")
-        answer = await self._call("POST", f"vouchers/{quote(drafted.store_id, safe='')}/publish", {})
-        if not isinstance(answer, dict):
-            return answer or Retry("the voucher was deleted meanwhile")
-        found = coupon(answer)
-        if found is None:
-            return Unknown("the shop answered without the voucher")
-        if told := differences(order, found):
-            return await self._remove(found.store_id, f"the shop published another voucher: {'; '.join(told)}")
-        return Done({"store_id": found.store_id})
+        """The second call. A draft that is not as ordered is deleted, and so is a voucher that changes on the way."""
+        draft = read({**row, "published": True}, CREATION)
+        drafted = await as_made(order, draft, self._delete)
+        if isinstance(drafted, Reject):
+            return drafted
+        request = "the publication of the coupon"
+        row = await self._object("POST", f"vouchers/{quote(draft.store_id, safe='')}/publish", request, {})
+        published = read(row, request)
+        return await as_made(order, published, self._delete)
 
-    async def _remove(self, store_id: str, why: str) -> Reject:
-        removed = await self._delete(store_id)
-        return Reject(
-            f"{why}. It {'was deleted again' if isinstance(removed, Done) else f'is still there: {store_id}'}"
-        )
-
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+    @answers_failures
+    async def find_coupon(self, code: str) -> CouponFound | None:
         row = await self._row(code)
-        if not isinstance(row, dict):
-            return row
-        return coupon(row) or Unknown("the shop shows a voucher that is none")
+        return read(row, LOOK_UP) if row else None
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         row = await self._row(code)
-        if row is None:
-            return Done()
-        return await self._delete(str(row["id"])) if isinstance(row, dict) else row
+        return await self._delete(str(row["id"])) if row else Done()
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
-        shop = await self._call("GET", "shop")
-        if not isinstance(shop, dict):
-            return shop or Unknown("the shop told nothing")
+        shop = await self._object("GET", "shop", "the shop")
         return Ready(f"the corner shop sells in {shop.get('currency')}")
 
-    async def _row(self, code: str) -> Row | Failure | None:
-        rows = await self._items(f"vouchers?{urlencode({'code': code}, quote_via=quote)}")
-        if not isinstance(rows, list):
-            return rows
+    async def _row(self, code: str) -> Row | None:
+        rows = await self._items(f"vouchers?{urlencode({'code': code}, quote_via=quote)}", LOOK_UP)
         return next((row for row in rows if str(row.get("code")).casefold() == code.casefold()), None)
 
-    async def _delete(self, store_id: str) -> Outcome:
-        answer = await self._call("DELETE", f"vouchers/{quote(store_id, safe='')}")
-        return answer if not isinstance(answer, dict | None) else Done()
+    async def _delete(self, store_id: str) -> Done:
+        await self._call("DELETE", f"vouchers/{quote(store_id, safe='')}", "the deletion of the coupon")
+        return Done()
 
     # ------------------------------------------------------------------------------------------------ native
 
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    @answers_failures
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         query = {"page": cursor or "1", **({"changed_after": since.astimezone(UTC).isoformat()} if since else {})}
-        answer = await self._call("GET", f"{kind}?{urlencode(query)}")
-        if not isinstance(answer, dict):
-            return answer or Unknown("the shop has no such list")
+        answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")
         rows, following = answer.get("items"), answer.get("next")
         if not isinstance(rows, list):
-            return Unknown("the shop answered without a list")
+            raise RESPONSES.unreadable(f"the list of {kind}", "it has no list")
         events = [event(kind, row) for row in rows]
         return Page(tuple(each for each in events if each), str(following) if following else None)
 
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-        row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}")
-        if not isinstance(row, dict):
-            return row
-        return event(kind, row) or Unknown(f"{kind} {entity_id} cannot be read")
+    @answers_failures
+    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
+        row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}", f"the look-up in {kind}")
+        if row is None:
+            return None
+        found = event(kind, row)
+        if found is None:
+            raise RESPONSES.unreadable_entity(kind, entity_id)
+        return found
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
         signature = hmac.new(self._signing, raw, "sha256").hexdigest()
         if not hmac.compare_digest(headers.get("x-corner-signature", "").encode(), signature.encode()):
-            return Refused("the signature does not fit")
+            return wrong_signature("CORNER__WEBHOOK_SECRET")
         try:
             row = json.loads(raw)
         except (ValueError, RecursionError):
-            return Ignored("its body is no JSON")
+            return unreadable_webhook("the corner shop", "its body is not JSON")
         kind = TOPICS.get(headers.get("x-corner-topic", ""))
         found = event(kind, row) if kind else None
-        return found or Ignored("nothing is relayed for it")
+        return found or not_relayed("it is about no customer, order or product")
 
     def wanted_topics(self) -> tuple[str, ...]:
         return tuple(TOPICS)
 
-    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
-        rows = await self._items("hooks")
-        if not isinstance(rows, list):
-            return rows
+    @answers_failures
+    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
+        rows = await self._items("hooks", "the list of webhooks")
         return tuple(hook(row) for row in rows if row.get("address") == address)
 
-    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
-        known = await self.list_hooks(address)
-        if not isinstance(known, tuple):
-            return known
+    @answers_failures
+    async def create_hook(self, topic: str, address: str) -> Hook:
+        rows = await self._items("hooks", "the list of webhooks")
+        known = (hook(row) for row in rows if row.get("address") == address)
         if same := next((each for each in known if each.topic == topic), None):
             return same
-        row = await self._call("POST", "hooks", {"topic": topic, "address": address})
-        return hook(row) if isinstance(row, dict) else row or Unknown("the shop answered without the hook")
+        return hook(await self._object("POST", "hooks", "the webhook", {"topic": topic, "address": address}))
 
+    @answers_failures
     async def enable_hook(self, hook: Hook) -> Outcome:
-        answer = await self._call("PUT", f"hooks/{hook.id}", {})
-        return Done() if isinstance(answer, dict) else answer or Reject("the hook is gone")
+        await self._object("PUT", f"hooks/{hook.id}", "the webhook", {})
+        return Done()
 
+    @answers_failures
     async def delete_hook(self, hook: Hook) -> Outcome:
-        answer = await self._call("DELETE", f"hooks/{hook.id}")
-        return answer if not isinstance(answer, dict | None) else Done()
+        await self._call("DELETE", f"hooks/{hook.id}", "the webhook")
+        return Done()
 
     # ------------------------------------------------------------------------------------------------ one call
 
-    async def _items(self, path: str) -> list[Row] | Failure:
-        answer = await self._call("GET", path)
-        rows = answer.get("items") if isinstance(answer, dict) else None
+    async def _items(self, path: str, request: str) -> list[Row]:
+        answer = await self._object("GET", path, request)
+        rows = answer.get("items")
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             return [row for row in rows if isinstance(row, dict)]
-        return answer if isinstance(answer, Failure) else Unknown("the shop answered without a list")
+        raise RESPONSES.unreadable(request, "it has no list")
 
-    async def _call(self, method: str, path: str, body: JsonValue = None) -> Row | Failure | None:
-        """An object, None for what is gone or an answer without a body to a deletion, or what went wrong."""
+    async def _object(self, method: str, path: str, request: str, body: JsonValue = None) -> Row:
+        """An object. Raises CallFailed, also for what is gone."""
+        row = await self._call(method, path, request, body)
+        if row is None:
+            raise RESPONSES.unreadable(request, "what it is about is gone")
+        return row
+
+    async def _call(self, method: str, path: str, request: str, body: JsonValue = None) -> Row | None:
+        """An object, or None for what is gone and for an answer without a body to a deletion. Raises CallFailed."""
         token = self._token or await self._renewed("")
-        if not isinstance(token, str):
-            return token
         answer = await self._sent(method, path, body, token)
-        if isinstance(answer, Answer) and answer.status == 401:
+        if answer.status == 401:
             token = await self._renewed(token)
-            if not isinstance(token, str):
-                return token
             answer = await self._sent(method, path, body, token)
-        return answered(answer, method) if isinstance(answer, Answer) else answer
+        return answered(answer, method, request)
 
-    async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> Answer | Failure:
+    async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> Answer:
         headers = {"authorization": f"Bearer {token}"}
-        return await self._http.call(method, f"{self._url}/{path}", json=body, headers=headers)
+        answer = await self._http.call(method, f"{self._url}/{path}", json=body, headers=headers)
+        return RESPONSES.received(answer)
 
-    async def _renewed(self, refused: str) -> str | Failure:
+    async def _renewed(self, refused: str) -> str:
         """A token other than the one that was refused; who comes meanwhile gets the same."""
         async with self._renewal:
             if self._token != refused:
                 return self._token
             answer = await self._http.call("POST", f"{self._url}/token", json={"secret": self._secret})
-            if not isinstance(answer, Answer):
-                return Retry(f"no token: {answer.why}") if isinstance(answer, Unknown) else answer
-            given = answered(answer, "GET")
-            if not isinstance(given, dict):
-                return given or Blocked("the shop gives no tokens at this address")
-            if not isinstance(given.get("token"), str):
-                return Retry("the shop answered without a token")
+            given = answered(RESPONSES.received(answer), "GET", "the login")
+            if given is None or not isinstance(given.get("token"), str):
+                raise RESPONSES.unreadable("the login", "it has no token")
             self._token = str(given["token"])
             return self._token
 
 
-def answered(answer: Answer, method: str) -> Row | Failure | None:
+def answered(answer: Answer, method: str, request: str) -> Row | None:
     """What an answer means, by the table above."""
     value = answer.json()
-    said = value if isinstance(value, dict) and answer.status >= 400 else {}
-    error, words = str(said.get("error") or ""), answer.without_secrets(str(said.get("message") or ""))[:200]
-    if answer.status == 204 and method == "DELETE":
+    shown = value if isinstance(value, dict) and answer.status >= 400 else {}
+    error, words = str(shown.get("error") or ""), answer.quote(str(shown.get("message") or ""))
+    if (answer.status == 204 and method == "DELETE") or (answer.status == 404 and error in GONE):
         return None
-    if answer.status == 404:
-        return None if error in GONE else Blocked("HTTP 404: correct CORNER__URL", answer.evidence())
-    if answer.status >= 500 and method != "GET":
-        return Unknown(f"HTTP {answer.status} to a write", answer.evidence())
-    failure = failure_of(answer)
-    if isinstance(failure, Reject):
-        return Reject(f"the shop refuses: {answer.without_secrets(error)} {words}", answer.evidence())
-    if failure is not None:
-        return failure
-    return value if isinstance(value, dict | Unknown) else Unknown(f"HTTP {answer.status} without an object")
+    if answer.status == 409 and error == "code_taken":
+        raise Taken(RESPONSES.rejected(request, words, answer))
+    RESPONSES.succeeded(answer, request, words, wrote=method != "GET")
+    document = RESPONSES.document(answer, request)
+    if not isinstance(document, dict):
+        raise RESPONSES.unreadable(request, "it has no object", answer)
+    return document
+
+
+def read(row: Row, request: str) -> CouponFound:
+    """A voucher in our words. Raises CallFailed for what is no voucher."""
+    found = coupon(row)
+    if found is None:
+        raise RESPONSES.unreadable(request, "it has no voucher")
+    return found
 
 
 def voucher(order: CouponOrder) -> Row:

@@ -12,9 +12,10 @@ import jsonschema
 import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry
+from app.reasons import ReasonCode
 from app.stores.base import CouponKind
 from app.stores.bigcommerce.adapter import coupon_body, coupon_found
-from tests.contract.bench import CODE, Bench, double, order
+from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "bigcommerce" / "marketing.v2.yml"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -32,7 +33,8 @@ async def test_a_code_with_other_values_is_rejected(bench: Bench, first_try: boo
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     outcome = await bench.adapter.issue_coupon(order(value=Decimal("7.50"), first_try=first_try))
     assert isinstance(outcome, Reject), outcome
-    assert "value is 5.00, ordered 7.50" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert differences_of(outcome) == [{"field": "value", "actual": "5.00", "expected": "7.50"}]
     assert await bench.usable()
     assert bench.made() == 1
 
@@ -42,7 +44,8 @@ async def test_a_code_with_other_values_is_rejected(bench: Bench, first_try: boo
 async def test_one_shopper_is_refused_or_by_setting_everybody(bench: Bench, who: dict[str, str]) -> None:
     outcome = await bench.adapter.issue_coupon(order(**who))
     assert isinstance(outcome, Reject), outcome
-    assert "one shopper" in outcome.why
+    assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+    assert outcome.reason.facts["field"] in ("email", "customer_id")
     assert "jane" not in repr(outcome)
     assert bench.made() == 0
     bench.set("ONE_CUSTOMER", "issue_unrestricted")
@@ -56,7 +59,8 @@ async def test_a_token_that_may_not_write(bench: Bench) -> None:
     bench.simulator.config(may_write=False)
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
         assert isinstance(outcome, Blocked), outcome
-        assert "scope" in outcome.why
+        assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+        assert "scopes" in outcome.reason.next_step
 
 
 async def test_throttled_as_its_own_header_says(bench: Bench) -> None:
@@ -64,6 +68,8 @@ async def test_throttled_as_its_own_header_says(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Retry), outcome
     assert outcome.after == 2.5
+    assert outcome.reason.code is ReasonCode.RATE_LIMITED
+    assert outcome.reason.facts["seconds"] == 2.5
 
 
 async def test_a_stale_look_up_ends_in_one_coupon(bench: Bench) -> None:
@@ -80,13 +86,18 @@ async def test_the_same_title_is_no_conflict_of_names(bench: Bench) -> None:
 
 async def test_another_currency_is_rejected(bench: Bench) -> None:
     bench.simulator.config(currency="USD")
-    assert isinstance(await bench.adapter.issue_coupon(order()), Reject)
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("EUR", "USD")
     assert bench.made() == 0
 
 
 @pytest.mark.parametrize("fields", [{"code": "ü"}, {"code": "x" * 51}, {"product_ids": ("gid://x",)}])
 async def test_what_does_not_fit_never_reaches_the_shop(bench: Bench, fields: dict[str, Any]) -> None:
-    assert isinstance(await bench.adapter.issue_coupon(order(**fields)), Reject)
+    outcome = await bench.adapter.issue_coupon(order(**fields))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.facts["field"] == next(iter(fields))
     assert bench.simulator.ledger() == []
 
 

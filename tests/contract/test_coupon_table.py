@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from app.currencies import currency_places
 from app.outcomes import Done, Outcome, Reject
-from app.platform.rewards import currency_places
 from app.platform.webhooks import parse
+from app.reasons import ReasonCode
 from app.stores import ADAPTERS
 from app.stores.base import CouponFound, CouponKind, differences
 from simulators.process import Simulator
@@ -102,7 +102,7 @@ async def test_the_table_of_kinds_is_what_the_shops_do(simulator: Simulator, mon
 
 
 def table_of_kinds(names: list[str], outcomes: dict[tuple[str, str], Outcome]) -> str:
-    """Yes or the number of the reason, and below it the reasons, each in the words that the coupon is held with."""
+    """Yes or the number of the reason, and below it the reasons."""
     reasons: list[str] = []
     lines = ["| | " + " | ".join(f"`{name}`" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
     for what in REWARDS:
@@ -110,15 +110,19 @@ def table_of_kinds(names: list[str], outcomes: dict[tuple[str, str], Outcome]) -
         for name in names:
             outcome = outcomes[what, name]
             if isinstance(outcome, Reject):
-                why = re.sub(r"^coupon \S+ was not created: ", "", outcome.why)
-                why = f"`{name}`, {what}: {why}" if why.startswith("the shop made another") else why
-                reasons += [] if why in reasons else [why]
-                cells.append(f"no ({reasons.index(why) + 1})")
+                reason, facts = outcome.reason, outcome.reason.facts
+                text = (
+                    f"`{name}`, {what}: {reason.text}"
+                    if reason.code is ReasonCode.COUPON_DIFFERS
+                    else f"`{facts['field']}`: {facts['problem']}"
+                )
+                reasons += [] if text in reasons else [text]
+                cells.append(f"no ({reasons.index(text) + 1})")
             else:
                 cells.append("yes")
         lines.append(f"| {what} | " + " | ".join(cells) + " |")
     lines.append(f"| {DONATION} | " + " | ".join("no coupon" for _ in names) + " |")
-    return "\n".join([*lines, "", *(f"{number}. {why}" for number, why in enumerate(reasons, 1))]) + "\n"
+    return "\n".join([*lines, "", *(f"{number}. {text}" for number, text in enumerate(reasons, 1))]) + "\n"
 
 
 def test_points_given_away_owe_no_coupon() -> None:

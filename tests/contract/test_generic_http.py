@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from app.outcomes import Blocked, Done, Reject, Unknown
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound
 from app.stores.generic_http import coupon_body, coupon_found
-from tests.contract.bench import Bench, order
+from tests.contract.bench import Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["generic_http"], indirect=True)
 
@@ -39,14 +40,17 @@ async def test_a_retired_code_is_not_issued_again(bench: Bench) -> None:
     for first_try in (True, False):
         outcome = await bench.adapter.issue_coupon(order(first_try=first_try))
         assert isinstance(outcome, Reject)
-        assert "active is False" in outcome.why
+        assert outcome.reason.code is ReasonCode.CODE_TAKEN
+        assert differences_of(outcome) == [{"field": "active", "actual": "false", "expected": "true"}]
 
 
 async def test_an_endpoint_that_says_retired_and_active(bench: Bench) -> None:
     await bench.adapter.issue_coupon(order())
     body = {"coupon": {"code": order().code}, "state": "active"}
     bench.misbehave(("POST", "/relay/coupons/retire"), status=200, body=body)
-    assert isinstance(await bench.adapter.retire_coupon(order().code), Unknown)
+    outcome = await bench.adapter.retire_coupon(order().code)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason.code is ReasonCode.COUPON_STILL_ACTIVE
 
 
 async def test_the_shops_own_id_and_count(bench: Bench) -> None:

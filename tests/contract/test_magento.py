@@ -17,10 +17,11 @@ import pytest
 
 from app.http import Answer
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, Ready, differences
 from app.stores.magento.api import words
 from app.stores.magento.rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
-from tests.contract.bench import Bench, order
+from tests.contract.bench import Bench, differences_of, order, restrictions_of
 from tests.contract.test_misbehaving_shop import FAULTS
 
 pytestmark = pytest.mark.parametrize("bench", ["magento"], indirect=True)
@@ -85,7 +86,8 @@ async def test_somebody_elses_code_stays_and_our_rule_goes(bench: Bench) -> None
     for first_try in (True, False):
         outcome = await bench.adapter.issue_coupon(order(first_try=first_try))
         assert isinstance(outcome, Reject)
-        assert "value is 9.00, ordered 5.00" in outcome.why
+        assert outcome.reason.code is ReasonCode.CODE_TAKEN
+        assert {"field": "value", "actual": "9.00", "expected": "5.00"} in differences_of(outcome)
         assert held(bench) == (1, 1)
     assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
     assert held(bench) == (1, 0)
@@ -96,7 +98,9 @@ async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> N
     bench.misbehave(("DELETE", "/rest"), status=503)
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Reject)
-    assert "is still there: delete it" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    (rule,) = bench.simulator.state("rules")
+    assert (outcome.reason.facts["removed"], outcome.reason.facts["store_id"]) == (False, str(rule["rule_id"]))
 
 
 async def test_a_token_that_expires_between_any_two_calls(bench: Bench) -> None:
@@ -120,7 +124,8 @@ async def test_a_missing_permission_is_told_by_its_name(bench: Bench) -> None:
     bench.simulator.config(forbidden=["salesRules"])
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
         assert isinstance(outcome, Blocked), outcome
-        assert "Magento_SalesRule::quote" in outcome.why
+        assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+        assert "Magento_SalesRule::quote" in str(outcome.reason.facts["response"])
     bench.simulator.config(forbidden=["orders"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Ready)
@@ -167,19 +172,20 @@ async def test_nothing_to_log_in_with_is_told(bench: Bench, monkeypatch: pytest.
         bench.build()
 
 
-async def test_a_website_that_is_not_there_is_blocked_in_words(bench: Bench) -> None:
+async def test_a_website_that_is_not_there_is_blocked(bench: Bench) -> None:
     bench.set("WEBSITE_IDS", "[7]")
     outcome = await bench.build().check()
     assert isinstance(outcome, Blocked)
-    assert "MAGENTO__WEBSITE_IDS" in outcome.why
+    assert outcome.reason.code is ReasonCode.SETTING_WRONG
+    assert outcome.reason.facts["setting"] == "MAGENTO__WEBSITE_IDS"
 
 
 async def test_another_currency_is_rejected(bench: Bench) -> None:
     bench.simulator.config(currency="USD")
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "EUR" in outcome.why
-    assert "USD" in outcome.why
+    assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("EUR", "USD")
     assert bench.made() == 0
 
 
@@ -200,7 +206,8 @@ async def test_the_expiry_is_a_day_of_the_shop(bench: Bench) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=8))), Done)
     other = await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=23, minute=30)))
     assert isinstance(other, Reject)
-    assert "expires_at" in other.why
+    assert other.reason.code is ReasonCode.CODE_TAKEN
+    assert [each["field"] for each in differences_of(other)] == ["expires_at"]
 
 
 async def test_a_day_that_the_merchant_changed_is_what_counts(bench: Bench) -> None:
@@ -235,11 +242,14 @@ async def test_products_that_are_not_there_are_named(bench: Bench) -> None:
     bench.simulator.control("seed", products=[{"id": 7, "sku": "MUG"}])
     outcome = await bench.adapter.issue_coupon(order(product_ids=("7", "8")))
     assert isinstance(outcome, Reject)
-    assert "ids 8" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_INVALID
+    assert outcome.reason.facts["field"] == "product_ids"
+    assert outcome.reason.facts["problem"] == "the store has no product 8"
     bench.simulator.control("seed", products=[{"id": 7, "sku": "MUG, blue"}, {"id": 8, "sku": "CUP"}])
     outcome = await bench.adapter.issue_coupon(order(product_ids=("7", "8")))
     assert isinstance(outcome, Reject)
-    assert "comma" in outcome.why
+    assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+    assert outcome.reason.facts["field"] == "product_ids"
 
 
 async def test_a_rule_with_conditions_of_the_merchant_is_another(bench: Bench) -> None:
@@ -248,8 +258,9 @@ async def test_a_rule_with_conditions_of_the_merchant_is_another(bench: Bench) -
     bench.simulator.config(distort=change)
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    for told in ("on the cart", "on the products", "customer_group_ids", "discount_qty"):
-        assert told in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    named = " ".join(sorted(restrictions_of(outcome)))
+    assert all(each in named for each in ("on the cart", "on the products", "customer_group_ids", "discount_qty"))
     assert held(bench) == (0, 0)
 
 

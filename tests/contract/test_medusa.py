@@ -13,12 +13,13 @@ import pytest
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, differences
 from app.stores.medusa.adapter import Medusa
 from app.stores.medusa.coupons import promotion_body, promotion_found
 from app.stores.medusa.events import STATUS, financial_status, translated
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
-from tests.contract.bench import Bench, order
+from tests.contract.bench import Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["medusa"], indirect=True)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -74,7 +75,8 @@ async def test_a_role_without_the_right_is_blocked(bench: Bench) -> None:
     bench.simulator.config(forbidden=True)
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order())):
         assert isinstance(outcome, Blocked), outcome
-        assert "roles" in outcome.why
+        assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+        assert outcome.reason.facts["status"] == 403
 
 
 @pytest.mark.parametrize("currency", ["USD", None])
@@ -82,7 +84,12 @@ async def test_an_amount_needs_one_of_the_shops_currencies(bench: Bench, currenc
     """Medusa accepts any, and drops the coupon from the cart without a word (or, without one, gives it in any)."""
     outcome = await bench.adapter.issue_coupon(order(currency=currency))
     assert isinstance(outcome, Reject)
-    assert "currency" in outcome.why or "USD" in outcome.why
+    if currency is None:
+        assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+        assert outcome.reason.facts["field"] == "currency"
+    else:
+        assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+        assert outcome.reason.facts["ordered"] == "USD"
     assert bench.made() == 0
 
 
@@ -92,7 +99,9 @@ async def test_a_deleted_coupon_comes_back_though_its_campaign_is_still_there(be
     bench.misbehave(("DELETE", "^/admin/campaigns/"), status=503)
     assert isinstance(await bench.adapter.retire_coupon(wanted.code), Done)
     assert len(bench.simulator.state("campaigns")) == 1
-    assert isinstance(await bench.adapter.issue_coupon(wanted), Retry)
+    outcome = await bench.adapter.issue_coupon(wanted)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code is ReasonCode.COUPON_CLEANED_UP
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
     assert isinstance(await bench.adapter.retire_coupon(wanted.code), Done)
     assert bench.simulator.state("campaigns") == []
@@ -104,7 +113,8 @@ async def test_a_campaign_of_the_merchant_is_not_removed(bench: Bench) -> None:
     bench.simulator.control("seed", campaigns=[campaign], promotions=[theirs])
     outcome = await bench.adapter.issue_coupon(order(expires_at=LATER))
     assert isinstance(outcome, Reject), outcome
-    assert "campaign" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert "campaign" in str(outcome.reason.facts["problem"])
     assert bench.simulator.state("campaigns") == [campaign]
 
 
@@ -116,7 +126,9 @@ async def test_a_stale_look_up_is_settled_by_the_duplicate(bench: Bench) -> None
     assert isinstance(again, Done)
     assert again.result == first.result
     bench.simulator.config(hidden=2)
-    assert isinstance(await bench.adapter.issue_coupon(order()), Retry)
+    unseen = await bench.adapter.issue_coupon(order())
+    assert isinstance(unseen, Retry)
+    assert unseen.reason.code is ReasonCode.COUPON_NOT_VISIBLE
     assert bench.made() == 1
 
 
@@ -144,7 +156,8 @@ async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> N
     bench.misbehave(("DELETE", "^/admin/promotions/"), status=503)
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Reject)
-    assert "is still there: delete promo_1" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert (outcome.reason.facts["removed"], outcome.reason.facts["store_id"]) == (False, "promo_1")
 
 
 async def test_an_inactive_promotion_is_another(bench: Bench) -> None:
@@ -153,11 +166,12 @@ async def test_an_inactive_promotion_is_another(bench: Bench) -> None:
     bench.simulator.control("seed", promotions=[{**row, "status": "inactive"}])
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "active" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert differences_of(outcome) == [{"field": "active", "actual": "false", "expected": "true"}]
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "restriction"),
     [
         (
             {"rules": [{"attribute": "region.id", "operator": "eq", "values": [{"value": "x"}]}]},
@@ -169,7 +183,7 @@ async def test_an_inactive_promotion_is_another(bench: Bench) -> None:
         ({"campaign": {"budget": {"type": "spend", "limit": 5}}}, "a campaign budget (spend)"),
     ],
 )
-def test_what_no_order_can_ask_for_is_a_restriction(bench: Bench, fields: dict[str, Any], told: str) -> None:
+def test_what_no_order_can_ask_for_is_a_restriction(bench: Bench, fields: dict[str, Any], restriction: str) -> None:
     method: Any = {"type": "fixed", "target_type": "order", "value": 5, "currency_code": "eur"}
     row: dict[str, Any] = {"id": "p", "code": order().code, "type": "standard", "status": "active", "limit": 1}
     plain = promotion_found({**row, "application_method": method}, NOW)
@@ -177,7 +191,9 @@ def test_what_no_order_can_ask_for_is_a_restriction(bench: Bench, fields: dict[s
     assert plain is not None
     assert found is not None
     assert differences(order(), plain) == ()
-    assert told in " ".join(differences(order(), found))
+    different = differences(order(), found)
+    assert {each.field for each in different} == {"restrictions"}
+    assert any(restriction in str(each.actual) for each in different)
 
 
 def test_who_may_use_it(bench: Bench) -> None:
@@ -228,7 +244,9 @@ async def test_what_some_promotions_cannot_say(bench: Bench, kind: CouponKind) -
     ordered = order(kind=kind, value=Decimal("0.1234567890123456789"), product_ids=("p",))
     outcome = await bench.adapter.issue_coupon(ordered)
     assert isinstance(outcome, Reject)
-    assert ("product_ids" if kind is CouponKind.FREE_SHIPPING else "digits") in outcome.why
+    assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+    field = "product_ids, variant_ids" if kind is CouponKind.FREE_SHIPPING else "value"
+    assert outcome.reason.facts["field"] == field
 
 
 # ------------------------------------------------------------------------------------------------------------ lists

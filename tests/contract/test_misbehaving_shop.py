@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from tests.contract.bench import Bench, order
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -92,10 +93,12 @@ async def test_a_shop_that_echoes_our_credentials(bench: Bench, status: int) -> 
         assert not any(secret in repr(outcome) for secret in bench.secrets)
 
 
-async def test_a_refusal_says_what_the_shop_said(bench: Bench) -> None:
+async def test_a_refusal_has_the_shops_words(bench: Bench) -> None:
     status = 422 if bench.name == "generic_http" else 400
     body = {"code": "rest_invalid_param", "message": "the code is too long", "data": {"status": status}}
     bench.misbehave(bench.shop.create, status=status, body=body)
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Reject), outcome
-    assert "the code is too long" in outcome.why
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert outcome.reason.facts["status"] == status
+    assert "the code is too long" in str(outcome.reason.facts["response"])

@@ -12,6 +12,7 @@ import pytest
 from app.operations.checks import check_news
 from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
 from app.platform.webhooks import NEWS, parse
+from app.reasons import ReasonCode
 from app.settings import Settings, StoreSettings
 from app.stores.news import Standing, TakesNews, due, standing
 from tests.contract.bench import Bench
@@ -101,7 +102,9 @@ async def test_the_same_again_changes_nothing_in_the_shop(bench: Bench) -> None:
     seed(bench)
     await tell(bench, news(bench))
     for later in ("10:00", "10:05"):
-        assert isinstance(await tell(bench, news(bench, at=later)), Skip)
+        outcome = await tell(bench, news(bench, at=later))
+        assert isinstance(outcome, Skip)
+        assert outcome.reason.code is ReasonCode.UNCHANGED
     assert writes(bench) == 1
 
 
@@ -111,7 +114,8 @@ async def test_older_news_never_replaces_newer(bench: Bench) -> None:
     await tell(bench, news(bench, points=150, at="11:00"))
     outcome = await tell(bench, news(bench, points=120, at="10:00"))
     assert isinstance(outcome, Skip)
-    assert "newer" in outcome.why
+    assert outcome.reason.code is ReasonCode.NEWER_VERSION
+    assert outcome.reason.facts["newer"] == "2024-11-23T11:00:00+00:00"
     assert kept(bench)["points"] == "150"
 
 
@@ -119,7 +123,8 @@ async def test_older_news_never_replaces_newer(bench: Bench) -> None:
 async def test_a_customer_whom_the_shop_does_not_know(bench: Bench) -> None:
     outcome = await tell(bench, news(bench, externalId=NOBODY.get(bench.name, "999999")))
     assert isinstance(outcome, Reject)
-    assert "no such customer" in outcome.why
+    assert outcome.reason.code is ReasonCode.ENTITY_NOT_FOUND
+    assert outcome.reason.facts["entity"] == "customer"
     assert isinstance(await tell(bench, news(bench, externalId="")), Skip)
     assert writes(bench) == 0
 
@@ -172,7 +177,8 @@ async def test_an_account_that_the_key_may_not_change_stops_no_coupon(bench: Ben
     bench.misbehave(("PUT", "^/wp-json/wc/v3/customers/4711$"), status=403, body=denied)
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
-    assert "administrator" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert "administrator" in outcome.reason.next_step
 
 
 @pytest.mark.parametrize("bench", ["shopify"], indirect=True)
@@ -181,7 +187,8 @@ async def test_a_permission_that_only_news_needs_stops_no_coupon(bench: Bench) -
     bench.simulator.config(scopes=["write_discounts", "read_discounts", "read_customers"])
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
-    assert "write_customers" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert "write_customers" in str(outcome.reason.facts["response"])
     assert kept(bench) == {"newsletter": "weekly"}
 
 
@@ -189,7 +196,9 @@ async def test_a_permission_that_only_news_needs_stops_no_coupon(bench: Bench) -
 async def test_medusas_roles_stop_no_coupon(bench: Bench) -> None:
     seed(bench)
     bench.simulator.config(forbidden=True)
-    assert isinstance(await tell(bench, news(bench)), Reject)
+    outcome = await tell(bench, news(bench))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
     assert kept(bench) == {"newsletter": "weekly"}
 
 
@@ -199,7 +208,8 @@ async def test_a_scope_of_bigcommerce_that_only_news_needs_stops_no_coupon(bench
     bench.simulator.config(may_write_customers=False)
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
-    assert "Customers" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert outcome.reason.facts["permission"] == "Customers modify"
     assert kept(bench) == {"newsletter": "weekly"}
 
 
@@ -216,7 +226,8 @@ async def test_saleors_permissions_stop_no_coupon_and_its_token_does(bench: Benc
     bench.simulator.control("seed", customers=[staff])
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
-    assert "MANAGE_STAFF" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert "MANAGE_STAFF" in str(outcome.reason.facts["response"])
     assert kept(bench) == {"newsletter": "weekly"}
 
 

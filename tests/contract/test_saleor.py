@@ -13,6 +13,7 @@ from graphql import ExecutionResult, GraphQLSchema, build_schema, execute, get_o
 from graphql.execution.values import get_variable_values
 
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, Ready, differences
 from app.stores.saleor import documents as documents
 from app.stores.saleor.hooks import TOPICS
@@ -24,7 +25,7 @@ from app.stores.saleor.vouchers import (
     voucher_input,
 )
 from app.stores.saleor.vouchers import metadata as reference
-from tests.contract.bench import Bench, order
+from tests.contract.bench import Bench, differences_of, order, restrictions_of
 from tests.contract.doubles.saleor import CHANNELS, connection
 from tests.contract.test_misbehaving_shop import FAULTS
 
@@ -80,7 +81,8 @@ async def test_a_half_made_voucher_with_other_values_is_not_finished(bench: Benc
     await bench.adapter.issue_coupon(order(first_try=True))
     outcome = await bench.adapter.issue_coupon(order(usage_limit=3))
     assert isinstance(outcome, Reject)
-    assert "usage_limit is 1, ordered 3" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert {"field": "usage_limit", "actual": "1", "expected": "3"} in differences_of(outcome)
     assert not await bench.usable()
 
 
@@ -94,7 +96,8 @@ async def test_each_kind_of_duplicate_is_looked_up(bench: Bench, duplicate: str)
     assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Done)
     other = await bench.adapter.issue_coupon(order(first_try=True, value=Decimal(7)))
     assert isinstance(other, Reject)
-    assert "value is 5.00, ordered 7" in other.why
+    assert other.reason.code is ReasonCode.CODE_TAKEN
+    assert differences_of(other) == [{"field": "value", "actual": "5.00", "expected": "7"}]
     assert bench.made() == 1
 
 
@@ -132,22 +135,25 @@ async def test_one_code_of_several_is_taken_away_alone(bench: Bench) -> None:
 
 @on_bench
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "different"),
     [
-        ({"channelListings": [{"channel": CHANNELS[0], "discountValue": 5.0, "currency": "USD"}]}, "active is False"),
+        ({"channelListings": [{"channel": CHANNELS[0], "discountValue": 5.0, "currency": "USD"}]}, "active"),
         ({"onlyForStaff": True}, "onlyForStaff"),
         ({"countries": [{"code": "DE"}]}, "countries"),
         ({"categories": connection([{"id": "c"}])}, "categories"),
         ({"minCheckoutItemsQuantity": 3}, "minCheckoutItemsQuantity"),
-        ({"startDate": "2099-01-01T00:00:00+00:00"}, "active is False"),
+        ({"startDate": "2099-01-01T00:00:00+00:00"}, "active"),
         ({"type": "SHIPPING"}, "kind"),
     ],
 )
-async def test_a_merchants_voucher_with_conditions_is_another(bench: Bench, fields: dict[str, Any], told: str) -> None:
+async def test_a_merchants_voucher_with_conditions_is_another(
+    bench: Bench, fields: dict[str, Any], different: str
+) -> None:
     bench.simulator.control("seed", vouchers=[voucher(order().code, **fields)])
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert told in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert different in {each["field"] for each in differences_of(outcome)} | restrictions_of(outcome)
     assert bench.made() == 0
     assert len(vouchers(bench)) == 1
 
@@ -156,13 +162,15 @@ async def test_a_merchants_voucher_with_conditions_is_another(bench: Bench, fiel
 async def test_what_the_second_call_refuses_leaves_no_voucher(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(value=Decimal("5.255")))
     assert isinstance(outcome, Reject)
-    assert "Invalid amount precision." in outcome.why
-    assert "was deleted again" in outcome.why
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert outcome.reason.facts["request"] == "the value of the coupon"
+    assert "Invalid amount precision." in str(outcome.reason.facts["response"])
+    assert outcome.reason.facts["removed"] is True
     assert vouchers(bench) == []
 
 
 @on_bench
-async def test_a_missing_permission_is_told_in_words(bench: Bench) -> None:
+async def test_a_missing_permission_is_named(bench: Bench) -> None:
     bench.simulator.config(permissions=["MANAGE_DISCOUNTS", "MANAGE_ORDERS"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Ready)
@@ -170,25 +178,30 @@ async def test_a_missing_permission_is_told_in_words(bench: Bench) -> None:
     bench.simulator.config(permissions=["MANAGE_ORDERS"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Blocked)
-    assert "lacks the permission MANAGE_DISCOUNTS" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert outcome.reason.facts["permission"] == "MANAGE_DISCOUNTS"
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Blocked)
-    assert "MANAGE_DISCOUNTS" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert "MANAGE_DISCOUNTS" in str(outcome.reason.facts["response"])
 
 
 @on_bench
-async def test_a_channel_that_is_not_there_is_blocked_in_words(bench: Bench) -> None:
+async def test_a_channel_that_is_not_there_is_blocked(bench: Bench) -> None:
     bench.set("CHANNEL", "usa")
     outcome = await bench.build().issue_coupon(order())
     assert isinstance(outcome, Blocked)
-    assert "SALEOR__CHANNEL names no active channel of the shop; it has: default-channel, eu" in outcome.why
+    assert outcome.reason.code is ReasonCode.SETTING_WRONG
+    assert outcome.reason.facts["setting"] == "SALEOR__CHANNEL"
+    assert "default-channel, eu" in str(outcome.reason.facts["problem"])
 
 
 @on_bench
 async def test_the_channels_currency_is_the_orders(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(currency="USD"))
     assert isinstance(outcome, Reject)
-    assert "eu sells in EUR" in outcome.why
+    assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("USD", "EUR")
 
 
 @on_bench

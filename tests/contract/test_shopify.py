@@ -12,11 +12,12 @@ import pytest
 
 from app.http import HttpClients
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores import build
 from app.stores.base import CouponFound, CouponKind, Ready
 from app.stores.shopify.api import until_affordable
 from app.stores.shopify.coupons import coupon_found, coupon_input
-from tests.contract.bench import CODE, Bench, double, order
+from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -37,14 +38,17 @@ async def test_throttled_is_retry_when_the_points_will_suffice(bench: Bench) -> 
     outcome = await bench.adapter.find_coupon(CODE)
     assert isinstance(outcome, Retry), outcome
     assert outcome.after == 3  # (250 - 0) / 100, rounded up
+    assert outcome.reason.code is ReasonCode.RATE_LIMITED
+    assert outcome.reason.facts["seconds"] == 3
     assert until_affordable({"extensions": {"cost": {"requestedQueryCost": 9}}}) is None
 
 
-async def test_a_missing_permission_is_told_in_words(bench: Bench) -> None:
+async def test_a_missing_permission_is_named(bench: Bench) -> None:
     bench.simulator.config(scopes=["read_discounts"])
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
         assert isinstance(outcome, Blocked), outcome
-        assert "write_discounts" in outcome.why
+        assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+        assert "write_discounts" in outcome.reason.text + outcome.reason.next_step
     bench.simulator.config(scopes=["write_discounts", "read_discounts"])
     ready = await bench.adapter.check()
     assert isinstance(ready, Ready)
@@ -54,7 +58,9 @@ async def test_a_missing_permission_is_told_in_words(bench: Bench) -> None:
 async def test_a_stale_look_up_ends_in_one_coupon(bench: Bench) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     bench.simulator.config(stale_finds=2)
-    assert isinstance(await bench.adapter.issue_coupon(order()), Retry)  # TAKEN, and not shown
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code is ReasonCode.COUPON_NOT_VISIBLE
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     assert bench.made() == 1
 
@@ -83,7 +89,8 @@ async def test_client_credentials_that_are_refused(bench: Bench, monkeypatch: py
     bench.simulator.config(client_secret="shpss_another")
     outcome = await bench.build().check()
     assert isinstance(outcome, Blocked), outcome
-    assert "SHOPIFY__CLIENT_ID" in outcome.why
+    assert outcome.reason.code is ReasonCode.KEY_REJECTED
+    assert outcome.reason.facts["setting"] == "SHOPIFY__CLIENT_ID"
     assert bench.secrets[1] not in repr(outcome)
 
 
@@ -107,6 +114,8 @@ async def test_a_shopper_without_an_account(bench: Bench) -> None:
     guest = order(email="guest@example.com")
     outcome = await bench.adapter.issue_coupon(guest)
     assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+    assert outcome.reason.facts["field"] == "email"
     assert "guest" not in repr(outcome)
     bench.set("ONE_CUSTOMER", "issue_unrestricted")
     adapter = bench.build()
@@ -118,7 +127,8 @@ async def test_a_shopper_without_an_account(bench: Bench) -> None:
 async def test_an_unknown_customer_is_refused_without_the_id(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(customer_id="8888", first_try=True))
     assert isinstance(outcome, Reject)
-    assert "is invalid" in outcome.why
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert "is invalid" in str(outcome.reason.facts["response"])
     assert "8888" not in repr(outcome)
 
 
@@ -126,7 +136,7 @@ async def test_a_restriction_to_somebody_else_is_another_coupon(bench: Bench) ->
     assert isinstance(await bench.adapter.issue_coupon(order(customer_id="4711")), Done)
     outcome = await bench.adapter.issue_coupon(order(email="jane@example.com"))
     assert isinstance(outcome, Reject)
-    assert "customer_id is another than ordered" in outcome.why
+    assert {"field": "customer_id", "actual": "another value", "expected": "set"} in differences_of(outcome)
     assert "9001" not in repr(outcome)
 
 
@@ -139,7 +149,8 @@ async def test_another_currency_is_rejected(bench: Bench) -> None:
     bench.simulator.config(currency="CAD")
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "CAD" in outcome.why
+    assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("EUR", "CAD")
     assert bench.made() == 0
 
 
@@ -147,14 +158,20 @@ async def test_the_merchants_discount_with_many_codes_is_never_deleted(bench: Be
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     bench.simulator.control("add-codes", code=CODE, further="SPRING")
     for code in (CODE, "SPRING"):
-        assert isinstance(await bench.adapter.retire_coupon(code), Reject)
+        outcome = await bench.adapter.retire_coupon(code)
+        assert isinstance(outcome, Reject)
+        assert outcome.reason.code is ReasonCode.COUPON_NOT_OURS
     assert len(bench.simulator.state("coupons")) == 2
-    assert "further codes" in str(await bench.adapter.issue_coupon(order()))
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    assert {"field": "restrictions", "actual": "further codes", "expected": None} in differences_of(outcome)
 
 
 @pytest.mark.parametrize("ids", [("x",), ("gid://shopify/Product/8",), tuple(str(n) for n in range(1, 102))])
 async def test_products_of_another_shop_or_too_many(bench: Bench, ids: tuple[str, ...]) -> None:
-    assert isinstance(await bench.adapter.issue_coupon(order(product_ids=ids)), Reject)
+    outcome = await bench.adapter.issue_coupon(order(product_ids=ids))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.facts["field"] == "product_ids"
     assert bench.simulator.ledger() == []
 
 

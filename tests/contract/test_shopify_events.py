@@ -18,6 +18,7 @@ import pytest
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Done, Reject
+from app.reasons import ReasonCode
 from app.stores.native import (
     FetchesEntities,
     Hook,
@@ -168,15 +169,20 @@ async def test_a_list_of_variants_that_was_cut_is_left_out(shop: Shopify) -> Non
 @pytest.mark.parametrize("headers", [{}, {"x-shopify-hmac-sha256": ""}, {"x-shopify-hmac-sha256": "ü"},
                                      signed(b"{}", "orders/create"), signed(b"x", "orders/create", "another")])  # fmt: skip
 async def test_what_is_not_signed_is_refused(shop: Shopify, headers: dict[str, str]) -> None:
-    assert isinstance(await shop.parse_event({"x-shopify-topic": "orders/create", **headers}, b"x"), Refused)
+    parsed = await shop.parse_event({"x-shopify-topic": "orders/create", **headers}, b"x")
+    assert isinstance(parsed, Refused)
+    assert parsed.reason.code is ReasonCode.SIGNATURE_WRONG
+    assert parsed.reason.facts["setting"] == "SHOPIFY__CLIENT_SECRET"
 
 
 async def test_without_the_secret_nothing_is_believed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHOPIFY__CLIENT_SECRET")
     shop = bench.build()
     assert isinstance(shop, Shopify)
-    assert isinstance(await receive(shop, "orders/create", ORDER), Refused)
-    assert isinstance(await shop.create_hook("orders/create", ADDRESS), Reject)
+    for outcome in (await receive(shop, "orders/create", ORDER), await shop.create_hook("orders/create", ADDRESS)):
+        assert isinstance(outcome, Refused | Reject)
+        assert outcome.reason.code is ReasonCode.SETTING_MISSING
+        assert outcome.reason.facts["setting"] == "SHOPIFY__CLIENT_SECRET"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,10 @@ async def test_without_the_secret_nothing_is_believed(bench: Bench, monkeypatch:
      ("customers/create", {**CUSTOMER, "first_name": "\x00"})],
 )  # fmt: skip
 async def test_what_is_genuine_and_nothing_to_relay(shop: Shopify, topic: str, body: Any) -> None:
-    assert isinstance(await receive(shop, topic, body), Ignored)
+    parsed = await receive(shop, topic, body)
+    assert isinstance(parsed, Ignored)
+    not_relayed = topic in ("customers/delete", "customers/redact", "app/uninstalled")
+    assert parsed.reason.code is (ReasonCode.NOT_APPLICABLE if not_relayed else ReasonCode.ENTITY_UNREADABLE)
 
 
 async def test_genuine_and_no_json_or_of_another_shop(shop: Shopify) -> None:
@@ -231,7 +240,8 @@ async def test_a_list_that_may_not_be_read_is_blocked(bench: Bench, shop: Shopif
     bench.simulator.config(scopes=["write_discounts"])
     outcome = await shop.list_entities(Kind.ORDER, None, None)
     assert isinstance(outcome, Blocked), outcome
-    assert "read_orders" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    assert "read_orders" in str(outcome.reason.facts["response"])
 
 
 async def test_webhooks_are_set_up_once_and_removed(bench: Bench, shop: Shopify) -> None:

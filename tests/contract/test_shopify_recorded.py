@@ -16,8 +16,10 @@ import httpx
 import pytest
 
 from app.http import Answer
-from app.stores.base import CouponKind, differences
-from app.stores.shopify.adapter import TAKEN, of_user_errors
+from app.reasons import ReasonCode
+from app.stores.base import CouponKind, Difference, differences
+from app.stores.failing import CallFailed
+from app.stores.shopify.adapter import is_taken, of_user_errors
 from app.stores.shopify.api import data_of
 from app.stores.shopify.coupons import coupon_found
 from tests.contract.bench import order
@@ -64,9 +66,11 @@ def answers(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 def meaning(answer: Any) -> str:
     if "errors" in answer:
-        return type(data_of(Answer(200, httpx.Headers(), json.dumps(answer).encode()), write=True)).__name__
+        with pytest.raises(CallFailed) as failed:
+            data_of(Answer(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", write=True)
+        return type(failed.value.outcome).__name__
     outcome = of_user_errors(answer, order())
-    return FINE if outcome is None else LOOK_UP if outcome == TAKEN else type(outcome).__name__
+    return FINE if outcome is None else LOOK_UP if is_taken(answer) else type(outcome).__name__
 
 
 def test_every_recording_is_in_the_table() -> None:
@@ -88,7 +92,9 @@ def test_a_refusals_words_reach_the_operator() -> None:
     found = dict(answers(recording("discount-value-bounds")))
     outcome = of_user_errors(found["/cases/bounds/response/data/percentageHigh"], order())
     assert outcome is not None
-    assert "customerGets.value.percentage: Value must be between 0.0 and 1.0 (VALUE_OUTSIDE_RANGE)" in outcome.why
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    response = str(outcome.reason.facts["response"])
+    assert "customerGets.value.percentage: Value must be between 0.0 and 1.0 (VALUE_OUTSIDE_RANGE)" in response
 
 
 LOOKED_UP = {
@@ -136,4 +142,4 @@ def test_a_recorded_deactivation_is_no_usable_coupon() -> None:
     assert not found.active
     assert "countries" in found.restrictions
     wanted = order(code=found.code, kind=CouponKind.FREE_SHIPPING, value=None, currency=None)
-    assert "active is False, ordered True" in differences(wanted, found)
+    assert Difference("active", "false", "true") in differences(wanted, found)

@@ -12,13 +12,14 @@ import pytest
 from app.http import HttpClients
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores import build
 from app.stores.base import CouponFound, CouponKind, Ready, differences
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from app.stores.vendure.adapter import Vendure
 from app.stores.vendure.coupons import Market, promotion_found, promotion_input
 from app.stores.vendure.events import financial_status
-from tests.contract.bench import CODE, Bench, order
+from tests.contract.bench import CODE, Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["vendure"], indirect=True)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -90,7 +91,9 @@ async def test_a_twin_shows_in_the_read_back(bench: Bench) -> None:
     await with_twin(bench)
     found = await bench.adapter.find_coupon(CODE)
     assert isinstance(found, CouponFound)
-    assert "a twin, promotion 99" in " ".join(differences(order(), found))
+    (twin,) = differences(order(), found)
+    assert twin.field == "restrictions"
+    assert "a twin, promotion 99" in str(twin.actual)
 
 
 @pytest.mark.parametrize("code", [CODE, CODE.upper()])
@@ -99,7 +102,8 @@ async def test_a_promotion_of_the_merchant_is_left_alone(bench: Bench, code: str
     await with_twin(bench, couponCode=code, actions=discount("700"))
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject), outcome
-    assert "value is 7.00, ordered 5.00" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert differences_of(outcome) == [{"field": "value", "actual": "7.00", "expected": "5.00"}]
     assert len(held(bench)) == 2
 
 
@@ -118,7 +122,8 @@ async def test_ours_goes_again_when_somebody_else_was_faster(bench: Bench) -> No
     bench.simulator.config(hidden=1)
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject), outcome
-    assert "Ours was deleted again" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert outcome.reason.facts["removed"] is True
     assert [row["id"] for row in held(bench)] == ["99"]
 
 
@@ -143,7 +148,8 @@ async def test_one_deleted_meanwhile_is_retired(bench: Bench) -> None:
 async def test_one_customer_is_refused_or_left_out_as_the_setting_says(bench: Bench, who: dict[str, str]) -> None:
     outcome = await bench.adapter.issue_coupon(order(**who))
     assert isinstance(outcome, Reject), outcome
-    assert all(name in outcome.why for name in who)
+    assert outcome.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE
+    assert set(str(outcome.reason.facts["field"]).split(", ")) >= set(who)
     assert "a@b.de" not in repr(outcome)
     assert bench.made() == 0
     bench.set("ONE_CUSTOMER", "issue_unrestricted")
@@ -172,7 +178,7 @@ async def test_a_missing_permission_is_blocked_after_one_renewal(bench: Bench) -
     bench.simulator.config(permissions=["ReadPromotion", "CreatePromotion"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Blocked), outcome
-    assert "permission" in outcome.why
+    assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
     assert calls(bench, "Login") == 2
 
 
@@ -189,7 +195,8 @@ async def test_a_shop_that_gives_no_token(bench: Bench) -> None:
     bench.simulator.config(token_in_header=False)
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Blocked)
-    assert "tokenMethod" in outcome.why
+    assert outcome.reason.code is ReasonCode.STORE_NOT_READY
+    assert "tokenMethod" in str(outcome.reason.facts["problem"])
 
 
 async def test_a_login_that_cannot_be_answered(bench: Bench) -> None:
@@ -263,7 +270,8 @@ async def test_a_result_that_is_an_error(bench: Bench) -> None:
     bench.misbehave(bench.shop.create, status=200, body={"data": {"createPromotion": result}})
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "no condition" in outcome.why
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert outcome.reason.facts["response"] == "MISSING_CONDITIONS_ERROR no condition"
 
 
 async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> None:
@@ -271,29 +279,31 @@ async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> N
     bench.misbehave(DELETE, status=503)
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "is still there: delete 1" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert (outcome.reason.facts["removed"], outcome.reason.facts["store_id"]) == (False, "1")
 
 
 # ------------------------------------------------------------------------------------------------------- values
 
 
 @pytest.mark.parametrize(
-    ("config", "fields", "told"),
+    ("config", "fields", "code", "facts"),
     [
-        ({"currencies": ["USD"]}, {}, "sells in USD"),
-        ({"currencies": ["EUR", "JPY"]}, {}, "EUR, JPY"),
-        ({"digits": 0}, {"value": Decimal("5.50")}, "digits"),
-        ({}, {"minimum_spend": Decimal("5.005")}, "digits"),
-        ({}, {"product_ids": ("100",)}, "no product 100"),
+        ({"currencies": ["USD"]}, {}, ReasonCode.CURRENCY_MISMATCH, {"ordered": "EUR", "currency": "USD"}),
+        ({"currencies": ["EUR", "JPY"]}, {}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "currency"}),
+        ({"digits": 0}, {"value": Decimal("5.50")}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "value"}),
+        ({}, {"minimum_spend": Decimal("5.005")}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "value"}),
+        ({}, {"product_ids": ("100",)}, ReasonCode.COUPON_INVALID, {"problem": "the store has no product 100"}),
     ],
 )
 async def test_what_the_channel_cannot_say(
-    bench: Bench, config: dict[str, Any], fields: dict[str, Any], told: str
+    bench: Bench, config: dict[str, Any], fields: dict[str, Any], code: ReasonCode, facts: dict[str, str]
 ) -> None:
     bench.simulator.config(**config)
     outcome = await bench.adapter.issue_coupon(order(**fields))
     assert isinstance(outcome, Reject), outcome
-    assert told in outcome.why
+    assert outcome.reason.code is code
+    assert facts.items() <= outcome.reason.facts.items()
     assert bench.made() == 0
 
 

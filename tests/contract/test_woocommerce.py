@@ -15,11 +15,12 @@ import pytest
 
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind
 from app.stores.native import FetchesEntities
-from app.stores.woocommerce.adapter import GONE
+from app.stores.woocommerce.api import GONE
 from app.stores.woocommerce.coupons import coupon_body, coupon_found
-from tests.contract.bench import Bench, order
+from tests.contract.bench import Bench, differences_of, order
 from tests.contract.tls import Certificate, front, self_signed
 
 pytestmark = pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
@@ -72,16 +73,20 @@ async def test_the_encoded_key_is_a_secret_too(bench: Bench, certificate: Certif
     assert outcome.evidence.excerpt == "***"
 
 
-async def test_a_read_only_key_is_blocked_in_words(bench: Bench) -> None:
+async def test_a_read_only_key_is_blocked_by_its_permission(bench: Bench) -> None:
     bench.simulator.config(read_only=True)
     for outcome in (await bench.adapter.issue_coupon(order()), await bench.adapter.check()):
         assert isinstance(outcome, Blocked), outcome
-        assert "read-only" in outcome.why
+        assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
+        assert outcome.reason.facts["permission"] == "Read/Write"
 
 
 async def test_an_unknown_key_is_told_from_a_wrong_secret(bench: Bench) -> None:
     bench.simulator.config(consumer_secret="cs_another")
-    assert "signature does not fit" in str(await bench.adapter.check())
+    wrong_secret = await bench.adapter.check()
+    assert isinstance(wrong_secret, Blocked)
+    assert wrong_secret.reason.code is ReasonCode.KEY_REJECTED
+    assert "signature does not fit" in wrong_secret.reason.next_step
     bench.simulator.config(require_tls=True, consumer_key="ck_another")
     assert isinstance(await bench.adapter.check(), Blocked)
 
@@ -100,8 +105,8 @@ async def test_another_currency_is_rejected(bench: Bench) -> None:
     bench.simulator.config(currency="USD")
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "EUR" in outcome.why
-    assert "USD" in outcome.why
+    assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("EUR", "USD")
     assert bench.made() == 0
 
 
@@ -109,14 +114,15 @@ async def test_an_address_that_the_shop_drops_is_no_success(bench: Bench) -> Non
     """WooCommerce answers 201 with an empty list: the coupon would be valid for everybody."""
     outcome = await bench.adapter.issue_coupon(order(email="jane-at-example"))
     assert isinstance(outcome, Reject)
-    assert "email is not set" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert outcome.reason.facts["differences"] == [{"field": "email", "actual": None, "expected": "set"}]
     assert not await bench.usable()
 
 
 async def test_a_code_that_the_shop_rewrites_is_no_success(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(code="<b>x</b>&y"))
     assert isinstance(outcome, Reject)
-    assert "x&amp;y" in outcome.why
+    assert {"field": "code", "actual": "x&amp;y", "expected": "<b>x</b>&y"} in differences_of(outcome)
     assert not await bench.usable("x&y")
 
 
@@ -125,15 +131,17 @@ async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> N
     bench.misbehave(("DELETE", "/wp-json"), status=503)
     outcome = await bench.adapter.issue_coupon(order(first_try=True))
     assert isinstance(outcome, Reject)
-    assert "is still there: delete 1" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert (outcome.reason.facts["removed"], outcome.reason.facts["store_id"]) == (False, "1")
 
 
 async def test_a_coupon_of_the_merchant_with_conditions_is_another(bench: Bench) -> None:
     bench.simulator.config(distort={"exclude_sale_items": True, "maximum_amount": "500.00"})
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject)
-    assert "exclude_sale_items" in outcome.why
-    assert "maximum_amount" in outcome.why
+    assert differences_of(outcome) == [
+        {"field": "restrictions", "actual": name, "expected": None} for name in ("exclude_sale_items", "maximum_amount")
+    ]
 
 
 async def test_store_time_is_not_ours(bench: Bench) -> None:
@@ -221,7 +229,9 @@ def test_what_is_no_coupon(bench: Bench, row: Any) -> None:
 async def test_a_product_id_of_another_shop_is_rejected(bench: Bench) -> None:
     outcome = await bench.adapter.issue_coupon(order(product_ids=("gid://shopify/Product/1",)))
     assert isinstance(outcome, Reject)
-    assert "gid://shopify/Product/1" in outcome.why
+    assert outcome.reason.code is ReasonCode.COUPON_INVALID
+    assert outcome.reason.facts["field"] == "product_ids"
+    assert "gid://shopify/Product/1" in str(outcome.reason.facts["problem"])
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from app.reasons import ReasonCode
 from app.stores.native import Ignored, NativeEvent, Parsed, Refused
 from app.stores.woocommerce.events import event_of, financial_status, parse
 
@@ -103,15 +104,29 @@ def test_created_and_updated_with_the_same_body_are_one() -> None:
         "coupon.updated.resource_gone_error_body",
     ],
 )
-def test_what_owes_nothing(name: str) -> None:
-    assert isinstance(news(name), Ignored)
+def test_what_is_not_relayed(name: str) -> None:
+    parsed = news(name)
+    assert isinstance(parsed, Ignored)
+    assert parsed.reason.code is ReasonCode.NOT_APPLICABLE
+    assert parsed.reason.facts["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "entity"), [(b"{", "webhook"), (b"[]", "order"), (b'{"id":1,"line_items":7,"billing":"jane@x.y"}', "order")]
+)
+def test_a_signed_body_that_cannot_be_read(raw: bytes, entity: str) -> None:
+    parsed = parse(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
+    assert isinstance(parsed, Ignored)
+    assert parsed.reason.code is ReasonCode.ENTITY_UNREADABLE
+    assert parsed.reason.facts["entity"] == entity
+    assert "@" not in repr(parsed)
 
 
 def test_a_signed_error_body_of_an_order_that_is_gone() -> None:
     raw = b'{"code":"woocommerce_rest_shop_order_invalid_id","message":"Invalid ID.","data":{"status":404}}'
     parsed = parse(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
     assert isinstance(parsed, Ignored)
-    assert "deleted meanwhile" in parsed.why
+    assert parsed.reason.code is ReasonCode.GONE_FROM_STORE
 
 
 def test_an_orders_id_in_a_product_deletion_deletes_nothing() -> None:
@@ -122,7 +137,10 @@ def test_an_orders_id_in_a_product_deletion_deletes_nothing() -> None:
 @pytest.mark.parametrize("change", [b" ", b"\n", b"x"])
 def test_a_changed_body_is_refused(change: bytes) -> None:
     headers, raw = received("order.created")
-    assert isinstance(parse(headers, raw + change, SECRET), Refused)
+    refused = parse(headers, raw + change, SECRET)
+    assert isinstance(refused, Refused)
+    assert refused.reason.code is ReasonCode.SIGNATURE_WRONG
+    assert refused.reason.facts["setting"] == "WOOCOMMERCE__WEBHOOK_SECRET"
     assert isinstance(parse({**headers, "x-wc-webhook-signature": ""}, raw, SECRET), Refused)
     assert isinstance(parse(headers, raw, b"another secret"), Refused)
 

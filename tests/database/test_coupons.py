@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from decimal import Decimal
+from unittest.mock import ANY
 from uuid import UUID
 
 import pytest
@@ -13,9 +14,11 @@ from app.operations.coupons import fuse, spelling
 from app.operations.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
+from app.reasons import Reason, ReasonCode, because
 from app.settings import FuseSettings
 from tests.helpers import eventually
 from tests.journeys.handler_jobs import store_message
+from tests.reasons import NO_VALUE as WHY
 
 REDEMPTION = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
 VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
@@ -36,17 +39,39 @@ async def move(coupons: Coupons, message: UUID, state: str) -> object:  # noqa: 
         case "pending":
             return await coupons.price(Claim(REDEMPTION, message), VALUED)
         case "held":
-            return await coupons.hold("ab12", "why")
+            return await coupons.hold("ab12", WHY)
         case "active":
             return await coupons.activate("ab12", "store-1")
         case "used":
-            return await coupons.use("ab12", "used in order 1001")
+            return await coupons.use("ab12", "1001")
         case "retired":
-            return await coupons.retire("ab12", "why")
+            return await coupons.retire("ab12", WHY)
         case "given_back":
-            return await coupons.give_back("ab12", "why")
+            return await coupons.give_back("ab12", 500)
         case _:
-            return await coupons.refuse("ab12", "why")
+            return await coupons.refuse("ab12", WHY)
+
+
+REASONS: dict[str, Reason | None] = {
+    "pending": None,
+    "active": None,
+    "held": WHY,
+    "used": because(ReasonCode.COUPON_USED, order="1001"),
+    "retired": WHY,
+    "given_back": because(ReasonCode.POINTS_RETURNED, points=500),
+    "refused": WHY,
+}
+
+
+async def test_a_coupon_without_a_reason_has_no_facts(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
+    await coupons.open(REDEMPTION, message)
+    await coupons.hold("ab12", WHY)
+    await coupons.activate("ab12", "store-1")
+    async with engine.connect() as connection:
+        counted = await connection.execute(
+            text("SELECT count(*) FROM coupon WHERE reason_code IS NULL AND facts IS NULL")
+        )
+    assert counted.scalar_one() == 1
 
 
 async def test_a_code_is_opened_once(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
@@ -76,6 +101,8 @@ async def test_every_transition_starts_where_it_may_and_can_be_repeated(
         repeated = await move(coupons, message, to)
         assert isinstance(repeated, CouponRecord)
         assert repeated.state == to
+        assert repeated.reason == REASONS[to]
+        assert await coupons.find("ab12") == replace(repeated, age=ANY, unchanged_for=ANY)
 
 
 async def test_a_value_is_kept_with_where_it_comes_from(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
@@ -109,7 +136,7 @@ async def test_an_order_uses_the_spelling_that_was_given_away(coupons: Coupons, 
     assert {coupon.code for coupon in await coupons.find_all(["Ab12"])} == {"AB12", "ab12"}
     await coupons.price(Claim(replace(REDEMPTION, code="AB12"), message), VALUED)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
-    await coupons.retire("AB12", "forged")
+    await coupons.retire("AB12", WHY)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
     await coupons.price(Claim(REDEMPTION, message), VALUED)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["ab12"]
@@ -132,13 +159,15 @@ async def test_of_two_spellings_of_a_code_one_is_given_away(
                 return (await connection.execute(text(waiting))).scalar() == 2
 
         await eventually(both_wait)
-    told = await asyncio.gather(*replicas)
-    [given], [twin] = ([each for each in told if isinstance(each, kind)] for kind in (CouponRecord, spelling.Twin))
-    assert twin == spelling.Twin(given.code, given.code)
+    priced = await asyncio.gather(*replicas)
+    [given] = [result for result in priced if isinstance(result, CouponRecord)]
+    [similar] = [result for result in priced if isinstance(result, Reason)]
     other = next(claim for claim in claims if claim.redemption.code != given.code)
-    assert await coupons.price(other, VALUED) == twin
+    code = other.redemption.code
+    assert similar == because(ReasonCode.SIMILAR_CODE, code=code, other=given.code, redemption=given.code)
+    assert await coupons.price(other, VALUED) == similar
     assert await coupons.price(next(claim for claim in claims if claim is not other), VALUED) is not None
-    assert await coupons.retire(given.code, "the other one is genuine")
+    assert await coupons.retire(given.code, WHY)
     assert isinstance(await coupons.price(other, VALUED), CouponRecord)
 
 

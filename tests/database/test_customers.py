@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.operations.people.customers import CustomerDelivery, Customers
 from tests.journeys.handler_jobs import store_job, store_message
+from tests.reasons import HTTP_400
 
 
 async def test_the_newest_version_is_told_by_the_stores_own_time_and_then_by_order(engine: AsyncEngine) -> None:
@@ -26,7 +27,7 @@ async def test_what_became_of_an_owed_delivery(engine: AsyncEngine) -> None:
     message = await store_message(engine, "orders")
     await store_job(engine, message, "relay_order", "running", seq=5)
     assert await customers.owed_by(message) is None
-    await store_job(engine, message, "relay_customer", "dead", detail="email is invalid")
-    assert await customers.owed_by(message) == CustomerDelivery("failed", "email is invalid")
+    await store_job(engine, message, "relay_customer", "dead", reason=HTTP_400)
+    assert await customers.owed_by(message) == CustomerDelivery("failed", HTTP_400)
     await store_job(engine, message, "relay_customer", "waiting", seq=2)
     assert await customers.owed_by(message) == CustomerDelivery("open", None)

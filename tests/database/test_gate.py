@@ -14,6 +14,7 @@ from app.engine.gate import Gate
 from app.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip
 from tests.database.engine_room import accept, claim, order, rows, run
 from tests.helpers import free_port
+from tests.reasons import HTTP_400, HTTP_401, HTTP_403, HTTP_429, HTTP_503, UNCHANGED
 from tests.unit.test_decide import JOB
 
 
@@ -73,7 +74,7 @@ async def test_a_place_too_far_away_is_not_taken_and_says_nothing_of_the_far_sid
     # whoever comes in vain does not push the others further away
     assert all(ahead is not None and 100 < ahead <= 120 for ahead in aheads)
     for number in range(30):
-        await other.learned(replace(JOB, lane=f"order:{number}"), Retry("not sent", 110.0))
+        await other.learned(replace(JOB, lane=f"order:{number}"), Retry(HTTP_429, 110.0))
     assert await rows(engine, "SELECT state FROM channel WHERE name = 'platform'") == [("open",)]
 
 
@@ -90,7 +91,7 @@ async def test_without_its_database_nothing_is_called(engine: AsyncEngine) -> No
 async def test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it(engine: AsyncEngine) -> None:
     await accept(engine, order("1"), order("2"))
     worker, other = gate(engine), gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     assert await claim(engine) == []
     assert not await other.may_probe(30.0)
     await run(engine, "UPDATE channel SET retry_at = now() WHERE name = 'platform'")
@@ -105,28 +106,28 @@ async def test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_i
 
 async def test_a_try_that_fails_lengthens_the_pause(engine: AsyncEngine) -> None:
     worker = gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     pause = "SELECT extract(epoch FROM retry_at - now()) > :least FROM channel WHERE name = 'platform'"
     for least in (0.5, 1.5, 3.5):
         assert await rows(engine, pause, least=least) == [(True,)]
         worker.probing(JOB)
-        await worker.learned(JOB, Blocked("HTTP 401"))
+        await worker.learned(JOB, Blocked(HTTP_401))
 
 
 async def test_a_paused_channel_stays_paused_whatever_happens(engine: AsyncEngine) -> None:
     await run(engine, "UPDATE channel SET state = 'paused' WHERE name = 'platform'")
     worker = gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     worker.probing(JOB)
     await worker.learned(JOB, Done())
     assert (await rows(engine, "SELECT state FROM channel WHERE name = 'platform'")) == [("paused",)]
 
 
-@pytest.mark.parametrize("verdict", [None, Skip("unchanged"), Reject("cannot be read"), Interrupted(sent=False)])
+@pytest.mark.parametrize("verdict", [None, Skip(UNCHANGED), Reject(HTTP_400), Interrupted(sent=False)])
 async def test_a_try_that_made_no_call_lets_the_next_one_try(engine: AsyncEngine, verdict: Verdict | None) -> None:
     await accept(engine, order("1"))
     worker = gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     await run(engine, "UPDATE channel SET retry_at = now() WHERE name = 'platform'")
     assert await worker.may_probe(30.0)
     worker.probing(JOB)
@@ -139,9 +140,9 @@ async def test_a_try_that_made_no_call_lets_the_next_one_try(engine: AsyncEngine
 async def test_an_outage_trips_the_channel_and_its_end_opens_it(engine: AsyncEngine) -> None:
     worker = gate(engine)
     for number in range(8):
-        await worker.learned(replace(JOB, lane=f"order:{number}"), Retry("HTTP 503", None, Evidence(503)))
-    assert (await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'")) == [
-        ("tripped", "HTTP 503")
+        await worker.learned(replace(JOB, lane=f"order:{number}"), Retry(HTTP_503, None, Evidence(503)))
+    assert (await rows(engine, "SELECT state, reason_code, facts FROM channel WHERE name = 'platform'")) == [
+        ("tripped", "server_error", dict(HTTP_503.facts))
     ]
     worker.probing(JOB)
     await worker.learned(JOB, Done())
@@ -213,37 +214,39 @@ async def test_retry_after_pauses_all_calls_within_bounds(engine: AsyncEngine, w
 async def test_refusals_of_data_close_nothing(engine: AsyncEngine) -> None:
     worker = gate(engine)
     for number in range(50):
-        await worker.learned(replace(JOB, lane=f"order:{number}"), Reject("HTTP 400", Evidence(400)))
+        await worker.learned(replace(JOB, lane=f"order:{number}"), Reject(HTTP_400, Evidence(400)))
     assert await rows(engine, "SELECT state FROM channel WHERE name = 'platform'") == [("open",)]
 
 
 async def test_a_refusal_of_data_as_the_try_opens_the_channel(engine: AsyncEngine) -> None:
     """The far side is there and understands us."""
     worker = gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     worker.probing(JOB)
-    await worker.learned(JOB, Reject("HTTP 400", Evidence(400)))
+    await worker.learned(JOB, Reject(HTTP_400, Evidence(400)))
     assert await rows(engine, "SELECT state, failures FROM channel WHERE name = 'platform'") == [("open", 0)]
 
 
 async def test_a_channel_closed_by_one_is_closed_for_the_other_at_once(engine: AsyncEngine) -> None:
     """Whoever claims looks at the channel's row in the same statement."""
     await accept(engine, order("1"))
-    await gate(engine).learned(JOB, Blocked("HTTP 401"))
+    await gate(engine).learned(JOB, Blocked(HTTP_401))
     assert await claim(engine) == []
 
 
 async def test_a_worker_does_not_close_again_what_it_knows_to_be_closed(engine: AsyncEngine) -> None:
     worker = gate(engine)
     for _ in range(5):
-        await worker.learned(JOB, Blocked("HTTP 401"))
+        await worker.learned(JOB, Blocked(HTTP_401))
     assert await rows(engine, "SELECT state, failures FROM channel WHERE name = 'platform'") == [("blocked", 1)]
 
 
 async def test_a_try_that_goes_well_lets_this_worker_close_again(engine: AsyncEngine) -> None:
     worker = gate(engine)
-    await worker.learned(JOB, Blocked("HTTP 401"))
+    await worker.learned(JOB, Blocked(HTTP_401))
     worker.probing(JOB)
     await worker.learned(JOB, Done())
-    await worker.learned(JOB, Blocked("HTTP 403"))
-    assert await rows(engine, "SELECT state, reason FROM channel WHERE name = 'platform'") == [("blocked", "HTTP 403")]
+    await worker.learned(JOB, Blocked(HTTP_403))
+    assert await rows(engine, "SELECT state, reason_code, facts FROM channel WHERE name = 'platform'") == [
+        ("blocked", "permission_missing", dict(HTTP_403.facts))
+    ]

@@ -14,6 +14,7 @@ from app.engine.jobs import Job
 from app.engine.queue import Queue, Settlement
 from app.engine.states import Park, done
 from app.engine.watermark import BEGINNING
+from tests.reasons import WAITING_FOR_LANE
 
 from .engine_room import accept, claim, customer, order, rows, run, settle
 
@@ -97,5 +98,5 @@ async def test_what_becomes_urgent_is_due_from_then_on(engine: AsyncEngine) -> N
     await accept(engine, customer("1"), order("7", after="customer:2"))
     assert await rows(engine, fresh) == [("customer:1",), ("order:7",)]
     [waiting] = [job for job in await claim(engine) if job.lane == "order:7"]
-    await settle(engine, [waiting], Park("customer:2", "waits", False, 3600.0), None)
+    await settle(engine, [waiting], Park("customer:2", WAITING_FOR_LANE, False, 3600.0), None)
     assert ("customer:2",) in await rows(engine, fresh)

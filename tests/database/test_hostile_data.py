@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine.loop import Loop, LoopSettings
@@ -14,6 +15,7 @@ from app.engine.runner import Runner
 from app.engine.states import Again, Park, dead, done
 from app.messages import EVENTS, Incoming, Kind, incoming
 from app.outcomes import Evidence
+from app.reasons import ReasonCode, because
 
 from .engine_room import accept, claim, order, rows, settle, states
 
@@ -55,17 +57,20 @@ async def test_a_far_sides_unstorable_words_do_not_stop_the_channel(engine: Asyn
     rejected, again, delivered, parked = sorted(await claim(engine), key=lambda job: job.lane)
     queue = Queue(engine, "platform")
     evidence = Evidence(400, NASTY)
+    differences: JsonValue = [{"field": NASTY, "actual": float("nan"), "expected": 5}]
+    nasty = because(ReasonCode.REJECTED_BY_DESTINATION, response=NASTY, differences=differences)
     await queue.settle(
         [
-            Settlement(rejected, dead("rejected", NASTY), "reject", NASTY, evidence),
-            Settlement(again, Again(60.0, NASTY, False, "retry"), "retry", NASTY, evidence),
+            Settlement(rejected, dead("rejected", nasty), "reject", nasty, evidence),
+            Settlement(again, Again(60.0, nasty, False, "retry"), "retry", nasty, evidence),
             Settlement(delivered, done({"store_id": NASTY}, b"digest", ()), "done", None, evidence),
-            Settlement(parked, Park("reward-rule:1", NASTY, False, 60.0), "wait", NASTY, evidence),
+            Settlement(parked, Park("reward-rule:1", nasty, False, 60.0), "wait", nasty, evidence),
         ]
     )
-    assert await rows(engine, "SELECT DISTINCT detail FROM job WHERE detail IS NOT NULL") == [
-        ("half ? of a pair, and \ufffd",)
-    ]
+    clean = "half ? of a pair, and \ufffd"
+    kept = {"response": clean, "differences": [{"field": clean, "actual": "nan", "expected": 5}]}
+    assert await rows(engine, "SELECT DISTINCT facts FROM job WHERE reason_code IS NOT NULL") == [(kept,)]
+    assert await rows(engine, "SELECT DISTINCT facts FROM attempt WHERE reason_code IS NOT NULL") == [(kept,)]
     assert (await states(engine))["dead"] == 1
 
 

@@ -13,6 +13,7 @@ from app.operations.coupons.transitions import Claim, Coupons
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS, RewardKind
 from tests.journeys.handler_jobs import store_message
+from tests.reasons import NO_VALUE as WHY
 
 SEED = int(os.environ.get("LEDGER_SEED", random.SystemRandom().randrange(1 << 32)))
 STEPS = 250
@@ -32,17 +33,17 @@ async def step(coupons: Coupons, claim: Claim, dice: random.Random) -> None:
         case 2:
             refused = dice.random() < 0.5
             known = None if refused or dice.random() < 0.5 else valued
-            await coupons.hold_claim(claim, "why", refused=refused, valued=known)
+            await coupons.hold_claim(claim, WHY, refused=refused, valued=known)
         case 3 | 4:
             await coupons.activate(code, "store-1")
         case 5:
-            await coupons.use(code, "used in order 1001")
+            await coupons.use(code, "1001")
         case 6:
-            await coupons.retire(code, "why")
+            await coupons.retire(code, WHY)
         case 7:
-            await coupons.give_back(code, "why")
+            await coupons.give_back(code, 500)
         case _:
-            await coupons.refuse(code, "why")
+            await coupons.refuse(code, WHY)
 
 
 async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine) -> None:

@@ -8,16 +8,20 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.engine.operator import DeadJobs, Operator
-from app.engine.states import DeadReason, Park, dead, done
+from app.engine.states import Ending, Park, dead, done
 from app.messages import Incoming
+from app.reasons import Reason, ReasonCode
+from tests.reasons import HTTP_400, HTTP_503, NO_VALUE
 
 from .engine_room import accept, broken_counts, claim, customer, order, rows, settle, states
 
 
-async def kill(engine: AsyncEngine, *messages: Incoming, reason: DeadReason = "rejected") -> list[UUID]:
+async def kill(
+    engine: AsyncEngine, *messages: Incoming, disposition: Ending = "rejected", reason: Reason = HTTP_400
+) -> list[UUID]:
     await accept(engine, *messages)
     jobs = await claim(engine)
-    await settle(engine, jobs, dead(reason, "HTTP 400"), "reject")
+    await settle(engine, jobs, dead(disposition, reason), "reject")
     return [job.id for job in jobs]
 
 
@@ -43,11 +47,17 @@ async def test_a_retried_job_takes_its_place_behind_what_waits(engine: AsyncEngi
 
 async def test_bulk_retry_has_a_preview_and_a_filter(engine: AsyncEngine) -> None:
     await kill(engine, order("1"), order("2"))
-    await kill(engine, customer("1"), reason="exhausted")
+    await kill(engine, customer("1"), disposition="exhausted", reason=HTTP_503)
     operator = Operator(engine)
     assert await operator.count_matching(DeadJobs()) == 3
     assert await operator.count_matching(DeadJobs(kind="relay_order")) == 2
-    assert await operator.retry_matching(DeadJobs(reason="exhausted"), "ada") == 1
+    assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR)) == 1
+    assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.KEY_REJECTED)) == 0
+    assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR, disposition="rejected")) == 0
+    assert await operator.retry_matching(DeadJobs(disposition="exhausted"), "ada") == 1
+    assert await rows(engine, "SELECT disposition, reason_code, facts FROM job WHERE state = 'waiting'") == [
+        ("operator_retry", "operator_retry", {"by": "ada"})
+    ]
     assert await states(engine) == {"dead": 2, "waiting": 1}
 
 
@@ -57,8 +67,8 @@ async def test_dropping_says_who_and_why_and_frees_the_lane(engine: AsyncEngine)
     waiting: list[Any] = await rows(engine, "SELECT id FROM job WHERE lane = 'order:2' ORDER BY seq")
     operator = Operator(engine)
     assert await operator.drop([dead_ids[0], waiting[0][0]], "ada", "test order") == 2
-    assert await rows(engine, "SELECT DISTINCT state, reason, detail FROM job WHERE state = 'dropped'") == [
-        ("dropped", "dropped", "dropped by ada: test order")
+    assert await rows(engine, "SELECT DISTINCT disposition, reason_code, facts FROM job WHERE state = 'dropped'") == [
+        (None, "operator_dropped", {"by": "ada", "comment": "test order"})
     ]
     assert await broken_counts(engine) == []
     [job] = await claim(engine)
@@ -76,7 +86,7 @@ async def test_waking_and_pausing(engine: AsyncEngine) -> None:
     operator = Operator(engine, told.append)
     await accept(engine, order("1"), order("2"))
     [job, _] = await claim(engine)
-    await settle(engine, [job], Park("reward-rule:7", "no rule", False, 600.0), "wait")
+    await settle(engine, [job], Park("reward-rule:7", NO_VALUE, False, 600.0), "wait")
     assert await operator.wake(["reward-rule:7"]) == 1
     assert told == [frozenset({"platform"})]
     assert await operator.pause("platform", "maintenance", "ada")
@@ -98,8 +108,11 @@ async def test_every_act_is_in_the_audit_with_who_what_and_why(engine: AsyncEngi
     await operator.drop([one], "bob", "a test")
     await operator.drop(more, "bob", "tests")
     await operator.pause("platform", "maintenance", "eve")
-    [(reason,)] = await rows(engine, "SELECT reason FROM channel WHERE name = 'platform'")
-    assert reason == "paused by eve: maintenance"
+    [(code, facts)] = await rows(engine, "SELECT reason_code, facts FROM channel WHERE name = 'platform'")
+    assert (code, facts) == (
+        "operator_paused",
+        {"destination": "the platform", "by": "eve", "comment": "maintenance"},
+    )
     await operator.resume("platform", "eve")
     assert await rows(engine, AUDIT) == [
         ("ada", "job.retry", str(one), {"jobs": 1}),

@@ -112,10 +112,11 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
 
 async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     names = {
-        "lanes": ["order:1"], "claims": [1], "ids": [None], "states": ["done"], "reasons": [None], "details": [None],
+        "lanes": ["order:1"], "claims": [1], "ids": [None], "states": ["done"], "dispositions": [None], "codes": [None],
+        "facts": [None],
         "uncertains": [False], "given_back": [0], "results": [None], "delays": [0.0], "digests": [None],
         "versions": [None], "known": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
-        "outcomes": ["done"], "statuses": [200], "words": [None], "excerpts": [None],
+        "outcomes": ["done"], "statuses": [200], "attempt_codes": [None], "attempt_facts": [None], "excerpts": [None],
     }  # fmt: skip
     explained = await plan(filled, statements.SETTLE, {"channel": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
@@ -142,7 +143,7 @@ EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
     "open jobs": (gather.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
     "attempts": (gather.ATTEMPTS, {"ids": [None]}),
     "coupons": (gather.COUPONS, {"codes": ["ab12"]}),
-    "a code's other spelling": (spelling.TWIN, {"code": "ab12"}),
+    "a code's other spelling": (spelling.TAKEN, {"code": "ab12"}),
     "coupons of a customer": (gather.COUPONS_OF, {"key": "42", "limit": 50}),
     "audit": (gather.AUDIT, {"subjects": ["ab12"]}),
     **{

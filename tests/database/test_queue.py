@@ -10,6 +10,7 @@ from app.engine.maintenance import prune_lanes
 from app.engine.retry import RetryPolicy
 from app.engine.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
 from app.outcomes import Owed
+from tests.reasons import HTTP_400, HTTP_503, NEWER, NO_VALUE, SHUTDOWN, UNCHANGED, WAITING_FOR_LANE
 
 from .engine_room import accept, at, broken_counts, claim, customer, job_row, order, rows, run, settle, states
 
@@ -61,8 +62,10 @@ async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine: 
 async def test_what_is_replaced_says_why(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1), customer("1", 2))
     await settle(engine, await claim(engine), DONE)
-    [row] = await rows(engine, "SELECT reason, detail, finished_at IS NOT NULL FROM job WHERE state = 'superseded'")
-    assert row == ("newer_version", "a newer version of the same entity was waiting; only that one is sent", True)
+    [row] = await rows(
+        engine, "SELECT disposition, reason_code, facts, finished_at IS NOT NULL FROM job WHERE state = 'superseded'"
+    )
+    assert row == (None, "newer_version", {}, True)
 
 
 async def test_the_last_version_seen_never_goes_backwards(engine: AsyncEngine) -> None:
@@ -73,7 +76,7 @@ async def test_the_last_version_seen_never_goes_backwards(engine: AsyncEngine) -
 
 
 async def test_a_version_that_changed_nothing_is_seen_and_an_older_one_does_not_follow_it(engine: AsyncEngine) -> None:
-    for version, ended in ((1, DONE), (3, skipped("the same"))):
+    for version, ended in ((1, DONE), (3, skipped(UNCHANGED))):
         await accept(engine, customer("1", version))
         await settle(engine, await claim(engine), ended)
     assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, b"digest")]
@@ -82,13 +85,13 @@ async def test_a_version_that_changed_nothing_is_seen_and_an_older_one_does_not_
     decided = before(late, RetryPolicy(), 3600.0)
     assert isinstance(decided, Finish)
     assert decided.state == "superseded"
-    await settle(engine, [late], dead("rejected", "no"))
+    await settle(engine, [late], dead("rejected", HTTP_400))
     assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, None)]
 
 
 async def test_what_was_skipped_without_ever_being_there_is_not_known(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1))
-    await settle(engine, await claim(engine), skipped("handed over"))
+    await settle(engine, await claim(engine), skipped(UNCHANGED))
     assert await rows(engine, "SELECT count(*) FROM entity") == [(0,)]
 
 
@@ -96,7 +99,7 @@ async def test_a_failed_version_gives_way_to_a_newer_one(engine: AsyncEngine) ->
     await accept(engine, customer("1", 1))
     [job] = await claim(engine)
     await accept(engine, customer("1", 2))
-    await settle(engine, [job], Again(0.0, "HTTP 503", False, "retry"), "retry")
+    await settle(engine, [job], Again(0.0, HTTP_503, False, "retry"), "retry")
     [job] = await claim(engine)
     assert job.version == at(2)
     await settle(engine, [job], DONE)
@@ -117,7 +120,7 @@ async def test_settling_names_the_claim(engine: AsyncEngine) -> None:
     [fresh] = await claim(engine)
     assert fresh.claim == stale.claim + 1
     assert fresh.uncertain
-    settled = await settle(engine, [stale], dead("rejected", "stale"))
+    settled = await settle(engine, [stale], dead("rejected", HTTP_400))
     assert [lost.job for lost in settled.lost] == [stale]
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
@@ -128,7 +131,7 @@ async def test_a_stale_park_changes_nothing(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     [stale] = [job for job in await claim(engine, lease=0.0) if job.lane == "order:7"]
     [fresh] = [job for job in await claim(engine) if job.lane == "order:7"]
-    settled = await settle(engine, [stale], Park("customer:1", "waits", False, 3600.0), None)
+    settled = await settle(engine, [stale], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
     assert [lost.job for lost in settled.lost] == [stale]
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
@@ -147,10 +150,10 @@ async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine: A
     await accept(engine, order("1"))
     [job] = await claim(engine)
     assert (await job_row(engine, job.id))["attempts"] == job.attempt == 1
-    await settle(engine, [job], GiveBack(0.0, "stop", False, "shutdown"), None)
+    await settle(engine, [job], GiveBack(0.0, SHUTDOWN, False, "shutdown"), None)
     [job] = await claim(engine)
     assert job.attempt == 1
-    await settle(engine, [job], Again(0.0, "503", True, "unknown"), "unknown")
+    await settle(engine, [job], Again(0.0, HTTP_503, True, "unknown"), "unknown")
     [job] = await claim(engine)
     assert job.attempt == 2
     assert job.uncertain
@@ -159,7 +162,7 @@ async def test_an_attempt_counts_before_the_wire_and_can_be_given_back(engine: A
 async def test_a_new_job_does_not_cut_a_back_off_short(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine)
-    await settle(engine, [job], Again(60.0, "503", False, "retry"), "retry")
+    await settle(engine, [job], Again(60.0, HTTP_503, False, "retry"), "retry")
     await accept(engine, order("1"))
     assert await claim(engine) == []
 
@@ -167,7 +170,7 @@ async def test_a_new_job_does_not_cut_a_back_off_short(engine: AsyncEngine) -> N
 async def test_a_dead_job_does_not_block_its_lane(engine: AsyncEngine) -> None:
     await accept(engine, order("1", 1), order("1", 2))
     [job] = await claim(engine)
-    await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
+    await settle(engine, [job], dead("rejected", HTTP_400), "reject")
     [job] = await claim(engine)
     assert job.version == at(2)
     assert await broken_counts(engine) == []
@@ -176,12 +179,12 @@ async def test_a_dead_job_does_not_block_its_lane(engine: AsyncEngine) -> None:
 async def test_a_version_that_died_still_counts_as_seen(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 5))
     [job] = await claim(engine)
-    await settle(engine, [job], dead("rejected", "HTTP 400"), "reject")
+    await settle(engine, [job], dead("rejected", HTTP_400), "reject")
     await accept(engine, customer("1", 4))
     [job] = await claim(engine)
     assert job.delivered_version == at(5)
     assert not job.known
-    await settle(engine, [job], superseded("older"), None)
+    await settle(engine, [job], superseded(NEWER), None)
     assert await states(engine) == {"dead": 1, "superseded": 1}
 
 
@@ -206,10 +209,11 @@ async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engi
     jobs = {job.lane: job for job in await claim(engine)}
     waiting = jobs["order:7"]
     assert waiting.must_wait
-    await settle(engine, [waiting], Park("customer:1", "waits", False, 3600.0), None)
+    await settle(engine, [waiting], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
     assert await claim(engine) == []
     row = await job_row(engine, waiting.id)
-    assert (row["state"], row["attempts"], row["reason"]) == ("waiting", 0, "parked")
+    assert (row["state"], row["attempts"], row["disposition"]) == ("waiting", 0, "parked")
+    assert (row["reason_code"], row["facts"]) == ("waiting_for_lane", {"lane": "customer:1"})
     settled = await settle(engine, [jobs["customer:1"]], DONE)
     assert settled.woken == 1
     [job] = await claim(engine)
@@ -219,8 +223,8 @@ async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engi
 async def test_a_customer_that_dies_wakes_its_orders_too(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
-    await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
-    await settle(engine, [jobs["customer:1"]], dead("rejected", "HTTP 400"), "reject")
+    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
+    await settle(engine, [jobs["customer:1"]], dead("rejected", HTTP_400), "reject")
     [job] = await claim(engine)
     assert job.lane == "order:7"
     assert not job.must_wait
@@ -230,7 +234,7 @@ async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine: As
     for number in range(25):
         await accept(engine, customer(f"{number}"), order(f"{number}", after=f"customer:{number}"))
         jobs = {job.lane: job for job in await claim(engine)}
-        park = Park(f"customer:{number}", "waits", False, 3600.0)
+        park = Park(f"customer:{number}", WAITING_FOR_LANE, False, 3600.0)
         await asyncio.gather(
             settle(engine, [jobs[f"order:{number}"]], park, None),
             settle(engine, [jobs[f"customer:{number}"]], DONE),
@@ -249,7 +253,7 @@ async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine: As
 async def test_an_unknown_customer_is_owed_once_and_waited_for(engine: AsyncEngine) -> None:
     await accept(engine, order("7", after="customer:1"), order("8", after="customer:1"))
     owes = (Owed("relay_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
-    await settle(engine, await claim(engine), Park("customer:1", "unknown there", False, 3600.0, owes), "wait")
+    await settle(engine, await claim(engine), Park("customer:1", WAITING_FOR_LANE, False, 3600.0, owes), "wait")
     [job] = await claim(engine)
     assert (job.lane, job.kind, dict(job.params)) == ("customer:1", "relay_customer", {"from": "order"})
     await settle(engine, [job], DONE)
@@ -259,7 +263,7 @@ async def test_an_unknown_customer_is_owed_once_and_waited_for(engine: AsyncEngi
 
 async def test_a_redemption_without_a_rule_waits_for_it(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
-    await settle(engine, await claim(engine), Park("reward-rule:7", "no value known for rule 7", False, 600.0), "wait")
+    await settle(engine, await claim(engine), Park("reward-rule:7", NO_VALUE, False, 600.0), "wait")
     assert await claim(engine) == []
     assert await queue.wake(engine, ["reward-rule:8"]) == []
     assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
@@ -268,7 +272,7 @@ async def test_a_redemption_without_a_rule_waits_for_it(engine: AsyncEngine) -> 
 
 async def test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain(engine: AsyncEngine) -> None:
     """The operator may put the rule after the job has looked for it and before it is parked: nobody wakes it then."""
-    park = Park("reward-rule:7", "no value known for rule 7", False, 600.0)
+    park = Park("reward-rule:7", NO_VALUE, False, 600.0)
     asleep = "SELECT extract(epoch FROM run_at - now()) > 500 FROM lane"
     await accept(engine, order("1"))
     looked = await claim(engine)
@@ -294,7 +298,7 @@ async def test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain(engine
 async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"), order("7", after="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
-    await settle(engine, [jobs["order:7"]], Park("customer:1", "waits", False, 3600.0), None)
+    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
     await run(engine, "UPDATE lane SET awaited = false")
     await settle(engine, [jobs["customer:1"]], DONE)
     assert await claim(engine) == []

@@ -198,7 +198,7 @@ Take = Callable[[AsyncConnection], Awaitable[object]]
 LOCKS: Mapping[str, Take] = {
     "audit": lambda connection: audit(connection, "test", "job.retry", "jobs", {}),
     "fuse": lambda connection: fuse.pass_fuse(connection, "AB12", None, Decimal(5), FuseSettings()),
-    "spelling": lambda connection: spelling.twin(connection, "AB12"),
+    "spelling": lambda connection: spelling.taken_in_another_spelling(connection, "AB12"),
     "reward rule": lambda connection: reward_rules.delete(connection, "rule-1", "test"),
 }
 

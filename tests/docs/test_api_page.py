@@ -22,6 +22,7 @@ from app.errors import URN, all_problems
 from app.operations.alerts.raised import Alerts
 from app.operations.reconcile.runs import Reconciliations
 from app.outcomes import Done
+from app.reasons import ReasonCode, because
 from app.settings import PlatformSettings, Settings, StoreSettings
 from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
 from tests.conftest import temporary_database
@@ -55,7 +56,7 @@ async def a_dead_job(scene: Scene, _: Operation) -> Variables:
 
 async def a_held_coupon(scene: Scene, _: Operation) -> Variables:
     await scene.promised()
-    await scene.coupons.hold(CODE, "no value is known for rule-7")
+    await scene.coupons.hold(CODE, because(ReasonCode.NO_VALUE, rule="rule-7"))
     return {}
 
 
@@ -68,14 +69,14 @@ async def an_active_coupon(scene: Scene, _: Operation) -> Variables:
 
 async def a_retired_coupon(scene: Scene, operation: Operation) -> Variables:
     await an_active_coupon(scene, operation)
-    await scene.coupons.retire(CODE, "fraud")
+    await scene.coupons.retire(CODE, because(ReasonCode.COUPON_RETIRED, by="operator", comment="fraud"))
     await scene.sql("""UPDATE coupon SET ruling = '{"by": "operator", "why": "fraud", "retire": true}'""")
     return {}
 
 
 async def an_over_used_coupon(scene: Scene, operation: Operation) -> Variables:
     await an_active_coupon(scene, operation)
-    await Alerts(scene.engine).raise_alert("coupon_over_used", CODE, "2 orders used it, 1 may", "compare the orders")
+    await Alerts(scene.engine).raise_alert(because(ReasonCode.COUPON_OVERUSED, code=CODE, orders=2, limit=1), CODE)
     return {}
 
 
@@ -194,7 +195,7 @@ async def test_it_is_answered_as_documented(operation: Operation, way: str, rela
     await scene.sql(
         "TRUNCATE message, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation"
     )
-    await scene.sql("UPDATE channel SET state = 'open', reason = NULL, retry_at = NULL")
+    await scene.sql("UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     first = await FIRST.get(operation.id, nothing)(scene, operation)
     variables = {"KEY": OPERATOR_KEY, "DOOR_SECRET": DOOR_SECRET, **first}
     status, media, text = await WAYS[way](operation, url, variables)

@@ -11,13 +11,12 @@ import typer
 
 import app
 from app import wiring
-from app.api.operator import Reason
 from app.cli.program import cli
 from app.engine import operator as operator_sql
 from app.engine import statements
 from app.engine.channels import ChannelState
 from app.engine.runner import NAMES
-from app.engine.states import Again, DeadReason, GiveBack, skipped, superseded
+from app.engine.states import Again, Ending, GiveBack
 from app.errors import all_problems
 from app.inbox import Receipt
 from app.models import JOB_STATES
@@ -94,17 +93,15 @@ def test_every_decision_is_a_page_of_the_same_form() -> None:
 # ----------------------------------------------------------------------------------------------- what exists is named
 
 
-def test_every_state_reason_and_outcome_is_explained() -> None:
+def test_every_state_disposition_and_outcome_is_explained() -> None:
     channel_states = get_args(ChannelState.__annotations__["state"])
-    waiting_reasons = (*get_args(Again.__annotations__["reason"]), *get_args(GiveBack.__annotations__["reason"]))
-    written = re.findall(r"reason = '(\w+)'", source_of(statements) + source_of(operator_sql))
+    waiting = (*get_args(Again.__annotations__["disposition"]), *get_args(GiveBack.__annotations__["disposition"]))
+    written = re.findall(r"disposition = '(\w+)'", source_of(statements) + source_of(operator_sql))
     names = {
         *JOB_STATES,
-        *waiting_reasons,
+        *waiting,
         *written,
-        *get_args(DeadReason),
-        *get_args(Reason),
-        *(str(ended.reason) for ended in (skipped(""), superseded(""))),
+        *get_args(Ending),
         *NAMES.values(),
         *channel_states,
         *SOURCES,
@@ -114,6 +111,8 @@ def test_every_state_reason_and_outcome_is_explained() -> None:
     }
     assert {"parked", "operator_retry", "dropped", "tripped", "held", "needs_attention"} <= names
     assert sorted(name for name in names if f"`{name}`" not in STATES) == []
+    dispositions = re.findall(r"^\| `(\w+)` \|", STATES.split("### Dispositions")[1].split("###")[0], re.MULTILINE)
+    assert sorted(dispositions) == sorted({*waiting, *written, *get_args(Ending)})
 
 
 def test_the_accounting_identity_is_that_of_the_counts() -> None:

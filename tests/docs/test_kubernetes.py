@@ -92,8 +92,8 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
     [metric] = scaler["spec"]["metrics"]
     registry = CollectorRegistry()
 
-    async def read() -> Look:
-        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead=0, state="open")])
+    async def read() -> tuple[Look, bool]:
+        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead={}, state="open")]), True
 
     text = asyncio.run(QueueGauges(registry, read).exposition()).decode()
     assert f'{metric["external"]["metric"]["name"]}{{channel="platform"}} 2.0' in text

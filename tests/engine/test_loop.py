@@ -21,8 +21,9 @@ from app.outcomes import Done, Evidence, Retry
 from tests.database.engine_room import accept, broken_counts, claim, customer, order, rows, run, states
 from tests.engine.workshop import Desk, Seen, running
 from tests.helpers import eventually
+from tests.reasons import HTTP_500, HTTP_503
 
-STATE = "SELECT state, reason, attempts, uncertain FROM job WHERE lane = :lane"
+STATE = "SELECT state, disposition, attempts, uncertain FROM job WHERE lane = :lane"
 
 
 async def all_done(engine: AsyncEngine, jobs: int) -> None:
@@ -114,7 +115,7 @@ async def test_no_more_is_claimed_than_twice_the_slots(engine: AsyncEngine) -> N
 
 async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(engine: AsyncEngine) -> None:
     """Neither while its call hangs, nor while it waits for its next try."""
-    poison, others = Desk(Retry("HTTP 500", None, Evidence(500))), Desk()
+    poison, others = Desk(Retry(HTTP_500, None, Evidence(500))), Desk()
     poison.hold()
 
     async def orders(job):  # type: ignore[no-untyped-def]  # a handler
@@ -133,7 +134,7 @@ async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(
 
 
 async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEngine) -> None:
-    orders = Desk(Retry("HTTP 503", None, Evidence(503)))
+    orders = Desk(Retry(HTTP_503, None, Evidence(503)))
     await accept(engine, order("1"))
     async with running(engine, {"relay_order": orders}, policy=RetryPolicy(first=0.01, jitter=0.0), poll=0.05):
         await eventually(lambda: len(orders.calls) >= 3)
@@ -143,7 +144,7 @@ async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEn
 
 
 async def test_what_the_database_refuses_to_store_crashes_alone(engine: AsyncEngine) -> None:
-    orders, customers = Desk(Retry("odd", None, Evidence(status=2**40))), Desk()
+    orders, customers = Desk(Retry(HTTP_500, None, Evidence(status=2**40))), Desk()
     for desk in (orders, customers):
         desk.hold()
     await accept(engine, order("1"), customer("1"), customer("2"))

@@ -152,7 +152,7 @@ class Relay:
         )
 
     async def open_jobs(self) -> list[tuple[object, ...]]:
-        return await rows(self.engine, "SELECT lane, seq, state, reason, detail FROM job WHERE open")
+        return await rows(self.engine, "SELECT lane, seq, state, disposition, reason_code, facts FROM job WHERE open")
 
 
 class Model(RuleBasedStateMachine):

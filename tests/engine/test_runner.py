@@ -14,6 +14,8 @@ from app.engine.retry import RetryPolicy
 from app.engine.runner import Runner
 from app.engine.states import Again, Finish, GiveBack, Park
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.reasons import Reason, ReasonCode, because
+from tests.reasons import CONNECTION_LOST, HTTP_400, HTTP_401, HTTP_503, NO_VALUE, SHUTDOWN, UNCHANGED
 from tests.unit.test_decide import JOB
 
 SAID = Evidence(418, "a teapot")
@@ -31,23 +33,23 @@ def answering(outcome: Outcome) -> Mapping[str, Handler]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "name", "words", "evidence"),
+    ("outcome", "name", "reason", "evidence"),
     [
         (Done({"id": "1"}, b"d", SAID), "done", None, SAID),
-        (Skip("the same"), "skip", "the same", Evidence()),
-        (Retry("HTTP 503", None, SAID), "retry", "HTTP 503", SAID),
-        (Unknown("reset", SAID), "unknown", "reset", SAID),
-        (Reject("HTTP 400", SAID), "reject", "HTTP 400", SAID),
-        (Blocked("HTTP 401", SAID), "blocked", "HTTP 401", SAID),
-        (Wait("no rule", "rule:1", evidence=SAID), "wait", "no rule", SAID),
+        (Skip(UNCHANGED), "skip", UNCHANGED, Evidence()),
+        (Retry(HTTP_503, None, SAID), "retry", HTTP_503, SAID),
+        (Unknown(CONNECTION_LOST, SAID), "unknown", CONNECTION_LOST, SAID),
+        (Reject(HTTP_400, SAID), "reject", HTTP_400, SAID),
+        (Blocked(HTTP_401, SAID), "blocked", HTTP_401, SAID),
+        (Wait(NO_VALUE, "rule:1", evidence=SAID), "wait", NO_VALUE, SAID),
     ],
 )
 async def test_every_outcome_is_written_down_by_its_name(
-    outcome: Outcome, name: str, words: str | None, evidence: Evidence
+    outcome: Outcome, name: str, reason: Reason | None, evidence: Evidence
 ) -> None:
     settlement, verdict = await runner(answering(outcome)).run(JOB)
     assert verdict is outcome
-    assert (settlement.outcome, settlement.words, settlement.evidence) == (name, words, evidence)
+    assert (settlement.outcome, settlement.reason, settlement.evidence) == (name, reason, evidence)
     assert settlement.job is JOB
     assert 0 <= settlement.duration_ms < 5_000
 
@@ -57,8 +59,8 @@ def test_an_attempt_is_measured_in_milliseconds() -> None:
 
 
 async def test_the_dice_lengthen_a_delay() -> None:
-    settlement, _ = await runner(answering(Retry("HTTP 503")), dice=0.5).run(JOB)
-    assert settlement.transition == Again(8.0 * 1.1, "HTTP 503", False, "retry")
+    settlement, _ = await runner(answering(Retry(HTTP_503)), dice=0.5).run(JOB)
+    assert settlement.transition == Again(8.0 * 1.1, HTTP_503, False, "retry")
 
 
 async def test_a_handler_that_raises_is_our_bug_and_is_tried_again_with_a_probe() -> None:
@@ -66,10 +68,10 @@ async def test_a_handler_that_raises_is_our_bug_and_is_tried_again_with_a_probe(
         raise KeyError("a name of a person")
 
     settlement, verdict = await runner({JOB.kind: broken}).run(JOB)
-    words = "an error of the relay itself: KeyError"
-    assert verdict == Crashed(words)
-    assert settlement.transition == Again(8.0, words, True, "crashed")
-    assert (settlement.outcome, settlement.words, settlement.evidence) == ("crashed", words, Evidence())
+    reason = because(ReasonCode.INTERNAL_ERROR, error="KeyError")
+    assert verdict == Crashed(reason)
+    assert settlement.transition == Again(8.0, reason, True, "crashed")
+    assert (settlement.outcome, settlement.reason, settlement.evidence) == ("crashed", reason, Evidence())
 
 
 async def test_a_database_that_goes_away_meanwhile_is_called_that() -> None:
@@ -77,8 +79,8 @@ async def test_a_database_that_goes_away_meanwhile_is_called_that() -> None:
         raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     settlement, _ = await runner({JOB.kind: cut_off}).run(JOB)
-    assert settlement.words == "the relay's own database went away or was too slow during the attempt"
-    assert settlement.transition == Again(8.0, settlement.words, True, "crashed")
+    assert settlement.reason == because(ReasonCode.DATABASE_UNAVAILABLE)
+    assert settlement.transition == Again(8.0, settlement.reason, True, "crashed")
 
 
 async def test_a_handler_that_does_not_end_is_of_unknown_outcome() -> None:
@@ -87,8 +89,9 @@ async def test_a_handler_that_does_not_end_is_of_unknown_outcome() -> None:
         raise AssertionError
 
     settlement, verdict = await runner({JOB.kind: endless}, time_limit=0.02).run(JOB)
-    assert verdict == Unknown("not finished within 0.02 s")
-    assert settlement.transition == Again(8.0, "not finished within 0.02 s", True, "unknown")
+    reason = because(ReasonCode.TIMED_OUT, destination="the platform", seconds=0.02)
+    assert verdict == Unknown(reason)
+    assert settlement.transition == Again(8.0, reason, True, "unknown")
     assert settlement.duration_ms >= 20
 
 
@@ -105,8 +108,8 @@ async def test_a_handler_that_is_interrupted_gives_its_attempt_back() -> None:
     task.cancel()
     settlement, verdict = await task
     assert verdict == Interrupted(sent=True)
-    assert settlement.transition == GiveBack(0.0, "given back at shutdown", True, "shutdown")
-    assert (settlement.outcome, settlement.words) == (None, None)
+    assert settlement.transition == GiveBack(0.0, SHUTDOWN, True, "shutdown")
+    assert (settlement.outcome, settlement.reason) == (None, None)
 
 
 async def test_what_is_decided_beforehand_calls_nobody() -> None:
@@ -117,12 +120,11 @@ async def test_what_is_decided_beforehand_calls_nobody() -> None:
     assert settlement == Settlement(waiting, settlement.transition, None)
     expired, _ = await runner({}).run(replace(JOB, age=100.5))
     assert isinstance(expired.transition, Finish)
-    assert expired.transition.reason == "expired"
+    assert expired.transition.disposition == "expired"
 
 
-async def test_a_job_that_nobody_knows_is_given_up_in_words() -> None:
+async def test_a_job_of_an_unknown_kind_is_dead_with_a_reason() -> None:
     settlement, verdict = await runner({}).run(JOB)
     assert verdict is None
-    assert settlement == Settlement(
-        JOB, Finish("dead", "rejected", "no handler for jobs of the kind 'relay_order'"), None
-    )
+    reason = because(ReasonCode.NO_HANDLER, kind="relay_order")
+    assert settlement == Settlement(JOB, Finish("dead", "rejected", reason), None)

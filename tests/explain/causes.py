@@ -1,7 +1,7 @@
 """The labelled set: causes injected one by one, each with what explain has to name.
 
-Every cause is a function that lets it happen on a `Scene` and is registered with what is asked, and the cause's id.
-Wherever the relay's own words decide, they come from the code that says them in production.
+Every cause is a function that lets it happen on a `Scene`. It is registered with what is asked, the cause's id and, where
+a reason code decides, the code. Wherever possible, reasons come from the code that makes them in production.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ from app.handlers.verdicts import unreadable
 from app.http import Answer
 from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
 from app.operations.alerts.raised import Alerts
-from app.operations.coupons import fuse, patrol
+from app.operations.coupons import fuse
 from app.operations.coupons.fuse import Usage
 from app.operations.coupons.transitions import Claim
 from app.operations.explain.records import Key
@@ -32,12 +32,28 @@ from app.outcomes import Blocked, Done, Evidence, Owed, Reject, Retry, Skip, Unk
 from app.platform.answers import understand
 from app.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
 from app.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings, FuseSettings
-from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, judge, refusal
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Difference,
+    as_facts,
+    cleaned_up,
+    differences,
+    judge,
+    not_as_ordered,
+    refusal,
+)
 from app.stores.native import Ignored, ToFetch
 from app.stores.woocommerce.adapter import WooCommerce
 from tests.explain.scene import CODE, EMAIL, HASTY, Scene, answered
 
+THE_PLATFORM: Final = "the Platform"
+THE_STORE: Final = "the store"
+UNCHANGED: Final = because(ReasonCode.UNCHANGED, destination=THE_PLATFORM)
+NOT_REACHED: Final = because(ReasonCode.CONNECTION_FAILED, destination=THE_STORE, error="Connection refused")
 Inject = Callable[[Scene], Awaitable[str | None]]
 
 
@@ -51,14 +67,17 @@ class Injected:
     key: str
     cause: str
     status: int | None = None
+    code: ReasonCode | None = None
 
 
 CAUSES: Final[list[Injected]] = []
 
 
-def injected(by: Key, key: str, cause: str, *, status: int | None = None) -> Callable[[Inject], Inject]:
+def injected(
+    by: Key, key: str, cause: str, code: ReasonCode | None = None, *, status: int | None = None
+) -> Callable[[Inject], Inject]:
     def register(inject: Inject) -> Inject:
-        CAUSES.append(Injected(inject.__name__, inject, by, key, cause, status))
+        CAUSES.append(Injected(inject.__name__, inject, by, key, cause, status, code))
         return inject
 
     return register
@@ -84,7 +103,17 @@ for status, said in (
     (413, "payload too large"), (414, None), (415, "unsupported media type"), (422, "currency must be ISO 4217"),
     (451, None),
 ):  # fmt: skip
-    CAUSES.append(Injected(f"rejected_{status}", refused(status, said), "order", "1001", "rejected", status))
+    CAUSES.append(
+        Injected(
+            f"rejected_{status}",
+            refused(status, said),
+            "order",
+            "1001",
+            "rejected",
+            status,
+            ReasonCode.REJECTED_BY_DESTINATION,
+        )
+    )
 
 
 # ----------------------------------------------------------------------------------------------- orders: well
@@ -127,7 +156,7 @@ async def order_of_nothing(scene: Scene) -> None:
 
 @injected("order", "1001", "sent_twice")
 async def sent_twice(scene: Scene) -> None:
-    for outcome in (answered(200), Skip("unchanged: the Platform was last given the same")):
+    for outcome in (answered(200), Skip(UNCHANGED)):
         await scene.order()
         await scene.run(outcome)
 
@@ -137,7 +166,7 @@ async def unchanged_but_for_what_is_not_sent(scene: Scene) -> None:
     await scene.customer(updatedAt=at(1))
     await scene.run(answered(200))
     await scene.customer(updatedAt=at(2))
-    await scene.run(Skip("unchanged: the Platform was last given the same"))
+    await scene.run(Skip(UNCHANGED))
 
 
 @injected("message", "", "newer_version")
@@ -187,31 +216,37 @@ async def part_of_an_import(scene: Scene) -> None:
     await scene.order(backfill=True)
 
 
-@injected("order", "1001", "failing", status=503)
+@injected("order", "1001", "failing", ReasonCode.DESTINATION_UNAVAILABLE, status=503)
 async def the_platform_fails(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503, "down for maintenance"))
 
 
-@injected("order", "1001", "unreachable")
+@injected("order", "1001", "unreachable", ReasonCode.CONNECTION_FAILED)
 async def the_platform_cannot_be_reached(scene: Scene) -> None:
     await scene.order()
-    await scene.run(Retry("could not connect: Connection refused"))
+    await scene.run(Retry(because(ReasonCode.CONNECTION_FAILED, destination=THE_PLATFORM, error="Connection refused")))
 
 
-@injected("order", "1001", "throttled", status=429)
+@injected("order", "1001", "throttled", ReasonCode.RATE_LIMITED, status=429)
 async def too_many_calls(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(429, "slow down"))
 
 
-@injected("order", "1001", "no_answer")
+@injected("order", "1001", "no_answer", ReasonCode.TIMED_OUT)
 async def the_answer_never_came(scene: Scene) -> None:
     await scene.order()
-    await scene.run(Unknown("no complete answer within 10 s"))
+    await scene.run(Unknown(because(ReasonCode.TIMED_OUT, destination=THE_PLATFORM, seconds=10)))
 
 
-@injected("order", "1001", "odd_answer", status=200)
+@injected("order", "1001", "no_answer", ReasonCode.CONNECTION_LOST)
+async def the_connection_broke(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(Unknown(because(ReasonCode.CONNECTION_LOST, destination=THE_PLATFORM)))
+
+
+@injected("order", "1001", "odd_answer", ReasonCode.RESPONSE_UNREADABLE, status=200)
 async def a_page_instead_of_an_answer(scene: Scene) -> None:
     await scene.order()
     page = understand(Answer(200, httpx.Headers(), b"<html>maintenance</html>"))
@@ -219,20 +254,21 @@ async def a_page_instead_of_an_answer(scene: Scene) -> None:
     await scene.run(page)
 
 
-@injected("order", "1001", "relay_fault_retrying")
+@injected("order", "1001", "relay_fault_retrying", ReasonCode.INTERNAL_ERROR)
 async def our_own_bug(scene: Scene) -> None:
     await scene.order()
     await scene.run(KeyError("a bug"))
 
 
-@injected("order", "1001", "outage")
+@injected("order", "1001", "outage", ReasonCode.MANY_FAILURES)
 async def everything_fails(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503))
-    await scene.channels.close(PLATFORM, "tripped", "10 of 10 calls failed; last: HTTP 503", probing=False)
+    reason = because(ReasonCode.MANY_FAILURES, destination=THE_PLATFORM, failures=10)
+    await scene.channels.close(PLATFORM, "tripped", reason, probing=False)
 
 
-@injected("order", "1001", "channel_paused")
+@injected("order", "1001", "channel_paused", ReasonCode.OPERATOR_PAUSED)
 async def paused_by_an_operator(scene: Scene) -> None:
     await scene.order()
     await scene.operator.pause(PLATFORM, "the shop is moved", "anna")
@@ -244,7 +280,7 @@ def blocked(status: int) -> Inject:
         outcome = answered(status, "Forbidden" if status != 404 else None)
         assert isinstance(outcome, Blocked)
         await scene.run(outcome)
-        await scene.channels.close(PLATFORM, "blocked", outcome.why, probing=False)
+        await scene.channels.close(PLATFORM, "blocked", outcome.reason, probing=False)
 
     return inject
 
@@ -253,17 +289,25 @@ for status, cause in ((401, "key_refused"), (403, "key_refused"), (404, "wrong_a
     CAUSES.append(Injected(f"blocked_{status}", blocked(status), "order", "1001", cause, status))
 
 
-@injected("order", "1001", "certificate")
-async def the_certificate_has_expired(scene: Scene) -> None:
-    await scene.order()
-    await scene.channels.close(PLATFORM, "blocked", "TLS: certificate has expired", probing=False)
+def closed_because(code: ReasonCode, **facts: str) -> Inject:
+    async def inject(scene: Scene) -> None:
+        await scene.order()
+        reason = because(code, destination=THE_PLATFORM, **facts)
+        await scene.channels.close(PLATFORM, "blocked", reason, probing=False)
+
+    return inject
 
 
-@injected("order", "1001", "key_refused")
-async def no_key_is_set(scene: Scene) -> None:
-    await scene.order()
-    why = "no key for the Platform is set; set PLATFORM__API_KEY"
-    await scene.channels.close(PLATFORM, "blocked", why, probing=False)
+for name, inject, cause, code in (
+    ("expired_certificate", closed_because(ReasonCode.TLS_FAILED), "certificate", ReasonCode.TLS_FAILED),
+    ("redirect", closed_because(ReasonCode.REDIRECTED), "wrong_address", ReasonCode.REDIRECTED),
+    ("egress", closed_because(ReasonCode.EGRESS_DENIED, host="10.0.0.1"), "wrong_address", ReasonCode.EGRESS_DENIED),
+    ("bad_address", closed_because(ReasonCode.ADDRESS_INVALID), "wrong_address", ReasonCode.ADDRESS_INVALID),
+    ("no_key", closed_because(ReasonCode.SETTING_MISSING, setting="PLATFORM__API_KEY"), "setting_missing",
+     ReasonCode.SETTING_MISSING),
+    ("anything_else", closed_because(ReasonCode.SERVER_ERROR), "channel_blocked", ReasonCode.SERVER_ERROR),
+):  # fmt: skip
+    CAUSES.append(Injected(f"closed_by_{name}", inject, "order", "1001", cause, code=code))
 
 
 @injected("order", "1001", "earlier_first")
@@ -285,23 +329,23 @@ async def its_customer_comes_first(scene: Scene) -> None:
 async def the_platform_did_not_know_the_customer(scene: Scene) -> None:
     await scene.order()
     put = Owed("relay_customer", PLATFORM, customer_lane("42"), params={"from": "order"}, collapse=True)
-    await scene.run(Wait("the Platform does not know the customer, who is put first", customer_lane("42"), 300, (put,)))
+    await scene.run(Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), customer_lane("42"), 300, (put,)))
 
 
-@injected("order", "1001", "customer_still_unknown")
+@injected("order", "1001", "customer_still_unknown", ReasonCode.CUSTOMER_STILL_UNKNOWN)
 async def the_platform_forgot_the_customer(scene: Scene) -> None:
     await scene.order()
-    await scene.run(Retry("the customer was put, and the Platform still says: Customer not found"))
+    await scene.run(Retry(because(ReasonCode.CUSTOMER_STILL_UNKNOWN, response="Customer not found")))
 
 
-@injected("order", "1001", "retried_by_operator")
+@injected("order", "1001", "retried_by_operator", ReasonCode.OPERATOR_RETRY)
 async def retried(scene: Scene) -> None:
     await scene.order()
     job = await scene.run(answered(422, "no"))
     await scene.operator.retry([job.id], "anna")
 
 
-@injected("order", "1001", "worker_restarted")
+@injected("order", "1001", "worker_restarted", ReasonCode.SHUTDOWN)
 async def given_back(scene: Scene) -> None:
     await scene.order()
     queue = Queue(scene.engine, PLATFORM)
@@ -313,56 +357,53 @@ async def given_back(scene: Scene) -> None:
 # ----------------------------------------------------------------------------------------------- orders: given up
 
 
-@injected("order", "1001", "customer_rejected")
+@injected("order", "1001", "customer_rejected", ReasonCode.CUSTOMER_REJECTED)
 async def its_customer_was_refused(scene: Scene) -> None:
     await the_platform_did_not_know_the_customer(scene)
     await scene.run(answered(422, "email is invalid"))
     await scene.due()
-    why = "the Platform does not know the customer and did not take it: the Platform says: email is invalid"
-    await scene.run(Reject(f"{why}. Correct the customer, then retry this order."))
+    await scene.run(Reject(because(ReasonCode.CUSTOMER_REJECTED, response="email is invalid")))
 
 
-@injected("customer", "42", "rejected", status=422)
+@injected("customer", "42", "rejected", ReasonCode.REJECTED_BY_DESTINATION, status=422)
 async def a_customer_is_refused(scene: Scene) -> None:
     await scene.customer()
     await scene.run(answered(422, "birthdayMonth must be 1 to 12"))
 
 
-@injected("order", "1001", "no_customer")
+@injected("order", "1001", "no_customer", ReasonCode.NO_CUSTOMER)
 async def nobody_to_credit(scene: Scene) -> None:
     await scene.order(customerId=None, email=None)
-    await scene.run(
-        Reject("the Platform says: Customer not found; the order names neither a customer nor an e-mail address")
-    )
+    await scene.run(Reject(because(ReasonCode.NO_CUSTOMER, entity="order")))
 
 
-@injected("order", "1001", "gave_up", status=503)
+@injected("order", "1001", "gave_up", ReasonCode.DESTINATION_UNAVAILABLE, status=503)
 async def it_failed_for_too_long(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503), policy=HASTY)
 
 
-@injected("order", "1001", "relay_fault")
+@injected("order", "1001", "relay_fault", ReasonCode.INTERNAL_ERROR)
 async def our_own_bug_for_too_long(scene: Scene) -> None:
     await scene.order()
     await scene.run(KeyError("a bug"), policy=HASTY)
 
 
-@injected("order", "1001", "expired")
+@injected("order", "1001", "expired", ReasonCode.EXPIRED)
 async def it_waited_for_too_long(scene: Scene) -> None:
     await scene.order()
     await scene.sql("UPDATE job SET created_at = now() - interval '31 days'")
     await scene.run(answered(200))
 
 
-@injected("order", "1001", "dropped")
+@injected("order", "1001", "dropped", ReasonCode.OPERATOR_DROPPED)
 async def dropped_by_an_operator(scene: Scene) -> None:
     await scene.order()
     job = await scene.run(answered(422, "no"))
     await scene.operator.drop([job.id], "anna", "a test order")
 
 
-@injected("order", "1001", "unreadable")
+@injected("order", "1001", "unreadable", ReasonCode.STORED_EVENT_UNREADABLE)
 async def an_old_body_that_is_no_event(scene: Scene) -> None:
     await scene.order()
     try:
@@ -381,7 +422,8 @@ async def never_sent(scene: Scene) -> None:
 
 @injected("order", "4711", "webhooks_off")
 async def the_shops_webhooks_are_off(scene: Scene) -> None:
-    await Alerts(scene.engine).raise_alert("store_webhook_off", "order.updated", "switched off", "relay connect")
+    reason = because(ReasonCode.STORE_WEBHOOKS_OFF, topics=["order.updated"])
+    await Alerts(scene.engine).raise_alert(reason, "shop")
 
 
 @injected("coupon", "nosuchcode", "never_received")
@@ -394,23 +436,30 @@ async def no_such_message(scene: Scene) -> None:
     await scene.order()
 
 
-@injected("order", "77", "gone_from_shop")
+@injected("order", "77", "gone_from_shop", ReasonCode.GONE_FROM_STORE)
 async def deleted_before_it_was_fetched(scene: Scene) -> None:
     parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
     await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
-    await scene.run(Skip("it is gone from the shop"), "store")
+    await scene.run(Skip(because(ReasonCode.GONE_FROM_STORE, entity="order")), "store")
 
 
-@injected("order", "77", "unreachable")
+@injected("order", "77", "unreachable", ReasonCode.CONNECTION_FAILED)
 async def the_shop_is_away(scene: Scene) -> None:
     parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
     await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
-    await scene.run(Retry("could not connect: Connection refused"), "store")
+    await scene.run(Retry(NOT_REACHED), "store")
 
 
 @injected("message", "", "ignored")
 async def news_of_no_use(scene: Scene) -> str:
-    receipt = await scene.accept(message_of(Ignored("a ping"), b"ping", source="shop", message_id="m"))
+    receipt = await scene.accept(
+        message_of(
+            Ignored(because(ReasonCode.NOT_APPLICABLE, explanation="it is a ping")),
+            b"ping",
+            source="shop",
+            message_id="m",
+        )
+    )
     return str(receipt.id)
 
 
@@ -426,7 +475,7 @@ async def a_guest_by_e_mail(scene: Scene) -> None:
     await scene.run(answered(200))
 
 
-@injected("customer", "42", "rejected", status=422)
+@injected("customer", "42", "rejected", ReasonCode.REJECTED_BY_DESTINATION, status=422)
 async def one_bad_order_among_good_ones(scene: Scene) -> None:
     for number, outcome in (("1", answered(200)), ("2", answered(422, "no")), ("3", answered(200))):
         await scene.order(number)
@@ -440,8 +489,8 @@ ORDERED: Final = CouponOrder(CODE, CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EU
 
 
 async def held(scene: Scene, outcome: Reject | Wait) -> None:
-    """As IssueCoupon ends where a person or a rule is needed."""
-    await scene.coupons.hold(CODE, outcome.why)
+    """As IssueCoupon ends where an operator or a rule is needed."""
+    await scene.coupons.hold(CODE, outcome.reason)
     await scene.run(outcome, "store")
 
 
@@ -453,32 +502,32 @@ async def by_rule(scene: Scene, value: str | None) -> None:
         rule = OperatorRule("rule-7", 1, definition)
     found = resolve(redemption, operator_rule=rule, launcher_rules=(), settings=SETTINGS)
     assert isinstance(found, Unvalued)
-    await held(scene, Wait(found.why, found.key))
+    await held(scene, Wait(found.reason, found.key))
 
 
-@injected("coupon", CODE, "no_rule")
+@injected("coupon", CODE, "no_rule", ReasonCode.NO_VALUE)
 async def held_for_a_rule(scene: Scene) -> None:
     await by_rule(scene, None)
 
 
-@injected("coupon", CODE, "amount_zero")
+@injected("coupon", CODE, "amount_zero", ReasonCode.VALUE_ZERO)
 async def worth_nothing(scene: Scene) -> None:
     await by_rule(scene, "0.001")
 
 
-@injected("coupon", CODE, "over_limit")
+@injected("coupon", CODE, "over_limit", ReasonCode.VALUE_ABOVE_LIMIT)
 async def worth_too_much(scene: Scene) -> None:
     await by_rule(scene, "100000")
 
 
-@injected("coupon", CODE, "launcher_away")
+@injected("coupon", CODE, "launcher_away", ReasonCode.LAUNCHER_UNAVAILABLE)
 async def the_launcher_is_away(scene: Scene) -> None:
     await scene.promised()
-    why = "the Launcher, which may know the value, could not be asked: HTTP 503"
-    await held(scene, Wait(why, rule_key("rule-7"), 30))
+    away = because(ReasonCode.LAUNCHER_UNAVAILABLE, problem="HTTP 503")
+    await held(scene, Wait(away, rule_key("rule-7"), 30))
 
 
-@injected("coupon", CODE, "fuse")
+@injected("coupon", CODE, "fuse", ReasonCode.ISSUANCE_LIMIT_REACHED)
 async def held_by_the_fuse(scene: Scene) -> None:
     await scene.promised()
     usage = Usage(20, Decimal(0), 20, Decimal(0), 20, Decimal(0))
@@ -487,35 +536,33 @@ async def held_by_the_fuse(scene: Scene) -> None:
     await held(scene, Wait(blown[1], fuse.WAITS_FOR, 600))
 
 
-@injected("coupon", CODE, "confirming")
+@injected("coupon", CODE, "confirming", ReasonCode.CONFIRMATION_PENDING)
 async def being_confirmed(scene: Scene) -> None:
     await scene.promised()
-    why = "the Platform does not list the code among this customer's rewards; it is asked again"
-    await held(scene, Wait(why, f"confirm:{CODE}", 5))
+    explanation = "the Platform does not list the code among this customer's rewards"
+    await held(scene, Wait(because(ReasonCode.CONFIRMATION_PENDING, explanation=explanation), f"confirm:{CODE}", 5))
 
 
-@injected("coupon", CODE, "cannot_confirm")
+@injected("coupon", CODE, "cannot_confirm", ReasonCode.SETTING_MISSING)
 async def no_shop_key_to_confirm_with(scene: Scene) -> None:
     await scene.promised()
-    why = "this redemption has to be confirmed at the Platform, which needs PLATFORM__SHOP_KEY; set it"
-    await held(scene, Wait(why, "settings", 600))
+    await held(scene, Wait(because(ReasonCode.SETTING_MISSING, setting="PLATFORM__SHOP_KEY"), "settings", 600))
 
 
-@injected("coupon", CODE, "no_shop")
+@injected("coupon", CODE, "no_shop", ReasonCode.NO_STORE)
 async def no_shop_is_configured(scene: Scene) -> None:
     await scene.promised()
-    why = "no shop is configured to make coupons in; set STORE__ADAPTER (docs/adapters.md)"
-    await held(scene, Wait(why, "settings", 60))
+    await held(scene, Wait(because(ReasonCode.NO_STORE), "settings", 60))
 
 
-@injected("coupon", CODE, "not_genuine")
+@injected("coupon", CODE, "not_genuine", ReasonCode.NOT_GENUINE)
 async def forged(scene: Scene) -> None:
     await scene.promised()
-    why = "refused: the Platform does not list the code among this customer's rewards; it was asked again for 300 s"
-    await held(scene, Reject(why))
+    explanation = "the Platform does not list the code among this customer's rewards"
+    await held(scene, Reject(because(ReasonCode.NOT_GENUINE, explanation=explanation)))
 
 
-@injected("coupon", CODE, "code_taken")
+@injected("coupon", CODE, "code_taken", ReasonCode.CODE_TAKEN)
 async def code_taken(scene: Scene) -> None:
     await scene.promised()
     verdict = judge(ORDERED, CouponFound("9", CODE, CouponKind.PERCENTAGE, Decimal(50), usage_limit=1))
@@ -523,15 +570,14 @@ async def code_taken(scene: Scene) -> None:
     await held(scene, verdict)
 
 
-@injected("coupon", CODE, "coupon_differs")
+@injected("coupon", CODE, "coupon_differs", ReasonCode.COUPON_DIFFERS)
 async def coupon_edited(scene: Scene) -> None:
     await scene.promised()
-    told = differences(ORDERED, CouponFound("9", CODE, CouponKind.FIXED_AMOUNT, Decimal(0), "EUR", usage_limit=1))
-    wrong = f"the shop's coupon is not what was ordered: {'; '.join(told)}"
-    await held(scene, Reject(f"{wrong}. It was made unusable in the shop."))
+    different = differences(ORDERED, CouponFound("9", CODE, CouponKind.FIXED_AMOUNT, Decimal(0), "EUR", usage_limit=1))
+    await held(scene, cleaned_up(not_as_ordered(ORDERED, different), Done(), "9"))
 
 
-@injected("message", "", "other_redemption")
+@injected("message", "", "other_redemption", ReasonCode.CODE_OF_ANOTHER_REDEMPTION)
 async def a_code_promised_twice(scene: Scene) -> str:
     await issued(scene)
     second = await scene.redeemed(identifier="p-2")
@@ -543,7 +589,7 @@ async def a_code_promised_twice(scene: Scene) -> str:
     return str(second.id)
 
 
-@injected("coupon", CODE, "shop_cannot")
+@injected("coupon", CODE, "shop_cannot", ReasonCode.NOT_SUPPORTED_BY_STORE)
 async def the_shop_has_no_such_coupons(scene: Scene) -> None:
     await scene.promised()
     order = CouponOrder(CODE, CouponKind.GIFT_CARD, Decimal(5), "EUR")
@@ -552,36 +598,37 @@ async def the_shop_has_no_such_coupons(scene: Scene) -> None:
     await held(scene, verdict)
 
 
-@injected("coupon", CODE, "shop_rejected", status=400)
+@injected("coupon", CODE, "shop_rejected", ReasonCode.REJECTED_BY_DESTINATION, status=400)
 async def the_shop_refuses(scene: Scene) -> None:
     await scene.promised()
-    await held(scene, Reject("the shop says: invalid parameter amount", Evidence(400)))
+    facts = {"destination": THE_STORE, "response": "invalid parameter amount"}
+    await held(scene, Reject(because(ReasonCode.REJECTED_BY_DESTINATION, status=400, **facts), Evidence(400)))
 
 
-@injected("message", "", "no_code")
+@injected("message", "", "no_code", ReasonCode.NO_COUPON_CODE)
 async def a_redemption_without_a_code(scene: Scene) -> str:
     receipt = await scene.redeemed(code=None)
-    why = "the webhook carries no coupon code that could be used; ask the Platform what was redeemed"
-    await scene.run(Reject(why), "store")
+    await scene.run(Reject(because(ReasonCode.NO_COUPON_CODE)), "store")
     return str(receipt.id)
 
 
-@injected("coupon", CODE, "unreachable")
+@injected("coupon", CODE, "unreachable", ReasonCode.CONNECTION_FAILED)
 async def shop_away(scene: Scene) -> None:
     await scene.promised()
-    await scene.run(Retry("could not connect: Connection refused"), "store")
+    await scene.run(Retry(NOT_REACHED), "store")
 
 
-@injected("coupon", CODE, "not_visible_yet")
+@injected("coupon", CODE, "not_visible_yet", ReasonCode.COUPON_NOT_VISIBLE)
 async def the_shop_does_not_show_it_yet(scene: Scene) -> None:
     await scene.promised()
-    await scene.run(Retry("the shop said that it made the coupon and does not show it yet", 2.0), "store")
+    await scene.run(Retry(because(ReasonCode.COUPON_NOT_VISIBLE, destination=THE_STORE, code=CODE), 2.0), "store")
 
 
-@injected("coupon", CODE, "key_refused")
+@injected("coupon", CODE, "key_refused", ReasonCode.KEY_REJECTED)
 async def the_shop_refuses_our_key(scene: Scene) -> None:
     await scene.promised()
-    await scene.channels.close("store", "blocked", "HTTP 401: the far side refuses our key", probing=False)
+    reason = because(ReasonCode.KEY_REJECTED, destination=THE_STORE, status=401)
+    await scene.channels.close("store", "blocked", reason, probing=False)
 
 
 async def issued(scene: Scene) -> None:
@@ -598,27 +645,27 @@ async def in_the_shop(scene: Scene) -> None:
     await issued(scene)
 
 
-@injected("coupon", CODE, "coupon_changed")
+@injected("coupon", CODE, "coupon_changed", ReasonCode.COUPON_DRIFT)
 async def edited_in_the_shop_afterwards(scene: Scene) -> None:
     await issued(scene)
-    detail = "other_value: value is 50.00, ordered 5.00"
-    await Alerts(scene.engine).raise_alert(patrol.KIND, CODE, detail, "look at the coupon in the shop")
+    changed = as_facts([Difference("value", "50.00", "5.00")])
+    await Alerts(scene.engine).raise_alert(because(ReasonCode.COUPON_DRIFT, code=CODE, differences=changed), CODE)
 
 
-@injected("coupon", CODE, "coupon_used")
+@injected("coupon", CODE, "coupon_used", ReasonCode.COUPON_USED)
 async def used(scene: Scene) -> None:
     await issued(scene)
     await scene.order(discountCodes=[{"code": CODE}])
     owed = Owed("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
     await scene.run(Done(digest=b"d", owes=(owed,)))
-    await scene.coupons.use(CODE, "used in order 1001")
+    await scene.coupons.use(CODE, "1001")
     await scene.run(answered(200))
 
 
-@injected("coupon", CODE, "coupon_retired")
+@injected("coupon", CODE, "coupon_retired", ReasonCode.COUPON_RETIRED)
 async def made_unusable(scene: Scene) -> None:
     await issued(scene)
-    await scene.coupons.retire(CODE, "the operator anna: redeemed by mistake")
+    await scene.coupons.retire(CODE, because(ReasonCode.COUPON_RETIRED, by="anna", comment="redeemed by mistake"))
 
 
 @injected("order", "1001", "delivered")

@@ -1,4 +1,4 @@
-"""Explain names the right cause in every injected case, in whole sentences."""
+"""Explain names the right cause in every injected case, by codes, and in whole sentences."""
 
 import re
 from collections.abc import AsyncIterator
@@ -8,10 +8,14 @@ import pytest_asyncio
 
 from app.database import create_engine
 from app.operations.explain import causes
-from app.operations.explain.story import in_text
+from app.operations.explain.story import Explanation, in_text
+from app.outcomes import Reject
+from app.reasons import ReasonCode, because
 from tests.conftest import temporary_database
 from tests.explain.causes import CAUSES, Injected
 from tests.explain.scene import CODE, Scene, answered
+
+NOT_INJECTED = {"stored_only", "coupon_given_back", "coupon_held", "rule_unclear"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -26,7 +30,7 @@ async def scene(one_database: str) -> AsyncIterator[Scene]:
     engine = create_engine(one_database, application_name="tests", pool_size=3)
     scene = Scene(engine)
     await scene.sql("TRUNCATE message, job, lane, attempt, entity, coupon, coupon_fuse, alert, audit")
-    await scene.sql("UPDATE channel SET state = 'open', reason = NULL, retry_at = NULL")
+    await scene.sql("UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     yield scene
     await engine.dispose()
 
@@ -36,82 +40,117 @@ def test_the_set_is_large_enough() -> None:
     assert len({case.name for case in CAUSES}) == len(CAUSES)
 
 
+def test_every_cause_is_injected_and_every_code_leads_to_one() -> None:
+    assert set(causes.CAUSES) - {case.cause for case in CAUSES} <= NOT_INJECTED
+    for table in (causes.BLOCKED, causes.RETRIED, causes.PARKED, causes.DEAD):
+        assert set(table.values()) <= set(causes.CAUSES)
+
+
 @pytest.mark.parametrize("case", CAUSES, ids=lambda case: case.name)
 async def test_the_right_cause_is_named(case: Injected, scene: Scene) -> None:
     key = await case.inject(scene) or case.key
-    told = await scene.explain(case.by, key)
-    assert (told.cause, told.confidence) == (case.cause, "likely" if not told.found else "certain"), in_text(told)
-    assert case.status in (None, told.finding.status)
-    for sentence in (told.headline, told.next, *(line.says for line in told.story)):
+    explanation = await scene.explain(case.by, key)
+    expected = (case.cause, "certain" if explanation.found else "likely")
+    assert (explanation.cause, explanation.confidence) == expected, in_text(explanation)
+    assert case.status in (None, explanation.finding.status)
+    assert case.code in (None, explanation.finding.reason_code), in_text(explanation)
+    assert_readable(explanation)
+    needs_an_operator = causes.CAUSES[explanation.cause].rank >= causes.Rank.NEEDS_A_PERSON
+    assert not needs_an_operator or explanation.steps
+    assert [line.at for line in explanation.story] == sorted(line.at for line in explanation.story)
+    assert explanation.searched
+    assert explanation.asked == {case.by: explanation.asked[case.by]}
+
+
+def assert_readable(explanation: Explanation) -> None:
+    """Whole sentences, no template left over; the API's calls and the commands stand apart from the text."""
+    sentences = [explanation.text, explanation.next_step, *(line.text for line in explanation.story)]
+    sentences += [step.text for step in explanation.steps]
+    for sentence in sentences:
         assert sentence.endswith("."), sentence
-        assert not re.search(r"[{}]|\bNone\b|\.\.$", sentence), sentence
-    for step in told.do:
-        assert not re.search(r"[{}]|None", step), step
-    needs_somebody = causes.CAUSES[told.cause].rank >= causes.Rank.NEEDS_A_PERSON
-    assert not needs_somebody or told.do, "what an operator can do"
-    assert [line.at for line in told.story] == sorted(line.at for line in told.story)
-    assert told.searched
-    assert told.asked == {case.by: told.asked[case.by]}
+        assert not re.search(r"[{}\[\]]|\bNone\b|\.\.$|  |/v1/", sentence), sentence
+    for step in explanation.steps:
+        assert step.api is None or re.fullmatch(r"(GET|POST|PUT) /v1/[^{}\s]+", step.api), step
+        assert step.command is None or step.command.startswith("relay "), step
 
 
-async def test_the_story_of_a_refused_order(scene: Scene) -> None:
+async def test_the_story_of_a_rejected_order(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "rejected_422")
     await case.inject(scene)
-    told = await scene.explain("order", "1001")
-    assert told.headline == "The Platform refused order 1001: the Platform says: currency must be ISO 4217 (HTTP 422)."
-    assert [line.says for line in told.story] == [
-        "The shop's backend reported order 1001 (paid 45.00 EUR); so the Platform has to be given order 1001.",
-        "Order 1001, try 1: the Platform refused it: the Platform says: currency must be ISO 4217 (HTTP 422).",
-        "Order 1001: given up: the Platform says: currency must be ISO 4217 (HTTP 422).",
+    explanation = await scene.explain("order", "1001")
+    reason = because(explanation.finding.reason_code or ReasonCode.UNSPECIFIED, **explanation.finding.facts)
+    assert reason.facts["status"] == 422
+    assert "currency must be ISO 4217" in reason.text
+    assert explanation.text == f"Order 1001: {reason.text}"
+    assert [line.text for line in explanation.story] == [
+        "The store's backend reported order 1001 (paid 45.00 EUR); so order 1001 must be sent to the Platform.",
+        f"Order 1001, attempt 1: {reason.text}",
+        "Order 1001: dead-lettered.",
+    ]
+    assert [step.api for step in explanation.steps] == [
+        None,
+        f"POST /v1/jobs/{explanation.finding.job_id}/retry",
+        f"POST /v1/jobs/{explanation.finding.job_id}/drop",
     ]
 
 
-async def test_nobody_refused_what_nobody_was_asked(scene: Scene) -> None:
-    case = next(case for case in CAUSES if case.name == "a_redemption_without_a_code")
-    told = await scene.explain("message", await case.inject(scene) or "")
-    [tried] = [line.says for line in told.story if "try 1" in line.says]
-    assert "try 1: it cannot be done: the webhook carries no coupon code" in tried
-
-
-async def test_tries_that_fail_alike_are_one_line(scene: Scene) -> None:
+async def test_attempts_that_fail_in_the_same_way_are_one_line(scene: Scene) -> None:
     await scene.order()
     for _ in range(5):
         await scene.run(answered(503))
         await scene.due()
-    told = await scene.explain("order", "1001")
-    assert len(told.story) == 2
-    assert "tries 1 to 5, the last at " in told.story[1].says
+    explanation = await scene.explain("order", "1001")
+    assert len(explanation.story) == 2
+    assert "attempts 1 to 5, the last at " in explanation.story[1].text
 
 
-async def test_what_stands_behind_a_waiting_order_is_told(scene: Scene) -> None:
+async def test_the_cause_behind_a_waiting_order_is_named(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "its_customer_comes_first")
     await case.inject(scene)
-    told = await scene.explain("order", "1001")
-    assert told.finding.because == "failing"
-    assert "HTTP 503" in told.headline
+    explanation = await scene.explain("order", "1001")
+    assert explanation.finding.caused_by == "failing"
+    assert "HTTP 503" in explanation.text
 
 
-async def test_an_operators_acts_are_part_of_the_story(scene: Scene) -> None:
+async def test_the_time_of_the_next_attempt_is_named(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(answered(503))
+    assert re.search(r"Next attempt: \d{4}-\d\d-\d\d .* UTC\.$", (await scene.explain("order", "1001")).next_step)
+    await scene.due()
+    assert "Next attempt" not in (await scene.explain("order", "1001")).next_step
+
+
+async def test_a_reason_without_a_code_is_at_most_likely(scene: Scene) -> None:
+    """Rows from before reason codes: nothing is read from their text."""
+    await scene.order()
+    old = because(ReasonCode.UNSPECIFIED, text="the Platform says: names neither a customer nor an e-mail address")
+    await scene.run(Reject(old))
+    explanation = await scene.explain("order", "1001")
+    assert (explanation.cause, explanation.confidence) == ("rejected", "likely")
+    assert "names neither a customer" in explanation.text
+
+
+async def test_what_operators_did_is_part_of_the_story(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "dropped_by_an_operator")
     await case.inject(scene)
-    told = await scene.explain("order", "1001")
-    assert "a test order" in told.story[-1].says
+    explanation = await scene.explain("order", "1001")
+    assert "a test order" in explanation.story[-1].text
 
 
-async def test_what_was_searched_is_told(scene: Scene) -> None:
-    told = await scene.explain("customer", "nobody@example.com")
-    assert told.searched == [
+async def test_what_was_searched_is_named(scene: Scene) -> None:
+    explanation = await scene.explain("customer", "nobody@example.com")
+    assert explanation.searched == [
         "messages about customer nobody@example.com",
         "coupons of customer nobody@example.com",
         "messages about customer NOBODY@EXAMPLE.COM",
         "coupons of customer NOBODY@EXAMPLE.COM",
         "customers whose newest kept bodies hold this e-mail address",
     ]
-    assert "relay backfill" in in_text(told)
+    assert "relay backfill" in in_text(explanation)
 
 
 async def test_a_dead_coupon_stands_beside_its_order(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "an_order_whose_coupon_is_dead")
     await case.inject(scene)
-    told = await scene.explain("order", "1001")
-    assert [(each.subject, each.cause) for each in told.also] == [(f"coupon:{CODE}", "code_taken")]
+    explanation = await scene.explain("order", "1001")
+    assert [(finding.subject, finding.cause) for finding in explanation.also] == [(f"coupon:{CODE}", "code_taken")]

@@ -54,19 +54,22 @@ class Scene:
                 await eventually(lambda: connection.fetchval(waiting), within=DRAIN_SECONDS)
             except AssertionError:
                 owed = await connection.fetch(
-                    "SELECT lane.channel, key, run_at - now() AS due, leased, priority, state, reason, attempts, detail FROM lane"
+                    "SELECT lane.channel, key, run_at - now() AS due, leased, priority, state, disposition,"
+                    " reason_code, facts, attempts FROM lane"
                     " JOIN job ON job.channel = lane.channel AND lane = key AND open"
                     " WHERE waiting > 0 AND waits_for IS NULL AND run_at < now() LIMIT 5"
                 )
                 return [f"the worker is not through after {DRAIN_SECONDS:g} s: {[dict(row) for row in owed]}"]
             crashed = await connection.fetch(
-                "SELECT job.kind, attempt.detail, count(*) AS times, min(job.message_id::text) AS message FROM attempt"
-                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2"
+                "SELECT job.kind, attempt.reason_code, attempt.facts, count(*) AS times,"
+                " min(job.message_id::text) AS message FROM attempt"
+                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2, 3"
             )
         finally:
             await connection.close()
         told = [
-            f"{row['times']} × {row['kind']} crashed: {row['detail']} (message {row['message']})" for row in crashed
+            f"{row['times']} × {row['kind']} crashed: {row['reason_code']} {row['facts']} (message {row['message']})"
+            for row in crashed
         ]
         faults = ("request failed", "Traceback", "never retrieved", "Exception in")
         lines = await asyncio.to_thread(lambda: self.log.read_text("utf-8", "replace").splitlines())

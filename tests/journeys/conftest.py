@@ -6,6 +6,7 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 
 from app.http import HttpClient, HttpClients
+from app.platform.answers import THE_PLATFORM
 from app.platform.client import PlatformClient
 from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
@@ -40,7 +41,7 @@ def shop(shop_process: Simulator) -> Simulator:
 
 @pytest.fixture
 async def http() -> AsyncIterator[HttpClient]:
-    client = HttpClient(time_limit=2.0)
+    client = HttpClient(destination=THE_PLATFORM, time_limit=2.0)
     yield client
     await client.aclose()
 

@@ -15,6 +15,7 @@ from app.http import HttpClient
 from app.models import Job as JobRow
 from app.models import Message
 from app.platform.client import PlatformClient
+from app.reasons import Reason
 from app.settings import PlatformSettings
 
 NOBODY: UUID = uuid7()
@@ -86,7 +87,7 @@ async def store_job(
     state: str,
     *,
     seq: int = 1,
-    detail: str | None = None,
+    reason: Reason | None = None,
     version: datetime | None = None,
 ) -> None:
     """A job as the engine would have left it."""
@@ -100,7 +101,8 @@ async def store_job(
                 lane="customer:42",
                 seq=seq,
                 state=state,
-                detail=detail,
+                reason_code=reason and reason.code.value,
+                facts=reason and dict(reason.facts),
                 version=version,
                 collapse=True,
                 attempts=1,

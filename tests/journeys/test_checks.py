@@ -1,4 +1,4 @@
-"""`relay check` asks the far sides, and says what to do: a setting is to blame for some failures only."""
+"""`relay check` calls the destinations and names the next step: a setting is the cause of some failures only."""
 
 import pytest
 

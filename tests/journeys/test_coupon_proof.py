@@ -16,6 +16,7 @@ from app.operations.coupons.transitions import Coupons
 from app.outcomes import Done, Reject, Retry, Skip, Wait
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
+from app.reasons import ReasonCode, because
 from app.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_message
@@ -23,6 +24,7 @@ from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handl
 
 JANE = {"customerId": "42", "email": "jane@example.com", "points": 100_000}
 EVE = {"customerId": "43", "email": "eve@example.com", "points": 0}
+COUPON_RETIRED = because(ReasonCode.COUPON_RETIRED, by="ada")
 DEARER = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
 
 
@@ -58,14 +60,17 @@ async def test_what_is_not_listed_is_asked_for_again_and_then_refused(
     waits = await give(issue, engine, body)
     assert isinstance(waits, Wait)
     assert (waits.key, waits.recheck) == (f"confirm:{CODE}", 1.0)
+    assert waits.reason.code is ReasonCode.CONFIRMATION_PENDING
     assert (await coupon(engine)).state == "held"
     waits = await give(issue, engine, body, age=40)
     assert isinstance(waits, Wait)
     assert waits.recheck == 40, "it backs off"
     refused = await give(issue, engine, body, age=400, message_id=(await coupon(engine)).message_id)
     assert isinstance(refused, Reject)
+    assert refused.reason.code is ReasonCode.NOT_GENUINE
+    assert refused.reason.facts == {**waits.reason.facts, "seconds": 300}
     row = await coupon(engine)
-    assert (row.state, row.reason) == ("held", refused.why)
+    assert (row.state, row.reason) == ("held", refused.reason)
     assert shop.ledger() == []
 
 
@@ -84,18 +89,42 @@ async def test_what_appears_late_is_made(
 
 
 @pytest.mark.parametrize(
-    ("altered", "words"),
+    ("altered", "code", "fact"),
     [
-        ({"points": 5000, "redeemRule": {"pointCost": 5000}}, "costs 500 points"),
-        ({"redeemRule": {"pointCost": 500, "discountValue": "50.00"}}, "the webhook says fixed_amount 50.00"),
-        ({"ruleId": "rule-old"}, "is not active"),
-        ({"customer": {"externalId": "43", "email": "eve@example.com"}}, "does not list"),
-        ({"customer": {"externalId": "42", "email": "eve@example.com"}}, "another e-mail"),
-        ({"customer": {"externalId": "43", "email": "jane@example.com"}}, "another e-mail"),
-        ({"customer": {"externalId": "99", "email": "jane@example.com"}}, "does not know the customer"),
-        ({"customer": None}, "names no customer"),
-        ({"ruleId": "rule-9-off"}, "which is rule rule-5-off"),
-        ({"redeemRule": {"pointCost": 500, "discountValue": "5.00", "minSpendAmount": "999"}}, "from 999"),
+        ({"points": 5000, "redeemRule": {"pointCost": 5000}}, ReasonCode.NOT_GENUINE, ("points", "5000", "500")),
+        (
+            {"redeemRule": {"pointCost": 500, "discountValue": "50.00"}},
+            ReasonCode.NOT_GENUINE,
+            ("value", "50.00", "5.00"),
+        ),
+        ({"ruleId": "rule-old"}, None, "is not active"),
+        (
+            {"customer": {"externalId": "43", "email": "eve@example.com"}},
+            ReasonCode.CONFIRMATION_PENDING,
+            "does not list the code",
+        ),
+        (
+            {"customer": {"externalId": "42", "email": "eve@example.com"}},
+            ReasonCode.CONFIRMATION_PENDING,
+            "e-mail address at the Platform is not",
+        ),
+        (
+            {"customer": {"externalId": "43", "email": "jane@example.com"}},
+            ReasonCode.CONFIRMATION_PENDING,
+            "e-mail address at the Platform is not",
+        ),
+        (
+            {"customer": {"externalId": "99", "email": "jane@example.com"}},
+            ReasonCode.CONFIRMATION_PENDING,
+            "does not know the customer",
+        ),
+        ({"customer": None}, ReasonCode.NOT_GENUINE, "names no customer"),
+        ({"ruleId": "rule-9-off"}, ReasonCode.NOT_GENUINE, ("rule", "rule-9-off", "rule-5-off")),
+        (
+            {"redeemRule": {"pointCost": 500, "discountValue": "5.00", "minSpendAmount": "999"}},
+            ReasonCode.NOT_GENUINE,
+            ("minimum_spend", "999.00", None),
+        ),
     ],
 )
 @pytest.mark.parametrize("rule_told", [True, False])
@@ -106,7 +135,8 @@ async def test_altered_webhooks_make_nothing_and_stand_in_nobodys_way(
     client: PlatformClient,
     engine: AsyncEngine,
     altered: dict[str, Any],
-    words: str,
+    code: ReasonCode | None,
+    fact: str | tuple[str, str, str | None],
     rule_told: bool,
 ) -> None:
     issue = handler(store, client, engine, require="confirmed")
@@ -115,8 +145,14 @@ async def test_altered_webhooks_make_nothing_and_stand_in_nobodys_way(
         await put_rule(engine, "rule-5-off", kind="fixed_amount", value="5", point_cost=500)
     outcome = await give(issue, engine, {**genuine, **altered})
     assert isinstance(outcome, Reject | Wait)
-    assert words in outcome.why
-    assert "eve" not in outcome.why
+    facts = outcome.reason.facts
+    if code is not None:
+        assert outcome.reason.code is code
+    if isinstance(fact, tuple):
+        assert facts["differences"] == [dict(zip(("field", "actual", "expected"), fact, strict=True))]
+    else:
+        assert fact in str(facts["explanation"])
+    assert "eve" not in repr(facts)
     assert shop.state("coupons", CODE) == []
     assert isinstance(await give(issue, engine, genuine), Done)
     assert [made["amount"] for made in shop.state("coupons", CODE)] == ["5.00"]
@@ -143,12 +179,13 @@ async def test_known_asks_for_the_customer_and_the_rule(
     stranger = {**REDEEMED, "customer": {"externalId": "99", "email": "x@example.com"}}
     waits = await give(issue, engine, stranger)
     assert isinstance(waits, Wait)
-    assert "does not know the customer" in waits.why
+    assert waits.reason.code is ReasonCode.CONFIRMATION_PENDING
+    assert waits.reason.facts == {"explanation": "the Platform does not know the customer"}
     assert isinstance(await give(issue, engine, {**REDEEMED, "id": "p-9", "couponCode": "aa11"}), Done)
     assert (await coupon(engine, "aa11")).proof == "known"
 
 
-async def test_without_a_shop_key_what_needs_confirmation_is_held_with_words(
+async def test_without_a_shop_key_what_needs_confirmation_is_held(
     platform: Simulator, store: WooCommerce, engine: AsyncEngine
 ) -> None:
     http = HttpClient(time_limit=2.0)
@@ -157,7 +194,8 @@ async def test_without_a_shop_key_what_needs_confirmation_is_held_with_words(
     issue = handler(store, client, engine, confirm_above="20")
     waits = await give(issue, engine)
     assert isinstance(waits, Wait)
-    assert "PLATFORM__SHOP_KEY" in waits.why
+    assert waits.reason.code is ReasonCode.SETTING_MISSING
+    assert waits.reason.facts["setting"] == "PLATFORM__SHOP_KEY"
     small = {**REDEEMED, "id": "p-2", "couponCode": "bb22", "ruleId": "rule-small"}
     await put_rule(engine, "rule-small", kind="fixed_amount", value="19.99", currency="EUR")
     assert isinstance(await give(issue, engine, small), Done)
@@ -216,6 +254,15 @@ async def test_the_fuse_holds_until_it_is_released(
         waits = await give(issue, engine, body)
         assert isinstance(waits, Wait)
         assert waits.key == fuse.WAITS_FOR
+        assert waits.reason.code is ReasonCode.ISSUANCE_LIMIT_REACHED
+        assert waits.reason.facts == {
+            "setting": "COUPONS__FUSE__CUSTOMER_COUNT",
+            "total": "3",
+            "measure": "coupons",
+            "scope": "one customer",
+            "hours": 24,
+            "limit": "2",
+        }
     held = await coupon(engine, "c2")
     assert (held.state, held.kind, held.value, held.currency) == ("held", "fixed_amount", Decimal("5.00"), "EUR")
     async with engine.connect() as connection:
@@ -228,7 +275,7 @@ async def test_the_fuse_holds_until_it_is_released(
     assert isinstance(await give(issue, engine, other), Done), "another customer's coupons go on"
     async with engine.connect() as connection:
         [alert] = await open_alerts(connection)
-    assert (alert.kind, alert.subject) == ("coupon_fuse", "customer 42")
+    assert (alert.reason, alert.subject) == (held.reason, "customer 42")
     async with engine.begin() as connection:
         assert await fuse.release(connection, "ada", "all genuine") == 1
         assert await open_alerts(connection) == [], "if it blows again, that is another alert"
@@ -272,13 +319,13 @@ async def test_the_coupon_tells_of_the_claim_that_still_hopes(
     refused = await give(issue, engine, {**genuine, "id": "evil", "points": 5000})
     assert isinstance(refused, Reject)
     row = await coupon(engine)
-    assert (row.redemption_id, row.reason, row.proof) == ("evil", refused.why, "none")
+    assert (row.redemption_id, row.reason, row.proof) == ("evil", refused.reason, "none")
     waits = await give(issue, engine, genuine)
     assert isinstance(waits, Wait)
     row = await coupon(engine)
-    assert (row.redemption_id, row.reason, row.proof) == (genuine["id"], waits.why, None)
+    assert (row.redemption_id, row.reason, row.proof) == (genuine["id"], waits.reason, None)
     assert isinstance(await give(issue, engine, {**genuine, "id": "evil too", "points": 5000}), Reject)
-    assert (await coupon(engine)).reason == waits.why
+    assert (await coupon(engine)).reason == waits.reason
 
 
 async def test_of_two_proven_claims_one_owns_the_code(
@@ -303,12 +350,17 @@ async def test_points_whose_sending_was_cut_off_are_not_sent_again(
     """A worker that dies during the call leaves the job uncertain, and the Platform takes points in as often as asked."""
     coupons = Coupons(engine)
     assert isinstance(await give(handler(store, client, engine), engine), Done)
-    assert await coupons.retire(CODE, "why")
+    assert await coupons.retire(CODE, COUPON_RETIRED)
     award = AwardPoints(client, coupons, Alerts(engine))
     owed = {"code": CODE, "points": "500"}
-    assert isinstance(await award(job("award_points", b"", params=owed, attempt=2, uncertain=True)), Reject)
+    doubted = await award(job("award_points", b"", params=owed, attempt=2, uncertain=True))
+    assert isinstance(doubted, Reject)
+    assert doubted.reason.code is ReasonCode.POINTS_IN_DOUBT
+    assert doubted.reason.facts.items() >= {"code": CODE, "points": 500}.items()
     async with engine.connect() as connection:
-        assert [alert.kind for alert in await open_alerts(connection)] == ["points_in_doubt"]
+        assert [(alert.reason, alert.subject) for alert in await open_alerts(connection)] == [(doubted.reason, CODE)]
     assert isinstance(await award(job("award_points", b"", params=owed)), Done)
-    assert isinstance(await award(job("award_points", b"", params=owed)), Reject), "given back already"
+    again = await award(job("award_points", b"", params=owed))
+    assert isinstance(again, Reject)
+    assert again.reason.code is ReasonCode.POINTS_NOT_RETURNABLE, "returned already"
     assert [entry["kind"] for entry in platform.ledger(applied=1)].count("points.post") == 1

@@ -15,12 +15,13 @@ from app.messages import OrderEvent
 from app.operations.alerts.raised import Alerts
 from app.operations.coupons.transitions import Coupons
 from app.operations.people.customers import Customers
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
 from app.platform import translate
 from app.platform.client import PlatformClient
 from app.platform.fields import ASSUMED
 from app.platform.launcher import Launcher, ShopFacts
 from app.platform.rewards import Redemption
+from app.reasons import ReasonCode, because
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_job, store_message
 
@@ -79,34 +80,52 @@ async def test_any_id_reaches_the_platform_as_it_is(
 
 @pytest.mark.parametrize("identifier", [".", ".."])
 async def test_an_id_that_no_address_can_hold_is_rejected(relay_customer: RelayCustomer, identifier: str) -> None:
-    assert isinstance(await relay_customer(job("relay_customer", {"id": identifier})), Reject)
+    outcome = await relay_customer(job("relay_customer", {"id": identifier}))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.ENTITY_UNREADABLE
+    assert outcome.reason.facts.items() >= {"entity": "customer", "id": identifier}.items()
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"),
+    ("rule", "expected", "code"),
     [
-        ({"status": 401, "body": {"message": "Unauthorized"}}, Blocked),
-        ({"status": 403, "body": {"message": "Forbidden"}}, Blocked),
-        ({"status": 404, "body": "<html>"}, Blocked),
-        ({"mode": "redirect"}, Blocked),
-        ({"status": 429, "headers": {"retry-after": "9"}, "body": {"message": "slow down"}}, Retry),
-        ({"status": 503, "body": "<html>"}, Retry),
-        ({"status": 400, "body": {"message": "email is invalid"}}, Reject),
-        ({"mode": "garbage"}, Unknown),
-        ({"mode": "empty"}, Unknown),
-        ({"mode": "truncated"}, Unknown),
-        ({"mode": "not_http"}, Unknown),
-        ({"mode": "reset_after", "times": 2}, Unknown),  # aiohttp sends a PUT once more by itself
-        ({"mode": "gzip_bomb"}, Unknown),
-        ({"mode": "apply_then", "delay": 3}, Unknown),
+        ({"status": 401, "body": {"message": "Unauthorized"}}, Blocked, ReasonCode.KEY_REJECTED),
+        ({"status": 403, "body": {"message": "Forbidden"}}, Blocked, ReasonCode.KEY_REJECTED),
+        ({"status": 404, "body": "<html>"}, Blocked, ReasonCode.WRONG_ADDRESS),
+        ({"mode": "redirect"}, Blocked, ReasonCode.REDIRECTED),
+        (
+            {"status": 429, "headers": {"retry-after": "9"}, "body": {"message": "slow down"}},
+            Retry,
+            ReasonCode.RATE_LIMITED,
+        ),
+        ({"status": 503, "body": "<html>"}, Retry, ReasonCode.DESTINATION_UNAVAILABLE),
+        ({"status": 400, "body": {"message": "email is invalid"}}, Reject, ReasonCode.REJECTED_BY_DESTINATION),
+        ({"mode": "garbage"}, Unknown, ReasonCode.RESPONSE_UNREADABLE),
+        ({"mode": "empty"}, Unknown, ReasonCode.RESPONSE_UNREADABLE),
+        ({"mode": "truncated"}, Unknown, ReasonCode.CONNECTION_LOST),
+        ({"mode": "not_http"}, Unknown, ReasonCode.CONNECTION_LOST),
+        (
+            {"mode": "reset_after", "times": 2},  # aiohttp sends a PUT once more by itself
+            Unknown,
+            ReasonCode.CONNECTION_LOST,
+        ),
+        ({"mode": "gzip_bomb"}, Unknown, ReasonCode.RESPONSE_TOO_LARGE),
+        ({"mode": "apply_then", "delay": 3}, Unknown, ReasonCode.TIMED_OUT),
     ],
 )
 async def test_what_the_platforms_answers_mean(
-    platform: Simulator, relay_customer: RelayCustomer, rule: dict[str, Any], expected: type[Outcome]
+    platform: Simulator,
+    relay_customer: RelayCustomer,
+    rule: dict[str, Any],
+    expected: type[Blocked | Retry | Reject | Unknown],
+    code: ReasonCode,
 ) -> None:
     platform.script(path="/v1/customers", **rule)
     outcome = await relay_customer(job("relay_customer", CUSTOMER))
     assert isinstance(outcome, expected)
+    assert outcome.reason.code is code
+    assert outcome.reason.facts["destination"] == "the Platform"
+    assert outcome.reason.facts.get("status") == outcome.evidence.status
     assert "sim-platform-key" not in repr(outcome)
     if isinstance(outcome, Retry) and "headers" in rule:
         assert outcome.after == 9.0
@@ -114,7 +133,10 @@ async def test_what_the_platforms_answers_mean(
 
 async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpClient, engine: AsyncEngine) -> None:
     handler = RelayCustomer(client_of(http, platform.url, api_key=None), Customers(engine))
-    assert isinstance(await handler(job("relay_customer", CUSTOMER)), Blocked)
+    outcome = await handler(job("relay_customer", CUSTOMER))
+    assert isinstance(outcome, Blocked)
+    assert outcome.reason.code is ReasonCode.SETTING_MISSING
+    assert outcome.reason.facts["setting"] == "PLATFORM__API_KEY"
     wrong = RelayCustomer(client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine))
     assert isinstance(await wrong(job("relay_customer", CUSTOMER)), Blocked)
     assert calls(platform) == [("customer.put", False)]
@@ -133,6 +155,17 @@ async def test_a_product_is_put_before_its_variants(platform: Simulator, client:
     fewer = await handler(job("relay_product", {**body, "variants": []}, known=True, delivered=done.digest))
     assert isinstance(fewer, Done)
     assert platform.state("products", "7")["variants"] == {}
+
+
+async def test_a_product_that_is_unknown_when_its_variants_come_is_sent_again(
+    platform: Simulator, client: PlatformClient
+) -> None:
+    platform.script(path="^/v1/products/7/variants$", status=404, body={"message": "Product not found"})
+    body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
+    outcome = await RelayProduct(client)(job("relay_product", body))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code is ReasonCode.RESPONSES_CONTRADICT
+    assert outcome.reason.facts.items() >= {"entity": "product", "id": "7", "response": "Product not found"}.items()
 
 
 async def test_a_product_whose_variants_got_lost_is_not_done(platform: Simulator, client: PlatformClient) -> None:
@@ -190,7 +223,10 @@ async def test_a_platform_that_contradicts_itself_is_asked_again_later(
     platform: Simulator, relay_order: RelayOrder
 ) -> None:
     platform.script(path="/v1/orders", method="POST", status=409, body={"message": "Order already exists"})
-    assert isinstance(await relay_order(job("relay_order", ORDER)), Retry)
+    outcome = await relay_order(job("relay_order", ORDER))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code is ReasonCode.RESPONSES_CONTRADICT
+    assert outcome.reason.facts.items() >= {"entity": "order", "id": "1001"}.items()
 
 
 # -------------------------------------------------------------------------------- the customer is missing
@@ -203,6 +239,7 @@ async def test_an_order_of_an_unknown_customer_owes_the_customer_and_waits(
     waits = await relay_order(job("relay_order", ORDER, message_id=message))
     assert isinstance(waits, Wait)
     assert waits.key == "customer:42"
+    assert waits.reason == because(ReasonCode.WAITING_FOR_CUSTOMER)
     (owed,) = waits.owes
     assert (owed.kind, owed.channel, owed.lane, owed.collapse) == ("relay_customer", "platform", "customer:42", True)
     assert isinstance(await relay_customer(job("relay_customer", ORDER, params=owed.params)), Done)
@@ -217,6 +254,7 @@ async def test_a_guests_order_owes_a_customer_by_mail(
     waits = await relay_order(job("relay_order", guest))
     assert isinstance(waits, Wait)
     assert waits.key == "customer:guest@example.com"
+    assert "guest@" not in repr(waits.reason).lower()
     assert isinstance(await relay_customer(job("relay_customer", guest, params=waits.owes[0].params)), Done)
     assert platform.state("customers", "guest@example.com")["name"] == "Gus"
     assert isinstance(await relay_order(job("relay_order", guest)), Done)
@@ -232,33 +270,43 @@ async def test_what_the_store_sent_of_the_customer_goes_before_what_the_order_te
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"),
+    ("state", "expected", "code"),
     [
-        ("waiting", Wait),
-        ("running", Wait),
-        ("dead", Reject),
-        ("dropped", Reject),
-        ("done", Retry),
-        ("superseded", Retry),
-        ("skipped", Retry),
+        ("waiting", Wait, ReasonCode.WAITING_FOR_CUSTOMER),
+        ("running", Wait, ReasonCode.WAITING_FOR_CUSTOMER),
+        ("dead", Reject, ReasonCode.CUSTOMER_REJECTED),
+        ("dropped", Reject, ReasonCode.CUSTOMER_REJECTED),
+        ("done", Retry, ReasonCode.CUSTOMER_STILL_UNKNOWN),
+        ("superseded", Retry, ReasonCode.CUSTOMER_STILL_UNKNOWN),
+        ("skipped", Retry, ReasonCode.CUSTOMER_STILL_UNKNOWN),
     ],
 )
 async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
-    relay_order: RelayOrder, engine: AsyncEngine, state: str, expected: type[Outcome]
+    relay_order: RelayOrder,
+    engine: AsyncEngine,
+    state: str,
+    expected: type[Wait | Reject | Retry],
+    code: ReasonCode,
 ) -> None:
     message = await store_message(engine, "orders")
-    await store_job(engine, message, "relay_customer", state, detail="email is invalid")
+    cause = because(ReasonCode.REJECTED_BY_DESTINATION, response="email is invalid")
+    await store_job(engine, message, "relay_customer", state, reason=cause)
     outcome = await relay_order(job("relay_order", ORDER, message_id=message))
     assert isinstance(outcome, expected)
+    assert outcome.reason.code is code
     if isinstance(outcome, Wait):
         assert outcome.owes == ()
     if isinstance(outcome, Reject):
-        assert "email is invalid" in outcome.why
+        assert outcome.reason.facts["cause"] == cause.as_fact()
+        assert "email is invalid" in outcome.reason.text
 
 
 async def test_an_order_of_nobody_is_rejected(relay_order: RelayOrder) -> None:
     nobody = {**ORDER, "customerId": None, "email": None}
-    assert isinstance(await relay_order(job("relay_order", nobody)), Reject)
+    outcome = await relay_order(job("relay_order", nobody))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.NO_CUSTOMER
+    assert outcome.reason.facts["entity"] == "order"
 
 
 # -------------------------------------------------------------------------------- our coupons in orders
@@ -285,8 +333,10 @@ async def test_an_order_with_one_of_our_codes_owes_its_use(
     assert used.digest is not None
     coupon = await coupons.find("ab12")
     assert coupon is not None
-    assert (coupon.state, coupon.reason) == ("used", "used in order 1001")
-    assert isinstance(await use(job("use_reward", order, params=owed.params, known=True)), Skip)
+    assert (coupon.state, coupon.reason) == ("used", because(ReasonCode.COUPON_USED, order="1001"))
+    again = await use(job("use_reward", order, params=owed.params, known=True))
+    assert isinstance(again, Skip)
+    assert again.reason.code is ReasonCode.REWARD_ALREADY_USED
     paid_again = await relay_order(job("relay_order", {**order, "totalPrice": "1.00"}, known=True))
     assert isinstance(paid_again, Done)
     assert paid_again.owes == ()
@@ -354,7 +404,8 @@ async def test_a_launcher_that_fails_is_asked_again_soon(platform: Simulator, cl
 async def test_a_wrong_shop_key_is_named(platform: Simulator, http: HttpClient) -> None:
     outcome = await client_of(http, platform.url, shop_key="other").redeem_rules()
     assert isinstance(outcome, Reject)
-    assert "PLATFORM__SHOP_KEY" in outcome.why
+    assert outcome.reason.code is ReasonCode.SETTING_WRONG
+    assert outcome.reason.facts["setting"] == "PLATFORM__SHOP_KEY"
 
 
 async def test_all_rewards_come_page_by_page_and_only_with_the_right_digest(
@@ -370,7 +421,9 @@ async def test_all_rewards_come_page_by_page_and_only_with_the_right_digest(
     other = client_of(http, platform.url, shop_key="sim-shop", api_key=SecretStr("another-key"))
     refused = await other.all_rewards("42", "jane@example.com")
     assert isinstance(refused, Reject)
-    assert "DigestMismatch" in refused.why
+    assert refused.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert refused.reason.facts["destination"] == "the Platform's Launcher"
+    assert "DigestMismatch" in str(refused.reason.facts["response"])
 
 
 async def test_points_are_awarded_and_customers_read(platform: Simulator, client: PlatformClient) -> None:
@@ -395,8 +448,13 @@ async def test_renamed_fields_reach_the_platform_renamed(
 
 
 async def test_a_stored_body_that_is_no_event_is_rejected(relay_order: RelayOrder, client: PlatformClient) -> None:
-    assert isinstance(await relay_order(job("relay_order", {"id": "1"})), Reject)
-    assert isinstance(await RelayProduct(client)(job("relay_product", b"")), Reject)
+    for outcome in (
+        await relay_order(job("relay_order", {"id": "1"})),
+        await RelayProduct(client)(job("relay_product", b"")),
+    ):
+        assert isinstance(outcome, Reject)
+        assert outcome.reason.code is ReasonCode.STORED_EVENT_UNREADABLE
+        assert outcome.reason.facts["problem"]
 
 
 async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, relay_order: RelayOrder) -> None:

@@ -24,6 +24,7 @@ from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, W
 from app.platform.client import PlatformClient
 from app.platform.rules import RewardRuleDefinition
 from app.platform.webhooks import incoming
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings
 from app.stores.generic_http import GenericHttp, GenericHttpSettings
 from app.stores.woocommerce.adapter import WooCommerce
@@ -128,11 +129,12 @@ async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
     told = await asyncio.gather(*(give(each, engine, body) for each, body in zip(replicas, bodies, strict=True)))
     [done] = [each for each in told if isinstance(each, Done)]
     [held] = [each for each in told if isinstance(each, Reject)]
-    assert f"its code is {done.result['code']} in other letters" in held.why
+    assert held.reason.code is ReasonCode.SIMILAR_CODE
+    assert held.reason.facts["other"] == done.result["code"]
     assert list(shop.state("relay")) == [done.result["code"]]
     rows = {each.state: each for each in [await coupon(engine, str(body["couponCode"])) for body in bodies]}
     assert set(rows) == {"active", "held"}
-    assert rows["held"].reason == held.why
+    assert rows["held"].reason == held.reason
     assert rows["held"].kind is None, "it is worth nothing in the ledger"
 
 
@@ -173,9 +175,29 @@ async def test_a_shop_that_makes_another_coupon_than_ordered_holds_it(
     assert isinstance(outcome, Reject)
     row = await coupon(engine)
     assert row.state == "held"
-    assert row.reason is not None
-    assert "0.00" in row.reason
+    assert row.reason == outcome.reason
+    assert_differs(outcome, "0.00")
     assert shop.state("coupons", CODE) == [], "it must not stay usable"
+
+
+def assert_differs(outcome: Reject, value: str) -> None:
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert outcome.reason.facts["code"] == CODE
+    assert outcome.reason.facts["differences"] == [{"field": "value", "actual": value, "expected": "5.00"}]
+
+
+async def test_a_coupon_that_differs_and_cannot_be_removed_is_named_with_the_failure(
+    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
+) -> None:
+    shop.config(distort={"amount": "0.00"})
+    shop.script(method="DELETE", persistent=True, status=503, body="")
+    outcome = await give(issue, engine)
+    assert isinstance(outcome, Reject)
+    assert_differs(outcome, "0.00")
+    assert outcome.reason.facts["removed"] is False
+    failure = outcome.reason.facts["failure"]
+    assert isinstance(failure, dict)
+    assert failure["code"] == "destination_unavailable"
 
 
 async def test_a_shop_that_does_not_show_the_coupon_yet_is_asked_again_without_a_second_coupon(
@@ -183,7 +205,9 @@ async def test_a_shop_that_does_not_show_the_coupon_yet_is_asked_again_without_a
 ) -> None:
     message = await store_message(engine, "points/redeemed")
     shop.script(method="GET", path="/wp-json/wc/v3/coupons", status=200, body=[])
-    assert isinstance(await give(issue, engine, message_id=message), Retry)
+    outcome = await give(issue, engine, message_id=message)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason == because(ReasonCode.COUPON_NOT_VISIBLE, destination="the store", code=CODE)
     row = await coupon(engine)
     assert row.state == "pending"
     assert row.store_id is not None
@@ -202,10 +226,10 @@ async def test_a_coupon_that_reads_back_differently_is_retired_and_held(
     shop.script(method="GET", path="/wp-json/wc/v3/coupons", status=200, body=[{**made, "amount": "9.00"}])
     outcome = await give(issue, engine, message_id=message, attempt=2)
     assert isinstance(outcome, Reject)
-    assert "value is 9.00, ordered 5.00" in outcome.why
-    assert "unusable" in outcome.why
+    assert_differs(outcome, "9.00")
+    assert outcome.reason.facts["removed"] is True
     row = await coupon(engine)
-    assert (row.state, row.reason) == ("held", outcome.why)
+    assert (row.state, row.reason) == ("held", outcome.reason)
     assert shop.state("coupons", CODE) == []
 
 
@@ -219,9 +243,9 @@ async def test_a_coupon_made_otherwise_by_a_try_whose_answer_was_lost_is_taken_a
     assert shop.state("coupons", CODE) != []
     outcome = await give(issue, engine, message_id=message, attempt=2, uncertain=True)
     assert isinstance(outcome, Reject)
-    assert "value is 0.00, ordered 5.00" in outcome.why
+    assert_differs(outcome, "0.00")
     row = await coupon(engine)
-    assert (row.state, row.reason) == ("held", outcome.why)
+    assert (row.state, row.reason) == ("held", outcome.reason)
     assert shop.state("coupons", CODE) == []
 
 
@@ -249,7 +273,8 @@ async def test_without_a_value_it_is_held_and_goes_on_when_the_rule_is_there(
     assert isinstance(waits, Wait)
     assert waits.key == "reward-rule:rule-new"
     row = await coupon(engine)
-    assert (row.state, row.reason) == ("held", waits.why)
+    assert (row.state, row.reason) == ("held", waits.reason)
+    assert waits.reason == because(ReasonCode.NO_VALUE, rule="rule-new")
     assert shop.ledger() == []
     await put_rule(engine, "rule-new", kind="fixed_amount", value="7.50")
     assert isinstance(await give(issue, engine, unknown), Done)
@@ -261,7 +286,7 @@ async def test_without_a_shop_it_waits_for_the_setting(client: PlatformClient, e
     waits = await give(handler(None, client, engine), engine)
     assert isinstance(waits, Wait)
     assert waits.key == "settings"
-    assert "STORE__ADAPTER" in waits.why
+    assert waits.reason.code is ReasonCode.NO_STORE
     assert (await coupon(engine)).state == "held"
 
 
@@ -271,7 +296,11 @@ async def test_without_the_launcher_it_waits_unless_the_operator_knows_the_value
     platform.outage(True)
     waits = await give(handler(store, client, engine), engine)
     assert isinstance(waits, Wait)
-    assert "Launcher" in waits.why
+    assert waits.reason.code is ReasonCode.LAUNCHER_UNAVAILABLE
+    problem = waits.reason.facts["problem"]
+    assert isinstance(problem, dict)
+    assert isinstance(problem["facts"], dict)
+    assert problem["facts"]["destination"] == "the Platform's Launcher"
     assert waits.recheck < 60
     await put_rule(engine, "rule-5-off", kind="fixed_amount", value="4", currency="EUR")
     assert isinstance(await give(handler(store, client, engine), engine), Done)
@@ -288,8 +317,9 @@ async def test_a_code_of_another_redemption_or_customer_is_rejected(
     assert isinstance(await give(issue, engine), Done)
     outcome = await give(issue, engine, {**REDEEMED, **altered})
     assert isinstance(outcome, Reject)
-    assert "belongs to" in outcome.why
-    assert "eve" not in outcome.why, "no personal data in reasons"
+    assert outcome.reason.code is ReasonCode.CODE_OF_ANOTHER_REDEMPTION
+    assert outcome.reason.facts.items() >= {"code": CODE, "redemption": "p-1"}.items()
+    assert "eve" not in repr(outcome.reason), "no personal data in reasons"
     assert (await coupon(engine)).state == "active"
     assert [entry["kind"] for entry in shop.ledger()].count("coupon.create") == 1
 
@@ -365,9 +395,12 @@ async def test_spent_points_without_a_code_are_rejected(issue: IssueCoupon, engi
 
 async def test_a_refused_redemption_is_never_made(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
     assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
-    await Coupons(engine).refuse(CODE, "not among the customer's rewards")
+    reason = because(ReasonCode.NOT_GENUINE, explanation="the webhook names no customer")
+    await Coupons(engine).refuse(CODE, reason)
     await put_rule(engine, "rule-new", kind="fixed_amount", value="5")
-    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Reject)
+    outcome = await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"})
+    assert isinstance(outcome, Reject)
+    assert outcome.reason == reason
     assert shop.ledger() == []
 
 
@@ -436,7 +469,8 @@ async def test_a_rule_for_variants_that_tells_no_ids_waits_for_the_operators(
     body = {**REDEEMED, "ruleId": "rule-mug", "rewardType": "productdiscount", "points": 1000}
     waits = await give(issue, engine, body)
     assert isinstance(waits, Wait)
-    assert "restricted by its variants" in waits.why
+    assert waits.reason.code is ReasonCode.VALUE_UNCERTAIN
+    assert waits.reason.facts["field"] == "variants"
     assert shop.ledger(applied=1) == []
     await put_rule(engine, "rule-mug", kind="free_product", product_ids=["431"])
     assert isinstance(await give(issue, engine, body), Done)

@@ -11,6 +11,7 @@ from app.operations.coupons.transitions import Claim, Coupons
 from app.outcomes import Done, Outcome, Retry, Wait
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import RewardKind
+from app.reasons import ReasonCode
 from app.stores.base import CouponKind, CouponOrder
 from app.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
@@ -30,7 +31,7 @@ async def claim(engine: AsyncEngine) -> Claim:
 
 async def retire(store: WooCommerce | None, engine: AsyncEngine) -> Outcome:
     return await RetireCoupon(store, Coupons(engine))(
-        job("retire_coupon", b"", params={"code": "AB12", "why": "ada: w"})
+        job("retire_coupon", b"", params={"code": "AB12", "by": "ada", "why": "w"})
     )
 
 
@@ -41,14 +42,14 @@ async def made(store: WooCommerce, reference: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("priced", "said_made", "reference", "stays", "words"),
+    ("priced", "said_made", "reference", "stays", "remark"),
     [
-        (False, False, None, True, "never told"),
-        (False, False, "p-2", True, "never told"),
-        (True, False, None, True, "left alone"),
-        (True, False, "p-2", True, "left alone"),
-        (True, False, "p-1", False, ""),
-        (True, True, None, False, ""),
+        (False, False, None, True, ReasonCode.COUPON_NOT_ISSUED),
+        (False, False, "p-2", True, ReasonCode.COUPON_NOT_ISSUED),
+        (True, False, None, True, ReasonCode.COUPON_NOT_OURS),
+        (True, False, "p-2", True, ReasonCode.COUPON_NOT_OURS),
+        (True, False, "p-1", False, None),
+        (True, True, None, False, None),
     ],
 )
 async def test_what_is_ours_goes_and_what_is_not_stays(
@@ -60,7 +61,7 @@ async def test_what_is_ours_goes_and_what_is_not_stays(
     said_made: bool,
     reference: str | None,
     stays: bool,
-    words: str,
+    remark: ReasonCode | None,
 ) -> None:
     coupons = Coupons(engine)
     if priced:
@@ -72,8 +73,11 @@ async def test_what_is_ours_goes_and_what_is_not_stays(
     row = await coupons.find("AB12")
     assert row is not None
     assert row.state == "retired"
-    assert (row.reason or "").startswith("retired by ada: w")
-    assert words in (row.reason or "")
+    assert row.reason is not None
+    assert row.reason.code is ReasonCode.COUPON_RETIRED
+    assert row.reason.facts.items() >= {"by": "ada", "comment": "w"}.items()
+    left = row.reason.facts.get("remark")
+    assert (left["code"] if isinstance(left, dict) else None) == remark
     assert bool(shop.state("coupons", "ab12")) is stays
 
 
@@ -83,8 +87,11 @@ async def test_a_shop_that_cannot_be_asked_is_asked_again(
     await Coupons(engine).price(claim, VALUED)
     await made(store, "p-1")
     shop.script(status=503, body="")
-    assert isinstance(await retire(store, engine), Retry)
-    assert isinstance(await retire(None, engine), Wait)
+    unavailable, waits = await retire(store, engine), await retire(None, engine)
+    assert isinstance(unavailable, Retry)
+    assert unavailable.reason.facts["status"] == 503
+    assert isinstance(waits, Wait)
+    assert waits.reason.code is ReasonCode.NO_STORE
     row = await Coupons(engine).find("AB12")
     assert row is not None
     assert row.state == "pending"

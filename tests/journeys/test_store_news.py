@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.messages import Kind
 from app.operations import hooks
 from app.operations.polling import poll
+from app.reasons import ReasonCode, stored
 from app.settings import Settings, StoreSettings
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from app.wiring import Services
@@ -89,13 +90,11 @@ async def test_a_webhook_that_the_shop_switched_off_is_noticed_told_and_switched
     missed = {**ORDER, "date_modified_gmt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
     await asyncio.to_thread(shop.control, "seed", orders=[missed])
     assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
-    [(kind, detail)] = await rows(engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL")
-    assert kind == "store_webhook_off"
-    assert topic in str(detail)
-    assert "on again" in str(detail)
+    [(code, facts)] = await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL")
+    assert (code, facts) == (ReasonCode.STORE_WEBHOOKS_OFF, {"topics": [topic], "days": 14})
     assert await rows(engine, "SELECT lane FROM job ORDER BY lane") == [("order:43",), ("order:44",)]
     assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
-    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+    assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
 async def test_a_webhook_that_may_not_be_switched_on_stays_an_alert(
@@ -108,13 +107,19 @@ async def test_a_webhook_that_may_not_be_switched_on_stays_an_alert(
     shop.config(read_only=True)
     for _ in range(2):
         assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
-        [(detail, first)] = await rows(engine, "SELECT detail, first_action FROM alert WHERE resolved_at IS NULL")
-        assert "could not be switched on" in str(detail)
-        assert "relay connect" in str(first)
+        [(code, facts)] = await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL")
+        alert = stored(str(code), facts)  # type: ignore[arg-type]  # JSON
+        assert alert is not None
+        assert alert.facts["topics"] == [topic]
+        assert isinstance(failures := alert.facts["failures"], dict)
+        assert isinstance(failure := failures[topic], dict)
+        assert failure["code"] in (ReasonCode.KEY_REJECTED, ReasonCode.PERMISSION_MISSING)
+        assert "could not be switched on" in alert.text
+        assert "relay connect" in alert.next_step
     shop.config(read_only=False)
     assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
     assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
-    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+    assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
 async def test_an_order_of_the_shop_becomes_a_job_once(
@@ -185,4 +190,5 @@ async def test_a_shop_that_is_away_moves_no_cursor(
     shop.outage(on=False)
     assert failed is not None
     assert failed.failed is not None
+    assert failed.failed.code is ReasonCode.DESTINATION_UNAVAILABLE
     assert await rows(engine, "SELECT since FROM poll_cursor") == [(None,)]

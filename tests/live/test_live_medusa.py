@@ -15,6 +15,7 @@ import pytest
 from app.http import HttpClients
 from app.messages import Kind
 from app.outcomes import Done, Reject, Retry
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
 from app.stores.medusa.adapter import Medusa
 from app.stores.native import Page
@@ -151,7 +152,8 @@ async def test_another_coupon_of_the_code(adapter: Medusa, shop: MedusaShop) -> 
     for first_try in (True, False):
         outcome = await adapter.issue_coupon(replace(wanted, value=Decimal(7), first_try=first_try))
         assert isinstance(outcome, Reject), outcome
-        assert "value is 5.00, ordered 7" in outcome.why
+        assert outcome.reason.code is ReasonCode.CODE_TAKEN
+        assert outcome.reason.facts["differences"] == [{"field": "value", "actual": "5.00", "expected": "7"}]
 
 
 async def test_a_retired_coupon_is_worth_nothing_and_its_code_is_free(adapter: Medusa, shop: MedusaShop) -> None:

@@ -15,6 +15,7 @@ import pytest
 from app.http import HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Reject
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
 from app.stores.native import Page
 from app.stores.vendure.adapter import CREATE, Vendure
@@ -166,7 +167,7 @@ async def test_duplicates_add_up_and_are_retired(adapter: Vendure, shop: Vendure
     found = await adapter.find_coupon(code)
     assert isinstance(found, CouponFound)
     assert found.reference == "r-1"
-    assert "twin" in " ".join(differences(wanted, found))
+    assert "twin" in " ".join(str(each.actual) for each in differences(wanted, found))
     oldest = shop.promotions(code)[0]["id"]
     assert await adapter.issue_coupon(wanted) == Done({"store_id": oldest})
     assert [row["id"] for row in shop.promotions(code)] == [oldest]
@@ -179,7 +180,8 @@ async def test_another_coupon_of_the_code_in_any_spelling(adapter: Vendure, shop
     shop.admin(CREATE, input=promotion_input(theirs, MARKET, ()))
     outcome = await adapter.issue_coupon(wanted)
     assert isinstance(outcome, Reject), outcome
-    assert "value is 7.00, ordered 5.00" in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert outcome.reason.facts["differences"] == [{"field": "value", "actual": "7.00", "expected": "5.00"}]
     assert shop.promotions(wanted.code) == []
 
 

@@ -6,13 +6,11 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any  # Any: what a simulator's ledger holds
 
+from app.reasons import ReasonCode
 from tests.money.plan import Redemption
 
-REASONS: Mapping[str, tuple[str, ...]] = {
-    "zero": ("value is 0.00, ordered", "amount is 0.00"),
-    "taken": ("already holds a coupon",),
-}
-"""Words of the reason with which a redemption may be held, by the fault it met. The others may not be held."""
+REASONS: Mapping[str, ReasonCode] = {"zero": ReasonCode.COUPON_DIFFERS, "taken": ReasonCode.CODE_TAKEN}
+"""The reason code with which a redemption may be held, by the fault it met. The others may not be held."""
 Row = Mapping[str, Any]
 
 
@@ -103,7 +101,7 @@ def _wrong(redemption: Redemption, row: Row) -> str:
 
 
 def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) -> None:
-    code, state, reason = redemption.code, ours.get("state"), str(ours.get("reason") or "")
+    code, state, reason = redemption.code, ours.get("state"), ours.get("text")
     if there and redemption.case != "taken":
         if state != "active":
             tally.silent += 1
@@ -114,8 +112,17 @@ def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) 
             tally.wrong_value += 1
             tally.words.append(f"{code}: {wrong}")
         return
-    if state == "held" and any(words in reason for words in REASONS.get(redemption.case, ())):
+    if state == "held" and _may_be_held(redemption, ours):
         tally.held += 1
         return
     tally.silent += 1
     tally.words.append(f"{code} ({redemption.case}): not in the shop, here {state}: {reason}")
+
+
+def _may_be_held(redemption: Redemption, ours: Row) -> bool:
+    """Whether the reason is the fault that it met: a coupon worth 0, or a code that the shop had before."""
+    if ours.get("reason_code") != REASONS.get(redemption.case):
+        return False
+    differences: Sequence[Row] = (ours.get("facts") or {}).get("differences", ())
+    zero = any(different["actual"] == "0.00" for different in differences)
+    return redemption.case != "zero" or zero

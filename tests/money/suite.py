@@ -260,7 +260,7 @@ async def _settled(stack: Rig, within: float = 600.0) -> None:
 
         async def quiet() -> bool:
             left = await connection.fetch(
-                "SELECT job.state, job.reason, left(job.detail, 90) AS detail, lane.waits_for IS NOT NULL AS parked,"
+                "SELECT job.state, job.disposition, job.reason_code, lane.waits_for IS NOT NULL AS parked,"
                 " count(*) AS jobs, min(lane.run_at) - now() AS due"
                 " FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane"
                 " WHERE job.channel = 'store' AND job.open AND coalesce(lane.waits_for, '') NOT LIKE 'reward-rule:%'"

@@ -1,9 +1,10 @@
 """Alerts about the work itself, the age of the oldest, and a chat that hears of each alert once."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 
 import pytest
+from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,10 +13,12 @@ from app.operations.alerts.raised import Alerts, open_alerts
 from app.operations.alerts.watch import watch_work
 from app.operations.alerts.webhook import message, tell_alerts
 from app.operations.oldest import OldestWaiting
+from app.reasons import ALERTS, ReasonCode, because
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered
 
 CODE, PERSON = "ab12cd34ef56", "ada@example.com"
+DEAD = because(ReasonCode.JOBS_DEAD, destination="the Platform", count=3)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +34,15 @@ async def http() -> AsyncIterator[HttpClient]:
     await client.aclose()
 
 
-async def kinds(engine: AsyncEngine) -> list[tuple[str, str]]:
+async def opened(engine: AsyncEngine) -> list[tuple[ReasonCode, str]]:
     async with engine.connect() as connection:
-        return [(alert.kind, alert.subject) for alert in await open_alerts(connection)]
+        return [(alert.reason.code, alert.subject) for alert in await open_alerts(connection)]
+
+
+async def facts(engine: AsyncEngine, code: ReasonCode) -> Mapping[str, JsonValue]:
+    async with engine.connect() as connection:
+        [alert] = [alert for alert in await open_alerts(connection) if alert.reason.code is code]
+        return alert.reason.facts
 
 
 async def aged(engine: AsyncEngine, minutes: float) -> None:
@@ -82,28 +91,36 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
     await scene.run(answered(422, "currency"), policy=HASTY)
     await scene.order("1002")
     assert await watch_work(engine, oldest) == 1
-    assert await kinds(engine) == [("jobs_dead", "platform")]
+    assert await opened(engine) == [(ReasonCode.JOBS_DEAD, "platform")]
+    assert await facts(engine, ReasonCode.JOBS_DEAD) == {"destination": "the Platform", "count": 1}
     await scene.sql("UPDATE channel SET state = 'tripped', since = now() WHERE name = 'platform'")
     await aged(engine, 4)
     assert await watch_work(engine, oldest) == 0
     await aged(engine, 27)
     assert await watch_work(engine, OldestWaiting()) == 2
-    assert await watch_work(engine, OldestWaiting()) == 0, "one of a kind and subject is open at a time"
-    assert {kind for kind, _ in await kinds(engine)} == {"jobs_dead", "channel_closed", "work_waits"}
+    assert await watch_work(engine, OldestWaiting()) == 0, "one of a code and subject is open at a time"
+    assert {code for code, _ in await opened(engine)} == {
+        ReasonCode.JOBS_DEAD,
+        ReasonCode.DESTINATION_CLOSED,
+        ReasonCode.WORK_WAITING,
+    }
+    closed = {"destination": "the Platform", "state": "tripped"}
+    assert await facts(engine, ReasonCode.DESTINATION_CLOSED) == closed
+    assert await facts(engine, ReasonCode.WORK_WAITING) == {"destination": "the Platform", "minutes": 31}
     await scene.sql("UPDATE channel SET state = 'open', since = now()")
     await scene.run(answered(200))
     await scene.sql("UPDATE job SET state = 'dropped' WHERE dead")
     await watch_work(engine, OldestWaiting())
-    assert await kinds(engine) == []
+    assert await opened(engine) == []
 
 
 async def test_a_pause_is_let_be_for_an_hour(engine: AsyncEngine) -> None:
     scene = Scene(engine)
     await scene.operator.pause("store", "the shop is moved", "test")
-    for minutes, expected in ((50, []), (11, [("channel_closed", "store")])):
+    for minutes, expected in ((50, []), (11, [(ReasonCode.DESTINATION_CLOSED, "store")])):
         await aged(engine, minutes)
         await watch_work(engine, OldestWaiting())
-        assert await kinds(engine) == expected
+        assert await opened(engine) == expected
 
 
 # ----------------------------------------------------------------------------------------------- who hears of it
@@ -117,10 +134,9 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
     chat.script(path="/services/chat", times=1, mode="reset_before")
     chat.script(path="/services/chat", persistent=True, status=200, body="ok")
     for number in range(3):
-        await alerts.raise_alert(
-            "coupon_late", f"{CODE}-{number}", f"held: {PERSON} is not confirmed", f"look at {CODE}"
-        )
-    await alerts.raise_alert("jobs_dead", "platform", "3 jobs were given up", "look")
+        late = because(ReasonCode.COUPON_OVERDUE, code=CODE, state="held", seconds=400, explanation=f"{PERSON} waits")
+        await alerts.raise_alert(late, f"{CODE}-{number}")
+    await alerts.raise_alert(DEAD, "platform")
     told = [await tell_alerts(engine, http, url)]
     assert await tell_alerts(engine, http, url) == 0, "not before its time"
     for _ in range(4):
@@ -128,18 +144,60 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
         told.append(await tell_alerts(engine, http, url))
     assert sum(told) == 4
     said = [entry["body"]["text"] for entry in chat.ledger() if entry["path"] == "/services/chat"]
-    assert len(said) == 4, "two that failed, and one of each kind"
-    assert said[-1] == message("coupon_late", 3)["text"] or said[-2] == message("coupon_late", 3)["text"]
+    assert len(said) == 4, "two that failed, and one of each code"
+    assert message("coupon_overdue", [because(ReasonCode.COUPON_OVERDUE, state="held")] * 3)["text"] in said[-2:]
+    assert any("(3 of them)" in text for text in said)
     assert not any(CODE in text or PERSON in text for text in said)
 
-    await alerts.raise_alert("jobs_dead", "store", "1 job was given up", "look")
+    await alerts.raise_alert(because(ReasonCode.JOBS_DEAD, destination="the store", count=1), "store")
     await aged(engine, -25)  # the last message was just now
-    assert await tell_alerts(engine, http, url) == 0, "not so soon after another of its kind"
+    assert await tell_alerts(engine, http, url) == 0, "not so soon after another of its code"
     await aged(engine, 60)
     assert await tell_alerts(engine, http, url) == 1
 
 
 async def test_what_is_over_is_not_told(engine: AsyncEngine, http: HttpClient, chat: Simulator) -> None:
-    await Alerts(engine).raise_alert("jobs_dead", "platform", "3 jobs were given up", "look")
+    await Alerts(engine).raise_alert(DEAD, "platform")
     await Scene(engine).sql("UPDATE alert SET resolved_at = now()")
     assert await tell_alerts(engine, http, f"{chat.url}/services/chat") == 0
+
+
+def test_a_chat_message_has_the_alerts_text_and_only_facts_that_name_nobody() -> None:
+    reasons = [because(ReasonCode.JOBS_DEAD, destination=name, count=2) for name in ("the Platform", "the store")]
+    text = str(message("jobs_dead", reasons)["text"])
+    assert text.splitlines() == [
+        "*Platform Relay: Jobs dead* (2 of them)",
+        reasons[0].text,
+        f"Next step: {reasons[0].next_step}",
+        reasons[1].text,
+        f"Next step: {reasons[1].next_step}",
+        "More: docs/runbook.md#jobs-dead",
+    ]
+
+
+@pytest.mark.parametrize("code", sorted(ALERTS))
+def test_every_alert_reads_well_without_facts_and_hides_those_that_name_somebody(code: ReasonCode) -> None:
+    named = dict.fromkeys(("code", "order", "orders", "order_ids", "response", "problem", "explanation", "job"), PERSON)
+    for reason in (because(code), because(code, **named, differences=[PERSON], cause=PERSON)):
+        text = str(message(code, [reason])["text"])
+        assert PERSON not in text
+        _, what, next_step, _ = text.splitlines()
+        for sentence in (what, next_step):
+            assert sentence.endswith("."), sentence
+            assert not any(rest in sentence for rest in ("  ", " .", "[", "{", " ,")), sentence
+
+
+async def test_a_code_that_is_no_alert_is_refused(engine: AsyncEngine) -> None:
+    with pytest.raises(ValueError, match="unchanged"):
+        await Alerts(engine).raise_alert(because(ReasonCode.UNCHANGED), "platform")
+
+
+async def test_with_the_same_facts_an_alert_is_not_raised_again_unless_wanted(engine: AsyncEngine) -> None:
+    alerts, scene = Alerts(engine), Scene(engine)
+    shared = because(ReasonCode.COUPON_OVERUSED, code=CODE, orders=2, limit=1)
+    assert await alerts.raise_alert(shared, CODE, again=False)
+    await scene.sql("UPDATE alert SET resolved_at = now()")
+    assert not await alerts.raise_alert(shared, CODE, again=False)
+    assert await alerts.raise_alert(shared.also(orders=3), CODE, again=False), "something new happened"
+    await scene.sql("UPDATE alert SET resolved_at = now()")
+    assert await alerts.raise_alert(shared, CODE)

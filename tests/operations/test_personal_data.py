@@ -25,10 +25,12 @@ from app.operations.retention import prune_bodies
 from app.outcomes import Done, Evidence, Reject
 from app.platform import webhooks
 from app.platform.webhooks import redemption_of
+from app.reasons import ReasonCode, because, columns
 from app.settings import FuseSettings
 from app.stores.native import Ignored, ToFetch
 from tests.database.engine_room import broken_counts
 from tests.explain.scene import Scene, answered
+from tests.reasons import HTTP_400
 
 ID, EMAIL, NAME, PHONE = "cust-canary-881", "Canary.Jane@Example.com", "Canaria", "+49-30-5550199"
 CANARIES = (ID, EMAIL.lower(), NAME.lower(), PHONE)
@@ -48,7 +50,8 @@ async def a_life(scene: Scene) -> None:
     await scene.order("ord-1", **order)
     await scene.run(Done(digest=b"d"))
     await scene.order("ord-2", **order)
-    await scene.run(Reject(f"the Platform says: {NAME} is blocked", Evidence(422, f"<p>{EMAIL}</p>")))
+    blocked = because(ReasonCode.REJECTED_BY_DESTINATION, destination="the Platform", response=f"{NAME} is blocked")
+    await scene.run(Reject(blocked, Evidence(422, f"<p>{EMAIL}</p>")))
     await scene.event(
         Kind.ORDER,
         {"id": "ord-guest", "email": EMAIL, "financialStatus": "paid", "currency": "EUR", "totalPrice": "5", "n": NAME},
@@ -71,18 +74,20 @@ async def a_life(scene: Scene) -> None:
     }
     await arrives(scene, "referrals/completed", referral)
     await scene.sql(
-        "UPDATE job SET state = 'waiting', reason = 'retry', detail = :words WHERE split_part(lane, '#', 1) = :lane",
-        words=f"the shop does not know {EMAIL}",
+        """UPDATE job SET state = 'waiting', disposition = 'retry', reason_code = :reason_code,
+               facts = CAST(:facts AS jsonb) WHERE split_part(lane, '#', 1) = :lane""",
+        **columns(because(ReasonCode.SERVER_ERROR, response=f"unknown address {EMAIL}")),
         lane=f"coupon:{OTHERS}",
     )
     await scene.sql(
-        """INSERT INTO attempt (job_id, claim, number, started_at, outcome, detail, excerpt)
-           SELECT id, 1, 1, now(), 'retry', detail, detail FROM job WHERE split_part(lane, '#', 1) = :lane""",
+        """INSERT INTO attempt (job_id, claim, number, started_at, outcome, reason_code, facts, excerpt)
+           SELECT id, 1, 1, now(), 'retry', reason_code, facts, facts ->> 'response' FROM job
+           WHERE split_part(lane, '#', 1) = :lane""",
         lane=f"coupon:{OTHERS}",
     )
     await arrives(scene, "customers/updated", {**webhook, "id": "u-1", "phone": PHONE}, news=True)
     raw = json.dumps({"id": ID, "who": NAME}).encode()
-    for parsed in (ToFetch(Kind.CUSTOMER, ID, f"fetch:{ID}"), Ignored("unreadable")):
+    for parsed in (ToFetch(Kind.CUSTOMER, ID, f"fetch:{ID}"), Ignored(because(ReasonCode.NOT_APPLICABLE))):
         body = raw if isinstance(parsed, ToFetch) else f"<customer>{EMAIL} {NAME}".encode()
         await scene.accept(message_of(parsed, body, source="woocommerce", message_id=""))
     async with scene.engine.begin() as connection:
@@ -93,8 +98,9 @@ async def a_life(scene: Scene) -> None:
                 text("UPDATE coupon SET priced_at = now(), value = 5, kind = 'fixed_amount', currency = 'EUR'")
             )
         await fuse.release(connection, "an operator", "looked at it", ID)
-    await Alerts(scene.engine).raise_alert("coupon_fuse", fuse.subject_of(ID), "it blew", "look")
-    await Alerts(scene.engine).raise_alert("coupon_patrol", CODE, f"the shop says {EMAIL}", "look")
+    await Alerts(scene.engine).raise_alert(because(ReasonCode.ISSUANCE_LIMIT_REACHED), fuse.subject_of(ID))
+    drift = because(ReasonCode.COUPON_DRIFT, code=CODE, findings=[f"restricted to {EMAIL}"])
+    await Alerts(scene.engine).raise_alert(drift, CODE)
     books = Reconciliations(scene.engine)
     asked = await books.ask("t", None)
     await books.take(asked)
@@ -235,7 +241,7 @@ async def test_everything_is_handed_out(engine: AsyncEngine) -> None:
 async def test_bodies_end_with_the_retention(engine: AsyncEngine) -> None:
     scene = Scene(engine)
     await scene.customer(ID, email=EMAIL)
-    await scene.run(Reject(f"{EMAIL} is refused", Evidence(422, EMAIL)))
+    await scene.run(Reject(HTTP_400, Evidence(422, EMAIL)))
     await scene.customer(OTHER, email=EMAIL)
     later = datetime.now(UTC) + timedelta(days=31)
     assert await prune_bodies(engine, timedelta(days=32), later) == 0

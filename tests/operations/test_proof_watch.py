@@ -1,4 +1,4 @@
-"""Whether the proof that redemptions need can be had at all: said by `relay check`, and by an alert."""
+"""Whether redemptions can be verified as the settings require: shown by `relay check`, and by an alert."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.operations.alerts.raised import open_alerts
 from app.operations.checks import check_proof, watch_proof
+from app.reasons import ReasonCode
 from app.settings import CouponSettings, PlatformSettings, Settings
 
 KEYS = {"api_key": "sim-platform-key", "shop_key": "sim-shop"}
@@ -27,7 +28,7 @@ def settings(platform: dict[str, Any], **coupons: object) -> Settings:
         ({"api_key": "sim-platform-key"}, {"require": "confirmed"}, False, "without PLATFORM__SHOP_KEY: every"),
         ({"shop_key": "sim-shop"}, {"require": "confirmed"}, False, "without PLATFORM__API_KEY: every"),
         ({}, {"require": "known", "confirm_above": "7"}, None, "worth more than 7 are held"),
-        (KEYS, {"require": "door", "confirm_above": "none"}, None, "all coupons are made for whoever knows"),
+        (KEYS, {"require": "door", "confirm_above": "none"}, None, "all coupons are created for anybody who knows"),
         ({}, {"require": "source", "confirm_above": "none"}, False, "PLATFORM__ALLOWED_NETWORKS is empty"),
         ({"allowed_networks": ["203.0.113.0/24"]}, {"require": "source", "confirm_above": "none"}, True, "source"),
         ({}, {"require": "known", "confirm_above": "none"}, True, "needs: known"),
@@ -47,8 +48,9 @@ async def test_an_alert_stands_while_nothing_can_be_confirmed(engine: AsyncEngin
         await watch_proof(engine, settings({}))
     async with engine.connect() as connection:
         [alert] = await open_alerts(connection)
-    assert alert.kind == "cannot_confirm"
-    assert "PLATFORM__SHOP_KEY" in alert.detail
+    assert (alert.reason.code, alert.subject) == (ReasonCode.SETTING_MISSING, "redemptions")
+    assert alert.reason.facts["setting"] == "PLATFORM__SHOP_KEY"
+    assert "PLATFORM__SHOP_KEY" in alert.reason.next_step
     await watch_proof(engine, settings(KEYS))
     async with engine.connect() as connection:
         assert await open_alerts(connection) == []

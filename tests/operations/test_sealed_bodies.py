@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,7 @@ from app.operations.bodies import CHUNK, encrypt_bodies, used_keys
 from app.operations.books import find_message, list_coupons
 from app.operations.checks import check_bodies, watch_bodies
 from app.operations.editing import NotEditableError, edit_and_retry, find_editable, set_field
+from app.operations.homes import Homes
 from app.operations.people.customers import Customers
 from app.operations.people.erase import COUNTED, erase
 from app.operations.people.export import export
@@ -36,11 +36,13 @@ from app.operations.pulse import OrderMoney, read_shop_terms
 from app.operations.retention import prune_bodies
 from app.outcomes import Done, Evidence, Owed, Reject, Wait
 from app.platform.webhooks import redemption_of
+from app.reasons import ReasonCode, because
 from app.sealing import KeyRing, UnreadableBodyError, first_email
 from app.settings import Settings
 from tests.database.engine_room import settle
 from tests.explain.scene import Scene, answered
 from tests.journeys.handler_jobs import client_of
+from tests.reasons import HTTP_400, NO_VALUE
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CANARY, EMAIL = "canarina", "canarina@example.com"
@@ -88,7 +90,7 @@ async def a_life(scene: Scene) -> None:
     await scene.order(email=EMAIL, note=CANARY)
     await scene.run(Done(digest=b"d"))
     await scene.redeemed(customer={"externalId": "42", "email": EMAIL, "name": CANARY})
-    await scene.run(Wait("a rule", "reward-rule:7", evidence=Evidence(200, f"for {CANARY}")), "store")
+    await scene.run(Wait(NO_VALUE, "reward-rule:7", evidence=Evidence(200, f"for {CANARY}")), "store")
     await scene.due()
     job = await scene.run(Done(), "store")
     redemption = redemption_of("points/redeemed", "redeemed", job.body)
@@ -116,6 +118,8 @@ async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine)
     assert (await scene.explain("customer", EMAIL)).found, "found by the event's address"
     job = await scene.run(Done(digest=b"d"))
     assert job.body == raw
+    parcel = await Homes((sealed,), 1).parcel(job, "customer:7")
+    assert (parcel.body, parcel.event) == (native, raw), "handed to another cell as it arrived"
     [exported] = (await export(sealed, EMAIL, "an operator")).messages
     assert (exported["id"], exported["event"]) == (receipt.id, told)
 
@@ -123,7 +127,7 @@ async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine)
 async def test_an_edit_is_sealed_too(sealed: AsyncEngine) -> None:
     scene = Scene(sealed)
     await scene.order(email="wrong@example.com")
-    job = await scene.run(Reject("no such address"))
+    job = await scene.run(Reject(HTTP_400))
     await set_field(sealed, scene.operator, job.id, "email", EMAIL, "an operator", "mistyped")
     assert json.loads((await scene.run(Done(digest=b"d"))).body)["email"] == EMAIL
     assert await sung(sealed, CANARY) == []
@@ -215,17 +219,17 @@ async def test_without_its_key_a_job_is_held_and_goes_on_with_it(engine: AsyncEn
     await Scene(sealed).order()
     scene = Scene(engine)
     await scene.run(Done(digest=b"d"))
-    [(state, reason, detail, attempts, waits)] = await scene.rows(
-        "SELECT state, reason, detail, attempts, waits_for FROM job JOIN lane ON lane.key = job.lane"
+    [(state, disposition, code, facts, attempts, waits)] = await scene.rows(
+        "SELECT state, disposition, reason_code, facts, attempts, waits_for FROM job JOIN lane ON lane.key = job.lane"
     )
-    assert (state, reason, attempts, waits) == ("waiting", "parked", 0, "settings")
-    assert "encrypted under the key old, which is not in BODY_KEYS" in detail
+    assert (state, disposition, attempts, waits) == ("waiting", "parked", 0, "settings")
+    assert (code, facts) == ("body_key_missing", {"key": "old"})
     told = await scene.explain("order", "1001")
     assert told.cause == "setting_missing"
-    assert "BODY_KEYS" in told.headline
-    plain = await check_bodies(Settings(_env_file=None), engine)
+    assert "BODY_KEYS" in told.text
+    plain = await check_bodies(Settings(_env_file=None), engine, "bodies")
     assert plain.ok is False
-    assert "under old, which BODY_KEYS does not have" in plain.detail
+    assert plain.detail == because(ReasonCode.BODY_KEY_MISSING, key="old").text
     await scene.due()
     assert json.loads((await Scene(sealed).run(Done(digest=b"d"))).body)["id"] == "1001"
     assert await scene.rows("SELECT state FROM job") == [("done",)]
@@ -238,8 +242,7 @@ async def test_an_alert_stands_while_a_key_is_missing(engine: AsyncEngine, seale
         await watch_bodies(engine, without)
     async with engine.connect() as connection:
         [alert] = await open_alerts(connection)
-    assert (alert.kind, alert.subject) == ("body_key_missing", "BODY_KEYS")
-    assert "under old, which BODY_KEYS does not have" in alert.detail
+    assert (alert.reason, alert.subject) == (because(ReasonCode.BODY_KEY_MISSING, key="old"), "BODY_KEYS")
     words = f"other:{base64.b64encode(NEW).decode()},old:{base64.b64encode(OLD).decode()}"
     await watch_bodies(engine, Settings(_env_file=None, body_keys=SecretStr(words)))
     async with engine.connect() as connection:
@@ -253,9 +256,7 @@ async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngin
     scene = Scene(engine)
     receipt = await scene.order()
     owed = Owed("relay_customer", "platform", "customer:42", params={"from": "order"}, collapse=True)
-    await scene.run(
-        Wait("the Platform does not know the customer", "customer:42", owes=(owed,), evidence=Evidence(404))
-    )
+    await scene.run(Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), "customer:42", owes=(owed,), evidence=Evidence(404)))
     [job] = await Queue(engine, "platform").claim(1, lease=30)
     assert (job.kind, job.message_id) == ("relay_customer", receipt.id)
     http = HttpClient()
@@ -263,7 +264,7 @@ async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngin
     await http.aclose()
     assert isinstance(told, Wait)
     assert told.key == "settings"
-    assert "what the store sent of this customer cannot be read: it is encrypted under the key old" in told.why
+    assert told.reason == because(ReasonCode.BODY_KEY_MISSING, key="old")
     transition = decide(told, job, RetryPolicy(), 0.5)
     await settle(engine, [job], transition, "wait")
     story = await scene.explain("order", "1001")
@@ -278,17 +279,17 @@ async def test_without_its_key_nothing_is_erased_handed_out_or_edited_by_halves(
     await a_life(Scene(sealed))
     scene = Scene(engine)
     before = await scene.rows("SELECT * FROM message ORDER BY id")
-    with pytest.raises(UnreadableBodyError, match="put that key back"):
+    with pytest.raises(UnreadableBodyError, match="not in BODY_KEYS"):
         await erase(engine, scene.operator, "42", "an operator")
-    with pytest.raises(UnreadableBodyError, match="put that key back"):
+    with pytest.raises(UnreadableBodyError, match="not in BODY_KEYS"):
         await export(engine, "42", "an operator")
     await Scene(sealed).order("2", email=EMAIL)
-    job = await Scene(sealed).run(Reject("no"))
+    job = await Scene(sealed).run(Reject(HTTP_400))
     async with engine.connect() as connection:
-        with pytest.raises(NotEditableError, match="put that key back"):
+        with pytest.raises(NotEditableError, match="not in BODY_KEYS"):
             await find_editable(connection, job.id)
         assert [each.shopper for each in (await list_coupons(connection)).items] == [None]
-    with pytest.raises(NotEditableError, match="put that key back"):
+    with pytest.raises(NotEditableError, match="not in BODY_KEYS"):
         await edit_and_retry(engine, scene.operator, job.id, b"{}", "an operator", "why")
     assert await scene.rows("SELECT * FROM message WHERE order_ref IS DISTINCT FROM '2' ORDER BY id") == before
 
@@ -343,8 +344,8 @@ async def test_what_cannot_be_opened_is_named_and_left(sealed: AsyncEngine, rene
     first, second = await Scene(sealed).order("1"), await Scene(renewed).order("2")
     done = await encrypt_bodies(renewed)
     assert (done.messages, list(done.refused)) == (0, [first.id])
-    assert re.search("under the key old, which is not in BODY_KEYS", done.refused[first.id])
-    assert (await check_bodies(Settings(_env_file=None), renewed)).ok is False
+    assert because(ReasonCode.BODY_KEY_MISSING, key="old").text in done.refused[first.id]
+    assert (await check_bodies(Settings(_env_file=None), renewed, "bodies")).ok is False
     rows = await Scene(renewed).rows("SELECT id, sealed_by FROM message ORDER BY order_ref")
     assert rows == [(first.id, "old"), (second.id, "new")]
 

@@ -17,6 +17,7 @@ from app.operations.imports.backfill import backfill
 from app.operations.polling import ORDER
 from app.operations.reconcile.differences import Difference
 from app.operations.reconcile.runs import Reconciliations
+from app.reasons import ReasonCode
 from app.stores.native import ListsEntities, SetsUpWebhooks
 from simulators.process import Simulator, run
 from tests.conftest import temporary_database
@@ -27,7 +28,7 @@ from tests.helpers import eventually
 from tests.reconcile.proof import SOURCE, Relay, prove, relay
 from tests.reconcile.shop import Injured
 
-OPEN = "SELECT kind FROM alert WHERE resolved_at IS NULL AND kind <> 'cannot_confirm'"  # no shop key is set here
+OPEN = "SELECT code FROM alert WHERE resolved_at IS NULL AND code <> 'setting_missing'"  # no shop key is set here
 SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
@@ -117,7 +118,7 @@ async def test_webhooks_that_the_shop_switched_off_are_told(
         [note] = (await here.reconciled()).notes
         assert hook["topic"] in note
         alerts = await rows(here.parts.engine, OPEN)
-        assert [kind for (kind,) in alerts] == ["store_webhook_off"]
+        assert [kind for (kind,) in alerts] == [ReasonCode.STORE_WEBHOOKS_OFF]
         await hooks.look_after(here.parts.engine, here.parts.inbox, store, "woocommerce", here.sides.address)
         assert (await here.reconciled()).notes == []
         assert await rows(here.parts.engine, OPEN) == []
@@ -130,7 +131,10 @@ async def test_a_shop_that_does_not_answer_is_told(
     async with relay(database_url, tmp_path, platform) as here:
         view = await here.reconciled()
     assert view.state == "done"
-    assert any("products could not be read to their end" in note for note in view.notes)
+    assert any(
+        note.startswith("The list of products in the store could not be read to its end: ") and "401" in note
+        for note in view.notes
+    )
 
 
 async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_open(engine: AsyncEngine) -> None:
@@ -148,8 +152,9 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     old = first.started_at - timedelta(days=40)
     await books.add(first.id, [Difference(Kind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
     await books.end(first.id, {"orders": 1}, [], None)
-    assert await rows(engine, "SELECT kind, detail FROM alert WHERE resolved_at IS NULL") == [
-        ("reconciliation", "found 1 lost_by_webhook")
+    facts = {"counts": {"lost_by_webhook": 1}, "reconciliation": str(first.id)}
+    assert await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL") == [
+        (ReasonCode.RECONCILIATION_DIFFERENCES, facts)
     ]
     await scene.sql("UPDATE reconciliation SET started_at = now() - interval '1 day'")
     assert await books.ask_at_night(tonight)
@@ -157,7 +162,7 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     assert second is not None
     assert second.since == old
     await books.end(second.id, {}, [], None)
-    assert await rows(engine, "SELECT kind FROM alert WHERE resolved_at IS NULL") == []
+    assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
 async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: AsyncEngine) -> None:

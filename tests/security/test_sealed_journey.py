@@ -59,14 +59,14 @@ async def test_both_journeys_with_encrypted_bodies(
         assert WORDS[0] in json.dumps(export["messages"]).lower()
 
         both = f"{NEW},{OLD}"
-        assert "encrypted under new; some are still under old" in await relay(stage, tmp_path, both, "check")
-        assert "under old, which BODY_KEYS does not have" in await relay(stage, tmp_path, NEW, "check")
+        assert "encrypted with new; some are still encrypted with old" in await relay(stage, tmp_path, both, "check")
+        assert "not in BODY_KEYS: old" in await relay(stage, tmp_path, NEW, "check")
         [(kept,)] = await stage.sql("SELECT count(*) FROM message WHERE body IS NOT NULL")
         assert f"{kept} messages were encrypted, and" in await relay(stage, tmp_path, both, "keys", "encrypt-bodies")
         assert await stage.sql("SELECT DISTINCT sealed_by FROM message") == [("new",)]
         checked = await relay(stage, tmp_path, NEW, "check")
-        assert "encrypted under new" in checked
-        assert "still under" not in checked
+        assert "encrypted with new" in checked
+        assert "still encrypted" not in checked
         await stage.sql(
             "INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, sealed_by, received_at)"
             " VALUES (gen_random_uuid(), 'store', 'orders', 'lost', '', '', 'gone', now())"
@@ -76,7 +76,7 @@ async def test_both_journeys_with_encrypted_bodies(
     async with staged(tmp_path / "again", database_url) as stage:
 
         async def told_of_the_missing_key() -> bool:
-            return 'relay_alerts_open{kind="body_key_missing"} 1.0' in (await stage.client.get("/metrics")).text
+            return 'relay_alerts_open{code="body_key_missing"} 1.0' in (await stage.client.get("/metrics")).text
 
         await eventually(told_of_the_missing_key, 30)
         await stage.sql("DELETE FROM message WHERE dedupe_key = 'lost'")

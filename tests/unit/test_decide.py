@@ -9,6 +9,19 @@ from app.engine.jobs import Job
 from app.engine.retry import RetryPolicy
 from app.engine.states import Again, Finish, GiveBack, Park, Transition
 from app.outcomes import Blocked, Done, Owed, Reject, Retry, Skip, Unknown, Wait
+from app.reasons import ReasonCode, because
+from tests.reasons import (
+    CONNECTION_LOST,
+    HTTP_400,
+    HTTP_401,
+    HTTP_429,
+    HTTP_503,
+    INTERNAL,
+    NO_VALUE,
+    SHUTDOWN,
+    UNCHANGED,
+    WAITING_FOR_LANE,
+)
 
 POLICY = RetryPolicy(first=1, window=timedelta(seconds=3))
 JOB = Job(
@@ -41,23 +54,31 @@ OWED = (Owed("relay_customer", "platform", "customer:1"),)
     ("verdict", "job", "expected"),
     [
         (Done({"a": "b"}, b"d", owes=OWED), JOB, Finish("done", None, None, {"a": "b"}, b"d", OWED)),
-        (Skip("same"), JOB, Finish("skipped", "unchanged", "same")),
-        (Retry("503"), JOB, Again(1.0, "503", False, "retry")),
-        (Retry("429", after=30), JOB, Again(30.0, "429", False, "retry")),
-        (Retry("503"), replace(JOB, uncertain=True), Again(1.0, "503", True, "retry")),
-        (Retry("503"), LAST, Finish("dead", "exhausted", "gave up after 3 attempts; last: 503")),
-        (Unknown("reset"), JOB, Again(1.0, "reset", True, "unknown")),
-        (Unknown("reset"), LAST, Finish("dead", "exhausted", "gave up after 3 attempts, outcome unknown; last: reset")),
-        (Crashed("bug"), JOB, Again(1.0, "bug", True, "crashed")),
-        (Crashed("bug"), LAST, Finish("dead", "crashed", "gave up after 3 attempts; last: bug")),
-        (Reject("400"), JOB, Finish("dead", "rejected", "400")),
-        (Blocked("401"), JOB, GiveBack(1.0, "401", False, "blocked")),
-        (Interrupted(sent=False), JOB, GiveBack(0.0, "given back at shutdown", False, "shutdown")),
-        (Interrupted(sent=True), JOB, GiveBack(0.0, "given back at shutdown", True, "shutdown")),
-        (Wait("no rule", "reward-rule:7", 60.0), JOB, Park("reward-rule:7", "no rule", False, 60.0)),
-        (Wait("owed", "customer:1", 60.0, OWED), UNCERTAIN, Park("customer:1", "owed", True, 60.0, OWED)),
-        (Blocked("401"), UNCERTAIN, GiveBack(1.0, "401", True, "blocked")),
-        (Interrupted(sent=False), UNCERTAIN, GiveBack(0.0, "given back at shutdown", True, "shutdown")),
+        (Skip(UNCHANGED), JOB, Finish("skipped", None, UNCHANGED)),
+        (Retry(HTTP_503), JOB, Again(1.0, HTTP_503, False, "retry")),
+        (Retry(HTTP_429, after=30), JOB, Again(30.0, HTTP_429, False, "retry")),
+        (Retry(HTTP_503), replace(JOB, uncertain=True), Again(1.0, HTTP_503, True, "retry")),
+        (Retry(HTTP_503), LAST, Finish("dead", "exhausted", HTTP_503.also(attempts=3))),
+        (Unknown(CONNECTION_LOST), JOB, Again(1.0, CONNECTION_LOST, True, "unknown")),
+        (
+            Unknown(CONNECTION_LOST),
+            LAST,
+            Finish("dead", "exhausted", CONNECTION_LOST.also(attempts=3)),
+        ),
+        (Crashed(INTERNAL), JOB, Again(1.0, INTERNAL, True, "crashed")),
+        (Crashed(INTERNAL), LAST, Finish("dead", "crashed", INTERNAL.also(attempts=3))),
+        (Reject(HTTP_400), JOB, Finish("dead", "rejected", HTTP_400)),
+        (Blocked(HTTP_401), JOB, GiveBack(1.0, HTTP_401, False, "blocked")),
+        (Interrupted(sent=False), JOB, GiveBack(0.0, SHUTDOWN, False, "shutdown")),
+        (Interrupted(sent=True), JOB, GiveBack(0.0, SHUTDOWN, True, "shutdown")),
+        (Wait(NO_VALUE, "reward-rule:7", 60.0), JOB, Park("reward-rule:7", NO_VALUE, False, 60.0)),
+        (
+            Wait(WAITING_FOR_LANE, "customer:1", 60.0, OWED),
+            UNCERTAIN,
+            Park("customer:1", WAITING_FOR_LANE, True, 60.0, OWED),
+        ),
+        (Blocked(HTTP_401), UNCERTAIN, GiveBack(1.0, HTTP_401, True, "blocked")),
+        (Interrupted(sent=False), UNCERTAIN, GiveBack(0.0, SHUTDOWN, True, "shutdown")),
     ],
 )
 def test_what_an_answer_means_decides_what_happens(verdict: Verdict, job: Job, expected: Transition) -> None:
@@ -71,32 +92,38 @@ def test_a_job_that_nothing_speaks_against_is_tried() -> None:
 def test_an_older_version_than_the_last_seen_is_superseded() -> None:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     job = replace(JOB, version=now - timedelta(seconds=1), delivered_version=now)
-    assert before(job, POLICY, 1e6) == Finish(
-        "superseded",
-        "newer_version",
-        "a newer version (2026-01-02T00:00:00+00:00) was seen before this one (2026-01-01T23:59:59+00:00)",
-    )
+    reason = because(ReasonCode.NEWER_VERSION, newer="2026-01-02T00:00:00+00:00")
+    assert before(job, POLICY, 1e6) == Finish("superseded", None, reason)
     assert before(replace(job, version=now), POLICY, 1e6) is None
     assert before(replace(job, version=None), POLICY, 1e6) is None
 
 
 def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed() -> None:
     job = replace(JOB, attempt=POLICY.attempts + 1, uncertain=True)
-    words = "the worker died or lost its lease during the last of 3 attempts"
-    assert before(job, POLICY, 1e6) == Finish("dead", "crashed", words)
+    assert before(job, POLICY, 1e6) == Finish("dead", "crashed", because(ReasonCode.LEASE_LOST, attempts=3))
     assert before(replace(job, attempt=POLICY.attempts), POLICY, 1e6) is None
 
 
 def test_a_job_older_than_its_body_expires() -> None:
     day = 86400.0
-    expired = Finish("dead", "expired", "not delivered within 2.5 days")
+    expired = Finish("dead", "expired", because(ReasonCode.EXPIRED, days=2.5))
     assert before(replace(JOB, age=2.5 * day + 1), POLICY, 2.5 * day) == expired
     assert before(replace(JOB, age=2.5 * day), POLICY, 2.5 * day) is None
+    assert before(replace(JOB, age=31 * day), POLICY, 30 * day) == Finish(
+        "dead", "expired", because(ReasonCode.EXPIRED, days=30)
+    )
+
+
+def test_a_body_that_cannot_be_decrypted_waits_for_its_key() -> None:
+    reason = because(ReasonCode.BODY_KEY_MISSING, key="old")
+    assert before(replace(JOB, unreadable=reason), POLICY, 1e6) == Park("settings", reason, False, 60.0)
 
 
 def test_an_order_waits_for_its_customers_first_delivery_at_no_cost() -> None:
-    why = "waits for the first delivery of customer:1, which is owed"
+    why = because(ReasonCode.WAITING_FOR_LANE, lane="customer:1")
     waiting = replace(JOB, after="customer:1", must_wait=True)
     assert before(waiting, POLICY, 1e6) == Park("customer:1", why, False, 3600.0)
     assert before(replace(waiting, uncertain=True), POLICY, 1e6) == Park("customer:1", why, True, 3600.0)
     assert before(replace(waiting, must_wait=False), POLICY, 1e6) is None
+    guest = before(replace(waiting, after="customer:ada@example.com"), POLICY, 1e6)
+    assert guest == Park("customer:ada@example.com", because(ReasonCode.WAITING_FOR_LANE), False, 3600.0)

@@ -22,6 +22,7 @@ from yarl import URL
 
 from app.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
 from app.outcomes import Blocked, Reject, Retry, Unknown
+from app.reasons import ReasonCode, because
 from tests.contract.tls import front, self_signed
 from tests.helpers import free_port
 
@@ -35,28 +36,58 @@ def answer(status: int, body: bytes) -> Answer:
 # -- what a status means -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_a_success_is_no_failure(status: int) -> None:
+    assert failure_of(answer(status, b"said"), NOW) is None
+
+
 @pytest.mark.parametrize(
-    ("statuses", "meaning"),
+    ("statuses", "outcome", "code"),
     [
-        ((200, 201, 202, 204, 299), type(None)),
-        ((408, 425, 429, 500, 502, 503, 504, 520, 599), Retry),
-        ((401, 403, 300, 301, 302, 304, 307, 308), Blocked),
-        ((400, 402, 404, 405, 409, 410, 413, 418, 422, 451, 499), Reject),
+        ((408, 425, 502, 503, 504), Retry, ReasonCode.DESTINATION_UNAVAILABLE),
+        ((500, 520, 599), Retry, ReasonCode.SERVER_ERROR),
+        ((429,), Retry, ReasonCode.RATE_LIMITED),
+        ((401, 403), Blocked, ReasonCode.KEY_REJECTED),
+        ((300, 301, 302, 304, 307, 308), Blocked, ReasonCode.REDIRECTED),
+        (
+            (400, 402, 404, 405, 409, 410, 413, 418, 422, 451, 499),
+            Reject,
+            ReasonCode.REJECTED_BY_DESTINATION,
+        ),
     ],
 )
-def test_failure_of_every_status(statuses: tuple[int, ...], meaning: type[Failure]) -> None:
+def test_failure_of_every_status(statuses: tuple[int, ...], outcome: type[Failure], code: ReasonCode) -> None:
     for status in statuses:
-        failure = failure_of(answer(status, b"said"), NOW)
-        assert type(failure) is meaning, status
-        if failure is not None:
-            assert str(status) in failure.why
-            assert (failure.evidence.status, failure.evidence.excerpt) == (status, "said")
+        failure = failure_of(Answer(status, httpx.Headers(), b"said", destination="the shop"), NOW)
+        assert type(failure) is outcome, status
+        assert failure.reason == because(code, destination="the shop", status=status)
+        assert (failure.evidence.status, failure.evidence.excerpt) == (status, "said")
+
+
+def test_the_request_is_named() -> None:
+    failure = failure_of(answer(422, b""), request="the creation of the coupon")
+    assert failure is not None
+    assert failure.reason.facts["request"] == "the creation of the coupon"
+
+
+def test_a_quote_has_no_secret_no_address_and_an_end() -> None:
+    said = Answer(400, httpx.Headers(), b"", ("hunter2-hunter2",))
+    quote = said.quote("no ada.lovelace+x@shop.example, key hunter2-hunter2\x00 " + "x" * 10_000)
+    assert quote.startswith("no ***, key ***\ufffd xxx")
+    assert len(quote) == 300
+    assert said.quote("a" * 5000 + "@shop.example") == "a" * 300
 
 
 def test_retry_after_is_handed_on() -> None:
     failure = failure_of(Answer(503, httpx.Headers({"Retry-After": "120"}), b""))
     assert isinstance(failure, Retry)
     assert failure.after == 120
+
+
+def test_a_rate_limit_names_its_seconds() -> None:
+    failure = failure_of(Answer(429, httpx.Headers({"Retry-After": "7"}), b""))
+    assert isinstance(failure, Retry)
+    assert (failure.after, failure.reason.facts["seconds"]) == (7, 7)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +142,16 @@ def test_retry_after_never_fails(value: str) -> None:
     ids=["empty", "blank", "html", "cut", "binary", "deep", "digits"],
 )
 def test_a_body_that_is_no_json(body: bytes) -> None:
-    assert isinstance(answer(200, body).json(), Unknown)
+    outcome = answer(200, body).json("the list of orders")
+    assert isinstance(outcome, Unknown)
+    problem = "a body that is not JSON" if body.strip() else "an empty body"
+    assert outcome.reason == because(
+        ReasonCode.RESPONSE_UNREADABLE,
+        destination="the destination",
+        status=200,
+        problem=problem,
+        request="the list of orders",
+    )
 
 
 def test_evidence_is_short_storable_and_without_secrets() -> None:
@@ -161,7 +201,7 @@ def says(body: bytes, status: str = "200 OK", length: int | None = None, **heade
 
 
 async def call(url: str, method: str = "POST", time_limit: float = 5.0, body_cap: int = 1 << 20) -> Answer | Failure:
-    client = HttpClient(time_limit=time_limit, body_cap=body_cap)
+    client = HttpClient(destination="the shop", time_limit=time_limit, body_cap=body_cap)
     try:
         return await client.call(method, url, json={"a": 1})
     finally:
@@ -173,6 +213,7 @@ async def test_an_answer() -> None:
         got = await call(url)
     assert isinstance(got, Answer)
     assert (got.status, got.json(), got.headers["X-Id"]) == (201, {"ok": True}, "7")
+    assert got.destination == "the shop"
 
 
 async def test_what_is_sent() -> None:
@@ -219,6 +260,8 @@ async def test_an_address_goes_out_as_httpx_reads_it(rest: str) -> None:
 async def test_nobody_there_is_retry() -> None:
     got = await call(f"http://127.0.0.1:{free_port()}/")
     assert isinstance(got, Retry)
+    assert got.reason.code is ReasonCode.CONNECTION_FAILED
+    assert got.reason.facts["destination"] == "the shop"
 
 
 async def test_no_connection_in_time_is_retry() -> None:
@@ -231,11 +274,14 @@ async def test_no_connection_in_time_is_retry() -> None:
             queued.connect_ex(listener.getsockname())
         got = await call(f"http://127.0.0.1:{listener.getsockname()[1]}/", time_limit=1.0)
     assert isinstance(got, Retry), got
+    assert got.reason.code is ReasonCode.CONNECTION_FAILED
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "127.0.0.1", "http://127.0.0.1:99999/", "http://[::1/"])
 async def test_an_address_that_cannot_be_called_is_blocked(url: str) -> None:
-    assert isinstance(await call(url), Blocked)
+    got = await call(url)
+    assert isinstance(got, Blocked)
+    assert got.reason.code is ReasonCode.ADDRESS_INVALID
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "schlüssel", "a\0b"])
@@ -244,7 +290,8 @@ async def test_a_key_that_http_cannot_carry_is_blocked(value: str) -> None:
     got = await client.call("GET", f"http://127.0.0.1:{free_port()}/", headers={"x-key": value})
     await client.aclose()
     assert isinstance(got, Blocked)
-    assert value not in got.why
+    assert got.reason.code is ReasonCode.ADDRESS_INVALID
+    assert value not in repr(got.reason)
 
 
 async def test_reset_is_unknown() -> None:
@@ -253,26 +300,29 @@ async def test_reset_is_unknown() -> None:
         writer.transport.abort()
 
     async with far_side(behave) as url:
-        assert isinstance(await call(url), Unknown)
+        got = await call(url)
+    assert isinstance(got, Unknown)
+    assert got.reason.code is ReasonCode.CONNECTION_LOST
 
 
 @pytest.mark.parametrize(
-    "behave",
+    ("behave", "code"),
     [
-        says(b"", length=0, content_encoding="br"),
-        says(b"not gzip", content_encoding="gzip"),
-        says(gzip.compress(b'{"a": 1}' * 100)[:-20], content_encoding="gzip"),
-        says(b'{"a": 1', length=500),
-        says(b"x" * 2000),
-        says(gzip.compress(b" " * 50_000_000), content_encoding="gzip"),
-        says(zlib.compress(b" " * 50_000_000), content_encoding="deflate"),
+        (says(b"", length=0, content_encoding="br"), ReasonCode.RESPONSE_UNREADABLE),
+        (says(b"not gzip", content_encoding="gzip"), ReasonCode.RESPONSE_UNREADABLE),
+        (says(gzip.compress(b'{"a": 1}' * 100)[:-20], content_encoding="gzip"), ReasonCode.RESPONSE_UNREADABLE),
+        (says(b'{"a": 1', length=500), ReasonCode.CONNECTION_LOST),
+        (says(b"x" * 2000), ReasonCode.RESPONSE_TOO_LARGE),
+        (says(gzip.compress(b" " * 50_000_000), content_encoding="gzip"), ReasonCode.RESPONSE_TOO_LARGE),
+        (says(zlib.compress(b" " * 50_000_000), content_encoding="deflate"), ReasonCode.RESPONSE_TOO_LARGE),
     ],
     ids=["unasked encoding", "no gzip", "cut gzip", "cut", "too long", "gzip bomb", "deflate bomb"],
 )
-async def test_an_answer_that_cannot_be_trusted_is_unknown(behave: Behaviour) -> None:
+async def test_an_answer_that_cannot_be_trusted_is_unknown(behave: Behaviour, code: ReasonCode) -> None:
     async with far_side(behave) as url:
         got = await call(url, body_cap=1000)
     assert isinstance(got, Unknown), got
+    assert got.reason.code is code
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -300,7 +350,7 @@ async def test_a_dripping_answer_is_unknown_within_the_limit() -> None:
         got = await call(url, time_limit=0.5)
         gone.set()
     assert isinstance(got, Unknown), got
-    assert "0.5 s" in got.why
+    assert got.reason == because(ReasonCode.TIMED_OUT, destination="the shop", seconds=0.5)
     assert monotonic() - started < 3
 
 
@@ -337,7 +387,7 @@ async def test_a_certificate_nobody_vouches_for_is_blocked(tmp_path: Path) -> No
     async with far_side(says(b"{}")) as plain, front(certificate, plain) as url:
         got = await call(url)
         assert isinstance(got, Blocked), got
-        assert "TLS" in got.why
+        assert got.reason.code is ReasonCode.TLS_FAILED
         trusting = HttpClient(ca_file=str(certificate.path))
         assert isinstance(await trusting.call("GET", url), Answer)
         await trusting.aclose()
@@ -358,3 +408,4 @@ async def test_a_far_side_that_speaks_no_tls_is_blocked() -> None:
     server.close()
     await server.wait_closed()
     assert isinstance(got, Blocked), got
+    assert got.reason.code is ReasonCode.TLS_FAILED

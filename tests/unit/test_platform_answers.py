@@ -7,13 +7,14 @@ import pytest
 
 from app.http import Answer
 from app.outcomes import Blocked, Reject, Retry, Unknown
-from app.platform.answers import Accepted, Meaning, Refused, understand
+from app.platform.answers import THE_PLATFORM, Accepted, Meaning, Refused, understand
 from app.platform.fields import Fields
+from app.reasons import ReasonCode, because
 
 
 def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(status, httpx.Headers(headers or {}), raw)
+    return Answer(status, httpx.Headers(headers or {}), raw, destination=THE_PLATFORM)
 
 
 def test_a_success_is_a_json_object() -> None:
@@ -26,7 +27,10 @@ def test_a_success_is_a_json_object() -> None:
     "body", [b"", b"  ", b"<html>welcome</html>", b'{"customer": {"id', b"[]", b"null", b"[" * 99_999]
 )
 def test_a_success_without_one_proves_nothing(body: bytes) -> None:
-    assert isinstance(understand(answer(200, body)), Unknown)
+    outcome = understand(answer(200, body), request="the customer look-up")
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason.code is ReasonCode.RESPONSE_UNREADABLE
+    assert outcome.reason.facts.items() >= {"status": 200, "request": "the customer look-up"}.items()
 
 
 @pytest.mark.parametrize(
@@ -45,35 +49,57 @@ def test_refusals_that_somebody_can_act_on(status: int, text: str, meaning: Mean
     verdict = understand(answer(status, {"message": text}))
     assert isinstance(verdict, Refused)
     assert verdict.meaning is meaning
+    assert verdict.reject().reason == because(
+        ReasonCode.REJECTED_BY_DESTINATION, destination=THE_PLATFORM, status=status, response=text
+    )
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_about_the_channel(status: int) -> None:
     verdict = understand(answer(status, {"message": "Forbidden"}))
     assert isinstance(verdict, Blocked)
-    assert "PLATFORM__API_KEY" in verdict.why
-
-
-def test_throttling_keeps_the_wish_of_the_platform() -> None:
-    assert understand(answer(429, {"message": "slow down"}, {"retry-after": "7"})) == Retry(
-        "HTTP 429: throttled", 7.0, answer(429, {"message": "slow down"}).evidence()
+    assert verdict.reason == because(
+        ReasonCode.KEY_REJECTED,
+        destination=THE_PLATFORM,
+        status=status,
+        setting="PLATFORM__API_KEY",
+        response="Forbidden",
     )
 
 
+def test_throttling_keeps_the_wish_of_the_platform() -> None:
+    slow_down = answer(429, {"message": "slow down"}, {"retry-after": "7"})
+    reason = because(ReasonCode.RATE_LIMITED, destination=THE_PLATFORM, status=429, seconds=7)
+    assert understand(slow_down) == Retry(reason, 7.0, slow_down.evidence())
+
+
 def test_a_status_can_be_configured_to_mean_throttling() -> None:
-    assert isinstance(understand(answer(420, {}), Fields({"status.throttled": "420"})), Retry)
+    outcome = understand(answer(420, {}), Fields({"status.throttled": "420"}))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code is ReasonCode.RATE_LIMITED
 
 
 @pytest.mark.parametrize("body", [{"message": "Not Found"}, b"<html>404</html>", b""])
 def test_a_404_that_names_nothing_is_about_the_address(body: object) -> None:
-    assert isinstance(understand(answer(404, body)), Blocked)
-    assert isinstance(understand(answer(404, body), plain_path=False), Retry), "one odd id must not stop the others"
+    blocked, retry = understand(answer(404, body)), understand(answer(404, body), plain_path=False)
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason.code is ReasonCode.WRONG_ADDRESS
+    assert blocked.reason.facts["setting"] == "PLATFORM__URL"
+    assert isinstance(retry, Retry), "one odd id must not stop the others"
+    assert retry.reason.code is ReasonCode.ENTITY_NOT_FOUND
 
 
 def test_other_refusals_are_final_and_repeat_the_words() -> None:
-    verdict = understand(answer(400, {"message": "totalPrice must be a decimal string"}))
+    said = "totalPrice must be a decimal string"
+    verdict = understand(answer(400, {"message": f"{said} (for ada@shop.example)"}), request="the order's update")
     assert isinstance(verdict, Reject)
-    assert "totalPrice" in verdict.why
+    assert verdict.reason == because(
+        ReasonCode.REJECTED_BY_DESTINATION,
+        destination=THE_PLATFORM,
+        status=400,
+        request="the order's update",
+        response=f"{said} (for ***)",
+    )
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503])

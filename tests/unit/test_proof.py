@@ -14,6 +14,7 @@ from app.operations.coupons.patrol import examine
 from app.platform.proof import Proof, doubt_of_cost, doubt_of_customer, doubt_of_listing, doubt_of_value, needed
 from app.platform.rewards import Redemption, Unvalued, Valued, limited
 from app.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings, FuseSettings
 from app.stores.base import CouponFound, CouponKind
 
@@ -50,33 +51,46 @@ def test_the_policy_says_which_proof_a_value_needs(
 
 
 @pytest.mark.parametrize(
-    ("altered", "words"),
+    ("altered", "different"),
     [
         ({}, None),
-        ({"couponCode": "other"}, "does not list"),
-        ({"pointsSpent": 100}, "100 points were spent"),
-        ({"type": "ReferralReward"}, "ReferralReward"),
-        ({"rewardType": "percentageoff"}, "lists a percentage"),
+        ({"pointsSpent": 100}, ("points", "500", "100")),
+        ({"type": "ReferralReward"}, ("type", "PointActivity", "ReferralReward")),
+        ({"rewardType": "percentageoff"}, ("kind", "fixed_amount", "percentage")),
         ({"pointsSpent": None, "type": None, "rewardType": None}, None),
         ({"title": "5 off"}, None),
-        ({"title": "9 off"}, "which is rule r2"),
+        ({"title": "9 off"}, ("rule", "r1", "r2")),
         ({"title": "renamed since"}, None),
     ],
 )
-def test_the_platforms_list_has_to_agree(altered: dict[str, object], words: str | None) -> None:
+def test_the_platforms_list_has_to_agree(altered: dict[str, object], different: tuple[str, str, str] | None) -> None:
     rules = [
         PlatformRule(rule, RewardKind.FIXED_AMOUNT, Decimal(value), True, Decimal(500), title=f"{value} off")
         for rule, value in (("r1", "5"), ("r2", "9"))
     ]
     doubt = doubt_of_listing(REDEEMED, TOPIC, [{**LISTED, **altered}], rules)  # type: ignore[dict-item]  # as JSON has it
-    assert (doubt is None) if words is None else (doubt is not None and words in doubt.why)
+    if different is None:
+        assert doubt is None
+        return
+    assert doubt is not None
+    assert doubt.lasting
+    assert doubt.reason.code is ReasonCode.NOT_GENUINE
+    assert doubt.reason.facts["differences"] == [dict(zip(("field", "actual", "expected"), different, strict=True))]
+
+
+def test_a_code_that_is_not_listed_yet_may_still_be() -> None:
+    doubt = doubt_of_listing(REDEEMED, TOPIC, [{**LISTED, "couponCode": "other"}])  # type: ignore[dict-item]  # as JSON has it
+    assert doubt is not None
+    assert not doubt.lasting
+    assert doubt.reason.code is ReasonCode.CONFIRMATION_PENDING
 
 
 @pytest.mark.parametrize(("email", "doubted"), [("JANE@example.com", False), (None, False), ("eve@example.com", True)])
 def test_the_customer_has_to_be_who_the_webhook_says(email: str | None, doubted: bool) -> None:
     doubt = doubt_of_customer(REDEEMED, {"email": email})
     assert (doubt is not None) is doubted
-    assert doubt is None or "example.com" not in doubt.why
+    assert doubt is None or doubt.reason.code is ReasonCode.CONFIRMATION_PENDING
+    assert doubt is None or "example.com" not in repr(doubt.reason)
 
 
 def test_the_rules_limits_are_kept_where_the_webhook_tells_none() -> None:
@@ -95,30 +109,44 @@ def test_the_rules_limits_are_kept_where_the_webhook_tells_none() -> None:
     doubt = doubt_of_value(TOPIC, limited(lower, rule), rule, settings())
     assert doubt is not None
     assert doubt.lasting
+    assert doubt.reason.facts["differences"] == [{"field": "minimum_spend", "actual": "0.01", "expected": "30"}]
     assert doubt_of_value(TOPIC, limited(valued("5"), rule), rule, settings()) is None
 
 
 def test_a_value_counts_only_where_a_rule_tells_the_same() -> None:
-    nobody, policy = Unvalued("no value known", "reward-rule:r1"), settings(body_up_to="10")
+    nobody = Unvalued(because(ReasonCode.NO_VALUE, rule="r1"), "reward-rule:r1")
+    policy = settings(body_up_to="10")
     assert doubt_of_value(TOPIC, valued("5"), valued("5.00"), policy) is None
     contradiction = doubt_of_value(TOPIC, valued("500"), valued("5.00"), policy)
     assert contradiction is not None
     assert contradiction.lasting
+    assert contradiction.reason.code is ReasonCode.NOT_GENUINE
+    assert contradiction.reason.facts["differences"] == [{"field": "value", "actual": "500", "expected": "5.00"}]
     assert doubt_of_value("referrals/started", valued("10"), nobody, policy) is None
     for topic, value in ((TOPIC, "1"), ("referrals/started", "10.01")):
         doubt = doubt_of_value(topic, valued(value), nobody, policy)
         assert doubt is not None
         assert not doubt.lasting
+        assert doubt.reason.code is ReasonCode.VALUE_UNCERTAIN
+        assert doubt.reason.facts["cause"] == nobody.reason.as_fact()
 
 
 def test_the_points_have_to_be_what_the_rule_costs() -> None:
     rule = PlatformRule("r1", RewardKind.FIXED_AMOUNT, Decimal(5), True, point_cost=Decimal(500))
     assert doubt_of_cost(REDEEMED, None, rule) is None
     dear = PlatformRule("r1", RewardKind.FIXED_AMOUNT, Decimal(5), True, point_cost=Decimal(5000))
-    assert doubt_of_cost(REDEEMED, None, dear) is not None
-    assert doubt_of_cost(REDEEMED, None, PlatformRule("r1", None, None, True, active=False)) is not None
     ours = OperatorRule("r1", 1, RewardRuleDefinition(kind=RewardKind.FIXED_AMOUNT, value=Decimal(5), point_cost=400))
-    assert doubt_of_cost(REDEEMED, ours, None) is not None
+    for operator, launcher, cost in ((None, dear, "5000"), (ours, None, "400")):
+        doubt = doubt_of_cost(REDEEMED, operator, launcher)
+        assert doubt is not None
+        assert doubt.reason.code is ReasonCode.NOT_GENUINE
+        assert doubt.reason.facts["differences"] == [{"field": "points", "actual": "500", "expected": cost}]
+    nameless = doubt_of_cost(replace(REDEEMED, points=None), None, rule)
+    assert nameless is not None
+    assert nameless.reason.facts["differences"] == [{"field": "points", "actual": None, "expected": "500"}]
+    inactive = doubt_of_cost(REDEEMED, None, PlatformRule("r1", None, None, True, active=False))
+    assert inactive is not None
+    assert inactive.lasting
 
 
 @pytest.mark.parametrize(

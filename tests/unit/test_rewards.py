@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from app.currencies import currency_places
 from app.platform import exact
 from app.platform.fields import ASSUMED
-from app.platform.rewards import Redemption, Unvalued, Valued, currency_places, resolve
+from app.platform.rewards import Redemption, Unvalued, Valued, resolve
 from app.platform.rules import (
     OperatorRule,
     PlatformRule,
@@ -20,6 +21,7 @@ from app.platform.rules import (
     platform_rule,
     reward_kind,
 )
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings
 from app.stores.base import CouponKind
 
@@ -68,14 +70,19 @@ def test_the_first_source_that_tells_the_value_counts() -> None:
     told = value(redemption(), None, rule(discountValue=9))
     assert isinstance(told, Valued)
     assert (told.value, told.source, told.currency) == (Decimal("9.00"), "launcher", "EUR")
-    assert "9" in told.because
+    assert told.derivation == "the launcher rule r1: 9"
 
 
 def test_without_any_value_it_waits_for_its_rule() -> None:
     told = value(redemption())
     assert isinstance(told, Unvalued)
     assert told.key == "reward-rule:r1"
-    assert "no value known for rule r1" in told.why
+    assert told.reason == because(ReasonCode.NO_VALUE, rule="r1")
+    nameless = value(redemption(rule_id=None))
+    assert isinstance(nameless, Unvalued)
+    assert nameless.key == "reward-rule:none"
+    assert nameless.reason.code is ReasonCode.NO_VALUE
+    assert "rule" not in nameless.reason.facts
 
 
 def test_a_rule_of_another_id_tells_nothing() -> None:
@@ -83,21 +90,32 @@ def test_a_rule_of_another_id_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "telling"),
+    ("members", "code", "facts"),
     [
-        ({"discountValue": 0}, "more than 0"),
-        ({"discountValue": -5}, "more than 0"),
-        ({"discountValue": Decimal("0.004")}, "more than 0"),
-        ({"discountValue": 101}, "COUPONS__MAX_VALUE"),
-        ({"discountValue": 5, "status": "INACTIVE"}, "not active"),
-        ({"discountValue": 5, "templateName": "percentageoff"}, "percentage"),
+        ({"discountValue": 0}, ReasonCode.VALUE_ZERO, {"value": "0.00"}),
+        ({"discountValue": -5}, ReasonCode.VALUE_ZERO, {"value": "-5.00"}),
+        ({"discountValue": Decimal("0.004")}, ReasonCode.VALUE_ZERO, {"value": "0.00"}),
+        ({"discountValue": 101}, ReasonCode.VALUE_ABOVE_LIMIT, {"value": "101", "limit": 100}),
+        (
+            {"discountValue": 5, "status": "INACTIVE"},
+            ReasonCode.VALUE_UNCERTAIN,
+            {"explanation": "the embedded rule r1 is not active"},
+        ),
+        (
+            {"discountValue": 5, "templateName": "percentageoff"},
+            ReasonCode.VALUE_UNCERTAIN,
+            {"explanation": "the webhook names the kind fixed_amount, the embedded rule r1 the kind percentage"},
+        ),
     ],
 )
-def test_nonsense_is_never_made_and_only_the_operator_overrules_it(members: dict[str, Any], telling: str) -> None:
+def test_an_unusable_value_is_never_made_and_only_the_operator_overrules_it(
+    members: dict[str, Any], code: ReasonCode, facts: dict[str, Any]
+) -> None:
     asked = redemption(embedded=rule(**members))
     told = value(asked, None, rule(discountValue=5))
     assert isinstance(told, Unvalued)
-    assert telling in told.why
+    assert told.reason.code is code
+    assert told.reason.facts.items() >= facts.items()
     overruled = value(asked, FIVE)
     assert isinstance(overruled, Valued)
     assert overruled.value == 5
@@ -111,7 +129,9 @@ def test_increments_grow_with_the_points_within_their_limits() -> None:
     assert isinstance(told, Valued)
     assert told.value == Decimal("7.50")
     for points in (99, 2001, None):
-        assert isinstance(value(redemption(points=points), None, per_100), Unvalued)
+        told = value(redemption(points=points), None, per_100)
+        assert isinstance(told, Unvalued)
+        assert told.reason.code is ReasonCode.VALUE_UNCERTAIN
     thirds = operator(kind="fixed_amount", value="1", increments=True, point_cost=3)
     told = value(redemption(points=2), thirds)
     assert isinstance(told, Valued)
@@ -146,7 +166,8 @@ def test_the_shops_currency_is_the_platforms_word_before_the_setting() -> None:
         assert told.currency == expected
     wrong = value(redemption(), operator(kind="fixed_amount", value="5", currency="USD"))
     assert isinstance(wrong, Unvalued)
-    assert "USD" in wrong.why
+    assert wrong.reason.code is ReasonCode.CURRENCY_MISMATCH
+    assert wrong.reason.facts.items() >= {"code": "ab12", "ordered": "USD", "currency": "EUR"}.items()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +207,8 @@ def test_a_restriction_that_is_not_understood_is_never_left_out(told: dict[str, 
     ):
         found = value(asked, None, launcher)
         assert isinstance(found, Unvalued)
-        assert f"restricted by its {field} and does not tell" in found.why
+        assert found.reason.code is ReasonCode.VALUE_UNCERTAIN
+        assert found.reason.facts["field"] == field
         assert isinstance(value(asked, FIVE, launcher), Valued), "the operator knows what it is for"
 
 
@@ -208,6 +230,13 @@ def test_the_operator_names_variants() -> None:
     found = value(redemption(), operator(kind="free_product", variant_ids=["43-red"]))
     assert isinstance(found, Valued)
     assert (found.product_ids, found.variant_ids) == ((), ("43-red",))
+
+
+@pytest.mark.parametrize(("percent", "code"), [(101, ReasonCode.VALUE_UNCERTAIN), (0, ReasonCode.VALUE_ZERO)])
+def test_a_percentage_is_above_0_and_at_most_100(percent: int, code: ReasonCode) -> None:
+    told = value(redemption("percentageoff"), None, rule(discountValue=percent))
+    assert isinstance(told, Unvalued)
+    assert told.reason.code is code
 
 
 def test_kinds_without_a_value_take_their_conditions_from_a_rule() -> None:

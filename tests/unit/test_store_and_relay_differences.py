@@ -8,6 +8,7 @@ import pytest
 from app.messages import Kind
 from app.operations.imports.importing import OLDEST
 from app.operations.reconcile.differences import CAUSES, Held, InShop, compare
+from app.reasons import ReasonCode, because
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
@@ -20,46 +21,55 @@ def held(**values: object) -> Held:
 
 
 NOTHING = Held()
+REJECTED = because(ReasonCode.REJECTED_BY_DESTINATION, destination="the Platform", status=422)
+FAILED = because(ReasonCode.SERVER_ERROR, destination="the store", status=500)
 CASES: list[tuple[str, InShop, Held, datetime | None, str | None, str]] = [
     ("well", InShop("1", NOON, "k"), WELL, NOON, None, ""),
-    ("from before the relay", InShop("1", NOON, "k"), NOTHING, LATER, "never_sent", "never reported"),
-    ("no report of its kind ever", InShop("1", NOON, "k"), NOTHING, None, "never_sent", "never reported"),
-    ("new, without a time", InShop("1", None, "k"), NOTHING, NOON, "never_sent", "never reported"),
-    ("new while listening", InShop("1", LATER, "k"), NOTHING, NOON, "lost_by_webhook", "did not report it"),
-    ("changed while listening", InShop("1", LATER, "k"), WELL, NOON, "lost_by_webhook", "the newest report is of"),
+    ("from before the relay", InShop("1", NOON, "k"), NOTHING, LATER, "never_sent", "never sent it"),
+    ("no event of its kind ever", InShop("1", NOON, "k"), NOTHING, None, "never_sent", "never sent it"),
+    ("new, without a time", InShop("1", None, "k"), NOTHING, NOON, "never_sent", "never sent it"),
+    ("new while listening", InShop("1", LATER, "k"), NOTHING, NOON, "lost_by_webhook", "did not send it"),
+    (
+        "changed while listening",
+        InShop("1", LATER, "k"),
+        WELL,
+        NOON,
+        "lost_by_webhook",
+        "the newest version received is of",
+    ),
     ("changed, an older one waits", InShop("1", LATER, "k"), held(state="waiting"), NOON, "lost_by_webhook", "newest"),
     ("changed, an older one is dead", InShop("1", LATER, "k"), held(state="dead"), NOON, "lost_by_webhook", "newest"),
-    ("no time, shown otherwise", InShop("1", None, "k"), held(same=False), NOON, "lost_by_webhook", "otherwise"),
+    ("no time, shown otherwise", InShop("1", None, "k"), held(same=False), NOON, "lost_by_webhook", "another version"),
     ("no time, shown alike", InShop("1", None, "k"), WELL, NOON, None, ""),
     ("fractions not reported", InShop("1", NOON + timedelta(milliseconds=700), "k"), WELL, NOON, None, ""),
     ("a second later", InShop("1", NOON + timedelta(seconds=1), "k"), WELL, NOON, "lost_by_webhook", "newest"),
     ("reported without a time, after it changed", InShop("1", NOON, "k"), held(version=LATER), NOON, None, ""),
-    ("given up", InShop("1", NOON, "k"), held(state="dead", detail="HTTP 422"), NOON, "rejected", "given up: HTTP 422"),
+    ("dead", InShop("1", NOON, "k"), held(state="dead", reason=REJECTED), NOON, "rejected", REJECTED.text),
     (
         "named, and could not be fetched",
         InShop("1", LATER, "k"),
-        held(unfetched=FETCH, unfetched_why="HTTP 500"),
+        held(unfetched=FETCH, unfetched_reason=FAILED),
         NOON,
         "rejected",
-        "could not be asked for it: HTTP 500",
+        f"could not be read from the store: {FAILED.text}",
     ),
     (
         "named alone, and could not be fetched",
         InShop("1", LATER, "k"),
-        Held(unfetched=FETCH, unfetched_why="HTTP 500"),
+        Held(unfetched=FETCH, unfetched_reason=FAILED),
         NOON,
         "rejected",
-        "could not be asked",
+        "could not be read",
     ),
     ("never seen there", InShop("1", NOON, "k"), held(known=False), NOON, "stale", "never seen to have it"),
-    ("a file without versions", InShop("1", NOON, "k"), held(version=OLDEST), NOON, "stale", "with a file"),
+    ("a file without versions", InShop("1", NOON, "k"), held(version=OLDEST), NOON, "stale", "imported from a file"),
     (
         "changed after the file",
         InShop("1", LATER, "k"),
         held(version=OLDEST, received_at=NOON),
         NOON,
         "lost_by_webhook",
-        "after it had come with a file",
+        "after it was imported from a file",
     ),
     ("waits", InShop("1", NOON, "k"), held(state="waiting", known=False), NOON, None, ""),
     ("runs", InShop("1", NOON, "k"), held(state="running", known=False), NOON, None, ""),
@@ -70,15 +80,15 @@ CASES: list[tuple[str, InShop, Held, datetime | None, str | None, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("shop", "relay", "listening", "cause", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+    ("shop", "relay", "listening", "cause", "text"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_the_cause_class(shop: InShop, relay: Held, listening: datetime | None, cause: str | None, says: str) -> None:
-    found = compare(Kind.ORDER, shop, relay, listening)
-    assert (found.cause if found else None) == cause
-    if found:
-        assert says in found.detail
-        assert found.version == shop.version
-        assert found.job_id == (relay.unfetched or relay.job_id if cause == "rejected" else None)
+def test_the_cause_class(shop: InShop, relay: Held, listening: datetime | None, cause: str | None, text: str) -> None:
+    difference = compare(Kind.ORDER, shop, relay, listening)
+    assert (difference.cause if difference else None) == cause
+    if difference:
+        assert text in difference.detail
+        assert difference.version == shop.version
+        assert difference.job_id == (relay.unfetched or relay.job_id if cause == "rejected" else None)
 
 
 def test_every_class_that_one_entity_shows_is_here() -> None:

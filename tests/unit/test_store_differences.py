@@ -1,16 +1,30 @@
-"""Whether a shop's coupon is what was ordered: every field, in words."""
+"""Whether a shop's coupon is what was ordered, field by field, and which orders are refused at once."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.outcomes import Done, Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, differences, judge
+from app.outcomes import Done, Outcome, Reject, Retry
+from app.reasons import ReasonCode, because
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Difference,
+    as_made,
+    cleaned_up,
+    differences,
+    judge,
+    not_as_ordered,
+    other_currency,
+    refusal,
+)
+from app.stores.failing import CallFailed, answers_failures
 
 WHEN = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = CouponOrder(
@@ -23,24 +37,26 @@ FOUND = CouponFound(
     product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1",
     email="jane@example.com", combinable=False, starts_at=WHEN, expires_at=WHEN,
 )  # fmt: skip
-OTHERS: dict[str, tuple[Any, str]] = {
-    "code": ("ab13", "code is ab13, ordered ab12"),
-    "kind": (None, "kind is not set, ordered fixed_amount"),
-    "value": (Decimal("0.00"), "value is 0.00, ordered 5.00"),
-    "currency": ("USD", "currency is USD, ordered EUR"),
-    "product_ids": ((), "product_ids is not set, ordered"),
-    "variant_ids": (("11",), "variant_ids is ('11',), ordered not set"),
-    "minimum_spend": (None, "minimum_spend is not set, ordered 30"),
-    "usage_limit": (None, "usage_limit is not set, ordered 1"),
-    "per_customer_limit": (2, "per_customer_limit is 2, ordered 1"),
-    "customer_id": ("c-2", "customer_id is another than ordered"),
-    "email": (None, "email is not set, and was ordered"),
-    "combinable": (True, "combinable is True, ordered False"),
-    "starts_at": (WHEN - timedelta(days=1), "starts_at is 2031-01-01T03:04:05+00:00, ordered 2031-01-02"),
-    "expires_at": (None, "expires_at is not set, ordered 2031-01-02T03:04:05+00:00"),
-    "active": (False, "active is False, ordered True"),
-    "restrictions": (("exclude_sale_items",), "it has exclude_sale_items, which was not ordered"),
+MOMENT = "2031-01-02T03:04:05+00:00"
+OTHERS: dict[str, tuple[Any, str | None, str | None]] = {
+    "code": ("ab13", "ab13", "ab12"),
+    "kind": (None, None, "fixed_amount"),
+    "value": (Decimal("0.00"), "0.00", "5.00"),
+    "currency": ("USD", "USD", "EUR"),
+    "product_ids": ((), None, "1, 2"),
+    "variant_ids": (("11",), "11", None),
+    "minimum_spend": (None, None, "30"),
+    "usage_limit": (None, None, "1"),
+    "per_customer_limit": (2, "2", "1"),
+    "customer_id": ("c-2", "another value", "set"),
+    "email": (None, None, "set"),
+    "combinable": (True, "true", "false"),
+    "starts_at": (WHEN - timedelta(days=1), "2031-01-01T03:04:05+00:00", MOMENT),
+    "expires_at": (None, None, MOMENT),
+    "active": (False, "false", "true"),
+    "restrictions": (("exclude_sale_items",), "exclude_sale_items", None),
 }
+"""A value of each field, and what it and the ordered one are called."""
 NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "one_list"}
 
 
@@ -55,14 +71,14 @@ def test_the_same() -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_one_field_differs(name: str) -> None:
-    value, words = OTHERS[name]
+    value, actual, expected = OTHERS[name]
     changed: dict[str, Any] = {name: value}
-    told = differences(ORDER, replace(FOUND, **changed))
-    assert len(told) == 1
-    assert words in told[0]
+    assert differences(ORDER, replace(FOUND, **changed)) == (Difference(name, actual, expected),)
     outcome = judge(ORDER, replace(FOUND, **changed))
     assert isinstance(outcome, Reject)
-    assert words in outcome.why
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    assert outcome.reason.facts["differences"] == [{"field": name, "actual": actual, "expected": expected}]
+    assert outcome.reason.facts["code"] == ORDER.code
 
 
 @pytest.mark.parametrize("name", sorted(set(OTHERS) - {"restrictions"}))
@@ -88,22 +104,22 @@ def test_other_spellings_of_the_same(same: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ordered", "products", "variants", "words"),
+    ("ordered", "products", "variants", "expected"),
     [
         ({"product_ids": ("7",)}, ("7",), ("71", "72"), ()),
-        ({"product_ids": ("7",)}, ("variant 71",), ("71",), ("product_ids is ('variant 71',), ordered ('7',)",)),
+        ({"product_ids": ("7",)}, ("variant 71",), ("71",), (Difference("product_ids", "variant 71", "7"),)),
         ({"variant_ids": ("71",)}, ("7",), ("71",), ()),
-        ({"variant_ids": ("71",)}, ("7",), ("71", "72"), ("variant_ids is ('71', '72'), ordered ('71',)",)),
-        ({"variant_ids": ("71",)}, (), (), ("variant_ids is not set, ordered ('71',)",)),
-        ({}, ("7",), ("71", "72"), ("product_ids is ('7',), ordered not set",)),
+        ({"variant_ids": ("71",)}, ("7",), ("71", "72"), (Difference("variant_ids", "71, 72", "71"),)),
+        ({"variant_ids": ("71",)}, (), (), (Difference("variant_ids", None, "71"),)),
+        ({}, ("7",), ("71", "72"), (Difference("product_ids", "7", None),)),
     ],
 )
 def test_of_a_shops_one_list_the_reading_counts_that_was_ordered(
-    ordered: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...], words: tuple[str, ...]
+    ordered: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...], expected: tuple[Difference, ...]
 ) -> None:
     order = CouponOrder(code="x", kind=CouponKind.FREE_SHIPPING, **ordered)
     found = CouponFound("1", "x", order.kind, product_ids=products, variant_ids=variants, one_list=True, usage_limit=1)
-    assert differences(order, found) == words
+    assert differences(order, found) == expected
 
 
 def test_what_an_order_leaves_open() -> None:
@@ -118,6 +134,109 @@ def test_what_an_order_leaves_open() -> None:
 @given(st.text(), st.text())
 def test_personal_data_is_never_told(ordered: str, found: str) -> None:
     marked = replace(FOUND, email=f"{found}@here.example", customer_id=f"{found}@here.example")
-    told = " ".join(differences(replace(ORDER, email=f"{ordered}@there.example", customer_id="@there.example"), marked))
-    assert "email is another than ordered" in told
-    assert "@" not in told
+    wanted = replace(ORDER, email=f"{ordered}@there.example", customer_id="@there.example")
+    different = differences(wanted, marked)
+    assert Difference("email", "another value", "set") in different
+    assert "@" not in repr(different)
+    refused = judge(wanted, marked)
+    assert isinstance(refused, Reject)
+    assert "@" not in repr(refused)
+    assert "@" not in refused.reason.text
+
+
+@pytest.mark.parametrize("removed", [Done(), Retry(because(ReasonCode.DESTINATION_UNAVAILABLE))])
+def test_a_coupon_made_otherwise_is_removed_or_named(removed: Outcome) -> None:
+    different = differences(ORDER, replace(FOUND, value=Decimal(0)))
+    outcome = cleaned_up(not_as_ordered(ORDER, different), removed, "77")
+    gone = isinstance(removed, Done)
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert outcome.reason.facts["removed"] is gone
+    assert outcome.reason.facts["differences"] == [{"field": "value", "actual": "0", "expected": "5.00"}]
+    assert ("delete coupon 77" in outcome.reason.text) is not gone
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_coupon_just_made_counts_only_as_ordered(removed: bool) -> None:
+    """A removal whose call fails ends nothing: the coupon is named, so that a person removes it."""
+    deleted = []
+
+    async def remove(store_id: str) -> Outcome:
+        deleted.append(store_id)
+        if not removed:
+            raise CallFailed(Retry(because(ReasonCode.DESTINATION_UNAVAILABLE)))
+        return Done()
+
+    assert await as_made(ORDER, FOUND, remove) == Done({"store_id": "77"})
+    assert deleted == []
+    outcome = await as_made(ORDER, replace(FOUND, value=Decimal(0)), remove)
+    assert deleted == ["77"]
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
+    assert outcome.reason.facts["removed"] is removed
+    assert outcome.reason.facts["store_id"] == "77"
+
+
+@pytest.mark.parametrize(
+    ("changed", "currency", "refused"),
+    [
+        ({}, "EUR", False),
+        ({}, "USD", True),
+        ({"currency": None}, "USD", False),
+        ({"kind": CouponKind.PERCENTAGE}, "USD", True),  # the minimum spend is an amount, too
+        ({"kind": CouponKind.PERCENTAGE, "minimum_spend": None}, "USD", False),
+    ],
+)
+def test_amounts_in_a_currency_that_the_shop_does_not_sell_in(
+    changed: dict[str, Any], currency: str, refused: bool
+) -> None:
+    outcome = other_currency(replace(ORDER, **changed), {currency})
+    assert (outcome is not None) is refused
+    if outcome is not None:
+        assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+        assert (outcome.reason.facts["ordered"], outcome.reason.facts["currency"]) == ("EUR", currency)
+
+
+async def test_no_failed_call_leaves_an_adapter() -> None:
+    failed = Retry(because(ReasonCode.DESTINATION_UNAVAILABLE, response="jane@example.com"))
+
+    @answers_failures
+    async def method(number: int) -> int:
+        if number:
+            raise CallFailed(failed)
+        return number
+
+    assert await method(0) == 0
+    assert await method(1) is failed
+    assert "jane" not in str(CallFailed(failed))
+
+
+class _Shop:
+    KINDS = frozenset({CouponKind.FIXED_AMOUNT, CouponKind.FREE_PRODUCT, CouponKind.PERCENTAGE})
+    CANNOT: ClassVar = {"email": "it has no customers", "customer_id": "it has no customers", "starts_at": "at once"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "field"),
+    [
+        ({"code": " "}, ReasonCode.COUPON_INVALID, "code"),
+        ({"value": Decimal(0)}, ReasonCode.COUPON_INVALID, "value"),
+        ({"kind": CouponKind.PERCENTAGE, "value": Decimal(101)}, ReasonCode.COUPON_INVALID, "value"),
+        ({"kind": CouponKind.FREE_PRODUCT, "product_ids": ()}, ReasonCode.COUPON_INVALID, "product_ids"),
+        ({"variant_ids": ("11",)}, ReasonCode.COUPON_INVALID, "variant_ids"),
+        ({"minimum_spend": Decimal("NaN")}, ReasonCode.COUPON_INVALID, "minimum_spend"),
+        ({"usage_limit": 0}, ReasonCode.COUPON_INVALID, "usage_limit"),
+        ({"per_customer_limit": 0}, ReasonCode.COUPON_INVALID, "per_customer_limit"),
+        ({"expires_at": WHEN - timedelta(days=2)}, ReasonCode.COUPON_INVALID, "expires_at"),
+        ({"kind": CouponKind.GIFT_CARD}, ReasonCode.NOT_SUPPORTED_BY_STORE, "kind"),
+        ({}, ReasonCode.NOT_SUPPORTED_BY_STORE, "email, customer_id"),
+        ({"email": None, "customer_id": None}, ReasonCode.NOT_SUPPORTED_BY_STORE, "starts_at"),
+    ],
+)
+def test_why_an_order_is_refused(changed: dict[str, Any], code: ReasonCode, field: str) -> None:
+    shop: Any = _Shop
+    outcome = refusal(replace(ORDER, **changed), shop, WHEN - timedelta(days=1))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is code
+    assert outcome.reason.facts["field"] == field
+    assert outcome.reason.facts["problem"]
+    assert "@" not in repr(outcome)

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from app.engine.throttle import LEAST_PACE, LONGEST_WISH, Breaker, bounded, lower, raised
 from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
+from tests.reasons import CONNECTION_LOST, HTTP_400, HTTP_401, HTTP_503, NO_VALUE, UNCHANGED
 from tests.unit.test_decide import JOB
 
-FAILED, WELL = Retry("HTTP 503", evidence=Evidence(503)), Done()
+FAILED, WELL = Retry(HTTP_503, evidence=Evidence(503)), Done()
 
 
 def lane(number: int, attempt: int = 1):  # type: ignore[no-untyped-def]  # a Job; named by its use
@@ -22,7 +23,7 @@ def test_it_trips_when_many_lanes_fail() -> None:
 
 def test_unknown_outcomes_count_too() -> None:
     breaker = Breaker()
-    assert any(breaker.saw(lane(number), Unknown("reset")) for number in range(10))
+    assert any(breaker.saw(lane(number), Unknown(CONNECTION_LOST)) for number in range(10))
 
 
 def test_one_failing_order_trips_nothing() -> None:
@@ -36,9 +37,7 @@ def test_poison_among_healthy_ones_trips_nothing() -> None:
     assert not any(verdicts)
 
 
-@pytest.mark.parametrize(
-    "outcome", [Reject("HTTP 400"), Skip("the same"), Wait("no rule", "rule:1"), Blocked("HTTP 401")]
-)
+@pytest.mark.parametrize("outcome", [Reject(HTTP_400), Skip(UNCHANGED), Wait(NO_VALUE, "rule:1"), Blocked(HTTP_401)])
 def test_refusals_of_data_trip_nothing(outcome: Outcome) -> None:
     breaker = Breaker()
     assert not any(breaker.saw(lane(number), outcome) for number in range(100))

@@ -1,1 +1,1 @@
-"""What a person has to look at: the kinds, when they are raised and ended, and how they reach a chat."""
+"""What an operator has to look at: when alerts are raised and ended, and how they reach a chat."""

@@ -1,4 +1,4 @@
-"""Alerts: what a person has to look at, each with the first thing to do. One of a kind and subject is open at a time."""
+"""Alerts: what an operator has to look at. One alert of a code and a subject is open at a time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,29 +10,30 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.operations.alerts.kinds import BY_HAND
+from app.reasons import ALERTS, DISMISSED_BY_HAND, Reason, ReasonCode, columns, stored
 
 log: Final = structlog.get_logger(__name__)
 
 _RAISE: Final = text("""
-INSERT INTO alert (id, at, kind, subject, detail, first_action)
-SELECT :id, now(), :kind, :subject, :detail, :first_action
-WHERE :again OR NOT EXISTS (SELECT FROM alert WHERE kind = :kind AND subject = :subject AND detail = :detail)
-ON CONFLICT (kind, subject) WHERE resolved_at IS NULL DO NOTHING
+INSERT INTO alert (id, at, code, subject, facts)
+SELECT :id, now(), :reason_code, :subject, CAST(:facts AS jsonb)
+WHERE :again OR NOT EXISTS (
+    SELECT FROM alert WHERE code = :reason_code AND subject = :subject AND facts = CAST(:facts AS jsonb))
+ON CONFLICT (code, subject) WHERE resolved_at IS NULL DO NOTHING
 RETURNING id
 """)
 _RESOLVE: Final = text("""
-UPDATE alert SET resolved_at = now() WHERE kind = :kind AND subject = :subject AND resolved_at IS NULL
+UPDATE alert SET resolved_at = now() WHERE code = :code AND subject = :subject AND resolved_at IS NULL
 """)
 _DISMISS: Final = text("""
-UPDATE alert SET resolved_at = now() WHERE kind = ANY(:kinds) AND subject = :subject AND resolved_at IS NULL
-RETURNING kind
+UPDATE alert SET resolved_at = now() WHERE code = ANY(:codes) AND subject = :subject AND resolved_at IS NULL
+RETURNING code
 """)
 _OPEN: Final = text("""
-SELECT id, at, kind, subject, detail, first_action, resolved_at FROM alert
+SELECT id, at, code, subject, facts, resolved_at FROM alert
 WHERE resolved_at IS NULL AND (CAST(:subject AS text) IS NULL OR subject = :subject) ORDER BY at, id
 """)
-_COUNT: Final = text("SELECT kind, count(*) AS alerts FROM alert WHERE resolved_at IS NULL GROUP BY kind")
+_COUNT: Final = text("SELECT code, count(*) AS alerts FROM alert WHERE resolved_at IS NULL GROUP BY code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,63 +42,63 @@ class AlertRecord:
 
     id: UUID
     at: datetime
-    kind: str
+    reason: Reason
     subject: str
-    detail: str
-    first_action: str
     resolved_at: datetime | None
 
+    @property
+    def by_hand(self) -> bool:
+        """Only an operator ends it; the subject is a coupon's code."""
+        return self.reason.code in DISMISSED_BY_HAND
 
-async def raise_alert(
-    connection: AsyncConnection, kind: str, subject: str, detail: str, first_action: str, *, again: bool = True
-) -> bool:
-    """Open an alert in the caller's transaction; false when one of this kind and subject is open already. `again`
-    False: nor when it was raised and ended with the same `detail` before, since somebody has looked at just that.
 
-    `subject` names what it is about (a code, a channel), never a person. It is logged at once: an alert that is
-    rolled back afterwards was worth a line all the same.
+async def raise_alert(connection: AsyncConnection, reason: Reason, subject: str, *, again: bool = True) -> bool:
+    """Open an alert in the caller's transaction; false when one of this code and subject is open already.
+
+    With `again` False, an alert with the same facts that was raised and ended before is not raised a second time.
+    `subject` names what it is about (a coupon's code, a channel), never a person. The alert is logged at once, even if
+    the transaction is rolled back afterwards. Raises ValueError for a code that is no alert (`reasons.ALERTS`).
     """
-    parameters = {
-        "id": uuid_utils.compat.uuid7(),
-        "kind": kind,
-        "subject": subject,
-        "detail": detail,
-        "first_action": first_action,
-        "again": again,
-    }
+    if reason.code not in ALERTS:
+        raise ValueError(f"{reason.code} is not a code of alerts")
+    parameters = {"id": uuid_utils.compat.uuid7(), "subject": subject, "again": again, **columns(reason)}
     if (await connection.execute(_RAISE, parameters)).first() is None:
         return False
-    log.warning("alert", kind=kind, subject=subject, detail=detail, first_action=first_action)
+    log.warning("alert", code=reason.code, subject=subject, text=reason.text, next_step=reason.next_step)
     return True
 
 
-async def resolve_alert(connection: AsyncConnection, kind: str, subject: str) -> None:
-    """What it told of is over."""
-    await connection.execute(_RESOLVE, {"kind": kind, "subject": subject})
+async def resolve_alert(connection: AsyncConnection, code: ReasonCode, subject: str) -> None:
+    """End the open alert of this code and subject, because its cause is gone."""
+    await connection.execute(_RESOLVE, {"code": code, "subject": subject})
 
 
 async def dismiss_alerts(connection: AsyncConnection, subject: str) -> list[str]:
-    """A person has looked: ends those that nothing else ends (kinds.BY_HAND); their kinds."""
-    ended = await connection.execute(_DISMISS, {"kinds": sorted(BY_HAND), "subject": subject})
+    """End the alerts of this subject that only an operator ends; their codes."""
+    ended = await connection.execute(_DISMISS, {"codes": sorted(DISMISSED_BY_HAND), "subject": subject})
     return sorted(ended.scalars())
 
 
 async def open_alerts(connection: AsyncConnection, subject: str | None = None) -> list[AlertRecord]:
-    """All, or those about one subject; the oldest first."""
-    return [AlertRecord(*row) for row in await connection.execute(_OPEN, {"subject": subject})]
+    """All open alerts, or those of one subject; the oldest first."""
+    return [
+        AlertRecord(row.id, row.at, reason, row.subject, row.resolved_at)
+        for row in await connection.execute(_OPEN, {"subject": subject})
+        if (reason := stored(row.code, row.facts)) is not None
+    ]
 
 
 async def count_open(connection: AsyncConnection) -> dict[str, int]:
-    """By kind."""
-    return {row.kind: row.alerts for row in await connection.execute(_COUNT)}
+    """By code."""
+    return {row.code: row.alerts for row in await connection.execute(_COUNT)}
 
 
 class Alerts:
-    """The same with a transaction of its own, for handlers and ticks."""
+    """The same with a transaction of its own, for handlers and periodic tasks."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def raise_alert(self, kind: str, subject: str, detail: str, first_action: str, *, again: bool = True) -> bool:
+    async def raise_alert(self, reason: Reason, subject: str, *, again: bool = True) -> bool:
         async with self._engine.begin() as connection:
-            return await raise_alert(connection, kind, subject, detail, first_action, again=again)
+            return await raise_alert(connection, reason, subject, again=again)

@@ -1,4 +1,4 @@
-"""Alerts about the work itself, raised and ended by a look now and then, for shops without Prometheus."""
+"""Alerts about the queue itself, raised and ended by a periodic task, for installations without Prometheus."""
 
 from datetime import timedelta
 from typing import Final
@@ -6,13 +6,14 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alerts.kinds import ALERTS, CHANNEL_CLOSED, JOBS_DEAD, WORK_WAITS
 from app.operations.alerts.raised import raise_alert, resolve_alert
 from app.operations.oldest import OldestWaiting
+from app.reasons import ReasonCode, because
 
 CLOSED_FOR: Final = timedelta(minutes=5)
 PAUSED_FOR: Final = timedelta(hours=1)
-"""A pause is somebody's decision, and may be forgotten."""
+"""A pause is an operator's decision, and may be forgotten."""
+DESTINATIONS: Final = {"platform": "the Platform", "store": "the store"}
 WAITED_FOR: Final = timedelta(minutes=30)
 _LOOK: Final = text("""
 SELECT name, state, now() - since AS closed_for,
@@ -29,14 +30,19 @@ async def watch_work(engine: AsyncEngine, oldest: OldestWaiting) -> int:
         for name, state, closed_for, dead in (await connection.execute(_LOOK)).all():
             age = timedelta(seconds=ages.get(name, 0.0))
             patience = PAUSED_FOR if state == "paused" else CLOSED_FOR
-            states = {
-                CHANNEL_CLOSED: (state != "open" and closed_for > patience, f"it is {state}"),
-                JOBS_DEAD: (dead > 0, f"{dead} jobs were given up"),
-                WORK_WAITS: (age > WAITED_FOR, f"the oldest job has waited for {age.total_seconds() / 60:.0f} min"),
-            }
-            for kind, (wrong, detail) in states.items():
-                if wrong:
-                    raised += await raise_alert(connection, kind, name, detail, ALERTS[kind].first)
+            destination = DESTINATIONS.get(name, name)
+            minutes = round(age.total_seconds() / 60)
+            states = (
+                (
+                    state != "open" and closed_for > patience,
+                    because(ReasonCode.DESTINATION_CLOSED, destination=destination, state=state),
+                ),
+                (dead > 0, because(ReasonCode.JOBS_DEAD, destination=destination, count=dead)),
+                (age > WAITED_FOR, because(ReasonCode.WORK_WAITING, destination=destination, minutes=minutes)),
+            )
+            for is_so, reason in states:
+                if is_so:
+                    raised += await raise_alert(connection, reason, name)
                 else:
-                    await resolve_alert(connection, kind, name)
+                    await resolve_alert(connection, reason.code, name)
     return raised

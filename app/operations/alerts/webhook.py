@@ -1,8 +1,10 @@
-"""Alerts go to a chat (ALERT_WEBHOOK_URL, as Slack takes them): each once, again and again until it is taken.
+"""Alerts go to a chat (ALERT_WEBHOOK_URL, in Slack's format): each once, and again until the chat has accepted it.
 
-What is sent says what kind of thing happened, how often, and what to do: no code, no person, no text of a far side.
+A message has the alert's text, how many there are, and the next step. It names no coupon code and no person, and holds
+nothing that a destination returned: only the facts of `SHOWN` are used.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -12,25 +14,26 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import Answer, Failure, failure_of
-from app.operations.alerts.kinds import ALERTS, section
+from app.reasons import Reason, stored
 
 log: Final = structlog.get_logger(__name__)
 
+SHOWN: Final = frozenset({"destination", "state", "count", "minutes", "setting"})
 LONGEST: Final = 3600.0
 """Seconds between two tries; the first comes after a minute, and each waits twice as long as the one before."""
 QUIET: Final = timedelta(minutes=10)
-"""Between two messages of one kind: what is raised meanwhile goes together in the next."""
+"""Between two messages of one code: what is raised meanwhile goes together in the next."""
 MOST: Final = 1000
 _CLAIM: Final = text("""
 WITH due AS (
     SELECT id FROM alert WHERE told_at IS NULL AND resolved_at IS NULL AND (tell_at IS NULL OR tell_at <= now())
-      AND kind NOT IN (SELECT kind FROM alert WHERE told_at > now() - CAST(:quiet AS interval))
+      AND code NOT IN (SELECT code FROM alert WHERE told_at > now() - CAST(:quiet AS interval))
     ORDER BY at LIMIT :most FOR UPDATE SKIP LOCKED
 )
 UPDATE alert SET tells = tells + 1, tell_at = now() + make_interval(secs => least(:longest, 60 * 2.0 ^ least(tells, 10)))
-FROM due WHERE alert.id = due.id RETURNING alert.id, alert.kind
+FROM due WHERE alert.id = due.id RETURNING alert.id, alert.code, alert.facts
 """)
-"""Whoever claims is the only one to tell until `tell_at`, even when he dies of it."""
+"""Whoever claims an alert is the only one to send it until `tell_at`, even when the process ends before it was sent."""
 _TOLD: Final = text("UPDATE alert SET told_at = now() WHERE id = ANY(:ids)")
 
 
@@ -38,28 +41,34 @@ class Posts(Protocol):
     async def call(self, method: str, url: str, *, json: JsonValue) -> Answer | Failure: ...
 
 
-def message(kind: str, count: int) -> dict[str, JsonValue]:
-    """What is posted. Pure."""
-    name = kind.replace("_", " ").capitalize()
-    many = f" ({count} of them)" if count > 1 else ""
-    meaning = ALERTS.get(kind)
-    says = f"{meaning.says}\nFirst: {meaning.first}" if meaning else "Look at the console's page Now."
-    return {"text": f"*Platform Relay: {name}*{many}\n{says}\nMore: {section(kind)}"}
+def message(code: str, alerts: Sequence[Reason]) -> dict[str, JsonValue]:
+    """The message for the alerts of one code. Pure."""
+    shown = [Reason(each.code, {name: each.facts[name] for name in SHOWN & each.facts.keys()}) for each in alerts]
+    name = code.replace("_", " ").capitalize()
+    many = f" ({len(alerts)} of them)" if len(alerts) > 1 else ""
+    lines = sorted({f"{reason.text}\nNext step: {reason.next_step}" for reason in shown})
+    return {"text": "\n".join([f"*Platform Relay: {name}*{many}", *lines, f"More: {section(code)}"])}
+
+
+def section(code: str) -> str:
+    """The link to the runbook."""
+    return f"docs/runbook.md#{code.replace('_', '-')}"
 
 
 async def tell_alerts(engine: AsyncEngine, http: Posts, url: str) -> int:
-    """One look: how many alerts were told. Those of one kind go together in one message."""
+    """Send the alerts that are due; how many were sent. Those of one code go together in one message."""
     async with engine.begin() as connection:
         rows = (await connection.execute(_CLAIM, {"most": MOST, "longest": LONGEST, "quiet": QUIET})).all()
-    told = 0
-    for kind in sorted({row.kind for row in rows}):
-        ids = [row.id for row in rows if row.kind == kind]
-        answer = await http.call("POST", url, json=message(kind, len(ids)))
+    sent = 0
+    for code in sorted({row.code for row in rows}):
+        ids = [row.id for row in rows if row.code == code]
+        reasons = [reason for row in rows if row.code == code and (reason := stored(code, row.facts))]
+        answer = await http.call("POST", url, json=message(code, reasons))
         failure = failure_of(answer) if isinstance(answer, Answer) else answer
         if failure is not None:
-            log.warning("alert_not_told", kind=kind, alerts=len(ids), why=failure.why)
+            log.warning("alert_not_sent", code=code, alerts=len(ids), reason_code=failure.reason.code)
             continue
         async with engine.begin() as connection:
             await connection.execute(_TOLD, {"ids": ids})
-        told += len(ids)
-    return told
+        sent += len(ids)
+    return sent

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.currencies import currency_places
 from app.engine.operator import Operator, audit
 from app.engine.queue import NewJob, owed_parameters
 from app.engine.statements import OWED_COLUMNS, TAKE_ON
@@ -22,8 +23,8 @@ from app.operations.alerts.raised import dismiss_alerts
 from app.operations.coupons import fuse
 from app.operations.coupons.transitions import CouponRecord, Ruling, coupon_of, given_back
 from app.outcomes import Owed
-from app.platform.rewards import currency_places
 from app.platform.rules import AMOUNTS, NEEDS_VALUE, RewardKind
+from app.reasons import ReasonCode, because
 from app.settings import CouponSettings
 
 _OWE: Final = text(f"WITH owed AS (SELECT * FROM unnest({OWED_COLUMNS}), {TAKE_ON} SELECT count(*) FROM taken")  # noqa: S608  # constants only
@@ -91,7 +92,7 @@ class CouponDesk:
                 )
             if coupon.ruling is not None and coupon.ruling.retire:
                 raise ImpossibleError("the coupon is being retired already; read it again in a moment")
-            owed = Owed("retire_coupon", STORE, _lane(coupon), params={"code": code, "why": f"{by}: {why}"})
+            owed = Owed("retire_coupon", STORE, _lane(coupon), params={"code": code, "by": by, "why": why})
             await _owe(connection, coupon.message_id, owed)
             await _rule(connection, coupon, Ruling(by, why, retire=True), "coupon.retire", {})
         await self._wake(coupon)
@@ -118,7 +119,8 @@ class CouponDesk:
                 connection, coupon, replace(coupon.ruling, give_back=True), "coupon.return_points", told, by, why
             )
             if arrived:
-                await given_back(connection, code, by, f"{points} points were given back, as {by} has seen: {why}")
+                reason = because(ReasonCode.POINTS_RETURNED, points=points, by=by, comment=why)
+                await given_back(connection, code, by, reason)
             else:
                 owed = Owed("award_points", PLATFORM, lane, params={"code": code, "points": str(points)})
                 await _owe(connection, coupon.message_id, owed)
@@ -127,10 +129,10 @@ class CouponDesk:
     async def dismiss(self, code: str, by: str, why: str) -> int:
         """How many alerts about the coupon were ended here, of those that nothing else ends."""
         async with self._engine.begin() as connection:
-            kinds = await dismiss_alerts(connection, code)
-            if kinds:
-                await audit(connection, by, "coupon.dismiss", code, {"alerts": kinds, "why": why})
-        return len(kinds)
+            codes = await dismiss_alerts(connection, code)
+            if codes:
+                await audit(connection, by, "coupon.dismiss", code, {"alerts": codes, "why": why})
+        return len(codes)
 
     async def release_fuse(self, by: str, why: str, customer: str | None = None) -> tuple[int, int]:
         """How many fuses were released, and how many coupons go on."""

@@ -15,17 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.database import advisory_lock
 from app.engine.operator import audit
 from app.operations.alerts.raised import resolve_alert
+from app.reasons import Reason, ReasonCode, because, columns, stored
 from app.settings import FuseSettings
 
-KIND: Final = "coupon_fuse"
-"""The alerts of blown fuses; one that is released and blows again is another alert."""
+LIMIT_REACHED: Final = ReasonCode.ISSUANCE_LIMIT_REACHED
+"""The reason of held coupons, and the alert; a limit that is released and reached again is another alert."""
 ALL: Final = ""
 WAITS_FOR: Final = "coupon-fuse"
 """What held coupons wait for (`Wait.key`)."""
 
 _LOCK: Final = advisory_lock("'coupon-fuse'")
 _STATE: Final = text("""
-SELECT key, reason, released_at, tripped_at IS NOT NULL AND (released_at IS NULL OR tripped_at > released_at) AS blown
+SELECT key, facts, released_at, tripped_at IS NOT NULL AND (released_at IS NULL OR tripped_at > released_at) AS blown
 FROM coupon_fuse WHERE key IN ('', :key)
 """)
 _USAGE: Final = text("""
@@ -48,8 +49,8 @@ SELECT count(*) FILTER (WHERE customer_ref = :key AND priced_at > released.perso
 FROM recent CROSS JOIN released
 """)
 _TRIP: Final = text("""
-INSERT INTO coupon_fuse (key, tripped_at, reason) VALUES (:key, now(), :reason)
-ON CONFLICT (key) DO UPDATE SET tripped_at = excluded.tripped_at, reason = excluded.reason
+INSERT INTO coupon_fuse (key, tripped_at, facts) VALUES (:key, now(), CAST(:facts AS jsonb))
+ON CONFLICT (key) DO UPDATE SET tripped_at = excluded.tripped_at, facts = excluded.facts
 """)
 _RELEASE: Final = text("""
 UPDATE coupon_fuse SET released_at = clock_timestamp(), released_by = :by
@@ -75,23 +76,32 @@ class Usage:
 class Blown:
     """`subject` names the fuse without naming a person."""
 
-    reason: str
+    reason: Reason
     subject: str
 
 
-def over(usage: Usage, value: Decimal, limits: FuseSettings) -> tuple[bool, str] | None:
-    """Whether one more coupon of `value` is over a limit: whether it is the customer's alone, and in words. Pure."""
+def over(usage: Usage, value: Decimal, limits: FuseSettings) -> tuple[bool, Reason] | None:
+    """Whether one more coupon of `value` is above a limit: whether it is the customer's alone, and which. Pure."""
     checks = (
-        (True, "coupons of this customer in 24 hours", usage.customer_count + 1, limits.customer_count),
-        (True, "in value for this customer in 24 hours", usage.customer_value + value, limits.customer_value),
-        (False, "coupons in one hour", usage.hour_count + 1, limits.hour_count),
-        (False, "in value in one hour", usage.hour_value + value, limits.hour_value),
-        (False, "coupons in 24 hours", usage.day_count + 1, limits.day_count),
-        (False, "in value in 24 hours", usage.day_value + value, limits.day_value),
+        ("customer_count", 24, usage.customer_count + 1, limits.customer_count),
+        ("customer_value", 24, usage.customer_value + value, limits.customer_value),
+        ("hour_count", 1, usage.hour_count + 1, limits.hour_count),
+        ("hour_value", 1, usage.hour_value + value, limits.hour_value),
+        ("day_count", 24, usage.day_count + 1, limits.day_count),
+        ("day_value", 24, usage.day_value + value, limits.day_value),
     )
-    for personal, what, asked, limit in checks:
-        if limit is not None and asked > limit:
-            return personal, f"the fuse blew: this would be {asked} {what}, {limit} are allowed (COUPONS__FUSE)"
+    for name, hours, total, limit in checks:
+        if limit is not None and total > limit:
+            personal = name.startswith("customer_")
+            return personal, because(
+                LIMIT_REACHED,
+                setting=f"COUPONS__FUSE__{name.upper()}",
+                total=str(total),
+                measure="coupons" if name.endswith("_count") else "in value",
+                scope="one customer" if personal else "all customers",
+                hours=hours,
+                limit=str(limit),
+            )
     return None
 
 
@@ -104,14 +114,14 @@ async def pass_fuse(
     key = customer or ALL
     for row in await connection.execute(_STATE, {"key": key}):
         if row.blown:
-            return Blown(row.reason, subject_of(row.key))
+            return Blown(stored(LIMIT_REACHED, row.facts) or because(LIMIT_REACHED), subject_of(row.key))
     usage = Usage(**(await connection.execute(_USAGE, {"key": key, "code": code})).mappings().one())
-    found = over(usage, value, limits)
-    if found is None or (found[0] and customer is None):
+    reached = over(usage, value, limits)
+    if reached is None or (reached[0] and customer is None):
         return None
-    personal, reason = found
+    personal, reason = reached
     blown = key if personal else ALL
-    await connection.execute(_TRIP, {"key": blown, "reason": reason})
+    await connection.execute(_TRIP, {"key": blown, "facts": columns(reason)["facts"]})
     return Blown(reason, subject_of(blown))
 
 
@@ -121,7 +131,7 @@ async def release(connection: AsyncConnection, by: str, why: str, customer: str 
     keys = (await connection.execute(_RELEASE, {"key": customer, "by": by})).scalars().all()
     if keys:
         for key in keys:
-            await resolve_alert(connection, KIND, subject_of(key))
+            await resolve_alert(connection, LIMIT_REACHED, subject_of(key))
         subjects = [_audited(key) for key in sorted(keys)]
         await audit(connection, by, "coupon_fuse.release", ", ".join(subjects), {"why": why})
     return len(keys)

@@ -1,22 +1,34 @@
-"""The patrol: are our coupons in the shop still what we made? Finds and lists; changes nothing in the shop."""
+"""The drift check: are our coupons in the store still what we created? Changes nothing in the store."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final  # Any: JSON columns
+from typing import Any, Final, Literal  # Any: JSON columns
 
+from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.operations.alerts.raised import raise_alert, resolve_alert
-from app.outcomes import Outcome
-from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter, differences
+from app.outcomes import Outcome, reason_of
+from app.reasons import Reason, ReasonCode, because
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, StoreAdapter, as_facts, differences
 
-KIND: Final = "coupon_patrol"
 TOGETHER: Final = 4
-"""Look-ups at a time: a patrol must not take the shop's breath away."""
+"""Look-ups at a time, so that the drift check does not slow the store down."""
+PERSONAL: Final = frozenset({"email", "customer_id"})
+"""Fields that are not kept with a coupon: whom it is for."""
+Kind = Literal["deleted", "other_value", "expired_early", "over_used", "edited", "used_unseen", "still_usable"]
+_KINDS: Final[Mapping[str, Kind]] = {
+    "value": "other_value",
+    "currency": "other_value",
+    "kind": "other_value",
+    "expires_at": "expired_early",
+    "active": "expired_early",
+}
+"""The kind of a difference by its field; else: edited."""
 _CLAIM: Final = text("""
 WITH chosen AS (
     SELECT code FROM coupon
@@ -31,20 +43,20 @@ RETURNING coupon.code, coupon.state, coupon.ordered, (SELECT count(*) FROM jsonb
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`kind`: deleted, other_value, expired_early, over_used, edited, used_unseen, still_usable."""
+    """One way in which a coupon is not as it was created."""
 
     code: str
-    kind: str
-    detail: str
+    kind: Kind
+    difference: Difference
 
 
 @dataclass(frozen=True, slots=True)
 class Tour:
-    """`stopped`: why the shop could not be asked any further; None: all that was due was looked at."""
+    """`stopped`: why the store could not be asked any further; None: all that was due was looked at."""
 
     looked_at: int
     findings: tuple[Finding, ...]
-    stopped: str | None = None
+    stopped: Reason | None = None
 
 
 def examine(
@@ -54,21 +66,19 @@ def examine(
     orders: int,
     found: CouponFound | None,
 ) -> list[Finding]:
-    """What is wrong with one coupon of the shop. Pure. `orders`: how many orders we know to carry it."""
+    """How one coupon in the store differs from what was created. Pure. `orders`: how many orders we know to carry it."""
     if state in ("retired", "given_back"):
         usable = found is not None and found.active
-        return [Finding(code, "still_usable", f"it is {state} here and usable in the shop")] if usable else []
+        return [Finding(code, "still_usable", Difference("state", "usable", state))] if usable else []
     if found is None:
-        return [Finding(code, "deleted", "the shop has no such coupon any more")] if state == "active" else []
-    told: list[Finding] = []
-    if ordered is not None:
-        told += _against_order(code, ordered, found)
+        return [Finding(code, "deleted", Difference("state", "deleted", state))] if state == "active" else []
+    findings = _against_order(code, ordered, found) if ordered is not None else []
     limit, used = (ordered or {}).get("usage_limit"), found.used
     if used is not None and isinstance(limit, int) and used > limit:
-        told.append(Finding(code, "over_used", f"used {used} times in the shop, {limit} allowed"))
+        findings.append(Finding(code, "over_used", Difference("number of uses", str(used), f"at most {limit}")))
     elif used is not None and used > orders:
-        told.append(Finding(code, "used_unseen", f"used {used} times in the shop, {orders} orders of it came here"))
-    return told
+        findings.append(Finding(code, "used_unseen", Difference("number of uses", str(used), str(orders))))
+    return findings
 
 
 def _against_order(code: str, ordered: Mapping[str, Any], found: CouponFound) -> list[Finding]:  # Any: JSON
@@ -79,30 +89,23 @@ def _against_order(code: str, ordered: Mapping[str, Any], found: CouponFound) ->
         value=_decimal(ordered["value"]),
         currency=ordered["currency"],
         product_ids=tuple(ordered["product_ids"]),
-        variant_ids=tuple(ordered.get("variant_ids", ())),  # coupons made by a release before have none
+        variant_ids=tuple(ordered.get("variant_ids", ())),  # coupons of an earlier release have none
         minimum_spend=_decimal(ordered["minimum_spend"]),
         usage_limit=ordered["usage_limit"],
         combinable=ordered["combinable"],
         expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
     )
-    over = wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC)
-    shopper = frozenset({"email", "customer_id"})  # who it is for is not kept
-    seen = replace(found, unreadable=found.unreadable | shopper, active=found.active or over)
-    return [Finding(code, _kind_of(words), words) for words in differences(wanted, seen)] + (
-        [Finding(code, "edited", "it is open to everybody, and was for one shopper")]
-        if ordered.get("restricted") and not found.unreadable & shopper and not (found.email or found.customer_id)
-        else []
-    )
+    expired = wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC)
+    comparable = replace(found, unreadable=found.unreadable | PERSONAL, active=found.active or expired)
+    different = differences(wanted, comparable)
+    findings = [Finding(code, _KINDS.get(each.field, "edited"), each) for each in different]
+    if ordered.get("restricted") and not found.unreadable & PERSONAL and not (found.email or found.customer_id):
+        findings.append(Finding(code, "edited", Difference("restriction to the customer", None, "set")))
+    return findings
 
 
-def _kind_of(words: str) -> str:
-    if words.startswith(("value ", "currency ", "kind ")):
-        return "other_value"
-    return "expired_early" if words.startswith(("expires_at ", "active ")) else "edited"
-
-
-def _decimal(told: str | None) -> Decimal | None:
-    return None if told is None else Decimal(told)
+def _decimal(number: str | None) -> Decimal | None:
+    return None if number is None else Decimal(number)
 
 
 async def tour(
@@ -113,7 +116,7 @@ async def tour(
     most: int = 2000,
     chunk: int = 50,
 ) -> Tour:
-    """Look at up to `most` coupons that nobody has looked at within `since`; new findings raise alerts."""
+    """Check up to `most` coupons that were not checked within `since`; new findings raise alerts."""
     looked_at = 0
     findings: list[Finding] = []
     while looked_at < most:
@@ -124,13 +127,11 @@ async def tour(
         answers = await _ask(store, [row.code for row in rows])
         for row, answer in zip(rows, answers, strict=True):
             if answer is not None and not isinstance(answer, CouponFound):
-                return Tour(
-                    looked_at, tuple(findings), f"the shop could not be asked: {getattr(answer, 'why', answer)}"
-                )
-            found = examine(row.code, row.state, row.ordered, row.orders or 0, answer)
+                return Tour(looked_at, tuple(findings), reason_of(answer))
+            of_coupon = examine(row.code, row.state, row.ordered, row.orders or 0, answer)
             looked_at += 1
-            findings += found
-            await _tell(engine, row.code, found)
+            findings += of_coupon
+            await _alert(engine, row.code, of_coupon)
     return Tour(looked_at, tuple(findings))
 
 
@@ -150,11 +151,13 @@ async def _ask(store: StoreAdapter, codes: Sequence[str]) -> list[CouponFound | 
     return list(await asyncio.gather(*(one(code) for code in codes)))
 
 
-async def _tell(engine: AsyncEngine, code: str, findings: Sequence[Finding]) -> None:
+async def _alert(engine: AsyncEngine, code: str, findings: Sequence[Finding]) -> None:
     async with engine.begin() as connection:
         if not findings:
-            await resolve_alert(connection, KIND, code)
+            await resolve_alert(connection, ReasonCode.COUPON_DRIFT, code)
             return
-        detail = "; ".join(f"{finding.kind}: {finding.detail}" for finding in findings)
-        first = f"look at the coupon {code} in the shop; POST /v1/coupons/{code}/retire makes it unusable"
-        await raise_alert(connection, KIND, code, detail, first)
+        kinds: list[JsonValue] = list(dict.fromkeys(finding.kind for finding in findings))
+        different = as_facts([finding.difference for finding in findings])
+        await raise_alert(
+            connection, because(ReasonCode.COUPON_DRIFT, code=code, kinds=kinds, differences=different), code
+        )

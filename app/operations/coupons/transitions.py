@@ -1,7 +1,7 @@
 """The coupons: each transition is one idempotent transaction that names the states it may start from.
 
 pending ──▶ active ──▶ used        pending: owed to the shopper, not yet proven in the shop
-   ▲ │        │  ▲                 held: a person (or a rule) has to settle something, `reason` says what
+   ▲ │        │  ▲                 held: a person (or a rule) has to settle something, see `reason`
    │ ▼        ▼  │                 active: read back from the shop, value and all
   held ──▶ retired, refused        used: seen in an order; retired: unusable in the shop; refused: never to be made
               │
@@ -23,7 +23,7 @@ from decimal import Decimal
 from typing import Any, Final  # Any: JSON columns
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Float, cast, extract, func, select, text, update
+from sqlalchemy import ColumnElement, Float, cast, extract, func, null, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -32,9 +32,10 @@ from app.models import Coupon, Message
 from app.operations.alerts.raised import resolve_alert
 from app.operations.coupons import fuse
 from app.operations.coupons.fuse import Blown
-from app.operations.coupons.spelling import Twin, twin, usable
+from app.operations.coupons.spelling import taken_in_another_spelling, usable
 from app.platform.rewards import Redemption, Valued
 from app.platform.rules import AMOUNTS
+from app.reasons import Reason, ReasonCode, because, stored
 from app.settings import FuseSettings
 
 SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -50,8 +51,6 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 CHAINED: Final = ("active", "used", "retired", "given_back", "refused")
 RELAY: Final = "relay"
 """Who is named in the audit where no person acted."""
-IN_DOUBT: Final = "points_in_doubt"
-"""The alert while nobody knows whether points were given back."""
 REFUSED: Final = "none"
 """The proof of a claim that was looked at and found not genuine; another claim takes its row over."""
 
@@ -101,7 +100,7 @@ class CouponRecord:
     """A coupon as the table has it. `unchanged_for` and `age` are in seconds, by the database's clock.
 
     `priced` False: no claim has the code for good yet; a `kind` it has all the same is that of the claim which the fuse
-    holds. `store_id` of a pending coupon: the shop said it made it, nobody has looked.
+    holds. `store_id` of a pending coupon: the shop reported it as created, and it was not read back.
     `orders`: the orders that carried it, with their financial status.
     """
 
@@ -116,7 +115,7 @@ class CouponRecord:
     rule_version: int | None
     rule_edited: bool
     proof: str | None
-    reason: str | None
+    reason: Reason | None
     store_id: str | None
     points: int | None
     ordered: Mapping[str, Any] | None  # Any: JSON
@@ -141,7 +140,8 @@ _COLUMNS: Final = (
     Coupon.rule_version,
     Coupon.rule_edited,
     Coupon.proof,
-    Coupon.reason,
+    Coupon.reason_code,
+    Coupon.facts,
     Coupon.store_id,
     Coupon.points,
     Coupon.ordered,
@@ -194,10 +194,10 @@ class Coupons:
         rule_edited: bool = False,
         ordered: Mapping[str, Any] | None = None,  # Any: JSON
         limits: FuseSettings | None = None,
-    ) -> CouponRecord | Blown | Twin | None:
+    ) -> CouponRecord | Blown | Reason | None:
         """pending or held -> pending, with its value and where it comes from: from now on the shop may hold it, and the
-        code is this claim's alone, in any spelling. None when it is another's, or is not to be made; Twin when the code
-        is another's in other letters.
+        code is this claim's alone, in any spelling. None when it is another's, or is not to be made; a Reason when
+        another claim has the code in another spelling.
 
         With `limits` only when the fuse lets it through; a coupon that was let through once is not counted again.
         """
@@ -211,8 +211,8 @@ class Coupons:
             taken_over = row.message_id != claim.message_id
             if taken_over and (row.priced_at is not None or row.ruling is not None):
                 return None
-            if row.priced_at is None and (other := await twin(connection, code)) is not None:
-                return other
+            if row.priced_at is None and (similar := await taken_in_another_spelling(connection, code)) is not None:
+                return similar
             if limits is not None and row.priced_at is None:
                 amount = valued.value if valued.kind in AMOUNTS and valued.value is not None else Decimal(0)
                 blown = await fuse.pass_fuse(connection, code, claim.redemption.customer_ref, amount, limits)
@@ -236,20 +236,20 @@ class Coupons:
             return priced
 
     async def issued(self, code: str, store_id: str) -> CouponRecord | None:
-        """The shop says that it made it; it does not count before it was read back."""
+        """The shop reported it as created; it does not count before it was read back."""
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "pending", store_id=store_id, reason=None)
 
-    async def hold(self, code: str, reason: str) -> CouponRecord | None:
+    async def hold(self, code: str, reason: Reason) -> CouponRecord | None:
         """A person or a rule has to settle `reason` first."""
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "held", reason=reason)
 
     async def hold_claim(
-        self, claim: Claim, reason: str, *, refused: bool, valued: Valued | None = None
+        self, claim: Claim, reason: Reason, *, refused: bool, valued: Valued | None = None
     ) -> CouponRecord | None:
-        """As `hold`, by one of maybe several claims: the row tells of the first one until it is refused, then of the next
-        that still hopes. `valued`: the claim is proven, and this is what it is worth. None when the row is another
+        """As `hold`, by one of maybe several claims: the row is about the first one until it is refused, then about the
+        next that is not. `valued`: the claim is proven, and this is what it is worth. None when the row is another
         claim's, or `hold` would give it."""
         code = claim.redemption.code
         async with self._engine.begin() as connection:
@@ -257,14 +257,14 @@ class Coupons:
             row = (await connection.execute(locked.with_for_update())).one_or_none()
             if row is None:
                 return None
-            values: dict[str, object] = {"reason": reason}
+            values: dict[str, object] = {}
             if row.message_id != claim.message_id:
                 if refused or row.proof != REFUSED or row.ruling is not None:
                     return None
                 values |= claim.columns
             if row.priced_at is None:
                 values |= {"proof": REFUSED if refused else None, **_worth(valued)}
-            return await self._move(connection, code, "held", **values)
+            return await self._move(connection, code, "held", reason=reason, **values)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
         """Read back from the shop and found right."""
@@ -272,22 +272,23 @@ class Coupons:
             active_at = func.coalesce(Coupon.active_at, func.now())
             return await self._move(connection, code, "active", reason=None, store_id=store_id, active_at=active_at)
 
-    async def use(self, code: str, reason: str) -> CouponRecord | None:
-        """Seen in an order, which `reason` names."""
+    async def use(self, code: str, order: str) -> CouponRecord | None:
+        """Seen in an order."""
         async with self._engine.begin() as connection:
+            reason = because(ReasonCode.COUPON_USED, order=order)
             return await self._move(connection, code, "used", reason=reason)
 
-    async def retire(self, code: str, reason: str) -> CouponRecord | None:
+    async def retire(self, code: str, reason: Reason) -> CouponRecord | None:
         """Made unusable in the shop."""
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "retired", reason=reason)
 
-    async def give_back(self, code: str, reason: str) -> CouponRecord | None:
-        """The Platform has taken the points back in for the shopper."""
+    async def give_back(self, code: str, points: int) -> CouponRecord | None:
+        """The Platform has returned the points to the customer."""
         async with self._engine.begin() as connection:
-            return await given_back(connection, code, RELAY, reason)
+            return await given_back(connection, code, RELAY, because(ReasonCode.POINTS_RETURNED, points=points))
 
-    async def refuse(self, code: str, reason: str) -> CouponRecord | None:
+    async def refuse(self, code: str, reason: Reason) -> CouponRecord | None:
         """Never to be made: the redemption is not genuine."""
         async with self._engine.begin() as connection:
             return await self._move(connection, code, "refused", reason=reason)
@@ -304,8 +305,8 @@ class Coupons:
 
     async def find(self, code: str) -> CouponRecord | None:
         """The coupon with exactly this code."""
-        found = await self._select(Coupon.code == code)
-        return found[0] if found else None
+        coupons = await self._select(Coupon.code == code)
+        return coupons[0] if coupons else None
 
     async def find_all(self, codes: Sequence[str]) -> tuple[CouponRecord, ...]:
         """Our coupons among what shoppers typed, in any spelling of upper and lower case: of several that one which can
@@ -319,13 +320,15 @@ class Coupons:
             return tuple(_record(row) for row in rows)
 
     @staticmethod
-    async def _move(connection: AsyncConnection, code: str, state: str, **values: object) -> CouponRecord | None:
-        return await move(connection, code, state, RELAY, **values)
+    async def _move(
+        connection: AsyncConnection, code: str, state: str, *, reason: Reason | None, **values: object
+    ) -> CouponRecord | None:
+        return await move(connection, code, state, RELAY, reason=reason, **values)
 
 
-async def given_back(connection: AsyncConnection, code: str, actor: str, reason: str) -> CouponRecord | None:
-    """The shopper has the points again, and nobody doubts it any more. In the caller's transaction."""
-    await resolve_alert(connection, IN_DOUBT, code)
+async def given_back(connection: AsyncConnection, code: str, actor: str, reason: Reason) -> CouponRecord | None:
+    """The customer has the points again, and that is certain. In the caller's transaction."""
+    await resolve_alert(connection, ReasonCode.POINTS_IN_DOUBT, code)
     return await move(connection, code, "given_back", actor, reason=reason)
 
 
@@ -335,7 +338,9 @@ async def coupon_of(connection: AsyncConnection, code: str) -> CouponRecord | No
     return None if row is None else _record(row)
 
 
-async def move(connection: AsyncConnection, code: str, state: str, actor: str, **values: object) -> CouponRecord | None:
+async def move(
+    connection: AsyncConnection, code: str, state: str, actor: str, *, reason: Reason | None, **values: object
+) -> CouponRecord | None:
     """One transition in the caller's transaction, with its line of the audit where it is worth one."""
     before = None
     if state in CHAINED:
@@ -343,7 +348,13 @@ async def move(connection: AsyncConnection, code: str, state: str, actor: str, *
     statement = (
         update(Coupon)
         .where(Coupon.code == code, Coupon.state.in_(SOURCES[state]))
-        .values(state=state, updated_at=func.now(), **values)
+        .values(
+            state=state,
+            updated_at=func.now(),
+            reason_code=reason and reason.code.value,
+            facts=null() if reason is None else dict(reason.facts),
+            **values,
+        )
         .returning(*_COLUMNS)
     )
     row = (await connection.execute(statement)).one_or_none()
@@ -351,7 +362,7 @@ async def move(connection: AsyncConnection, code: str, state: str, actor: str, *
         return None
     record = _record(row)
     if state in CHAINED and before != state:
-        await audit(connection, actor, f"coupon.{state}", code, _told(record))
+        await audit(connection, actor, f"coupon.{state}", code, _audited(record))
     return record
 
 
@@ -361,13 +372,13 @@ def _worth(valued: Valued | None) -> dict[str, object]:
         "kind": valued and valued.kind.value,
         "value": valued and valued.value,
         "currency": valued and valued.currency,
-        "value_source": valued and valued.because,
+        "value_source": valued and valued.derivation,
         "rule_version": valued and valued.rule_version,
     }
 
 
-def _told(record: CouponRecord) -> dict[str, object]:
-    told = {
+def _audited(record: CouponRecord) -> dict[str, object]:
+    detail = {
         "kind": record.kind,
         "value": None if record.value is None else f"{record.value:f}",
         "currency": record.currency,
@@ -375,15 +386,17 @@ def _told(record: CouponRecord) -> dict[str, object]:
         "proof": record.proof,
         "store_id": record.store_id,
         "redemption": record.redemption_id,
-        "reason": record.reason,
+        "reason_code": record.reason and record.reason.code.value,
+        "facts": dict(record.reason.facts) if record.reason and record.reason.facts else None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in detail.items() if value is not None}
 
 
 def _record(row: Any) -> CouponRecord:  # Any: a row of _COLUMNS, or its mapping
     values = dict(getattr(row, "_mapping", row))
-    told = values["ruling"]
-    if told is not None:
-        value = told.get("value")
-        values["ruling"] = Ruling(**{**told, "value": None if value is None else Decimal(value)})
-    return CouponRecord(**values)
+    ruling = values["ruling"]
+    if ruling is not None:
+        value = ruling.get("value")
+        values["ruling"] = Ruling(**{**ruling, "value": None if value is None else Decimal(value)})
+    reason = stored(values.pop("reason_code"), values.pop("facts"))
+    return CouponRecord(reason=reason, **values)

@@ -1,17 +1,22 @@
-"""Why something is as it is: every cause that the relay can name, in words for people and as an id for programs. Pure.
+"""Every cause that explain can name: an id for programs, a rank, and texts for people. Pure.
 
-`{what}` is the thing asked for ("order 1001"), `{far}` the far side, `{answer}` its last answer or our own reason,
-`{when}` the time of the next try, `{waits}` what has to happen first. docs/explain.md lists them and is tested.
+Where a reason code decides, the text and the next step are those of the code (app.reason_texts) unless the cause has
+its own. The templates are those of `app.reason_texts`. Facts: `{what}` is what was asked for ("order 1001"), `{destination}`
+the system that is called, `{reason}` and `{reason_next}` the rendered reason, `{code}` the coupon's code.
+docs/explain.md lists all causes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
+
+from app.reason_texts import render
+from app.reasons import ReasonCode
 
 
 class Rank(IntEnum):
-    """How much a cause needs somebody: of several, the highest is told first."""
+    """How much attention a cause needs. Of several causes, the highest rank comes first."""
 
     FINE = 0
     FOR_INFORMATION = 1
@@ -21,279 +26,261 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something that an operator can do. `api` is the call that does it, `command` the command of the CLI."""
+
+    text: str
+    api: str | None = None
+    command: str | None = None
+
+    def filled(self, facts: Mapping[str, str]) -> Self:
+        """The step with the facts in its templates."""
+        return replace(self, text=render(self.text, facts), api=self.api and render(self.api, facts))
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
-    """`says` what happened, `next` what happens now, `do` what an operator can do, the best first."""
+    """`text`: what happened and why. `next_step`: what happens next. `steps`: what an operator can do, the best first."""
 
     rank: Rank
-    says: str
-    next: str
-    do: tuple[str, ...] = ()
+    text: str = "{what}: {reason}."
+    next_step: str = "{reason_next}."
+    steps: tuple[Step, ...] = ()
 
 
 FINE, INFORMATION, BY_ITSELF, PERSON, GIVEN_UP = Rank
-_NOTHING: Final = "Nothing has to be done."
-_BY_ITSELF: Final = "It is tried again by itself{when}."
-_RETRY: Final = "retry the job: POST /v1/jobs/{job}/retry"
-_DROP: Final = "or give it up for good: POST /v1/jobs/{job}/drop"
-_RESUME: Final = "try at once: POST /v1/channels/{channel}/resume"
-_CHANNEL: Final = "It goes on by itself when the channel opens; nothing is lost and no attempts are used up."
-_RULE: Final = "say what the rule is worth: relay rules put RULE-ID …, or PUT /v1/reward-rules/RULE-ID"
-_COUPON: Final = "look at the coupon: GET /v1/coupons/{code}"
+_NOTHING: Final = "No action needed."
+_AUTOMATIC: Final = "The relay tries again automatically."
+_ASKS_FIRST: Final = "The relay first asks {destination} whether the request arrived, then continues."
+_PAUSED: Final = "It continues automatically when calls are possible again. No attempts are used up."
+_NOT_AGAIN: Final = "It is not tried again automatically."
+_RETRY: Final = Step("Retry the job.", "POST /v1/jobs/{job}/retry")
+_DROP: Final = Step("Drop the job if it is not needed.", "POST /v1/jobs/{job}/drop")
+_RESUME: Final = Step("Resume calls to {destination} at once.", "POST /v1/channels/{channel}/resume")
+_RULE: Final = Step("Add a reward rule.", "PUT /v1/reward-rules/RULE-ID", "relay rules put RULE-ID")
+_COUPON: Final = Step("Look at the coupon.", "GET /v1/coupons/{code}")
+_RETIRE: Final = Step("Make the coupon unusable.", "POST /v1/coupons/{code}/retire")
+_CHECK: Final = Step(
+    "Run the check, correct the setting that it names, and restart the workers.", command="relay check"
+)
+_BACKFILL: Final = Step("Send the event again from the store, or read it from the store.", command="relay backfill")
+_REPORT: Final = Step("Report the error with the id of the job, {job}.")
+_ASK_PLATFORM: Final = Step("Ask the Platform whether the customer redeemed the points.")
+_WHO_CHANGED_IT: Final = Step("Find out who changes coupons in the store.")
 
 CAUSES: Final[Mapping[str, Cause]] = {
-    # ------------------------------------------------------------------------------------------- well
-    "delivered": Cause(FINE, "{far} has {what}.", _NOTHING),
-    "unchanged": Cause(FINE, "{far} already had {what} exactly like this, so it was not sent again.", _NOTHING),
-    "sent_twice": Cause(FINE, "The shop sent {what} twice with the same content; {far} got it once.", _NOTHING),
-    "newer_version": Cause(FINE, "A newer version of {what} took the place of this one: {answer}.", _NOTHING),
-    "coupon_active": Cause(FINE, "Coupon {code} is in the shop and works: {answer}.", "The shopper can use it."),
-    "coupon_used": Cause(FINE, "Coupon {code} was used: {answer}.", _NOTHING),
-    "stored_only": Cause(FINE, "It was stored, and nothing had to be sent because of it.", _NOTHING),
+    # ------------------------------------------------------------------------------------------- done
+    "delivered": Cause(FINE, "{destination} has {what}.", _NOTHING),
+    "unchanged": Cause(FINE),
+    "sent_twice": Cause(
+        FINE, "The store sent {what} twice with the same content. {destination} received it once.", _NOTHING
+    ),
+    "newer_version": Cause(FINE),
+    "coupon_active": Cause(
+        FINE, "Coupon {code} is in the store and can be used: {worth}.", "The customer can use the coupon."
+    ),
+    "coupon_used": Cause(FINE),
+    "stored_only": Cause(FINE, "The message was stored. It does not require a delivery.", _NOTHING),
     # ------------------------------------------------------------------------------------------- as it should be
     "not_paid": Cause(
         INFORMATION,
-        "{far} has {what}, and gives no points for it yet: the shop reports it as {status}.",
-        "Points follow when the shop reports it as paid.",
-        ("look in the shop whether it was paid",),
+        "{destination} has {what} and gives no points yet, because the store reports it as {status}.",
+        "The customer gets the points when the store reports the order as paid.",
+        (Step("Check in the store whether the order was paid."),),
     ),
     "refunded": Cause(
-        INFORMATION, "{far} has {what}; the shop reports it as {status}, so its points may be taken back.", _NOTHING
-    ),
-    "total_zero": Cause(INFORMATION, "{far} has {what}; its total is 0, which earns no points.", _NOTHING),
-    "ignored": Cause(INFORMATION, "The shop sent news that the relay has no use for; it was kept.", _NOTHING),
-    "gone_from_shop": Cause(
-        INFORMATION, "The shop reported {what}, and when it was asked for it the shop had it no more.", _NOTHING
-    ),
-    "dropped": Cause(
         INFORMATION,
-        "It was given up: {answer}.",
-        "It will not be sent.",
-        ("send it again from the shop, or read it in: relay backfill",),
+        "{destination} has {what}. The store reports it as {status}, so its points may have been taken back.",
+        _NOTHING,
     ),
-    "coupon_retired": Cause(INFORMATION, "Coupon {code} was made unusable: {answer}.", _NOTHING, (_COUPON,)),
-    "coupon_given_back": Cause(
-        INFORMATION, "Coupon {code} was made unusable and its points were given back: {answer}.", _NOTHING, (_COUPON,)
-    ),
-    # ------------------------------------------------------------------------------------------- waits, by itself
-    "being_sent": Cause(BY_ITSELF, "{what} is being sent to {far} right now.", "Look again in a moment."),
-    "in_turn": Cause(BY_ITSELF, "{what} is stored and waits for its turn.", "It is sent by itself{when}."),
+    "total_zero": Cause(INFORMATION, "{destination} has {what}. Its total is 0, which earns no points.", _NOTHING),
+    "ignored": Cause(INFORMATION, "The store sent an event that the relay does not use. It was stored.", _NOTHING),
+    "gone_from_shop": Cause(INFORMATION),
+    "dropped": Cause(INFORMATION, steps=(_BACKFILL,)),
+    "coupon_retired": Cause(INFORMATION, steps=(_COUPON,)),
+    "coupon_given_back": Cause(INFORMATION, steps=(_COUPON,)),
+    # ------------------------------------------------------------------------------------------- waits, continues alone
+    "being_sent": Cause(BY_ITSELF, "{what} is being sent to {destination} now.", "Look again in a moment."),
+    "in_turn": Cause(BY_ITSELF, "{what} is stored and waits for its turn.", "It is sent automatically."),
     "backfill_turn": Cause(
-        BY_ITSELF, "{what} came with an import, which goes after everything live.", "It is sent by itself{when}."
+        BY_ITSELF, "{what} came with an import, which is sent after all live events.", "It is sent automatically."
     ),
     "earlier_first": Cause(
-        BY_ITSELF, "An earlier report of {what} has to be sent first, and that one waits: {answer}.", _BY_ITSELF
+        BY_ITSELF, "An earlier event of {what} must be sent first, and it waits: {behind}.", _AUTOMATIC
     ),
-    "retried_by_operator": Cause(BY_ITSELF, "An operator had it tried again.", "It is sent by itself{when}."),
-    "outage": Cause(BY_ITSELF, "{far} is failing for everybody at the moment: {answer}.", _CHANNEL, (_RESUME,)),
-    "failing": Cause(BY_ITSELF, "{far} failed when it was given {what}: {answer}.", _BY_ITSELF),
-    "unreachable": Cause(BY_ITSELF, "{far} could not be reached: {answer}.", _BY_ITSELF),
-    "throttled": Cause(BY_ITSELF, "{far} asked us to slow down: {answer}.", _BY_ITSELF),
-    "no_answer": Cause(
-        BY_ITSELF,
-        "{what} was sent to {far}, and no answer came that says whether it arrived: {answer}.",
-        "{far} is asked first what it has{when}.",
-    ),
+    "retried_by_operator": Cause(BY_ITSELF),
+    "outage": Cause(BY_ITSELF, next_step=_PAUSED, steps=(_RESUME,)),
+    "failing": Cause(BY_ITSELF, next_step=_AUTOMATIC),
+    "unreachable": Cause(BY_ITSELF),
+    "throttled": Cause(BY_ITSELF),
+    "no_answer": Cause(BY_ITSELF, next_step=_ASKS_FIRST),
     "odd_answer": Cause(
         BY_ITSELF,
-        "{far} answered with something that is no answer: {answer}.",
-        "{far} is asked first what it has{when}.",
-        ("see whether a proxy or a maintenance page stands before {far}",),
+        next_step=_ASKS_FIRST,
+        steps=(Step("Check whether a proxy or a maintenance page is in front of {destination}."),),
     ),
     "worker_lost": Cause(
-        BY_ITSELF, "The worker that was sending {what} stopped in the middle.", "Another one takes over within seconds."
+        BY_ITSELF, "The worker that was sending {what} stopped.", "Another worker takes over within seconds."
     ),
-    "worker_restarted": Cause(BY_ITSELF, "It was given back when a worker was restarted.", _BY_ITSELF),
-    "relay_fault_retrying": Cause(
-        BY_ITSELF, "The relay itself failed: {answer}.", _BY_ITSELF, ("report it with the job's id: {job}",)
-    ),
+    "worker_restarted": Cause(BY_ITSELF),
+    "relay_fault_retrying": Cause(BY_ITSELF, next_step=_AUTOMATIC, steps=(_REPORT,)),
     "waiting_for_customer": Cause(
         BY_ITSELF,
-        "{what} waits for its customer, who has to be at {far} first: {waits}.",
-        "It goes on by itself as soon as the customer is there.",
+        "{what} waits until {destination} has its customer[: {behind}].",
+        "It continues automatically as soon as the customer was delivered.",
     ),
-    "customer_still_unknown": Cause(
-        BY_ITSELF, "{far} was given the customer and still does not know it for {what}: {answer}.", _BY_ITSELF
-    ),
-    "not_visible_yet": Cause(
-        BY_ITSELF, "The shop said that it made coupon {code} and does not show it yet.", _BY_ITSELF
-    ),
-    "confirming": Cause(
-        BY_ITSELF, "The Platform is asked whether this redemption is genuine: {answer}.", "It is asked again{when}."
-    ),
-    "launcher_away": Cause(BY_ITSELF, "The Platform's Launcher could not be asked: {answer}.", _BY_ITSELF),
-    # ------------------------------------------------------------------------------------------- waits, for a person
-    "channel_paused": Cause(
-        PERSON,
-        "Calls to {far} are paused: {answer}.",
-        "It goes on when an operator resumes the channel.",
-        ("resume: POST /v1/channels/{channel}/resume",),
-    ),
-    "key_refused": Cause(
-        PERSON,
-        "{far} refuses our key: {answer}.",
-        _CHANNEL,
-        ("set the right key (relay check tells which) and restart the workers", _RESUME),
-    ),
-    "wrong_address": Cause(
-        PERSON,
-        "There is no {far} at the configured address: {answer}.",
-        _CHANNEL,
-        ("correct the address (relay check tells which) and restart the workers", _RESUME),
-    ),
-    "certificate": Cause(
-        PERSON,
-        "The certificate of {far} is not valid: {answer}.",
-        _CHANNEL,
-        ("have the certificate of {far} renewed", _RESUME),
-    ),
-    "channel_blocked": Cause(
-        PERSON, "{far} refuses us as such: {answer}.", _CHANNEL, ("run relay check, and correct what it names", _RESUME)
-    ),
+    "customer_still_unknown": Cause(BY_ITSELF),
+    "not_visible_yet": Cause(BY_ITSELF),
+    "confirming": Cause(BY_ITSELF),
+    "launcher_away": Cause(BY_ITSELF),
+    # ------------------------------------------------------------------------------------------- waits for a person
+    "channel_paused": Cause(PERSON, steps=(_RESUME,)),
+    "key_refused": Cause(PERSON, steps=(_CHECK, _RESUME)),
+    "wrong_address": Cause(PERSON, steps=(_CHECK, _RESUME)),
+    "certificate": Cause(PERSON, steps=(Step("Have the certificate of {destination} renewed."), _RESUME)),
+    "channel_blocked": Cause(PERSON, next_step=_PAUSED, steps=(_CHECK, _RESUME)),
     "no_worker": Cause(
         PERSON,
-        "{what} has been due for {due} and nobody took it: no worker seems to be running.",
+        "{what} has been due for {due}, and no worker has taken it. Probably no worker is running.",
         "It is sent as soon as a worker runs.",
-        ("start one: relay worker, or relay serve",),
+        (Step("Start a worker.", command="relay worker"),),
     ),
-    "no_rule": Cause(
-        PERSON,
-        "Coupon {code} is held: {answer}.",
-        "It goes on by itself as soon as its value is known.",
-        (_RULE,),
-    ),
-    "rule_unclear": Cause(
-        PERSON, "Coupon {code} is held, since its value is not certain: {answer}.", "It goes on with a rule.", (_RULE,)
-    ),
-    "amount_zero": Cause(
-        PERSON,
-        "Coupon {code} is not made, because it would be worth nothing: {answer}.",
-        "It goes on by itself when a rule gives it a value.",
-        (_RULE,),
-    ),
-    "over_limit": Cause(
-        PERSON,
-        "Coupon {code} is held, because it would be worth too much: {answer}.",
-        "It goes on by itself when a rule or COUPONS__MAX_VALUE allows it.",
-        (_RULE, _COUPON),
-    ),
+    "no_rule": Cause(PERSON, steps=(_RULE, _COUPON)),
+    "rule_unclear": Cause(PERSON, steps=(_RULE, _COUPON)),
+    "amount_zero": Cause(PERSON, steps=(_RULE,)),
+    "over_limit": Cause(PERSON, steps=(_RULE, _COUPON)),
     "fuse": Cause(
+        PERSON, steps=(Step("Check the issued coupons, then release the limit.", "POST /v1/coupons/fuse/release"),)
+    ),
+    "no_shop": Cause(PERSON, steps=(_CHECK,)),
+    "cannot_confirm": Cause(PERSON, steps=(_CHECK, _COUPON)),
+    "setting_missing": Cause(PERSON, steps=(_CHECK,)),
+    "coupon_changed": Cause(PERSON, steps=(_WHO_CHANGED_IT, _RETIRE)),
+    "coupon_held": Cause(
         PERSON,
-        "Coupon {code} is held by the fuse: {answer}.",
-        "It goes on when an operator releases the fuse.",
-        ("look at what was issued, then: POST /v1/coupons/fuse/release",),
+        "Coupon {code} is held[: {reason}].",
+        "An operator has to decide.",
+        (_COUPON, _RETRY),
     ),
-    "no_shop": Cause(
-        PERSON, "No shop is configured to make coupons in.", "It goes on with the setting.", ("set STORE__ADAPTER",)
-    ),
-    "cannot_confirm": Cause(
-        PERSON,
-        "Coupon {code} has to be confirmed, and a setting for that is missing: {answer}.",
-        "It goes on with the setting, or when a person approves the coupon.",
-        ("set what is missing and restart the workers", _COUPON),
-    ),
-    "setting_missing": Cause(
-        PERSON, "A setting is missing: {answer}.", "It goes on with the setting.", ("run relay check",)
-    ),
-    "coupon_changed": Cause(
-        PERSON,
-        "Coupon {code} was issued as it should be, and the shop has changed it since: {answer}.",
-        "Nothing happens by itself; the patrol looks again every hour.",
-        ("find out who changes coupons in the shop", "make it unusable: POST /v1/coupons/{code}/retire"),
-    ),
-    "coupon_held": Cause(PERSON, "Coupon {code} is held: {answer}.", "A person has to look.", (_COUPON, _RETRY)),
-    # ------------------------------------------------------------------------------------------- given up
+    # ------------------------------------------------------------------------------------------- dead-lettered
     "rejected": Cause(
         GIVEN_UP,
-        "{far} refused {what}: {answer}.",
-        "It is not tried again by itself; a corrected report from the shop is sent as usual.",
-        ("correct what {far} complains about in the shop, or:", _RETRY, _DROP),
+        next_step=_NOT_AGAIN + " A corrected event from the store is sent as usual.",
+        steps=(Step("Correct the cause in the store."), _RETRY, _DROP),
     ),
-    "customer_rejected": Cause(
-        GIVEN_UP,
-        "{far} does not know the customer of {what} and did not take that customer: {answer}.",
-        "It is not tried again by itself.",
-        ("correct the customer in the shop and let it be sent, then:", _RETRY),
-    ),
+    "customer_rejected": Cause(GIVEN_UP, steps=(_RETRY,)),
     "no_customer": Cause(
         GIVEN_UP,
-        "{what} cannot be credited to anybody: {answer}.",
-        "It is not tried again by itself.",
-        ("have the shop report it with a customer or an e-mail address",),
+        next_step=_NOT_AGAIN,
+        steps=(Step("Let the store send it again with a customer or an e-mail address."),),
     ),
     "gave_up": Cause(
         GIVEN_UP,
-        "{far} failed for as long as we try: {answer}.",
-        "It is not tried again by itself.",
-        (_RETRY, "or all of them: POST /v1/jobs/retry", _DROP),
+        "{what} was tried until the end of RETRY__WINDOW. The last failure: {reason}.",
+        _NOT_AGAIN,
+        (_RETRY, Step("Retry all jobs that have the same cause.", "POST /v1/jobs/retry"), _DROP),
     ),
-    "expired": Cause(
-        GIVEN_UP,
-        "It waited longer than bodies are kept: {answer}.",
-        "It is not sent any more.",
-        ("send it again from the shop, or read it in: relay backfill",),
-    ),
-    "relay_fault": Cause(
-        GIVEN_UP,
-        "The relay itself failed for good: {answer}.",
-        "It is not tried again by itself.",
-        ("report it with the job's id: {job}", _RETRY),
-    ),
-    "unreadable": Cause(
-        GIVEN_UP,
-        "What the shop once sent cannot be read any more: {answer}.",
-        "It is not tried again by itself.",
-        ("send it again from the shop, or read it in: relay backfill",),
-    ),
-    "code_taken": Cause(
-        GIVEN_UP,
-        "The shop already holds another coupon with the code {code}: {answer}.",
-        "No second one is made.",
-        ("remove or rename the other coupon in the shop, then:", _RETRY),
-    ),
-    "coupon_differs": Cause(
-        GIVEN_UP,
-        "Coupon {code} in the shop was not what was ordered when it was read back: {answer}.",
-        "It does not count as issued.",
-        ("find out who changes coupons in the shop, then:", _RETRY),
-    ),
-    "other_redemption": Cause(
-        GIVEN_UP, "The code {code} was already promised to somebody else: {answer}.", "Nothing is made.", (_COUPON,)
-    ),
-    "not_genuine": Cause(
-        GIVEN_UP,
-        "The redemption of {code} could not be proven genuine: {answer}.",
-        "No coupon is made for it.",
-        ("ask the Platform whether the shopper redeemed it", _COUPON),
-    ),
-    "no_code": Cause(
-        GIVEN_UP,
-        "The Platform reported a redemption without a coupon code: {answer}.",
-        "No coupon can be made.",
-        ("ask the Platform what was redeemed",),
-    ),
+    "expired": Cause(GIVEN_UP, steps=(_BACKFILL,)),
+    "relay_fault": Cause(GIVEN_UP, next_step=_NOT_AGAIN, steps=(_REPORT, _RETRY)),
+    "unreadable": Cause(GIVEN_UP, steps=(_BACKFILL,)),
+    "code_taken": Cause(GIVEN_UP, steps=(_RETRY,)),
+    "coupon_differs": Cause(GIVEN_UP, steps=(_WHO_CHANGED_IT, _RETRY)),
+    "other_redemption": Cause(GIVEN_UP, steps=(_COUPON,)),
+    "not_genuine": Cause(GIVEN_UP, steps=(_ASK_PLATFORM, _COUPON)),
+    "no_code": Cause(GIVEN_UP, steps=(_ASK_PLATFORM,)),
     "shop_cannot": Cause(
         GIVEN_UP,
-        "The shop has no coupon of that sort: {answer}.",
-        "It is not tried again by itself.",
-        ("change the reward at the Platform, or put a rule of your own", _RETRY),
+        steps=(Step("Change the reward at the Platform."), _RULE, _RETRY),
     ),
     "shop_rejected": Cause(
-        GIVEN_UP,
-        "The shop refused coupon {code}: {answer}.",
-        "It is not tried again by itself.",
-        ("correct what the shop complains about, then:", _RETRY, _DROP),
+        GIVEN_UP, next_step=_NOT_AGAIN, steps=(Step("Correct the cause in the store."), _RETRY, _DROP)
     ),
     # ------------------------------------------------------------------------------------------- nothing there
     "never_received": Cause(
         PERSON,
-        "Nothing about {what} ever reached the relay.",
-        "Nothing happens by itself, except that the nightly reconciliation looks for what is missing.",
-        ("read it in from the shop: relay backfill", "see what else is missing: relay reconcile"),
+        "The relay never received anything about {what}.",
+        "Nothing happens automatically, except that the nightly reconciliation looks for what is missing.",
+        (
+            Step("Read it from the store.", command="relay backfill"),
+            Step("See what else is missing.", "POST /v1/reconciliations", "relay reconcile"),
+        ),
     ),
     "webhooks_off": Cause(
         PERSON,
-        "Nothing about {what} reached the relay, and the shop's own webhooks were found switched off.",
-        "Nothing happens by itself, except that the nightly reconciliation looks for what is missing.",
-        ("switch them on: relay connect", "read in what was missed: relay backfill"),
+        "The relay received nothing about {what}, and the store has switched off its webhooks to the relay.",
+        "Nothing happens automatically, except that the nightly reconciliation looks for what is missing.",
+        (
+            Step("Switch the webhooks on.", command="relay connect"),
+            Step("Read from the store what was missed.", command="relay backfill"),
+        ),
     ),
 }
+
+_SETTING: Final = {
+    ReasonCode.SETTING_MISSING: "setting_missing",
+    ReasonCode.SETTING_WRONG: "setting_missing",
+    ReasonCode.BODY_KEY_MISSING: "setting_missing",
+    ReasonCode.BODY_KEY_WRONG: "setting_missing",
+    ReasonCode.NO_STORE: "no_shop",
+}
+BLOCKED: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.KEY_REJECTED: "key_refused",
+    ReasonCode.PERMISSION_MISSING: "key_refused",
+    ReasonCode.WRONG_ADDRESS: "wrong_address",
+    ReasonCode.ADDRESS_INVALID: "wrong_address",
+    ReasonCode.REDIRECTED: "wrong_address",
+    ReasonCode.EGRESS_DENIED: "wrong_address",
+    ReasonCode.TLS_FAILED: "certificate",
+    **_SETTING,
+}
+"""The causes of a blocked channel, by its reason code. Else: channel_blocked."""
+RETRIED: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.CONNECTION_FAILED: "unreachable",
+    ReasonCode.RATE_LIMITED: "throttled",
+    ReasonCode.CONNECTION_LOST: "no_answer",
+    ReasonCode.TIMED_OUT: "no_answer",
+    ReasonCode.RESPONSE_UNREADABLE: "odd_answer",
+    ReasonCode.RESPONSE_TOO_LARGE: "odd_answer",
+    ReasonCode.CUSTOMER_STILL_UNKNOWN: "customer_still_unknown",
+    ReasonCode.COUPON_NOT_VISIBLE: "not_visible_yet",
+    ReasonCode.LAUNCHER_UNAVAILABLE: "launcher_away",
+    ReasonCode.CONFIRMATION_PENDING: "confirming",
+    ReasonCode.CONFIRMATION_UNAVAILABLE: "confirming",
+    ReasonCode.INTERNAL_ERROR: "relay_fault_retrying",
+}
+"""The causes of a job that is retried, by its reason code. Else: failing."""
+PARKED: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.NO_VALUE: "no_rule",
+    ReasonCode.VALUE_UNCERTAIN: "rule_unclear",
+    ReasonCode.VALUE_ZERO: "amount_zero",
+    ReasonCode.VALUE_ABOVE_LIMIT: "over_limit",
+    ReasonCode.LAUNCHER_UNAVAILABLE: "launcher_away",
+    ReasonCode.CONFIRMATION_PENDING: "confirming",
+    ReasonCode.CONFIRMATION_UNAVAILABLE: "confirming",
+    ReasonCode.ISSUANCE_LIMIT_REACHED: "fuse",
+    ReasonCode.WAITING_FOR_CUSTOMER: "waiting_for_customer",
+    **_SETTING,
+}
+"""The causes of a parked job or a held coupon, by its reason code. Else: coupon_held, or in_turn."""
+TO_CONFIRM: Final = frozenset({"PLATFORM__SHOP_KEY", "PLATFORM__API_KEY", "PLATFORM__ALLOWED_NETWORKS"})
+"""Settings without which redemptions cannot be verified: a parked coupon that lacks one has the cause cannot_confirm."""
+DEAD: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.CODE_TAKEN: "code_taken",
+    ReasonCode.COUPON_DIFFERS: "coupon_differs",
+    ReasonCode.CODE_OF_ANOTHER_REDEMPTION: "other_redemption",
+    ReasonCode.SIMILAR_CODE: "other_redemption",
+    ReasonCode.NOT_GENUINE: "not_genuine",
+    ReasonCode.SOURCE_NOT_ALLOWED: "not_genuine",
+    ReasonCode.NO_COUPON_CODE: "no_code",
+    ReasonCode.VALUE_ZERO: "amount_zero",
+    ReasonCode.COUPON_INVALID: "shop_cannot",
+    ReasonCode.NOT_SUPPORTED_BY_STORE: "shop_cannot",
+    ReasonCode.CURRENCY_MISMATCH: "shop_cannot",
+    ReasonCode.CUSTOMER_REJECTED: "customer_rejected",
+    ReasonCode.NO_CUSTOMER: "no_customer",
+    ReasonCode.STORED_EVENT_UNREADABLE: "unreadable",
+    ReasonCode.NO_HANDLER: "relay_fault",
+    ReasonCode.INTERNAL_ERROR: "relay_fault",
+    ReasonCode.EXPIRED: "expired",
+}
+"""The causes of a job that was rejected for good, by its reason code. Else: rejected, or shop_rejected."""

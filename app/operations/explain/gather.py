@@ -26,6 +26,7 @@ from app.operations.explain.records import (
     Records,
 )
 from app.operations.explain.story import Explanation, tell
+from app.reasons import stored
 from app.sealing import KeyRing, readable
 
 MESSAGES: Final = 50
@@ -68,19 +69,19 @@ CROSS JOIN LATERAL (
 ) AS found
 """)  # noqa: S608  # constants only
 ATTEMPTS: Final = text("""
-SELECT job_id, number, started_at, outcome, status, detail FROM attempt
+SELECT job_id, number, started_at, outcome, status, reason_code, facts FROM attempt
 WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, claim
 """)
 _COUPON: Final = """
-SELECT code, message_id, customer_ref, state, reason, kind, value, currency, value_source, points, created_at,
+SELECT code, message_id, customer_ref, state, reason_code, facts, kind, value, currency, value_source, points, created_at,
        updated_at, active_at
 FROM coupon
 """
 COUPONS: Final = text(f"{_COUPON} WHERE code = ANY(CAST(:codes AS text[]))")
 COUPONS_OF: Final = text(f"{_COUPON} WHERE customer_ref = :key ORDER BY created_at DESC LIMIT :limit")
-_CHANNELS: Final = text("SELECT name, state, reason, since, retry_at, now() AS now FROM channel")
+_CHANNELS: Final = text("SELECT name, state, reason_code, facts, since, retry_at, now() AS now FROM channel")
 _ALERTS: Final = text(
-    "SELECT kind, subject, detail, at FROM alert WHERE resolved_at IS NULL ORDER BY at DESC LIMIT 200"
+    "SELECT code AS reason_code, facts, subject, at FROM alert WHERE resolved_at IS NULL ORDER BY at DESC LIMIT 200"
 )
 AUDIT: Final = text("""
 SELECT at, actor, action, subject, coalesce(detail ->> 'why', detail ->> 'reason') AS why FROM audit
@@ -213,7 +214,12 @@ def _job(row: Mapping[str, Any], tries: Iterable[AttemptRow]) -> JobRow:  # Any:
 async def _rows(
     connection: AsyncConnection, statement: TextClause, **parameters: object
 ) -> list[dict[str, Any]]:  # Any: rows
-    return [dict(row) for row in (await connection.execute(statement, parameters)).mappings()]
+    """The rows; a row's columns `reason_code` and `facts` become `reason`."""
+    rows = [dict(row) for row in (await connection.execute(statement, parameters)).mappings()]
+    for row in rows:
+        if "reason_code" in row:
+            row["reason"] = stored(row.pop("reason_code"), row.pop("facts"))
+    return rows
 
 
 def _spellings(by: Key, key: str) -> list[str]:

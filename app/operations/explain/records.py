@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from app.reasons import Reason
+
 Key = Literal["order", "customer", "coupon", "message"]
 
 
@@ -33,7 +35,7 @@ class AttemptRow:
     started_at: datetime
     outcome: str
     status: int | None
-    detail: str | None
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class JobRow:
     lane: str
     seq: int
     state: str
-    reason: str | None
-    detail: str | None
+    disposition: str | None
+    reason: Reason | None
     version: datetime | None
     after: str | None
     collapse: bool
@@ -73,7 +75,7 @@ class CouponRow:
     message_id: UUID
     customer_ref: str | None
     state: str
-    reason: str | None
+    reason: Reason | None
     kind: str | None
     value: Decimal | None
     currency: str | None
@@ -88,16 +90,15 @@ class CouponRow:
 class ChannelRow:
     name: str
     state: str
-    reason: str | None
+    reason: Reason | None
     since: datetime
     retry_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    kind: str
     subject: str
-    detail: str
+    reason: Reason
     at: datetime
 
 

@@ -1,63 +1,48 @@
-"""The story of one order, customer, coupon or message, in order of time and in words that can be read out. Pure.
+"""The story of one order, customer, coupon or message, in order of time. Pure.
 
-records ─▶ judging: the cause ─▶ tell(): headline, what happens next, what an operator can do, and the lines
+records ─▶ judging: the cause ─▶ tell(): what happened and why, what happens next, the steps for an operator, the lines
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from app.operations.explain.judging import Confidence, Judgement, judge, moment, named, worth
+from app.operations.explain.causes import Rank, Step
+from app.operations.explain.judging import Confidence, Diagnosis, destination, diagnose, moment, named, worth
 from app.operations.explain.records import AttemptRow, AuditRow, CouponRow, JobRow, Key, MessageRow, Records
 from app.operations.views import View
+from app.reasons import Reason, ReasonCode
 
-_SENDERS: Final = {"store": "The shop's backend", "platform": "The Platform", "import": "An imported file"}
-_FAR: Final = {"platform": "the Platform", "store": "the shop"}
-_OWED: Final = {
-    "relay_customer": "the Platform has to be given {what}",
-    "relay_order": "the Platform has to be given {what}",
-    "relay_product": "the Platform has to be given {what}",
-    "fetch_entity": "the shop has to be asked for {what}",
-    "use_reward": "the Platform has to be told of {what}",
-    "issue_coupon": "{what} has to be made in the shop",
-    "forward_news": "the shop has to be told",
+_SENDERS: Final = {"store": "The store's backend", "platform": "The Platform", "import": "An imported file"}
+_REQUIRED: Final = {
+    "relay_customer": "{what} must be sent to the Platform",
+    "relay_order": "{what} must be sent to the Platform",
+    "relay_product": "{what} must be sent to the Platform",
+    "fetch_entity": "{what} must be read from the store",
+    "use_reward": "{what} must be reported to the Platform",
+    "issue_coupon": "{what} must be created in the store",
+    "forward_news": "the customer's data in the store must be updated",
 }
-_TRIES: Final = {
-    "done": "{far} accepted it",
-    "skip": "nothing needed doing: {detail}",
-    "retry": "it failed: {detail}",
-    "unknown": "no answer that can be trusted: {detail}",
-    "reject": "{far} refused it: {detail}",
-    "blocked": "{far} refused us as such: {detail}",
-    "wait": "something else has to happen first: {detail}",
-    "crashed": "the relay itself failed: {detail}",
-    "lost": "the worker stopped in the middle",
-    "interrupted": "the worker was being restarted",
+_ATTEMPTS: Final = {
+    "done": "{destination} accepted it",
+    "lost": "the worker stopped during the attempt",
+    "interrupted": "the worker was restarted",
 }
-_WITHOUT_AN_ANSWER: Final = {"reject": "it cannot be done: {detail}"}
-"""What nobody was asked, nobody refused."""
-_ENDS: Final = {
-    "done": "That settled {what}.",
-    "skipped": "Not sent: {detail}.",
-    "superseded": "Not sent: {detail}.",
-    "dead": "Given up: {detail}.",
-    "dropped": "{detail}.",
-}
-_EVIDENT: Final = {"done", "dropped"}
-"""Ends that an attempt, or the audit, has told already."""
-SNAG: Final = 200
+"""What an attempt without a reason came to."""
+_ENDS: Final = {"skipped": "not sent", "superseded": "not sent", "dead": "dead-lettered"}
+"""How a job ended, where neither its last attempt nor the audit has it."""
 
 
 class Line(View):
     """One thing that happened. `message_id` and `job_id` lead to what it is about."""
 
     at: datetime
-    says: str
+    text: str
     message_id: UUID | None = None
     job_id: UUID | None = None
 
@@ -67,13 +52,15 @@ class Finding(View):
 
     subject: str = Field(description="What it is about: `order:1001`, `customer:42`, `coupon:ab12`, `message:<id>`.")
     cause: str = Field(description="A stable id; docs/explain.md lists all of them.")
-    confidence: Confidence = Field(description="`likely`: recognised by words alone.")
-    says: str
-    next: str = Field(description="What happens next, and when.")
-    do: list[str] = Field(description="What an operator can do, the best first; empty when nothing has to be done.")
+    confidence: Confidence = Field(description="`likely`: no reason code decides it.")
+    text: str = Field(description="What happened and why.")
+    next_step: str = Field(description="What happens next, and when.")
+    steps: list[Step] = Field(description="What an operator can do, the best first; empty when no action is needed.")
     needs_attention: bool
-    status: int | None = Field(None, description="The far side's last HTTP status.")
-    because: str | None = Field(None, description="The cause behind it, where there is one.")
+    reason_code: ReasonCode | None = Field(None, description="The stored reason; docs/reason-codes.md lists all codes.")
+    facts: Mapping[str, JsonValue] = Field({}, description="The facts of the reason.")
+    status: int | None = Field(None, description="The destination's last HTTP status.")
+    caused_by: str | None = Field(None, description="The cause behind this one, where there is one.")
     job_id: UUID | None = None
     message_id: UUID | None = None
 
@@ -85,10 +72,10 @@ class Explanation(View):
     found: bool
     cause: str
     confidence: Confidence
-    headline: str = Field(description="The answer, to be read out.")
-    next: str
-    do: list[str]
-    also: list[Finding] = Field(description="The same for what belongs to it, what needs somebody first.")
+    text: str = Field(description="What happened and why.")
+    next_step: str
+    steps: list[Step]
+    also: list[Finding] = Field(description="The same for what belongs to it, the highest rank first.")
     story: list[Line] = Field(description="What happened, the oldest first.")
     notes: list[str] = Field(description="What makes the story incomplete, such as a body that was pruned.")
     searched: list[str] = Field(description="Where it was looked for.")
@@ -96,17 +83,17 @@ class Explanation(View):
 
 
 def tell(records: Records) -> Explanation:
-    """The whole answer; for nothing found, what is likely."""
-    findings = [_finding(each) for each in judge(records)] or [_nothing(records)]
+    """The whole answer; when nothing was found, the likely cause."""
+    findings = [_finding(diagnosis) for diagnosis in diagnose(records)] or [_nothing(records)]
     first, *others = findings
     return Explanation(
         asked={records.by: records.key},
         found=bool(records.messages or records.coupons),
         cause=first.cause,
         confidence=first.confidence,
-        headline=first.says,
-        next=first.next,
-        do=first.do,
+        text=first.text,
+        next_step=first.next_step,
+        steps=first.steps,
         also=others[:50],
         story=_story(records),
         notes=_notes(records),
@@ -115,33 +102,40 @@ def tell(records: Records) -> Explanation:
     )
 
 
-def _finding(judged: Judgement) -> Finding:
+def _finding(diagnosis: Diagnosis) -> Finding:
     return Finding(
-        subject=judged.subject,
-        cause=judged.cause,
-        confidence=judged.confidence,
-        says=judged.says,
-        next=judged.next,
-        do=list(judged.do),
-        needs_attention=judged.rank >= 3,  # a person's, or given up
-        status=judged.status,
-        because=judged.because.cause if judged.because else None,
-        job_id=judged.job_id,
-        message_id=judged.message_id,
+        subject=diagnosis.subject,
+        cause=diagnosis.cause,
+        confidence=diagnosis.confidence,
+        text=diagnosis.text,
+        next_step=diagnosis.next_step,
+        steps=list(diagnosis.steps),
+        needs_attention=diagnosis.rank >= Rank.NEEDS_A_PERSON,
+        reason_code=diagnosis.reason.code if diagnosis.reason else None,
+        facts=diagnosis.reason.facts if diagnosis.reason else {},
+        status=diagnosis.status,
+        caused_by=diagnosis.behind.cause if diagnosis.behind else None,
+        job_id=diagnosis.job_id,
+        message_id=diagnosis.message_id,
     )
 
 
+_STEP_WHERE_NOTHING_IS: Final[Mapping[Key, Step]] = {
+    "coupon": Step(
+        "Ask the Platform whether the code was redeemed. Check that its webhooks lead to the relay.",
+        command="relay check",
+    ),
+    "message": Step("Check the id. It is in the receipt that the relay returned."),
+}
+
+
 def _nothing(records: Records) -> Finding:
-    off = any("webhook" in alert.kind for alert in records.alerts)
+    off = any(alert.reason.code is ReasonCode.STORE_WEBHOOKS_OFF for alert in records.alerts)
     cause = "webhooks_off" if off and records.by != "coupon" else "never_received"
-    judged = Judgement(cause, f"{records.by}:{records.key}", {"what": f"{records.by} {records.key}"}, "likely")
-    found = _finding(judged)
-    if records.by == "coupon":
-        steps = ["ask the Platform whether it was redeemed, and whether its webhooks lead to the relay: relay check"]
-        return found.model_copy(update={"do": steps})
-    if records.by == "message":
-        return found.model_copy(update={"do": ["check the id: it is in the receipt that the relay answered with"]})
-    return found
+    diagnosis = Diagnosis(cause, f"{records.by}:{records.key}", {"what": f"{records.by} {records.key}"}, "likely")
+    finding = _finding(diagnosis)
+    step = _STEP_WHERE_NOTHING_IS.get(records.by)
+    return finding.model_copy(update={"steps": [step]}) if step else finding
 
 
 # ----------------------------------------------------------------------------------------------- the lines
@@ -154,7 +148,10 @@ def _story(records: Records) -> list[Line]:
         *(line for coupon in records.coupons for line in _coupon(coupon)),
         *(_audited(entry) for entry in records.audit),
         *(
-            Line(at=channel.since, says=f"{_far(channel.name)} is {channel.state} since then: {channel.reason}."[:300])
+            Line(
+                at=channel.since,
+                text=f"Calls to {destination(channel.name)} are {channel.state} since then{_why(channel.reason)}",
+            )
             for channel in records.channels.values()
             if channel.state != "open" and any(job.open and job.channel == channel.name for job in records.jobs)
         ),
@@ -163,41 +160,41 @@ def _story(records: Records) -> list[Line]:
 
 
 def _arrived(message: MessageRow, records: Records) -> Line:
-    sender = _SENDERS.get(message.source, f"The shop's own webhook or list ({message.source})")
-    verb = "reported" if message.kind != "ignored" else "sent news that the relay does not use"
-    owed = [job for job in records.jobs if job.message_id == message.id]
-    what = f"{sender} {verb} {_told(message)}".rstrip()
-    if owed:
-        what += "; so " + ", and ".join(dict.fromkeys(_owes(job) for job in owed))
-    return Line(at=message.received_at, says=f"{what}.", message_id=message.id)
-
-
-def _owes(job: JobRow) -> str:
-    return _OWED.get(job.kind, f"{job.kind} is owed").format(what=named(job))
-
-
-def _told(message: MessageRow) -> str:
-    """What arrived, in a few words, without the person's data."""
-    body = _body(message)
+    sender = _SENDERS.get(message.source, f"The store's own webhook or list ({message.source})")
     if message.kind == "ignored":
-        return ""
+        text = f"{sender} sent an event that the relay does not use"
+    else:
+        text = f"{sender} reported {_content(message)}"
+    jobs = [job for job in records.jobs if job.message_id == message.id]
+    if jobs:
+        text += "; so " + ", and ".join(dict.fromkeys(_required(job) for job in jobs))
+    return Line(at=message.received_at, text=f"{text}.", message_id=message.id)
+
+
+def _required(job: JobRow) -> str:
+    return _REQUIRED.get(job.kind, f"{job.kind} must be done").format(what=named(job))
+
+
+def _content(message: MessageRow) -> str:
+    """What arrived, in a few words, without personal data."""
+    body = _body(message)
     if message.kind.endswith(":id"):
         return f"that something changed ({message.kind.removesuffix(':id')})"
     if message.order_ref:
         facts = [str(body[name]) for name in ("financialStatus", "totalPrice", "currency") if body.get(name)]
-        told = f"order {message.order_ref}" + (f" ({' '.join(facts)})" if facts else "")
+        content = f"order {message.order_ref}" + (f" ({' '.join(facts)})" if facts else "")
     elif message.product_ref:
-        told = f"product {message.product_ref}"
+        content = f"product {message.product_ref}"
     elif message.source == "platform":
         facts = [f"{body['points']} points"] if body.get("points") else []
         facts += [f"for coupon {message.coupon_ref}"] if message.coupon_ref else []
         return f"{message.kind}" + (f": {' '.join(facts)}" if facts else "")
     elif message.customer_ref:
-        told = f"customer {message.customer_ref}"
+        content = f"customer {message.customer_ref}"
     else:
-        told = message.kind
+        content = message.kind
     version = body.get("updatedAt")
-    return f"{told}, in the version of {version}" if version else told
+    return f"{content}, in the version of {version}" if version else content
 
 
 def _body(message: MessageRow) -> dict[str, object]:
@@ -209,85 +206,85 @@ def _body(message: MessageRow) -> dict[str, object]:
 
 
 def _job(job: JobRow) -> Iterator[Line]:
-    far, what = _FAR.get(job.channel, job.channel), named(job)
-    for (outcome, status, detail), group in groupby(
-        job.attempts, key=lambda attempt: (attempt.outcome, attempt.status, attempt.detail)
+    for (outcome, status, reason), group in groupby(
+        job.attempts, key=lambda attempt: (attempt.outcome, attempt.status, attempt.reason)
     ):
-        yield _tries(job, outcome, status, detail, list(group))
-    if job.finished_at is not None and (job.state not in _EVIDENT or not (job.attempts or job.state == "dropped")):
-        says = _ENDS.get(job.state, f"It became {job.state}.").format(
-            what=what, far=far, detail=(job.detail or job.reason or "").rstrip(".")
-        )
-        yield _line(job, job.finished_at, f"{_capital(what)}: {says[:1].lower()}{says[1:]}")
+        yield _same_attempts(job, outcome, status, reason, list(group))
+    last = job.attempts[-1] if job.attempts else None
+    if job.finished_at is None or job.state not in _ENDS or (last and last.outcome == "skip"):
+        return
+    same = last and last.reason and job.reason and last.reason.code is job.reason.code
+    text = f"{_capital(named(job))}: {_ENDS[job.state]}{_why(None if same else job.reason)}"
+    yield Line(at=job.finished_at, text=text, message_id=job.message_id, job_id=job.id)
 
 
-def _tries(job: JobRow, outcome: str, status: int | None, detail: str | None, tries: Sequence[AttemptRow]) -> Line:
-    far = _FAR.get(job.channel, job.channel)
-    words = _TRIES if status is not None else _TRIES | _WITHOUT_AN_ANSWER
-    came = words.get(outcome, outcome).format(far=far, detail=(detail or "").rstrip(".")[:SNAG])
-    code = f" (HTTP {status})" if status is not None and f"HTTP {status}" not in came else ""
-    first, last = tries[0], tries[-1]
-    which = f"try {first.number}" if len(tries) == 1 else f"tries {first.number} to {last.number}"
-    until = "" if len(tries) == 1 else f", the last at {moment(last.started_at)}"
-    return _line(job, first.started_at, f"{_capital(named(job))}, {which}{until}: {came}{code}.")
+def _same_attempts(
+    job: JobRow, outcome: str, status: int | None, reason: Reason | None, attempts: Sequence[AttemptRow]
+) -> Line:
+    code = f" (HTTP {status})" if status is not None else ""
+    result = _ATTEMPTS.get(outcome, outcome).format(destination=destination(job.channel)) + f"{code}."
+    result = reason.text if reason else result
+    first, last = attempts[0], attempts[-1]
+    which = f"attempt {first.number}" if len(attempts) == 1 else f"attempts {first.number} to {last.number}"
+    until = "" if len(attempts) == 1 else f", the last at {moment(last.started_at)}"
+    text = f"{_capital(named(job))}, {which}{until}: {result}"
+    return Line(at=first.started_at, text=text, message_id=job.message_id, job_id=job.id)
 
 
 def _coupon(coupon: CouponRow) -> Iterator[Line]:
-    yield Line(
-        at=coupon.created_at,
-        says=f"Coupon {coupon.code} was promised to the shopper"
-        + (f" for {coupon.points} points." if coupon.points else "."),
-        message_id=coupon.message_id,
-    )
+    points = f" for {coupon.points} points" if coupon.points else ""
+    text = f"The customer redeemed a reward{points} and received the code {coupon.code}."
+    yield Line(at=coupon.created_at, text=text, message_id=coupon.message_id)
     if coupon.active_at is not None:
-        because = f"; its value comes from {coupon.value_source}" if coupon.value_source else ""
-        says = f"Coupon {coupon.code} was read back from the shop and found right ({worth(coupon)}){because}."
-        yield Line(at=coupon.active_at, says=says, message_id=coupon.message_id)
+        source = f" Its value comes from {coupon.value_source}." if coupon.value_source else ""
+        text = f"Coupon {coupon.code} was created, and it was read back as requested ({worth(coupon)}).{source}"
+        yield Line(at=coupon.active_at, text=text, message_id=coupon.message_id)
     if coupon.state not in ("pending", "active"):
-        why = f": {coupon.reason.rstrip('.')}" if coupon.reason else ""
-        says = f"Coupon {coupon.code} is {coupon.state.replace('_', ' ')}{why}."
-        yield Line(at=coupon.updated_at, says=says, message_id=coupon.message_id)
+        text = f"Coupon {coupon.code} is {coupon.state.replace('_', ' ')}{_why(coupon.reason)}"
+        yield Line(at=coupon.updated_at, text=text, message_id=coupon.message_id)
 
 
 def _audited(entry: AuditRow) -> Line:
     why = f": {entry.why}" if entry.why else ""
-    return Line(at=entry.at, says=f"{_capital(entry.actor)} did {entry.action} on {entry.subject}{why}.")
+    return Line(at=entry.at, text=f"{_capital(entry.actor)} did {entry.action} on {entry.subject}{why}.")
 
 
-def _line(job: JobRow, at: datetime, says: str) -> Line:
-    return Line(at=at, says=says, message_id=job.message_id, job_id=job.id)
+def _why(reason: Reason | None) -> str:
+    """The end of a sentence that a reason explains."""
+    return f": {reason.text}" if reason else "."
 
 
 def _notes(records: Records) -> list[str]:
     notes = []
     if any(message.pruned for message in records.messages):
-        notes.append(
-            "Bodies older than RETENTION were pruned, or a person was erased: what they said is not known any more."
-        )
+        notes.append("Some bodies were deleted, after RETENTION or on request, so their content is not known any more.")
     if records.more:
-        notes.append(f"Only the newest {len(records.messages)} messages are told; ask for one order to see older ones.")
+        notes.append(
+            f"Only the newest {len(records.messages)} messages are shown; ask for one order to see older ones."
+        )
     return notes
-
-
-def _far(channel: str) -> str:
-    return f"The channel to {_FAR.get(channel, channel)}"
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def in_text(told: Explanation) -> str:
+def in_text(explanation: Explanation) -> str:
     """For a terminal: the answer first, then the story."""
-    [(by, key)] = told.asked.items()
-    lines = [f"{by} {key}", "", f"  {told.headline}", f"  {told.next}"]
-    lines += [f"  - {step}" for step in told.do]
-    if told.also:
-        lines += ["", "Also:", *(f"  {each.says}" for each in told.also[:10])]
-    if told.story:
-        lines += ["", "What happened:", *(f"  {moment(line.at)}  {line.says}" for line in told.story)]
-    lines += [f"\nNote: {note}" for note in told.notes]
-    if not told.found:
-        lines += ["", "Searched:", *(f"  - {place}" for place in told.searched)]
-    lines += ["", f"cause: {told.cause} ({told.confidence})"]
+    [(by, key)] = explanation.asked.items()
+    lines = [f"{by} {key}", "", f"  {explanation.text}", f"  {explanation.next_step}"]
+    lines += [f"  - {_in_line(step)}" for step in explanation.steps]
+    if explanation.also:
+        lines += ["", "Also:", *(f"  {finding.text}" for finding in explanation.also[:10])]
+    if explanation.story:
+        lines += ["", "What happened:", *(f"  {moment(line.at)}  {line.text}" for line in explanation.story)]
+    lines += [f"\nNote: {note}" for note in explanation.notes]
+    if not explanation.found:
+        lines += ["", "Searched:", *(f"  - {place}" for place in explanation.searched)]
+    lines += ["", f"cause: {explanation.cause} ({explanation.confidence})"]
     return "\n".join(lines)
+
+
+def _in_line(step: Step) -> str:
+    how = step.command or step.api
+    return f"{step.text} ({how})" if how else step.text

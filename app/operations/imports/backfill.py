@@ -13,7 +13,8 @@ from typing import Final
 from app.inbox import Inbox
 from app.messages import Kind
 from app.operations.polling import Polled, item_of
-from app.outcomes import Retry, Unknown
+from app.outcomes import Retry, Unknown, reason_of
+from app.reasons import Reason
 from app.stores.native import ListsEntities, NativeEvent, Page
 
 TRIES: Final = 5
@@ -25,13 +26,13 @@ LONGEST_DELAY: Final = 60.0
 class Failed:
     """The list ended early, and why."""
 
-    why: str
+    reason: Reason
 
 
 async def listing(
     store: ListsEntities, kind: Kind, since: datetime | None, *, first_delay: float = FIRST_DELAY
 ) -> AsyncIterator[tuple[NativeEvent, ...] | Failed]:
-    """Every page of what changed since (None: all); last a Failed when the shop does not answer any more."""
+    """Every page of what changed since (None: all); last a Failed when the store does not answer any more."""
     cursor: str | None = None
     failures = 0
     while True:
@@ -42,7 +43,7 @@ async def listing(
             failures += 1
             continue
         if not isinstance(page, Page):
-            yield Failed(str(getattr(page, "why", page)))
+            yield Failed(reason_of(page))
             return
         failures = 0
         yield page.events
@@ -63,7 +64,7 @@ async def backfill(
     seen = new = 0
     async for page in listing(store, kind, since):
         if isinstance(page, Failed):
-            return Polled(seen, new, page.why)
+            return Polled(seen, new, page.reason)
         receipts = await inbox.accept_many([item_of(event, source, backfill=True) for event in page])
         seen += len(receipts)
         new += sum(receipt.status == "accepted" for receipt in receipts)

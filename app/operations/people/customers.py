@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.database import keys_of
+from app.reasons import Reason, stored
 
 _NEWEST: Final = text("""
 SELECT message.id, message.sealed_by, message.body FROM message JOIN job ON job.message_id = message.id
@@ -16,7 +17,7 @@ WHERE message.customer_ref = :customer AND message.kind = 'customers' AND messag
 ORDER BY job.version DESC NULLS LAST, job.seq DESC LIMIT 1
 """)
 _OWED: Final = text("""
-SELECT state, detail FROM job WHERE message_id = :message AND kind = 'relay_customer' ORDER BY seq DESC LIMIT 1
+SELECT state, reason_code, facts FROM job WHERE message_id = :message AND kind = 'relay_customer' ORDER BY seq DESC LIMIT 1
 """)
 
 
@@ -25,7 +26,7 @@ class CustomerDelivery:
     """What became of a customer's delivery: still open, ended without it, or sent."""
 
     state: Literal["open", "failed", "ended"]
-    detail: str | None
+    reason: Reason | None
 
 
 class Customers:
@@ -47,6 +48,7 @@ class Customers:
             row = (await connection.execute(_OWED, {"message": message_id})).one_or_none()
         if row is None:
             return None
+        reason = stored(row.reason_code, row.facts)
         if row.state in ("waiting", "running"):
-            return CustomerDelivery("open", row.detail)
-        return CustomerDelivery("failed" if row.state in ("dead", "dropped") else "ended", row.detail)
+            return CustomerDelivery("open", reason)
+        return CustomerDelivery("failed" if row.state in ("dead", "dropped") else "ended", reason)

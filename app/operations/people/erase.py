@@ -8,6 +8,7 @@ somebody was erased, how much, and by whom; not who.
 """
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from app.operations.coupons.transitions import Coupons
 from app.operations.people.person import GONE, Person, belongs_to, find_person, redacted
 from app.operations.views import View
 from app.platform.webhooks import ISSUE_COUPON, REFERRALS
+from app.reasons import ReasonCode, because
 from app.sealing import SEALED_TEXT, first_email
 
 CHUNK: Final = 500
@@ -33,6 +35,8 @@ SCANNED: Final = 5000
 """Bodies looked through by one statement."""
 PAUSE_SECONDS: Final = 0.25
 WORDS: Final = "erased with the person"
+FACTS: Final = '{"erased": true}'
+"""In the place of facts: the reason code stays, which names nobody."""
 WHY: Final = "the person was erased"
 LANES: Final = ("customer:", "news:", "fetch:customers:")
 COUNTED: Final = (
@@ -82,8 +86,8 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[]), CAST(:events AS byte
             CAST(:marks AS bytea[])) AS changed(id, body, event, mark)
 WHERE message.id = changed.id
 """)
-_JOB_WORDS: Final = text("""
-UPDATE job SET detail = CASE WHEN detail IS NULL THEN NULL ELSE :words END, result = NULL,
+_JOB_FACTS: Final = text("""
+UPDATE job SET facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END, result = NULL,
     params = CASE WHEN kind IN ('issue_coupon', 'retire_coupon', 'use_reward', 'award_points') THEN params END,
     lane = coalesce((SELECT renamed.new FROM unnest(CAST(:lanes AS text[]), CAST(:renamed AS text[])) AS renamed(old, new)
                      WHERE renamed.old = lane), lane),
@@ -91,25 +95,25 @@ UPDATE job SET detail = CASE WHEN detail IS NULL THEN NULL ELSE :words END, resu
 WHERE message_id = ANY(CAST(:ids AS uuid[])) RETURNING id
 """)
 _ATTEMPTS: Final = text("""
-UPDATE attempt SET excerpt = NULL, detail = CASE WHEN detail IS NULL THEN NULL ELSE :words END
-WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND (excerpt IS NOT NULL OR detail IS NOT NULL) RETURNING job_id
+UPDATE attempt SET excerpt = NULL, facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND (excerpt IS NOT NULL OR facts IS NOT NULL) RETURNING job_id
 """)
 _TRACES: Final = (
     text("""
-UPDATE attempt SET excerpt = NULL, detail = CASE WHEN attempt.detail IS NULL THEN NULL ELSE :words END
+UPDATE attempt SET excerpt = NULL, facts = CASE WHEN attempt.facts IS NOT NULL THEN CAST(:facts AS jsonb) END
 FROM job WHERE job.message_id = ANY(CAST(:ids AS uuid[])) AND attempt.job_id = job.id AND EXISTS (
     SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle)
-    WHERE position(needle IN lower(concat(attempt.excerpt, attempt.detail))) > 0
+    WHERE position(needle IN lower(concat(attempt.excerpt, attempt.facts))) > 0
        OR starts_with(attempt.excerpt, :sealed))
 """),
     text("""
-UPDATE job SET detail = :words WHERE message_id = ANY(CAST(:ids AS uuid[])) AND EXISTS (
-    SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(detail)) > 0)
+UPDATE job SET facts = CAST(:facts AS jsonb) WHERE message_id = ANY(CAST(:ids AS uuid[])) AND EXISTS (
+    SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(CAST(facts AS text))) > 0)
 """),
 )
-"""Of somebody else's jobs: what far sides said of the person; a sealed excerpt is not searched and goes too."""
+"""Of somebody else's jobs: facts and excerpts that name the person; a sealed excerpt is not searched and goes too."""
 _ALERTS: Final = text("""
-UPDATE alert SET detail = :words,
+UPDATE alert SET facts = CAST(:facts AS jsonb),
     resolved_at = CASE WHEN subject = ANY(CAST(:people AS text[])) THEN coalesce(resolved_at, now()) ELSE resolved_at END,
     subject = CASE WHEN subject = ANY(CAST(:people AS text[])) THEN 'erased ' || :token ELSE subject END
 WHERE subject = ANY(CAST(:subjects AS text[])) OR subject = ANY(CAST(:people AS text[])) RETURNING id
@@ -129,7 +133,7 @@ _ENTITIES: Final = text(
     "DELETE FROM entity WHERE channel IN ('platform', 'store') AND key = ANY(CAST(:lanes AS text[])) RETURNING key"
 )
 _COUPONS: Final = text("""
-UPDATE coupon SET customer_ref = NULL, reason = CASE WHEN reason IS NULL THEN NULL ELSE :words END,
+UPDATE coupon SET customer_ref = NULL, facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END,
     ruling = CASE WHEN ruling ? 'why' THEN jsonb_set(ruling, '{why}', to_jsonb(CAST(:words AS text))) ELSE ruling END
 WHERE customer_ref = ANY(CAST(:refs AS text[])) RETURNING code
 """)
@@ -204,7 +208,8 @@ class _Erasing:
         self._token = uuid4()
         self._counts: Counter[str] = Counter()
         self._refs = {"refs": list(person.refs)}
-        self._needles = {"needles": list(person.needles), "words": WORDS}
+        written = (json.dumps(needle, ensure_ascii=False)[1:-1] for needle in person.needles)  # as it stands in facts
+        self._needles = {"needles": sorted({*person.needles, *written})}
         lanes = [(kind, ref) for ref in person.refs for kind in LANES]
         self._lanes = {
             "lanes": [kind + ref for kind, ref in lanes],
@@ -296,7 +301,7 @@ class _Erasing:
                 }
                 await connection.execute(_REDACT, {**columns, **self._refs})
                 for statement, sealed in zip(_TRACES, ({"sealed": SEALED_TEXT}, {}), strict=True):
-                    await connection.execute(statement, {"ids": list(ids), **self._needles, **sealed})
+                    await connection.execute(statement, {"ids": list(ids), "facts": FACTS, **self._needles, **sealed})
         self._counts["redacted"] += sum(tuple(told) != without for told, without in zip(before, changed, strict=True))
 
     def _without(self, told: bytes | None) -> bytes | None:
@@ -307,10 +312,10 @@ class _Erasing:
         """The person's own messages, with their jobs and attempts."""
         async with self._engine.begin() as connection:
             emptied = (await connection.execute(_EMPTY, {"ids": list(ids), **self._needles})).scalars().all()
-            told = {"ids": list(emptied), "words": WORDS, **self._lanes}
-            jobs = list((await connection.execute(_JOB_WORDS, told)).scalars())
-            attempts = await connection.execute(_ATTEMPTS, {"jobs": jobs, "words": WORDS})
-            subjects = {"subjects": [str(job) for job in jobs], "people": [], "token": str(self._token), "words": WORDS}
+            told = {"ids": list(emptied), "facts": FACTS, **self._lanes}
+            jobs = list((await connection.execute(_JOB_FACTS, told)).scalars())
+            attempts = await connection.execute(_ATTEMPTS, {"jobs": jobs, "facts": FACTS})
+            subjects = {"subjects": [str(job) for job in jobs], "people": [], "token": str(self._token), "facts": FACTS}
             alerts = await connection.execute(_ALERTS, subjects)
             differences = await connection.execute(_DIFFERENCES, {"jobs": jobs, "words": WORDS})
             self._counts["messages"] += len(emptied)
@@ -323,16 +328,16 @@ class _Erasing:
         """Coupons, alerts, lanes, what was noted of the customer; and the line of the audit."""
         async with self._engine.connect() as connection:
             pending = list((await connection.execute(_NOT_MADE, self._refs)).scalars())
-        coupons = Coupons(self._engine)
+        coupons, reason = Coupons(self._engine), because(ReasonCode.OPERATOR_DECIDED, by=self._by, comment=WHY)
         for code in pending:
-            self._counts["retired"] += await coupons.retire(code, WHY) is not None
+            self._counts["retired"] += await coupons.retire(code, reason) is not None
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_LANES, {"lanes": self._lanes["lanes"]})
             await connection.execute(_RENAME, self._lanes)
             entities = await connection.execute(_ENTITIES, {"lanes": self._lanes["lanes"]})
-            codes = list((await connection.execute(_COUPONS, {**self._refs, "words": WORDS})).scalars())
+            codes = list((await connection.execute(_COUPONS, {**self._refs, "words": WORDS, "facts": FACTS})).scalars())
             people = [subject_of(ref) for ref in self._person.refs]
-            subjects = {"subjects": codes, "people": people, "token": str(self._token), "words": WORDS}
+            subjects = {"subjects": codes, "people": people, "token": str(self._token), "facts": FACTS}
             alerts = await connection.execute(_ALERTS, subjects)
             differences = await connection.execute(_NOTED, self._refs)
             await connection.execute(_FUSES, self._refs)

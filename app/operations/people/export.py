@@ -22,11 +22,11 @@ WHERE customer_ref = ANY(CAST(:refs AS text[]))
 ORDER BY id
 """)
 _JOBS: Final = text("""
-SELECT id, message_id, kind, channel, lane, state, reason, detail, result, created_at, finished_at FROM job
+SELECT id, message_id, kind, channel, lane, state, disposition, reason_code, facts, result, created_at, finished_at FROM job
 WHERE message_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
 """)
 _ATTEMPTS: Final = text("""
-SELECT job_id, number, started_at, duration_ms, outcome, status, detail, excerpt FROM attempt
+SELECT job_id, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt FROM attempt
 WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, claim
 """)
 _COUPONS: Final = text("SELECT * FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) ORDER BY created_at")

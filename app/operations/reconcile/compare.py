@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar  # Any: rows
 
 import structlog
 from pydantic import JsonValue
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.http import Failure
@@ -29,8 +29,10 @@ from app.operations.imports.backfill import Failed, listing
 from app.operations.polling import ORDER
 from app.operations.reconcile.differences import JOB, LANE, Difference, Held, InShop, compare
 from app.operations.reconcile.runs import Reconciliations, ReconciliationView
+from app.outcomes import reason_of
 from app.platform import exact
 from app.platform.exact import ExactJson
+from app.reasons import Reason, ReasonCode, because, stored
 from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, SetsUpWebhooks
 
 log: Final = structlog.get_logger(__name__)
@@ -46,19 +48,20 @@ GRACE: Final = timedelta(minutes=10)
 _COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
 HELD: Final = {  # each look-up LATERAL with a LIMIT: it is made by key, whatever the statistics say
     kind: text(f"""
-SELECT asked.ref, newest.version, newest.received_at, newest.state, newest.detail, newest.job_id,
+SELECT asked.ref, newest.version, newest.received_at, newest.state, newest.reason_code, newest.facts, newest.job_id,
        coalesce(entity.known, false) AS known, coalesce(fetching.waiting > 0, false) AS fetching,
-       named.job_id AS unfetched, named.detail AS unfetched_why, same.id IS NOT NULL AS same
+       named.job_id AS unfetched, named.reason_code AS unfetched_code, named.facts AS unfetched_facts,
+       same.id IS NOT NULL AS same
 FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS asked(ref, dedupe_key)
 LEFT JOIN LATERAL (
-    SELECT coalesce(job.version, message.received_at) AS version, message.received_at, job.state, job.detail,
-           job.id AS job_id
+    SELECT coalesce(job.version, message.received_at) AS version, message.received_at, job.state, job.reason_code,
+           job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
     WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}'
     ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
-    SELECT message.received_at, job.state, job.detail, job.id AS job_id
+    SELECT message.received_at, job.state, job.reason_code, job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = 'fetch_entity'
     WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}:id' ORDER BY message.id DESC LIMIT 1
 ) AS named ON named.state = 'dead' AND named.received_at > coalesce(newest.received_at, '-infinity')
@@ -140,7 +143,7 @@ async def reconcile(
         await Reconciliations(engine).give_back(asked.id)
         raise
     except BaseException as error:
-        await run.end(f"{type(error).__name__}: the comparison did not end")
+        await run.end(because(ReasonCode.RECONCILIATION_FAILED, problem=type(error).__name__))
         raise
     return await run.end(None)
 
@@ -184,7 +187,7 @@ class _Run:
         ids: set[str] = set()
         async for page in listing(self._sides.store, kind, self._since):
             if isinstance(page, Failed):
-                self._notes.append(f"the shop's {kind} could not be read to their end: {page.why}")
+                self._notes.append(f"The list of {kind} in the store could not be read to its end: {page.reason.text}")
                 whole = False
                 break
             shown = [each for event in page if self._asked_for(each := _shown(event))]
@@ -225,7 +228,7 @@ class _Run:
         }
         async with reading(self._engine) as connection:
             rows = await connection.execute(HELD[kind], asked) if shown else ()
-            return {row.ref: Held(**{name: getattr(row, name) for name in Held.__dataclass_fields__}) for row in rows}
+            return {row.ref: _held(row) for row in rows}
 
     # ------------------------------------------------------------------------------------------- the Platform
 
@@ -236,7 +239,7 @@ class _Run:
         while True:
             page = await self._sides.platform.list_customers(cursor)
             if not isinstance(page, tuple):
-                self._notes.append(f"the Platform's customers could not be listed: {page.why}")
+                self._notes.append(f"The Platform's customers could not be listed: {page.reason.text}")
                 return None
             rows, cursor = page
             for row in rows:
@@ -252,13 +255,11 @@ class _Run:
             return None
         found = await self._sides.platform.get_customer(shop.id)
         if found is None:
-            return Difference(Kind.CUSTOMER, shop.id, "stale", "the Platform does not have it", shop.version)
+            return Difference(Kind.CUSTOMER, shop.id, "stale", "The Platform does not have it.", shop.version)
         if not isinstance(found, Mapping):
-            self._note(f"the Platform could not be asked for some customers: {found.why}")
+            self._note(f"Some customers could not be looked up at the Platform: {found.reason.text}")
         elif shop.email and _digest(exact.text(found.get("email"))) != _digest(shop.email):
-            return Difference(
-                Kind.CUSTOMER, shop.id, "stale", "the Platform knows another e-mail address", shop.version
-            )
+            return Difference(Kind.CUSTOMER, shop.id, "stale", "The Platform has another e-mail address.", shop.version)
         return None
 
     async def _extras(self, kind: Kind, ids: set[str], customers: _Customers | None) -> AsyncIterator[list[Difference]]:
@@ -291,9 +292,9 @@ class _Run:
             if isinstance(found, NativeEvent):
                 return None
             if found is not None:
-                self._note(f"the shop could not be asked for some {kind}: {getattr(found, 'why', found)}")
+                self._note(f"Some {kind} could not be looked up in the store: {reason_of(found).text}")
                 return None
-        return Difference(kind, entity_id, "extra", "the Platform has it, the shop does not")
+        return Difference(kind, entity_id, "extra", "The Platform has it, the store does not.")
 
     # ------------------------------------------------------------------------------------------- beside it
 
@@ -303,11 +304,11 @@ class _Run:
             return
         present = await store.list_hooks(self._sides.address)
         if not isinstance(present, tuple):
-            self._notes.append(f"the shop's webhooks could not be listed: {getattr(present, 'why', present)}")
+            self._notes.append(f"The store's webhooks could not be listed: {reason_of(present).text}")
             return
         off = [step.topic for step in plan(store.wanted_topics(), present) if step.act in ("create", "enable")]
         await self._books.webhooks_off(off)
-        self._notes += [f"the shop's webhook {topic} is switched off or gone; run: relay connect" for topic in off]
+        self._notes += [f"The store's webhook {topic} is switched off or gone. Run relay connect." for topic in off]
 
     async def _listening(self, kind: Kind) -> datetime | None:
         asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
@@ -315,9 +316,9 @@ class _Run:
             found = (await connection.execute(_LISTENING, asked)).scalar()
         return found if isinstance(found, datetime) else None
 
-    async def end(self, error: str | None) -> ReconciliationView:
+    async def end(self, error: Reason | None) -> ReconciliationView:
         compared: dict[str, JsonValue] = dict(self._compared)
-        return await self._books.end(self._id, compared, self._notes, error)
+        return await self._books.end(self._id, compared, self._notes, error.text if error else None)
 
     def _note(self, words: str) -> None:
         if words not in self._notes and len(self._notes) < NOTES:
@@ -333,6 +334,21 @@ async def _together(ask: Callable[[T], Awaitable[Difference | None]], items: Seq
             return await ask(item)
 
     return [found for found in await asyncio.gather(*map(one, items)) if found is not None]
+
+
+def _held(row: Row[Any]) -> Held:
+    return Held(
+        version=row.version,
+        received_at=row.received_at,
+        state=row.state,
+        reason=stored(row.reason_code, row.facts),
+        job_id=row.job_id,
+        known=row.known,
+        fetching=row.fetching,
+        unfetched=row.unfetched,
+        unfetched_reason=stored(row.unfetched_code, row.unfetched_facts),
+        same=row.same,
+    )
 
 
 def _shown(event: NativeEvent) -> InShop:

@@ -22,8 +22,9 @@ from app.inbox import Inbox
 from app.messages import PLATFORM, Incoming, Kind
 from app.operations.alerts.raised import resolve_alert
 from app.operations.reconcile.differences import CAUSES, LANE, REPAIRS, Cause
-from app.operations.reconcile.runs import FOUND, Reconciliations
+from app.operations.reconcile.runs import DIFFERENCES, Reconciliations
 from app.operations.views import View
+from app.reasons import ReasonCode
 from app.stores.native import FetchesEntities, ToFetch
 
 CHUNK: Final = 500
@@ -78,7 +79,7 @@ async def repair(tools: Tools, reconciliation_id: UUID, actor: str) -> Repaired 
             done[cause] += len(chunk)
     async with engine.begin() as connection:
         await connection.execute(_STAMP, {"id": reconciliation_id})
-        await resolve_alert(connection, FOUND, "differences")
+        await resolve_alert(connection, ReasonCode.RECONCILIATION_DIFFERENCES, DIFFERENCES)
         await audit(connection, actor, "reconciliation.repair", str(reconciliation_id), dict(done))
     return Repaired(repaired=dict(done), does={cause: REPAIRS[cause] for cause in CAUSES if done[cause]})
 
@@ -102,7 +103,7 @@ async def _repair(tools: Tools, reconciliation_id: UUID, cause: Cause, chunk: Se
             return [f"job:{job_id} was retried" for _, _, job_id in chunk]
         case "never_sent" | "lost_by_webhook" | "stale":
             if not isinstance(tools.store, FetchesEntities):
-                return ["nothing: the shop cannot be asked for single entities; run relay backfill"] * len(chunk)
+                return ["nothing: the store cannot be asked for single entities; run relay backfill"] * len(chunk)
             if cause == "stale":
                 await _forget(tools.engine, chunk)
             items = [_asked(reconciliation_id, kind, entity_id, tools.source) for kind, entity_id, _ in chunk]

@@ -1,4 +1,4 @@
-"""The books of reconciliation: what was asked for, how far it is, what was found.
+"""The stored reconciliations: what was asked for, how far it is, what was found.
 
 waiting ─▶ running ─▶ done | failed        a worker takes what waits, and what was killed half-way
 """
@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.database import advisory_lock
 from app.engine.operator import audit
 from app.operations.alerts.raised import raise_alert, resolve_alert
-from app.operations.hooks import SUBJECT, WEBHOOK_OFF
+from app.operations.hooks import SUBJECT
 from app.operations.reconcile.differences import Cause, Difference
 from app.operations.views import View
+from app.reasons import ReasonCode, because
 
 SHOWN: Final = 200
-FOUND: Final = "reconciliation"
-"""The kinds of alerts that are raised here."""
+DIFFERENCES: Final = "differences"
+"""The subject of the alert."""
 NIGHTLY: Final = "nightly"
 """The actor of those that nobody asked for."""
 
@@ -199,7 +200,7 @@ class Reconciliations:
     async def end(
         self, reconciliation_id: UUID, compared: Mapping[str, JsonValue], notes: Sequence[str], error: str | None
     ) -> ReconciliationView:
-        """Close it, and raise an alert when something was found, or take the last one back."""
+        """Close it. Raise an alert when it found differences, else end the last one."""
         told = {
             "compared": json.dumps(dict(compared)),
             "notes": json.dumps(list(notes)),
@@ -214,21 +215,18 @@ class Reconciliations:
         return view
 
     async def _alert(self, connection: AsyncConnection, view: ReconciliationView) -> None:
-        await resolve_alert(connection, FOUND, "differences")
+        await resolve_alert(connection, ReasonCode.RECONCILIATION_DIFFERENCES, DIFFERENCES)
         if view.differences:
-            by_cause = ", ".join(f"{count} {cause}" for cause, count in sorted(view.found.items()))
-            first = f"look at GET /v1/reconciliations/{view.id}, then POST /v1/reconciliations/{view.id}/repair"
-            await raise_alert(connection, FOUND, "differences", f"found {by_cause}", first)
+            counts: dict[str, JsonValue] = dict(sorted(view.found.items()))
+            reason = because(ReasonCode.RECONCILIATION_DIFFERENCES, counts=counts, reconciliation=str(view.id))
+            await raise_alert(connection, reason, DIFFERENCES)
 
     async def webhooks_off(self, topics: Sequence[str]) -> None:
-        """An alert for the webhooks that the shop has switched off; none off takes it back."""
+        """Raise an alert for the webhooks that the store has switched off; without any, end it."""
         async with self._engine.begin() as connection:
-            await resolve_alert(connection, WEBHOOK_OFF, SUBJECT)
+            await resolve_alert(connection, ReasonCode.STORE_WEBHOOKS_OFF, SUBJECT)
             if topics:
-                detail = f"the shop's own webhooks are switched off or gone: {', '.join(topics)}"
-                await raise_alert(
-                    connection, WEBHOOK_OFF, SUBJECT, detail, "relay connect, then relay backfill --since …"
-                )
+                await raise_alert(connection, because(ReasonCode.STORE_WEBHOOKS_OFF, topics=list(topics)), SUBJECT)
 
     async def newest(self) -> list[ReconciliationView]:
         """The last 50, newest first."""

@@ -29,19 +29,37 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, HttpClients
+from app.http import HttpClients
 from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.outcomes import Blocked, Done, Outcome, Reject, Retry
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
-from app.stores.bigcommerce.api import BigCommerceApi, patience, words
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Ready,
+    already_held,
+    as_made,
+    foreign_items,
+    has_amount,
+    not_supported,
+    other_currency,
+    refusal,
+)
+from app.stores.bigcommerce.api import RESPONSES, BigCommerceApi, failure, patience, succeeded, words
 from app.stores.bigcommerce.events import WANTED, parse_webhook
 from app.stores.bigcommerce.fetch import fetch, list_entities
 from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
 from app.stores.bigcommerce.news import Standings
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
 from app.stores.reading import count, with_cents
 
+SIGNED_WITH: Final = "BIGCOMMERCE__CLIENT_SECRET"
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+DELETION: Final = "the deletion of the coupon"
 MOST_PER_CODE: Final = 5
 NAME_CHARS: Final = 100
 DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IGNORECASE)
@@ -113,6 +131,7 @@ class BigCommerce:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         if not self._refuse:
@@ -120,117 +139,90 @@ class BigCommerce:
         hindrance = (
             refusal(replace(order, customer_id=None) if order.email else order, BigCommerce, datetime.now(UTC))
             or _unfit(order)
-            or await self._other_currency(order)
-            or (None if order.first_try else await self._held(order))
+            or (other_currency(order, {await self._shop_currency()}) if has_amount(order) else None)
+            or (None if order.first_try else await already_held(self, order))
         )
         return hindrance or await self._create(order)
 
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+    @answers_failures
+    async def find_coupon(self, code: str) -> CouponFound | None:
         """See `base.StoreAdapter`."""
-        rows = await self._api.rows("/v2/coupons", {"code": code})
-        if not isinstance(rows, list):
-            return rows
-        found = [coupon_found(row, datetime.now(UTC)) for row in rows]
-        if None in found:
-            return Unknown("BigCommerce answered the look-up with a coupon that cannot be read")
-        return next((each for each in found if each and each.code.casefold() == code.casefold()), None)
+        return await self._find(code)
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`."""
         for _ in range(MOST_PER_CODE):
-            found = await self.find_coupon(code)
-            if not isinstance(found, CouponFound):
-                return Done() if found is None else found
-            removed = await self._delete(found.store_id)
-            if not isinstance(removed, Done):
-                return removed
-        return Retry(f"the shop still shows a coupon {code} after {MOST_PER_CODE} deletions")
+            if (coupon := await self._find(code)) is None:
+                return Done()
+            await self._delete(coupon.store_id)
+        return Retry(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, code=code, deletions=MOST_PER_CODE))
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. The right to write shows in how an update of coupon 0 is refused."""
         self._currency = ""
         currency = await self._shop_currency()
-        if not isinstance(currency, str):
-            return currency
         answer = await self._api.call("PUT", "/v2/coupons/0", body={})
-        if not isinstance(answer, Answer):
-            return answer
-        failure = self._api.failure(answer, single=True)
-        if failure is None or isinstance(failure, Reject) or answer.status == 404:
+        refused = failure(answer, "the change of a coupon", single=True)
+        if refused is None or isinstance(refused, Reject):
             return Ready(f"BigCommerce store {self._store}: the token may write coupons; the currency is {currency}")
-        return failure
+        return refused
 
-    async def _held(self, order: CouponOrder) -> Outcome | None:
-        found = await self.find_coupon(order.code)
-        return judge(order, found) if isinstance(found, CouponFound) else found
+    async def _find(self, code: str) -> CouponFound | None:
+        rows = await self._api.rows(LOOK_UP, "/v2/coupons", {"code": code})
+        coupons = [coupon_found(row, datetime.now(UTC)) for row in rows]
+        if None in coupons:
+            raise RESPONSES.unreadable(LOOK_UP, "it has a coupon that cannot be read")
+        return next((each for each in coupons if each and each.code.casefold() == code.casefold()), None)
 
     async def _create(self, order: CouponOrder) -> Outcome:
         answer = await self._api.call("POST", "/v2/coupons", body=coupon_body(order))
-        if not isinstance(answer, Answer):
-            return answer
-        if answer.status >= 500:
-            return Unknown(f"BigCommerce answered HTTP {answer.status} to the creation", answer.evidence())
-        failure = self._api.failure(answer)
-        if failure and answer.status in (400, 409, 422) and (answer.status == 409 or DUPLICATE.search(words(answer))):
-            why = f"the shop says that the code {order.code} is taken, and does not show it"
-            taken = answer.status == 409 or TAKEN.search(words(answer))
-            return await self._held(order) or (Retry(why, evidence=answer.evidence()) if taken else failure)
-        return failure or await self._judge_echo(order, answer)
+        failed = failure(answer, CREATION, wrote=True)
+        if failed and (answer.status == 409 or (answer.status in (400, 422) and DUPLICATE.search(words(answer)))):
+            if answer.status == 409 or TAKEN.search(words(answer)):
+                unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code)
+                failed = Retry(unseen, evidence=answer.evidence())
+            return await already_held(self, order) or failed
+        if failed:
+            return failed
+        made = coupon_found(RESPONSES.document(answer, CREATION), datetime.now(UTC))
+        if made is None:
+            raise RESPONSES.unreadable(CREATION, "it does not show the coupon", answer)
+        return await as_made(order, made, self._delete)
 
-    async def _judge_echo(self, order: CouponOrder, answer: Answer) -> Outcome:
-        echo = answer.json()
-        found = None if isinstance(echo, Unknown) else coupon_found(echo, datetime.now(UTC))
-        if found is None:
-            return Unknown("BigCommerce answered the creation without the coupon", answer.evidence())
-        told = differences(order, found)
-        if not told:
-            return Done({"store_id": found.store_id})
-        removed = await self._delete(found.store_id)
-        return made_otherwise(order, told, removed, found.store_id)
-
-    async def _delete(self, store_id: str) -> Outcome:
+    async def _delete(self, store_id: str) -> Done:
         answer = await self._api.call("DELETE", f"/v2/coupons/{store_id}")
-        if not isinstance(answer, Answer):
-            return answer
-        return Done() if answer.status == 404 else self._api.failure(answer, single=True) or Done()
+        if answer.status != 404:
+            succeeded(answer, DELETION)
+        return Done()
 
-    async def _other_currency(self, order: CouponOrder) -> Outcome | None:
-        if not order.currency or (order.kind is not CouponKind.FIXED_AMOUNT and not order.minimum_spend):
-            return None
-        currency = await self._shop_currency()
-        if not isinstance(currency, str):
-            return currency
-        if currency == order.currency:
-            return None
-        return Reject(f"coupon {order.code} is ordered in {order.currency}, the shop sells in {currency}")
-
-    async def _shop_currency(self) -> str | Outcome:
-        if self._currency:
-            return self._currency
-        shop = await self._api.document("/v2/store")
-        if shop is not None and not isinstance(shop, dict):
-            return shop
-        if shop is None:
-            return Blocked("there is no BigCommerce store at this address; correct BIGCOMMERCE__URL")
-        currency = shop.get("currency")
-        if not isinstance(currency, str):
-            return Unknown("BigCommerce did not tell the shop's currency")
-        self._currency = currency
-        return currency
+    async def _shop_currency(self) -> str:
+        if not self._currency:
+            request = "the look-up of the currency"
+            shop = await self._api.document(request, "/v2/store")
+            if shop is None:
+                raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.WRONG_ADDRESS, setting="BIGCOMMERCE__URL")))
+            if not isinstance(shop.get("currency"), str):
+                raise RESPONSES.unreadable(request, "it does not show the currency")
+            self._currency = str(shop["currency"])
+        return self._currency
 
     # ------------------------------------------------------------------------------------------------ native
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
         """See `native.ReceivesWebhooks`. The body names an entity only: ToFetch."""
         if self._secret is None:
-            return Refused("BIGCOMMERCE__CLIENT_SECRET is not set, so no webhook of the shop can be verified")
+            return Refused(secret_missing(SIGNED_WITH))
         return parse_webhook(headers, raw, self._secret, self._store)
 
+    @answers_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch(self._api, kind, entity_id)
 
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    @answers_failures
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         """See `native.ListsEntities`. The oldest change first."""
         return await list_entities(self._api, kind, since, cursor)
 
@@ -238,24 +230,29 @@ class BigCommerce:
         """See `native.SetsUpWebhooks`."""
         return WANTED
 
-    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+    @answers_failures
+    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
         """See `native.SetsUpWebhooks`."""
         return await list_hooks(self._api, address)
 
+    @answers_failures
     async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
         """See `native.SetsUpWebhooks`. BigCommerce signs with the client secret."""
         if self._secret is None:
-            return Reject("BIGCOMMERCE__CLIENT_SECRET is not set: the webhook could not be verified")
+            return Reject(secret_missing(SIGNED_WITH))
         return await create_hook(self._api, topic, address)
 
+    @answers_failures
     async def enable_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return await enable_hook(self._api, hook)
 
+    @answers_failures
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return await delete_hook(self._api, hook)
 
+    @answers_failures
     async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `news.TakesNews`."""
         return await self._standings.take_news(topic, body)
@@ -332,10 +329,8 @@ def _products(applies_to: JsonValue, restrictions: list[str]) -> tuple[str, ...]
 
 def _unfit(order: CouponOrder) -> Reject | None:
     if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", order.code):
-        why = "BigCommerce codes are at most 50 letters, digits, blanks, _ and -"
-        return Reject(f"coupon {order.code} was not created: {why}")
-    wrong = [each for each in order.product_ids if not (each.isascii() and each.isdigit())]
-    return Reject(f"coupon {order.code}: product_ids {wrong} are no BigCommerce product ids") if wrong else None
+        return not_supported(order, "code", "BigCommerce codes are at most 50 letters, digits, blanks, _ and -")
+    return foreign_items(order, [each for each in order.product_ids if not (each.isascii() and each.isdigit())])
 
 
 def _moment(row: Mapping[str, JsonValue]) -> datetime | None:

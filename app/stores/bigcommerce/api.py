@@ -1,21 +1,28 @@
 """One call of BigCommerce's REST API, and what an answer means before its content (table in `bigcommerce.py`)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of, retry_after
-from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from app.http import Answer, Failure, HttpClient, retry_after
+from app.outcomes import Blocked, Evidence, Reject, Retry
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.responses import Responses
 
+RESPONSES: Final = Responses("BigCommerce", "BIGCOMMERCE__URL")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Row = dict[str, JsonValue]
-WORDS: Final = 300
 
 
 class BigCommerceApi:
-    """Calls one store. `url` ends with the store's hash; paths begin with the version."""
+    """Calls one store. `url` ends with the store's hash; paths begin with the version.
+
+    Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
+    """
 
     def __init__(self, url: str, http: HttpClient, token: str) -> None:
         self._url = url.rstrip("/")
@@ -24,60 +31,69 @@ class BigCommerceApi:
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer | Failure:
+    ) -> Answer:
         """One request; the answer is not judged yet."""
         headers = {"x-auth-token": self._token}
-        return await self._http.call(method, self._url + path, json=body, headers=headers, params=query)
+        result = await self._http.call(method, self._url + path, json=body, headers=headers, params=query)
+        return RESPONSES.received(result)
 
-    async def rows(self, path: str, query: Mapping[str, str]) -> list[JsonValue] | Failure:
+    async def rows(self, request: str, path: str, query: Mapping[str, str]) -> list[JsonValue]:
         """A list of V2: 204 says that it is empty."""
-        value = await self._read(path, query)
-        if value is None:
-            return []
-        return (
-            value if isinstance(value, list | Retry | Unknown | Reject | Blocked) else Unknown("no list was answered")
-        )
+        value = await self._read(request, path, query)
+        if value is not None and not isinstance(value, list):
+            raise RESPONSES.unreadable(request, "it is not a list")
+        return value or []
 
     async def document(
-        self, path: str, query: Mapping[str, str] | None = None, *, single: bool = False
-    ) -> Row | Failure | None:
+        self, request: str, path: str, query: Mapping[str, str] | None = None, *, single: bool = False
+    ) -> Row | None:
         """An object; None when there is none (204; with `single` also 404)."""
-        value = await self._read(path, query, single=single)
-        if value is None or isinstance(value, dict | Retry | Unknown | Reject | Blocked):
-            return value
-        return Unknown("no object was answered")
+        value = await self._read(request, path, query, single=single)
+        if value is not None and not isinstance(value, dict):
+            raise RESPONSES.unreadable(request, "it is not an object")
+        return value
 
-    async def _read(self, path: str, query: Mapping[str, str] | None, *, single: bool = False) -> JsonValue | Failure:
+    async def _read(
+        self, request: str, path: str, query: Mapping[str, str] | None, *, single: bool = False
+    ) -> JsonValue:
         answer = await self.call("GET", path, query)
-        if not isinstance(answer, Answer):
-            return answer
         if answer.status == 204 or (single and answer.status == 404):
             return None
-        failure = self.failure(answer, single=single)
-        if failure is not None:
-            return failure
-        value = answer.json()
-        return Unknown("null was answered", answer.evidence()) if value is None else value
+        succeeded(answer, request, single=single)
+        value = RESPONSES.document(answer, request)
+        if value is None:
+            raise RESPONSES.unreadable(request, "it is null", answer)
+        return value
 
-    @staticmethod
-    def failure(answer: Answer, *, single: bool = False) -> Failure | None:
-        """What the status means; `single`: a 404 is about one entity, not about the address."""
-        said = f"HTTP {answer.status} {words(answer)}".strip()
-        match answer.status:
-            case 401:
-                return Blocked(f"BigCommerce refuses BIGCOMMERCE__ACCESS_TOKEN ({said})", answer.evidence())
-            case 403:
-                why = "the API account lacks a scope (docs/shops/bigcommerce.md lists them)"
-                return Blocked(f"{why} ({said})", answer.evidence())
-            case 404 if not single:
-                why = "there is no such store or API at this address; correct BIGCOMMERCE__URL"
-                return Blocked(f"{why} ({said})", answer.evidence())
-            case 429:
-                return Retry("BigCommerce asks for patience", until_reset(answer), answer.evidence())
-        failure = failure_of(answer)
-        return (
-            Reject(f"BigCommerce refuses: {said}", Evidence(answer.status)) if isinstance(failure, Reject) else failure
-        )
+
+def succeeded(answer: Answer, request: str, *, single: bool = False) -> None:
+    """Raises CallFailed for every status but 2xx."""
+    if failed := failure(answer, request, single=single):
+        raise CallFailed(failed)
+
+
+def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool = False) -> Failure | None:
+    """What a status means; None for 2xx. `single`: a 404 is about one entity, not about the address. With `wrote`, a 5xx
+    is Unknown: the request may have been applied."""
+    response = words(answer)
+    match answer.status:
+        case 401:
+            facts = {"setting": "BIGCOMMERCE__ACCESS_TOKEN", "response": response}
+            return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence())
+        case 403:
+            facts = {
+                "hint": "docs/shops/bigcommerce.md lists the scopes that the API account needs.",
+                "response": response,
+            }
+            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts), answer.evidence())
+        case 404 if single:
+            failed: Failure | None = RESPONSES.rejected(request, response, answer)
+        case 429:
+            seconds = until_reset(answer)
+            return Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer, seconds=seconds), seconds, answer.evidence())
+        case _:
+            failed = RESPONSES.failure(answer, request, response, wrote=wrote)
+    return replace(failed, evidence=Evidence(answer.status)) if isinstance(failed, Reject) else failed
 
 
 def patience(answer: Answer) -> float | None:
@@ -96,11 +112,11 @@ def words(answer: Answer) -> str:
     """The shop's words: V2 answers a list of `message` and `details`, V3 an object with `title` and `errors`."""
     value = answer.json()
     rows = value if isinstance(value, list) else [value]
-    told = [
+    texts = [
         str(row[name])
         for row in rows
         if isinstance(row, dict)
         for name in ("title", "message", "details", "detail", "errors")
         if row.get(name)
     ]
-    return answer.without_secrets(" ".join(told))[:WORDS]
+    return answer.quote(" ".join(texts))

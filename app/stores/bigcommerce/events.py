@@ -28,7 +28,15 @@ from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.messages import EVENTS, Kind
-from app.stores.native import Ignored, NativeEvent, Parsed, Refused, ToFetch, native_event
+from app.stores.native import (
+    NativeEvent,
+    Parsed,
+    ToFetch,
+    native_event,
+    not_relayed,
+    unreadable_webhook,
+    wrong_signature,
+)
 
 Row = dict[str, JsonValue]
 WANTED: Final = (
@@ -51,17 +59,17 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store: st
     try:
         body = Webhook(secret.encode()).verify(raw, dict(headers))
     except WebhookVerificationError as error:
-        return Refused(f"the signature does not fit BIGCOMMERCE__CLIENT_SECRET: {error}")
+        return wrong_signature("BIGCOMMERCE__CLIENT_SECRET", str(error))
     except (ValueError, RecursionError):
-        return Ignored("its body is no JSON")
+        return unreadable_webhook("BigCommerce", "its body is not JSON")
     data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(data, dict):
-        return Ignored("its body names nothing")
+        return unreadable_webhook("BigCommerce", "its body names nothing")
     if body.get("producer") != f"stores/{store}":
-        return Ignored("it comes from another store that has the same app")
+        return not_relayed("the webhook comes from another store that has the same app")
     scope, entity = body.get("scope"), data.get("id")
     if scope not in WANTED or not isinstance(entity, int) or isinstance(entity, bool):
-        return Ignored(f"nothing is relayed for the scope {scope!r}")
+        return not_relayed(f"the scope {str(scope)[:60]!r} is not relayed")
     kind = KINDS[str(scope).split("/")[1]]
     return ToFetch(kind, str(entity), f"bigcommerce:{scope}:{entity}:{body.get('created_at')}:{body.get('hash')}")
 

@@ -9,12 +9,13 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Failure
 from app.messages import Kind
 from app.outcomes import Outcome, Skip, Unknown
-from app.stores.bigcommerce.api import BigCommerceApi, Row
+from app.reasons import ReasonCode, because
+from app.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Row
 from app.stores.bigcommerce.events import INCOMPLETE, customer_event, order_event, product_event
-from app.stores.native import NativeEvent, Page
+from app.stores.failing import CallFailed
+from app.stores.native import NativeEvent, Page, unreadable_entity
 
 PER_PAGE: Final = {Kind.CUSTOMER: 50, Kind.ORDER: 10, Kind.PRODUCT: 10}
 LINES: Final = 250
@@ -23,72 +24,69 @@ WITH_VARIANTS: Final = {"include": "variants,images"}
 
 
 async def fetch(api: BigCommerceApi, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-    """See `native.FetchesEntities`. Skip: an order that is not placed yet."""
+    """See `native.FetchesEntities`. Skip: an order that is not placed yet. Raises CallFailed."""
     if not (entity_id.isascii() and entity_id.isdigit()):
         return None
+    request = f"the look-up in {kind}"
     if kind is Kind.ORDER:
-        order = await api.document(f"/v2/orders/{entity_id}", single=True)
-        return await _order(api, order) if isinstance(order, dict) else order
+        order = await api.document(request, f"/v2/orders/{entity_id}", single=True)
+        return None if order is None else await _order(api, order)
     if kind is Kind.CUSTOMER:
-        found = await api.document("/v3/customers", {"id:in": entity_id})
+        shown = await api.document(request, "/v3/customers", {"id:in": entity_id})
     else:
-        found = await api.document(f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
-    if not isinstance(found, dict):
-        return found
-    data = found.get("data")
-    if data == []:
+        shown = await api.document(request, f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
+    if shown is None or shown.get("data") == []:
         return None
+    data = shown.get("data")
     row = data[0] if isinstance(data, list) else data
-    return _event(kind, row) or Unknown(f"BigCommerce's answer for {kind} {entity_id} cannot be read")
+    return _event(kind, row) or Unknown(unreadable_entity("BigCommerce", kind, entity_id))
 
 
-async def list_entities(api: BigCommerceApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
-    """See `native.ListsEntities`. The cursor is a page's number."""
+async def list_entities(api: BigCommerceApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    """See `native.ListsEntities`. The cursor is a page's number. Raises CallFailed."""
     page = int(cursor) if cursor and cursor.isascii() and cursor.isdigit() else 1
-    rows = await _page(api, kind, since, page)
-    if not isinstance(rows, list):
-        return rows
+    request = f"the list of {kind}"
+    rows = await _page(api, kind, since, page, request)
     events: list[NativeEvent] = []
     for row in rows:
         event = await _order(api, row) if kind is Kind.ORDER and isinstance(row, dict) else _event(kind, row)
+        if event is None:
+            raise RESPONSES.unreadable(request, "it has a row that cannot be read")
         if isinstance(event, NativeEvent):
             events.append(event)
-        elif not isinstance(event, Skip):
-            return event or Unknown(f"a row of BigCommerce's list of {kind} cannot be read")
     return Page(tuple(events), str(page + 1) if len(rows) == PER_PAGE[kind] else None)
 
 
-async def _page(api: BigCommerceApi, kind: Kind, since: datetime | None, page: int) -> list[JsonValue] | Failure:
+async def _page(api: BigCommerceApi, kind: Kind, since: datetime | None, page: int, request: str) -> list[JsonValue]:
     query = {"page": str(page), "limit": str(PER_PAGE[kind])}
     if kind is Kind.ORDER:
         changed = {"min_date_modified": format_datetime(since.astimezone(UTC))} if since else {}
-        return await api.rows("/v2/orders", {**query, **changed, "sort": "date_modified:asc"})
+        return await api.rows(request, "/v2/orders", {**query, **changed, "sort": "date_modified:asc"})
     changed = {"date_modified:min": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {}
     if kind is Kind.CUSTOMER:
-        found = await api.document("/v3/customers", {**query, **changed, "sort": "date_modified:asc"})
+        shown = await api.document(request, "/v3/customers", {**query, **changed, "sort": "date_modified:asc"})
     else:
         order = {"sort": "date_modified", "direction": "asc"}
-        found = await api.document("/v3/catalog/products", {**query, **changed, **order, **WITH_VARIANTS})
-    if not isinstance(found, dict):
-        return found or []
-    data = found.get("data")
-    return data if isinstance(data, list) else Unknown("BigCommerce answered with no list")
+        shown = await api.document(request, "/v3/catalog/products", {**query, **changed, **order, **WITH_VARIANTS})
+    data = [] if shown is None else shown.get("data")
+    if not isinstance(data, list):
+        raise RESPONSES.unreadable(request, "it is not a list")
+    return data
 
 
-async def _order(api: BigCommerceApi, row: Row) -> NativeEvent | Outcome:
+async def _order(api: BigCommerceApi, row: Row) -> NativeEvent | Skip:
     if row.get("status_id") == INCOMPLETE or row.get("is_deleted") is True:
-        return Skip("the order is incomplete (not placed) or deleted")
-    path = f"/v2/orders/{row.get('id')}"
-    items = await api.rows(f"{path}/products", {"limit": str(LINES)})
-    if not isinstance(items, list):
-        return items
+        explanation = "the order is incomplete (not placed) or deleted"
+        return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+    path, limit = f"/v2/orders/{row.get('id')}", {"limit": str(LINES)}
+    items = await api.rows("the list of the order's products", f"{path}/products", limit)
     coupons: list[JsonValue] = []
     if str(row.get("coupon_discount") or "0").strip("0.") != "":
-        used = await api.rows(f"{path}/coupons", {"limit": str(LINES)})
-        if not isinstance(used, list):
-            return used
-        coupons = used
-    return order_event(row, items, coupons) or Unknown(f"BigCommerce's order {row.get('id')} cannot be read")
+        coupons = await api.rows("the list of the order's coupons", f"{path}/coupons", limit)
+    event = order_event(row, items, coupons)
+    if event is None:
+        raise CallFailed(Unknown(unreadable_entity("BigCommerce", Kind.ORDER, str(row.get("id")))))
+    return event
 
 
 def _event(kind: Kind, row: JsonValue) -> NativeEvent | None:

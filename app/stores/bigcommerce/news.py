@@ -5,117 +5,100 @@ missing. All are texts: a number may come back written otherwise, and would be w
 Made from the official OpenAPI document of V3 customers; what an upsert answers is not proven.
 """
 
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure
-from app.outcomes import Done, Outcome, Reject, Skip, Unknown
-from app.stores.bigcommerce.api import BigCommerceApi, Method, Row
-from app.stores.news import NAMES, due, standing
+from app.outcomes import Outcome, Reject
+from app.reasons import ReasonCode
+from app.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Method, Row, succeeded
+from app.stores.failing import CallFailed
+from app.stores.news import NAMES, Kept, keep_standing, no_such_customer, whole_id
+from app.stores.reading import rows, within
+from app.stores.remembered import Remembered
 
 PREFIX: Final = "platform_relay_"
 CUSTOMERS: Final = "/v3/customers"
 ATTRIBUTES: Final = f"{CUSTOMERS}/attributes"
 VALUES: Final = f"{CUSTOMERS}/attribute-values"
-KNOWN_SECONDS: Final = 600.0
-"""How long the attributes' ids are believed before they are asked for again."""
+VALUE_CHANGE: Final = "the change of the customer's attributes"
 
 
 class Standings:
-    """What we keep on the customers of one store."""
+    """What we keep on the customers of one store. Every method raises CallFailed."""
 
     def __init__(self, api: BigCommerceApi) -> None:
         self._api = api
-        self._ids: dict[str, int] = {}
-        self._known_until = 0.0
+        self._ids = Remembered(self._attributes)
 
     async def take_news(self, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
         """See `news.TakesNews`. Other attributes stay."""
-        told = standing(topic, body)
-        if isinstance(told, Skip):
-            return told
-        if not (told.customer_id.isascii() and told.customer_id.isdigit()) or int(told.customer_id) == 0:
-            return Skip(f"{told.customer_id[:40]} is no customer's id of BigCommerce")
-        ids = await self._attributes()
-        if not isinstance(ids, dict):
-            return ids
-        customer = int(told.customer_id)
-        held = await self._held(customer, ids)
-        wanted = due(told, held, datetime.now(UTC)) if isinstance(held, dict) else held
-        return await self._put(customer, ids, wanted) if isinstance(wanted, dict) else wanted
+        return await keep_standing(RESPONSES, topic, body, own_id=whole_id, read=self._read, write=self._write)
 
-    async def _put(self, customer: int, ids: Mapping[str, int], wanted: Mapping[str, str]) -> Outcome:
+    async def _read(self, customer_id: str) -> Kept:
+        ids = await self._ids.get()
+        query = {"customer_id:in": customer_id, "attribute_id:in": ",".join(str(each) for each in ids.values())}
+        values = await self._rows("the list of the customer's attributes", "GET", VALUES, query)
+        if values:
+            return _values(values, int(customer_id), ids)
+        if not await self._rows("the customer look-up", "GET", CUSTOMERS, {"id:in": customer_id}):
+            raise no_such_customer(RESPONSES, customer_id)
+        return {}
+
+    async def _write(self, customer_id: str, wanted: Mapping[str, str]) -> Kept:
+        ids = await self._ids.get()
         body: JsonValue = [
-            {"attribute_id": ids[name], "customer_id": customer, "value": value} for name, value in wanted.items()
+            {"attribute_id": ids[name], "customer_id": int(customer_id), "value": value}
+            for name, value in wanted.items()
         ]
-        rows = await self._rows("PUT", VALUES, body=body)
-        if not isinstance(rows, list):
-            self._known_until = 0.0  # an attribute may have been deleted
-            return rows
-        kept = _values(rows, customer, ids)
-        if any(kept.get(name) != value for name, value in wanted.items()):
-            return Unknown("BigCommerce answered the change of the customer without what was changed")
-        return Done()
+        try:
+            values = await self._rows(VALUE_CHANGE, "PUT", VALUES, body=body)
+        except CallFailed:
+            self._ids.forget()  # an attribute may have been deleted
+            raise
+        return _values(values, int(customer_id), ids)
 
-    async def _held(self, customer: int, ids: Mapping[str, int]) -> dict[str, JsonValue] | Failure:
-        """What we keep on a customer, by `news.NAMES`."""
-        ours = ",".join(str(each) for each in ids.values())
-        rows = await self._rows("GET", VALUES, {"customer_id:in": str(customer), "attribute_id:in": ours})
-        if rows != []:
-            return _values(rows, customer, ids) if isinstance(rows, list) else rows
-        known = await self._rows("GET", CUSTOMERS, {"id:in": str(customer)})
-        if not isinstance(known, list):
-            return known
-        return {} if known else Reject(f"BigCommerce has no such customer: {customer}")
-
-    async def _attributes(self) -> dict[str, int] | Failure:
-        """The ids of our attributes, by `news.NAMES`."""
-        if time.monotonic() < self._known_until:
-            return self._ids
+    async def _attributes(self) -> dict[str, int]:
+        """The ids of our attributes, by `news.NAMES`; those that are missing are made."""
         listed = await self._listed()
-        if isinstance(listed, dict) and len(listed) < len(NAMES):
-            body: JsonValue = [{"name": PREFIX + name, "type": "string"} for name in NAMES if name not in listed]
-            made = await self._rows("POST", ATTRIBUTES, body=body)
-            if not isinstance(made, list | Reject):
-                return made
-            listed = await self._listed()  # also when it was refused: another replica may have made them
-            if isinstance(listed, dict) and len(listed) < len(NAMES):
-                return made if isinstance(made, Reject) else Unknown("BigCommerce does not show the attributes it made")
-        if isinstance(listed, dict):
-            self._ids, self._known_until = listed, time.monotonic() + KNOWN_SECONDS
+        if len(listed) == len(NAMES):
+            return listed
+        request = "the creation of the attributes"
+        body: JsonValue = [{"name": PREFIX + name, "type": "string"} for name in NAMES if name not in listed]
+        refused = RESPONSES.unreadable(request, "it does not show the attributes")
+        try:
+            await self._rows(request, "POST", ATTRIBUTES, body=body)
+        except CallFailed as failed:
+            if not isinstance(failed.outcome, Reject):
+                raise
+            refused = failed
+        listed = await self._listed()  # also when it was refused: another replica may have made them
+        if len(listed) < len(NAMES):
+            raise refused
         return listed
 
-    async def _listed(self) -> dict[str, int] | Failure:
-        rows = await self._rows("GET", ATTRIBUTES, {"limit": "250"})
-        if not isinstance(rows, list):
-            return rows
-        found: dict[str, int] = {}
-        for row in rows:
+    async def _listed(self) -> dict[str, int]:
+        ids: dict[str, int] = {}
+        for row in await self._rows("the list of attributes", "GET", ATTRIBUTES, {"limit": "250"}):
             name, number = str(row.get("name")).removeprefix(PREFIX), row.get("id")
             if row.get("name") != name and name in NAMES and isinstance(number, int):
-                found[name] = min(number, found.get(name, number))
-        return found
+                ids[name] = min(number, ids.get(name, number))
+        return ids
 
     async def _rows(
-        self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> list[Row] | Failure:
+        self, request: str, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
+    ) -> list[Row]:
         answer = await self._api.call(method, path, query, body)
-        if not isinstance(answer, Answer):
-            return answer
-        if answer.status == 403:  # no Blocked, which would pause the channel, coupons and all
-            why = "the API account lacks the scope Customers modify (docs/shops/bigcommerce.md)"
-            return Reject(why, answer.evidence())
-        if failure := self._api.failure(answer):
-            return failure
-        value = answer.json()
-        rows = value.get("data") if isinstance(value, dict) else None
-        if not isinstance(rows, list):
-            return Unknown(f"BigCommerce answered {path} without a list", answer.evidence())
-        return [row for row in rows if isinstance(row, dict)]
+        if answer.status == 403:  # no Blocked, which would pause the store, coupons and all
+            facts = {"permission": "Customers modify", "hint": "docs/shops/bigcommerce.md lists the scopes."}
+            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts)
+            raise CallFailed(Reject(reason, answer.evidence()))
+        succeeded(answer, request)
+        data = within(RESPONSES.document(answer, request), "data")
+        if not isinstance(data, list):
+            raise RESPONSES.unreadable(request, "it is not a list", answer)
+        return rows(data)
 
 
 def _values(rows: list[Row], customer: int, ids: Mapping[str, int]) -> dict[str, JsonValue]:

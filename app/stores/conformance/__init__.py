@@ -1,6 +1,7 @@
 """The promises of a shop's adapter, tried on a running sandbox shop: `relay conformance my_package.my_shop:Adapter`.
 
     wire.py      stands between the adapter and the shop, and lets calls go wrong
+    watched.py   looks at every outcome: each but Done has a reason code and facts that can be stored
     sandbox.py   what a case works with: the adapter, orders with fresh codes, what is counted in the shop
     coupons.py   what is promised while the shop behaves
     faults.py    what is promised while the shop, or the way to it, misbehaves
@@ -20,6 +21,7 @@ from typing import Final, Literal
 from app.stores.base import CouponKind, StoreAdapterClass
 from app.stores.conformance import answers, coupons, faults, news
 from app.stores.conformance.sandbox import Broken, Facts, Sandbox, Skipped
+from app.stores.conformance.watched import WithoutReason
 from app.stores.conformance.wire import Fault
 
 Run = Callable[[Sandbox], Awaitable[None]]
@@ -80,11 +82,11 @@ CASES: Final[tuple[Case, ...]] = (
     _case(faults.a_redirect_is_blocked_and_not_followed),
     _case(faults.the_time_limit_is_kept),
     _case(answers.another_coupon_than_ordered_is_rejected_and_removed),
-    *(_case(answers.no_secret_is_told, status) for status in answers.STATUSES),
+    *(_case(answers.no_secret_in_an_outcome, status) for status in answers.STATUSES),
     _case(answers.odd_answers_raise_nothing),
     _case(answers.fields_that_are_odd_raise_nothing),
     _case(news.lists_are_whole),
-    _case(news.lists_begin_where_they_are_told),
+    _case(news.lists_begin_at_since),
     _case(news.a_list_without_an_answer_is_not_the_end),
     _case(news.an_entity_is_the_one_of_the_list),
     _case(news.what_is_gone_is_none),
@@ -112,7 +114,7 @@ async def run(
 async def _tried(case: Case, sandbox: Sandbox) -> Verdict:
     try:
         await case.run(sandbox)
-    except Broken as broken:
+    except (Broken, WithoutReason) as broken:
         return Verdict(case, "fail", str(broken))
     except Skipped as skipped:
         return Verdict(case, "skip", str(skipped))

@@ -13,8 +13,10 @@ import httpx
 from pydantic import JsonValue
 
 from app.outcomes import Done, Reject
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind
-from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, told
+from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, fields_of, shown
+from app.stores.conformance.watched import WITH_REASON
 from app.stores.conformance.wire import Answering
 from app.telemetry import secrets_of
 
@@ -29,7 +31,7 @@ SAMPLES: Final = 24
 
 
 async def another_coupon_than_ordered_is_rejected_and_removed(box: Sandbox) -> None:
-    """A shop that makes another coupon than it was told: Reject naming the difference, and nothing usable is left."""
+    """A shop that makes another coupon than was ordered: Reject naming the difference, and nothing usable is left."""
     order = box.order(value=Decimal("12.34"))
     changed = []
 
@@ -46,24 +48,24 @@ async def another_coupon_than_ordered_is_rejected_and_removed(box: Sandbox) -> N
     if not changed:
         raise Skipped("the amount was not recognised in what is sent")
     if await box.found(order.code) is None and not isinstance(outcome, Reject | Done):
-        raise Skipped(f"the shop does not take a request that was changed on its way: {told(outcome)}")
+        raise Skipped(f"the shop does not take a request that was changed on its way: {shown(outcome)}")
     if not isinstance(outcome, Reject):
-        raise Broken(f"12.34 was ordered, 11.34 was made, and the outcome is {told(outcome)}")
-    if "value" not in outcome.why:
-        raise Broken(f"the Reject does not name the value: {outcome.why}")
+        raise Broken(f"12.34 was ordered, 11.34 was made, and the outcome is {shown(outcome)}")
+    if outcome.reason.code is not ReasonCode.COUPON_DIFFERS or "value" not in fields_of(outcome):
+        raise Broken(f"the outcome is not coupon_differs, naming the value in `differences`: {shown(outcome)}")
     if await box.usable(order.code):
         raise Broken("the wrong coupon is still usable")
 
 
-async def no_secret_is_told(status: int, box: Sandbox) -> None:
-    """Credentials never appear in an outcome, nor a shopper in its words, whatever the shop repeats; it is no success."""
+async def no_secret_in_an_outcome(status: int, box: Sandbox) -> None:
+    """Credentials never appear in an outcome, nor a customer in its reason, whatever the shop repeats; it is no success."""
     settings = box.adapter_class.Settings()
     secrets = {secret for secret in secrets_of(settings) if secret}
-    email, shopper = "jane.secret@example.com", "shopper-4711-secret"
+    email, customer = "jane.secret@example.com", "shopper-4711-secret"
     cannot = box.adapter_class.CANNOT
     order = box.order(
         **({} if "email" in cannot else {"email": email}),
-        **({} if "customer_id" in cannot else {"customer_id": shopper}),
+        **({} if "customer_id" in cannot else {"customer_id": customer}),
     )
 
     def talkative(request: httpx.Request, _: httpx.Response) -> httpx.Response:
@@ -79,12 +81,20 @@ async def no_secret_is_told(status: int, box: Sandbox) -> None:
                 await box.adapter.retire_coupon(order.code),
                 await box.adapter.check(),
             ]
-        if told_secret := next((each for each in outcomes for secret in secrets if secret in repr(each)), None):
-            raise Broken(f"a credential stands in {type(told_secret).__name__}")
-        if any(email in told(each) or shopper in told(each) for each in outcomes):
-            raise Broken("the shopper stands in an outcome's words")
+        texts = [f"{outcome!r} {_words(outcome)}" for outcome in outcomes]
+        if any(secret in text for secret in secrets for text in texts):
+            raise Broken("a credential is in an outcome")
+        if any(word in text for word in (email, customer) for text in map(_words, outcomes)):
+            raise Broken("the customer is named in an outcome's facts or text")
         if isinstance(outcomes[0], Done) or outcomes[1] is None:
-            raise Broken(f"it was answered with {told(outcomes[0])} and {told(outcomes[1])}")
+            raise Broken(f"it was answered with {shown(outcomes[0])} and {shown(outcomes[1])}")
+
+
+def _words(outcome: object) -> str:
+    """What people see of an outcome, and what is stored of its reason."""
+    if isinstance(outcome, WITH_REASON):
+        return f"{outcome.reason.text} {outcome.reason.next_step} {outcome.reason.facts}"
+    return shown(outcome)
 
 
 async def odd_answers_raise_nothing(box: Sandbox) -> None:
@@ -97,7 +107,7 @@ async def odd_answers_raise_nothing(box: Sandbox) -> None:
             await box.adapter.retire_coupon(order.code)
             await box.adapter.check()
         if isinstance(issued, Done) or isinstance(found, CouponFound):
-            raise Broken(f"{body[:40]!r} to every call was answered with {told(issued)} and {told(found)}")
+            raise Broken(f"{body[:40]!r} to every call was answered with {shown(issued)} and {shown(found)}")
 
 
 async def fields_that_are_odd_raise_nothing(box: Sandbox) -> None:

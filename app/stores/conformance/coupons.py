@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, Final  # Any: an order's fields by name
 
 from app.outcomes import Done, Reject
+from app.reasons import ReasonCode
 from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
-from app.stores.conformance.sandbox import Broken, Facts, Sandbox, Skipped, soon, told
+from app.stores.conformance.sandbox import Broken, Facts, Sandbox, Skipped, fields_of, named, shown, soon
 
 Fields = Mapping[str, Any]  # Any: as above
 
@@ -66,7 +67,7 @@ async def calls_go_through_the_clients(box: Sandbox) -> None:
     """Every call goes through a client that the adapter was given, and waits for its turn."""
     outcome = await box.adapter.check()
     if not box.wire.seen:
-        raise Broken(f"check made no call by way of HttpClients.make; its outcome: {told(outcome)}")
+        raise Broken(f"check made no call by way of HttpClients.make; its outcome: {shown(outcome)}")
     await box.adapter.find_coupon(box.order().code)
     if box.wire.turns < len(box.wire.seen):
         raise Broken(f"{len(box.wire.seen)} calls were made in {box.wire.turns} turns")
@@ -76,7 +77,7 @@ async def check_is_ready(box: Sandbox) -> None:
     """`check` says that the shop is ready."""
     outcome = await box.adapter.check()
     if not isinstance(outcome, Ready):
-        raise Broken(f"check was answered with {told(outcome)}")
+        raise Broken(f"check was answered with {shown(outcome)}")
     if not outcome.detail:
         raise Broken("Ready says nothing")
 
@@ -115,9 +116,11 @@ async def another_order_under_the_code_is_rejected_by_name(field: str, box: Sand
         await box.made(order)
         outcome = await box.adapter.issue_coupon(replace(order, **OTHER[field], first_try=first_try))
         if not isinstance(outcome, Reject):
-            raise Broken(f"another {field} was answered with {told(outcome)}")
-        if field not in outcome.why:
-            raise Broken(f"the Reject does not name {field}: {outcome.why}")
+            raise Broken(f"another {field} was answered with {shown(outcome)}")
+        if outcome.reason.code is not ReasonCode.CODE_TAKEN:
+            raise Broken(f"another {field} was answered with {shown(outcome)}, not with code_taken")
+        if field not in fields_of(outcome):
+            raise Broken(f"the fact `differences` does not name {field}: {shown(outcome)}")
         await box.holds_one(order)
 
 
@@ -129,7 +132,7 @@ async def a_kind_is_made_or_rejected_by_name(kind: CouponKind, box: Sandbox) -> 
         if can:
             raise Skipped("needs products of the shop (--product)")
         products = ("1",)
-    await _made_or_rejected(box, {"kind": kind, "product_ids": products, **KINDS[kind]}, kind, can=can)
+    await _made_or_rejected(box, {"kind": kind, "product_ids": products, **KINDS[kind]}, "kind", can=can)
 
 
 async def an_option_is_kept_or_rejected_by_name(option: str, box: Sandbox) -> None:
@@ -144,33 +147,35 @@ async def an_option_is_kept_or_rejected_by_name(option: str, box: Sandbox) -> No
     await _made_or_rejected(box, fields, option, can=option not in box.adapter_class.CANNOT)
 
 
-async def _made_or_rejected(box: Sandbox, fields: Fields, name: str, *, can: bool) -> None:
+async def _made_or_rejected(box: Sandbox, fields: Fields, field: str, *, can: bool) -> None:
     order = box.order(**fields)
     if can:
         await box.made(order)
         found = await box.found(order.code)
         if found is not None and (wrong := differences(order, _as_asked(found, order))):
-            raise Broken(f"the shop's coupon is not what was ordered: {'; '.join(wrong)}")
-        if found is None or not _readable(name, found):
-            raise Broken(f"{name} cannot be read back, so nobody knows whether the shop kept it; name it in CANNOT")
+            raise Broken(f"the shop's coupon is not what was ordered: {named(wrong)}")
+        if found is None or not _readable(field, found):
+            raise Broken(f"{field} cannot be read back, so nobody knows whether the shop kept it; name it in CANNOT")
         await box.made(order, first_try=False)
         retired = await box.adapter.retire_coupon(order.code)
         if not isinstance(retired, Done) or await box.usable(order.code):
-            raise Broken(f"it could not be retired ({told(retired)}), or was made twice")
+            raise Broken(f"it could not be retired ({shown(retired)}), or was made twice")
         return
     outcome = await box.adapter.issue_coupon(replace(order, first_try=True))
     if not isinstance(outcome, Reject):
-        raise Broken(f"{name} is none that the shop can do, and was answered with {told(outcome)}")
-    if name not in outcome.why:
-        raise Broken(f"the Reject does not name {name}: {outcome.why}")
+        raise Broken(f"{field} is none that the shop can do, and was answered with {shown(outcome)}")
+    if outcome.reason.code not in (ReasonCode.NOT_SUPPORTED_BY_STORE, ReasonCode.COUPON_INVALID):
+        raise Broken(f"{field} was answered with {shown(outcome)}, not with not_supported_by_store")
+    if field not in fields_of(outcome):
+        raise Broken(f"the fact `field` does not name {field}: {shown(outcome)}")
     if await box.found(order.code) is not None:
         raise Broken("it was rejected, and the shop has it")
 
 
-def _readable(name: str, found: CouponFound) -> bool:
-    if name in ("email", "customer_id"):
+def _readable(field: str, found: CouponFound) -> bool:
+    if field in ("email", "customer_id"):
         return bool(found.email or found.customer_id)
-    return name not in found.unreadable & READABLE
+    return field not in found.unreadable & READABLE
 
 
 def _as_asked(found: CouponFound, order: CouponOrder) -> CouponFound:
@@ -186,7 +191,7 @@ async def nonsense_never_reaches_the_shop(name: str, box: Sandbox) -> None:
     box.wire.mark()
     outcome = await box.adapter.issue_coupon(box.order(**fields))
     if not isinstance(outcome, Reject):
-        raise Broken(f"{name} was answered with {told(outcome)}")
+        raise Broken(f"{name} was answered with {shown(outcome)}")
     if box.wire.since:
         raise Broken(f"{name} was rejected after a call to the shop")
 
@@ -230,11 +235,11 @@ async def a_retired_coupon_cannot_be_used(box: Sandbox) -> None:
         await box.made(each)
     never = await box.adapter.retire_coupon(box.order().code)
     if not isinstance(never, Done):
-        raise Broken(f"retiring what was never made was answered with {told(never)}")
+        raise Broken(f"retiring what was never made was answered with {shown(never)}")
     for _ in range(2):
         outcome = await box.adapter.retire_coupon(order.code)
         if not isinstance(outcome, Done):
-            raise Broken(f"retire_coupon was answered with {told(outcome)}")
+            raise Broken(f"retire_coupon was answered with {shown(outcome)}")
         if await box.usable(order.code):
             raise Broken("the outcome was Done, and the shop shows an active coupon")
     await box.holds_one(other)

@@ -10,7 +10,7 @@ import httpx
 
 from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
 from app.stores.base import CouponOrder, StoreAdapter
-from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, told
+from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, shown
 from app.stores.conformance.wire import RETRY_AFTER, Fault, Killed
 
 UNTRUSTWORTHY: Final = (
@@ -31,7 +31,7 @@ async def one_coupon_after(fault: Fault, box: Sandbox) -> None:
         found = await box.found(order.code)
         there = found is not None and found.active
         if isinstance(outcome, Reject | Blocked | Skip | Wait):
-            raise Broken(f"{where} was answered with {told(outcome)}")
+            raise Broken(f"{where} was answered with {shown(outcome)}")
         if isinstance(outcome, Done) and not there:
             raise Broken(f"{where} was Done, and the shop has no such coupon")
         if isinstance(outcome, Retry) and there:
@@ -71,12 +71,12 @@ async def a_lookup_without_an_answer_is_not_none(fault: Fault, box: Sandbox) -> 
         async with box.wire.going_wrong(fault, number):
             outcome = await box.adapter.find_coupon(code)
         if not isinstance(outcome, Retry | Unknown):
-            raise Broken(f"{fault} at call {number + 1} of a look-up was answered with {told(outcome)}")
+            raise Broken(f"{fault} at call {number + 1} of a look-up was answered with {shown(outcome)}")
     order = box.order()
     async with box.wire.going_wrong(fault):
         again = await box.adapter.issue_coupon(order)
     if not isinstance(again, Retry | Unknown):
-        raise Broken(f"{fault} at every call of a second try was answered with {told(again)}")
+        raise Broken(f"{fault} at every call of a second try was answered with {shown(again)}")
     if await box.found(order.code) is not None:
         raise Broken(f"{fault} at the look-up, and the coupon was created all the same")
 
@@ -94,12 +94,12 @@ async def a_coupon_is_not_called_retired_after(fault: Fault, box: Sandbox) -> No
             outcome = await box.adapter.retire_coupon(order.code)
         where = f"{fault} at call {number + 1} of a retirement"
         if not isinstance(outcome, Done | Retry | Unknown):
-            raise Broken(f"{where} was answered with {told(outcome)}")
+            raise Broken(f"{where} was answered with {shown(outcome)}")
         if isinstance(outcome, Done) and await box.usable(order.code):
             raise Broken(f"{where} was Done, and the coupon can be used")
         again = await box.adapter.retire_coupon(order.code)
         if not isinstance(again, Done) or await box.usable(order.code):
-            raise Broken(f"after {where} the coupon cannot be retired: {told(again)}")
+            raise Broken(f"after {where} the coupon cannot be retired: {shown(again)}")
 
 
 async def a_stale_lookup_is_not_believed(box: Sandbox) -> None:
@@ -120,7 +120,7 @@ async def a_stale_lookup_is_not_believed(box: Sandbox) -> None:
     async with box.wire.tampering(answering=replay):
         outcome = await box.adapter.issue_coupon(order)
     if isinstance(outcome, Reject | Blocked):
-        raise Broken(f"it was answered with {told(outcome)}")
+        raise Broken(f"it was answered with {shown(outcome)}")
     await _finished(box, order, "a stale look-up")
 
 
@@ -134,7 +134,7 @@ async def nobody_there_is_retry(box: Sandbox) -> None:
         async with box.wire.going_wrong(Fault.NOBODY):
             outcome = await call(box.adapter)
         if not isinstance(outcome, Retry):
-            raise Broken(f"{name} was answered with {told(outcome)}")
+            raise Broken(f"{name} was answered with {shown(outcome)}")
 
 
 async def patience_is_kept(box: Sandbox) -> None:
@@ -143,7 +143,7 @@ async def patience_is_kept(box: Sandbox) -> None:
         async with box.wire.going_wrong(Fault.PATIENCE):
             outcome = await call(box.adapter)
         if not isinstance(outcome, Retry):
-            raise Broken(f"{name} was answered with {told(outcome)}")
+            raise Broken(f"{name} was answered with {shown(outcome)}")
         if outcome.after != RETRY_AFTER:
             raise Broken(f"{name} waits {outcome.after} s, asked for were {RETRY_AFTER:g} s")
 
@@ -154,7 +154,7 @@ async def a_refused_key_is_blocked(fault: Fault, box: Sandbox) -> None:
         async with box.wire.going_wrong(fault):
             outcome = await call(box.adapter)
         if not isinstance(outcome, Blocked):
-            raise Broken(f"{name} was answered with {told(outcome)}")
+            raise Broken(f"{name} was answered with {shown(outcome)}")
 
 
 async def a_token_that_ended_is_no_refusal(box: Sandbox) -> None:
@@ -165,7 +165,7 @@ async def a_token_that_ended_is_no_refusal(box: Sandbox) -> None:
             outcome = await box.adapter.issue_coupon(replace(order, first_try=True))
         where = f"a 401 at call {number + 1} of a creation"
         if not isinstance(outcome, Done | Blocked | Retry):
-            raise Broken(f"{where} was answered with {told(outcome)}")
+            raise Broken(f"{where} was answered with {shown(outcome)}")
         await _finished(box, order, where)
 
 
@@ -188,7 +188,7 @@ async def one_renewal_at_a_time(box: Sandbox) -> None:
     if len(refused) == SIDE_BY_SIDE and all(isinstance(outcome, Blocked) for outcome in refused):
         raise Skipped("the adapter renews nothing")
     if refused:
-        raise Broken(f"{SIDE_BY_SIDE} calls met it, and {len(refused)} came to {told(refused[0])}")
+        raise Broken(f"{SIDE_BY_SIDE} calls met it, and {len(refused)} came to {shown(refused[0])}")
     renewals = len(box.wire.since) - SIDE_BY_SIDE - SIDE_BY_SIDE * clean
     if renewals > 1:
         raise Broken(f"{SIDE_BY_SIDE} calls met it and made {renewals} renewals")
@@ -205,7 +205,7 @@ async def a_redirect_is_blocked_and_not_followed(box: Sandbox) -> None:
         async with box.wire.going_wrong(Fault.REDIRECT):
             outcome = await call(box.adapter)
         if not isinstance(outcome, Blocked):
-            raise Broken(f"{name} was answered with {told(outcome)}")
+            raise Broken(f"{name} was answered with {shown(outcome)}")
     if any(seen.url.endswith("/elsewhere") for seen in box.wire.seen):
         raise Broken("it was followed")
 
@@ -221,7 +221,7 @@ async def the_time_limit_is_kept(box: Sandbox) -> None:
         except TimeoutError:
             raise Broken(f"no outcome after {time.monotonic() - begun:.1f} s, the limit is {LIMIT} s") from None
     if not isinstance(outcome, Retry | Unknown):
-        raise Broken(f"it was answered with {told(outcome)}")
+        raise Broken(f"it was answered with {shown(outcome)}")
 
 
 def _everything(box: Sandbox) -> list[tuple[str, Callable[[StoreAdapter], Awaitable[object]]]]:

@@ -7,7 +7,7 @@ from typing import Final
 from app.messages import Kind
 from app.outcomes import Done, Outcome, Retry, Skip, Unknown
 from app.stores.conformance.faults import UNTRUSTWORTHY
-from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, told
+from app.stores.conformance.sandbox import Broken, Sandbox, Skipped, shown
 from app.stores.native import (
     FetchesEntities,
     Hook,
@@ -38,7 +38,7 @@ async def _listed(lister: ListsEntities, kind: Kind, since: datetime | None = No
     for _ in range(MOST_PAGES):
         page = await lister.list_entities(kind, since, cursor)
         if not isinstance(page, Page):
-            raise Broken(f"the list of {kind} was answered with {told(page)}")
+            raise Broken(f"the list of {kind} was answered with {shown(page)}")
         events += page.events
         cursor = page.next
         if cursor is None:
@@ -60,7 +60,7 @@ async def lists_are_whole(box: Sandbox) -> None:
             raise Broken(f"read again, the entities of {kind} have other keys")
 
 
-async def lists_begin_where_they_are_told(box: Sandbox) -> None:
+async def lists_begin_at_since(box: Sandbox) -> None:
     """With `since`, a list has everything that changed later, and nothing at all for a time to come."""
     lister = _lister(box)
     for kind in Kind:
@@ -90,7 +90,7 @@ async def a_list_without_an_answer_is_not_the_end(box: Sandbox) -> None:
                 async with box.wire.going_wrong(fault, number):
                     page = await lister.list_entities(kind, None, None)
                 if not isinstance(page, Retry | Unknown):
-                    raise Broken(f"{fault} at call {number + 1} of a list of {kind} was answered with {told(page)}")
+                    raise Broken(f"{fault} at call {number + 1} of a list of {kind} was answered with {shown(page)}")
 
 
 def _fetcher(box: Sandbox) -> FetchesEntities:
@@ -108,7 +108,7 @@ async def an_entity_is_the_one_of_the_list(box: Sandbox) -> None:
         for event in (await _listed(lister, kind))[:3]:
             fetched = await fetcher.fetch(kind, event.event.id)
             if not isinstance(fetched, NativeEvent):
-                raise Broken(f"an entity of {kind} that the list shows was answered with {told(fetched)}")
+                raise Broken(f"an entity of {kind} that the list shows was answered with {shown(fetched)}")
             if fetched.event != event.event:
                 raise Broken(f"an entity of {kind} is fetched with other values than it is listed with")
             if fetched.dedupe_key != event.dedupe_key:
@@ -124,12 +124,12 @@ async def what_is_gone_is_none(box: Sandbox) -> None:
     for kind in Kind:
         gone = await fetcher.fetch(kind, UNKNOWN_ID)
         if gone is not None:
-            raise Broken(f"an unknown id of {kind} was answered with {told(gone)}")
+            raise Broken(f"an unknown id of {kind} was answered with {shown(gone)}")
         for fault in UNTRUSTWORTHY:
             async with box.wire.going_wrong(fault):
                 outcome = await fetcher.fetch(kind, UNKNOWN_ID)
             if outcome is None or isinstance(outcome, NativeEvent):
-                raise Broken(f"{fault} at a fetch of {kind} was answered with {told(outcome)}")
+                raise Broken(f"{fault} at a fetch of {kind} was answered with {shown(outcome)}")
 
 
 def _receiver(box: Sandbox) -> ReceivesWebhooks:
@@ -211,19 +211,19 @@ async def webhooks_are_set_up_and_taken_down(box: Sandbox) -> None:
     if not isinstance(made, Hook) or [(hook.topic, hook.address, hook.enabled) for hook in present] != [
         (topic, address, True)
     ]:
-        raise Broken(f"set up once ({told(made)}), the shop has {len(present)} webhooks")
+        raise Broken(f"set up once ({shown(made)}), the shop has {len(present)} webhooks")
     switched = await store.enable_hook(replace(present[0], enabled=False))
     if not isinstance(switched, Done | Skip):
-        raise Broken(f"switching it on was answered with {told(switched)}")
+        raise Broken(f"switching it on was answered with {shown(switched)}")
     for _ in range(2):
         gone = await store.delete_hook(present[0])
         if not isinstance(gone, Done):
-            raise Broken(f"taking it down was answered with {told(gone)}")
+            raise Broken(f"taking it down was answered with {shown(gone)}")
     if _hooks(await store.list_hooks(address)):
         raise Broken("it was taken down, and the shop still has it")
 
 
 def _hooks(present: tuple[Hook, ...] | Outcome) -> tuple[Hook, ...]:
     if not isinstance(present, tuple):
-        raise Broken(f"list_hooks was answered with {told(present)}")
+        raise Broken(f"list_hooks was answered with {shown(present)}")
     return present

@@ -1,14 +1,24 @@
 """What a case works with: the adapter on its wire, orders with fresh codes, and what can be known of the shop."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final  # Any: an order's fields by name
 
 from app.http import HttpClients
-from app.outcomes import Done, Outcome, Retry, Unknown
-from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter, StoreAdapterClass, differences
+from app.outcomes import Done, Outcome, Reject, Retry, Unknown
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Difference,
+    StoreAdapter,
+    StoreAdapterClass,
+    differences,
+)
+from app.stores.conformance.watched import WITH_REASON, watched
 from app.stores.conformance.wire import Wire
 
 LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -54,8 +64,11 @@ class Sandbox:
         self.adapter = self.restarted()
 
     def restarted(self, time_limit: float | None = None) -> StoreAdapter:
-        """The adapter as a new process has it."""
-        clients = HttpClients(time_limit or self._time_limit, self.wire, self.wire.through)
+        """The adapter as a new process has it; each of its outcomes is looked at (`watched`)."""
+        return watched(self._new(time_limit or self._time_limit))
+
+    def _new(self, time_limit: float) -> StoreAdapter:
+        clients = HttpClients(time_limit, self.wire, self.wire.through)
         self._built.append(self.adapter_class.from_environment(clients))
         return self._built[-1]
 
@@ -74,7 +87,7 @@ class Sandbox:
 
     async def aclose(self) -> None:
         """Retire what was made, and close the connections."""
-        tidy = self.restarted()
+        tidy = self._new(self._time_limit)
         for code in sorted(self._ordered):
             if code.strip():
                 await tidy.retire_coupon(code)
@@ -87,20 +100,20 @@ class Sandbox:
         """Issue it; the shop's id. Broken when it is not Done."""
         outcome = await self.adapter.issue_coupon(replace(order, first_try=first_try))
         if not isinstance(outcome, Done):
-            raise Broken(f"an order that the shop can make was answered with {told(outcome)}")
+            raise Broken(f"an order that the shop can make was answered with {shown(outcome)}")
         if not outcome.result.get("store_id"):
             raise Broken("Done.result holds no store_id")
         return outcome.result["store_id"]
 
-    async def finished(self, order: CouponOrder, adapter: StoreAdapter | None = None) -> None:
+    async def finished(self, order: CouponOrder) -> None:
         """Give an order again until it is Done, as the engine does; then the shop holds exactly what was ordered."""
-        outcome: Outcome = Retry("not tried")
+        outcome: Outcome | None = None
         for _ in range(TRIES):
-            outcome = await (adapter or self.adapter).issue_coupon(replace(order, first_try=False))
+            outcome = await self.adapter.issue_coupon(replace(order, first_try=False))
             if not isinstance(outcome, Retry | Unknown):
                 break
         if not isinstance(outcome, Done):
-            raise Broken(f"given again, the order was answered with {told(outcome)}")
+            raise Broken(f"given again, the order was answered with {shown(outcome)}")
         await self.holds_one(order)
 
     async def holds_one(self, order: CouponOrder) -> None:
@@ -109,10 +122,10 @@ class Sandbox:
         if found is None:
             raise Broken("the outcome was Done, and the shop has no such coupon")
         if wrong := differences(order, found):
-            raise Broken(f"the shop's coupon is not what was ordered: {'; '.join(wrong)}")
+            raise Broken(f"the shop's coupon is not what was ordered: {named(wrong)}")
         retired = await self.adapter.retire_coupon(order.code)
         if not isinstance(retired, Done):
-            raise Broken(f"retire_coupon was answered with {told(retired)}")
+            raise Broken(f"retire_coupon was answered with {shown(retired)}")
         if await self.usable(order.code):
             raise Broken("after one coupon of the code was retired the shop shows another: it was made twice")
 
@@ -120,7 +133,7 @@ class Sandbox:
         """The coupon, or None. Broken when the look-up of a shop that behaves fails."""
         found = await self.adapter.find_coupon(code)
         if found is not None and not isinstance(found, CouponFound):
-            raise Broken(f"find_coupon was answered with {told(found)}")
+            raise Broken(f"find_coupon was answered with {shown(found)}")
         return found
 
     async def usable(self, code: str) -> bool:
@@ -137,10 +150,27 @@ class Sandbox:
         return len(self.wire.since)
 
 
-def told(outcome: object) -> str:
+def shown(outcome: object) -> str:
     """An outcome for a person."""
-    why = getattr(outcome, "why", "")
-    return f"{type(outcome).__name__}{f' ({why})' if why else ''}" if outcome is not None else "None"
+    if isinstance(outcome, WITH_REASON):
+        return f"{type(outcome).__name__} ({outcome.reason.code}: {outcome.reason.text})"
+    return "None" if outcome is None else type(outcome).__name__
+
+
+def named(different: Sequence[Difference]) -> str:
+    """Differences for a person."""
+    return "; ".join(f"{each.field} is {each.actual}, ordered {each.expected}" for each in different)
+
+
+def fields_of(outcome: Reject) -> set[str]:
+    """The fields of the order that a refusal names by its facts: `field`, and `field` of each of its `differences`."""
+    facts = outcome.reason.facts
+    different = facts.get("differences")
+    rows = different if isinstance(different, list) else []
+    return {
+        *str(facts.get("field", "")).split(", "),
+        *(str(row["field"]) for row in rows if isinstance(row, dict) and "field" in row),
+    }
 
 
 def soon() -> datetime:

@@ -20,7 +20,6 @@ Accepted by Magento without a word, and therefore compared: 150 %, unknown actio
 500 to a malformed date, which is why dates are never anything but days here.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,13 +29,29 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClients
+from app.http import HttpClients
 from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.outcomes import Blocked, Done, Outcome, Reject, Retry
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, judge, refusal
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Difference,
+    Ready,
+    as_made,
+    judge,
+    no_such_items,
+    not_as_ordered,
+    not_supported,
+    other_currency,
+    refusal,
+    undone,
+)
+from app.stores.failing import CallFailed, answers_failures
 from app.stores.magento import events as events
-from app.stores.magento.api import MagentoApi, Row, criteria, failure, gone
+from app.stores.magento.api import RESPONSES, MagentoApi, criteria, failure, gone, succeeded, taken
 from app.stores.magento.rules import (
     Market,
     aligned,
@@ -49,9 +64,12 @@ from app.stores.magento.rules import (
     unlike,
 )
 from app.stores.native import NativeEvent, Page
+from app.stores.reading import Row, rows
+from app.stores.remembered import Remembered
 
-MARKET_SECONDS: Final = 600.0
-"""How long the shop's currency and time zone are believed before they are asked for again."""
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+CONFIGURATION: Final = "the store's configuration"
 
 
 class MagentoSettings(EnvironmentSettings):
@@ -109,8 +127,7 @@ class Magento:
             secrets=(secret, token or "", settings.username or ""),
         )
         self._api = MagentoApi(str(settings.url), self._http, login=login, token=token)
-        self._known: Market | None = None
-        self._known_until = 0.0
+        self._market = Remembered(self._shop_market)
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:
@@ -121,221 +138,194 @@ class Magento:
         """Close the connections."""
         await self._http.aclose()
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         if self._settings.one_customer == "issue_unrestricted":
             order = replace(order, email=None, customer_id=None)
         if refused := refusal(order, Magento, datetime.now(UTC)) or inexpressible(order):
             return refused
-        market = await self._market()
-        if not isinstance(market, Market):
-            return market
-        if order.kind is CouponKind.FIXED_AMOUNT and order.currency and order.currency != market.currency:
-            return Reject(f"coupon {order.code} is ordered in {order.currency}, the shop sells in {market.currency}")
+        market = await self._market.get()
+        if refused := other_currency(order, [market.currency]):
+            return refused
         products = await self._ordered_products(order)
-        if not isinstance(products, dict):
-            return products
-        rule: Row | Failure | None = None
+        rule: Row | None = None
         if not order.first_try:
             if held := await self._held(order, market):
                 return held
             rule = await self._left_over(order, market, products)
         rule = rule or await self._create_rule(order, market, products)
-        return await self._put_code(order, market, rule) if isinstance(rule, dict) else rule
+        return await self._put_code(order, market, rule)
 
+    @answers_failures
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
         """See `base.StoreAdapter`. Magento finds a code in any spelling of upper and lower case."""
-        row = await self._coupon_row(code)
-        if not isinstance(row, dict):
-            return row
-        rule = await self._api.read(f"salesRules/{row.get('rule_id')}")
-        if not isinstance(rule, dict):
-            return rule if isinstance(rule, Failure) else Retry(f"Magento shows the coupon {code} without its rule")
-        market = await self._market()
-        if not isinstance(market, Market):
-            return market
-        products = await self._products("sku", sku_values(rule) or ())
-        if not isinstance(products, dict):
-            return products
-        found = coupon_found(rule, row, market, products, datetime.now(UTC))
-        return found or Unknown("Magento answered the look-up with no rule and coupon")
+        return await self._found(code)
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes our rules and with them the code; of a rule not made by us the code only."""
         row = await self._coupon_row(code)
-        if isinstance(row, Failure):
-            return row
         rules = await self._rules_of(code)
-        if isinstance(rules, Failure):
-            return rules
         paths = [f"salesRules/{rule.get('rule_id')}" for rule in rules]
         if row and row.get("rule_id") not in [rule.get("rule_id") for rule in rules]:
             paths.append(f"coupons/{row.get('coupon_id')}")
         for path in paths:
-            removed = await self._delete(path)
-            if not isinstance(removed, Done):
-                return removed
+            await self._delete(path)
         return Done()
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. Reading and writing of coupons is one permission in Magento."""
-        self._known_until = 0.0
-        market = await self._market()
-        if not isinstance(market, Market):
-            return market
+        self._market.forget()
+        market = await self._market.get()
         for path in ("salesRules/search", "coupons/search"):
-            rows = await self._api.search(path, criteria(size=1))
-            if isinstance(rows, Failure):
-                return rows
+            await self._api.search(path, LOOK_UP, criteria(size=1))
         refused = [kind for kind in Kind if isinstance(await events.probe(self._api, kind), Blocked)]
         lists = f"may not read {', '.join(refused)} (docs/shops/magento.md)" if refused else "may read all lists"
         zone = f"the currency is {market.currency}, the time zone {market.zone.key}"
         return Ready(f"Magento at {self._host}: the account may write coupons and {lists}; {zone}")
 
+    @answers_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`. The oldest change first; products that are variants of others are left out."""
-        market = await self._market()
-        if not isinstance(market, Market):
-            return market
-        return await events.page(self._api, kind, since, cursor, market.media_url)
+        return await events.page(self._api, kind, since, cursor, (await self._market.get()).media_url)
 
+    @answers_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
-        market = await self._market()
-        return await events.one(self._api, kind, entity_id, market.media_url) if isinstance(market, Market) else market
+        return await events.one(self._api, kind, entity_id, (await self._market.get()).media_url)
 
+    async def _found(self, code: str) -> CouponFound | None:
+        row = await self._coupon_row(code)
+        if row is None:
+            return None
+        rule = await self._api.read(f"salesRules/{row.get('rule_id')}", LOOK_UP)
+        if not isinstance(rule, dict):
+            raise CallFailed(Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=code)))
+        market = await self._market.get()
+        products = await self._products("sku", sku_values(rule) or ())
+        found = coupon_found(rule, row, market, products, datetime.now(UTC))
+        if found is None:
+            raise RESPONSES.unreadable(LOOK_UP, "it has no rule and coupon")
+        return found
+
+    @answers_failures
     async def _held(self, order: CouponOrder, market: Market) -> Outcome | None:
-        found = await self.find_coupon(order.code)
-        return judge(order, aligned(order, found, market.zone)) if isinstance(found, CouponFound) else found
+        found = await self._found(order.code)
+        return judge(order, aligned(order, found, market.zone)) if found else None
 
-    async def _left_over(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row | Failure | None:
+    async def _left_over(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row | None:
         """The rule that an earlier attempt made and put no code on; surplus ones and others than ordered are deleted."""
         rules = await self._rules_of(order.code)
-        if isinstance(rules, Failure):
-            return rules
         kept = next((rule for rule in rules if not _unlike(order, rule, market, products)), None)
         for rule in rules:
             if rule is not kept:
-                await self._delete(f"salesRules/{rule.get('rule_id')}")  # without a code it does no harm either
+                await answers_failures(self._delete_rule)(str(rule.get("rule_id")))  # without a code it does no harm
         return kept
 
-    async def _create_rule(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row | Failure:
-        rule = await self._post("salesRules", {"rule": rule_body(order, market, tuple(products))})
-        if not isinstance(rule, dict):
-            return rule
-        if not isinstance(rule.get("rule_id"), int):
-            return Unknown("Magento answered the creation without the rule")
-        if told := _unlike(order, rule, market, products):
-            return await self._remove(rule, f"the shop made another rule for {order.code}: {'; '.join(told)}")
+    async def _create_rule(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row:
+        answer = await self._api.call("POST", "salesRules", body={"rule": rule_body(order, market, tuple(products))})
+        succeeded(answer, CREATION, wrote=True)
+        rule = RESPONSES.document(answer, CREATION)
+        if not isinstance(rule, dict) or not isinstance(rule.get("rule_id"), int):
+            raise RESPONSES.unreadable(CREATION, "it has no rule", answer)
+        if different := _unlike(order, rule, market, products):
+            raise CallFailed(await undone(not_as_ordered(order, different), self._delete_rule, str(rule["rule_id"])))
         return rule
 
     async def _put_code(self, order: CouponOrder, market: Market, rule: Row) -> Outcome:
-        made = await self._post("coupons", {"coupon": coupon_body(order, int(str(rule["rule_id"])))})
-        if isinstance(made, Reject):
-            return await self._code_refused(order, market, rule, made)
-        if not isinstance(made, dict):
-            return made  # the rule stays: the next attempt finds it by its name
-        skus = sku_values(rule) or ()
-        found = coupon_found(rule, made, market, dict(zip(skus, order.items, strict=False)), datetime.now(UTC))
-        if found is None or made.get("rule_id") != rule["rule_id"]:
-            return Unknown("Magento answered the creation without the coupon")
-        if told := unlike(order, found, market.zone):
-            return await self._remove(rule, f"the shop made another coupon than {order.code}: {'; '.join(told)}")
-        return Done({"store_id": found.store_id})
+        """When the result is not known the rule stays: the next attempt finds it by its name."""
+        answer = await self._api.call("POST", "coupons", body={"coupon": coupon_body(order, int(str(rule["rule_id"])))})
+        refused = failure(answer, CREATION, wrote=True)
+        if isinstance(refused, Reject) and taken(answer):
+            return await self._code_taken(order, market, rule)
+        if isinstance(refused, Reject):
+            return await undone(refused, self._delete_rule, str(rule["rule_id"]))
+        if refused:
+            return refused
+        made = RESPONSES.document(answer, CREATION)
+        ids = dict(zip(sku_values(rule) or (), order.items, strict=False))
+        found = coupon_found(rule, made, market, ids, datetime.now(UTC)) if isinstance(made, dict) else None
+        if found is None or not isinstance(made, dict) or made.get("rule_id") != rule["rule_id"]:
+            raise RESPONSES.unreadable(CREATION, "it has no coupon", answer)
+        return await as_made(order, aligned(order, found, market.zone), self._delete_rule)
 
-    async def _code_refused(self, order: CouponOrder, market: Market, rule: Row, refused: Reject) -> Outcome:
-        """The code may exist already: on this rule (an earlier call arrived after all), or on another."""
-        if "already exists" not in refused.why:
-            return await self._remove(rule, refused.why)
+    async def _code_taken(self, order: CouponOrder, market: Market, rule: Row) -> Outcome:
+        """The code exists: on this rule (an earlier call arrived after all), or on another."""
         held = await self._held(order, market)
         if isinstance(held, Reject) or (isinstance(held, Done) and held.result["store_id"] != str(rule["rule_id"])):
-            await self._delete(f"salesRules/{rule['rule_id']}")
-        return held or Retry(f"the shop says that the code {order.code} exists, and does not show it")
+            await answers_failures(self._delete_rule)(str(rule["rule_id"]))
+        return held or Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code))
 
-    async def _remove(self, rule: Row, why: str) -> Reject:
-        removed = await self._delete(f"salesRules/{rule.get('rule_id')}")
-        end = "was deleted again" if isinstance(removed, Done) else "is still there: delete it"
-        return Reject(f"{why}. The rule {rule.get('rule_id')} {end}")
+    async def _delete_rule(self, rule_id: str) -> Done:
+        return await self._delete(f"salesRules/{rule_id}")
 
-    async def _post(self, path: str, body: Row) -> Row | Failure:
-        answer = await self._api.call("POST", path, body=body)
-        if not isinstance(answer, Answer):
-            return answer
-        made = failure(answer, "POST") or answer.json()
-        if isinstance(made, dict | Failure):
-            return made
-        return Unknown(f"Magento answered the creation ({path}) without what it made", answer.evidence())
-
-    async def _delete(self, path: str) -> Outcome:
+    async def _delete(self, path: str) -> Done:
         answer = await self._api.call("DELETE", path)
-        if not isinstance(answer, Answer):
-            return answer
-        return Done() if gone(answer) else failure(answer, "DELETE") or Done()
+        if not gone(answer):
+            succeeded(answer, "the deletion of the coupon", wrote=True)
+        return Done()
 
-    async def _coupon_row(self, code: str) -> Row | Failure | None:
-        rows = await self._api.search("coupons/search", criteria(("code", "eq", code), size=10))
-        if isinstance(rows, Failure):
-            return rows
+    async def _coupon_row(self, code: str) -> Row | None:
+        rows = await self._api.search("coupons/search", LOOK_UP, criteria(("code", "eq", code), size=10))
         return next((row for row in rows if str(row.get("code")).casefold() == code.casefold()), None)
 
-    async def _rules_of(self, code: str) -> list[Row] | Failure:
-        rules = await self._api.search("salesRules/search", criteria(("name", "eq", rule_name(code)), size=20))
-        return rules if isinstance(rules, Failure) else [each for each in rules if each.get("name") == rule_name(code)]
+    async def _rules_of(self, code: str) -> list[Row]:
+        name = rule_name(code)
+        rules = await self._api.search("salesRules/search", LOOK_UP, criteria(("name", "eq", name), size=20))
+        return [rule for rule in rules if rule.get("name") == name]
 
-    async def _ordered_products(self, order: CouponOrder) -> dict[str, str] | Failure:
+    async def _ordered_products(self, order: CouponOrder) -> dict[str, str]:
         """The ordered products' or variants' ids by SKU, which is what Magento's rules know both by."""
         products = await self._products("entity_id", order.items)
-        if not isinstance(products, dict):
-            return products
         if missing := set(order.items) - set(products.values()):
-            return Reject(f"coupon {order.code}: the shop has no products of the ids {', '.join(sorted(missing))}")
+            raise CallFailed(no_such_items(order, missing))
         if len(products) > 1 and any("," in sku for sku in products):
-            return Reject(f"coupon {order.code}: Magento cannot name several products when a SKU holds a comma")
+            field = "variant_ids" if order.variant_ids else "product_ids"
+            problem = "Magento cannot name several products when a SKU contains a comma"
+            raise CallFailed(not_supported(order, field, problem))
         return products
 
-    async def _products(self, field: str, values: tuple[str, ...]) -> dict[str, str] | Failure:
+    async def _products(self, field: str, values: tuple[str, ...]) -> dict[str, str]:
         if not values:
             return {}
         condition = "in" if len(values) > 1 else "eq"
         query = criteria((field, condition, ",".join(values)), size=len(values)) | {
             "fields": "items[id,sku],total_count"
         }
-        rows = await self._api.search("products", query)
-        return rows if isinstance(rows, Failure) else {str(row.get("sku")): str(row.get("id")) for row in rows}
+        rows = await self._api.search("products", "the product look-up", query)
+        return {str(row.get("sku")): str(row.get("id")) for row in rows}
 
-    async def _market(self) -> Market | Failure:
-        if self._known and time.monotonic() < self._known_until:
-            return self._known
-        stores = await self._api.read("store/storeConfigs")
-        if isinstance(stores, Failure):
-            return stores
-        rows = [row for row in stores if isinstance(row, dict)] if isinstance(stores, list) else []
-        ours = [row for row in rows if row.get("website_id") in self._settings.website_ids]
+    async def _shop_market(self) -> Market:
+        stores = rows(await self._api.read("store/storeConfigs", CONFIGURATION))
+        ours = [row for row in stores if row.get("website_id") in self._settings.website_ids]
+        if not stores:
+            raise RESPONSES.unreadable(CONFIGURATION, "it has no stores")
         if not ours:
-            shown = ", ".join(sorted({str(row.get("website_id")) for row in rows})) or "none"
-            return (
-                Blocked(f"MAGENTO__WEBSITE_IDS names no website of the shop; it has: {shown}")
-                if rows
-                else Unknown("Magento did not tell its configuration (store/storeConfigs)")
-            )
+            shown = ", ".join(sorted({str(row.get("website_id")) for row in stores}))
+            facts = {
+                "setting": "MAGENTO__WEBSITE_IDS",
+                "problem": f"it names no website of the shop, which has: {shown}",
+            }
+            raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.SETTING_WRONG, **facts)))
         try:
             zone = ZoneInfo(str(ours[0].get("timezone") or "UTC"))
         except (KeyError, ValueError):
-            return Blocked(f"the shop's time zone {ours[0].get('timezone')!r} is not known here; install tzdata")
-        self._known = Market(
+            problem = f"its time zone {ours[0].get('timezone')!r} is not known to the relay; install tzdata"
+            raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.STORE_NOT_READY, problem=problem))) from None
+        return Market(
             currency=str(ours[0].get("base_currency_code")), zone=zone,
             media_url=str(ours[0].get("secure_base_media_url") or ours[0].get("base_media_url") or ""),
             website_ids=tuple(self._settings.website_ids), customer_group_ids=tuple(self._settings.customer_group_ids),
             unrestricted=self._settings.one_customer == "issue_unrestricted",
         )  # fmt: skip
-        self._known_until = time.monotonic() + MARKET_SECONDS
-        return self._known
 
 
-def _unlike(order: CouponOrder, rule: Row, market: Market, products: Mapping[str, str]) -> tuple[str, ...]:
+def _unlike(order: CouponOrder, rule: Row, market: Market, products: Mapping[str, str]) -> tuple[Difference, ...]:
     """Where a rule is not what the order needs, its code apart."""
     uses: Row = {
         "code": order.code, "usage_limit": rule.get("uses_per_coupon"), "usage_per_customer": rule.get("uses_per_customer"),
     }  # fmt: skip
     found = coupon_found(rule, uses, market, products, datetime.now(UTC))
-    return unlike(order, found, market.zone) if found else ("it is unreadable",)
+    return unlike(order, found, market.zone) if found else (Difference("kind", None, order.kind),)

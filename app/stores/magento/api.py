@@ -12,12 +12,17 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of
-from app.outcomes import Blocked, Reject, Retry, Unknown
+from app.http import Answer, Failure, HttpClient
+from app.outcomes import Blocked, Retry, Unknown
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.reading import Row, rows
+from app.stores.responses import Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Row = dict[str, JsonValue]
 API: Final = "/rest/V1"
+LOGIN: Final = "the login"
+RESPONSES: Final = Responses("Magento", "MAGENTO__URL")
 REFUSED: Final = "The consumer isn't authorized"
 """How Magento's own 401 begins, for an expired token and for a missing permission alike."""
 
@@ -37,68 +42,75 @@ class MagentoApi:
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer | Failure:
-        """One call; repeated once with a new token when Magento does not take the token. Never raises."""
+    ) -> Answer:
+        """One call, with any status; repeated once with a new token when Magento does not take the token.
+
+        Raises CallFailed when no complete answer came, or no token was given.
+        """
         token = await self._valid_token(refused=None)
-        if not isinstance(token, str):
-            return token
         answer = await self._send(token, method, path, query, body)
-        if isinstance(answer, Answer) and self._login and answer.status == 401 and words(answer).startswith(REFUSED):
+        if self._login and answer.status == 401 and words(answer).startswith(REFUSED):
             token = await self._valid_token(refused=token)
-            return await self._send(token, method, path, query, body) if isinstance(token, str) else token
+            answer = await self._send(token, method, path, query, body)
         return answer
 
-    async def read(self, path: str, query: Mapping[str, str] | None = None) -> JsonValue | Failure:
-        """The JSON of a GET; None when Magento says that there is no such entity."""
+    async def read(self, path: str, request: str, query: Mapping[str, str] | None = None) -> JsonValue:
+        """The JSON of a GET; None when Magento answers that there is no such entity. Raises CallFailed."""
         answer = await self.call("GET", path, query)
-        if not isinstance(answer, Answer):
-            return answer
-        return None if gone(answer) else failure(answer, "GET") or answer.json()
+        if gone(answer):
+            return None
+        succeeded(answer, request)
+        return RESPONSES.document(answer, request)
 
-    async def search(self, path: str, query: Mapping[str, str]) -> list[Row] | Failure:
-        """The items that a search found, as far as they are objects."""
-        found = await self.read(path, query)
-        if isinstance(found, Failure):
-            return found
-        items = found.get("items") if isinstance(found, dict) else None
-        if items is None and isinstance(found, dict) and found.get("total_count") == 0:
+    async def search(self, path: str, request: str, query: Mapping[str, str]) -> list[Row]:
+        """The items that a search found, as far as they are objects. Raises CallFailed."""
+        result = await self.read(path, request, query)
+        items = result.get("items") if isinstance(result, dict) else None
+        if items is None and isinstance(result, dict) and result.get("total_count") == 0:
             return []  # as Magento writes an empty result when fields are chosen
         if not isinstance(items, list):
-            return Unknown(f"Magento answered the search {path} without a list")
-        return [item for item in items if isinstance(item, dict)]
+            raise RESPONSES.unreadable(request, f"it has no list ({path})")
+        return rows(items)
 
-    async def _valid_token(self, refused: str | None) -> str | Failure:
+    async def _valid_token(self, refused: str | None) -> str:
         async with self._logging_in:
             if self._login and (self._token is None or self._token == refused):
-                token = await self._new_token(*self._login)
-                if not isinstance(token, str):
-                    return token
-                self._token = token
-            return self._token or Blocked("neither MAGENTO__INTEGRATION_TOKEN nor MAGENTO__USERNAME is set")
+                self._token = await self._new_token(*self._login)
+            if self._token is None:
+                setting = "MAGENTO__INTEGRATION_TOKEN"
+                raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.SETTING_MISSING, setting=setting)))
+            return self._token
 
-    async def _new_token(self, username: str, password: str) -> str | Failure:
+    async def _new_token(self, username: str, password: str) -> str:
+        """A login changes nothing, so that no answer to it is a Retry."""
+        try:
+            return await self._logged_in(username, password)
+        except CallFailed as failed:
+            if isinstance(failed.outcome, Unknown):
+                raise CallFailed(Retry(failed.outcome.reason, evidence=failed.outcome.evidence)) from None
+            raise
+
+    async def _logged_in(self, username: str, password: str) -> str:
         login: JsonValue = {"username": username, "password": password}
-        answer = await self._http.call("POST", f"{self._api}/integration/admin/token", json=login)
-        if isinstance(answer, Unknown):
-            return Retry(f"logging in at Magento: {answer.why}", evidence=answer.evidence)
-        if not isinstance(answer, Answer):
-            return answer
+        url = f"{self._api}/integration/admin/token"
+        answer = RESPONSES.received(await self._http.call("POST", url, json=login))
         if answer.status in (400, 401, 403):
-            hint = "MAGENTO__USERNAME or MAGENTO__PASSWORD is wrong, the account is locked, or it needs a second factor"
-            return Blocked(f"Magento refuses the login: {hint} ({words(answer)})", answer.evidence())
-        if told := failure(answer, "GET"):
-            return told
-        token = answer.json()
-        if isinstance(token, str) and token:
-            return token
-        return Retry("Magento answered the login without a token", evidence=answer.evidence())
+            hint = "Either one is wrong, or the account is locked or needs a second factor."
+            facts = {"setting": "MAGENTO__USERNAME and MAGENTO__PASSWORD", "response": words(answer), "hint": hint}
+            raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence()))
+        succeeded(answer, LOGIN)
+        token = RESPONSES.document(answer, LOGIN)
+        if not isinstance(token, str) or not token:
+            raise RESPONSES.unreadable(LOGIN, "it has no token", answer)
+        return token
 
     async def _send(
         self, token: str, method: Method, path: str, query: Mapping[str, str] | None, body: JsonValue
-    ) -> Answer | Failure:
+    ) -> Answer:
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        answer = await self._http.call(method, url, json=body, headers={"authorization": f"Bearer {token}"})
-        return replace(answer, secrets=(*answer.secrets, token)) if isinstance(answer, Answer) else answer
+        headers = {"authorization": f"Bearer {token}"}
+        answer = RESPONSES.received(await self._http.call(method, url, json=body, headers=headers))
+        return replace(answer, secrets=(*answer.secrets, token))
 
 
 def criteria(*filters: tuple[str, str, str], sort: tuple[str, ...] = (), size: int = 100) -> dict[str, str]:
@@ -114,18 +126,15 @@ def criteria(*filters: tuple[str, str, str], sort: tuple[str, ...] = (), size: i
 
 
 def words(answer: Answer) -> str:
-    """What Magento says went wrong, its parameters filled in; "" when the answer is no error of Magento's."""
+    """Magento's own words in an error answer, their parameters filled in; "" when the answer is no error of Magento's."""
     value = answer.json() if answer.status >= 400 else None
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
         return ""
-    details = value.get("errors")
-    told = [value, *(details if isinstance(details, list) else [])]
-    return answer.without_secrets(" ".join(filter(None, map(_filled, told))))[:300]
+    texts = (_filled(error) for error in (value, *rows(value.get("errors"))))
+    return answer.quote(" ".join(filter(None, texts)))
 
 
-def _filled(error: JsonValue) -> str:
-    if not isinstance(error, dict):
-        return ""
+def _filled(error: Row) -> str:
     text, parameters = str(error.get("message") or ""), error.get("parameters")
     named = {str(number): value for number, value in enumerate(parameters, 1)} if isinstance(parameters, list) else {}
     named |= parameters if isinstance(parameters, dict) else {}
@@ -139,23 +148,29 @@ def gone(answer: Answer) -> bool:
     return answer.status == 404 and words(answer).startswith("No such entity")
 
 
-def failure(answer: Answer, method: Method) -> Failure | None:
-    """What an answer means that is no success; None for 2xx. A 5xx to a write may have been applied."""
-    said = words(answer)
-    shown = f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}"
-    match answer.status:
-        case 401 | 403 if said.startswith(REFUSED):
-            hint = (
-                "the account or integration lacks the permission named here (docs/shops/magento.md), or, with an "
-                "integration token, the shop does not take it as a bearer token"
-            )
-            return Blocked(f"Magento refuses the call: {hint} ({shown})", answer.evidence())
-        case 401 | 403:
-            return Blocked(f"something in front of Magento refuses our calls ({shown})", answer.evidence())
-        case 404:
-            return Blocked(f"there is no Magento REST API at MAGENTO__URL ({shown})", answer.evidence())
-        case status if status >= 500 and method != "GET":
-            return Unknown(f"Magento answered {shown} to a change", answer.evidence())
-        case status if said and 400 <= status < 500 and status not in (408, 425, 429):
-            return Reject(f"Magento refuses it: {shown}", answer.evidence())
-    return failure_of(answer)
+def taken(answer: Answer) -> bool:
+    """Whether the code exists already. Only the text tells (Magento 2.4.7, "%1 already exists.")."""
+    return "already exists" in words(answer)
+
+
+def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | None:
+    """What an answer means that is no success; None for 2xx. With `wrote`, a 5xx may have been applied."""
+    response = words(answer)
+    if answer.status not in (401, 403):
+        return RESPONSES.failure(answer, request, response, wrote=wrote)
+    if response.startswith(REFUSED):
+        hint = (
+            "With an integration token it may also be that the shop does not accept it as a bearer token "
+            "(docs/shops/magento.md)."
+        )
+        reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
+    else:
+        hint = "The response is not Magento's own: look at what is in front of it (a firewall, a password)."
+        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, response=response, hint=hint)
+    return Blocked(reason, answer.evidence())
+
+
+def succeeded(answer: Answer, request: str, *, wrote: bool = False) -> None:
+    """Raises CallFailed for every status but 2xx."""
+    if failed := failure(answer, request, wrote=wrote):
+        raise CallFailed(failed)

@@ -22,12 +22,11 @@ from urllib.parse import quote
 
 from pydantic import JsonValue, ValidationError
 
-from app.http import Failure
 from app.messages import CustomerEvent, DiscountCode, FinancialStatus, Kind, LineItem, OrderEvent, ProductEvent
-from app.outcomes import Reject
-from app.stores.magento.api import MagentoApi, Row, criteria
+from app.stores.failing import answers_failures
+from app.stores.magento.api import RESPONSES, MagentoApi, criteria
 from app.stores.native import NativeEvent, Page, native_event
-from app.stores.reading import with_cents
+from app.stores.reading import Row, with_cents
 
 PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
 PAGE: Final = 100
@@ -35,25 +34,25 @@ NOT_ALONE: Final = 1
 """A product's `visibility` when it is shown as a variant of another one only."""
 
 
-async def probe(api: MagentoApi, kind: Kind) -> list[Row] | Failure:
+@answers_failures
+async def probe(api: MagentoApi, kind: Kind) -> list[Row]:
     """Whether the list may be read."""
-    return await api.search(PATHS[kind], criteria(size=1) | {"fields": "items[id,entity_id],total_count"})
+    fields = {"fields": "items[id,entity_id],total_count"}
+    return await api.search(PATHS[kind], f"the list of {kind}", criteria(size=1) | fields)
 
 
-async def one(api: MagentoApi, kind: Kind, entity_id: str, media_url: str) -> NativeEvent | Failure | None:
+async def one(api: MagentoApi, kind: Kind, entity_id: str, media_url: str) -> NativeEvent | None:
     """One entity by its id; None when there is none."""
-    rows = await api.search(PATHS[kind], criteria(("entity_id", "eq", entity_id), size=1))
-    if isinstance(rows, Failure):
-        return rows
+    request = f"the {kind.removesuffix('s')}"
+    rows = await api.search(PATHS[kind], request, criteria(("entity_id", "eq", entity_id), size=1))
     if not rows:
         return None
-    event = translated(kind, rows[0], media_url)
-    return event or Reject(f"the shop's {kind} {entity_id} cannot be read")
+    if event := translated(kind, rows[0], media_url):
+        return event
+    raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(
-    api: MagentoApi, kind: Kind, since: datetime | None, cursor: str | None, media_url: str
-) -> Page | Failure:
+async def page(api: MagentoApi, kind: Kind, since: datetime | None, cursor: str | None, media_url: str) -> Page:
     """Entities changed since, by time of change and id. The cursor is the last one seen, "2026-11-23 05:28:46/17".
 
     Not by page number: an entity that changes meanwhile moves to the end, and another would slip through; and Magento
@@ -62,25 +61,21 @@ async def page(
     rows: list[Row] = []
     if cursor:
         moment, _, last = cursor.partition("/")
-        more = await _rows(api, kind, ("updated_at", "eq", moment), ("entity_id", "gt", last))
-        if isinstance(more, Failure):
-            return more
-        rows = more
+        rows = await _rows(api, kind, ("updated_at", "eq", moment), ("entity_id", "gt", last))
     else:
         moment = since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if since else "1970-01-01 00:00:00"
     full = len(rows) >= PAGE
     if not full:
         later = await _rows(api, kind, ("updated_at", "gt" if cursor else "gteq", moment))
-        if isinstance(later, Failure):
-            return later
         rows, full = rows + later, len(later) >= PAGE
     read = (translated(kind, row, media_url) for row in rows)
     following = f"{rows[-1].get('updated_at')}/{_id(rows[-1])}" if full else None
     return Page(tuple(event for event in read if event), following)
 
 
-async def _rows(api: MagentoApi, kind: Kind, *filters: tuple[str, str, str]) -> list[Row] | Failure:
-    return await api.search(PATHS[kind], criteria(*filters, sort=("updated_at", "entity_id"), size=PAGE))
+async def _rows(api: MagentoApi, kind: Kind, *filters: tuple[str, str, str]) -> list[Row]:
+    query = criteria(*filters, sort=("updated_at", "entity_id"), size=PAGE)
+    return await api.search(PATHS[kind], f"the list of {kind}", query)
 
 
 def _id(row: Row) -> str:

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, differences, not_supported
 from app.stores.reading import with_cents
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
@@ -51,8 +51,8 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     """What only some of Magento's rules cannot say; `Magento.CANNOT` names what none can."""
     if not order.variant_ids or order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
         return None
-    why = "variant_ids: Magento takes a percentage off variants, no amount and no shipping; name the products in a rule of yours"
-    return Reject(f"coupon {order.code} was not created: {why}")
+    problem = "Magento takes a percentage off variants, no amount and no shipping; name the products in a reward rule"
+    return not_supported(order, "variant_ids", problem)
 
 
 def rule_name(code: str) -> str:
@@ -128,7 +128,7 @@ def last_day(moment: datetime, zone: ZoneInfo) -> date:
     return (moment.astimezone(zone) - timedelta(microseconds=1)).date()
 
 
-def unlike(order: CouponOrder, found: CouponFound, zone: ZoneInfo) -> tuple[str, ...]:
+def unlike(order: CouponOrder, found: CouponFound, zone: ZoneInfo) -> tuple[Difference, ...]:
     """`base.differences`, with the expiry compared by the day."""
     return differences(order, aligned(order, found, zone))
 
@@ -231,18 +231,18 @@ def _kind(rule: Mapping[str, JsonValue], amount: Decimal, products: bool) -> Cou
 def _restrictions(
     rule: Mapping[str, JsonValue], market: Market, kind: CouponKind | None, skus: tuple[str, ...] | None
 ) -> list[str]:
-    told = []
+    restrictions = []
     for name, ours in (("website_ids", market.website_ids), ("customer_group_ids", market.customer_group_ids)):
         theirs = rule.get(name)
         if not isinstance(theirs, list) or not {str(each) for each in ours} <= {str(each) for each in theirs}:
-            told.append(f"{name} without some of ours")
+            restrictions.append(f"{name} without some of ours")
     if rule.get("discount_qty") and kind is not CouponKind.FREE_PRODUCT:
-        told.append("a largest quantity (discount_qty)")
+        restrictions.append("a largest quantity (discount_qty)")
     if skus is None:
-        told.append("conditions of its own on the products")
+        restrictions.append("conditions of its own on the products")
     if rule.get("coupon_type") != "SPECIFIC_COUPON":
-        told.append("another coupon_type")
-    return told
+        restrictions.append("another coupon_type")
+    return restrictions
 
 
 def _minimum(rule: Mapping[str, JsonValue]) -> tuple[Decimal | None, list[str]]:

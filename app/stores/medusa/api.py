@@ -1,7 +1,7 @@
-"""Calls to a Medusa v2 admin API: HTTP Basic with the secret key as user name, and what its error answers mean.
+"""Calls to a Medusa v2 admin API: HTTP Basic with the secret key as user name, and what its error responses mean.
 
-Medusa tells its errors by a text: `{"type": "invalid_data", "message": "…"}`; `type` is the same for a code that exists
-and for a field that is wrong. The table of answers stands in `medusa.py`.
+Medusa describes its errors by a text: `{"type": "invalid_data", "message": "…"}`; `type` is the same for a code that
+exists and for a field that is wrong. The table of responses is in `adapter.py`.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of
-from app.outcomes import Blocked, Reject, Retry, Unknown
+from app.http import Answer, Failure, HttpClient
+from app.outcomes import Blocked, Retry
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.responses import Responses
 
 Method = Literal["GET", "POST", "DELETE"]
 Row = dict[str, JsonValue]
 Query = Sequence[tuple[str, str]]
-EXISTS: Final = "already exists"
-"""How Medusa says that a code, or a campaign's identifier, is taken."""
+RESPONSES: Final = Responses("Medusa", "MEDUSA__URL")
 
 
 class MedusaApi:
@@ -28,32 +30,35 @@ class MedusaApi:
         self._http = http
         self._headers = {"authorization": f"Basic {basic}"}
 
-    async def call(self, method: Method, path: str, query: Query = (), body: JsonValue = None) -> Answer | Failure:
-        """One call; the answer's status is not looked at."""
+    async def call(self, method: Method, path: str, query: Query = (), body: JsonValue = None) -> Answer:
+        """One call, with any status. Raises CallFailed when no complete answer came."""
         url = self._url + path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        return await self._http.call(method, url, json=body, headers=self._headers)
+        return RESPONSES.received(await self._http.call(method, url, json=body, headers=self._headers))
 
-    async def read(self, path: str, name: str, query: Query = ()) -> list[Row] | Failure:
-        """A list's rows, which Medusa answers under `name`. Unknown when there is no such list of objects."""
+    async def read(self, path: str, name: str, query: Query, request: str) -> list[Row]:
+        """A list's rows, which Medusa answers under `name`. Raises CallFailed when there is no such list of objects."""
         answer = await self.call("GET", path, query)
-        if not isinstance(answer, Answer):
-            return answer
-        if failed := failure(answer):
-            return failed
-        value = answer.json()
-        if isinstance(value, Unknown):
-            return value
+        succeeded(answer, request)
+        value = RESPONSES.document(answer, request)
         rows = value.get(name) if isinstance(value, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            return Unknown(f"Medusa answered without a list of {name}", answer.evidence())
+            raise RESPONSES.unreadable(request, f"it has no list of {name}", answer)
         return [row for row in rows if isinstance(row, dict)]
 
 
 def words(answer: Answer) -> str:
-    """Medusa's own words in an error answer; empty when it says none."""
+    """Medusa's own words in an error answer; empty when it has none."""
     value = answer.json() if answer.status >= 400 else None
-    said = value.get("message") if isinstance(value, dict) else None
-    return answer.without_secrets(said)[:300] if isinstance(said, str) else ""
+    message = value.get("message") if isinstance(value, dict) else None
+    return answer.quote(message) if isinstance(message, str) else ""
+
+
+def taken(answer: Answer) -> bool:
+    """Whether a code, or a campaign's identifier, exists already.
+
+    Only the text tells this from a wrong field (Medusa 2.21.2, `throwIfUniqueConstraint` of its database error mapper).
+    """
+    return answer.status in (400, 422) and "already exists" in words(answer)
 
 
 def gone(answer: Answer) -> bool:
@@ -62,19 +67,25 @@ def gone(answer: Answer) -> bool:
     return isinstance(value, dict) and value.get("type") == "not_found"
 
 
-def failure(answer: Answer) -> Failure | None:
-    """What an answer's status means; None for 2xx. A 5xx is Retry: after a creation the caller has to say Unknown."""
-    said = f"HTTP {answer.status} {words(answer)}".strip()
+def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | None:
+    """What an answer's status means; None for 2xx. With `wrote`, a 5xx may have been applied."""
+    facts: dict[str, JsonValue] = {"response": words(answer)}
     match answer.status:
         case 401:
-            hint = "MEDUSA__API_KEY has to be a secret key (sk_…) that was not revoked (Settings, Secret API Keys)"
-            return Blocked(f"Medusa refuses our key: {hint} ({said})", answer.evidence())
+            facts |= {"setting": "MEDUSA__API_KEY", "hint": "It has to be a secret key (sk_…) that was not revoked."}
+            return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence())
         case 403:
-            return Blocked(f"Medusa's roles do not let our key do this ({said})", answer.evidence())
-        case 404 if not gone(answer):
-            return Blocked(f"there is no Medusa v2 admin API at MEDUSA__URL ({said})", answer.evidence())
-        case 409:
-            return Retry(f"Medusa was busy with another request to the same thing ({said})", evidence=answer.evidence())
-        case status if 400 <= status < 500 and status not in (404, 408, 425, 429):
-            return Reject(f"Medusa refuses it: {said}", answer.evidence())
-    return failure_of(answer)
+            facts["hint"] = "Medusa's roles decide what a key may do."
+            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts), answer.evidence())
+        case 404 if gone(answer):
+            return RESPONSES.rejected(request, words(answer), answer)
+        case 409:  # busy with another request to the same thing
+            reason = RESPONSES.reason(ReasonCode.DESTINATION_UNAVAILABLE, answer, **facts)
+            return Retry(reason, evidence=answer.evidence())
+    return RESPONSES.failure(answer, request, words(answer), wrote=wrote)
+
+
+def succeeded(answer: Answer, request: str, *, wrote: bool = False) -> None:
+    """Raises CallFailed for every status but 2xx."""
+    if failed := failure(answer, request, wrote=wrote):
+        raise CallFailed(failed)

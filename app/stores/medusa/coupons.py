@@ -23,7 +23,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder
+from app.stores.base import CouponFound, CouponKind, CouponOrder, not_supported
 from app.stores.medusa.api import Row
 
 REFERENCE: Final = "platform_relay_reference"
@@ -36,14 +36,15 @@ PER_EMAIL: Final = ("use_by_attribute", "customer_email")
 def inexpressible(order: CouponOrder) -> Reject | None:
     """What only some of Medusa's promotions cannot say; `Medusa.CANNOT` names what none can."""
     value = order.value or Decimal(0)
-    why = None
     if order.kind is CouponKind.FIXED_AMOUNT and not order.currency:
-        why = "Medusa would give an amount without a currency in every currency, and none was ordered"
-    elif order.kind is CouponKind.FREE_SHIPPING and order.items:
-        why = "product_ids, variant_ids: Medusa cannot limit free shipping to products or variants"
-    elif Decimal(repr(float(value))) != value:
-        why = f"value: {value} has more digits than Medusa's numbers carry"
-    return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
+        problem = "Medusa would give an amount without a currency in every currency, and none was ordered"
+        return not_supported(order, "currency", problem)
+    if order.kind is CouponKind.FREE_SHIPPING and order.items:
+        problem = "Medusa cannot limit free shipping to products or variants"
+        return not_supported(order, "product_ids, variant_ids", problem)
+    if Decimal(repr(float(value))) != value:
+        return not_supported(order, "value", f"{value} has more digits than Medusa's numbers carry")
+    return None
 
 
 def promotion_body(order: CouponOrder) -> Row:

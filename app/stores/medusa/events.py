@@ -25,10 +25,9 @@ from urllib.parse import quote
 
 from pydantic import JsonValue, ValidationError
 
-from app.http import Answer, Failure
+from app.currencies import currency_places
 from app.messages import EVENTS, Kind
-from app.outcomes import Reject, Unknown
-from app.stores.medusa.api import MedusaApi, Query, Row, failure, gone
+from app.stores.medusa.api import RESPONSES, MedusaApi, Query, Row, gone, succeeded
 from app.stores.native import NativeEvent, Page, native_event
 from app.stores.reading import following, rows, within
 
@@ -62,26 +61,27 @@ STATUS: Final[Mapping[JsonValue, str]] = {
     "canceled": "voided",
 }
 UNPAID: Final = frozenset({"pending", "authorized"})
-THREE_DIGITS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
-async def one(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEvent | Failure | None:
+async def one(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEvent | None:
     """One entity by its id; None when there is none, or when it is a guest."""
+    request = f"the {kind.removesuffix('s')}"
     answer = await api.call("GET", f"{kind}/{quote(entity_id, safe='')}", [("fields", FIELDS[kind])])
-    if not isinstance(answer, Answer):
-        return answer
     if gone(answer):
         return None
-    if failed := failure(answer):
-        return failed
-    value = answer.json()
+    succeeded(answer, request)
+    value = RESPONSES.document(answer, request)
     row = value.get(kind.removesuffix("s")) if isinstance(value, dict) else None
     if not isinstance(row, dict):
-        return Unknown(f"Medusa answered without the entity of {kind}", answer.evidence())
-    return None if _is_guest(kind, row) else translated(kind, row) or _unreadable(kind, row)
+        raise RESPONSES.unreadable(request, f"it has no entity of {kind}", answer)
+    if _is_guest(kind, row):
+        return None
+    if event := translated(kind, row):
+        return event
+    raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Failure:
+async def page(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
     """Entities changed since, oldest change first; for orders then those whose payments changed since.
 
     A cursor is "orders 2026-11-23T05:00:02.526Z 3": go on at that time of change, without the first 3 rows of that
@@ -91,22 +91,19 @@ async def page(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str |
     part, start, passed = (cursor or f"{kind} {beginning} 0").split(" ")
     seen = int(passed)
     fields = "updated_at,payment_collection.order.id" if part == PAYMENTS else FIELDS[kind]
-    rows = await api.read(part, part, _changed(start, seen, fields))
-    if not isinstance(rows, list):
-        return rows
+    request = f"the list of {part}"
+    rows = await api.read(part, part, _changed(start, seen, fields), request)
     try:
         position = following(start, seen, [row.get("updated_at") for row in rows], PAGE)
     except ValueError:
-        return Unknown(f"Medusa's list of {part} has a row without its time of change")
+        raise RESPONSES.unreadable(request, "it has a row without its time of change") from None
     after = f"{part} {position[0]} {position[1]}" if position else None
     if part == PAYMENTS:
         rows = await _orders_of(api, rows)
-        if not isinstance(rows, list):
-            return rows
     elif after is None and kind is Kind.ORDER and since is not None:
         after = f"{PAYMENTS} {beginning} 0"
-    read = (translated(kind, row) for row in rows if not _is_guest(kind, row))
-    return Page(tuple(event for event in read if event), after)
+    events = (translated(kind, row) for row in rows if not _is_guest(kind, row))
+    return Page(tuple(event for event in events if event), after)
 
 
 def _changed(start: str, seen: int, fields: str) -> Query:
@@ -119,13 +116,13 @@ def _changed(start: str, seen: int, fields: str) -> Query:
     ]
 
 
-async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row] | Failure:
-    found = (within(payment, "payment_collection", "order", "id") for payment in payments)
-    ids = sorted({str(each) for each in found if each})
+async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row]:
+    named = (within(payment, "payment_collection", "order", "id") for payment in payments)
+    ids = sorted({str(each) for each in named if each})
     if not ids:
         return []
-    wanted = [("id[]", each) for each in ids]
-    return await api.read("orders", "orders", [*wanted, ("limit", str(PAGE)), ("fields", FIELDS[Kind.ORDER])])
+    query = [*(("id[]", each) for each in ids), ("limit", str(PAGE)), ("fields", FIELDS[Kind.ORDER])]
+    return await api.read("orders", "orders", query, "the list of orders")
 
 
 def translated(kind: Kind, row: Row) -> NativeEvent | None:
@@ -138,10 +135,6 @@ def translated(kind: Kind, row: Row) -> NativeEvent | None:
             continue
         return native_event("medusa", kind, event)
     return None
-
-
-def _unreadable(kind: Kind, row: Row) -> Reject:
-    return Reject(f"the shop's entity {row.get('id')} of {kind} cannot be read")
 
 
 def _is_guest(kind: Kind, row: Row) -> bool:
@@ -230,7 +223,7 @@ def _money(value: JsonValue, currency: str) -> str | None:
 
 
 def _rounded(amount: Decimal, currency: str) -> str:
-    smallest = Decimal("0.001") if currency in THREE_DIGITS else Decimal("0.01")
+    smallest = Decimal(1).scaleb(-max(2, currency_places(currency)))
     return f"{amount.quantize(smallest, ROUND_HALF_UP):f}"
 
 

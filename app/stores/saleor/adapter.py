@@ -19,8 +19,7 @@ code is invalid"), so a voucher found without any listing, and otherwise as orde
 The look-up is a fuzzy search in any case; codes are compared exactly here, as `SPRING` and `spring` are two in Saleor.
 """
 
-import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Literal, Self
@@ -28,15 +27,29 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Failure, HttpClients
+from app.http import HttpClients
 from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.outcomes import Blocked, Done, Outcome, Retry
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, refusal
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Ready,
+    as_made,
+    judge,
+    not_as_ordered,
+    other_currency,
+    refusal,
+    undone,
+)
+from app.stores.failing import CallFailed, answers_failures
 from app.stores.native import Hook, NativeEvent, Page, Parsed
+from app.stores.remembered import Remembered
 from app.stores.saleor import documents as documents
 from app.stores.saleor import events as events
-from app.stores.saleor.api import Node, Refusal, SaleorApi, nodes
+from app.stores.saleor.api import RESPONSES, Node, Refusal, SaleorApi, nodes, token_rejected
 from app.stores.saleor.hooks import Hooks, KeySet
 from app.stores.saleor.news import take_news
 from app.stores.saleor.vouchers import (
@@ -50,8 +63,10 @@ from app.stores.saleor.vouchers import (
     voucher_input,
 )
 
-CHANNEL_SECONDS: Final = 600.0
-"""How long the channel's id and currency are believed before they are asked for again."""
+CREATION: Final = "the creation of the coupon"
+LISTING: Final = "the value of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+DELETION: Final = "the deletion of the coupon"
 MOST_PAGES: Final = 5
 """A fuzzy search is read through so far."""
 NEEDED: Final[Mapping[str, str]] = {
@@ -102,8 +117,7 @@ class Saleor:
         self._keys = KeySet(self._api)
         self._secret = secret
         self._unrestricted = settings.one_customer == "issue_unrestricted"
-        self._known: Channel | None = None
-        self._known_until = 0.0
+        self._channel = Remembered(self._shop_channel)
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:
@@ -114,63 +128,52 @@ class Saleor:
         """Close the connections."""
         await self._http.aclose()
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         if self._unrestricted:
             order = replace(order, email=None, customer_id=None)
         if refused := refusal(_sayable(order), Saleor, datetime.now(UTC)) or inexpressible(order):
             return refused
-        channel = await self._channel()
-        if not isinstance(channel, Channel):
-            return channel
-        if order.kind is CouponKind.FIXED_AMOUNT and order.currency and order.currency != channel.currency:
-            return Reject(
-                f"coupon {order.code} is ordered in {order.currency}, {channel.slug} sells in {channel.currency}"
-            )
+        channel = await self._channel.get()
+        if refused := other_currency(order, [channel.currency]):
+            return refused
         held = None if order.first_try else await self._held(order, channel)
         return held or await self._create(order, channel)
 
+    @answers_failures
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
         """See `base.StoreAdapter`."""
-        channel = await self._channel()
-        if not isinstance(channel, Channel):
-            return channel
+        channel = await self._channel.get()
         voucher = await self._voucher(code)
-        if not isinstance(voucher, dict):
-            return voucher
-        found = voucher_found(voucher, code, channel, None)
-        if found is None:
-            return Unknown("Saleor answered the look-up with no voucher")
+        if voucher is None:
+            return None
+        found = _read(voucher, code, channel, None, LOOK_UP)
         return replace(found, unreadable=found.unreadable | {"email", "customer_id"}) if self._unrestricted else found
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes the voucher; of one with more codes only this code."""
         voucher = await self._voucher(code)
-        if not isinstance(voucher, dict):
-            return Done() if voucher is None else voucher
+        if voucher is None:
+            return Done()
         codes = nodes(voucher.get("codes"))
         if len(codes) == 1:
-            return await self._delete(voucher)
-        own = [str(each.get("id")) for each in codes if each.get("code") == code]
-        removed = await self._api.change(documents.DELETE_CODES, "voucherCodeBulkDelete", ids=[*own])
-        return _done(removed)
+            return await self._delete(str(voucher.get("id")))
+        own: list[JsonValue] = [str(each.get("id")) for each in codes if each.get("code") == code]
+        return await _done(self._api.change(documents.DELETE_CODES, "voucherCodeBulkDelete", DELETION, ids=own))
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`."""
-        self._known_until = 0.0
-        asked = await self._api.read(documents.PERMISSIONS)
-        if isinstance(asked, Failure):
-            return asked
-        app = asked.get("app")
-        if not isinstance(app, dict):
-            return Blocked("SALEOR__TOKEN belongs to no app of the shop; make an app and set its token")
+        self._channel.forget()
+        app = await self._api.own_app()
+        if app.get("isActive") is False:
+            return token_rejected(f"Its app {app.get('name')!r} is not active")
         granted = {str(each.get("code")) for each in nodes(app.get("permissions"))}
-        if app.get("isActive") is False or "MANAGE_DISCOUNTS" not in granted:
-            why = "is not active" if app.get("isActive") is False else "lacks the permission MANAGE_DISCOUNTS"
-            return Blocked(f"the app {app.get('name')!r} {why}")
-        channel = await self._channel()
-        if not isinstance(channel, Channel):
-            return channel
+        if "MANAGE_DISCOUNTS" not in granted:
+            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission="MANAGE_DISCOUNTS"))
+        channel = await self._channel.get()
         lacking = [f"{code} ({what})" for code, what in NEEDED.items() if code not in granted]
         lists = f"it lacks {', '.join(lacking)}" if lacking else "and read customers, orders and products"
         sells = f"the channel {channel.slug} sells in {channel.currency}"
@@ -181,10 +184,12 @@ class Saleor:
         refused = await self._keys.refusal(headers, raw, self._secret)
         return refused or events.parsed(headers, raw, self._slug)
 
+    @answers_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`. The oldest change first."""
         return await events.page(self._api, kind, since, cursor, self._slug)
 
+    @answers_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await events.one(self._api, kind, entity_id, self._slug)
@@ -193,89 +198,84 @@ class Saleor:
         """See `native.SetsUpWebhooks`. One webhook per kind, for all of the kind's events."""
         return self._hooks.topics
 
+    @answers_failures
     async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
         """See `native.SetsUpWebhooks`. Those of our own app."""
         return await self._hooks.listed(address)
 
+    @answers_failures
     async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
         """See `native.SetsUpWebhooks`."""
         return await self._hooks.create(topic, address)
 
+    @answers_failures
     async def enable_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
-        return _done(await self._api.change(documents.ENABLE_HOOK, "webhookUpdate", id=hook.id))
+        return await _done(self._api.change(documents.ENABLE_HOOK, "webhookUpdate", "the webhook", id=hook.id))
 
+    @answers_failures
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
-        return _done(await self._api.change(documents.DELETE_HOOK, "webhookDelete", id=hook.id))
+        return await _done(self._api.change(documents.DELETE_HOOK, "webhookDelete", "the webhook", id=hook.id))
 
+    @answers_failures
     async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `news.TakesNews`."""
         return await take_news(self._api, topic, body)
 
     async def _held(self, order: CouponOrder, channel: Channel) -> Outcome | None:
         voucher = await self._voucher(order.code)
-        if not isinstance(voucher, dict):
-            return voucher
+        if voucher is None:
+            return None
         if half_made(order, voucher, channel, _when(order)):
             return await self._put_in_channel(order, channel, voucher)
-        found = voucher_found(voucher, order.code, channel, _when(order))
-        return judge(order, found) if found else Unknown("Saleor answered the look-up with no voucher")
+        return judge(order, _read(voucher, order.code, channel, _when(order), LOOK_UP))
 
     async def _create(self, order: CouponOrder, channel: Channel) -> Outcome:
-        made = await self._api.change(documents.CREATE_VOUCHER, "voucherCreate", input=voucher_input(order))
-        if isinstance(made, Refusal) and made.taken:
-            why = f"the shop says that the code {order.code} exists, and does not show it"
-            return await self._held(order, channel) or Retry(why)
-        if isinstance(made, Refusal):
-            return Reject(f"Saleor refuses the coupon {order.code}: {made.words}")
-        if not isinstance(made, dict):
-            return made
+        try:
+            made = await self._api.change(
+                documents.CREATE_VOUCHER, "voucherCreate", CREATION, input=voucher_input(order)
+            )
+        except Refusal as failed:
+            if not failed.taken:
+                raise
+            not_visible = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code)
+            return await self._held(order, channel) or Retry(not_visible)
         voucher = made.get("voucher")
         if not isinstance(voucher, dict) or not isinstance(voucher.get("id"), str):
-            return Unknown("Saleor answered the creation without the voucher")
-        if told := unlike_so_far(order, voucher, channel, _when(order)):
-            return await self._remove(voucher, f"the shop made another voucher for {order.code}: {'; '.join(told)}")
+            raise RESPONSES.unreadable(CREATION, "it has no voucher")
+        if different := unlike_so_far(order, voucher, channel, _when(order)):
+            return await undone(not_as_ordered(order, different), self._delete, str(voucher["id"]))
         return await self._put_in_channel(order, channel, voucher)
 
     async def _put_in_channel(self, order: CouponOrder, channel: Channel, voucher: Node) -> Outcome:
-        listed = await self._api.change(
-            documents.LIST_VOUCHER,
-            "voucherChannelListingUpdate",
-            id=voucher["id"],
-            input=listing_input(order, channel),
-            metadata=metadata(order),
-        )
-        if isinstance(listed, Refusal):
-            return await self._remove(voucher, f"Saleor refuses the coupon {order.code}: {listed.words}")
-        if not isinstance(listed, dict):
-            return listed  # the voucher stays: the next attempt finishes it
+        """The second call. When its result is not known the voucher stays, and the next attempt finishes it."""
+        try:
+            listed = await self._api.change(
+                documents.LIST_VOUCHER,
+                "voucherChannelListingUpdate",
+                LISTING,
+                id=voucher["id"],
+                input=listing_input(order, channel),
+                metadata=metadata(order),
+            )
+        except Refusal as failed:
+            return await undone(failed.refused, self._delete, str(voucher["id"]))
         echo = listed.get("voucher")
-        found = voucher_found(echo, order.code, channel, _when(order)) if isinstance(echo, dict) else None
-        if found is None:
-            return Unknown("Saleor answered the listing without the voucher")
-        if told := differences(order, found):
-            return await self._remove(voucher, f"the shop made another coupon than {order.code}: {'; '.join(told)}")
-        return Done({"store_id": found.store_id})
+        found = _read(echo if isinstance(echo, dict) else {}, order.code, channel, _when(order), LISTING)
+        return await as_made(order, found, self._delete)
 
-    async def _remove(self, voucher: Node, why: str) -> Reject:
-        removed = await self._delete(voucher)
-        end = "was deleted again" if isinstance(removed, Done) else "is still there: delete it"
-        return Reject(f"{why}. The voucher {voucher.get('id')} {end}")
+    async def _delete(self, store_id: str) -> Done:
+        return await _done(self._api.change(documents.DELETE_VOUCHER, "voucherDelete", DELETION, id=store_id))
 
-    async def _delete(self, voucher: Node) -> Outcome:
-        return _done(await self._api.change(documents.DELETE_VOUCHER, "voucherDelete", id=voucher["id"]))
-
-    async def _voucher(self, code: str) -> Node | Failure | None:
+    async def _voucher(self, code: str) -> Node | None:
         """The voucher with exactly this code."""
         after: str | None = None
         for _ in range(MOST_PAGES):
-            data = await self._api.read(documents.FIND_VOUCHERS, code=code, after=after)
-            if isinstance(data, Failure):
-                return data
+            data = await self._api.read(documents.FIND_VOUCHERS, LOOK_UP, code=code, after=after)
             page = data.get("vouchers")
             if not isinstance(page, dict) or not isinstance(page.get("edges"), list):
-                return Unknown("Saleor answered the look-up without a list of vouchers")
+                raise RESPONSES.unreadable(LOOK_UP, "it has no list of vouchers")
             for voucher in nodes(page):
                 if any(each.get("code") == code for each in nodes(voucher.get("codes"))):
                     return voucher
@@ -285,22 +285,26 @@ class Saleor:
             after = str(info.get("endCursor"))
         return None
 
-    async def _channel(self) -> Channel | Failure:
-        if self._known and time.monotonic() < self._known_until:
-            return self._known
-        data = await self._api.read(documents.CHANNELS)
-        if isinstance(data, Failure):
-            return data
+    async def _shop_channel(self) -> Channel:
+        data = await self._api.read(documents.CHANNELS, "the channels")
         rows = nodes(data.get("channels"))
         if not rows:
-            return Unknown("Saleor did not tell its channels")
+            raise RESPONSES.unreadable("the channels", "it has no channels")
         row = next((each for each in rows if each.get("slug") == self._slug), None)
         if row is None or row.get("isActive") is False:
             known = ", ".join(sorted(str(each.get("slug")) for each in rows if each.get("isActive") is not False))
-            return Blocked(f"SALEOR__CHANNEL names no active channel of the shop; it has: {known or 'none'}")
-        self._known = Channel(str(row.get("id")), self._slug, str(row.get("currencyCode")))
-        self._known_until = time.monotonic() + CHANNEL_SECONDS
-        return self._known
+            problem = f"it names no active channel of the shop, which has: {known or 'none'}"
+            raise CallFailed(
+                Blocked(RESPONSES.reason(ReasonCode.SETTING_WRONG, setting="SALEOR__CHANNEL", problem=problem))
+            )
+        return Channel(str(row.get("id")), self._slug, str(row.get("currencyCode")))
+
+
+def _read(voucher: Node, code: str, channel: Channel, at: datetime | None, request: str) -> CouponFound:
+    found = voucher_found(voucher, code, channel, at)
+    if found is None:
+        raise RESPONSES.unreadable(request, "it has no voucher")
+    return found
 
 
 def _when(order: CouponOrder) -> datetime:
@@ -314,8 +318,11 @@ def _sayable(order: CouponOrder) -> CouponOrder:
     return replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
 
 
-def _done(changed: Node | Refusal | Failure) -> Outcome:
-    """A deletion's or an update's outcome; what is not there any more is gone."""
-    if isinstance(changed, Refusal):
-        return Done() if changed.codes == {"NOT_FOUND"} else Reject(f"Saleor refuses it: {changed.words}")
-    return Done() if isinstance(changed, dict) else changed
+async def _done(change: Awaitable[Node]) -> Done:
+    """Done for a deletion or an update; what is not there any more is gone."""
+    try:
+        await change
+    except Refusal as failed:
+        if failed.codes != {"NOT_FOUND"}:
+            raise
+    return Done()

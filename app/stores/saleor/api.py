@@ -1,4 +1,4 @@
-"""Saleor's GraphQL endpoint: one call, and what its errors say.
+"""Saleor's GraphQL endpoint: one call, and what its errors mean.
 
 Errors come with HTTP 200, in three places: top-level `errors` with `extensions.exception.code` ("PermissionDenied", also
 for a missing or wrong token), a mutation's own `errors`, and, in a race for one code, the database's IntegrityError.
@@ -6,27 +6,30 @@ for a missing or wrong token), a mutation's own `errors`, and, in a race for one
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of
-from app.outcomes import Blocked, Reject, Retry, Unknown
+from app.http import Answer, HttpClient
+from app.outcomes import Blocked, Retry, Unknown
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.responses import Responses
+from app.stores.saleor.documents import PERMISSIONS
 
 Node = dict[str, JsonValue]
+RESPONSES: Final = Responses("Saleor", "SALEOR__URL")
 TAKEN: Final = frozenset({"ALREADY_EXISTS", "UNIQUE"})
-DENIED: Final = "Saleor refuses the call"
-"""How a Blocked begins that is about the token or about one permission: Saleor has the same words for both."""
 TOKEN_ERRORS: Final = ("InvalidTokenError", "InvalidSignatureError", "DecodeError", "JSONWebTokenError", "Expired")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A mutation's own errors. `taken`: the code exists already (or another unique value does)."""
+class Refusal(CallFailed):
+    """Saleor refused a request by `codes` of its own. `taken`: the code exists already (or another unique value does)."""
 
-    words: str
-    codes: frozenset[str]
+    def __init__(self, request: str, response: str, codes: frozenset[str], answer: Answer) -> None:
+        self.refused = RESPONSES.rejected(request, response, answer)
+        super().__init__(self.refused)
+        self.codes = codes
 
     @property
     def taken(self) -> bool:
@@ -41,86 +44,88 @@ class SaleorApi:
         self._http = http
         self._token = token
 
-    async def read(self, document: str, **variables: JsonValue) -> Node | Failure:
-        """A query's data."""
-        data = await self._ask(document, variables, wrote=False)
-        if isinstance(data, Refusal):
-            return Reject(f"Saleor refuses the question: {data.words}")
-        return data
+    async def read(self, document: str, request: str, **variables: JsonValue) -> Node:
+        """A query's data. Raises CallFailed."""
+        answer = await self._post(document, variables)
+        return _data(answer, request, wrote=False)
 
-    async def change(self, document: str, field: str, **variables: JsonValue) -> Node | Refusal | Failure:
-        """What the mutation `field` answers, or its errors."""
-        data = await self._ask(document, variables, wrote=True)
-        if not isinstance(data, dict):
-            return data
-        payload = data.get(field)
+    async def own_app(self) -> Node:
+        """The app that the token belongs to. Raises CallFailed: Blocked when it belongs to none."""
+        try:
+            app = (await self.read(PERMISSIONS, "the app's permissions")).get("app")
+        except CallFailed as failed:
+            if failed.outcome.reason.code is not ReasonCode.PERMISSION_MISSING:
+                raise
+            app = None
+        if not isinstance(app, dict):
+            raise CallFailed(token_rejected("It belongs to no app of the shop: make an app and set its token"))
+        return app
+
+    async def change(self, document: str, field: str, request: str, **variables: JsonValue) -> Node:
+        """What the mutation `field` answers. Raises Refusal for its errors, else CallFailed."""
+        answer = await self._post(document, variables)
+        payload = _data(answer, request, wrote=True).get(field)
         if not isinstance(payload, dict) or not isinstance(payload.get("errors"), list):
-            return Unknown(f"Saleor answered {field} without its result")
+            raise RESPONSES.unreadable(request, f"it has no result of {field}", answer)
         errors = [each for each in nodes(payload.get("errors")) if each]
         if not errors:
             return payload
         words = "; ".join(f"{each.get('field') or '-'}: {each.get('message')} ({each.get('code')})" for each in errors)
-        return Refusal(words[:300], frozenset(str(each.get("code")) for each in errors))
+        codes = frozenset(str(each.get("code")) for each in errors)
+        raise Refusal(request, answer.quote(words), codes, answer)
 
-    async def well_known(self, name: str) -> JsonValue | Failure:
-        """The JSON document of `/.well-known/{name}`."""
-        answer = await self._http.call("GET", f"{self.base}/.well-known/{name}")
-        if not isinstance(answer, Answer):
-            return answer
-        return failure_of(answer) or answer.json()
+    async def well_known(self, name: str) -> JsonValue:
+        """The JSON document of `/.well-known/{name}`. Raises CallFailed."""
+        answer = RESPONSES.received(await self._http.call("GET", f"{self.base}/.well-known/{name}"))
+        RESPONSES.succeeded(answer, "the shop's keys")
+        return RESPONSES.document(answer, "the shop's keys")
 
-    async def _ask(self, document: str, variables: Mapping[str, JsonValue], wrote: bool) -> Node | Refusal | Failure:
+    async def _post(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
         named = re.search(r"(?:query|mutation) (\w+)", document)
         body: JsonValue = {
             "query": document, "variables": dict(variables), "operationName": named[1] if named else None,
         }  # fmt: skip
         headers = {"authorization": f"Bearer {self._token}"}
-        answer = await self._http.call("POST", f"{self.base}/graphql/", json=body, headers=headers)
-        return _data(answer, wrote) if isinstance(answer, Answer) else answer
+        return RESPONSES.received(await self._http.call("POST", f"{self.base}/graphql/", json=body, headers=headers))
 
 
-def _data(answer: Answer, wrote: bool) -> Node | Refusal | Failure:
+def token_rejected(hint: str) -> Blocked:
+    return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, setting="SALEOR__TOKEN", hint=hint))
+
+
+def _data(answer: Answer, request: str, *, wrote: bool) -> Node:
     value = answer.json()
     errors = nodes(value.get("errors")) if isinstance(value, dict) else []
-    words = answer.without_secrets("; ".join(str(each.get("message")) for each in errors))[:300]
-    if answer.status >= 300:
-        return _status(answer, words, wrote)
+    words = answer.quote("; ".join(str(each.get("message")) for each in errors))
+    RESPONSES.succeeded(answer, request, words or _plain_message(answer), wrote=wrote)
     if errors:
-        return _top_level(answer, _exception(errors[0]), words, wrote)
-    data = value.get("data") if isinstance(value, dict) else None
-    if isinstance(data, dict):
-        return data
-    return value if isinstance(value, Unknown) else Unknown("Saleor answered without data", answer.evidence())
+        raise _top_level(answer, _exception(errors[0]), words, request, wrote=wrote)
+    document = RESPONSES.document(answer, request)
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict):
+        raise RESPONSES.unreadable(request, "it has no data", answer)
+    return data
 
 
-def _status(answer: Answer, words: str, wrote: bool) -> Failure:
-    shown = f"HTTP {answer.status}: {words or _plain_message(answer)}".rstrip(": ")
-    match answer.status:
-        case 401 | 403:
-            return Blocked(f"something in front of Saleor, or Saleor, refuses our calls ({shown})", answer.evidence())
-        case 404:
-            return Blocked(f"there is no Saleor API at SALEOR__URL ({shown})", answer.evidence())
-        case status if status >= 500 and wrote:
-            return Unknown(f"Saleor answered {shown} to a change", answer.evidence())
-        case status if 400 <= status < 500 and status not in (408, 425, 429):
-            return Reject(f"Saleor refuses it: {shown}", answer.evidence())
-    return failure_of(answer) or Unknown(shown, answer.evidence())
-
-
-def _top_level(answer: Answer, exception: str, words: str, wrote: bool) -> Refusal | Failure:
+def _top_level(answer: Answer, exception: str, words: str, request: str, *, wrote: bool) -> CallFailed:
+    evidence = answer.evidence()
     if exception == "PermissionDenied":
-        hint = "SALEOR__TOKEN is no token of an active app, or the app lacks a permission"
-        return Blocked(f"{DENIED}: {hint} (docs/shops/saleor.md; {words})", answer.evidence())
+        hint = "SALEOR__TOKEN is no token of an active app, or the app lacks a permission (docs/shops/saleor.md)."
+        reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=words, hint=hint)
+        return CallFailed(Blocked(reason, evidence))
     if any(each in exception for each in TOKEN_ERRORS):
-        return Blocked(f"Saleor does not take SALEOR__TOKEN; set a new one ({words})", answer.evidence())
-    if "IntegrityError" in exception + words or "duplicate key" in words:
-        return Refusal(words, frozenset({"UNIQUE"}))
+        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, response=words, setting="SALEOR__TOKEN")
+        return CallFailed(Blocked(reason, evidence))
+    if "IntegrityError" in exception + words or "duplicate key" in words:  # PostgreSQL's words, passed on by Saleor
+        return Refusal(request, words, frozenset({"UNIQUE"}), answer)
     if exception == "ReadOnlyException":
-        return Retry(f"Saleor is read-only for now ({words})", evidence=answer.evidence())
+        reason = RESPONSES.reason(ReasonCode.DESTINATION_UNAVAILABLE, answer, response=words)
+        return CallFailed(Retry(reason, evidence=evidence))
     if exception in ("GraphQLError", "QueryCostError", "ValidationError"):
-        return Reject(f"Saleor refuses it: {words}", answer.evidence())
-    shown = f"Saleor failed inside: {exception} {words}"
-    return Unknown(shown, answer.evidence()) if wrote else Retry(shown, evidence=answer.evidence())
+        return CallFailed(RESPONSES.rejected(request, words, answer))
+    response = f"{exception} {words}".strip()[:300]
+    reason = RESPONSES.reason(ReasonCode.SERVER_ERROR, answer, request=request, response=response)
+    return CallFailed(Unknown(reason, evidence) if wrote else Retry(reason, evidence=evidence))
 
 
 def _exception(error: Node) -> str:
@@ -132,7 +137,7 @@ def _exception(error: Node) -> str:
 def _plain_message(answer: Answer) -> str:
     """The words of a JSON error that is not GraphQL's: a gateway's."""
     value = answer.json()
-    return answer.without_secrets(str(value.get("message") or ""))[:300] if isinstance(value, dict) else ""
+    return answer.quote(str(value.get("message") or "")) if isinstance(value, dict) else ""
 
 
 def nodes(value: JsonValue) -> list[Node]:

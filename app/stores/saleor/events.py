@@ -25,7 +25,6 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from app.http import Failure
 from app.messages import (
     CustomerEvent,
     DiscountCode,
@@ -36,11 +35,18 @@ from app.messages import (
     ProductEvent,
     Variant,
 )
-from app.outcomes import Reject, Unknown
-from app.stores.native import Ignored, NativeEvent, Page, Parsed, ToFetch, native_event
+from app.stores.native import (
+    NativeEvent,
+    Page,
+    Parsed,
+    ToFetch,
+    native_event,
+    not_relayed,
+    unreadable_webhook,
+)
 from app.stores.reading import with_cents, within
 from app.stores.saleor import documents as documents
-from app.stores.saleor.api import Node, SaleorApi, nodes
+from app.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
 from app.stores.saleor.vouchers import moment
 
 LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
@@ -56,19 +62,19 @@ ONES: Final[Mapping[Kind, tuple[str, str]]] = {
 LEGACY: Final[Mapping[str, Kind]] = {"User": Kind.CUSTOMER, "Order": Kind.ORDER, "Product": Kind.PRODUCT}
 
 
-async def one(api: SaleorApi, kind: Kind, entity_id: str, channel: str) -> NativeEvent | Failure | None:
+async def one(api: SaleorApi, kind: Kind, entity_id: str, channel: str) -> NativeEvent | None:
     """One entity by its id; None when there is none."""
     field, document = ONES[kind]
-    data = await api.read(document, id=entity_id)
-    if isinstance(data, Failure):
-        return data
+    data = await api.read(document, f"the {kind.removesuffix('s')}", id=entity_id)
     node = data.get(field)
     if not isinstance(node, dict):
         return None
-    return translated(kind, node, channel) or Reject(f"the shop's {kind} {entity_id} cannot be read")
+    if event := translated(kind, node, channel):
+        return event
+    raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str | None, channel: str) -> Page | Failure:
+async def page(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str | None, channel: str) -> Page:
     """Entities changed since, by time of change. The cursor is Saleor's own, with the same `since`, written before it."""
     if cursor:
         began, _, after = cursor.partition("|")
@@ -76,12 +82,10 @@ async def page(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str |
         began, after = (since.astimezone(UTC).isoformat() if since else ""), ""
     field, document = LISTS[kind]
     updated: JsonValue = {"gte": began} if began else None
-    data = await api.read(document, after=after or None, updated=updated)
-    if isinstance(data, Failure):
-        return data
+    data = await api.read(document, f"the list of {kind}", after=after or None, updated=updated)
     listed = data.get(field)
     if not isinstance(listed, dict) or not isinstance(listed.get("edges"), list):
-        return Unknown(f"Saleor answered without its {field}")
+        raise RESPONSES.unreadable(f"the list of {kind}", "it has no list")
     read = (translated(kind, node, channel) for node in nodes(listed) if node.get("status") != "DRAFT")
     info = listed.get("pageInfo")
     more = isinstance(info, dict) and info.get("hasNextPage") is True
@@ -95,18 +99,18 @@ def parsed(headers: Mapping[str, str], raw: bytes, channel: str) -> Parsed:
     try:
         body: JsonValue = json.loads(raw)
     except (ValueError, RecursionError):
-        return Ignored(f"{name}: the body is not JSON")
+        return unreadable_webhook("Saleor", f"{name}: the body is not JSON")
     if name.endswith("_deleted") and not name.startswith("product_variant"):
-        return Ignored(f"{name}: deletions are not relayed")
+        return not_relayed(f"{name}: deletions are not relayed")
     held = _entity(body)
     if held is None:
-        return Ignored(f"{name}: it is about no customer, order or product")
+        return not_relayed(f"{name}: it is about no customer, order or product")
     kind, node = held
     if str(node.get("status")).upper() == "DRAFT":
-        return Ignored(f"{name}: a draft is no order yet")
+        return not_relayed(f"{name}: a draft is no order yet")
     entity_id = node.get("id")
     if not isinstance(entity_id, str) or not entity_id:
-        return Ignored(f"{name}: the {kind} has no id")
+        return not_relayed(f"{name}: the {kind} has no id")
     complete = translated(kind, node, channel) if "updatedAt" in node else None
     return complete or ToFetch(kind, entity_id, f"saleor:{kind}:{entity_id}:{hashlib.sha256(raw).hexdigest()[:32]}")
 

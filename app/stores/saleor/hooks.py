@@ -15,17 +15,19 @@ from typing import Final
 import jwt
 from pydantic import JsonValue
 
-from app.http import Failure
-from app.outcomes import Outcome, Reject, Unknown
-from app.stores.native import Hook, Refused
+from app.outcomes import Reject
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.native import Hook, Refused, secret_missing, wrong_signature
 from app.stores.saleor import documents as documents
-from app.stores.saleor.api import Refusal, SaleorApi, nodes
+from app.stores.saleor.api import RESPONSES, SaleorApi, nodes
 
 KEY_SECONDS: Final = 3600.0
 """How long the shop's keys are believed."""
 AGAIN_SECONDS: Final = 10.0
 """The shortest time between two fetches: anybody can invent a key id. Saleor delivers a refused webhook again."""
 NAME: Final = "Platform Relay: "
+SECRET: Final = "SALEOR__WEBHOOK_SECRET"  # noqa: S105  # a variable's name
 TOPICS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "customers": (documents.CUSTOMER_EVENTS, ("CUSTOMER_CREATED", "CUSTOMER_UPDATED")),
     "orders": (
@@ -58,23 +60,23 @@ class KeySet:
         """None when the body is the shop's: signed with `secret` ("": there is none), or by the shop's own key."""
         signature = headers.get("saleor-signature") or headers.get("x-saleor-signature") or ""
         if not signature:
-            return Refused("no Saleor-Signature")
+            return wrong_signature(SECRET, "there is no header Saleor-Signature")
         if signature.count(".") == 2:
             return await self._not_signed_by_key(signature, raw)
         if not secret:
-            return Refused("signed by HMAC, and SALEOR__WEBHOOK_SECRET is not set")
+            return Refused(secret_missing(SECRET))
         right = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
-        return None if hmac.compare_digest(right.encode(), signature.encode()) else Refused("the HMAC does not fit")
+        return None if hmac.compare_digest(right.encode(), signature.encode()) else wrong_signature(SECRET)
 
     async def _not_signed_by_key(self, signature: str, raw: bytes) -> Refused | None:
         try:
             key_id = str(jwt.get_unverified_header(signature).get("kid"))
             key = await self._key(key_id)
             if key is None:
-                return Refused("signed by a key that the shop does not show at /.well-known/jwks.json")
+                return wrong_signature(None, "the shop does not publish its key at /.well-known/jwks.json")
             jwt.PyJWS().decode_complete(signature, key.key, algorithms=["RS256"], detached_payload=raw)
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            return Refused(f"the JWS does not fit: {error}")
+            return wrong_signature(None, str(error)[:200])
         return None
 
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
@@ -89,8 +91,11 @@ class KeySet:
 
     async def _fetch(self) -> None:
         self._tried = time.monotonic()
-        document = await self._api.well_known("jwks.json")
-        if isinstance(document, dict):  # else those that are known hold on
+        try:
+            document = await self._api.well_known("jwks.json")
+        except CallFailed:
+            return  # the known keys stay
+        if isinstance(document, dict):
             self._keys, self._fetched = _rsa_keys(document), self._tried
 
 
@@ -114,37 +119,32 @@ class Hooks:
         self._api = api
         self._secret = secret
 
-    async def listed(self, address: str) -> tuple[Hook, ...] | Failure:
+    async def listed(self, address: str) -> tuple[Hook, ...]:
         """Those that go to `address`; the topic of one that is not ours is its name."""
-        data = await self._api.read(documents.HOOKS)
-        if isinstance(data, Failure):
-            return data
+        data = await self._api.read(documents.HOOKS, "the list of webhooks")
         app = data.get("app")
         if not isinstance(app, dict):
-            return Unknown("Saleor did not tell the app that SALEOR__TOKEN belongs to")
+            raise RESPONSES.unreadable("the list of webhooks", "it has no app")
         rows = [row for row in nodes(app.get("webhooks")) if row.get("targetUrl") == address]
         return tuple(
             Hook(str(row.get("id")), _topic(row.get("name")), address, row.get("isActive") is True) for row in rows
         )
 
-    async def create(self, topic: str, address: str) -> Hook | Outcome:
+    async def create(self, topic: str, address: str) -> Hook | Reject:
         """One webhook for all events of a kind, with the fields that we need and nothing else."""
         if topic not in TOPICS:
-            return Reject(f"there is no topic {topic!r}; known: {', '.join(TOPICS)}")
+            problem = f"there is no topic {topic!r}, only {', '.join(TOPICS)}"
+            return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request="the webhook", response=problem))
         document, names = TOPICS[topic]
         body: dict[str, JsonValue] = {
             "name": NAME + topic, "targetUrl": address, "asyncEvents": list(names), "isActive": True, "query": document,
         }  # fmt: skip
         if self._secret:
             body["secretKey"] = self._secret
-        made = await self._api.change(documents.CREATE_HOOK, "webhookCreate", input=body)
-        if isinstance(made, Refusal):
-            return Reject(f"Saleor refuses the webhook: {made.words}")
-        if not isinstance(made, dict):
-            return made
+        made = await self._api.change(documents.CREATE_HOOK, "webhookCreate", "the webhook", input=body)
         row = made.get("webhook")
         if not isinstance(row, dict):
-            return Unknown("Saleor answered without the webhook")
+            raise RESPONSES.unreadable("the webhook", "it has no webhook")
         return Hook(str(row.get("id")), topic, address, row.get("isActive") is True)
 
 

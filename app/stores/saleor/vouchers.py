@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, differences
+from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, differences, not_supported
 from app.stores.reading import with_cents, within
 from app.stores.saleor.api import Node, nodes
 
@@ -39,8 +39,8 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     """What only some of Saleor's vouchers cannot say; `Saleor.CANNOT` names what none can."""
     if not order.items or order.kind is not CouponKind.FREE_SHIPPING:
         return None
-    why = "product_ids, variant_ids: Saleor's shipping vouchers look at no products and no variants"
-    return Reject(f"coupon {order.code} was not created: {why}")
+    problem = "Saleor's shipping vouchers look at no products and no variants"
+    return not_supported(order, "product_ids, variant_ids", problem)
 
 
 def voucher_input(order: CouponOrder) -> Node:
@@ -91,10 +91,10 @@ def half_made(order: CouponOrder, voucher: Node, channel: Channel, at: datetime)
     return found is not None and not differences(order, _without_listing(found))
 
 
-def unlike_so_far(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> tuple[str, ...]:
+def unlike_so_far(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> tuple[Difference, ...]:
     """Where the first call's voucher is not what was ordered."""
     found = voucher_found(voucher, order.code, channel, at)
-    return ("its code is another",) if found is None else differences(order, _without_listing(found))
+    return (Difference("code", None, order.code),) if found is None else differences(order, _without_listing(found))
 
 
 def _without_listing(found: CouponFound) -> CouponFound:
@@ -161,9 +161,8 @@ def _kind(voucher: Node, value: Decimal | None) -> CouponKind | None:
 
 def _restrictions(voucher: Node) -> tuple[str, ...]:
     names = ("categories", "collections", "countries")
-    told = [name for name in names if nodes(voucher.get(name))]
-    told += [name for name in ("onlyForStaff", "minCheckoutItemsQuantity") if voucher.get(name)]
-    return tuple(told)
+    lists = [name for name in names if nodes(voucher.get(name))]
+    return (*lists, *(name for name in ("onlyForStaff", "minCheckoutItemsQuantity") if voucher.get(name)))
 
 
 def moment(value: JsonValue) -> datetime | None:

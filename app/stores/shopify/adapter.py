@@ -32,11 +32,24 @@ from pydantic_settings import SettingsConfigDict
 from app.http import Failure, HttpClients
 from app.messages import Kind
 from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
-from app.stores.shopify.api import ShopifyApi, patience
-from app.stores.shopify.coupons import coupon_found, coupon_input, foreign_ids, gid
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Ready,
+    already_held,
+    as_made,
+    has_amount,
+    not_supported,
+    other_currency,
+    refusal,
+)
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing, unreadable_entity
+from app.stores.shopify.api import RESPONSES, ShopifyApi, patience, rejected, user_errors
+from app.stores.shopify.coupons import coupon_found, coupon_input, gid, inexpressible
 from app.stores.shopify.documents import (
     CHECK,
     CREATE_BASIC,
@@ -53,6 +66,10 @@ from app.stores.shopify.news import take_news
 NEEDED: Final = "write_discounts"
 USEFUL: Final = ("read_customers", "read_orders", "read_products")
 FURTHER_CODES: Final = "further codes"
+SIGNED_WITH: Final = "SHOPIFY__CLIENT_SECRET"
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+DELETION: Final = "the deletion of the coupon"
 
 
 class ShopifySettings(EnvironmentSettings):
@@ -114,152 +131,141 @@ class Shopify:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         once = replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
-        if refused := refusal(once, Shopify, datetime.now(UTC)) or _foreign(order):
+        if refused := refusal(once, Shopify, datetime.now(UTC)) or inexpressible(order):
             return refused
         known = await self._for_a_customer(order)
-        if not isinstance(known, CouponOrder):
-            return known
-        held = await self._other_currency(known) or (None if order.first_try else await self._held(known))
-        return held or await self._create(known)
+        hindrance = (other_currency(known, {await self._shop_currency()}) if has_amount(known) else None) or (
+            None if order.first_try else await already_held(self, known)
+        )
+        return hindrance or await self._create(known)
 
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+    @answers_failures
+    async def find_coupon(self, code: str) -> CouponFound | None:
         """See `base.StoreAdapter`."""
-        data = await self._api.read(FIND, {"code": code})
-        if not isinstance(data, Mapping):
-            return data
-        if data["result"] is None:
-            return None
-        return coupon_found(data["result"], code) or Unknown("Shopify answered the look-up with no readable discount")
+        return await self._find(code)
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
-        """See `base.StoreAdapter`. Deletes the discount, unless it has further codes."""
-        found = await self.find_coupon(code)
-        if not isinstance(found, CouponFound):
-            return Done() if found is None else found
+        """See `base.StoreAdapter`. Deletes the discount, unless it has further codes, which makes it the merchant's."""
+        found = await self._find(code)
+        if found is None:
+            return Done()
         if FURTHER_CODES in found.restrictions:
-            return Reject(f"{code} is one of several codes of a discount of the merchant; remove it in the shop")
+            return Reject(RESPONSES.reason(ReasonCode.COUPON_NOT_OURS, code=code, store_id=found.store_id))
         return await self._delete(found.store_id)
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. Reads the permissions that the app was installed with."""
-        data = await self._api.read(CHECK)
-        if not isinstance(data, Mapping):
-            return data
+        request = "the look-up of the app's permissions"
+        data = await self._api.data(request, CHECK)
         shop, app = data["result"], data.get("currentAppInstallation")
         scopes = app.get("accessScopes") if isinstance(app, dict) else None
         if not isinstance(shop, dict) or not isinstance(scopes, list):
-            return Unknown("Shopify told neither the shop nor the app's permissions")
+            raise RESPONSES.unreadable(request, "it does not show the shop and the app's permissions")
         held = {str(scope.get("handle")) for scope in scopes if isinstance(scope, dict)}
         if NEEDED not in held:
-            return Blocked(f"the app may not write discounts: give it the permission {NEEDED} and install it again")
+            hint = "Then install the app again."
+            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
         lacks = [scope for scope in USEFUL if scope not in held]
         rest = f"; it lacks {', '.join(lacks)} (docs/shops/shopify.md says what for)" if lacks else ""
         return Ready(f"Shopify at {self._host}: the app may write discounts; currency {shop.get('currencyCode')}{rest}")
 
-    async def _for_a_customer(self, order: CouponOrder) -> CouponOrder | Outcome:
+    async def _for_a_customer(self, order: CouponOrder) -> CouponOrder:
         """The order with the shop's id of the shopper: Shopify restricts a discount by account, not by address."""
         if order.customer_id is not None:
             return replace(order, customer_id=gid("Customer", order.customer_id).rpartition("/")[2])
         if order.email is None:
             return order
-        data = await self._api.read(CUSTOMER_ID, {"email": order.email})
-        if not isinstance(data, Mapping):
-            return data
-        customer = data["result"]
+        customer = await self._api.read("the customer look-up", CUSTOMER_ID, {"email": order.email})
         if isinstance(customer, dict) and customer.get("legacyResourceId") is not None:
             return replace(order, customer_id=str(customer["legacyResourceId"]))
         if self._refuse:
-            return Reject(
-                f"coupon {order.code} was not created: email: Shopify restricts a coupon by account, and nobody with "
-                "this address has one; SHOPIFY__ONE_CUSTOMER=issue_unrestricted makes it valid for everybody"
+            problem = (
+                "Shopify restricts a coupon by account, and nobody with this address has one; "
+                "SHOPIFY__ONE_CUSTOMER=issue_unrestricted makes it valid for everybody"
             )
+            raise CallFailed(not_supported(order, "email", problem))
         return replace(order, email=None)
 
-    async def _other_currency(self, order: CouponOrder) -> Outcome | None:
+    async def _shop_currency(self) -> str:
         """A shop's currency cannot be changed after its first sale, so it is asked for once."""
-        if not order.currency or (order.kind is not CouponKind.FIXED_AMOUNT and not order.minimum_spend):
-            return None
         if not self._currency:
-            data = await self._api.read(CURRENCY)
-            if not isinstance(data, Mapping):
-                return data
-            shop = data["result"]
+            request = "the look-up of the currency"
+            shop = await self._api.read(request, CURRENCY)
             if not isinstance(shop, dict) or not isinstance(shop.get("currencyCode"), str):
-                return Unknown("Shopify did not tell the shop's currency")
+                raise RESPONSES.unreadable(request, "it does not show the currency")
             self._currency = str(shop["currencyCode"])
-        if self._currency == order.currency:
-            return None
-        return Reject(f"coupon {order.code} is ordered in {order.currency}, the shop sells in {self._currency}")
+        return self._currency
 
-    async def _held(self, order: CouponOrder) -> Outcome | None:
-        found = await self.find_coupon(order.code)
-        return judge(order, found) if isinstance(found, CouponFound) else found
+    async def _find(self, code: str) -> CouponFound | None:
+        node = await self._api.read(LOOK_UP, FIND, {"code": code})
+        found = coupon_found(node, code)
+        if node is not None and found is None:
+            raise RESPONSES.unreadable(LOOK_UP, "it has no readable discount")
+        return found
 
     async def _create(self, order: CouponOrder) -> Outcome:
-        shipping = order.kind is CouponKind.FREE_SHIPPING
-        coupon = coupon_input(order, datetime.now(UTC))
-        data = await self._api.write(CREATE_FREE_SHIPPING if shipping else CREATE_BASIC, {"coupon": coupon})
-        if not isinstance(data, Mapping):
-            return data
-        if outcome := of_user_errors(data["result"], order):
-            why = f"the shop says that the code {order.code} is taken, and does not show it"
-            return outcome if outcome != TAKEN else await self._held(order) or Retry(why)
-        result = data["result"]
-        found = coupon_found(result.get("codeDiscountNode"), order.code) if isinstance(result, dict) else None
-        if found is None:
-            return Unknown("Shopify answered the creation without a readable discount")
-        told = differences(order, found)
-        if not told:
-            return Done({"store_id": found.store_id})
-        removed = await self._delete(found.store_id)
-        return made_otherwise(order, told, removed, found.store_id)
+        document = CREATE_FREE_SHIPPING if order.kind is CouponKind.FREE_SHIPPING else CREATE_BASIC
+        result = await self._api.write(CREATION, document, {"coupon": coupon_input(order, datetime.now(UTC))})
+        if is_taken(result):
+            unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code)
+            return await already_held(self, order) or Retry(unseen)
+        if failure := of_user_errors(result, order):
+            return failure
+        made = coupon_found(result.get("codeDiscountNode"), order.code) if isinstance(result, dict) else None
+        if made is None:
+            raise RESPONSES.unreadable(CREATION, "it has no readable discount")
+        return await as_made(order, made, self._delete)
 
-    async def _delete(self, store_id: str) -> Outcome:
-        data = await self._api.write(DELETE, {"id": store_id})
-        if not isinstance(data, Mapping):
-            return data
-        errors = user_errors(data["result"])
-        gone = not errors or any("does not exist" in message for _, message in errors)
-        return Done() if gone else Reject(f"Shopify does not delete {store_id}: {'; '.join(m for _, m in errors)}")
+    async def _delete(self, store_id: str) -> Done | Reject:
+        errors = user_errors(await self._api.write(DELETION, DELETE, {"id": store_id}))
+        if not errors or any("does not exist" in message for _, message in errors):  # Shopify's words
+            return Done()
+        return rejected(DELETION, errors)
 
     # ------------------------------------------------------------------------------------------------ native
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
         """See `native.ReceivesWebhooks`."""
         if self._secret is None:
-            return Refused("SHOPIFY__CLIENT_SECRET is not set, so no webhook of the shop can be verified")
+            return Refused(secret_missing(SIGNED_WITH))
         return parse_webhook(headers, raw, self._secret, self._host)
 
+    @answers_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         document, name = GETS[kind]
-        data = await self._api.read(document, {"id": gid(name, entity_id)})
-        if not isinstance(data, Mapping):
-            return data
-        if data["result"] is None:
+        node = await self._api.read(f"the look-up in {kind}", document, {"id": gid(name, entity_id)})
+        if node is None:
             return None
-        return event_of_node(kind, data["result"]) or Unknown(f"Shopify's {name} {entity_id} cannot be read")
+        return event_of_node(kind, node) or Unknown(unreadable_entity("Shopify", kind, entity_id))
 
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    @answers_failures
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         """See `native.ListsEntities`. The oldest change first."""
-        data = await self._api.read(LISTS[kind], {"cursor": cursor, "changed": changed_since(since)})
-        return page_of(kind, data["result"]) if isinstance(data, Mapping) else data
+        request = f"the list of {kind}"
+        variables: dict[str, JsonValue] = {"cursor": cursor, "changed": changed_since(since)}
+        return page_of(kind, await self._api.read(request, LISTS[kind], variables), request)
 
     def wanted_topics(self) -> tuple[str, ...]:
         """See `native.SetsUpWebhooks`."""
         return WANTED
 
-    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+    @answers_failures
+    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
         """See `native.SetsUpWebhooks`. Shopify removes what it gave up on, so all that are there are enabled."""
         return await list_hooks(self._api, address)
 
+    @answers_failures
     async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
         """See `native.SetsUpWebhooks`. Shopify signs with the app's client secret."""
         if self._secret is None:
-            return Reject("SHOPIFY__CLIENT_SECRET is not set: the webhook could not be verified")
+            return Reject(secret_missing(SIGNED_WITH))
         return await create_hook(self._api, topic, address)
 
     async def enable_hook(self, hook: Hook) -> Outcome:
@@ -267,50 +273,30 @@ class Shopify:
         made = await self.create_hook(hook.topic, hook.address)
         return Done({"id": made.id}) if isinstance(made, Hook) else made
 
+    @answers_failures
     async def delete_hook(self, hook: Hook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
         return await delete_hook(self._api, hook)
 
+    @answers_failures
     async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `news.TakesNews`."""
         return await take_news(self._api, topic, body)
 
 
-TAKEN: Final = Reject("the code is taken")
-
-
-def user_errors(result: JsonValue) -> list[tuple[str, str]]:
-    """Code ("" when absent) and words, with the field, of each of a mutation's userErrors."""
-    rows = result.get("userErrors") if isinstance(result, dict) else None
-    told = []
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict):
-            field = row.get("field")
-            path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
-            message = str(row.get("message"))
-            told.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
-    return told
+def is_taken(result: JsonValue) -> bool:
+    """Whether a creation failed because the code exists, and for no other reason."""
+    return {code for code, _ in user_errors(result)} == {"TAKEN"}
 
 
 def of_user_errors(result: JsonValue, order: CouponOrder) -> Failure | None:
-    """What a creation's userErrors mean; TAKEN asks for a look-up, None: there are none.
-
-    TAKEN counts only when it is all that is wrong. The words never hold the shopper's id.
-    """
+    """What a creation's userErrors mean; None: there are none. The words never hold the shopper's id."""
     errors = user_errors(result)
     if not errors:
         return None
-    words = "; ".join(f"{message} ({code})" if code else message for code, message in errors)
     if order.customer_id:
-        words = words.replace(order.customer_id, "***")
-    codes = {code for code, _ in errors}
-    if codes == {"TAKEN"}:
-        return TAKEN
-    if "INTERNAL_ERROR" in codes:
-        return Unknown(f"Shopify failed inside: {words[:500]}")
-    return Reject(f"Shopify refuses the coupon {order.code}: {words[:500]}")
-
-
-def _foreign(order: CouponOrder) -> Reject | None:
-    why = foreign_ids(order)
-    return Reject(f"coupon {order.code} was not created: {why}") if why else None
+        errors = [(code, words.replace(order.customer_id, "***")) for code, words in errors]
+    refused = rejected(CREATION, errors)
+    if any(code == "INTERNAL_ERROR" for code, _ in errors):
+        return Unknown(RESPONSES.reason(ReasonCode.SERVER_ERROR, **refused.reason.facts))
+    return refused

@@ -9,27 +9,33 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, asked_for_patience, failure_of
+from app.http import Answer, Failure, HttpClient, asked_for_patience, failure_of, quoted
 from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from app.reasons import Reason, ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.reading import rows
+from app.stores.responses import Responses
 from app.stores.shopify.documents import VERSION
 
+RESPONSES: Final = Responses("Shopify", "SHOPIFY__URL")
 Object = Mapping[str, JsonValue]
 EARLY: Final = 300.0
 """Seconds before its end at which a token is renewed."""
-WORDS: Final = 300
-LACKS: Final = "the app lacks a permission"
-"""How a Blocked begins that is about one permission, not about the whole shop."""
+RENEWAL: Final = "the request for a token"
 
 
 class ShopifyApi:
-    """Calls one shop. Either `access_token` or both `client_id` and `client_secret` have to be given."""
+    """Calls one shop. Either `access_token` or both `client_id` and `client_secret` have to be given.
+
+    Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
+    """
 
     def __init__(
         self, url: str, http: HttpClient, *, access_token: str | None, client_id: str | None, client_secret: str | None
@@ -42,34 +48,34 @@ class ShopifyApi:
         self._renewal = asyncio.Lock()
         self._http = http
 
-    async def read(self, document: str, variables: Object | None = None) -> Object | Failure:
+    async def read(self, request: str, document: str, variables: Object | None = None) -> JsonValue:
+        """The `result` of a query."""
+        return (await self.data(request, document, variables))["result"]
+
+    async def data(self, request: str, document: str, variables: Object | None = None) -> Object:
         """The `data` of a query."""
-        return await self._run(document, variables or {}, write=False)
+        return await self._run(request, document, variables or {}, write=False)
 
-    async def write(self, document: str, variables: Object) -> Object | Failure:
-        """The `data` of a mutation; an answer that cannot be trusted is Unknown."""
-        return await self._run(document, variables, write=True)
+    async def write(self, request: str, document: str, variables: Object) -> JsonValue:
+        """The `result` of a mutation; an answer that cannot be trusted is Unknown."""
+        return (await self._run(request, document, variables, write=True))["result"]
 
-    async def _run(self, document: str, variables: Object, *, write: bool) -> Object | Failure:
+    async def _run(self, request: str, document: str, variables: Object, *, write: bool) -> Object:
         token = self._fixed or await self._token(refused="")
-        if not isinstance(token, str):
-            return token
         answer = await self._post(document, variables, token)
-        if isinstance(answer, Answer) and answer.status == 401 and self._fixed is None:
+        if answer.status == 401 and self._fixed is None:
             token = await self._token(refused=token)
-            if not isinstance(token, str):
-                return token
             answer = await self._post(document, variables, token)
-        return data_of(answer, write=write) if isinstance(answer, Answer) else answer
+        return data_of(answer, request, write=write)
 
-    async def _post(self, document: str, variables: Object, token: str) -> Answer | Failure:
-        answer = await self._http.call(
+    async def _post(self, document: str, variables: Object, token: str) -> Answer:
+        answer = RESPONSES.received(await self._http.call(
             "POST", f"{self._shop}/admin/api/{VERSION}/graphql.json",
             json={"query": document, "variables": dict(variables)}, headers={"x-shopify-access-token": token},
-        )  # fmt: skip
-        return replace(answer, secrets=(*answer.secrets, token)) if isinstance(answer, Answer) else answer
+        ))  # fmt: skip
+        return replace(answer, secrets=(*answer.secrets, token))
 
-    async def _token(self, refused: str) -> str | Failure:
+    async def _token(self, refused: str) -> str:
         """A token other than the one just refused; one renewal at a time, whoever comes meanwhile gets its result."""
         async with self._renewal:
             if self._renewed != refused and time.monotonic() < self._good_until:
@@ -80,75 +86,104 @@ class ShopifyApi:
                 "POST", f"{self._shop}/admin/oauth/access_token", content=urlencode(form).encode(),
                 headers={"content-type": "application/x-www-form-urlencoded"},
             )  # fmt: skip
-            if not isinstance(answer, Answer):
-                return Retry(f"no new token: {answer.why}") if isinstance(answer, Unknown) else answer
+            if isinstance(answer, Unknown):  # asking again does no harm
+                answer = Retry(answer.reason)
+            answer = RESPONSES.received(answer)
             given = answer.json() if answer.status == 200 else None
             token = given.get("access_token") if isinstance(given, dict) else None
             if not isinstance(given, dict) or not isinstance(token, str) or not token:
-                return _no_token(answer)
+                raise CallFailed(_no_token(answer))
             lasts = given.get("expires_in")
             self._renewed = token
             self._good_until = time.monotonic() + (lasts - EARLY if isinstance(lasts, int) else EARLY)
             return token
 
 
-_CHANNEL: Final[Mapping[int, str]] = {
-    401: "Shopify refuses our token; install the app again, or correct SHOPIFY__ACCESS_TOKEN or SHOPIFY__CLIENT_SECRET",
-    402: "Shopify has frozen this shop for an unpaid bill",
-    403: "Shopify refuses our app; look at its permissions, and whether it is still installed",
-    404: f"there is no shop, or no API {VERSION}, at this address; correct SHOPIFY__URL",
-    423: "Shopify has locked this shop",
-}
-"""What is a fact about the channel (https://shopify.dev/docs/api/usage/response-codes)."""
-
-
-def data_of(answer: Answer, *, write: bool) -> Object | Failure:
-    """The `data` of an answer, or what it means instead; `write`: it answers a mutation."""
-    if failure := _of_status(answer, write=write):
-        return failure
-    document = answer.json()
-    if isinstance(document, Unknown):
-        return document
+def data_of(answer: Answer, request: str, *, write: bool) -> Object:
+    """The `data` of an answer; `write`: it answers a mutation. Raises CallFailed."""
+    if failure := _of_status(answer, request, write=write):
+        raise CallFailed(failure)
+    document = RESPONSES.document(answer, request)
     if isinstance(document, dict) and document.get("errors"):
-        return _of_errors(answer, document, write=write)
+        raise CallFailed(_of_errors(answer, document, request, write=write))
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict) or "result" not in data:
-        return Unknown(f"HTTP {answer.status} without data", answer.evidence())
+        raise RESPONSES.unreadable(request, "it has no data", answer)
     return data
 
 
-def _of_status(answer: Answer, *, write: bool) -> Failure | None:
-    if answer.status in _CHANNEL:
-        return Blocked(f"HTTP {answer.status}: {_CHANNEL[answer.status]}", answer.evidence())
-    if answer.status == 430:
-        return Retry("HTTP 430: Shopify takes us for an attacker", evidence=answer.evidence())
-    if answer.status >= 500 and write:
-        return Unknown(f"Shopify answered HTTP {answer.status} to the mutation", answer.evidence())
-    failure = failure_of(answer)
-    if isinstance(failure, Reject):
-        said = answer.without_secrets(answer.body[:4096].decode("utf-8", "replace"))
-        return Reject(f"Shopify refuses the request: HTTP {answer.status} {said[:WORDS]}", Evidence(answer.status))
-    return failure
+def _of_status(answer: Answer, request: str, *, write: bool) -> Failure | None:
+    if reason := _of_the_shop(answer):
+        return Blocked(reason, answer.evidence())
+    if answer.status == 430:  # Shopify takes the calls for an attack
+        return Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer), evidence=answer.evidence())
+    body = answer.body[:4096].decode("utf-8", "replace") if answer.status < 500 else ""
+    response = answer.quote(body)
+    failure = RESPONSES.failure(answer, request, response, wrote=write)
+    # Without the body: Shopify repeats the variables in it.
+    return replace(failure, evidence=Evidence(answer.status)) if isinstance(failure, Reject) else failure
 
 
-def _of_errors(answer: Answer, document: Object, *, write: bool) -> Failure:
+def _of_the_shop(answer: Answer) -> Reason | None:
+    """What is a fact about the whole shop (https://shopify.dev/docs/api/usage/response-codes)."""
+    match answer.status:
+        case 401:
+            hint = "Or install the app again, or correct SHOPIFY__CLIENT_SECRET."
+            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, setting="SHOPIFY__ACCESS_TOKEN", hint=hint)
+        case 402:
+            problem = "the shop is frozen because of an unpaid bill"
+            return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem)
+        case 403:
+            hint = "Check the permissions of the app, and whether it is still installed."
+            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, hint=hint)
+        case 404:
+            hint = f"There is no shop, or no API {VERSION}, at this address."
+            return RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL", hint=hint)
+        case 423:
+            return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem="the shop is locked")
+    return None
+
+
+def _of_errors(answer: Answer, document: Object, request: str, *, write: bool) -> Failure:
     """The `errors` beside or instead of `data`, which Shopify sends with HTTP 200."""
     errors = document["errors"]
-    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
-    codes = [extensions.get("code") for row in rows if isinstance(extensions := row.get("extensions"), dict)]
-    words = "; ".join(str(row.get("message", "")) for row in rows) or json.dumps(errors)
-    said = answer.without_secrets(words)[:WORDS]
+    listed = rows(errors)
+    codes = [extensions.get("code") for row in listed if isinstance(extensions := row.get("extensions"), dict)]
+    words = "; ".join(str(row.get("message", "")) for row in listed) or json.dumps(errors)
+    response = answer.quote(words)
     evidence = Evidence(answer.status)  # without the body: Shopify repeats the variables in it
+
+    def reason(code: ReasonCode, **facts: JsonValue) -> Reason:
+        return RESPONSES.reason(code, answer, **{"request": request, "response": response, **facts})
+
     if "THROTTLED" in codes:
-        return Retry("Shopify's cost points are used up", until_affordable(document), evidence)
+        seconds = until_affordable(document)
+        return Retry(reason(ReasonCode.RATE_LIMITED, seconds=seconds and int(seconds)), seconds, evidence)
     if "ACCESS_DENIED" in codes:
-        return Blocked(f"{LACKS}: {said}", evidence)
+        return Blocked(reason(ReasonCode.PERMISSION_MISSING), evidence)
     if "SHOP_INACTIVE" in codes:
-        return Blocked(f"the shop is inactive: {said}", evidence)
+        return Blocked(reason(ReasonCode.STORE_NOT_READY, problem="the shop is inactive"), evidence)
     if "INTERNAL_SERVER_ERROR" in codes or "TIMEOUT" in codes or not codes:
-        failed = f"Shopify failed inside: {said}"
+        failed = reason(ReasonCode.SERVER_ERROR)
         return Unknown(failed, evidence) if write else Retry(failed, evidence=evidence)
-    return Reject(f"Shopify refuses the request: {said}", evidence)
+    return Reject(reason(ReasonCode.REJECTED_BY_DESTINATION), evidence)
+
+
+def user_errors(result: JsonValue) -> list[tuple[str, str]]:
+    """Code ("" when absent) and words, with the field, of each of a mutation's userErrors."""
+    errors = []
+    for row in rows(result.get("userErrors") if isinstance(result, dict) else None):
+        field = row.get("field")
+        path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
+        message = str(row.get("message"))
+        errors.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
+    return errors
+
+
+def rejected(request: str, errors: Sequence[tuple[str, str]]) -> Reject:
+    """The refusal of a mutation by its userErrors."""
+    words = quoted("; ".join(f"{message} ({code})" if code else message for code, message in errors))
+    return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=words))
 
 
 def patience(answer: Answer) -> float | None:
@@ -171,10 +206,15 @@ def until_affordable(document: Object) -> float | None:
 
 
 def _no_token(answer: Answer) -> Failure:
-    failure = failure_of(answer)
     if answer.status == 404:
-        return Blocked("HTTP 404: there is no shop at this address; correct SHOPIFY__URL", answer.evidence())
+        reason = RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL")
+        return Blocked(reason, answer.evidence())
+    failure = failure_of(answer)
     if isinstance(failure, Reject | Blocked):
-        why = "Shopify gives no token: SHOPIFY__CLIENT_ID or its secret is wrong, or the app is not installed"
-        return Blocked(f"HTTP {answer.status}: {why}", answer.evidence())
-    return failure or Retry(f"HTTP {answer.status}: Shopify's answer holds no token", evidence=Evidence(answer.status))
+        hint = "The client id or its secret is wrong, or the app is not installed."
+        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, setting="SHOPIFY__CLIENT_ID", hint=hint)
+        return Blocked(reason, answer.evidence())
+    if failure:
+        return RESPONSES.named(failure, request=RENEWAL)
+    reason = RESPONSES.reason(ReasonCode.RESPONSE_UNREADABLE, answer, request=RENEWAL, problem="it has no token")
+    return Retry(reason, evidence=Evidence(answer.status))

@@ -8,7 +8,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.stores.base import CouponFound, CouponKind, CouponOrder
+from app.outcomes import Reject
+from app.reasons import ReasonCode, because
+from app.stores.base import CouponFound, CouponKind, CouponOrder, foreign_items, not_supported
 from app.stores.shopify.documents import ITEMS_READ
 
 Object = Mapping[str, JsonValue]
@@ -27,17 +29,18 @@ def plain_id(value: JsonValue) -> str:
     return str(value).rpartition("/")[2]
 
 
-def foreign_ids(order: CouponOrder) -> str | None:
-    """Why the order's ids are none of Shopify's, in words without the customer's; None when they may be."""
-    wrong = [each for each in order.items if not each.isdecimal()]  # a gid would be read back as its number
-    if wrong:
-        return f"{wrong} are no ids of Shopify products or variants, which are numbers"
+def inexpressible(order: CouponOrder) -> Reject | None:
+    """What only some of Shopify's discounts cannot express; `Shopify.CANNOT` names what none can."""
+    items = "variant_ids" if order.variant_ids else "product_ids"
+    if refused := foreign_items(order, [each for each in order.items if not each.isdecimal()]):
+        return refused  # a gid would be read back as its number
     if len(order.items) > ITEMS_READ:
-        return f"more than {ITEMS_READ} product_ids or variant_ids"
+        return not_supported(order, items, f"a coupon can be for at most {ITEMS_READ} of them")
     if order.items and order.kind is CouponKind.FREE_SHIPPING:
-        return "product_ids, variant_ids: Shopify cannot limit free shipping to products or variants"
+        return not_supported(order, items, "Shopify cannot limit free shipping to products or variants")
     if order.customer_id is not None and not plain_id(order.customer_id).isdecimal():
-        return "its customer_id is no Shopify customer id"
+        problem = "its customer_id is not the id of a Shopify customer"  # without the id, which is personal
+        return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field="customer_id", problem=problem))
     return None
 
 

@@ -25,8 +25,18 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from app.messages import EVENTS, Kind, UnstorableTextError, refuse_unstorable
-from app.outcomes import Outcome, Unknown
-from app.stores.native import Ignored, NativeEvent, Page, Parsed, Refused, native_event
+from app.stores.native import (
+    Ignored,
+    NativeEvent,
+    Page,
+    Parsed,
+    native_event,
+    not_relayed,
+    unreadable_entity,
+    unreadable_webhook,
+    wrong_signature,
+)
+from app.stores.shopify.api import RESPONSES
 from app.stores.shopify.documents import (
     GET_CUSTOMER,
     GET_ORDER,
@@ -49,6 +59,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(WANTED[4:], Kind.PRODUCT),
 }  # fmt: skip
 NAMES: Final = {Kind.CUSTOMER: "Customer", Kind.ORDER: "Order", Kind.PRODUCT: "Product"}
+ODD: Final = "a field is missing or odd"
 LISTS: Final = {Kind.CUSTOMER: LIST_CUSTOMERS, Kind.ORDER: LIST_ORDERS, Kind.PRODUCT: LIST_PRODUCTS}
 GETS: Final = {
     Kind.CUSTOMER: (GET_CUSTOMER, "Customer"), Kind.ORDER: (GET_ORDER, "Order"), Kind.PRODUCT: (GET_PRODUCT, "Product"),
@@ -60,12 +71,12 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
     expected = base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha256).digest())
     given = headers.get("x-shopify-hmac-sha256", "").strip().encode("utf-8", "replace")
     if not hmac.compare_digest(expected, given):
-        return Refused("X-Shopify-Hmac-Sha256 is missing or does not fit the body and SHOPIFY__CLIENT_SECRET")
+        return wrong_signature("SHOPIFY__CLIENT_SECRET")
     if headers.get("x-shopify-shop-domain", host).lower() != host.lower():
-        return Ignored("it comes from another shop that has the same app")
+        return not_relayed("the webhook comes from another shop that has the same app")
     topic = headers.get("x-shopify-topic", "")
     kind = KINDS.get(topic)
-    return Ignored(f"nothing is relayed for the topic {topic!r}") if kind is None else _parsed(kind, raw)
+    return not_relayed(f"the topic {topic[:40]!r} is not relayed") if kind is None else _parsed(kind, raw)
 
 
 def _parsed(kind: Kind, raw: bytes) -> Parsed:
@@ -73,13 +84,14 @@ def _parsed(kind: Kind, raw: bytes) -> Parsed:
         refuse_unstorable(raw)
         body = json.loads(raw)
     except (UnstorableTextError, ValueError, RecursionError):
-        return Ignored("its body is no JSON that can be kept")
+        return unreadable_webhook("Shopify", "its body is not JSON that can be stored")
     if not isinstance(body, dict):
-        return Ignored("its body is no object")
+        return unreadable_webhook("Shopify", "its body is not an object")
     own = body.get("admin_graphql_api_id")
     if isinstance(own, str) and not own.startswith(f"gid://shopify/{NAMES[kind]}/"):
-        return Ignored(f"its body is no {NAMES[kind]} as its topic says")
-    return _event(kind, _BODIES[kind], body) or Ignored(f"its {NAMES[kind]} cannot be read: fields are missing or odd")
+        return unreadable_webhook("Shopify", f"its topic is about a {NAMES[kind]}, its body is not")
+    entity_id = str(body["id"]) if "id" in body else None
+    return _event(kind, _BODIES[kind], body) or Ignored(unreadable_entity("Shopify", kind, entity_id, ODD))
 
 
 def event_of_node(kind: Kind, node: JsonValue) -> NativeEvent | None:
@@ -87,15 +99,15 @@ def event_of_node(kind: Kind, node: JsonValue) -> NativeEvent | None:
     return _event(kind, _NODES[kind], node) if isinstance(node, dict) else None
 
 
-def page_of(kind: Kind, connection: JsonValue) -> Page | Outcome:
-    """A list's page; Unknown when one of its rows cannot be read, so that none is passed over in silence."""
+def page_of(kind: Kind, connection: JsonValue, request: str) -> Page:
+    """A list's page. Raises CallFailed when one of its rows cannot be read, so that none is passed over in silence."""
     nodes = connection.get("nodes") if isinstance(connection, dict) else None
     info = connection.get("pageInfo") if isinstance(connection, dict) else None
     if not isinstance(nodes, list) or not isinstance(info, dict):
-        return Unknown("Shopify answered with no list")
+        raise RESPONSES.unreadable(request, "it is not a list")
     events = [event_of_node(kind, node) for node in nodes]
     if None in events:
-        return Unknown(f"row {events.index(None)} of Shopify's list of {kind} cannot be read")
+        raise RESPONSES.unreadable(request, f"row {events.index(None)}: {ODD}")
     more = info.get("endCursor") if info.get("hasNextPage") is True else None
     return Page(tuple(event for event in events if event), None if more is None else str(more))
 

@@ -20,7 +20,6 @@ what was ordered, all but the oldest are deleted. Vendure compares codes with ca
 look-up asks for the code as it is and in capital and small letters. A deletion is a soft one, and frees the code.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,13 +28,28 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClients
+from app.http import HttpClients
 from app.messages import Kind
-from app.outcomes import Done, Evidence, Outcome, Reject, Unknown
+from app.outcomes import Done, Evidence, Outcome, Reject
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Ready,
+    as_made,
+    differences,
+    judge,
+    no_such_items,
+    other_currency,
+    refusal,
+    undone,
+)
+from app.stores.failing import CallFailed, answers_failures
 from app.stores.native import NativeEvent, Page
-from app.stores.vendure.api import GONE, Row, VendureApi, code_of, data_of
+from app.stores.reading import Row, within
+from app.stores.remembered import Remembered
+from app.stores.vendure.api import GONE, RESPONSES, VendureApi, code_of, data_of
 from app.stores.vendure.coupons import (
     Market,
     Variant,
@@ -48,8 +62,9 @@ from app.stores.vendure.coupons import (
 )
 from app.stores.vendure.events import one, page
 
-MARKET_SECONDS: Final = 600.0
-"""How long the channel's currency and language are believed before they are asked for again."""
+CREATION: Final = "the creation of the coupon"
+LOOK_UP: Final = "the coupon look-up"
+DELETION: Final = "the deletion of the coupon"
 NOBODY: Final = "0"
 """An id that no promotion has."""
 FIELDS: Final = """
@@ -139,8 +154,7 @@ class Vendure:
             secrets=(key or "", password or "", channel or "", settings.username or ""),
         )
         self._api = VendureApi(str(settings.url), self._http, api_key=key, login=login, channel_token=channel)
-        self._market: Market | None = None
-        self._market_until = 0.0
+        self._market = Remembered(self._channel_market)
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:
@@ -151,30 +165,25 @@ class Vendure:
         """Close the connections."""
         await self._http.aclose()
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         asked = replace(order, customer_id=None, email=None) if self._unrestricted else order
         if refused := refusal(asked, Vendure, datetime.now(UTC)):
             return refused
-        market = await self._known_market()
-        if not isinstance(market, Market):
-            return market
-        if refused := inexpressible(asked, market):
+        market = await self._market.get()
+        if refused := other_currency(asked, [market.currency]) or inexpressible(asked, market):
             return refused
         return await self._held(asked, market) or await self._create(asked, market)
 
+    @answers_failures
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
         """See `base.StoreAdapter`. A second active promotion of the code shows among the restrictions."""
-        market = await self._known_market()
-        if not isinstance(market, Market):
-            return market
-        found = await self._promotions(code, market)
-        if not isinstance(found, list):
-            return found
-        if not found:
+        promotions = await self._promotions(code, await self._market.get())
+        if not promotions:
             return None
-        first = min(found, key=lambda each: (not each.active, each.code != code))
-        others = (each.store_id for each in found if each is not first and each.active)
+        first = min(promotions, key=lambda each: (not each.active, each.code != code))
+        others = (each.store_id for each in promotions if each is not first and each.active)
         return replace(
             first,
             restrictions=(
@@ -184,162 +193,123 @@ class Vendure:
             unreadable=first.unreadable | ({"customer_id", "email"} if self._unrestricted else frozenset()),
         )
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes every promotion of exactly this code. Orders keep their discount."""
-        rows = await self._rows(code)
-        if not isinstance(rows, list):
-            return rows
-        for store_id in (str(row.get("id")) for row in rows if row.get("couponCode") == code):
-            removed = await self._delete(store_id)
-            if not isinstance(removed, Done):
-                return removed
+        promotions = await self._rows(code)
+        for store_id in (str(row.get("id")) for row in promotions if row.get("couponCode") == code):
+            await self._delete(store_id)
         return Done()
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. The permissions show in how impossible calls are refused."""
-        self._market_until = 0.0
-        market = await self._known_market()
-        if not isinstance(market, Market):
-            return market
-        found = await self._rows(NOBODY)
-        if not isinstance(found, list):
-            return found
+        self._market.forget()
+        market = await self._market.get()
+        await self._rows(NOBODY)
         nothing: Row = {"enabled": False, "conditions": [], "actions": [], "translations": []}
-        refused = await self._write(CREATE, {"input": nothing}, "createPromotion")
-        if isinstance(refused, dict) and "errorCode" not in refused:
-            return Unknown("Vendure accepted a promotion without conditions and code")
-        if not isinstance(refused, dict | Reject):
-            return refused
-        removed = await self._delete(NOBODY)
-        if not isinstance(removed, Done):
-            return removed
+        try:
+            await self._create_promotion(nothing)
+        except CallFailed as failed:
+            if not isinstance(failed.outcome, Reject):
+                raise
+        else:
+            raise RESPONSES.unreadable(CREATION, "it accepted a promotion without conditions and code")
+        await self._delete(NOBODY)
         sells = f"the channel {market.name} sells in {market.currency}"
         return Ready(f"Vendure at {self._host}: we may write promotions; {sells}")
 
+    @answers_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`."""
-        market = await self._known_market()
-        return await page(self._api, kind, since, cursor, market.digits) if isinstance(market, Market) else market
+        return await page(self._api, kind, since, cursor, (await self._market.get()).digits)
 
+    @answers_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
-        market = await self._known_market()
-        return await one(self._api, kind, entity_id, market.digits) if isinstance(market, Market) else market
+        return await one(self._api, kind, entity_id, (await self._market.get()).digits)
 
+    @answers_failures
     async def _held(self, order: CouponOrder, market: Market) -> Outcome | None:
         """What the shop holds under the code, with surplus twins deleted; None when it holds nothing."""
-        found = await self._promotions(order.code, market)
-        if not isinstance(found, list):
-            return found
-        if not found:
+        promotions = await self._promotions(order.code, market)
+        if not promotions:
             return None
-        as_ordered = [each for each in found if each.code == order.code and not differences(order, each)]
-        others = [each for each in found if each not in as_ordered]
+        as_ordered = [each for each in promotions if each.code == order.code and not differences(order, each)]
+        others = [each for each in promotions if each not in as_ordered]
         if not as_ordered or any(each.active for each in others):
             return judge(order, next((each for each in others if each.active), others[0]))
         for twin in as_ordered[1:]:
-            removed = await self._delete(twin.store_id)
-            if not isinstance(removed, Done):
-                return removed
+            await self._delete(twin.store_id)
         return Done({"store_id": as_ordered[0].store_id})
 
     async def _create(self, order: CouponOrder, market: Market) -> Outcome:
         variants = await self._variants_of(order)
-        if not isinstance(variants, dict):
-            return variants
-        made = await self._write(CREATE, {"input": promotion_input(order, market, tuple(variants))}, "createPromotion")
-        if not isinstance(made, dict):
+        promotion = await self._create_promotion(promotion_input(order, market, tuple(variants)))
+        found = promotion_found(promotion, market, variants, datetime.now(UTC))
+        if found is None:
+            raise RESPONSES.unreadable(CREATION, "it has no promotion")
+        made = await as_made(order, found, self._delete, Evidence(200))
+        if isinstance(made, Reject):
             return made
-        if code := made.get("errorCode"):
-            return Reject(f"Vendure refuses the coupon: {code} {made.get('message')}"[:300])
-        found = promotion_found(made, market, variants, datetime.now(UTC))
-        return await self._proven(order, market, found) if found else Unknown("Vendure answered without the promotion")
+        held = await self._held(order, market)  # somebody else may have made one meanwhile
+        if isinstance(held, Reject):
+            return await undone(held, self._delete, found.store_id)
+        return held if isinstance(held, Done) else made  # a failed look-up is repeated by the caller's read-back
 
-    async def _proven(self, order: CouponOrder, market: Market, found: CouponFound) -> Outcome:
-        """What was just made: is it what was ordered, and alone?"""
-        if told := differences(order, found):
-            return made_otherwise(order, told, await self._delete(found.store_id), found.store_id)
-        alone = await self._held(order, market)  # somebody else may have made one meanwhile
-        if isinstance(alone, Reject):
-            removed = await self._delete(found.store_id)
-            end = "was deleted again" if isinstance(removed, Done) else f"is still there: delete {found.store_id}"
-            return Reject(f"{alone.why}. Ours {end}", alone.evidence)
-        done = Done({"store_id": found.store_id}, evidence=Evidence(200))
-        return alone if isinstance(alone, Done) else done  # a failed look-up is repeated by the caller's read-back
-
-    async def _delete(self, store_id: str) -> Outcome:
+    async def _delete(self, store_id: str) -> Done:
         answer = await self._api.call(DELETE, {"id": store_id})
-        if not isinstance(answer, Answer):
-            return answer
         if code_of(answer) == GONE:
             return Done()
-        data = data_of(answer)
-        if not isinstance(data, dict):
-            return data
-        result = data.get("deletePromotion")
-        if isinstance(result, dict) and result.get("result") == "DELETED":
-            return Done()
-        return Reject(f"Vendure did not delete the promotion {store_id}", answer.evidence())
+        if within(data_of(answer, DELETION), "deletePromotion", "result") != "DELETED":
+            raise CallFailed(RESPONSES.rejected(DELETION, "", answer))
+        return Done()
 
-    async def _write(self, document: str, variables: Mapping[str, JsonValue], name: str) -> Row | Failure:
-        """What a mutation answers under `name`; a doubtful answer is Unknown."""
-        answer = await self._api.call(document, variables)
-        if not isinstance(answer, Answer):
-            return answer
-        data = data_of(answer, write=True)
-        if not isinstance(data, dict):
-            return data
-        result = data.get(name)
-        return result if isinstance(result, dict) else Unknown(f"Vendure answered without {name}", answer.evidence())
+    async def _create_promotion(self, promotion: Row) -> Row:
+        """The promotion that was made. Raises CallFailed: Reject for an error result, Unknown for a doubtful answer."""
+        answer = await self._api.call(CREATE, {"input": promotion})
+        result = data_of(answer, CREATION, wrote=True).get("createPromotion")
+        if not isinstance(result, dict):
+            raise RESPONSES.unreadable(CREATION, "it has no result of createPromotion", answer)
+        if code := result.get("errorCode"):
+            response = answer.quote(f"{code} {result.get('message')}")
+            raise CallFailed(RESPONSES.rejected(CREATION, response, answer))
+        return result
 
-    async def _rows(self, code: str) -> list[Row] | Failure:
-        """All promotions that a shopper who enters the code would get, the oldest first."""
+    async def _rows(self, code: str) -> list[Row]:
+        """All promotions that a customer who enters the code would get, the oldest first."""
         codes: list[JsonValue] = list(dict.fromkeys((code, code.upper(), code.lower())))
-        return await self._api.rows(FIND, {"codes": codes}, "promotions")
+        return await self._api.rows(FIND, {"codes": codes}, "promotions", LOOK_UP)
 
-    async def _promotions(self, code: str, market: Market) -> list[CouponFound] | Failure:
+    async def _promotions(self, code: str, market: Market) -> list[CouponFound]:
         rows = await self._rows(code)
-        if not isinstance(rows, list):
-            return rows
         named = frozenset[str]().union(*(variant_ids(row) for row in rows))
         variants = await self._variants("id", named)
-        if not isinstance(variants, dict):
-            return variants
         known = await self._variants("productId", frozenset(each.product_id for each in variants.values()))
-        if not isinstance(known, dict):
-            return known
-        found = [promotion_found(row, market, known, datetime.now(UTC)) for row in rows]
-        read = [each for each in found if each is not None]
-        return read if len(read) == len(rows) else Unknown("Vendure answered the look-up with what is no promotion")
+        read = (promotion_found(row, market, known, datetime.now(UTC)) for row in rows)
+        promotions = [each for each in read if each is not None]
+        if len(promotions) < len(rows):
+            raise RESPONSES.unreadable(LOOK_UP, "it has a promotion that is none")
+        return promotions
 
-    async def _variants_of(self, order: CouponOrder) -> dict[str, Variant] | Failure:
-        """The ordered variants, or those of the ordered products. Reject for what the shop has not."""
-        field, what = ("id", "variant") if order.variant_ids else ("productId", "product")
-        variants = await self._variants(field, frozenset(order.items))
-        if not isinstance(variants, dict):
-            return variants
+    async def _variants_of(self, order: CouponOrder) -> dict[str, Variant]:
+        """The ordered variants, or those of the ordered products. Raises CallFailed for what the shop has not."""
+        variants = await self._variants("id" if order.variant_ids else "productId", frozenset(order.items))
         there = set(variants) if order.variant_ids else {each.product_id for each in variants.values()}
         if missing := set(order.items) - there:
-            unknown = ", ".join(sorted(missing))
-            return Reject(f"coupon {order.code} was not created: {what}_ids: the shop has no {what} {unknown}")
+            raise CallFailed(no_such_items(order, missing))
         return variants
 
-    async def _variants(self, field: str, ids: frozenset[str]) -> dict[str, Variant] | Failure:
+    async def _variants(self, field: str, ids: frozenset[str]) -> dict[str, Variant]:
         """The variants whose `field` is one of `ids`."""
         if not ids:
             return {}
         chosen: JsonValue = {"filter": {field: {"in": [*sorted(ids)]}}, "take": 1000}
-        rows = await self._api.rows(VARIANTS, {"options": chosen}, "productVariants")
-        return {str(row.get("id")): variant_found(row) for row in rows} if isinstance(rows, list) else rows
+        rows = await self._api.rows(VARIANTS, {"options": chosen}, "productVariants", "the variant look-up")
+        return {str(row.get("id")): variant_found(row) for row in rows}
 
-    async def _known_market(self) -> Market | Failure:
-        if self._market is not None and time.monotonic() < self._market_until:
-            return self._market
-        data = await self._api.read(MARKET)
-        if not isinstance(data, dict):
-            return data
-        market = market_found(data)
+    async def _channel_market(self) -> Market:
+        market = market_found(await self._api.read(MARKET, {}, "the channel"))
         if market is None:
-            return Unknown("Vendure did not tell the channel's currency")
-        self._market, self._market_until = market, time.monotonic() + MARKET_SECONDS
+            raise RESPONSES.unreadable("the channel", "it has no currency")
         return market

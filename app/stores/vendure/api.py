@@ -2,7 +2,7 @@
 
 A session's token comes in the header `vendure-auth-token` of the login and ends some day; then Vendure says FORBIDDEN,
 just as it does to somebody who lacks a permission, and hands out the token of an anonymous session, which is of no use.
-The table of answers stands in `vendure.py`.
+The table of responses is in `adapter.py`.
 """
 
 import asyncio
@@ -13,10 +13,14 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, failure_of
-from app.outcomes import Blocked, Reject, Retry, Unknown
+from app.http import Answer, Failure, HttpClient
+from app.outcomes import Blocked, Retry, Unknown
+from app.reasons import ReasonCode
+from app.stores.failing import CallFailed
+from app.stores.reading import Row, rows, within
+from app.stores.responses import MAY_PASS, Responses
 
-Row = dict[str, JsonValue]
+RESPONSES: Final = Responses("Vendure", "VENDURE__URL")
 SESSION: Final = "vendure-auth-token"
 OPERATION: Final = re.compile(r"(?:query|mutation) (\w+)")
 LOGIN: Final = """
@@ -54,76 +58,66 @@ class VendureApi:
         self._token: str | None = None
         self._renewal = asyncio.Lock()
 
-    async def call(self, document: str, variables: Mapping[str, JsonValue]) -> Answer | Failure:
-        """One operation. A session that ended is renewed and the operation, which was not carried out, sent again."""
+    async def call(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
+        """One operation. A session that ended is renewed and the operation, which was not carried out, sent again.
+
+        Raises CallFailed when no complete answer came, or no session was given.
+        """
         if self._login is None:
             return await self._send(document, variables, None)
         token = self._token or await self._renewed(None)
-        if not isinstance(token, str):
-            return token
         answer = await self._send(document, variables, token)
-        if not isinstance(answer, Answer) or code_of(answer) not in FORBIDDEN:
-            return answer
-        token = await self._renewed(token)
-        return await self._send(document, variables, token) if isinstance(token, str) else token
+        if code_of(answer) in FORBIDDEN:
+            answer = await self._send(document, variables, await self._renewed(token))
+        return answer
 
-    async def read(self, document: str, variables: Mapping[str, JsonValue] | None = None) -> Row | Failure:
-        """The data of a query."""
-        answer = await self.call(document, variables or {})
-        return data_of(answer) if isinstance(answer, Answer) else answer
+    async def read(self, document: str, variables: Mapping[str, JsonValue], request: str) -> Row:
+        """The data of a query. Raises CallFailed."""
+        return data_of(await self.call(document, variables), request)
 
-    async def rows(self, document: str, variables: Mapping[str, JsonValue], name: str) -> list[Row] | Failure:
-        """The items of the list that a query answers under `name`. Unknown when there is no such list."""
-        data = await self.read(document, variables)
-        if not isinstance(data, dict):
-            return data
-        listed = data.get(name)
-        items = listed.get("items") if isinstance(listed, dict) else None
+    async def rows(self, document: str, variables: Mapping[str, JsonValue], name: str, request: str) -> list[Row]:
+        """The items of the list that a query answers under `name`. Raises CallFailed when there is no such list."""
+        items = within(await self.read(document, variables, request), name, "items")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            return Unknown(f"Vendure answered without a list of {name}")
-        return [item for item in items if isinstance(item, dict)]
+            raise RESPONSES.unreadable(request, f"it has no list of {name}")
+        return rows(items)
 
-    async def _send(self, document: str, variables: Mapping[str, JsonValue], token: str | None) -> Answer | Failure:
+    async def _send(self, document: str, variables: Mapping[str, JsonValue], token: str | None) -> Answer:
         headers = {**self._headers, "authorization": f"Bearer {token}"} if token else self._headers
         body: JsonValue = {
             "operationName": OPERATION.findall(document)[0],
             "query": document,
             "variables": dict(variables),
         }
-        answer = await self._http.call("POST", self._url, json=body, headers=headers)
-        if not isinstance(answer, Answer):
-            return answer
-        told = (token, answer.headers.get(SESSION))
-        return replace(answer, secrets=(*answer.secrets, *(each for each in told if each)))
+        answer = RESPONSES.received(await self._http.call("POST", self._url, json=body, headers=headers))
+        tokens = (token, answer.headers.get(SESSION))
+        return replace(answer, secrets=(*answer.secrets, *(each for each in tokens if each)))
 
-    async def _renewed(self, refused: str | None) -> str | Failure:
+    async def _renewed(self, refused: str | None) -> str:
         """A token other than `refused`: that of another caller who renewed it meanwhile, or a new one."""
         async with self._renewal:
-            if self._token is not None and self._token != refused:
-                return self._token
-            self._token = None
-            token = await self._new_token()
-            if isinstance(token, str):
-                self._token = token
-            return token
+            if self._token is None or self._token == refused:
+                self._token = None
+                self._token = await self._new_token()
+            return self._token
 
-    async def _new_token(self) -> str | Failure:
+    async def _new_token(self) -> str:
         username, password = self._login or ("", "")
         answer = await self._send(LOGIN, {"username": username, "password": password}, None)
-        if not isinstance(answer, Answer):
-            return answer
-        data = data_of(answer)
-        if not isinstance(data, dict):
-            return data
-        result = data.get("login")
-        kind = result.get("__typename") if isinstance(result, dict) else None
+        kind = within(data_of(answer, "the login"), "login", "__typename")
+        if kind is None:
+            raise RESPONSES.unreadable("the login", "it has no result", answer)
         if kind != "CurrentUser":
-            if kind is None:
-                return Unknown("Vendure answered the login with neither yes nor no", answer.evidence())
-            why = "Vendure refuses the login; correct VENDURE__USERNAME and VENDURE__PASSWORD"
-            return Blocked(why, answer.evidence())
-        hint = "Vendure gave no token at the login; its authOptions.tokenMethod has to include 'bearer'"
-        return answer.headers.get(SESSION) or Blocked(hint, answer.evidence())
+            reason = RESPONSES.reason(
+                ReasonCode.KEY_REJECTED, answer, setting="VENDURE__USERNAME and VENDURE__PASSWORD"
+            )
+            raise CallFailed(Blocked(reason, answer.evidence()))
+        token: str | None = answer.headers.get(SESSION)
+        if not token:
+            problem = "it gave no token at the login; its authOptions.tokenMethod has to include 'bearer'"
+            reason = RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem)
+            raise CallFailed(Blocked(reason, answer.evidence()))
+        return token
 
 
 def code_of(answer: Answer) -> str:
@@ -134,46 +128,46 @@ def code_of(answer: Answer) -> str:
 
 
 def words(answer: Answer) -> str:
-    """Vendure's own words in an answer with errors; empty when it says none."""
-    said = "; ".join(str(error.get("message")) for error in _errors(answer))
-    value = answer.json() if not said else None
-    plain = value.get("message") if isinstance(value, dict) else None
-    return answer.without_secrets(said or (plain if isinstance(plain, str) else ""))[:300]
+    """Vendure's own words in an answer with errors; empty when it has none."""
+    text = "; ".join(str(error.get("message")) for error in _errors(answer))
+    plain = within(_json(answer), "message") if not text else None
+    return answer.quote(text or (plain if isinstance(plain, str) else ""))
 
 
-def data_of(answer: Answer, *, write: bool = False) -> Row | Failure:
-    """The data of an answer without errors; else what it means. With `write` a doubtful error is Unknown."""
-    failed = _failure(answer, write)
-    if failed is not None:
-        return failed
-    value = answer.json()
-    if isinstance(value, Unknown):
-        return value
-    data = value.get("data") if isinstance(value, dict) else None
-    return data if isinstance(data, dict) else Unknown("Vendure answered without data", answer.evidence())
+def data_of(answer: Answer, request: str, *, wrote: bool = False) -> Row:
+    """The data of an answer without errors; else raises CallFailed. With `wrote` a doubtful error is Unknown."""
+    if failed := _failure(answer, request, wrote=wrote):
+        raise CallFailed(failed)
+    data = within(RESPONSES.document(answer, request), "data")
+    if not isinstance(data, dict):
+        raise RESPONSES.unreadable(request, "it has no data", answer)
+    return data
 
 
-def _failure(answer: Answer, write: bool) -> Failure | None:
+def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     code, evidence = code_of(answer), answer.evidence()
-    said = f"HTTP {answer.status} {code} {words(answer)}".replace("  ", " ").strip()
+    response = f"{code} {words(answer)}".strip()[:300]
     if code in FORBIDDEN or answer.status in (401, 403):
-        hint = "the key is wrong or ended, or its role lacks a permission (docs/shops/vendure.md)"
-        return Blocked(f"Vendure refuses us: {hint} ({said})", evidence)
+        hint = "The key may also be wrong or have ended (docs/shops/vendure.md)."
+        reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
+        return Blocked(reason, evidence)
     if code in UNFIT:
-        return Blocked(f"this Vendure's API is not the one of 3.x that we speak ({said})", evidence)
-    if code in OURS:
-        return Reject(f"Vendure refuses it: {said}", evidence)
-    if (code or answer.status >= 500) and answer.status not in (408, 425, 429):
-        return (
-            Unknown(f"Vendure failed: {said}", evidence) if write else Retry(f"Vendure failed: {said}", None, evidence)
+        problem = "its admin API is not that of Vendure 3"
+        return Blocked(
+            RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem, response=response), evidence
         )
-    if answer.status == 404 or 300 <= answer.status < 400:
-        return Blocked(f"there is no Vendure admin API at VENDURE__URL ({said})", evidence)
-    failed = failure_of(answer)
-    return Reject(f"Vendure refuses it: {said}", evidence) if isinstance(failed, Reject) else failed
+    if code in OURS:
+        return RESPONSES.rejected(request, response, answer)
+    if (code or answer.status >= 500) and answer.status not in MAY_PASS:
+        reason = RESPONSES.reason(ReasonCode.SERVER_ERROR, answer, request=request, response=response)
+        return Unknown(reason, evidence) if wrote else Retry(reason, evidence=evidence)
+    return RESPONSES.failure(answer, request, response, wrote=wrote)
+
+
+def _json(answer: Answer) -> JsonValue:
+    value = answer.json()
+    return None if isinstance(value, Unknown) else value
 
 
 def _errors(answer: Answer) -> list[Row]:
-    value = answer.json()
-    errors = value.get("errors") if isinstance(value, dict) else None
-    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return rows(within(_json(answer), "errors"))

@@ -25,9 +25,8 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder
-from app.stores.reading import count
-from app.stores.vendure.api import Row
+from app.stores.base import CouponFound, CouponKind, CouponOrder, not_supported
+from app.stores.reading import Row, count
 
 FIXED, PERCENT, OF_PRODUCTS = "order_fixed_discount", "order_percentage_discount", "products_percentage_discount"
 SHIPPING, FREE, CONTAINS, MINIMUM = "free_shipping", "buy_x_get_y_free", "contains_products", "minimum_order_amount"
@@ -90,15 +89,13 @@ def market_found(data: Row) -> Market | None:
 
 def inexpressible(order: CouponOrder, market: Market) -> Reject | None:
     """What this channel cannot say; `Vendure.CANNOT` names what none can."""
-    why = None
-    if order.kind is CouponKind.FIXED_AMOUNT and order.currency not in (None, market.currency):
-        why = f"it is ordered in {order.currency}, the channel {market.name} sells in {market.currency}"
-    elif order.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
+    if order.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
         several = ", ".join(sorted(market.currencies))
-        why = f"the channel {market.name} sells in {several}, and Vendure would give the same amount in each"
-    elif any(_minor(amount, market) is None for amount in (order.minimum_spend, _amount(order)) if amount):
-        why = f"this Vendure keeps {market.digits} digits of an amount, and more were ordered"
-    return None if why is None else Reject(f"coupon {order.code} was not created: {why}")
+        problem = f"the channel {market.name} sells in {several}, and Vendure would give the same amount in each"
+        return not_supported(order, "currency", problem)
+    if any(_minor(amount, market) is None for amount in (order.minimum_spend, _amount(order)) if amount):
+        return not_supported(order, "value", f"this Vendure keeps {market.digits} digits of an amount")
+    return None
 
 
 def promotion_input(order: CouponOrder, market: Market, variants: tuple[str, ...]) -> Row:

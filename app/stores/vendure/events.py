@@ -25,12 +25,10 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from app.http import Failure
 from app.messages import EVENTS, Kind
-from app.outcomes import Reject, Unknown
 from app.stores.native import NativeEvent, Page, native_event
-from app.stores.reading import following, rows, within
-from app.stores.vendure.api import Row, VendureApi
+from app.stores.reading import Row, following, rows, within
+from app.stores.vendure.api import RESPONSES, VendureApi
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00+00:00"
@@ -61,18 +59,18 @@ SINGLE: Final[Mapping[Kind, str]] = {
 }
 
 
-async def one(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> NativeEvent | Failure | None:
+async def one(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> NativeEvent | None:
     """One entity by its id; None when there is none, or when it is a guest or an order that is not placed."""
-    data = await api.read(SINGLE[kind], {"id": entity_id})
-    if not isinstance(data, dict):
-        return data
-    row = data.get(kind.removesuffix("s"))
+    name = kind.removesuffix("s")
+    row = (await api.read(SINGLE[kind], {"id": entity_id}, f"the {name}")).get(name)
     if not isinstance(row, dict) or not _counts(kind, row):
         return None
-    return translated(kind, row, digits) or Reject(f"the shop's {kind} {entity_id} cannot be read")
+    if event := translated(kind, row, digits):
+        return event
+    raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page | Failure:
+async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page:
     """Entities changed since, oldest change first.
 
     A cursor is "2026-11-23T05:04:24+00:00 3": go on behind that time of change, without the first 3 rows
@@ -81,16 +79,15 @@ async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str 
     beginning = (since.astimezone(UTC) - TICK).isoformat() if since else BEGINNING
     start, passed = (cursor or f"{beginning} 0").split(" ")
     seen = int(passed)
-    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, seen)}, kind)
-    if not isinstance(rows, list):
-        return rows
-    read = (translated(kind, row, digits) for row in rows if _counts(kind, row))
+    request = f"the list of {kind}"
+    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, seen)}, kind, request)
+    events = (translated(kind, row, digits) for row in rows if _counts(kind, row))
     try:
         position = following(start, seen, [row.get("updatedAt") for row in rows], PAGE, TICK)
     except ValueError:
-        return Unknown(f"Vendure's list of {kind} has a row without its time of change")
+        raise RESPONSES.unreadable(request, "it has a row without its time of change") from None
     after = f"{position[0]} {position[1]}" if position else None
-    return Page(tuple(event for event in read if event), after)
+    return Page(tuple(event for event in events if event), after)
 
 
 def _options(kind: Kind, start: str, seen: int) -> JsonValue:

@@ -18,50 +18,57 @@ A look-up tolerates text in front of the JSON (a shop that shows PHP warnings do
 not: it becomes Unknown, and the next attempt's look-up settles it.
 """
 
-import base64
 import html
-import json
-import re
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Literal, Self
-from urllib.parse import quote, urlencode
+from typing import ClassVar, Final, Self
+from urllib.parse import quote
 
-from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, Failure, HttpClients, failure_of
+from app.http import HttpClients
 from app.messages import Kind
-from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown
+from app.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
+from app.reasons import ReasonCode
 from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences, judge, made_otherwise, refusal
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused
-from app.stores.news import NAMES, due, standing
+from app.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponOrder,
+    Ready,
+    already_held,
+    as_made,
+    other_currency,
+    refusal,
+)
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
+from app.stores.news import NAMES, Kept, keep_standing, no_such_customer, whole_id
+from app.stores.reading import rows
+from app.stores.remembered import Remembered
+from app.stores.woocommerce.api import (
+    GONE,
+    RESPONSES,
+    Method,
+    WooCommerceApi,
+    basic,
+    error_of,
+    exact,
+    failure,
+    shown_in,
+    succeeded,
+)
 from app.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
-from app.stores.woocommerce.events import event_of, is_no_order, parse
-from app.stores.woocommerce.hooks import WooCommerceReader, exact
+from app.stores.woocommerce.events import SIGNED_WITH, event_of, is_no_order, parse
+from app.stores.woocommerce.hooks import WooCommerceReader
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
-API: Final = "/wp-json/wc/v3"
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
-GONE: Final = "woocommerce_rest_shop_coupon_invalid_id"
 META: Final = "_platform_relay_"
 """What the keys of a customer's metadata begin with."""
-CURRENCY_SECONDS: Final = 600.0
-"""How long the shop's currency is believed before it is asked for again."""
 MOST_PER_CODE: Final = 5
 """A race can leave several coupons under one code, of which a look-up shows one; so many are deleted one by one."""
-
-HINTS: Final[Mapping[str, str]] = {
-    "woocommerce_rest_authentication_error": (
-        "the consumer secret is wrong, the key is read-only, or, over plain http, the signature does not fit: then "
-        "WOOCOMMERCE__URL has to be the shop's home address letter for letter, and this machine's clock right"
-    ),
-    "woocommerce_rest_cannot_view": "the consumer key is unknown, or its user is no shop manager",
-}
-READ_ONLY: Final = "the key is read-only; make one with the permission Read/Write"
+CREATION: Final = "the creation of the coupon"
 
 
 class WooCommerceSettings(EnvironmentSettings):
@@ -83,7 +90,7 @@ class WooCommerceSettings(EnvironmentSettings):
 
 
 class WooCommerce:
-    """The shop's coupons over REST. HTTP Basic over https; over plain http OAuth 1.0a, one-legged, HMAC-SHA256."""
+    """The shop's coupons over REST."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = WooCommerceSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
@@ -94,18 +101,13 @@ class WooCommerce:
 
     def __init__(self, settings: WooCommerceSettings, clients: HttpClients) -> None:
         key, secret = settings.consumer_key.get_secret_value(), settings.consumer_secret.get_secret_value()
-        basic = base64.b64encode(f"{key}:{secret}".encode()).decode()
         self._host = settings.url.host or ""
-        self._api = str(settings.url).rstrip("/") + API
-        self._basic = f"Basic {basic}" if settings.url.scheme == "https" else None
-        self._signer = Client(key, client_secret=secret, signature_method=SIGNATURE_HMAC_SHA256)
         self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-        self._http = clients.make(
-            settings.url, ca_file=settings.ca_file, secrets=(basic, secret, key, self._webhook_secret or "")
-        )
-        self._currency = ""
-        self._currency_until = 0.0
-        self._reader = WooCommerceReader(self._ask, self._webhook_secret)
+        secrets = (basic(key, secret), secret, key, self._webhook_secret or "")
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=secrets)
+        self._api = WooCommerceApi(str(settings.url), self._http, key, secret)
+        self._currency = Remembered(self._shop_currency)
+        self._reader = WooCommerceReader(self._api, self._webhook_secret)
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:
@@ -116,261 +118,156 @@ class WooCommerce:
         """Close the connections."""
         await self._http.aclose()
 
+    @answers_failures
     async def issue_coupon(self, order: CouponOrder) -> Outcome:
         """See `base.StoreAdapter`."""
         hindrance = (
             refusal(order, WooCommerce, datetime.now(UTC))
             or foreign_product(order)
-            or await self._other_currency(order)
-            or (None if order.first_try else await self._held(order))
+            or (other_currency(order, {await self._currency.get()}) if order.kind is CouponKind.FIXED_AMOUNT else None)
+            or (None if order.first_try else await already_held(self, order))
         )
         return hindrance or await self._create(order)
 
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
+    @answers_failures
+    async def find_coupon(self, code: str) -> CouponFound | None:
         """See `base.StoreAdapter`. A coupon in the trash does not exist: its code can be used again."""
-        answer = await self._call("GET", "coupons", {"code": code})
-        if not isinstance(answer, Answer):
-            return answer
-        if failure := _failure(answer, "GET"):
-            return failure
-        rows = _document(answer)
-        if isinstance(rows, Unknown):
-            return rows
-        found = [coupon_found(row, datetime.now(UTC)) for row in rows] if isinstance(rows, list) else [None]
-        if None in found:
-            return Unknown("WooCommerce answered the look-up with no list of coupons", answer.evidence())
-        wanted = code.casefold()
-        return next((each for each in found if each and html.unescape(each.code).casefold() == wanted), None)
+        return await self._find(code)
 
+    @answers_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes for good: a coupon in the trash could be restored."""
         for _ in range(MOST_PER_CODE):
-            found = await self.find_coupon(code)
-            if found is None:
+            if (coupon := await self._find(code)) is None:
                 return Done()
-            if not isinstance(found, CouponFound):
-                return found
-            removed = await self._delete(found.store_id)
-            if not isinstance(removed, Done):
-                return removed
-        return Retry(f"the shop still shows a coupon {code} after {MOST_PER_CODE} deletions")
+            await self._delete(coupon.store_id)
+        return Retry(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, code=code, deletions=MOST_PER_CODE))
 
+    @answers_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. The right to write shows in how an update of coupon 0 is refused."""
-        self._currency_until = 0.0
-        currency = await self._shop_currency()
-        if not isinstance(currency, str):
-            return currency
-        answer = await self._call("PUT", "coupons/0", body={})
-        if not isinstance(answer, Answer):
-            return answer
-        failure = _failure(answer, "PUT")
-        if failure is None or isinstance(failure, Reject) or _error(answer)[0] == GONE:
+        self._currency.forget()
+        currency = await self._currency.get()
+        answer = await self._api.call("PUT", "coupons/0", body={})
+        refused = failure(answer, "the change of a coupon", "PUT")
+        if refused is None or isinstance(refused, Reject):
             return Ready(f"WooCommerce at {self._host}: the key may write coupons; the currency is {currency}")
-        return failure
+        return refused
 
     # ------------------------------------------------------------------------------- its own news (stores/native.py)
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
         if self._webhook_secret is None:
-            return Refused("WOOCOMMERCE__WEBHOOK_SECRET is not set, so no webhook of the shop can be verified")
+            return Refused(secret_missing(SIGNED_WITH))
         return parse(headers, raw, self._webhook_secret.encode())
 
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-        answer = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}")
-        if not isinstance(answer, Answer):
-            return answer
-        if answer.status == 404 and _error(answer)[0].endswith("_invalid_id"):
+    @answers_failures
+    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
+        request = f"the look-up in {kind}"
+        answer = await self._api.call("GET", f"{kind}/{quote(entity_id, safe='')}")
+        if answer.status == 404 and error_of(answer)[0].endswith("_invalid_id"):
             return None
-        if failure := _failure(answer, "GET"):
-            return failure
-        shown = exact(answer)
-        if isinstance(shown, Unknown):
-            return shown
+        succeeded(answer, request, "GET")
+        shown = exact(answer, request)
         if is_no_order(kind, shown):
             return None
-        found = event_of(kind, shown)
-        return found if isinstance(found, NativeEvent) else Unknown(found.why, answer.evidence())
+        event = event_of(kind, shown)
+        if isinstance(event, NativeEvent):
+            return event
+        raise CallFailed(Unknown(event.reason, answer.evidence()))
 
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    @answers_failures
+    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         return await self._reader.list_entities(kind, since, cursor)
 
     def wanted_topics(self) -> tuple[str, ...]:
         return self._reader.wanted_topics()
 
-    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
+    @answers_failures
+    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
         return await self._reader.list_hooks(address)
 
+    @answers_failures
     async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
         return await self._reader.create_hook(topic, address)
 
+    @answers_failures
     async def enable_hook(self, hook: Hook) -> Outcome:
         return await self._reader.enable_hook(hook)
 
+    @answers_failures
     async def delete_hook(self, hook: Hook) -> Outcome:
         return await self._reader.delete_hook(hook)
 
     # -------------------------------------------------------------------------------- the Platform's (stores/news.py)
 
+    @answers_failures
     async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `news.TakesNews`. Metadata of other keys stays: WooCommerce changes only the keys it is sent."""
-        told = standing(topic, body)
-        if isinstance(told, Skip):
-            return told
-        if not told.customer_id.isdecimal() or int(told.customer_id) == 0:
-            return Skip(f"{told.customer_id[:40]} is no customer's id of WooCommerce")
-        path = f"customers/{int(told.customer_id)}"
-        held = await self._customer("GET", path)
-        wanted = due(told, held, datetime.now(UTC)) if isinstance(held, dict) else held
-        if not isinstance(wanted, dict):
-            return wanted
-        rows: JsonValue = [{"key": META + name, "value": value} for name, value in wanted.items()]
-        kept = await self._customer("PUT", path, {"meta_data": rows})
-        if not isinstance(kept, dict):
-            return kept
-        if any(str(kept.get(name)) != value for name, value in wanted.items()):
-            return Unknown("WooCommerce answered the change of the customer without what was changed")
-        return Done()
 
-    async def _customer(self, method: Method, path: str, body: JsonValue = None) -> dict[str, JsonValue] | Outcome:
+        async def read(customer_id: str) -> Kept:
+            return await self._customer("GET", customer_id)
+
+        async def write(customer_id: str, wanted: Mapping[str, str]) -> Kept:
+            meta: JsonValue = [{"key": META + name, "value": value} for name, value in wanted.items()]
+            return await self._customer("PUT", customer_id, {"meta_data": meta})
+
+        return await keep_standing(RESPONSES, topic, body, own_id=whole_id, read=read, write=write)
+
+    async def _customer(self, method: Method, customer_id: str, body: JsonValue = None) -> Kept:
         """What we keep on a customer, by `news.NAMES`, as the answer shows it."""
-        answer = await self._call(method, path, {"context": "edit"} if method == "GET" else None, body)
-        if not isinstance(answer, Answer):
-            return answer
-        code, words = _error(answer)
+        request = "the customer look-up" if method == "GET" else "the change of the customer"
+        query = {"context": "edit"} if method == "GET" else None
+        answer = await self._api.call(method, f"customers/{customer_id}", query, body)
+        code, words = error_of(answer)
         if answer.status == 404 and code.endswith("_invalid_id"):
-            return Reject(f"WooCommerce has no such customer: {path}", answer.evidence())
+            raise no_such_customer(RESPONSES, customer_id, answer)
         if code in ("woocommerce_rest_cannot_edit", "woocommerce_rest_cannot_view") and answer.status in (401, 403):
-            why = "a shop manager's key may change customers only, no administrator's account"
-            return Reject(f"WooCommerce lets our key not change {path}: {why} ({words})", answer.evidence())
-        if failure := _failure(answer, method):
-            return failure
-        shown = _document(answer)
+            hint = "The key of a shop manager may change customers only, and no administrator's account."
+            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=words, hint=hint)
+            raise CallFailed(Reject(reason, answer.evidence()))
+        succeeded(answer, request, method)
+        shown = shown_in(answer, request)
         if not isinstance(shown, dict) or "id" not in shown:
-            return Unknown("WooCommerce answered without the customer", answer.evidence())
-        rows = shown.get("meta_data")
-        meta = (
-            {row.get("key"): row.get("value") for row in rows if isinstance(row, dict)}
-            if isinstance(rows, list)
-            else {}
-        )
+            raise RESPONSES.unreadable(request, "it does not show the customer", answer)
+        meta = {str(row.get("key")): row.get("value") for row in rows(shown.get("meta_data"))}
         return {name: meta[META + name] for name in NAMES if META + name in meta}
 
-    async def _ask(
-        self, method: Method, path: str, query: Mapping[str, str] | None, body: JsonValue
-    ) -> Answer | Failure:
-        answer = await self._call(method, path, query, body)
-        if not isinstance(answer, Answer):
-            return answer
-        return _failure(answer, method) or answer
+    # ------------------------------------------------------------------------------------------------ calls
 
-    async def _held(self, order: CouponOrder) -> Outcome | None:
-        found = await self.find_coupon(order.code)
-        return judge(order, found) if isinstance(found, CouponFound) else found
+    async def _find(self, code: str) -> CouponFound | None:
+        request = "the coupon look-up"
+        answer = await self._api.accepted(request, "GET", "coupons", {"code": code})
+        shown = shown_in(answer, request)
+        coupons = [coupon_found(row, datetime.now(UTC)) for row in shown] if isinstance(shown, list) else [None]
+        if None in coupons:
+            raise RESPONSES.unreadable(request, "it is not a list of coupons", answer)
+        wanted = code.casefold()
+        return next((each for each in coupons if each and html.unescape(each.code).casefold() == wanted), None)
 
     async def _create(self, order: CouponOrder) -> Outcome:
-        answer = await self._call("POST", "coupons", body=coupon_body(order))
-        if not isinstance(answer, Answer):
-            return answer
-        if _error(answer)[0] == EXISTS:
-            why = f"the shop says that the code {order.code} exists, and does not show it"
-            return await self._held(order) or Retry(why, evidence=answer.evidence())
-        if answer.status >= 500:
-            return Unknown(f"WooCommerce answered HTTP {answer.status} to the creation", answer.evidence())
-        return _failure(answer, "POST") or await self._judge_echo(order, answer)
+        answer = await self._api.call("POST", "coupons", body=coupon_body(order))
+        if error_of(answer)[0] == EXISTS:
+            unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, answer, code=order.code)
+            return await already_held(self, order) or Retry(unseen, evidence=answer.evidence())
+        succeeded(answer, CREATION, "POST", wrote=True)
+        made = coupon_found(RESPONSES.document(answer, CREATION), datetime.now(UTC))
+        if made is None:
+            raise RESPONSES.unreadable(CREATION, "it does not show the coupon", answer)
+        return await as_made(order, made, self._delete, Evidence(answer.status))
 
-    async def _judge_echo(self, order: CouponOrder, answer: Answer) -> Outcome:
-        echo = answer.json()
-        if isinstance(echo, Unknown):
-            return echo
-        found = coupon_found(echo, datetime.now(UTC))
-        if found is None:
-            return Unknown("WooCommerce answered the creation without the coupon", answer.evidence())
-        told = differences(order, found)
-        if not told:
-            return Done({"store_id": found.store_id}, evidence=Evidence(answer.status))
-        removed = await self._delete(found.store_id)
-        return made_otherwise(order, told, removed, found.store_id)
+    async def _delete(self, store_id: str) -> Done:
+        request = "the deletion of the coupon"
+        answer = await self._api.call("DELETE", f"coupons/{quote(store_id, safe='')}", {"force": "true"})
+        if error_of(answer)[0] != GONE:
+            succeeded(answer, request, "DELETE")
+        return Done()
 
-    async def _delete(self, store_id: str) -> Outcome:
-        answer = await self._call("DELETE", f"coupons/{quote(store_id, safe='')}", {"force": "true"})
-        if not isinstance(answer, Answer):
-            return answer
-        return Done() if _error(answer)[0] == GONE else _failure(answer, "DELETE") or Done()
-
-    async def _other_currency(self, order: CouponOrder) -> Outcome | None:
-        if order.kind is not CouponKind.FIXED_AMOUNT or not order.currency:
-            return None
-        currency = await self._shop_currency()
-        if not isinstance(currency, str):
-            return currency
-        if currency == order.currency:
-            return None
-        return Reject(f"coupon {order.code} is ordered in {order.currency}, the shop sells in {currency}")
-
-    async def _shop_currency(self) -> str | Failure:
-        if time.monotonic() < self._currency_until:
-            return self._currency
-        answer = await self._call("GET", "data/currencies/current")
-        if not isinstance(answer, Answer):
-            return answer
-        if failure := _failure(answer, "GET"):
-            return failure
-        shown = _document(answer)
+    async def _shop_currency(self) -> str:
+        request = "the look-up of the currency"
+        answer = await self._api.accepted(request, "GET", "data/currencies/current")
+        shown = shown_in(answer, request)
         code = shown.get("code") if isinstance(shown, dict) else None
         if not isinstance(code, str):
-            return Unknown("WooCommerce did not tell the shop's currency", answer.evidence())
-        self._currency, self._currency_until = code, time.monotonic() + CURRENCY_SECONDS
+            raise RESPONSES.unreadable(request, "it does not show the currency", answer)
         return code
-
-    async def _call(
-        self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer | Failure:
-        url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        authorization = self._basic or self._signer.sign(url, method)[1]["Authorization"]
-        return await self._http.call(method, url, json=body, headers={"authorization": authorization})
-
-
-def _document(answer: Answer) -> JsonValue | Unknown:
-    """The answer to a read as JSON, also with text in front of its first bracket; never with text behind it."""
-    value = answer.json()
-    start = re.search(rb"[\[{]", answer.body)
-    if isinstance(value, Unknown) and start and start.start() > 0:
-        try:
-            rest: JsonValue = json.loads(answer.body[start.start() :])
-        except (ValueError, RecursionError):
-            return value
-        return rest
-    return value
-
-
-def _error(answer: Answer) -> tuple[str, str]:
-    """WordPress's error code and words ("" for both when the answer is no such error), refused parameters included."""
-    value = _document(answer)
-    if answer.status < 400 or not isinstance(value, dict) or not isinstance(value.get("code"), str):
-        return "", ""
-    data = value.get("data")
-    refused = data.get("params") if isinstance(data, dict) else None
-    words = str(value.get("message") or "")
-    if isinstance(refused, dict):
-        words += " " + " ".join(str(text) for text in refused.values())
-    return str(value["code"]), answer.without_secrets(words)[:300]
-
-
-def _failure(answer: Answer, method: Method) -> Failure | None:
-    code, words = _error(answer)
-    said = f"HTTP {answer.status} {code}: {words}" if code else f"HTTP {answer.status}"
-    match answer.status:
-        case 401 if "nonce has already been used" in words:
-            why = "the signed request was delivered twice"
-            return Retry(why) if method == "GET" else Unknown(why, answer.evidence())
-        case 401 | 403:
-            denied = method != "GET" and (code.startswith("woocommerce_rest_cannot_") or "write permission" in words)
-            hint = READ_ONLY if denied else HINTS.get(code, "a firewall or plugin of the shop refuses our calls")
-            return Blocked(f"WooCommerce refuses our key: {hint} ({said})", answer.evidence())
-        case 404 if code != GONE:
-            hint = "WOOCOMMERCE__URL is wrong, WooCommerce is not active, or the permalinks are set to Plain"
-            return Blocked(f"there is no WooCommerce API at this address: {hint} ({said})", answer.evidence())
-        case status if code and 400 <= status < 500 and status not in (404, 408, 425, 429):
-            return Reject(f"WooCommerce refuses it: {said}", answer.evidence())
-    return failure_of(answer)

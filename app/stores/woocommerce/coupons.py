@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder
+from app.stores.base import CouponFound, CouponKind, CouponOrder, foreign_items
 from app.stores.reading import count, finite
 
 REFERENCE: Final = "_platform_relay_reference"
@@ -106,8 +106,8 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
 
 
 def foreign_product(order: CouponOrder) -> Reject | None:
-    wrong = [each for each in order.items if not (each.isascii() and each.isdigit())]
-    return Reject(f"coupon {order.code}: {wrong} are no ids of WooCommerce's products or variations") if wrong else None
+    """Reject for ids that are not those of products or variations."""
+    return foreign_items(order, [each for each in order.items if not (each.isascii() and each.isdigit())])
 
 
 def _moment(value: JsonValue) -> datetime | None:

@@ -23,7 +23,17 @@ from typing import Any, Final  # Any: the shop's JSON
 from pydantic import ValidationError
 
 from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.stores.native import Ignored, NativeEvent, Parsed, Refused
+from app.reasons import ReasonCode, because
+from app.stores.native import (
+    Ignored,
+    NativeEvent,
+    Parsed,
+    not_relayed,
+    unreadable_entity,
+    unreadable_webhook,
+    wrong_signature,
+)
+from app.stores.reading import problem_of
 
 Shown = Mapping[str, Any]
 
@@ -47,6 +57,7 @@ TOPICS: Final = (
 )
 KINDS: Final = {"customer": Kind.CUSTOMER, "order": Kind.ORDER, "product": Kind.PRODUCT}
 PLACES: Final = Decimal("0.0001")
+SIGNED_WITH: Final = "WOOCOMMERCE__WEBHOOK_SECRET"
 
 
 def parse(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Parsed:
@@ -57,36 +68,37 @@ def parse(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Parsed:
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded") and raw.startswith(
         b"webhook_id="
     ):
-        return Ignored("the shop's ping when a webhook is made; it is not signed")
+        return not_relayed("the webhook is the store's unsigned ping after its creation")
     expected = base64.b64encode(hmac.digest(secret, raw, "sha256")).decode()
     if not hmac.compare_digest(headers.get("x-wc-webhook-signature", "").encode(), expected.encode()):
-        return Refused("the header X-WC-Webhook-Signature does not fit the body and WOOCOMMERCE__WEBHOOK_SECRET")
+        return wrong_signature(SIGNED_WITH)
     topic = headers.get("x-wc-webhook-topic", "")
     resource, _, happened = topic.partition(".")
     if resource not in KINDS:
-        return Ignored(f"the topic {topic!r} is not about customers, orders or products")
+        return not_relayed(f"the topic {topic[:40]!r} is not about customers, orders or products")
     if happened not in ("created", "updated", "restored"):
-        return Ignored(f"{topic}: the Platform has no deletion")
+        return not_relayed(f"the Platform has no counterpart of {topic[:40]!r}")
     try:
         shown = json.loads(raw, parse_float=Decimal)
     except (ValueError, RecursionError):
-        return Ignored(f"{topic}: signed, and not JSON")
+        return unreadable_webhook("WooCommerce", "its body is not JSON")
     return event_of(KINDS[resource], shown)
 
 
 def event_of(kind: Kind, shown: object) -> NativeEvent | Ignored:
     """One entity as the shop's API shows it (floats read as Decimal)."""
     if not isinstance(shown, dict) or not isinstance(shown.get("id"), int) or shown.get("id") == 0:
-        code = shown.get("code") if isinstance(shown, dict) else None
-        return Ignored(f"no {kind} is in it{f' ({code}): it was deleted meanwhile' if code else ''}")
+        if isinstance(shown, dict) and shown.get("code"):  # an error instead of the entity
+            return Ignored(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s")))
+        return Ignored(unreadable_entity("WooCommerce", kind, None, "it is not shown"))
     if is_no_order(kind, shown):
-        return Ignored(f"order {shown['id']} is {shown['status']}")
+        return not_relayed(f"the order's status is {shown['status']}")
     try:
         event = _customer(shown) if kind is Kind.CUSTOMER else _order(shown) if kind is Kind.ORDER else _product(shown)
     except (ValidationError, ArithmeticError, AttributeError, TypeError) as error:
-        return Ignored(f"{kind} {shown['id']} cannot be read: {str(error)[:300]}")
-    told = event.model_dump_json(exclude_none=True, by_alias=True)
-    return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(told.encode()).hexdigest()}")
+        return Ignored(unreadable_entity("WooCommerce", kind, shown["id"], problem_of(error)))
+    content = event.model_dump_json(exclude_none=True, by_alias=True)
+    return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(content.encode()).hexdigest()}")
 
 
 def is_no_order(kind: Kind, shown: object) -> bool:

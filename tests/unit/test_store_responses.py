@@ -1,0 +1,130 @@
+"""What adapters share: what a status means, failed calls, remembered values, and the kit's look at reasons."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from pydantic import JsonValue
+
+from app.http import Answer
+from app.messages import Kind
+from app.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
+from app.reasons import Reason, ReasonCode, because
+from app.stores.conformance.watched import WithoutReason, flaw_of, watched
+from app.stores.failing import CallFailed, answers_failures
+from app.stores.native import FetchesEntities, ListsEntities
+from app.stores.remembered import Remembered
+from app.stores.responses import Responses
+
+RESPONSES = Responses("Example", "EXAMPLE__URL")
+REQUEST = "the coupon look-up"
+
+
+def answer(status: int, body: str = "{}", **headers: str) -> Answer:
+    return Answer(status, httpx.Headers(headers), body.encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "wrote", "outcome", "code"),
+    [
+        (301, False, Blocked, ReasonCode.REDIRECTED),
+        (400, True, Reject, ReasonCode.REJECTED_BY_DESTINATION),
+        (401, False, Blocked, ReasonCode.KEY_REJECTED),
+        (403, True, Blocked, ReasonCode.KEY_REJECTED),
+        (404, False, Blocked, ReasonCode.WRONG_ADDRESS),
+        (422, False, Reject, ReasonCode.REJECTED_BY_DESTINATION),
+        (429, True, Retry, ReasonCode.RATE_LIMITED),
+        (500, False, Retry, ReasonCode.SERVER_ERROR),
+        (500, True, Unknown, ReasonCode.SERVER_ERROR),
+        (503, False, Retry, ReasonCode.DESTINATION_UNAVAILABLE),
+        (503, True, Unknown, ReasonCode.SERVER_ERROR),
+    ],
+)
+def test_a_status_means_the_same_in_every_shop(
+    status: int, wrote: bool, outcome: type[Outcome], code: ReasonCode
+) -> None:
+    failure = RESPONSES.failure(answer(status), REQUEST, "no", wrote=wrote)
+    assert isinstance(failure, outcome)
+    assert failure.reason.code is code
+    assert failure.reason.facts["destination"] == "Example"
+    assert failure.reason.facts["status"] == status
+    assert failure.reason.facts["response"] == "no"
+    assert failure.evidence.status == status
+
+
+def test_success_is_no_failure_and_an_unreadable_body_is_unknown() -> None:
+    RESPONSES.succeeded(answer(204), REQUEST)
+    with pytest.raises(CallFailed) as failed:
+        RESPONSES.document(answer(200, "<html>"), REQUEST)
+    assert isinstance(failed.value.outcome, Unknown)
+    assert failed.value.outcome.reason.code is ReasonCode.RESPONSE_UNREADABLE
+    assert failed.value.outcome.reason.facts["request"] == REQUEST
+
+
+async def test_a_failed_call_is_returned_at_the_boundary() -> None:
+    @answers_failures
+    async def find(code: str) -> str:
+        if code == "lost":
+            raise RESPONSES.unreadable(REQUEST, "it has no list")
+        return code
+
+    assert await find("kept") == "kept"
+    outcome = await find("lost")
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason.facts["problem"] == "it has no list"
+
+
+async def test_a_remembered_value_is_asked_for_again_when_it_is_forgotten_or_failed() -> None:
+    asked: list[int] = []
+
+    async def ask() -> int:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise RESPONSES.unreadable(REQUEST, "it has no currency")
+        return len(asked)
+
+    value = Remembered(ask)
+    with pytest.raises(CallFailed):
+        await value.get()
+    assert [await value.get(), await value.get()] == [2, 2]
+    value.forget()
+    assert await value.get() == 3
+
+
+FLAWS: dict[str, tuple[dict[str, JsonValue], str]] = {
+    "a NUL": ({"problem": "\x00"}, "its facts hold a NUL, which PostgreSQL does not store"),
+    "no JSON": ({"problem": float("nan")}, "its facts are no JSON"),
+    "long": ({"response": "x" * 301}, "its fact `response` is longer than 300 characters"),
+    "none": ({"response": "x" * 300}, ""),
+}
+
+
+@pytest.mark.parametrize("name", FLAWS)
+def test_the_kit_judges_the_facts_of_a_reason(name: str) -> None:
+    facts, flaw = FLAWS[name]
+    assert flaw_of(Retry(Reason(ReasonCode.SERVER_ERROR, facts))) == flaw
+
+
+class Fetching:
+    """An adapter that can look entities up and has no lists."""
+
+    async def fetch(self, kind: Kind, entity_id: str) -> Outcome | None:  # noqa: ARG002  # one answer for every kind
+        match entity_id:
+            case "unspecified":
+                return Skip(because(ReasonCode.UNSPECIFIED, text="somehow"))
+            case "text":
+                return Skip("somehow")  # type: ignore[arg-type]  # as an adapter without type checks may
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("entity_id", ["unspecified", "text"])
+async def test_the_kit_requires_a_reason_code(entity_id: str) -> None:
+    adapter: object = watched(Fetching())  # type: ignore[arg-type]  # it has no coupons
+    assert isinstance(adapter, FetchesEntities)
+    assert not isinstance(adapter, ListsEntities)
+    assert await adapter.fetch(Kind.ORDER, "1") is None
+    with pytest.raises(WithoutReason, match="fetch was answered with Skip, and it has no reason code"):
+        await adapter.fetch(Kind.ORDER, entity_id)
