@@ -1,4 +1,4 @@
-"""The web process: `create_app(services)` puts the doors together."""
+"""The web process: `create_app(services)` puts the endpoints together."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from app import console
-from app.api import (
+from platform_relay import console
+from platform_relay.api import (
     batch,
-    channels,
-    coupon_desk,
+    coupon_actions,
     coupons,
     customers,
+    destinations,
     documentation,
     events,
     explain,
@@ -26,10 +26,10 @@ from app.api import (
     store_webhooks,
     webhooks,
 )
-from app.api.authentication import Keys
-from app.api.guard import Guard
-from app.api.services import Services
-from app.messages import EVENTS
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.middleware import Guard
+from platform_relay.inbox.messages import EVENTS
 
 NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
     "tracing": False,
@@ -59,9 +59,9 @@ def create_app(services: Services) -> FastAPI:
         store_webhooks.routes(services),
         operator.routes(services, keys),
         jobs.routes(services, keys),
-        channels.routes(services, keys),
+        destinations.routes(services, keys),
         reward_rules.routes(services, keys),
-        coupon_desk.routes(services, keys),  # before `coupons`, whose /{code} would take /ledger
+        coupon_actions.routes(services, keys),  # before `coupons`, whose /{code} would take /ledger
         coupons.routes(services, keys),
         explain.routes(services, keys),
         imports.routes(services, keys),
@@ -78,7 +78,7 @@ def create_app(services: Services) -> FastAPI:
             *EVENTS.values(),
             *operator.BODIES,
             *reward_rules.BODIES,
-            *coupon_desk.BODIES,
+            *coupon_actions.BODIES,
             *reconciliations.BODIES,
             *customers.BODIES,
         ),

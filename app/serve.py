@@ -17,10 +17,11 @@ import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
-from app import tracing, wiring
-from app.main import create_app
-from app.settings import Settings
-from app.worker import Worker
+from platform_relay import wiring
+from platform_relay.core import tracing
+from platform_relay.main import create_app
+from platform_relay.settings import Settings
+from platform_relay.worker import Worker
 
 log: Final = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         tasks: list[asyncio.Task[None]] = []
         background: Worker | None = None
         if worker:
-            background = Worker(parts, await stack.enter_async_context(wiring.far_sides(parts)))
+            background = Worker(parts, await stack.enter_async_context(wiring.destinations(parts)))
             if settings.metrics_port is not None and not web:
                 stack.enter_context(_metrics(settings.host, settings.metrics_port, parts.metrics.registry))
             parts.worker_alive = background.alive
@@ -95,7 +96,13 @@ async def run_many(processes: int, bound: socket.socket) -> int:
     async def keep_running() -> int:
         while True:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "app.cli", "serve", "--fd", str(bound.fileno()), pass_fds=[bound.fileno()]
+                sys.executable,
+                "-m",
+                "platform_relay.cli",
+                "serve",
+                "--fd",
+                str(bound.fileno()),
+                pass_fds=[bound.fileno()],
             )
             ended = asyncio.create_task(child.wait())
             stopped = asyncio.create_task(stopping.wait())

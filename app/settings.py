@@ -2,7 +2,7 @@
 
 Read from the environment, from `.env`, and from one file per secret in `/run/secrets` (container secrets; the file's
 name is the variable's name in lower case). A group's members are joined by two underscores: `PLATFORM__API_KEY`.
-A shop's own variables stand in its adapter's file (`app/stores/`).
+A store's own variables stand in its adapter's file (`app/stores/`).
 """
 
 from datetime import timedelta
@@ -28,8 +28,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.database import PUBLIC, checked_schema
-from app.sealing import NO_KEYS, KeyRing
+from platform_relay.core.database import PUBLIC, checked_schema
+from platform_relay.core.encryption import NO_KEYS, KeyRing
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
 SECRETS_DIR: Final = Path("/run/secrets")
@@ -101,19 +101,19 @@ class PlatformSettings(BaseModel):
     url: HttpUrl = Field(
         HttpUrl("https://platform.api.influence.io"), description="Base address of the Platform's API."
     )
-    api_key: SecretStr | None = Field(None, description="The shop's key for the Platform's API (header x-api-key).")
+    api_key: SecretStr | None = Field(None, description="The store's key for the Platform's API (header x-api-key).")
     launcher_url: HttpUrl = Field(
         HttpUrl("https://launcher.api.influence.io"), description="Base address of the Launcher's public API."
     )
     shop_key: str | None = Field(
         None,
-        description="The shop's public key at the Launcher; needed for its rule list and for confirming redemptions.",
+        description="The store's public key at the Launcher; needed for its rule list and for confirming redemptions.",
     )
-    door_secret: SecretStr | None = Field(
+    webhook_secret: SecretStr | None = Field(
         None, description="The secret part of the address that the Platform posts its webhooks to."
     )
-    door_secret_previous: SecretStr | None = Field(
-        None, description="A second door secret that is accepted too, while the address is being changed."
+    webhook_secret_previous: SecretStr | None = Field(
+        None, description="A second webhook secret that is accepted too, while the address is being changed."
     )
     allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
@@ -132,35 +132,36 @@ class PlatformSettings(BaseModel):
         description='JSON object that renames assumed field names, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
     )
 
-    _no_placeholder = field_validator("api_key", "door_secret", "door_secret_previous")(refuse_placeholder)
+    _no_placeholder = field_validator("api_key", "webhook_secret", "webhook_secret_previous")(refuse_placeholder)
 
 
 class StoreSettings(BaseModel):
-    """Calls to the shop."""
+    """Calls to the store."""
 
     model_config = SettingsConfigDict(frozen=True)
 
     adapter: str | None = Field(
         None, description="The shop: a name of docs/adapters.md, or `package.module:Class` for an adapter of your own."
     )
-    time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the shop may take.")
+    time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the store may take.")
     news: bool = Field(
         False,
-        description="Forward the Platform's news (customers, tiers, earned points, referrals) to a shop that takes them.",
+        description="Forward the Platform's news (customers, tiers, earned points, referrals) to a store that takes them.",
     )
     rate: Rate | None = Field(
-        None, description="Most calls to the shop, by all replicas together: `2/s` or `120/min`; empty: no limit."
+        None, description="Most calls to the store, by all replicas together: `2/s` or `120/min`; empty: no limit."
     )
     public_url: HttpUrl | None = Field(
         None,
-        description="Where the shop reaches the relay, for `relay connect` and to see that its webhooks are still on.",
+        description="Where the store reaches the relay, for `relay connect` and to see that its webhooks are still on.",
     )
     poll: Annotated[float, Field(ge=5)] | None = Field(
-        None, description="Seconds between two readings of the shop's lists, for shops without webhooks; empty: never."
+        None,
+        description="Seconds between two readings of the store's lists, for stores without webhooks; empty: never.",
     )
     reconcile_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
         "03:00",
-        description="When (UTC) the shop is compared with what was received and delivered, every night, where the shop has"
+        description="When (UTC) the store is compared with what was received and delivered, every night, where the store has"
         " lists; `none`: never.",
     )
 
@@ -173,7 +174,7 @@ class StoreSettings(BaseModel):
 ProofWord = Literal["door", "source", "known", "confirmed"]
 
 
-class FuseSettings(BaseModel):
+class IssuanceLimitSettings(BaseModel):
     """The most that may be issued; above, coupons are held until a person releases the fuse. `none`: no limit."""
 
     model_config = SettingsConfigDict(frozen=True)
@@ -182,19 +183,19 @@ class FuseSettings(BaseModel):
         20, description="Most coupons of one customer in 24 hours; above, this customer's are held."
     )
     customer_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of one customer's coupons in 24 hours, in the shop's currency."
+        None, description="Most value of one customer's coupons in 24 hours, in the store's currency."
     )
     hour_count: Annotated[int, Field(ge=1)] | None = Field(
         5_000, description="Most coupons in one hour; above, all are held."
     )
     hour_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of the coupons of one hour, in the shop's currency."
+        None, description="Most value of the coupons of one hour, in the store's currency."
     )
     day_count: Annotated[int, Field(ge=1)] | None = Field(
         20_000, description="Most coupons in 24 hours; above, all are held."
     )
     day_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of the coupons of 24 hours, in the shop's currency."
+        None, description="Most value of the coupons of 24 hours, in the store's currency."
     )
 
     @field_validator("*", mode="before")
@@ -211,18 +212,18 @@ class CouponSettings(BaseModel):
     currency: str | None = Field(
         None,
         pattern="^[A-Z]{3}$",
-        description="The shop's currency (ISO 4217) when neither the Platform nor the rule tells it.",
+        description="The store's currency (ISO 4217) when neither the Platform nor the rule tells it.",
     )
     expires_after: timedelta | None = Field(
         None, description="How long a coupon is valid, e.g. `P90D` or seconds; empty: for ever."
     )
     usage_limit: Annotated[int, Field(ge=1)] = Field(1, description="How often one coupon may be used in all.")
     restrict_to_customer: bool = Field(
-        False, description="Only the shopper who redeemed may use the coupon (by e-mail, where the shop can)."
+        False, description="Only the customer who redeemed may use the coupon (by e-mail, where the store can)."
     )
     combinable: bool = Field(True, description="Whether a coupon may be used together with others.")
     max_value: int = Field(
-        1000, ge=1, description="No fixed-amount coupon above this many units of the shop's currency is ever created."
+        1000, ge=1, description="No fixed-amount coupon above this many units of the store's currency is ever created."
     )
     require: ProofWord = Field(
         "door",
@@ -246,7 +247,7 @@ class CouponSettings(BaseModel):
     deadline: timedelta = Field(
         timedelta(minutes=2), description="A redemption that is no active coupon by then raises an alert."
     )
-    fuse: FuseSettings = FuseSettings()
+    fuse: IssuanceLimitSettings = IssuanceLimitSettings()
 
     @field_validator("confirm_above", mode="before")
     @classmethod
@@ -275,7 +276,7 @@ class Settings(EnvironmentSettings):
     database_pool: int = Field(10, ge=2, le=200, description="Connections that each process may hold.")
     database_schema: str = Field(
         PUBLIC,
-        description="The schema that holds this relay's tables; `relay migrate` creates it. Give each shop its own, and several"
+        description="The schema that holds this relay's tables; `relay migrate` creates it. Give each store its own, and several"
         " relays share one database (docs/operations.md).",
     )
     listen_url: SecretStr | None = Field(
@@ -301,8 +302,8 @@ class Settings(EnvironmentSettings):
     )
     private_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
-        description="JSON list of the private networks that the Platform's or the shop's host name may lead to, e.g."
-        ' ["172.16.0.0/12"] for a shop in the same Docker network; other private addresses are not called.',
+        description="JSON list of the private networks that the Platform's or the store's host name may lead to, e.g."
+        ' ["172.16.0.0/12"] for a store in the same Docker network; other private addresses are not called.',
     )
     body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest request body in bytes.")
     store_key: SecretStr | None = Field(
@@ -311,7 +312,7 @@ class Settings(EnvironmentSettings):
     operator_key: SecretStr | None = Field(
         None, description="The operator's key (all scopes). More keys: `relay keys`."
     )
-    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per channel and worker process.")
+    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per destination and worker process.")
     poll: float = Field(
         0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
     )

@@ -10,47 +10,48 @@ import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import migrate, stores, tracing
-from app.database import create_engine
-from app.embedded import EmbeddedPostgres
-from app.engine.channels import Channels
-from app.engine.gate import Gate
-from app.engine.jobs import Handler
-from app.engine.loop import Loop, LoopSettings
-from app.engine.operator import Operator
-from app.engine.queue import Queue, Settlement
-from app.engine.retry import RetryPolicy
-from app.engine.runner import Runner
-from app.engine.signals import Notifier
-from app.engine.states import Again, Finish, GiveBack
-from app.handlers.award_points import AwardPoints
-from app.handlers.fetch_entity import FetchEntity
-from app.handlers.forward_news import ForwardNews
-from app.handlers.issue_coupon import IssueCoupon
-from app.handlers.relay_customer import RelayCustomer
-from app.handlers.relay_order import RelayOrder
-from app.handlers.relay_product import RelayProduct
-from app.handlers.retire_coupon import RetireCoupon
-from app.handlers.use_reward import UseReward
-from app.http import HttpClient, HttpClients
-from app.inbox import Inbox
-from app.messages import PLATFORM, STORE
-from app.operations.alerts.raised import Alerts
-from app.operations.coupons.reward_rules import RewardRules
-from app.operations.coupons.transitions import Coupons
-from app.operations.people.customers import Customers
-from app.operations.reconcile.compare import Sides
-from app.operations.reconcile.repairs import Tools
-from app.platform.answers import THE_PLATFORM
-from app.platform.client import PlatformClient
-from app.settings import Settings
-from app.stores.base import StoreAdapter
-from app.stores.native import ListsEntities
-from app.telemetry import Metrics, log_attempt
+from platform_relay import stores
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.core import migrate, tracing
+from platform_relay.core.database import create_engine
+from platform_relay.core.embedded import EmbeddedPostgres
+from platform_relay.core.http import HttpClient, HttpClients
+from platform_relay.core.telemetry import Metrics, log_attempt
+from platform_relay.coupons.issue import IssueCoupon
+from platform_relay.coupons.retire import RetireCoupon
+from platform_relay.coupons.return_points import ReturnPoints
+from platform_relay.coupons.reward_rules import RewardRules
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.coupons.use_reward import UseReward
+from platform_relay.forwarding.customer import ForwardCustomer
+from platform_relay.forwarding.fetch import FetchEntity
+from platform_relay.forwarding.loyalty_sync import SyncLoyalty
+from platform_relay.forwarding.order import ForwardOrder
+from platform_relay.forwarding.product import ForwardProduct
+from platform_relay.inbox.inbox import Inbox
+from platform_relay.inbox.messages import PLATFORM, STORE
+from platform_relay.inbox.stored_customers import Customers
+from platform_relay.jobs.actions import Operator
+from platform_relay.platform.answers import THE_PLATFORM
+from platform_relay.platform.client import PlatformClient
+from platform_relay.queue.circuit_breaker import DestinationGuard
+from platform_relay.queue.destinations import DestinationStates
+from platform_relay.queue.jobs import Handler
+from platform_relay.queue.loop import Loop, LoopSettings
+from platform_relay.queue.notifications import Notifier
+from platform_relay.queue.queue import Queue, Settlement
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.runner import Runner
+from platform_relay.queue.states import Again, Finish, GiveBack
+from platform_relay.reconcile.compare import Sides
+from platform_relay.reconcile.repairs import Tools
+from platform_relay.settings import Settings
+from platform_relay.stores.base import StoreAdapter
+from platform_relay.stores.native import ListsEntities
 
 log: Final = structlog.get_logger(__name__)
 
-CHANNELS: Final = (PLATFORM, STORE)
+DESTINATIONS: Final = (PLATFORM, STORE)
 ATTEMPT_SECONDS: Final = 60.0
 """Bounds one attempt of a job, which may be several calls."""
 
@@ -59,12 +60,12 @@ ATTEMPT_SECONDS: Final = 60.0
 class Services:
     """What the web process works with. `worker_alive` is None where no worker runs in this process.
 
-    `listen_url` is a direct address of the database. `on_work` are called with a channel that got work in this process.
+    `listen_url` is a direct address of the database. `on_work` are called with a destination that got work in this process.
     """
 
     settings: Settings
     engine: AsyncEngine
-    gates: Mapping[str, Gate]
+    gates: Mapping[str, DestinationGuard]
     inbox: Inbox
     operator: Operator
     metrics: Metrics
@@ -75,7 +76,7 @@ class Services:
 
 
 @dataclass(slots=True)
-class FarSides:
+class Destinations:
     """What the worker calls. `chat` is for alerts."""
 
     platform: PlatformClient
@@ -93,11 +94,11 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
     notifier = Notifier(pool)
     listeners: list[Callable[[str], None]] = []
 
-    def committed(channels: frozenset[str]) -> None:
-        for channel in channels:
+    def committed(destinations: frozenset[str]) -> None:
+        for destination in destinations:
             for listener in listeners:
-                listener(channel)
-        notifier.notify(channels)
+                listener(destination)
+        notifier.notify(destinations)
 
     gates = _gates(settings, pool)
     store = _store(settings, gates)
@@ -121,7 +122,7 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
 
 
 @asynccontextmanager
-async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
+async def destinations(parts: Services) -> AsyncIterator[Destinations]:
     """The clients of the destinations and of the chat; closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
     clients = HttpClients(
@@ -138,19 +139,19 @@ async def far_sides(parts: Services) -> AsyncIterator[FarSides]:
     )
     chat = HttpClient(destination="the chat", connections=2)
     try:
-        yield FarSides(PlatformClient(http, settings.platform), parts.store, chat)
+        yield Destinations(PlatformClient(http, settings.platform), parts.store, chat)
     finally:
         await chat.aclose()
         await http.aclose()
 
 
-def _gates(settings: Settings, pool: AsyncEngine) -> Mapping[str, Gate]:
-    channels = Channels(pool)
+def _gates(settings: Settings, pool: AsyncEngine) -> Mapping[str, DestinationGuard]:
+    destinations = DestinationStates(pool)
     rates = {PLATFORM: settings.platform.rate, STORE: settings.store.rate}
-    return {name: Gate(name, channels, rate) for name, rate in rates.items()}
+    return {name: DestinationGuard(name, destinations, rate) for name, rate in rates.items()}
 
 
-def _store(settings: Settings, gates: Mapping[str, Gate]) -> StoreAdapter | None:
+def _store(settings: Settings, gates: Mapping[str, DestinationGuard]) -> StoreAdapter | None:
     adapter = settings.store.adapter
     if not adapter:
         return None
@@ -159,8 +160,8 @@ def _store(settings: Settings, gates: Mapping[str, Gate]) -> StoreAdapter | None
     )
 
 
-def loops(parts: Services, far: FarSides) -> list[Loop]:
-    """One loop per channel."""
+def loops(parts: Services, far: Destinations) -> list[Loop]:
+    """One loop per destination."""
     settings = parts.settings
     runner = Runner(
         handlers(parts, far),
@@ -172,23 +173,23 @@ def loops(parts: Services, far: FarSides) -> list[Loop]:
     observer = _Observer(parts.metrics)
     return [
         Loop(
-            Queue(parts.engine, channel),
-            parts.gates[channel],
+            Queue(parts.engine, destination),
+            parts.gates[destination],
             runner,
             LoopSettings(slots=settings.slots, poll=settings.poll),
             observer,
         )
-        for channel in CHANNELS
+        for destination in DESTINATIONS
     ]
 
 
-def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
+def handlers(parts: Services, far: Destinations) -> dict[str, Handler]:
     """Every kind of job and what is done about it."""
     coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     found: dict[str, Handler] = {
-        "relay_customer": RelayCustomer(far.platform, customers),
-        "relay_order": RelayOrder(far.platform, coupons, customers, alerts),
-        "relay_product": RelayProduct(far.platform),
+        "forward_customer": ForwardCustomer(far.platform, customers),
+        "forward_order": ForwardOrder(far.platform, coupons, customers, alerts),
+        "forward_product": ForwardProduct(far.platform),
         "use_reward": UseReward(far.platform, coupons),
         "fetch_entity": FetchEntity(far.store, parts.settings.store.adapter or "", parts.inbox.accept),
         "issue_coupon": IssueCoupon(
@@ -200,14 +201,14 @@ def handlers(parts: Services, far: FarSides) -> dict[str, Handler]:
             settings=parts.settings.coupons,
         ),
         "retire_coupon": RetireCoupon(far.store, coupons),
-        "award_points": AwardPoints(far.platform, coupons, alerts),
-        "forward_news": ForwardNews(far.store),
+        "return_points": ReturnPoints(far.platform, coupons, alerts),
+        "sync_loyalty": SyncLoyalty(far.store),
     }
     return {kind: tracing.traced(handler) for kind, handler in found.items()}
 
 
-def reconciled(parts: Services, far: FarSides) -> Sides | None:
-    """What is compared with what; None where the shop has no lists."""
+def reconciled(parts: Services, far: Destinations) -> Sides | None:
+    """What is compared with what; None where the store has no lists."""
     settings, store = parts.settings, cast("object", parts.store)
     if not isinstance(store, ListsEntities):
         return None
@@ -293,12 +294,12 @@ class _Observer:
             self._metrics.settled(job.kind, to.state)
         if settlement.outcome is not None:
             code = settlement.reason.code if settlement.reason else None
-            self._metrics.attempt(job.kind, job.channel, settlement.outcome, settlement.duration_ms / 1000, code)
+            self._metrics.attempt(job.kind, job.destination, settlement.outcome, settlement.duration_ms / 1000, code)
         log_attempt(
             job.id,
             job.message_id,
             kind=job.kind,
-            channel=job.channel,
+            destination=job.destination,
             attempt=job.attempt,
             claim=job.claim,
             outcome=settlement.outcome or "not tried",
@@ -311,4 +312,4 @@ class _Observer:
         )
 
     def lost(self, settlement: Settlement) -> None:
-        self._metrics.attempt(settlement.job.kind, settlement.job.channel, "lease_lost", 0.0)
+        self._metrics.attempt(settlement.job.kind, settlement.job.destination, "lease_lost", 0.0)

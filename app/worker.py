@@ -1,4 +1,4 @@
-"""The worker: one loop per channel, a listener for hints, and the ticks that tidy up.
+"""The worker: one loop per destination, a listener for hints, and the ticks that tidy up.
 
 Exit codes: 0 stopped as asked, 1 a part of it died (the log says why; start it again), 2 misconfigured.
 """
@@ -9,13 +9,13 @@ from typing import Final
 
 import structlog
 
-from app import wiring
-from app.database import parse_url
-from app.engine import maintenance
-from app.engine.loop import Loop
-from app.engine.signals import listen
-from app.ticks import ticks
-from app.wiring import FarSides, Services
+from platform_relay import wiring
+from platform_relay.core.database import parse_url
+from platform_relay.periodic_tasks import ticks
+from platform_relay.queue import maintenance
+from platform_relay.queue.loop import Loop
+from platform_relay.queue.notifications import listen
+from platform_relay.wiring import Destinations, Services
 
 log: Final = structlog.get_logger(__name__)
 
@@ -26,16 +26,16 @@ STOP_SECONDS: Final = 9.5
 class Worker:
     """Runs until `stop` is called."""
 
-    def __init__(self, parts: Services, far: FarSides) -> None:
+    def __init__(self, parts: Services, far: Destinations) -> None:
         self._parts = parts
         self._loops: list[Loop] = wiring.loops(parts, far)
         self._ticks = ticks(parts, far)
         parts.on_work.append(self.wake)
 
-    def wake(self, channel: str) -> None:
-        """A hint of new work on `channel` ("": anywhere)."""
+    def wake(self, destination: str) -> None:
+        """A hint of new work on `destination` ("": anywhere)."""
         for loop in self._loops:
-            if channel in ("", loop.channel):
+            if destination in ("", loop.destination):
                 loop.wake()
 
     def alive(self) -> bool:
@@ -48,7 +48,7 @@ class Worker:
     async def run(self) -> None:
         """Returns when stopped and everything in hand is finished or given back. Raises when a part of it died."""
         settings = self._parts.settings
-        log.info("worker_started", channels=[loop.channel for loop in self._loops], slots=settings.slots)
+        log.info("worker_started", destinations=[loop.destination for loop in self._loops], slots=settings.slots)
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
         dsn = parse_url(self._parts.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [

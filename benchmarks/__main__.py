@@ -23,7 +23,7 @@ ROWS: Final[Mapping[tuple[str, ...], Row]] = {
     ("redeem_ms",): redeem.run,
     ("two_workers",): workers.run,
     ("relay_with_history",): history.run,
-    ("sealed_vs_plain",): sealed.run,
+    ("encrypted_vs_plain",): sealed.run,
 }
 LONG: Final[Mapping[tuple[str, ...], Row]] = {
     ("relay_held_snapshot",): snapshot.run,

@@ -17,11 +17,11 @@ from typing import Final
 
 import httpx
 
-from app import migrate
-from app.database import create_engine, parse_url
-from app.embedded import EmbeddedPostgres
 from benchmarks.figures import percentile
 from benchmarks.stage import Process, Stage, free_port, listening
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine, parse_url
+from platform_relay.core.embedded import EmbeddedPostgres
 
 MESSAGES: Final = 5_000_000
 MOST_MILLISECONDS: Final = 300.0
@@ -51,17 +51,15 @@ SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, CASE n % 
 FROM generate_series(0, {messages} - 1) AS n
 """,
     """
-INSERT INTO job (id, message_id, kind, channel, lane, seq, state, disposition, reason_code, facts, collapse, attempts, uncertain,
-                 created_at, finished_at, params)
+INSERT INTO job (id, message_id, kind, destination, lane, seq, state, reason, detail, collapse, attempts, uncertain, created_at,
+                 finished_at, params)
 SELECT ('01900000-0000-7000-8001-' || lpad(to_hex(n), 12, '0'))::uuid,
        ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
-       CASE n % 5 WHEN 0 THEN 'relay_customer' WHEN 4 THEN 'issue_coupon' ELSE 'relay_order' END,
+       CASE n % 5 WHEN 0 THEN 'forward_customer' WHEN 4 THEN 'issue_coupon' ELSE 'forward_order' END,
        CASE n % 5 WHEN 4 THEN 'store' ELSE 'platform' END,
        CASE n % 5 WHEN 0 THEN 'customer:c' || n / 5 WHEN 4 THEN 'coupon:code' || n ELSE 'order:o' || n END, 1,
        CASE WHEN n % 1000 = 1 THEN 'dead' ELSE 'done' END, CASE WHEN n % 1000 = 1 THEN 'rejected' END,
-       CASE WHEN n % 1000 = 1 THEN 'rejected_by_destination' END,
-       CASE WHEN n % 1000 = 1 THEN '{{"destination": "the Platform", "request": "the order", "status": 422,'
-           ' "response": "currency must be ISO 4217"}}'::jsonb END,
+       CASE WHEN n % 1000 = 1 THEN 'the Platform says: currency must be ISO 4217 (HTTP 422)' END,
        n % 5 = 0, 1, false, now() - interval '1 day', now() - interval '1 day',
        CASE WHEN n % 5 = 4 THEN '{{"topic": "points/redeemed", "reward": "redeemed"}}'::jsonb END
 FROM generate_series(0, {messages} - 1) AS n
@@ -149,7 +147,7 @@ def _measure(url: str, messages: int, folder: Path) -> int:
         "an unknown e-mail address": (lambda: {"customer": f"x{dice.random()}@example.com"}, None),
     }
     with (
-        Process([sys.executable, "-m", "app.cli", "web"], settings, folder / "web.log") as web,
+        Process([sys.executable, "-m", "platform_relay.cli", "web"], settings, folder / "web.log") as web,
         httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {KEY}"}, timeout=60, trust_env=False
         ) as client,

@@ -13,8 +13,8 @@ from typing import Final
 
 import psutil
 
-from app.embedded import EmbeddedPostgres
 from benchmarks.stage import POSTGRES, Process
+from platform_relay.core.embedded import EmbeddedPostgres
 
 ROWS: Final = 100_000
 SECONDS_PER_100_000: Final = 60.0
@@ -46,7 +46,7 @@ def _measure(rows: int, folder: Path, url: str) -> int:
             for n in range(rows)
         )
     started, readings = time.monotonic(), list[float]()
-    command = [sys.executable, "-m", "app.cli", "import", "customers", str(file)]
+    command = [sys.executable, "-m", "platform_relay.cli", "import", "customers", str(file)]
     with Process(command, {"DATABASE_URL": url}, folder / "import.log") as process:
         while not process.ended():
             try:

@@ -68,7 +68,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "pickup_ms": Target(most={"p50": 10, "p99": 50}),
     "redeem_ms": Target(most={"p99": 150}),
     "two_workers": Target(least=1.8),
-    "sealed_vs_plain": Target(least=0.90),
+    "encrypted_vs_plain": Target(least=0.90),
     "rss_mb": Target(most={"web": 130, "worker": 130, "drift_percent": 5}, long=True),
 }
 

@@ -18,10 +18,10 @@ from typing import Final, Self
 
 import asyncpg
 
-from app import migrate
-from app.database import create_engine, parse_url
-from app.embedded import EmbeddedPostgres
 from benchmarks.scale import Scale
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine, parse_url
+from platform_relay.core.embedded import EmbeddedPostgres
 from simulators.process import Simulator, run
 
 ROOT: Final = Path(__file__).parents[1]
@@ -140,14 +140,14 @@ class Stage:
             "PLATFORM__API_KEY": "sim-platform-key",
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
-            "PLATFORM__DOOR_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": DOOR,
             "STORE__ADAPTER": "woocommerce",
             "WOOCOMMERCE__URL": self.shop.url,
             "WOOCOMMERCE__CONSUMER_KEY": "ck_simulator_key",
             "WOOCOMMERCE__CONSUMER_SECRET": "cs_simulator_key",
             **settings,
         }
-        return self.python(role, ["app.cli", role], environment)
+        return self.python(role, ["platform_relay.cli", role], environment)
 
     def python(self, name: str, module: list[str], environment: Mapping[str, str]) -> Process:
         """`python -m module…`, its output in a file called after `name`."""
@@ -155,13 +155,13 @@ class Stage:
 
     @contextmanager
     def web(self, module: list[str], database_url: str, **settings: str) -> Iterator[tuple[str, Process]]:
-        """A web process (`["app.cli", "web"]`, or one of `benchmarks.servers`) that listens; its address."""
+        """A web process (`["platform_relay.cli", "web"]`, or one of `benchmarks.servers`) that listens; its address."""
         port = free_port()
         settings = {"PORT": str(port), "DATABASE_URL": database_url, "STORE_KEY": STORE_KEY, **settings}
         name = module[-1].rpartition(".")[2]
         process = (
             self.relay(module[1], database_url, **settings)
-            if module[0] == "app.cli"
+            if module[0] == "platform_relay.cli"
             else self.python(name, module, settings)
         )
         with process:

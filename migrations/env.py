@@ -1,4 +1,4 @@
-"""Alembic's entry point. `app.migrate` hands over a connection, with its lock held and its limits set.
+"""Alembic's entry point. `platform_relay.core.migrate` hands over a connection, with its lock held and its limits set.
 
 A new migration is drafted from the models, against a database at the latest one, with
 
@@ -10,8 +10,8 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from app.database import create_engine
-from app.models import Base
+from platform_relay.core.database import create_engine
+from platform_relay.core.models import Base
 
 
 def run(connection: Connection) -> None:

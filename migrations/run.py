@@ -1,4 +1,4 @@
-"""The migrations by Alembic, for which there is no configuration file. `app.migrate` decides when."""
+"""The migrations by Alembic, for which there is no configuration file. `platform_relay.core.migrate` decides when."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the two far sides, as separate programs: `platform` (the loyalty Platform) and `shop` (a shop).
+"""Stand-ins for the two destinations, as separate programs: `platform` (the loyalty Platform) and `shop` (a store).
 
 They are reached only over HTTP, import nothing of `app/`, and nothing of `app/` imports them. Both are steered and
 inspected through their own control routes under `/_sim/` (see README.md), which no scripted fault ever touches.

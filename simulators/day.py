@@ -1,12 +1,12 @@
-"""A realistic day in a shop, as data: who is there, what happens, and when. The same seed gives the same day.
+"""A realistic day in a store, as data: who is there, what happens, and when. The same seed gives the same day.
 
-A demo second is half an hour of the shop's time. Two shops of one merchant sell: most people buy in the WooCommerce
+A demo second is half an hour of the store's time. Two stores of one merchant sell: most people buy in the WooCommerce
 shop, one in four in the Medusa shop. `simulators.feed` plays a day against a relay.
 
     import      20 products and 40 customers of before, in one batch
     all day     20 new customers, 15 changed ones, 8 changed products; 150 orders, a fifth of them by guests: pending,
                 then most paid and some of those refunded, some cancelled; a few orders reported before their customer's
-                registration, a few events reported twice (both as real shops do)
+                registration, a few events reported twice (both as real stores do)
     loyalty     a referral (two coupons) that the friend's order completes; three redemptions, one by a rule that
                 nobody knows the value of until the operator says it
     trouble     the Platform is away for some seconds
@@ -30,7 +30,7 @@ Kind = Literal["customers", "orders", "products"]
 
 OPENS: Final = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # the day on which the bodies were captured
 SHOP_SECONDS: Final = 1800
-"""Seconds of the shop's time in one second of the demo."""
+"""Seconds of the store's time in one second of the demo."""
 CUSTOMERS, IMPORTED, PRODUCTS, ORDERS = 60, 40, 20, 150
 CLOSES: Final = 19.0
 """Seconds from the start after which no order changes any more, except the last one, which uses a coupon."""
@@ -50,7 +50,7 @@ THINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The shop reports a version of something. `spends`: the order uses the coupon of the redemption of that name."""
+    """The store reports a version of something. `spends`: the order uses the coupon of the redemption of that name."""
 
     at: float
     kind: Kind
@@ -193,7 +193,7 @@ class _Planner:
             return Event(at, "customers", self._shop(thing).customer(thing), twice)
         return Event(at, "products", self._shop(thing).product(thing), twice)
 
-    # -- what the shops report --------------------------------------------------------------------------------------
+    # -- what the stores report --------------------------------------------------------------------------------------
 
     def _registered_at(self, number: int) -> float:
         return 0.0 if number < IMPORTED else 0.5 + (number - IMPORTED) * 0.7
@@ -225,7 +225,7 @@ class _Planner:
                 continue
             who = self.dice.choice(usual)
             early = number % 30 == 1
-            if early:  # real shops report such orders: their webhooks overtake each other
+            if early:  # real stores report such orders: their webhooks overtake each other
                 who = self.dice.randrange(IMPORTED, CUSTOMERS - 1)
             at = max(0.3, self._registered_at(who) - 0.3) if early else max(at, self._registered_at(who) + 0.2)
             person = self.people[who]

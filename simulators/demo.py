@@ -1,11 +1,11 @@
-"""`python -m simulators.demo [--once]`: a day in a shop, before your eyes.
+"""`python -m simulators.demo [--once]`: a day in a store, before your eyes.
 
-Starts the Platform simulator, the shop simulator and the relay as processes of their own, plays `simulators.day`
+Starts the Platform simulator, the store simulator and the relay as processes of their own, plays `simulators.day`
 against them, waits until everything is delivered, prints what became of it, and stays up until Ctrl-C. With `--once` it
 ends by itself: exit code 0 only if everything arrived, and a JSON object as the last line.
 
 With --relay-url, --platform-url and --shop-url it plays against what runs already; the keys come from the environment
-(STORE_KEY, OPERATOR_KEY, PLATFORM__DOOR_SECRET). DATABASE_URL: the relay's database, else an embedded one.
+(STORE_KEY, OPERATOR_KEY, PLATFORM__WEBHOOK_SECRET). DATABASE_URL: the relay's database, else an embedded one.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _addresses(scene: Scene, console: Console) -> None:
         ("the books", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/counts"),
         ("the coupons", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/coupons"),
         ("what the Platform saw", f"{scene.platform}/_sim/ledger"),
-        ("what the shop holds", f"{scene.shop}/_sim/state?kind=coupons"),
+        ("what the store holds", f"{scene.shop}/_sim/state?kind=coupons"),
     )
     for what, where in lines:
         console.print(f"  {what:<22} {where}", highlight=False, soft_wrap=True)

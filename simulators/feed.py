@@ -1,4 +1,4 @@
-"""Plays a `Day` against a running relay, over HTTP only, as the shops, the Platform and the operator would.
+"""Plays a `Day` against a running relay, over HTTP only, as the stores, the Platform and the operator would.
 
 What the relay acknowledged is written down in `Acknowledged`: that, and nothing else, is what it owes.
 """
@@ -87,7 +87,7 @@ class Relay:
         self._operator = {"authorization": f"Bearer {operator_key}"}
 
     async def post(self, event: Event) -> httpx.Response:
-        """Report one event; tried again while the relay is away (503, 429, no connection), as a shop should.
+        """Report one event; tried again while the relay is away (503, 429, no connection), as a store should.
 
         Raises FeedError when that takes longer than PATIENCE.
         """
@@ -176,7 +176,7 @@ class Feed:
         except (FeedError, TimeoutError) as error:
             self.acknowledged.problems.append(str(error) or "a coupon that was never redeemed cannot be spent")
 
-    # -- the shops --------------------------------------------------------------------------------------------------
+    # -- the stores --------------------------------------------------------------------------------------------------
 
     async def _import(self) -> None:
         receipts = await self.relay.post_batch(self.day.imported)

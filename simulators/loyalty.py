@@ -61,7 +61,7 @@ class Loyalty:
         self.rules: dict[str, Json] = {rule["id"]: copy.deepcopy(rule) for rule in DEFAULT_RULES}
         self.pending: list[Json] = []
 
-    # -- the shop saw a coupon used -------------------------------------------------------------------------------
+    # -- the store saw a coupon used -------------------------------------------------------------------------------
 
     async def use(self, call: Call) -> Answer:
         """POST /v1/rewards/{code}/use."""

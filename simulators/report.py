@@ -1,6 +1,6 @@
 """What arrived, counted from the simulators' ledgers against what the relay acknowledged. Pure, but for the table.
 
-Lost: something acknowledged that the far side does not have, or not in its newest version, or with another value.
+Lost: something acknowledged that the destination does not have, or not in its newest version, or with another value.
 Duplicated: something that ought to be there once and is there more often, or that nobody asked for.
 """
 
@@ -46,7 +46,7 @@ class Verdict:
 
 def judge(acknowledged: Acknowledged, platform: Iterable[Json], coupons: Iterable[Json]) -> Verdict:
     """Compare. `platform` are entries of the Platform simulator's ledger (at least all applied ones of the day),
-    `coupons` the shop's coupons in its own format, without those that were there before."""
+    `coupons` the store's coupons in its own format, without those that were there before."""
     verdict = Verdict()
     seen = _applied(platform)
     for versions in _by_entity(acknowledged.events).values():
@@ -118,7 +118,7 @@ def _differences(wanted: Json, got: Json) -> str:
 
 
 def _judge_coupons(promised: Mapping[str, Worth], coupons: Iterable[Json], verdict: Verdict) -> None:
-    """A code exactly once and with its value; the shop's codes know no case."""
+    """A code exactly once and with its value; the store's codes know no case."""
     live = [coupon for coupon in coupons if coupon["status"] == "publish"]
     by_code: dict[str, list[Json]] = defaultdict(list)
     for coupon in live:

@@ -30,8 +30,8 @@ from simulators.process import run
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "DATABASE_URL")
-"""Of the environment, what the relay gets to see: no setting of a real shop may reach a demo."""
-SECRETS: Final = ("STORE_KEY", "OPERATOR_KEY", "PLATFORM__DOOR_SECRET")
+"""Of the environment, what the relay gets to see: no setting of a real store may reach a demo."""
+SECRETS: Final = ("STORE_KEY", "OPERATOR_KEY", "PLATFORM__WEBHOOK_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Scene:
     shop: str
     store_key: str
     operator_key: str
-    door_secret: str
+    webhook_secret: str
     process: subprocess.Popen[bytes] | None = None
     log: Path | None = None
 
     @property
     def webhook_url(self) -> str:
         """Where the Platform posts to."""
-        return f"{self.relay}/v1/webhooks/platform/{self.door_secret}"
+        return f"{self.relay}/v1/webhooks/platform/{self.webhook_secret}"
 
 
 @contextlib.contextmanager
@@ -106,7 +106,7 @@ def relay_process(settings: dict[str, str]) -> Iterator[tuple[subprocess.Popen[b
     with os.fdopen(handle, "wb") as log:
         # In the folder, where no .env is; in a session of its own, so that Ctrl-C reaches the demo alone.
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve"],
+            [sys.executable, "-m", "platform_relay.cli", "serve"],
             cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"

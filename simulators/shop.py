@@ -26,12 +26,12 @@ ORDER_BY = {
     "webhooks": ("date", {"date", "id", "title"}),
 }
 ORDER_BY_ELSE = ("date", {"date", "id", "include", "title", "slug", "modified"})
-"""Default and possible `orderby` of each list, as in the shop's own OPTIONS answers."""
+"""Default and possible `orderby` of each list, as in the store's own OPTIONS answers."""
 
 
 @dataclass
 class ShopConfig:
-    """Every setting of the shop simulator; `POST /_sim/config` and `--set` change them by name."""
+    """Every setting of the store simulator; `POST /_sim/config` and `--set` change them by name."""
 
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
 
@@ -44,7 +44,7 @@ class ShopConfig:
     coupon_race: float = 0.0
     """Seconds between check and insert of a new coupon; above 0, parallel creates of one code may all give 201."""
     distort: dict[str, Any] = field(default_factory=dict)
-    """Fields the shop silently writes otherwise into every coupon it stores."""
+    """Fields the store silently writes otherwise into every coupon it stores."""
     distort_code: str = ""
     """`distort` only coupons whose code begins so; empty: all."""
     stale_read: float = 0.0
@@ -60,7 +60,7 @@ class ShopConfig:
 
 
 class Shop:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create", "relay.create"})
 
@@ -83,7 +83,7 @@ class Shop:
         self.resources: dict[str, dict[int, Json]] = {name: {} for name in LISTED}
 
     def new_id(self) -> int:
-        """The next id; the shop numbers all its things in one sequence."""
+        """The next id; the store numbers all its things in one sequence."""
         self._last_id += 1
         return self._last_id
 
@@ -239,7 +239,7 @@ class Shop:
     # -- control ----------------------------------------------------------------------------------------------------
 
     def _upsert(self, family: str, given: Json) -> Json:
-        """Write a resource; the shop's dates are the present unless `given` carries its own."""
+        """Write a resource; the store's dates are the present unless `given` carries its own."""
         local, utc = self.now()
         identifier = int(given.get("id") or self.new_id())
         self._last_id = max(self._last_id, identifier)
@@ -272,7 +272,7 @@ class Shop:
         return {"body": body, "deliveries": sent}
 
     async def _use_coupon(self, given: Json) -> Json:
-        """A shopper uses a coupon: usage_count and used_by move."""
+        """A customer uses a coupon: usage_count and used_by move."""
         rows = self.coupons.live(str(given["code"]))
         if not rows:
             raise refusal(404, "woocommerce_rest_shop_coupon_invalid_id", "Invalid ID.")

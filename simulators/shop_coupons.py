@@ -32,7 +32,7 @@ TYPES: dict[str, tuple[str, object]] = {
     "minimum_amount": ("string", "0.00"), "maximum_amount": ("string", "0.00"), "email_restrictions": ("array", []),
     "meta_data": ("array", []),
 }  # fmt: skip
-"""Writable fields: JSON type and default. date_expires is apart; every other field is ignored, as in the shop."""
+"""Writable fields: JSON type and default. date_expires is apart; every other field is ignored, as in the store."""
 
 DISCOUNT_TYPES = ("percent", "fixed_cart", "fixed_product")
 
@@ -73,7 +73,7 @@ def check_types(body: Json) -> None:
 
 
 def stored_amount(text: str) -> Decimal:
-    """What the shop makes of an amount: all but digits, dot and minus dropped; nothing left is 0."""
+    """What the store makes of an amount: all but digits, dot and minus dropped; nothing left is 0."""
     try:
         return Decimal(re.sub(r"[^0-9.\-]", "", text)).quantize(Decimal("0.01"))
     except InvalidOperation:
@@ -81,7 +81,7 @@ def stored_amount(text: str) -> Decimal:
 
 
 def stored_code(text: str) -> str:
-    """What the shop makes of a code: tags stripped, the rest escaped."""
+    """What the store makes of a code: tags stripped, the rest escaped."""
     return html.escape(re.sub(r"</?[a-zA-Z][^>]*>", "", text).strip(), quote=False)
 
 
@@ -92,7 +92,7 @@ def stored_email_restrictions(given: list[object]) -> list[str]:
 
 
 def stored_expiry(text: str | None, offset: timedelta) -> datetime | None:
-    """The instant (UTC) the shop understands, None for none or junk. `offset` is the store's distance from UTC."""
+    """The instant (UTC) the store understands, None for none or junk. `offset` is the store's distance from UTC."""
     if not text:
         return None
     text = re.sub(r"\.\d+(Z|[+-]\d\d:?\d\d)?$", "", text.strip())
@@ -104,7 +104,7 @@ def stored_expiry(text: str | None, offset: timedelta) -> datetime | None:
 
 
 def stored_fields(body: Json) -> Json:
-    """The writable fields of a checked body, each as the shop keeps it; expiry and meta_data are not treated here."""
+    """The writable fields of a checked body, each as the store keeps it; expiry and meta_data are not treated here."""
     changes: dict[str, Callable[[Any], object]] = {
         "amount": lambda text: str(stored_amount(text)),
         "minimum_amount": lambda text: str(stored_amount(text)),
@@ -125,7 +125,7 @@ def stored_fields(body: Json) -> Json:
 
 
 class Coupons:
-    """The shop's coupons by id, trashed ones among them."""
+    """The store's coupons by id, trashed ones among them."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop

@@ -20,14 +20,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import migrate
-from app.database import create_engine, parse_url
-from app.embedded import EmbeddedPostgres
-from app.settings import Settings
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine, parse_url
+from platform_relay.core.embedded import EmbeddedPostgres
+from platform_relay.settings import Settings
 
 # Not durable, and so fast: these data live for minutes.
 TEST_SERVER = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
-ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the shop's name
+ADAPTERS = Path(__file__).parents[1] / "app" / "stores"  # their settings begin with the store's name
 # How long an example takes is the machine's affair. A failure prints what replays it.
 hypothesis.settings.register_profile("relay", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("relay")
@@ -43,10 +43,10 @@ def pytest_configure() -> None:
 def clean_environment() -> Iterator[None]:
     """No setting of the person who runs the tests reaches them (programs also read `.env`: start them elsewhere)."""
     settings = {name.upper() for name in Settings.model_fields}
-    shops = tuple(f"{path.stem.upper()}_" for path in ADAPTERS.glob("[a-z]*"))
+    stores = tuple(f"{path.stem.upper()}_" for path in ADAPTERS.glob("[a-z]*"))
     with pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
-            if name.upper().split("__")[0] in settings or name.upper().startswith((*shops, *OUTSIDE)):
+            if name.upper().split("__")[0] in settings or name.upper().startswith((*stores, *OUTSIDE)):
                 environment.delenv(name)
         yield
 

@@ -1,6 +1,6 @@
 """Reasons for tests to which it does not matter what exactly happened."""
 
-from app.reasons import ReasonCode, because
+from platform_relay.core.reasons import ReasonCode, because
 
 PLATFORM = "the Platform"
 HTTP_400 = because(ReasonCode.REJECTED_BY_DESTINATION, destination=PLATFORM, request="the order", status=400)

@@ -1,1 +1,1 @@
-"""The doors: authenticate, parse, hand to the inbox, answer after the commit. One file per door."""
+"""The endpoints: authenticate, parse, hand to the inbox, answer after the commit. One file per door."""

@@ -16,12 +16,12 @@ from typing import Final, Literal
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from app.api.guesses import WrongKeys
-from app.api.origin import address_of
-from app.api.services import Services
-from app.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
-from app.operations.books import find_api_key, reading, when_away
-from app.operations.keys import note_use
+from platform_relay.access.api_keys import note_use
+from platform_relay.api.auth_throttle import AuthThrottle
+from platform_relay.api.client_ip import address_of
+from platform_relay.api.dependencies import Services
+from platform_relay.core.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
+from platform_relay.jobs.queries import find_api_key, reading, when_away
 
 Scope = Literal["events", "read", "operate", "admin"]
 STORE_SCOPES: Final = frozenset({"events", "read"})
@@ -55,7 +55,7 @@ class Keys:
             if key is not None
         )
         self._remembered: dict[bytes, tuple[float, Caller | None]] = {}
-        self._wrong = WrongKeys(TRIES)
+        self._wrong = AuthThrottle(TRIES)
         self._proxies = settings.trusted_proxies
 
     async def require(self, request: Request, scope: Scope) -> Caller:

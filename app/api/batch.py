@@ -13,14 +13,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from app.api.authentication import Keys
-from app.api.body import read_body, too_large
-from app.api.documentation import answer, needs_key, refusals
-from app.api.event_examples import BATCH, BATCH_ANSWER
-from app.api.events import EVENT_PARAMETERS, KEY_REFUSALS, conflict, idempotency_key, is_backfill, receipt_json
-from app.api.problems import of_body
-from app.api.services import Services
-from app.errors import (
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, needs_key, refusals
+from platform_relay.api.event_examples import BATCH, BATCH_ANSWER
+from platform_relay.api.events import (
+    EVENT_PARAMETERS,
+    KEY_REFUSALS,
+    conflict,
+    idempotency_key,
+    is_backfill,
+    receipt_json,
+)
+from platform_relay.api.problems import of_body
+from platform_relay.api.request_body import read_body, too_large
+from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
@@ -30,9 +37,9 @@ from app.errors import (
     QueryInvalid,
     TooManyLines,
 )
-from app.inbox import Receipt
-from app.messages import EVENTS, Incoming, Kind, incoming
-from app.telemetry import log_message
+from platform_relay.core.telemetry import log_message
+from platform_relay.inbox.inbox import Receipt
+from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
 
 LINES: Final = 1000
 BODIES: Final = 16

@@ -5,15 +5,15 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.documentation import answer, needs_key, refusals
-from app.api.event_examples import ID
-from app.api.events import KEY_REFUSALS
-from app.api.services import Services
-from app.errors import NotFound, QueryInvalid
-from app.operations.books import find_coupon, list_coupons, reading
-from app.operations.views import CouponPage, CouponView
-from app.reasons import ReasonCode
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, needs_key, refusals
+from platform_relay.api.event_examples import ID
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.core.errors import NotFound, QueryInvalid
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.jobs.queries import find_coupon, list_coupons, reading
+from platform_relay.jobs.views import CouponPage, CouponView
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
 COUPON: Final = {
@@ -32,9 +32,9 @@ COUPON: Final = {
     "rule_edited": False,
     "proof": None,
     "points": 500,
-    "shopper": "Ada Lovelace",
+    "customer": "Ada Lovelace",
     "orders": None,
-    "ruling": None,
+    "decision": None,
     "redemption_id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77",
     "store_id": None,
     "message_id": ID,
@@ -61,7 +61,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def coupons(
         request: Request,
         state: Annotated[State | None, Query(description="Only coupons in this state.")] = None,
-        customer: Annotated[str | None, Query(description="Only those of this shopper, by the store's id.")] = None,
+        customer: Annotated[str | None, Query(description="Only those of this customer, by the store's id.")] = None,
         reason_code: Annotated[
             ReasonCode | None, Query(description="Only coupons with this reason code (docs/reason-codes.md).")
         ] = None,

@@ -6,17 +6,17 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.body import read_model
-from app.api.documentation import answer, body_of, needs_key, refusals
-from app.api.event_examples import ID, JOB_ID
-from app.api.operator import BODY_REFUSALS
-from app.api.services import Services
-from app.errors import WrongState, as_sentence
-from app.operations.books import when_away
-from app.operations.people.erase import NEXT, STAYS, Receipt, StillRunningError, erase
-from app.operations.people.export import Export, export
-from app.sealing import UnreadableBodyError
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, body_of, needs_key, refusals
+from platform_relay.api.event_examples import ID, JOB_ID
+from platform_relay.api.operator import BODY_REFUSALS
+from platform_relay.api.request_body import read_model
+from platform_relay.core.encryption import UnreadableBodyError
+from platform_relay.core.errors import WrongState, as_sentence
+from platform_relay.jobs.queries import when_away
+from platform_relay.privacy.erase import NEXT, STAYS, Receipt, StillRunningError, erase
+from platform_relay.privacy.export import Export, export
 
 PATIENCE: Final = 5.0
 """Seconds that a caller waits for a job that runs right now."""
@@ -54,8 +54,8 @@ _EXPORT: Final = {
         {
             "id": JOB_ID,
             "message_id": ID,
-            "kind": "relay_customer",
-            "channel": "platform",
+            "kind": "forward_customer",
+            "destination": "platform",
             "lane": "customer:42",
             "state": "done",
             "created_at": "2026-05-11T16:25:01Z",
@@ -64,7 +64,7 @@ _EXPORT: Final = {
     ],
     "attempts": [],
     "coupons": [],
-    "delivered": [{"channel": "platform", "key": "customer:42", "known": True}],
+    "delivered": [{"destination": "platform", "key": "customer:42", "known": True}],
     "fuses": [],
     "differences": [],
 }

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app.api.platform_topics import webhook_operations
-from app.api.problems import MEDIA_TYPE
-from app.errors import Problem
+from platform_relay.api.platform_topics import webhook_operations
+from platform_relay.api.problems import MEDIA_TYPE
+from platform_relay.core.errors import Problem
 
 OpenApi = dict[str, Any]  # free-form JSON
 ASSETS: Final = "/docs/assets"
@@ -30,10 +30,10 @@ TAGS: Final = [
     {"name": "Webhooks", "description": "What the Platform reports."},
     {"name": "Jobs", "description": "What the relay owes because of it, for operators."},
     {"name": "Explain", "description": "Why an order, a customer or a coupon got what it got."},
-    {"name": "Imports", "description": "What the shop had before: files taken in, and what is missing."},
-    {"name": "Reconciliation", "description": "What the shop has, against what was received and delivered."},
+    {"name": "Imports", "description": "What the store had before: files taken in, and what is missing."},
+    {"name": "Reconciliation", "description": "What the store has, against what was received and delivered."},
     {"name": "Personal data", "description": "A person erased, or told what is held."},
-    {"name": "Channels", "description": "The far sides, and whether they are called now."},
+    {"name": "Destinations", "description": "The destinations, and whether they are called now."},
     {"name": "Reward rules", "description": "What a redeemed reward is worth."},
     {"name": "Coupons", "description": "What was issued, or is held, and why."},
     {"name": "Health", "description": "For load balancers and monitoring; needs no key."},

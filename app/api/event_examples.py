@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.messages import Kind
+from platform_relay.inbox.messages import Kind
 
 EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
     Kind.CUSTOMER: {
@@ -39,8 +39,8 @@ FACTS: Final[dict[str, object]] = {"destination": "the Platform", "status": 503,
 JOB: Final[dict[str, object]] = {
     "id": JOB_ID,
     "message_id": ID,
-    "kind": "relay_order",
-    "channel": "platform",
+    "kind": "forward_order",
+    "destination": "platform",
     "lane": "order:1001",
     "state": "waiting",
     "disposition": "retry",

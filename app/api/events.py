@@ -13,14 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from app.api.authentication import Keys
-from app.api.body import read_body
-from app.api.documentation import answer, body_of, needs_key, refusals
-from app.api.event_examples import EXAMPLES, MESSAGE, RECEIPT
-from app.api.problems import of_body
-from app.api.raw import RawRoute
-from app.api.services import Services
-from app.errors import (
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, body_of, needs_key, refusals
+from platform_relay.api.event_examples import EXAMPLES, MESSAGE, RECEIPT
+from platform_relay.api.problems import of_body
+from platform_relay.api.raw_route import RawRoute
+from platform_relay.api.request_body import read_body
+from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     DatabaseAway,
@@ -38,11 +38,11 @@ from app.errors import (
     ScopeMissing,
     TooManyWrongKeys,
 )
-from app.inbox import Receipt
-from app.messages import EVENTS, Kind, incoming
-from app.operations.books import find_message, reading
-from app.operations.views import MessageView
-from app.telemetry import log_message
+from platform_relay.core.telemetry import log_message
+from platform_relay.inbox.inbox import Receipt
+from platform_relay.inbox.messages import EVENTS, Kind, incoming
+from platform_relay.jobs.queries import find_message, reading
+from platform_relay.jobs.views import MessageView
 
 VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_REFUSALS: Final = (KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys, InternalError, DatabaseAway)

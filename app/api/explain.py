@@ -5,17 +5,17 @@ from typing import Annotated, Final, get_args
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.documentation import answer, needs_key, refusals
-from app.api.event_examples import ID, JOB_ID
-from app.api.events import KEY_REFUSALS
-from app.api.services import Services
-from app.errors import FieldError, QueryInvalid
-from app.operations.books import reading
-from app.operations.explain.gather import explain
-from app.operations.explain.records import Key
-from app.operations.explain.story import Explanation
-from app.reasons import ReasonCode, because
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, needs_key, refusals
+from platform_relay.api.event_examples import ID, JOB_ID
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.core.errors import FieldError, QueryInvalid
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.explain.gather import explain
+from platform_relay.explain.records import Key
+from platform_relay.explain.story import Explanation
+from platform_relay.jobs.queries import reading
 
 KEYS: Final[tuple[Key, ...]] = get_args(Key)
 _REASON: Final = because(

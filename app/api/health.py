@@ -1,7 +1,7 @@
 """For load balancers and monitoring. Needs no key, and tells nothing that would be worth one.
 
 `/healthz` says whether the process lives, `/readyz` whether it can do its work: 503 takes it out of the rotation. A
-far side that is blocked does not (events are accepted all the same); it shows as `degraded`.
+destination that is blocked does not (events are accepted all the same); it shows as `degraded`.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import JSONResponse, Response
 
-from app import migrate
-from app.api.documentation import answer, refusals
-from app.api.services import Services
-from app.errors import DatabaseAway, InternalError
-from app.operations.books import list_channels, read_backlog, when_away
-from app.operations.oldest import OldestWaiting
-from app.telemetry import Look, QueueGauges
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, refusals
+from platform_relay.core import migrate
+from platform_relay.core.errors import DatabaseAway, InternalError
+from platform_relay.core.telemetry import Look, QueueGauges
+from platform_relay.jobs.queries import list_destinations, read_backlog, when_away
+from platform_relay.queue.oldest_due import OldestWaiting
 
 SECONDS: Final = 3.0
 """How long the database may take to answer a look at readiness."""
@@ -42,7 +42,7 @@ READY: Final = {
     "checks": [
         {"name": "database", "ok": True, "says": "reachable and migrated"},
         {"name": "worker", "ok": True, "says": "its loop is alive"},
-        {"name": "channel platform", "ok": False, "says": "blocked: HTTP 401: the far side refuses our key"},
+        {"name": "destination platform", "ok": False, "says": "blocked: HTTP 401: the destination refuses our key"},
     ],
 }
 
@@ -85,13 +85,13 @@ def routes(services: Services) -> APIRouter:
     )
     async def readiness() -> Response:
         """503 when the database cannot be reached or is not migrated, or when the worker in this process has stopped.
-        A far side that is not called at the moment makes it `degraded`, with 200."""
+        A destination that is not called at the moment makes it `degraded`, with 200."""
         needed = [await _database(services.engine), *_worker(services)]
         ready = all(check.ok for check in needed)
-        channels = await _channels(services) if ready else []
-        degraded = not all(check.ok for check in channels)
+        destinations = await _destinations(services) if ready else []
+        degraded = not all(check.ok for check in destinations)
         view = ReadinessView(
-            status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*needed, *channels]
+            status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*needed, *destinations]
         )
         return JSONResponse(view.model_dump(), 200 if ready else 503)
 
@@ -130,17 +130,19 @@ def _worker(services: Services) -> list[CheckView]:
     return [CheckView(name="worker", ok=alive, says=says)]
 
 
-async def _channels(services: Services) -> list[CheckView]:
+async def _destinations(services: Services) -> list[CheckView]:
     try:
         async with when_away(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
-            channels = await list_channels(connection)
+            destinations = await list_destinations(connection)
     except DatabaseAway:
-        return [CheckView(name="channels", ok=False, says="could not be read")]
+        return [CheckView(name="destinations", ok=False, says="could not be read")]
     return [
         CheckView(
-            name=f"channel {channel.name}",
-            ok=channel.state == "open",
-            says="open" if channel.state == "open" else f"{channel.state}: {channel.text or 'no reason was stored'}",
+            name=f"destination {destination.name}",
+            ok=destination.state == "open",
+            says="open"
+            if destination.state == "open"
+            else f"{destination.state}: {destination.text or 'no reason was stored'}",
         )
-        for channel in channels
+        for destination in destinations
     ]

@@ -16,13 +16,13 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.authentication import Keys
-from app.api.body import too_large
-from app.api.documentation import answer, needs_key, refusals
-from app.api.event_examples import ID
-from app.api.events import KEY_REFUSALS
-from app.api.services import Services
-from app.errors import (
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, needs_key, refusals
+from platform_relay.api.event_examples import ID
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.request_body import too_large
+from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
@@ -32,12 +32,12 @@ from app.errors import (
     QueryInvalid,
     WrongState,
 )
-from app.messages import Kind
-from app.operations.books import when_away
-from app.operations.imports import importing
-from app.operations.imports.files import FileFormat, names_in
-from app.operations.imports.importing import ImportBusyError, ImportView, Plan
-from app.operations.imports.mapping import guess, missing, parse_mapping
+from platform_relay.imports import importer
+from platform_relay.imports.files import FileFormat, names_in
+from platform_relay.imports.importer import ImportBusyError, ImportView, Plan
+from platform_relay.imports.mapping import guess, missing, parse_mapping
+from platform_relay.inbox.messages import Kind
+from platform_relay.jobs.queries import when_away
 
 log: Final = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ EXAMPLE: Final = {
     "problems": [{"row": 17, "reason": "email: String should match pattern '^[^@\\s]+@[^@\\s]+$'"}],
     "error": None,
     "created_at": "2026-05-11T16:25:01Z",
-    "beat_at": "2026-05-11T16:25:04Z",
+    "heartbeat_at": "2026-05-11T16:25:04Z",
     "finished_at": None,
 }
 MEDIA: Final[Mapping[str, FileFormat]] = {
@@ -118,7 +118,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
             await _receive(request, file)
             plan = Plan("http", form, kind, await asyncio.to_thread(_mapping, kind, form, file, column or []), as_of)
             async with when_away():
-                run = await importing.begin(services.engine, plan, file, caller.name)
+                run = await importer.begin(services.engine, plan, file, caller.name)
         except ImportBusyError as error:
             file.close()
             raise WrongState(str(error)) from None
@@ -145,7 +145,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """Those of `relay import` and those over HTTP, each with its counts."""
         await keys.require(request, "read")
         async with when_away():
-            return await importing.list_imports(services.engine)
+            return await importer.list_imports(services.engine)
 
     @router.get(
         "/{import_id}",
@@ -158,7 +158,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         """Counts, the bytes that are dealt with, and the first rows that were not usable, with the reason."""
         await keys.require(request, "read")
         async with when_away():
-            found = await importing.find_import(services.engine, import_id)
+            found = await importer.find_import(services.engine, import_id)
         if found is None:
             raise NotFound(f"No import has the id {import_id}.")
         return found
@@ -168,7 +168,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
 
 async def _go_on(services: Services, plan: Plan, run: ImportView, file: IO[bytes]) -> None:
     try:
-        await importing.go_on(services.engine, services.inbox, plan, run, file)
+        await importer.go_on(services.engine, services.inbox, plan, run, file)
     except ValueError as error:
         log.warning("import_failed", import_id=str(run.id), error=str(error)[:300])
     except Exception as error:  # noqa: BLE001  # nobody waits for this task: it is logged, and can be sent again

@@ -6,15 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.documentation import answer, needs_key, refusals
-from app.api.event_examples import JOB, JOB_DETAIL, JOB_ID
-from app.api.events import KEY_REFUSALS
-from app.api.services import Services
-from app.errors import NotFound, QueryInvalid
-from app.operations.books import find_job, list_jobs, read_books, reading
-from app.operations.views import Books, JobDetail, JobPage
-from app.reasons import ReasonCode
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, needs_key, refusals
+from platform_relay.api.event_examples import JOB, JOB_DETAIL, JOB_ID
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.core.errors import NotFound, QueryInvalid
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.jobs.queries import find_job, list_jobs, read_books, reading
+from platform_relay.jobs.views import JobCounts, JobDetail, JobPage
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
 JobId = Annotated[UUID, Path(description="The job's id.")]
@@ -47,7 +47,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     async def jobs(
         request: Request,
         state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
-        kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `relay_order`.")] = None,
+        kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `forward_order`.")] = None,
         lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
         reason_code: Annotated[
             ReasonCode | None, Query(description="Only jobs with this reason code (docs/reason-codes.md).")
@@ -69,7 +69,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         responses={
             200: answer(
                 "The counts, from one moment.",
-                {"messages": 4, "total": COUNTS, "by_kind": {"relay_order": COUNTS}, "balanced": True},
+                {"messages": 4, "total": COUNTS, "by_kind": {"forward_order": COUNTS}, "balanced": True},
             ),
             **refusals(*KEY_REFUSALS, QueryInvalid),
         },
@@ -80,7 +80,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         reason_code: Annotated[
             ReasonCode | None, Query(description="Count only jobs with this reason code (docs/reason-codes.md).")
         ] = None,
-    ) -> Books:
+    ) -> JobCounts:
         """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
         skipped + dropped. Reads all jobs; for every few seconds use /metrics."""
         await keys.require(request, "read")

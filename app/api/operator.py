@@ -7,16 +7,14 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.body import read_model
-from app.api.documentation import answer, body_of, needs_key, refusals
-from app.api.event_examples import JOB_DETAIL
-from app.api.events import KEY_REFUSALS
-from app.api.jobs import JobId, found_job
-from app.api.services import Services
-from app.engine.operator import DeadJobs
-from app.engine.states import Ending
-from app.errors import (
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, body_of, needs_key, refusals
+from platform_relay.api.event_examples import JOB_DETAIL
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.jobs import JobId, found_job
+from platform_relay.api.request_body import read_model
+from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
@@ -27,9 +25,11 @@ from app.errors import (
     QueryInvalid,
     WrongState,
 )
-from app.operations.books import when_away
-from app.operations.views import JobDetail
-from app.reasons import ReasonCode
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.jobs.actions import DeadJobs
+from platform_relay.jobs.queries import when_away
+from platform_relay.jobs.views import JobDetail
+from platform_relay.queue.states import Ending
 
 BODY_REFUSALS: Final = (*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
 
@@ -47,7 +47,7 @@ class RetryFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str | None = Field(None, description="The jobs' kind, such as `relay_order`.")
+    kind: str | None = Field(None, description="The jobs' kind, such as `forward_order`.")
     disposition: Ending | None = Field(None, description="How the last attempt ended.")
     reason_code: ReasonCode | None = Field(None, description="Why they are dead (docs/reason-codes.md).")
     before: AwareDatetime | None = Field(None, description="Dead since before this moment.")
@@ -106,7 +106,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         openapi_extra=needs_key("operate"),
     )
     async def retry_job(request: Request, job_id: JobId) -> JobDetail:
-        """The job takes a place at the end of its lane and starts anew; the far side is asked first what it has."""
+        """The job takes a place at the end of its lane and starts anew; the destination is asked first what it has."""
         caller = await keys.require(request, "operate")
         async with when_away():
             changed = await operator.retry([job_id], caller.name)

@@ -1,11 +1,11 @@
 """The Platform's webhooks, for the `webhooks` section of the API's description.
 
-From the Platform's published contract (docs/platform.md); the examples are made up. The door takes unknown topics too.
+From the Platform's published contract (docs/platform.md); the examples are made up. The endpoint takes unknown topics too.
 """
 
 from typing import Any, Final  # OpenAPI documents are free-form JSON
 
-from app.api.event_examples import ID
+from platform_relay.api.event_examples import ID
 
 _CUSTOMER: Final = {
     "id": "5f0c1d4e-6a1b-4c58-9a2e-0d6a4e3a9b11",
@@ -80,7 +80,7 @@ def webhook_operations() -> dict[str, Any]:  # OpenAPI's free-form JSON
                 "operationId": "platform_" + topic.replace("/", "_"),
                 "tags": ["Webhooks"],
                 "summary": summary,
-                "description": f"{description} The relay takes it at `POST /v1/webhooks/platform/{{door_secret}}`.",
+                "description": f"{description} The relay takes it at `POST /v1/webhooks/platform/{{webhook_secret}}`.",
                 "parameters": [
                     _header("X-Webhook-Topic", {"type": "string", "const": topic}, "The topic."),
                     _header("X-Webhook-Id", {"type": "string"}, "May be the subscription's id, not the delivery's."),

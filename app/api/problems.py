@@ -12,8 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import FieldError, FieldsInvalid, MethodNotAllowed, NotFound, NotJson, Problem, QueryInvalid
-from app.messages import UnstorableTextError
+from platform_relay.core.errors import (
+    FieldError,
+    FieldsInvalid,
+    MethodNotAllowed,
+    NotFound,
+    NotJson,
+    Problem,
+    QueryInvalid,
+)
+from platform_relay.inbox.messages import UnstorableTextError
 
 MEDIA_TYPE: Final = "application/problem+json"
 

@@ -1,4 +1,4 @@
-"""What the shop has, against what was received and delivered: asked for here, done by a worker, repaired by one call."""
+"""What the store has, against what was received and delivered: asked for here, done by a worker, repaired by one call."""
 
 from datetime import timedelta
 from typing import Annotated, Final
@@ -8,19 +8,19 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from app.api.authentication import Keys
-from app.api.body import read_model
-from app.api.documentation import answer, body_of, needs_key, refusals
-from app.api.event_examples import ID
-from app.api.events import KEY_REFUSALS
-from app.api.operator import BODY_REFUSALS
-from app.api.services import Services
-from app.errors import NotFound, QueryInvalid, WrongState
-from app.operations.books import when_away
-from app.operations.reconcile.differences import REPAIRS, Cause
-from app.operations.reconcile.repairs import Repaired, Tools, repair
-from app.operations.reconcile.runs import SHOWN, ReconciliationDetail, Reconciliations, ReconciliationView
-from app.stores.native import ListsEntities
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, body_of, needs_key, refusals
+from platform_relay.api.event_examples import ID
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.operator import BODY_REFUSALS
+from platform_relay.api.request_body import read_model
+from platform_relay.core.errors import NotFound, QueryInvalid, WrongState
+from platform_relay.jobs.queries import when_away
+from platform_relay.reconcile.differences import REPAIRS, Cause
+from platform_relay.reconcile.repairs import Repaired, Tools, repair
+from platform_relay.reconcile.runs import SHOWN, ReconciliationDetail, Reconciliations, ReconciliationView
+from platform_relay.stores.native import ListsEntities
 
 
 class Comparison(BaseModel):
@@ -30,7 +30,7 @@ class Comparison(BaseModel):
 
     since: AwareDatetime | None = Field(
         None,
-        description="What changed in the shop since then; left out: everything, and what only the Platform has.",
+        description="What changed in the store since then; left out: everything, and what only the Platform has.",
     )
     grace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = Field(
         None,
@@ -48,7 +48,7 @@ EXAMPLE: Final = {
     "grace": None,
     "compared": {"customers": 812, "products": 40, "orders": 1204},
     "found": {"lost_by_webhook": 2, "rejected": 1},
-    "notes": ["the shop's webhook order.updated is switched off or gone; run: relay connect"],
+    "notes": ["the store's webhook order.updated is switched off or gone; run: relay connect"],
     "error": None,
     "started_at": "2026-05-11T03:00:04Z",
     "finished_at": "2026-05-11T03:00:19Z",
@@ -61,7 +61,7 @@ DETAIL: Final = EXAMPLE | {
             "kind": "orders",
             "entity_id": "1001",
             "cause": "lost_by_webhook",
-            "detail": "it changed at 2026-05-11 16:20:00 UTC, and the shop did not report it",
+            "detail": "it changed at 2026-05-11 16:20:00 UTC, and the store did not report it",
             "version": "2026-05-11T16:20:00Z",
             "repair": None,
         }
@@ -78,7 +78,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     @router.post(
         "",
         operation_id="reconcile",
-        summary="Compare the shop, the relay and the Platform",
+        summary="Compare the store, the relay and the Platform",
         status_code=202,
         responses={
             202: answer("A worker will do it.", ASKED),
@@ -87,14 +87,14 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         openapi_extra=needs_key("operate") | body_of(Comparison, {"since": "2026-05-10T00:00:00Z"}),
     )
     async def compare(request: Request) -> ReconciliationView:
-        """A worker reads the shop's lists and compares each entity with what was received and what was delivered. It
+        """A worker reads the store's lists and compares each entity with what was received and what was delivered. It
         changes nothing; ask `GET /v1/reconciliations/{reconciliation_id}` for how far it is and what it found. The same
         is done every night (`STORE__RECONCILE_AT`)."""
         caller = await keys.require(request, "operate")
         wanted = await read_model(request, Comparison, limit)
         store: object = services.store
         if not isinstance(store, ListsEntities):
-            raise WrongState("The configured shop has no lists that could be compared; see docs/shops.md.")
+            raise WrongState("The configured store has no lists that could be compared; see docs/stores.md.")
         grace = None if wanted.grace_seconds is None else timedelta(seconds=wanted.grace_seconds)
         async with when_away():
             asked = await books.ask(caller.name, wanted.since, grace)
@@ -134,8 +134,8 @@ def routes(services: Services, keys: Keys) -> APIRouter:
     ) -> ReconciliationDetail:
         """Each difference with its cause class and what was done about it: `never_sent` (from before the relay),
         `lost_by_webhook` (it changed and nothing came), `rejected` (given up), `stale` (the Platform does not have it as
-        it is), `extra` (the Platform has it, the shop does not). `notes` tell what could not be compared, and webhooks
-        that the shop has switched off."""
+        it is), `extra` (the Platform has it, the store does not). `notes` tell what could not be compared, and webhooks
+        that the store has switched off."""
         await keys.require(request, "read")
         async with when_away():
             return await _found(books, reconciliation_id, cause, limit, cursor)
@@ -154,7 +154,7 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         openapi_extra=needs_key("operate"),
     )
     async def mend(request: Request, reconciliation_id: Id) -> Repaired:
-        """What never came, was lost or is stale is fetched from the shop by jobs, behind everything live; what was given
+        """What never came, was lost or is stale is fetched from the store by jobs, behind everything live; what was given
         up is retried; what is extra is noted. The same again does only what was not done."""
         caller = await keys.require(request, "operate")
         source = services.settings.store.adapter or ""

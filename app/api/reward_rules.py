@@ -8,19 +8,19 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.authentication import Keys
-from app.api.body import read_model
-from app.api.documentation import answer, body_of, needs_key, refusals
-from app.api.events import KEY_REFUSALS
-from app.api.operator import BODY_REFUSALS
-from app.api.services import Services
-from app.engine.operator import audit
-from app.errors import NotFound, QueryInvalid
-from app.operations.books import reading, when_away
-from app.operations.coupons import reward_rules
-from app.operations.coupons.reward_rules import RuleVersion
-from app.platform.rewards import rule_key
-from app.platform.rules import RewardRuleDefinition
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, body_of, needs_key, refusals
+from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.operator import BODY_REFUSALS
+from platform_relay.api.request_body import read_model
+from platform_relay.core.errors import NotFound, QueryInvalid
+from platform_relay.coupons import reward_rules
+from platform_relay.coupons.reward_rules import RuleVersion
+from platform_relay.jobs.actions import audit
+from platform_relay.jobs.queries import reading, when_away
+from platform_relay.platform.rewards import rule_key
+from platform_relay.platform.rules import RewardRuleDefinition
 
 RuleId = Annotated[
     str, Path(min_length=1, max_length=255, description="The rule's id at the Platform, as redemptions name it.")

@@ -1,4 +1,4 @@
-"""The shop's own webhooks: verified by the shop's signature, translated, handed to the inbox like any event."""
+"""The store's own webhooks: verified by the store's signature, translated, handed to the inbox like any event."""
 
 import time
 from typing import Annotated, Final
@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from app.api.body import read_body
-from app.api.documentation import answer, refusals
-from app.api.event_examples import ID
-from app.api.services import Services
-from app.errors import (
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, refusals
+from platform_relay.api.event_examples import ID
+from platform_relay.api.request_body import read_body
+from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     DatabaseAway,
@@ -21,11 +21,11 @@ from app.errors import (
     NotFound,
     SignatureRefused,
 )
-from app.handlers.fetch_entity import message_of
-from app.stores.native import ReceivesWebhooks, Refused
-from app.telemetry import log_message
+from platform_relay.core.telemetry import log_message
+from platform_relay.forwarding.fetch import message_of
+from platform_relay.stores.native import ReceivesWebhooks, Refused
 
-AdapterName = Annotated[str, Path(description="The shop's adapter, as in STORE__ADAPTER.")]
+AdapterName = Annotated[str, Path(description="The store's adapter, as in STORE__ADAPTER.")]
 EXAMPLE: Final = {"id": 44, "status": "processing"}
 
 
@@ -36,7 +36,7 @@ def routes(services: Services) -> APIRouter:
     @router.post(
         "/{adapter}",
         operation_id="take_store_webhook",
-        summary="Take one of the shop's own webhooks",
+        summary="Take one of the store's own webhooks",
         response_class=Response,
         responses={
             200: answer("Stored.", {"id": ID, "status": "accepted"}),
@@ -52,14 +52,14 @@ def routes(services: Services) -> APIRouter:
         },
     )
     async def take_webhook(request: Request, adapter: AdapterName) -> Response:
-        """`relay connect` sets these up. The shop's own signature is verified over the raw body; what is not a
+        """`relay connect` sets these up. The store's own signature is verified over the raw body; what is not a
         customer's, an order's or a product's news (a ping, a deletion) is stored and owes nothing. Answered after the
         commit; the same news again is answered with the first id."""
         started = time.perf_counter()
         store: object = services.store
         if adapter != configured or not isinstance(store, ReceivesWebhooks):
             raise NotFound(
-                f"No shop of the name {adapter!r} sends its own webhooks here; STORE__ADAPTER is {configured or 'not set'}."
+                f"No store of the name {adapter!r} sends its own webhooks here; STORE__ADAPTER is {configured or 'not set'}."
             )
         raw = await read_body(request, limit)
         parsed = await store.parse_event(dict(request.headers), raw)

@@ -10,18 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from app.api.body import read_body
-from app.api.documentation import answer, refusals
-from app.api.event_examples import ID
-from app.api.origin import client_address, is_within
-from app.api.services import Services
-from app.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
-from app.platform.fields import Fields
-from app.platform.webhooks import incoming
-from app.settings import Settings
-from app.telemetry import log_message
+from platform_relay.api.client_ip import client_address, is_within
+from platform_relay.api.dependencies import Services
+from platform_relay.api.documentation import answer, refusals
+from platform_relay.api.event_examples import ID
+from platform_relay.api.request_body import read_body
+from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
+from platform_relay.core.telemetry import log_message
+from platform_relay.platform.fields import Fields
+from platform_relay.platform.webhooks import incoming
+from platform_relay.settings import Settings
 
-DoorSecret = Annotated[str, Path(description="The secret of PLATFORM__DOOR_SECRET, or the previous one.")]
+DoorSecret = Annotated[str, Path(description="The secret of PLATFORM__WEBHOOK_SECRET, or the previous one.")]
 CALLER: Final = "platform"
 EXAMPLE: Final = {"id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77", "couponCode": "0123456789ab"}
 
@@ -29,11 +29,13 @@ EXAMPLE: Final = {"id": "0a4f6f0e-7f0d-4e59-b0b3-3d1b8d3f4c77", "couponCode": "0
 def routes(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
     platform = services.settings.platform
-    secrets = [_bytes(secret) for secret in (platform.door_secret, platform.door_secret_previous) if secret is not None]
+    secrets = [
+        _bytes(secret) for secret in (platform.webhook_secret, platform.webhook_secret_previous) if secret is not None
+    ]
     limit, fields = services.settings.body_limit, Fields(platform.fields)
 
     @router.post(
-        "/platform/{door_secret}",
+        "/platform/{webhook_secret}",
         operation_id="take_platform_webhook",
         summary="Take a webhook of the Platform",
         response_class=Response,
@@ -56,12 +58,12 @@ def routes(services: Services) -> APIRouter:
             },
         },
     )
-    async def take_webhook(request: Request, door_secret: DoorSecret) -> Response:
-        """Subscribe this address, with the secret of PLATFORM__DOOR_SECRET in it, to every topic at the Platform (see
+    async def take_webhook(request: Request, webhook_secret: DoorSecret) -> Response:
+        """Subscribe this address, with the secret of PLATFORM__WEBHOOK_SECRET in it, to every topic at the Platform (see
         this document's webhooks). Every body is stored and answered 200, unknown topics too; the same webhook again
         is answered with the first id. A wrong secret is answered like an address that does not exist."""
         started = time.perf_counter()
-        presented = door_secret.encode("utf-8", "surrogateescape")
+        presented = webhook_secret.encode("utf-8", "surrogateescape")
         if sum(hmac.compare_digest(presented, secret) for secret in secrets) == 0:  # every one is compared, always
             raise NotFound
         raw = await read_body(request, limit)

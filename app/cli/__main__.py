@@ -1,5 +1,5 @@
-"""`python -m app.cli` is `relay`."""
+"""`python -m platform_relay.cli` is `relay`."""
 
-from app.cli.program import main
+from platform_relay.cli.program import main
 
 main()

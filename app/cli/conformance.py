@@ -1,4 +1,4 @@
-"""`relay conformance`: the promises of an adapter, tried on a running sandbox shop."""
+"""`relay conformance`: the promises of an adapter, tried on a running sandbox store."""
 
 import json
 import os
@@ -10,30 +10,29 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from app import stores
-from app.cli.parts import run
-from app.cli.terminal import out
-from app.http import HttpClients
-from app.stores import conformance
+from platform_relay import conformance, stores
+from platform_relay.cli.parts import run
+from platform_relay.cli.terminal import out
+from platform_relay.core.http import HttpClients
 
 MARKS: Final = {"pass": "[green]pass[/green]", "fail": "[red]FAIL[/red]", "skip": "[yellow]skip[/yellow]"}
 
 
 def conform(
     adapter: Annotated[str, typer.Argument(help="package.module:Class, or the name of an adapter of ours.")],
-    currency: Annotated[str, typer.Option(help="What the shop sells in.")] = "EUR",
-    product: Annotated[list[str] | None, typer.Option(help="Id of a product of the shop; may be repeated.")] = None,
+    currency: Annotated[str, typer.Option(help="What the store sells in.")] = "EUR",
+    product: Annotated[list[str] | None, typer.Option(help="Id of a product of the store; may be repeated.")] = None,
     variant: Annotated[
         list[str] | None, typer.Option(help="Id of one variant of a product that has several; may be repeated.")
     ] = None,
-    customer_id: Annotated[str | None, typer.Option(help="Id of a shopper of the shop.")] = None,
-    email: Annotated[str | None, typer.Option(help="Address of a shopper of the shop.")] = None,
+    customer_id: Annotated[str | None, typer.Option(help="Id of a customer of the store.")] = None,
+    email: Annotated[str | None, typer.Option(help="Address of a customer of the store.")] = None,
     webhook: Annotated[
         Path | None,
         typer.Option(help='A genuine webhook of the shop: JSON with "headers" and "body_raw".', exists=True),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Where the shop may be told to send webhooks, for a moment.")
+        str | None, typer.Option(help="Where the store may be told to send webhooks, for a moment.")
     ] = None,
     only: Annotated[str | None, typer.Option(help="Only the cases with this in their names.")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, max=120, help="Seconds per call.")] = 15.0,

@@ -9,21 +9,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from app import wiring
-from app.cli.parts import all_parts, own_engine, run
-from app.cli.terminal import out
-from app.operations.alerts.raised import AlertRecord, open_alerts
-from app.operations.audit import chain
-from app.operations.coupons import ledger
-from app.operations.coupons import patrol as patrols
-from app.operations.coupons.desk import Correction, CouponDesk
-from app.operations.coupons.transitions import CouponRecord
-from app.platform.rules import RewardKind
-from app.reason_texts import shown
+from platform_relay import wiring
+from platform_relay.alerts.alerts import AlertRecord, open_alerts
+from platform_relay.audit import integrity
+from platform_relay.cli.parts import all_parts, own_engine, run
+from platform_relay.cli.terminal import out
+from platform_relay.core.reason_texts import shown
+from platform_relay.coupons import drift_check as patrols
+from platform_relay.coupons import ledger
+from platform_relay.coupons.actions import Correction, CouponActions
+from platform_relay.coupons.transitions import CouponRecord
+from platform_relay.platform.rules import RewardKind
 
 ACTOR: Final = "cli"
 coupons_cli = typer.Typer(no_args_is_help=True, help="Redeemed coupons: approve, correct, retire, give points back.")
-audit_cli = typer.Typer(no_args_is_help=True, help="The audit's chain.")
+audit_cli = typer.Typer(no_args_is_help=True, help="The audit's integrity.")
 Code = Annotated[str, typer.Argument(help="The exact code.")]
 Why = Annotated[str, typer.Option("--why", help="Kept in the audit.")]
 
@@ -35,11 +35,11 @@ def register(cli: typer.Typer) -> None:
     cli.command("patrol")(patrol)
 
 
-def _desk(parts: wiring.Services) -> CouponDesk:
-    return CouponDesk(parts.engine, parts.operator, parts.settings.coupons)
+def _desk(parts: wiring.Services) -> CouponActions:
+    return CouponActions(parts.engine, parts.operator, parts.settings.coupons)
 
 
-def _act(act: Callable[[CouponDesk], Awaitable[CouponRecord]]) -> None:
+def _act(act: Callable[[CouponActions], Awaitable[CouponRecord]]) -> None:
     async def work() -> CouponRecord:
         async with all_parts() as parts:
             return await act(_desk(parts))
@@ -58,7 +58,7 @@ def approve(code: Code, why: Why) -> None:
 def correct(
     code: Code,
     why: Why,
-    value: Annotated[str | None, typer.Argument(help="Amount in the shop's currency, or per cent.")] = None,
+    value: Annotated[str | None, typer.Argument(help="Amount in the store's currency, or per cent.")] = None,
     kind: Annotated[RewardKind | None, typer.Option(help="Needed when nothing told its kind.")] = None,
 ) -> None:
     """Say what a held coupon is worth; it counts as approved."""
@@ -71,7 +71,7 @@ def correct(
 
 @coupons_cli.command("retire")
 def retire(code: Code, why: Why) -> None:
-    """Make a coupon unusable in the shop, or never make it."""
+    """Make a coupon unusable in the store, or never make it."""
     _act(lambda desk: desk.retire(code, ACTOR, why))
 
 
@@ -92,14 +92,14 @@ def return_points(
 
 
 @coupons_cli.command("release-fuse")
-def release_fuse(
+def release_limit(
     why: Why, customer: Annotated[str | None, typer.Option(help="Only this customer's fuse.")] = None
 ) -> None:
     """Let coupons go on that were held because a limit was reached."""
 
     async def work() -> tuple[int, int]:
         async with all_parts() as parts:
-            return await _desk(parts).release_fuse(ACTOR, why, customer)
+            return await _desk(parts).release_limit(ACTOR, why, customer)
 
     released, woken = run(work())
     out.print(f"{released} fuses released, {woken} coupons go on.", highlight=False)
@@ -151,10 +151,10 @@ def patrol(
 ) -> None:
     """Find coupons that were edited, deleted, used too often or cut short in the store. Changes nothing there."""
 
-    async def work() -> patrols.Tour:
+    async def work() -> patrols.DriftCheckResult:
         async with all_parts() as parts:
             if parts.store is None:
-                raise ValueError("no shop is configured; set STORE__ADAPTER (docs/adapters.md)")
+                raise ValueError("no store is configured; set STORE__ADAPTER (docs/adapters.md)")
             if again:
                 await patrols.forget(parts.engine)
             return await patrols.tour(parts.engine, parts.store, most=100_000)
@@ -182,9 +182,9 @@ def verify(
 ) -> None:
     """Whether the audit is what was written, line by line."""
 
-    async def work() -> chain.Verdict:
+    async def work() -> integrity.Verdict:
         async with own_engine() as engine:
-            return await chain.verify(engine, head)
+            return await integrity.verify(engine, head)
 
     verdict = run(work())
     if verdict.broken is None:

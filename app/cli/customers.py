@@ -5,10 +5,10 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from app.cli.parts import all_parts, run
-from app.cli.terminal import out
-from app.operations.people.erase import COUNTED, Receipt, erase
-from app.operations.people.export import Export, export
+from platform_relay.cli.parts import all_parts, run
+from platform_relay.cli.terminal import out
+from platform_relay.privacy.erase import COUNTED, Receipt, erase
+from platform_relay.privacy.export import Export, export
 
 ACTOR: Final = "cli"
 erase_cli = typer.Typer(no_args_is_help=True, help="Forget a person.")

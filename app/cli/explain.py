@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.parts import own_engine, run
-from app.operations.explain.gather import explain
-from app.operations.explain.records import Key
-from app.operations.explain.story import Explanation, in_text
+from platform_relay.cli.parts import own_engine, run
+from platform_relay.explain.gather import explain
+from platform_relay.explain.records import Key
+from platform_relay.explain.story import Explanation, in_text
 
 
 def why(

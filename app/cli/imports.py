@@ -12,17 +12,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from app import wiring
-from app.cli.parts import read_settings, run
-from app.cli.terminal import err, out
-from app.messages import Kind
-from app.operations.imports import importing
-from app.operations.imports.backfill import backfill as read_shop
-from app.operations.imports.files import FileFormat, Row, format_of, names_in
-from app.operations.imports.importing import ImportView, Plan
-from app.operations.imports.mapping import guess, missing, parse_mapping
-from app.operations.polling import ORDER, Polled
-from app.stores.native import ListsEntities
+from platform_relay import wiring
+from platform_relay.cli.parts import read_settings, run
+from platform_relay.cli.terminal import err, out
+from platform_relay.imports import importer
+from platform_relay.imports.files import FileFormat, Row, format_of, names_in
+from platform_relay.imports.importer import ImportView, Plan
+from platform_relay.imports.mapping import guess, missing, parse_mapping
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.native import ListsEntities
+from platform_relay.sync.backfill import backfill as read_shop
+from platform_relay.sync.polling import ORDER, Polled
 
 ACTOR: Final = "cli"
 SHOWN: Final = 10
@@ -76,7 +76,7 @@ def _mapping(kind: Kind, form: FileFormat, opened: IO[bytes], told: list[str]) -
 def _dry_run(plan: Plan, opened: IO[bytes]) -> None:
     counts: Counter[str] = Counter()
     problems: list[tuple[int, str]] = []
-    for row, message in importing.events(plan, opened):
+    for row, message in importer.events(plan, opened):
         counts["rejected" if isinstance(message, str) else "good"] += 1
         if isinstance(message, str) and len(problems) < SHOWN:
             problems.append((row.number, message))
@@ -105,7 +105,7 @@ async def _take_in(plan: Plan, opened: IO[bytes], rejected: "_Rejected") -> Impo
                 bar.update(task, completed=view.position, rows=view.rows, rate=rate)
 
             try:
-                return await importing.take_in(
+                return await importer.take_in(
                     parts.engine, parts.inbox, plan, opened, actor=ACTOR, rejected=rejected.write, progress=moved
                 )
             finally:
@@ -166,12 +166,12 @@ def _told(done: ImportView) -> str:
     parts = [
         f"{done.accepted:,} accepted",
         f"{done.duplicates:,} known before",
-        f"{done.newer:,} older than the shop's",
+        f"{done.newer:,} older than the store's",
     ]
     return f"{done.name}: {done.rows:,} rows: {', '.join(parts)}, {done.rejected:,} rejected."
 
 
-# ----------------------------------------------------------------------------------------------- from the shop
+# ----------------------------------------------------------------------------------------------- from the store
 
 
 def backfill(
@@ -180,7 +180,7 @@ def backfill(
         datetime | None, typer.Option(help="Only what changed since then (UTC); everything without.")
     ] = None,
 ) -> None:
-    """Take in what the shop has, straight from its lists, after everything live. May be repeated at any time."""
+    """Take in what the store has, straight from its lists, after everything live. May be repeated at any time."""
     settings = read_settings()
 
     async def work() -> bool:
@@ -189,7 +189,7 @@ def backfill(
             store: object = parts.store
             if not isinstance(store, ListsEntities):
                 raise ValueError(  # noqa: TRY004  # said to a person
-                    f"the shop {settings.store.adapter or '(none is set)'} has no lists; export a file: relay import"
+                    f"the store {settings.store.adapter or '(none is set)'} has no lists; export a file: relay import"
                 )
             well = True
             with _bar() as bar:

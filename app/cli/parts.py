@@ -7,9 +7,9 @@ from typing import TypeVar
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import stores, wiring
-from app.settings import Settings
-from app.telemetry import configure_logging, secrets_of
+from platform_relay import stores, wiring
+from platform_relay.core.telemetry import configure_logging, secrets_of
+from platform_relay.settings import Settings
 
 T = TypeVar("T")
 

@@ -14,19 +14,21 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from app import serve as processes
-from app import wiring
-from app.cli import conformance, coupons, customers, explain, imports, reconcile, stores
-from app.cli.parts import own_engine, read_settings, run
-from app.cli.terminal import err, out
-from app.embedded import EmbeddedPostgresError
-from app.engine.operator import audit
-from app.migrate import DatabaseAheadError, head
-from app.operations import bodies, checks, keys
-from app.operations.coupons import reward_rules
-from app.operations.restored import doubt_everything
-from app.platform.rewards import rule_key
-from app.platform.rules import RewardRuleDefinition
+from platform_relay import serve as processes
+from platform_relay import wiring
+from platform_relay.access import api_keys
+from platform_relay.checks import configuration
+from platform_relay.cli import conformance, coupons, customers, explain, imports, reconcile, stores
+from platform_relay.cli.parts import own_engine, read_settings, run
+from platform_relay.cli.terminal import err, out
+from platform_relay.core.embedded import EmbeddedPostgresError
+from platform_relay.core.migrate import DatabaseAheadError, head
+from platform_relay.coupons import reward_rules
+from platform_relay.inbox import reencrypt
+from platform_relay.jobs.actions import audit
+from platform_relay.jobs.backup import mark_restored
+from platform_relay.platform.rewards import rule_key
+from platform_relay.platform.rules import RewardRuleDefinition
 
 MISCONFIGURED: Final = 2
 ACTOR: Final = "cli"
@@ -72,7 +74,7 @@ def serve(
     process_count: Annotated[int, typer.Option("--processes", min=1, max=64, help="Copies, on one port.")] = 1,
     fd: Annotated[int | None, typer.Option(hidden=True, help="An inherited listening socket.")] = None,
 ) -> None:
-    """Web server and worker in one process: all that a small shop needs."""
+    """Web server and worker in one process: all that a small store needs."""
     _run_process(web=True, worker=True, process_count=process_count, fd=fd)
 
 
@@ -107,14 +109,14 @@ def restored() -> None:
 
     async def work() -> int:
         async with own_engine() as engine:
-            return await doubt_everything(engine, ACTOR)
+            return await mark_restored(engine, ACTOR)
 
-    out.print(f"{run(work())} jobs will ask the far side before they act.")
+    out.print(f"{run(work())} jobs will ask the destination before they act.")
 
 
 @cli.command()
 def check() -> None:
-    """Say in words what is misconfigured. Calls the Platform and the shop, changes nothing."""
+    """Say in words what is misconfigured. Calls the Platform and the store, changes nothing."""
     settings = read_settings()
 
     async def work() -> bool:
@@ -122,9 +124,9 @@ def check() -> None:
         async with (
             wiring.database(settings) as url,
             wiring.services(settings, url, "check") as parts,
-            wiring.far_sides(parts) as far,
+            wiring.destinations(parts) as far,
         ):
-            async for item in checks.check_all(settings, parts.engine, far.platform, parts.store):
+            async for item in configuration.check_all(settings, parts.engine, far.platform, parts.store):
                 mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
                 out.print(f"{mark}  [bold]{item.name}[/bold]  {escape(item.detail)}", highlight=False)
                 if item.next_step:
@@ -140,7 +142,7 @@ def check() -> None:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End by itself, with a line of JSON.")] = False,
 ) -> None:
-    """A day in a shop on simulators, with an outage of the Platform: the whole service on an empty machine."""
+    """A day in a store on simulators, with an outage of the Platform: the whole service on an empty machine."""
     if importlib.util.find_spec("simulators") is None:
         raise ValueError("the simulators are not part of this installation; run `make demo` in a checkout")
     os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *(["--once"] if once else [])])  # noqa: S606
@@ -168,13 +170,13 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
     raise typer.Exit(run(work()))
 
 
-# ----------------------------------------------------------------------------------------------- keys
+# ----------------------------------------------------------------------------------------------- api_keys
 
 
 @keys_cli.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Who uses it; shown in the audit.")],
-    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(keys.SCOPES)}; may be repeated.")],
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(api_keys.SCOPES)}; may be repeated.")],
     days: Annotated[int | None, typer.Option(min=1, help="Valid for so many days; for ever without.")] = None,
 ) -> None:
     """Make a key and show it, this once."""
@@ -182,19 +184,19 @@ def create_key(
     async def work() -> None:
         async with own_engine() as engine:
             lifetime = timedelta(days=days) if days else None
-            out.print(await keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
+            out.print(await api_keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
 
     run(work())
 
 
 @keys_cli.command("list")
 def list_keys() -> None:
-    """All keys, without the keys."""
+    """All api_keys, without the api_keys."""
 
     async def work() -> None:
         table = Table("id", "name", "scopes", "created", "expires", "revoked", "last used")
         async with own_engine() as engine:
-            for key in await keys.list_keys(engine):
+            for key in await api_keys.list_keys(engine):
                 times = (key.created_at, key.expires_at, key.revoked_at, key.last_used_at)
                 shown = (f"{time:%Y-%m-%d %H:%M}" if time else "" for time in times)
                 table.add_row(str(key.id), key.name, ", ".join(key.scopes), *shown)
@@ -205,49 +207,49 @@ def list_keys() -> None:
 
 @keys_cli.command("rotate")
 def rotate_key(
-    key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")],
+    key_id: Annotated[UUID, typer.Argument(help="As `relay api_keys list` shows it.")],
     hours: Annotated[float, typer.Option(min=0, help="How long the old key works beside the new one.")] = (
-        keys.OVERLAP.total_seconds() / 3600
+        api_keys.OVERLAP.total_seconds() / 3600
     ),
 ) -> None:
     """Make a successor and show it, this once; the old key goes on working for a while."""
 
-    async def work() -> keys.Rotated | None:
+    async def work() -> api_keys.Rotated | None:
         async with own_engine() as engine:
-            return await keys.rotate(engine, key_id, ACTOR, timedelta(hours=hours))
+            return await api_keys.rotate(engine, key_id, ACTOR, timedelta(hours=hours))
 
     if (rotated := run(work())) is None:
-        raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+        raise ValueError(f"there is no working key {key_id}; see: relay api_keys list")
     out.print(rotated.key, highlight=False)
     err.print(f"The old key of {rotated.name} works until {rotated.until:%Y-%m-%d %H:%M} UTC.", highlight=False)
 
 
 @keys_cli.command("revoke")
-def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay keys list` shows it.")]) -> None:
+def revoke_key(key_id: Annotated[UUID, typer.Argument(help="As `relay api_keys list` shows it.")]) -> None:
     """A key stops working within seconds."""
 
     async def work() -> bool:
         async with own_engine() as engine:
-            return await keys.revoke(engine, key_id, ACTOR)
+            return await api_keys.revoke(engine, key_id, ACTOR)
 
     if not run(work()):
-        raise ValueError(f"there is no working key {key_id}; see: relay keys list")
+        raise ValueError(f"there is no working key {key_id}; see: relay api_keys list")
 
 
 @keys_cli.command("encrypt-bodies")
 def encrypt_bodies() -> None:
     """Bring every kept body under the first key of BODY_KEYS, so that an older one can go. Stopped, it goes on."""
 
-    async def work() -> bodies.Encrypted:
+    async def work() -> reencrypt.Encrypted:
         async with own_engine() as engine:
-            return await bodies.encrypt_bodies(engine)
+            return await reencrypt.encrypt_bodies(engine)
 
     done = run(work())
     out.print(f"{done.messages} messages were encrypted, and {done.excerpts} excerpts of answers.")
     for message, why in list(done.refused.items())[:20]:
         err.print(f"{message}: {why}", highlight=False, markup=False)
     if done.refused:
-        raise ValueError(f"{len(done.refused)} could not be: keep the old keys in BODY_KEYS, and see: relay check")
+        raise ValueError(f"{len(done.refused)} could not be: keep the old api_keys in BODY_KEYS, and see: relay check")
 
 
 # ----------------------------------------------------------------------------------------------- rules

@@ -1,4 +1,4 @@
-"""`relay reconcile`: what the shop has, against what was received and delivered."""
+"""`relay reconcile`: what the store has, against what was received and delivered."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final
@@ -8,16 +8,16 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from app import wiring
-from app.cli.imports import in_utc
-from app.cli.parts import read_settings, run
-from app.cli.terminal import err, out
-from app.messages import Kind
-from app.operations.polling import ORDER
-from app.operations.reconcile.compare import reconcile
-from app.operations.reconcile.differences import CAUSES
-from app.operations.reconcile.repairs import Repaired, repair
-from app.operations.reconcile.runs import ReconciliationDetail, Reconciliations
+from platform_relay import wiring
+from platform_relay.cli.imports import in_utc
+from platform_relay.cli.parts import read_settings, run
+from platform_relay.cli.terminal import err, out
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.compare import reconcile
+from platform_relay.reconcile.differences import CAUSES
+from platform_relay.reconcile.repairs import Repaired, repair
+from platform_relay.reconcile.runs import ReconciliationDetail, Reconciliations
+from platform_relay.sync.polling import ORDER
 
 ACTOR: Final = "cli"
 
@@ -27,7 +27,7 @@ def compare(
     since: Annotated[
         datetime | None,
         typer.Option(
-            help="What changed in the shop since then (UTC); everything without, and what only the Platform has."
+            help="What changed in the store since then (UTC); everything without, and what only the Platform has."
         ),
     ] = None,
     grace: Annotated[
@@ -38,20 +38,20 @@ def compare(
     show: Annotated[int, typer.Option(min=0, help="How many differences are printed.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="For programs: the counts and the differences.")] = False,
 ) -> None:
-    """Compare the shop with what was received and with what the Platform has. Exit code 1: something is not right yet."""
+    """Compare the store with what was received and with what the Platform has. Exit code 1: something is not right yet."""
     settings = read_settings()
 
     async def work() -> tuple[ReconciliationDetail, Repaired | None]:
         async with (
             wiring.database(settings) as url,
             wiring.services(settings, url, "reconcile") as parts,
-            wiring.far_sides(parts) as far,
+            wiring.destinations(parts) as far,
         ):
             await wiring.migrated(settings, url)
             sides = wiring.reconciled(parts, far)
             if sides is None:
                 raise ValueError(
-                    f"the shop {settings.store.adapter or '(none is set)'} has no lists that could be compared"
+                    f"the store {settings.store.adapter or '(none is set)'} has no lists that could be compared"
                 )
             books = Reconciliations(parts.engine)
             asked = await books.take(await books.ask(ACTOR, in_utc(since), timedelta(seconds=grace)))

@@ -8,16 +8,16 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from app import wiring
-from app.cli.parts import read_settings, run
-from app.cli.terminal import err, out
-from app.messages import Kind
-from app.operations import hooks
-from app.operations.polling import ORDER, poll
-from app.outcomes import Done, Skip, reason_of
-from app.reasons import ReasonCode, because
-from app.stores.base import Ready
-from app.stores.native import ListsEntities, SetsUpWebhooks
+from platform_relay import wiring
+from platform_relay.cli.parts import read_settings, run
+from platform_relay.cli.terminal import err, out
+from platform_relay.core.outcomes import Done, Skip, reason_of
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import Ready
+from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
+from platform_relay.sync import webhooks
+from platform_relay.sync.polling import ORDER, poll
 
 INTEGRATIONS: Final = (
     Path(__file__).parents[2] / "integrations",
@@ -27,15 +27,15 @@ INTEGRATIONS: Final = (
 
 
 def connect(
-    adapter: Annotated[str, typer.Argument(help="The shop's adapter; must be the one of STORE__ADAPTER.")],
+    adapter: Annotated[str, typer.Argument(help="The store's adapter; must be the one of STORE__ADAPTER.")],
     address: Annotated[
         str | None,
-        typer.Option(help="Where the shop reaches the relay, e.g. https://relay.example; else STORE__PUBLIC_URL."),
+        typer.Option(help="Where the store reaches the relay, e.g. https://relay.example; else STORE__PUBLIC_URL."),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the webhooks down.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
-    """Set the shop's own webhooks up, and check the credentials in words. May be run again at any time."""
+    """Set the store's own webhooks up, and check the credentials in words. May be run again at any time."""
     settings = read_settings()
     if settings.store.adapter != adapter:
         raise ValueError(
@@ -57,7 +57,7 @@ def connect(
                 _show_integration(adapter)
                 return True
             if public is None:
-                raise ValueError("say where the shop reaches the relay: --address https://... or STORE__PUBLIC_URL")
+                raise ValueError("say where the store reaches the relay: --address https://... or STORE__PUBLIC_URL")
             return await _carry_out(store, f"{public.rstrip('/')}/v1/store-webhooks/{adapter}", remove, dry_run)
 
     if not run(work()):
@@ -72,7 +72,7 @@ def _show_integration(adapter: str) -> None:
         for piece in sorted(folder.glob("*.ts")):
             err.print(f"---- {piece.name}", highlight=False, markup=False)
             sys.stdout.write(piece.read_text())
-    err.print("Or let the relay read the shop's lists: set STORE__POLL=60.", highlight=False)
+    err.print("Or let the relay read the store's lists: set STORE__POLL=60.", highlight=False)
 
 
 async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: bool) -> bool:
@@ -82,8 +82,8 @@ async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: 
         out.print(f"[red]FAIL[/red]  {escape(problem)}", highlight=False)
         return False
     well = True
-    for step in hooks.plan(store.wanted_topics(), present, remove=remove):
-        outcome = Done() if dry_run else await hooks.carry_out(store, target, step)
+    for step in webhooks.plan(store.wanted_topics(), present, remove=remove):
+        outcome = Done() if dry_run else await webhooks.carry_out(store, target, step)
         fine = isinstance(outcome, Done | Skip)
         well = well and fine
         mark = "[green]ok[/green]  " if fine else "[red]FAIL[/red]"
@@ -99,7 +99,7 @@ def poll_now(
     ] = None,
     backfill: Annotated[bool, typer.Option("--backfill", help="After everything live.")] = False,
 ) -> None:
-    """Read the shop's changes since last time, once. STORE__POLL lets the worker do it by itself."""
+    """Read the store's changes since last time, once. STORE__POLL lets the worker do it by itself."""
     settings = read_settings()
 
     async def work() -> bool:
@@ -108,7 +108,7 @@ def poll_now(
             store: object = parts.store
             if not isinstance(store, ListsEntities):
                 raise ValueError(  # noqa: TRY004  # said to a person
-                    f"the shop {settings.store.adapter or '(none is set)'} has no lists that can be read"
+                    f"the store {settings.store.adapter or '(none is set)'} has no lists that can be read"
                 )
             start = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
             well = True

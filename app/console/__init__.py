@@ -8,17 +8,17 @@ from fastapi import APIRouter
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from app.api.authentication import Keys
-from app.api.services import Services
-from app.console import audit, bulk, coupons, edit, jobs, keys, login, now, rules, search, stuck
-from app.console.pages import HERE, Pages
+from platform_relay.api.authentication import Keys
+from platform_relay.api.dependencies import Services
+from platform_relay.console import audit, bulk, coupons, dead_and_held, edit, jobs, keys, login, now, rules, search
+from platform_relay.console.pages import HERE, Pages
 
 
 def routes(services: Services, known: Keys) -> APIRouter:
-    """A door like those of `app.api`."""
+    """A endpoint like those of `platform_relay.api`."""
     pages = Pages(services, known)
     router = APIRouter()
-    for page in (now, search, stuck, bulk, jobs, edit, coupons, rules, keys, audit):
+    for page in (now, search, dead_and_held, bulk, jobs, edit, coupons, rules, keys, audit):
         router.routes.extend(page.routes(pages).routes)
     router.routes.extend(login.routes(pages, known).routes)
     router.routes.append(Mount("/console/static", StaticFiles(directory=HERE / "static"), name="console"))

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.pages import Pages, query
-from app.operations.audit.lines import list_audit
-from app.operations.books import reading
+from platform_relay.audit.queries import list_audit
+from platform_relay.console.pages import Pages, query
+from platform_relay.jobs.queries import reading
 
 LINES: Final = 100
 

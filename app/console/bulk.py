@@ -16,16 +16,16 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.problems import of_body
-from app.api.services import Services
-from app.console.pages import Form, Pages, Refused, Visitor, query
-from app.engine.operator import Operator
-from app.operations.books import reading, when_away
-from app.operations.editing import NotEditableError, set_field
-from app.operations.piles import Pile, State, jobs_of
+from platform_relay.api.dependencies import Services
+from platform_relay.api.problems import of_body
+from platform_relay.console.pages import Form, Pages, Refused, Visitor, query
+from platform_relay.jobs.actions import Operator
+from platform_relay.jobs.edit import NotEditableError, set_field
+from platform_relay.jobs.failure_groups import FailureGroup, State, jobs_of
+from platform_relay.jobs.queries import reading, when_away
 
 CHUNK: Final = 200
-EDITABLE: Final = ("relay_order", "relay_customer", "relay_product")
+EDITABLE: Final = ("forward_order", "forward_customer", "forward_product")
 Act = Literal["retry", "edit", "drop", "wake"]
 ACTS: Final[dict[State, tuple[Act, ...]]] = {"dead": ("retry", "edit", "drop"), "held": ("wake", "drop")}
 
@@ -60,11 +60,11 @@ class Progress:
 _PROGRESS: Final = TypeAdapter(Progress)
 
 
-def acts_on(pile: Pile) -> list[Act]:
+def acts_on(pile: FailureGroup) -> list[Act]:
     return [act for act in ACTS[pile.state] if act != "edit" or pile.kind in EDITABLE]
 
 
-def address(pile: Pile, stopped: int | None = None) -> str:
+def address(pile: FailureGroup, stopped: int | None = None) -> str:
     """Of the pile's page; `stopped`: after so many jobs."""
     return query("/console/stuck/pile", **asdict(pile), stopped=stopped)
 
@@ -97,7 +97,7 @@ def routes(pages: Pages) -> APIRouter:
 async def _act(
     operator: Operator,
     visitor: Visitor,
-    pile: Pile,
+    pile: FailureGroup,
     act: Literal["retry", "drop", "wake"],
     ids: Sequence[UUID],
     why: str,
@@ -136,7 +136,7 @@ def _value(told: str) -> JsonValue:
     return value
 
 
-def _told(form: Form) -> tuple[Pile, Progress]:
+def _told(form: Form) -> tuple[FailureGroup, Progress]:
     """Raises Refused for a form that is not one of ours."""
     state = form["state"]
     names = ("act", "total", "done", "before", "cursor", "note")
@@ -147,5 +147,5 @@ def _told(form: Form) -> tuple[Pile, Progress]:
         raise Refused(422, "This form is not complete", "Go back, reload the page and send it again.") from error
     if state not in get_args(State) or progress.act not in ACTS[state]:  # type: ignore[index]  # a State by now
         raise Refused(422, "This cannot be done here", "Go back, reload the page and send it again.")
-    names = ("channel", "kind", "disposition", "waits_for", "reason_code", "cause")
-    return Pile(state, *(form[name] for name in names)), progress  # type: ignore[arg-type]  # as above
+    names = ("destination", "kind", "disposition", "waits_for", "reason_code", "cause")
+    return FailureGroup(state, *(form[name] for name in names)), progress  # type: ignore[arg-type]  # as above

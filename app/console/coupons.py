@@ -7,23 +7,23 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.pages import Form, Pages, Refused, Visitor, query
-from app.console.words import many
-from app.errors import as_sentence
-from app.operations.alerts.raised import open_alerts
-from app.operations.audit.lines import list_audit
-from app.operations.books import find_coupon, list_coupons, reading, when_away
-from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons.ledger import read_ledger
-from app.platform.rules import RewardKind
-from app.reasons import ReasonCode
+from platform_relay.alerts.alerts import open_alerts
+from platform_relay.audit.queries import list_audit
+from platform_relay.console.formatting import many
+from platform_relay.console.pages import Form, Pages, Refused, Visitor, query
+from platform_relay.core.errors import as_sentence
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.coupons.actions import Correction, CouponActions, ImpossibleError, NoSuchCouponError
+from platform_relay.coupons.ledger import read_ledger
+from platform_relay.jobs.queries import find_coupon, list_coupons, reading, when_away
+from platform_relay.platform.rules import RewardKind
 
 State = Literal["pending", "held", "active", "used", "retired", "given_back", "refused"]
 Act = Literal["approve", "value", "retire", "points"]
 SAID: Final[dict[Act, str]] = {
     "approve": "It is approved, and goes on.",
     "value": "It goes on with this value.",
-    "retire": "It is being made unusable in the shop.",
+    "retire": "It is being made unusable in the store.",
     "points": "The points are being given back.",
 }
 
@@ -31,7 +31,7 @@ SAID: Final[dict[Act, str]] = {
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     services = pages.services
-    desk = CouponDesk(services.engine, services.operator, services.settings.coupons)
+    desk = CouponActions(services.engine, services.operator, services.settings.coupons)
 
     router.routes.extend(_reading(pages).routes)
 
@@ -61,7 +61,7 @@ def routes(pages: Pages) -> APIRouter:
     async def release(request: Request) -> Response:
         visitor, form = await pages.form(request)
         async with when_away():
-            released, woken = await desk.release_fuse(visitor.name, form.why(), form["customer"] or None)
+            released, woken = await desk.release_limit(visitor.name, form.why(), form["customer"] or None)
         go_on = "1 held coupon goes on" if woken == 1 else f"{woken} held coupons go on"
         said = f"{many(released, 'fuse')} released; {go_on}." if released else "No fuse had blown."
         return pages.back(request, visitor, "/console/coupons", said, failed=not released)
@@ -119,7 +119,7 @@ def _reading(pages: Pages) -> APIRouter:
     return router
 
 
-async def _do(desk: CouponDesk, visitor: Visitor, act: Act, form: Form) -> None:
+async def _do(desk: CouponActions, visitor: Visitor, act: Act, form: Form) -> None:
     code, why = form["code"], form.why()
     match act:
         case "approve":

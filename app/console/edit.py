@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.problems import of_body
-from app.console.pages import Pages, Refused
-from app.errors import as_sentence
-from app.operations.books import reading, when_away
-from app.operations.editing import NotEditableError, edit_and_retry, find_editable
+from platform_relay.api.problems import of_body
+from platform_relay.console.pages import Pages, Refused
+from platform_relay.core.errors import as_sentence
+from platform_relay.jobs.edit import NotEditableError, edit_and_retry, find_editable
+from platform_relay.jobs.queries import reading, when_away
 
 
 def routes(pages: Pages) -> APIRouter:

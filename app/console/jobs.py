@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.pages import Pages, Refused
-from app.operations.audit.lines import list_audit
-from app.operations.books import find_job, reading, when_away
+from platform_relay.audit.queries import list_audit
+from platform_relay.console.pages import Pages, Refused
+from platform_relay.jobs.queries import find_job, reading, when_away
 
 
 def routes(pages: Pages) -> APIRouter:

@@ -9,17 +9,17 @@ from typing import Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.services import Services
-from app.operations.alerts.raised import AlertRecord, open_alerts
-from app.operations.books import reading
-from app.operations.pulse import (
+from platform_relay.alerts.alerts import AlertRecord, open_alerts
+from platform_relay.api.dependencies import Services
+from platform_relay.jobs.queries import reading
+from platform_relay.jobs.statistics import (
     HOUR,
-    ChannelPulse,
+    DestinationStatistics,
     LastHour,
     Minute,
     ShopTerms,
     database_time,
-    read_channels,
+    read_destinations,
     read_shop_terms,
 )
 
@@ -31,9 +31,9 @@ SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The last hour of one channel, minute by minute: `since` is the first minute, in seconds since 1970."""
+    """The last hour of one destination, minute by minute: `since` is the first minute, in seconds since 1970."""
 
-    channel: str
+    destination: str
     since: int
     delivered: Sequence[int]
     failed: Sequence[int]
@@ -42,7 +42,7 @@ class Chart:
 @dataclass(frozen=True, slots=True)
 class Picture:
     at: datetime
-    channels: Sequence[ChannelPulse]
+    destinations: Sequence[DestinationStatistics]
     charts: Sequence[Chart]
     shop: ShopTerms
     alerts: Sequence[AlertRecord]
@@ -50,25 +50,25 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The picture in one sentence. `closed`: a channel that is not called, the one with the most waiting first;
+    """The picture in one sentence. `closed`: a destination that is not called, the one with the most waiting first;
     `drained_in`: seconds until what waits is delivered, counted from its opening when it is closed; None: not known.
     `stuck`: something waits for a person."""
 
     tone: Literal["good", "warn", "bad"]
-    closed: ChannelPulse | None
+    closed: DestinationStatistics | None
     drained_in: float | None
     stuck: bool
     dead: int
 
 
 def outlook(picture: Picture) -> Outlook:
-    """Pure. A closed channel is expected to go on at the best pace of the last hour, an open one at its present rate."""
-    channels, shop = picture.channels, picture.shop
-    best = {chart.channel: max(chart.delivered, default=0) / 60 for chart in picture.charts}
-    closed = max((one for one in channels if one.state != "open"), key=lambda one: one.waiting, default=None)
-    dead = sum(channel.dead for channel in channels)
+    """Pure. A closed destination is expected to go on at the best pace of the last hour, an open one at its present rate."""
+    destinations, shop = picture.destinations, picture.shop
+    best = {chart.destination: max(chart.delivered, default=0) / 60 for chart in picture.charts}
+    closed = max((one for one in destinations if one.state != "open"), key=lambda one: one.waiting, default=None)
+    dead = sum(destination.dead for destination in destinations)
     stuck = bool(dead or shop.held or picture.alerts)
-    busy = [closed] if closed else [one for one in channels if one.waiting > shop.held * (one.name == "store")]
+    busy = [closed] if closed else [one for one in destinations if one.waiting > shop.held * (one.name == "store")]
     times = [one.waiting / pace if (pace := best[one.name] if closed else one.rate) else None for one in busy]
     known = [time for time in times if time is not None]
     drained_in = max(known) if known and len(known) == len(times) else None
@@ -99,18 +99,18 @@ class Live:
 
     async def _read(self, connection: AsyncConnection) -> Picture:
         now = await database_time(connection)
-        channels = await read_channels(connection)
+        destinations = await read_destinations(connection)
         minutes = await self._hour.read(connection, now)
-        charts = [_chart(now, minutes, channel.name) for channel in channels]
-        return Picture(now, channels, charts, await read_shop_terms(connection), await open_alerts(connection))
+        charts = [_chart(now, minutes, destination.name) for destination in destinations]
+        return Picture(now, destinations, charts, await read_shop_terms(connection), await open_alerts(connection))
 
 
-def _chart(now: datetime, minutes: Sequence[Minute], channel: str) -> Chart:
+def _chart(now: datetime, minutes: Sequence[Minute], destination: str) -> Chart:
     first = now.replace(second=0, microsecond=0) - HOUR
-    known = {minute.minute: minute for minute in minutes if minute.channel == channel}
+    known = {minute.minute: minute for minute in minutes if minute.destination == destination}
     found = [known.get(first + timedelta(minutes=number)) for number in range(61)]
     return Chart(
-        channel,
+        destination,
         int(first.timestamp()),
         [minute.delivered if minute else 0 for minute in found],
         [minute.failed if minute else 0 for minute in found],

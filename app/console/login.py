@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.api.authentication import Keys
-from app.api.guesses import WrongKeys
-from app.api.origin import address_of
-from app.console.pages import HOME, Pages, Refused, refuse_foreign
-from app.console.session import OPERATOR, Session
+from platform_relay.api.auth_throttle import AuthThrottle
+from platform_relay.api.authentication import Keys
+from platform_relay.api.client_ip import address_of
+from platform_relay.console.pages import HOME, Pages, Refused, refuse_foreign
+from platform_relay.console.session import OPERATOR, Session
 
 TRIES: Final = 10
 """Wrong keys from one address in a minute, after which nobody is let in from there for as long."""
@@ -25,7 +25,7 @@ def routes(pages: Pages, keys: Keys) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     settings = pages.services.settings
     operator = settings.operator_key.get_secret_value().encode() if settings.operator_key else None
-    wrong = WrongKeys(TRIES, TRIES_OF_ALL)
+    wrong = AuthThrottle(TRIES, TRIES_OF_ALL)
 
     @router.get("/console/login")
     async def ask(request: Request, next: str = HOME) -> Response:  # noqa: A002  # the word in the address

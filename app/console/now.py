@@ -1,4 +1,4 @@
-"""*Now*: each far side, the last hour, what the shop and its customers wait for; pausing and resuming."""
+"""*Now*: each destination, the last hour, what the store and its customers wait for; pausing and resuming."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.live import EVERY, Chart, Live, Picture, outlook
-from app.console.pages import HOME, Pages, Refused, SignInFirst, Visitor
-from app.errors import DatabaseAway
-from app.operations.books import when_away
+from platform_relay.console.live import EVERY, Chart, Live, Picture, outlook
+from platform_relay.console.pages import HOME, Pages, Refused, SignInFirst, Visitor
+from platform_relay.core.errors import DatabaseAway
+from platform_relay.jobs.queries import when_away
 
 
 def routes(pages: Pages) -> APIRouter:
@@ -35,15 +35,15 @@ def routes(pages: Pages) -> APIRouter:
         looking = replace(visitor, session=replace(visitor.session, said=None))
         return EventSourceResponse(_changes(pages, live, request, looking))
 
-    @router.post("/console/channels/{name}/pause")
+    @router.post("/console/destinations/{name}/pause")
     async def pause(request: Request, name: str) -> Response:
         visitor, form = await pages.form(request)
         async with when_away():
             if not await operator.pause(name, form.why(), visitor.name):
-                raise Refused(404, "There is no such channel", "The channels are on the page Now.")
+                raise Refused(404, "There is no such destination", "The destinations are on the page Now.")
         return pages.back(request, visitor, HOME, f"Calls to {name} are paused; events are accepted and wait.")
 
-    @router.post("/console/channels/{name}/resume")
+    @router.post("/console/destinations/{name}/resume")
     async def resume(request: Request, name: str) -> Response:
         visitor, _ = await pages.form(request)
         async with when_away():
@@ -81,11 +81,11 @@ def _parts(pages: Pages, picture: Picture, visitor: Visitor) -> dict[str, str]:
         "alerts": pages.render("part_alerts", alerts=picture.alerts),
         "shop": pages.render("part_shop", shop=picture.shop, outlook=outlook(picture)),
     }
-    for channel, chart in zip(picture.channels, picture.charts, strict=True):
-        parts[f"state-{channel.name}"] = pages.render("part_state", channel=channel)
-        parts[f"numbers-{channel.name}"] = pages.render("part_numbers", channel=channel)
-        parts[f"actions-{channel.name}"] = pages.render("part_actions", channel=channel, visitor=visitor)
-        parts[f"chart-{channel.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
+    for destination, chart in zip(picture.destinations, picture.charts, strict=True):
+        parts[f"state-{destination.name}"] = pages.render("part_state", destination=destination)
+        parts[f"numbers-{destination.name}"] = pages.render("part_numbers", destination=destination)
+        parts[f"actions-{destination.name}"] = pages.render("part_actions", destination=destination, visitor=visitor)
+        parts[f"chart-{destination.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
     return parts
 
 

@@ -13,12 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from app.api.authentication import ALL_SCOPES, Caller, Keys, Scope
-from app.api.body import read_body
-from app.api.services import Services
-from app.console.session import OPERATOR, Session, Sessions, saying
-from app.console.words import FILTERS
-from app.errors import BodyTooLarge, Problem
+from platform_relay.api.authentication import ALL_SCOPES, Caller, Keys, Scope
+from platform_relay.api.dependencies import Services
+from platform_relay.api.request_body import read_body
+from platform_relay.console.formatting import FILTERS
+from platform_relay.console.session import OPERATOR, Session, Sessions, saying
+from platform_relay.core.errors import BodyTooLarge, Problem
 
 HERE: Final = Path(__file__).parent
 HOME: Final = "/console"

@@ -7,23 +7,23 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.pages import Form, Pages, Refused, query
-from app.engine.operator import audit
-from app.operations.books import reading, when_away
-from app.operations.coupons import reward_rules
-from app.platform.rewards import rule_key
-from app.platform.rules import RewardKind, RewardRuleDefinition
+from platform_relay.console.pages import Form, Pages, Refused, query
+from platform_relay.coupons import reward_rules
+from platform_relay.jobs.actions import audit
+from platform_relay.jobs.queries import reading, when_away
+from platform_relay.platform.rewards import rule_key
+from platform_relay.platform.rules import RewardKind, RewardRuleDefinition
 
 LONGEST_ID: Final = 255
 LISTS: Final = ("product_ids", "variant_ids")
 FIELDS: Final = (
     ("value", "Value", "Amount or percentage; empty for free shipping and free products."),
-    ("currency", "Currency", "ISO 4217, such as EUR; only a check, a coupon is in the shop's currency."),
+    ("currency", "Currency", "ISO 4217, such as EUR; only a check, a coupon is in the store's currency."),
     ("point_cost", "Points that the value costs", "Only where the value grows with the points."),
     ("min_points", "Fewest points", "Of one redemption; empty: any."),
     ("max_points", "Most points", "Of one redemption; empty: any."),
-    ("product_ids", "Products", "The shop's ids, separated by commas; empty: all."),
-    ("variant_ids", "Variants", "The shop's ids, separated by commas, in place of products; empty: all."),
+    ("product_ids", "Products", "The store's ids, separated by commas; empty: all."),
+    ("variant_ids", "Variants", "The store's ids, separated by commas, in place of products; empty: all."),
     ("minimum_spend", "Minimum spend", "The order's value from which the coupon counts."),
     ("expires_after", "Valid for", "Such as P90D for 90 days; empty: COUPONS__EXPIRES_AFTER."),
     ("title", "Title", "For people."),

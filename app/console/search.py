@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.console.pages import Pages, Refused
-from app.operations.books import find_job, find_message, reading
-from app.operations.explain.causes import CAUSES, Rank, Step
-from app.operations.explain.gather import explain
-from app.operations.explain.records import Key
-from app.operations.explain.story import Explanation
-from app.operations.views import JobView
+from platform_relay.console.pages import Pages, Refused
+from platform_relay.explain.causes import CAUSES, Rank, Step
+from platform_relay.explain.gather import explain
+from platform_relay.explain.records import Key
+from platform_relay.explain.story import Explanation
+from platform_relay.jobs.queries import find_job, find_message, reading
+from platform_relay.jobs.views import JobView
 
 JOBS: Final = "POST /v1/jobs/"
 ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")

@@ -12,12 +12,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, failure_of, throttled
-from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
-from app.platform import exact
-from app.platform.exact import ExactJson
-from app.platform.fields import ASSUMED, Fields
-from app.reasons import Reason, ReasonCode, because
+from platform_relay.core.http import Answer, Failure, failure_of, throttled
+from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.platform import exact
+from platform_relay.platform.exact import ExactJson
+from platform_relay.platform.fields import ASSUMED, Fields
 
 THE_PLATFORM: Final = "the Platform"
 THE_LAUNCHER: Final = "the Platform's Launcher"

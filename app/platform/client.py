@@ -9,23 +9,15 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Reject, Retry, Unknown
-from app.platform import exact
-from app.platform.answers import (
-    THE_LAUNCHER,
-    Accepted,
-    Meaning,
-    Refused,
-    Verdict,
-    refusal_text,
-    understand,
-)
-from app.platform.exact import ExactJson
-from app.platform.fields import Fields
-from app.platform.rules import PlatformRule, platform_rule
-from app.reasons import ReasonCode, because
-from app.settings import PlatformSettings
+from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.platform import exact
+from platform_relay.platform.answers import THE_LAUNCHER, Accepted, Meaning, Refused, Verdict, refusal_text, understand
+from platform_relay.platform.exact import ExactJson
+from platform_relay.platform.fields import Fields
+from platform_relay.platform.rules import PlatformRule, platform_rule
+from platform_relay.settings import PlatformSettings
 
 MOST_PAGES: Final = 50
 NO_KEY: Final = because(
@@ -38,7 +30,7 @@ JsonObject = Mapping[str, ExactJson]
 
 
 class PlatformClient:
-    """Calls for one shop. Ids are the shop's own and may be any text.
+    """Calls for one store. Ids are the store's own and may be any text.
 
     Every method gives a `Verdict` (`Accepted` with the JSON object, `Refused` with its meaning, or the failure), or
     the parsed value where it says so. `http` belongs to the caller.
@@ -54,7 +46,7 @@ class PlatformClient:
 
     @property
     def has_launcher(self) -> bool:
-        """Whether the Launcher can be asked at all: its shop key is set."""
+        """Whether the Launcher can be asked at all: its store key is set."""
         return self._shop is not None
 
     async def put_customer(self, customer_id: str, body: Mapping[str, JsonValue]) -> Verdict:
@@ -86,7 +78,7 @@ class PlatformClient:
             return verdict.without("customers", request)
         return tuple(each for each in customers if isinstance(each, dict)), exact.text(following, 4000)
 
-    async def award_points(self, customer_id: str, points: int, action: str) -> Verdict:
+    async def return_points(self, customer_id: str, points: int, action: str) -> Verdict:
         """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""
         if points < 1:
             raise ValueError("points must be 1 or more")
@@ -153,7 +145,7 @@ class PlatformClient:
     # ------------------------------------------------------------------------------------------- the Launcher
 
     async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure:
-        """The shop's public redeem rules, inactive ones too. Reject without a shop key (`has_launcher`)."""
+        """The store's public redeem rules, inactive ones too. Reject without a store key (`has_launcher`)."""
         request = "the list of redeem rules"
         answer = await self._ask(request, "/shop/rules/redeem", {})
         if not isinstance(answer, Accepted):
@@ -164,8 +156,8 @@ class PlatformClient:
         return tuple(rule for item in rules if (rule := platform_rule(item, self.fields)))
 
     async def shop_currency(self) -> str | Failure | None:
-        """The shop's currency (ISO 4217) by the Launcher; None when it does not name it."""
-        answer = await self._ask("the shop look-up", "/shop", {})
+        """The store's currency (ISO 4217) by the Launcher; None when it does not name it."""
+        answer = await self._ask("the store look-up", "/shop", {})
         if not isinstance(answer, Accepted):
             return answer
         currency = exact.text(answer.body.get("storeCurrency"), 3)
@@ -206,7 +198,7 @@ class PlatformClient:
             return replace(answer, reason=answer.reason.also(destination=THE_LAUNCHER))
         answer = replace(answer, destination=THE_LAUNCHER)
         if answer.status == 404:
-            problem = "the Platform's Launcher knows no shop with this key"
+            problem = "the Platform's Launcher knows no store with this key"
             reason = answer.reason(ReasonCode.SETTING_WRONG, setting="PLATFORM__SHOP_KEY", problem=problem)
             return Reject(reason, answer.evidence())
         if 400 <= answer.status < 500 and (text := refusal_text(answer)) and answer.status not in (408, 425, 429):
@@ -218,5 +210,5 @@ class PlatformClient:
 
 
 def launcher_digest(shop_key: str, email: str, customer_id: str, api_key: str) -> str:
-    """Proof of holding the Platform's key: hex HMAC-SHA256 by it of shop key, e-mail in lower case, customer id."""
+    """Proof of holding the Platform's key: hex HMAC-SHA256 by it of store key, e-mail in lower case, customer id."""
     return hmac.new(api_key.encode(), f"{shop_key}{email.lower()}{customer_id}".encode(), hashlib.sha256).hexdigest()

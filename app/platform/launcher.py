@@ -1,4 +1,4 @@
-"""The Launcher's facts about the shop, remembered for a minute so that a rush of redemptions makes one call."""
+"""The Launcher's facts about the store, remembered for a minute so that a rush of redemptions makes one call."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.http import Failure
-from app.platform.client import PlatformClient
-from app.platform.rules import PlatformRule
+from platform_relay.core.http import Failure
+from platform_relay.platform.client import PlatformClient
+from platform_relay.platform.rules import PlatformRule
 
 REMEMBERED: Final = 60.0
 REMEMBERED_FAILURE: Final = 5.0
@@ -16,14 +16,14 @@ REMEMBERED_FAILURE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ShopFacts:
-    """The shop's public redeem rules and its currency (ISO 4217; None when the Platform does not name it)."""
+    """The store's public redeem rules and its currency (ISO 4217; None when the Platform does not name it)."""
 
     rules: tuple[PlatformRule, ...] = ()
     currency: str | None = None
 
 
 class Launcher:
-    """`facts()`: what is remembered, or asked now; one question at a time. Without a shop key there are none."""
+    """`facts()`: what is remembered, or asked now; one question at a time. Without a store key there are none."""
 
     def __init__(self, client: PlatformClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client

@@ -16,10 +16,10 @@ from datetime import timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal, localcontext
 from typing import Literal
 
-from app.currencies import currency_places
-from app.platform.rules import AMOUNTS, NEEDS_VALUE, OperatorRule, PlatformRule, RewardKind, reward_kind
-from app.reasons import Reason, ReasonCode, because
-from app.settings import CouponSettings
+from platform_relay.core.currencies import currency_places
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.platform.rules import AMOUNTS, NEEDS_VALUE, OperatorRule, PlatformRule, RewardKind, reward_kind
+from platform_relay.settings import CouponSettings
 
 Source = Literal["embedded", "rule", "launcher", "operator"]
 
@@ -43,18 +43,18 @@ class Redemption:
 
     @property
     def identities(self) -> frozenset[str]:
-        """What the person may be called by: the shop's id, the e-mail in lower case."""
+        """What the person may be called by: the store's id, the e-mail in lower case."""
         return frozenset(name for name in (self.customer_id, self.email.lower() if self.email else None) if name)
 
     @property
     def customer_ref(self) -> str | None:
-        """What the Platform knows the person by: the shop's id, else the e-mail in lower case."""
+        """What the Platform knows the person by: the store's id, else the e-mail in lower case."""
         return self.customer_id or (self.email.lower() if self.email else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """What the coupon gives, and where that comes from. `value` is an amount of `currency` (None: the shop's, not known
+    """What the coupon gives, and where that comes from. `value` is an amount of `currency` (None: the store's, not known
     to us) or a percentage. `derivation` is for people: the rule and the calculation. `rule_version` is the operator's
     rule's."""
 
@@ -218,7 +218,7 @@ def _as_narrow(embedded: Valued, rule: PlatformRule) -> bool:
 
 def _check_names(rule: PlatformRule, name: str) -> None:
     if rule.unnamed:
-        explanation = f"{name} is restricted by its {rule.unnamed}, and does not name the shop's id of each"
+        explanation = f"{name} is restricted by its {rule.unnamed}, and does not name the store's id of each"
         members = "rule.productId, ruleVariant.id"
         reason = because(ReasonCode.VALUE_UNCERTAIN, explanation=explanation, field=rule.unnamed, members=members)
         raise _UnusableError(reason)

@@ -8,10 +8,10 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from app.messages import Id, Money, Text
-from app.platform import exact
-from app.platform.exact import ExactJson
-from app.platform.fields import Fields
+from platform_relay.inbox.messages import Id, Money, Text
+from platform_relay.platform import exact
+from platform_relay.platform.exact import ExactJson
+from platform_relay.platform.fields import Fields
 
 
 class RewardKind(StrEnum):
@@ -73,7 +73,7 @@ class PlatformRule:
     product_ids: tuple[str, ...] = ()
     variant_ids: tuple[str, ...] = ()
     unnamed: str | None = None
-    """The field (`product`, `variants`) with something in it that has no id of the shop; None: all is understood."""
+    """The field (`product`, `variants`) with something in it that has no id of the store; None: all is understood."""
     active: bool = True
     title: str | None = None
 
@@ -125,17 +125,17 @@ class RewardRuleDefinition(BaseModel):
     kind: RewardKind = Field(description="What the coupon gives.")
     value: Money | None = Field(None, description="Amount or percentage; left out for free shipping and free products.")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
-        None, description="ISO 4217; only needed as a check, since a coupon is in the shop's currency."
+        None, description="ISO 4217; only needed as a check, since a coupon is in the store's currency."
     )
     increments: bool = Field(False, description="The value grows with the points that were redeemed.")
     point_cost: Annotated[int, Field(ge=1)] | None = Field(None, description="Increments: points that `value` costs.")
     min_points: Annotated[int, Field(ge=0)] | None = Field(None, description="Fewest points of one redemption.")
     max_points: Annotated[int, Field(ge=1)] | None = Field(None, description="Most points of one redemption.")
     product_ids: Annotated[tuple[Id, ...], Field(fail_fast=True)] = Field(
-        (), description="The shop's products that the coupon is for; empty: all."
+        (), description="The store's products that the coupon is for; empty: all."
     )
     variant_ids: Annotated[tuple[Id, ...], Field(fail_fast=True)] = Field(
-        (), description="The shop's variants that the coupon is for, in place of `product_ids`; empty: all."
+        (), description="The store's variants that the coupon is for, in place of `product_ids`; empty: all."
     )
     minimum_spend: Money | None = Field(None, description="The order's value from which the coupon counts.")
     expires_after: timedelta | None = Field(

@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from app.messages import CustomerEvent, OrderEvent, ProductEvent, customer_of
-from app.platform.fields import Fields
+from platform_relay.inbox.messages import CustomerEvent, OrderEvent, ProductEvent, customer_of
+from platform_relay.platform.fields import Fields
 
 Body = dict[str, JsonValue]
 _NAMES: Final = ("name", "firstName", "lastName", "phone")

@@ -9,13 +9,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from app.messages import STORE, Incoming, claim_lane
-from app.outcomes import Owed
-from app.platform import exact
-from app.platform.exact import ExactJson
-from app.platform.fields import ASSUMED, Fields
-from app.platform.rewards import Redemption
-from app.platform.rules import PlatformRule, is_donation, platform_rule, reward_kind
+from platform_relay.core.outcomes import JobSpec
+from platform_relay.inbox.messages import STORE, Incoming, redemption_claim_lane
+from platform_relay.platform import exact
+from platform_relay.platform.exact import ExactJson
+from platform_relay.platform.fields import ASSUMED, Fields
+from platform_relay.platform.rewards import Redemption
+from platform_relay.platform.rules import PlatformRule, is_donation, platform_rule, reward_kind
 
 SOURCE: Final = "platform"
 ISSUE_COUPON: Final = "issue_coupon"
@@ -29,14 +29,14 @@ REFERRALS: Final = ("referrals/started", "referrals/completed")
 HAVE_ID: Final = (POINTS_REDEEMED, POINTS_EARNED, TIER_REWARD, *REFERRALS)
 """Topics whose body's `id` is the event's own (in customers/updated it is the customer's)."""
 COUPON_TOPICS: Final = (POINTS_REDEEMED, TIER_REWARD, *REFERRALS)
-FORWARD_NEWS: Final = "forward_news"
+FORWARD_NEWS: Final = "sync_loyalty"
 NEWS: Final = (CUSTOMER_UPDATED, TIER_CHANGED, POINTS_EARNED, *REFERRALS)
-"""Topics that tell something a shop may use besides coupons."""
+"""Topics that tell something a store may use besides coupons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """The webhooks' customer; `external_id` is the shop's id. Absent fields are None."""
+    """The webhooks' customer; `external_id` is the store's id. Absent fields are None."""
 
     id: str | None
     external_id: str | None
@@ -47,7 +47,7 @@ class Customer:
 
     @property
     def ref(self) -> str | None:
-        """What the Platform knows the person by: the shop's id, else the e-mail in lower case."""
+        """What the Platform knows the person by: the store's id, else the e-mail in lower case."""
         return self.external_id or (self.email.lower() if self.email else None)
 
 
@@ -128,20 +128,22 @@ def incoming(
         return Incoming(SOURCE, kind, key, raw, (), strict=False)
     came = {} if origin is None else {"origin": origin}
     jobs = tuple(
-        Owed(
+        JobSpec(
             ISSUE_COUPON,
             STORE,
-            claim_lane(redemption.code, message_id),
+            redemption_claim_lane(redemption.code, message_id),
             params={"topic": kind, "reward": place, "code": redemption.code, **came},
         )
         for place, redemption in webhook.redemptions
     )
     if news and kind in NEWS and origin != "elsewhere":
         person = webhook.customer.ref if webhook.customer else None
-        jobs += (Owed(FORWARD_NEWS, STORE, f"news:{person or message_id}", params={"topic": kind}),)
+        jobs += (JobSpec(FORWARD_NEWS, STORE, f"news:{person or message_id}", params={"topic": kind}),)
     if webhook.lacks_code:
         # Points were spent and no code came: the job ends dead, where somebody sees it.
-        jobs = (Owed(ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}),)
+        jobs = (
+            JobSpec(ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}),
+        )
     return Incoming(
         SOURCE,
         kind,

@@ -1,11 +1,11 @@
-"""The shops that coupons are made in.
+"""The stores that coupons are made in.
 
-    base.py         the contract: what is ordered, what a shop holds, how the two are compared
+    base.py         the contract: what is ordered, what a store holds, how the two are compared
     failing.py      how a failed call is raised inside of an adapter, and returned as an outcome
-    responses.py    what an HTTP status means in every shop
+    responses.py    what an HTTP status means in every store
     remembered.py   what is asked for once and used for some minutes
-    native.py       what a shop may do besides: its own webhooks, lists, single entities
-    news.py         the Platform's news to the shop
+    native.py       what a store may do besides: its own webhooks, lists, single entities
+    news.py         the Platform's news to the store
     conformance/    the promises of all of them, tried on a running shop: `relay conformance`
     woocommerce/    WooCommerce, REST API v3
     magento/        Magento Open Source and Adobe Commerce 2.4, REST
@@ -14,10 +14,10 @@
     bigcommerce/    BigCommerce, V2 coupons
     medusa/         Medusa v2, admin API
     vendure/        Vendure 3, admin GraphQL API
-    generic_http.py any shop whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
+    generic_http.py any store whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
 
-Within a shop's folder: adapter.py (its settings and its class, and the table "what an answer means"), then as needed
-api.py (one call), coupons.py (an order into the shop's terms and back), events.py (the shop's entities into ours),
+Within a store's folder: adapter.py (its settings and its class, and the table "what an answer means"), then as needed
+api.py (one call), coupons.py (an order into the store's terms and back), events.py (the store's entities into ours),
 hooks.py (its webhooks set up).
 
 An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
@@ -34,17 +34,17 @@ from typing import Final, cast
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from app.http import HttpClients
-from app.settings import EnvironmentSettings
-from app.stores.base import StoreAdapter, StoreAdapterClass
-from app.stores.bigcommerce.adapter import BigCommerce
-from app.stores.generic_http import GenericHttp
-from app.stores.magento.adapter import Magento
-from app.stores.medusa.adapter import Medusa
-from app.stores.saleor.adapter import Saleor
-from app.stores.shopify.adapter import Shopify
-from app.stores.vendure.adapter import Vendure
-from app.stores.woocommerce.adapter import WooCommerce
+from platform_relay.core.http import HttpClients
+from platform_relay.settings import EnvironmentSettings
+from platform_relay.stores.base import StoreAdapter, StoreAdapterClass
+from platform_relay.stores.bigcommerce.adapter import BigCommerce
+from platform_relay.stores.generic_http import GenericHttp
+from platform_relay.stores.magento.adapter import Magento
+from platform_relay.stores.medusa.adapter import Medusa
+from platform_relay.stores.saleor.adapter import Saleor
+from platform_relay.stores.shopify.adapter import Shopify
+from platform_relay.stores.vendure.adapter import Vendure
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 
 ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
     "bigcommerce": BigCommerce,
@@ -68,14 +68,14 @@ def adapter_class(name: str) -> StoreAdapterClass:
     try:
         found = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"the shop adapter {name!r} cannot be loaded: {error}") from error
+        raise ValueError(f"the store adapter {name!r} cannot be loaded: {error}") from error
     if missing := [each for each in ("Settings", "KINDS", "CANNOT", "from_environment") if not hasattr(found, each)]:
-        raise ValueError(f"{name!r} is no shop adapter: it lacks {', '.join(missing)} (docs/adapters.md)")
+        raise ValueError(f"{name!r} is no store adapter: it lacks {', '.join(missing)} (docs/adapters.md)")
     return cast(StoreAdapterClass, found)
 
 
 def build(name: str, clients: HttpClients) -> StoreAdapter:
-    """The shop's adapter with its variables read from the environment, its calls going through `clients`.
+    """The store's adapter with its variables read from the environment, its calls going through `clients`.
 
     Raises ValueError when the name is unknown or variables are missing or wrong; its text names each of them.
     """
@@ -83,7 +83,7 @@ def build(name: str, clients: HttpClients) -> StoreAdapter:
     try:
         return chosen.from_environment(clients)
     except ValidationError as error:
-        raise ValueError(f"the shop {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
+        raise ValueError(f"the store {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
 
 
 def variables(settings: type[EnvironmentSettings]) -> dict[str, FieldInfo]:

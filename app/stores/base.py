@@ -1,21 +1,21 @@
-"""The contract between the coupon journey and a shop.
+"""The contract between the coupon journey and a store.
 
-A shop is one folder in this package: its settings class and its adapter class, named in `stores.ADAPTERS`.
+A store is one folder in this package: its settings class and its adapter class, named in `stores.ADAPTERS`.
 `tests/contract/` runs one behaviour suite over every adapter; docs/adapters.md tells how to add one.
 
 Promises of an adapter:
 
-- `issue_coupon` is idempotent by code: called twice, killed between, answered or not, the shop holds one coupon.
-  It looks the code up before it creates whenever `order.first_try` is false; always, when the shop itself lets two
-  coupons have one code. A code that the shop already holds is compared field by field: the same values are Done,
+- `issue_coupon` is idempotent by code: called twice, killed between, answered or not, the store holds one coupon.
+  It looks the code up before it creates whenever `order.first_try` is false; always, when the store itself lets two
+  coupons have one code. A code that the store already holds is compared field by field: the same values are Done,
   other values Reject naming the differences.
-- Where the shop needs several calls for one coupon, a coupon left half made is finished, not called different.
-- What the shop cannot express is Reject naming it, never left out in silence.
-- The shop's echo is compared with the request: shops accept nonsense with success. A coupon just made that is not
+- Where the store needs several calls for one coupon, a coupon left half made is finished, not called different.
+- What the store cannot express is Reject naming it, never left out in silence.
+- The store's echo is compared with the request: stores accept nonsense with success. A coupon just made that is not
   what was ordered is removed again, and the outcome is Reject.
 - An answer to a write that cannot be trusted (5xx, no JSON, another shape, no answer) is Unknown.
-- Credentials never appear in an outcome's words, nor do a shopper's e-mail address and id.
-- No method raises for anything that the shop can do; it answers with an outcome. Tokens are renewed inside the adapter.
+- Credentials never appear in an outcome's words, nor do a customer's e-mail address and id.
+- No method raises for anything that the store can do; it answers with an outcome. Tokens are renewed inside the adapter.
 - The engine never runs two calls for one code at a time, over all replicas.
 """
 
@@ -28,11 +28,11 @@ from typing import Any, Final, Protocol
 
 from pydantic import JsonValue
 
-from app.http import HttpClients
-from app.outcomes import Done, Evidence, Outcome, Reject
-from app.reasons import ReasonCode, because
-from app.settings import EnvironmentSettings
-from app.stores.failing import answers_failures
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.settings import EnvironmentSettings
+from platform_relay.stores.failing import answers_failures
 
 
 class CouponKind(StrEnum):
@@ -46,22 +46,22 @@ class CouponKind(StrEnum):
 
 
 THE_STORE: Final = "the store"
-"""The destination in the facts of the reasons below, which are the same for every shop."""
+"""The destination in the facts of the reasons below, which are the same for every store."""
 AMOUNTS: Final = frozenset({CouponKind.FIXED_AMOUNT, CouponKind.GIFT_CARD})
 """The kinds whose `value` is an amount of money in `currency`."""
 
 
 @dataclass(frozen=True, slots=True)
-class CouponOrder:
+class CouponSpec:
     """What to issue.
 
     `value` is an amount in `currency` (FIXED_AMOUNT, GIFT_CARD), a percentage above 0 and up to 100 (PERCENTAGE), and
-    None for the others. `code` is to be used exactly as it is. `product_ids` and `variant_ids` are the shop's own: it is
+    None for the others. `code` is to be used exactly as it is. `product_ids` and `variant_ids` are the store's own: it is
     for all variants of these products, or for these variants alone, never both. FREE_PRODUCT needs one at least.
-    `usage_limit` None: unlimited. `reference` is our own id of the redemption (for shops that can keep
-    one). `customer_id` and `email` restrict the coupon to one shopper when given; with both, the one that the shop
+    `usage_limit` None: unlimited. `reference` is our own id of the redemption (for stores that can keep
+    one). `customer_id` and `email` restrict the coupon to one customer when given; with both, the one that the store
     can restrict by is enough. `starts_at` None: at once. `first_try` is true only when no earlier attempt can have
-    reached the shop.
+    reached the store.
     """
 
     code: str
@@ -90,12 +90,12 @@ class CouponOrder:
 
 @dataclass(frozen=True, slots=True)
 class CouponFound:
-    """A coupon as the shop holds it, translated back into our words. None: not set in the shop.
+    """A coupon as the store holds it, translated back into our words. None: not set in the store.
 
-    `unreadable` names the fields that this shop cannot tell. `active`: the shop would accept it now (apart from
-    having been used up). `one_list`: the shop has one list for products and variants; `product_ids` and `variant_ids` are
-    two readings of it, and the ordered one counts. `restrictions` are conditions in the shop's own words that no order can
-    ask for. `reference`: the order's, where the shop keeps it; it says that a coupon is ours, however it came out.
+    `unreadable` names the fields that this store cannot tell. `active`: the store would accept it now (apart from
+    having been used up). `one_list`: the store has one list for products and variants; `product_ids` and `variant_ids` are
+    two readings of it, and the ordered one counts. `restrictions` are conditions in the store's own words that no order can
+    ask for. `reference`: the order's, where the store keeps it; it says that a coupon is ours, however it came out.
     """
 
     store_id: str
@@ -123,7 +123,7 @@ class CouponFound:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """`check()`: the shop answers and our credentials suffice."""
+    """`check()`: the store answers and our credentials suffice."""
 
     detail: str
 
@@ -131,11 +131,11 @@ class Ready:
 class StoreAdapter(Protocol):
     """One shop. Close it with `aclose()`."""
 
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """Done.result holds `store_id`."""
 
     async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
-        """The coupon, None when the shop has none of this code, or the outcome of a look-up that failed."""
+        """The coupon, None when the store has none of this code, or the outcome of a look-up that failed."""
 
     async def retire_coupon(self, code: str) -> Outcome:
         """Make the coupon unusable (delete or disable); Done when it is gone already."""
@@ -149,7 +149,7 @@ class StoreAdapter(Protocol):
 class StoreAdapterClass(Protocol):
     """What an adapter's class itself offers, for `stores.build` and for the documentation.
 
-    `CANNOT` names the fields of CouponOrder that the shop has nothing for, each with the reason in words.
+    `CANNOT` names the fields of CouponSpec that the store has nothing for, each with the reason in words.
     """
 
     Settings: type[EnvironmentSettings]
@@ -162,8 +162,8 @@ class StoreAdapterClass(Protocol):
         and the pace that all replicas share. Raises pydantic's ValidationError."""
 
 
-def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Reject | None:
-    """Reject for an order that no shop can carry out, or that this shop cannot express; None when it may be tried."""
+def refusal(order: CouponSpec, adapter: StoreAdapterClass, now: datetime) -> Reject | None:
+    """Reject for an order that no store can carry out, or that this store cannot express; None when it may be tried."""
     if flaw := _flaw(order, now):
         field, problem = flaw
         return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
@@ -177,14 +177,14 @@ def refusal(order: CouponOrder, adapter: StoreAdapterClass, now: datetime) -> Re
     return not_supported(order, ", ".join(name for name, why in asked.items() if why == first), first)
 
 
-def not_supported(order: CouponOrder, field: str, problem: str) -> Reject:
-    """The shop has nothing for `field` of the order."""
+def not_supported(order: CouponSpec, field: str, problem: str) -> Reject:
+    """The store has nothing for `field` of the order."""
     facts = {"destination": THE_STORE, "code": order.code, "field": field, "problem": problem}
     return Reject(because(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))
 
 
-def foreign_items(order: CouponOrder, wrong: Sequence[str]) -> Reject | None:
-    """Reject for `wrong`, ids of the order that no product or variant of the shop can have; None when there are none."""
+def foreign_items(order: CouponSpec, wrong: Sequence[str]) -> Reject | None:
+    """Reject for `wrong`, ids of the order that no product or variant of the store can have; None when there are none."""
     if not wrong:
         return None
     field = "product_ids" if order.product_ids else "variant_ids"
@@ -192,27 +192,27 @@ def foreign_items(order: CouponOrder, wrong: Sequence[str]) -> Reject | None:
     return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
 
 
-def has_amount(order: CouponOrder) -> bool:
+def has_amount(order: CouponSpec) -> bool:
     """Whether the order names an amount of money in a currency: its value, or the minimum spend."""
     return bool(order.currency) and (order.kind in AMOUNTS or bool(order.minimum_spend))
 
 
-def other_currency(order: CouponOrder, sold: Collection[str]) -> Reject | None:
-    """Reject for an amount in another currency than those that the shop sells in."""
+def other_currency(order: CouponSpec, sold: Collection[str]) -> Reject | None:
+    """Reject for an amount in another currency than those that the store sells in."""
     if not has_amount(order) or order.currency in sold:
         return None
     facts = {"code": order.code, "ordered": order.currency, "currency": ", ".join(sorted(sold))}
     return Reject(because(ReasonCode.CURRENCY_MISMATCH, destination=THE_STORE, **facts))
 
 
-def no_such_items(order: CouponOrder, missing: Collection[str]) -> Reject:
-    """The shop has none of these products, or variants, that the order names."""
+def no_such_items(order: CouponSpec, missing: Collection[str]) -> Reject:
+    """The store has none of these products, or variants, that the order names."""
     field = "variant_ids" if order.variant_ids else "product_ids"
     problem = f"the store has no {field.removesuffix('_ids')} {', '.join(sorted(missing))}"
     return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
 
 
-def _flaw(order: CouponOrder, now: datetime) -> tuple[str, str] | None:
+def _flaw(order: CouponSpec, now: datetime) -> tuple[str, str] | None:
     """The field that nobody could carry out, and the problem with it."""
     value = order.value if order.value is not None and order.value.is_finite() else Decimal(0)
     spend = order.minimum_spend or Decimal(0)
@@ -254,9 +254,9 @@ def _flaw(order: CouponOrder, now: datetime) -> tuple[str, str] | None:
     return next(((field, problem) for broken, field, problem in rules if broken), None)
 
 
-def _asked(order: CouponOrder, name: str, now: datetime, *, neither: bool) -> bool:
-    """Whether the order wants something of the field that a shop without it would not give. Of a shopper's id and e-mail
-    one is enough; `neither`: the shop can restrict by none of them."""
+def _asked(order: CouponSpec, name: str, now: datetime, *, neither: bool) -> bool:
+    """Whether the order wants something of the field that a store without it would not give. Of a customer's id and e-mail
+    one is enough; `neither`: the store can restrict by none of them."""
     match name:
         case "starts_at":
             return order.starts_at is not None and order.starts_at > now
@@ -272,7 +272,7 @@ def _asked(order: CouponOrder, name: str, now: datetime, *, neither: bool) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field of a shop's coupon that is not what was ordered. None: not set.
+    """One field of a store's coupon that is not what was ordered. None: not set.
 
     The e-mail address and the customer's id are personal: `actual` and `expected` are then no values, but "set" or
     "another value".
@@ -292,34 +292,34 @@ def as_facts(different: Sequence[Difference]) -> list[JsonValue]:
     return [each.as_fact() for each in different]
 
 
-def judge(order: CouponOrder, found: CouponFound) -> Done | Reject:
-    """What a coupon that the shop already held means for this order."""
+def judge(order: CouponSpec, found: CouponFound) -> Done | Reject:
+    """What a coupon that the store already held means for this order."""
     if different := differences(order, found):
         facts = {"destination": THE_STORE, "code": order.code, "store_id": found.store_id}
         return Reject(because(ReasonCode.CODE_TAKEN, **facts, differences=as_facts(different)))
     return Done({"store_id": found.store_id})
 
 
-async def already_held(store: StoreAdapter, order: CouponOrder) -> Outcome | None:
-    """What the coupon that the shop holds under the order's code means; None when it holds none."""
+async def already_held(store: StoreAdapter, order: CouponSpec) -> Outcome | None:
+    """What the coupon that the store holds under the order's code means; None when it holds none."""
     found = await store.find_coupon(order.code)
     return judge(order, found) if isinstance(found, CouponFound) else found
 
 
 async def as_made(
-    order: CouponOrder,
+    order: CouponSpec,
     found: CouponFound,
     remove: Callable[[str], Coroutine[Any, Any, Outcome]],
     evidence: Evidence = Evidence(),
 ) -> Done | Reject:
-    """What a coupon that the shop has just made means: one that is not as ordered is removed again by its store id."""
+    """What a coupon that the store has just made means: one that is not as ordered is removed again by its store id."""
     if different := differences(order, found):
         return await undone(not_as_ordered(order, different), remove, found.store_id)
     return Done({"store_id": found.store_id}, evidence=evidence)
 
 
-def not_as_ordered(order: CouponOrder, different: Sequence[Difference]) -> Reject:
-    """The shop made another coupon than was ordered."""
+def not_as_ordered(order: CouponSpec, different: Sequence[Difference]) -> Reject:
+    """The store made another coupon than was ordered."""
     return Reject(because(ReasonCode.COUPON_DIFFERS, code=order.code, differences=as_facts(different)))
 
 
@@ -336,11 +336,11 @@ async def undone(refused: Reject, remove: Callable[[str], Coroutine[Any, Any, Ou
     return cleaned_up(refused, await answers_failures(remove)(store_id), store_id)
 
 
-def differences(order: CouponOrder, found: CouponFound) -> tuple[Difference, ...]:
-    """Where a shop's coupon is not what was ordered; empty when it is.
+def differences(order: CouponSpec, found: CouponFound) -> tuple[Difference, ...]:
+    """Where a store's coupon is not what was ordered; empty when it is.
 
-    E-mail addresses are compared without case, times to the second; fields that the shop cannot tell are passed over.
-    Codes are compared without case too: shops that keep one spelling find a coupon under any. Each restriction that was
+    E-mail addresses are compared without case, times to the second; fields that the store cannot tell are passed over.
+    Codes are compared without case too: stores that keep one spelling find a coupon under any. Each restriction that was
     not ordered is a difference of its own, in the field `restrictions`.
     """
     different: list[Difference] = []

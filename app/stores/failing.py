@@ -2,7 +2,7 @@
 
     class ExampleApi:
         async def read(self, path: str) -> Answer:
-            answer = RESPONSES.received(await self._http.call("GET", path))  # app.stores.responses
+            answer = RESPONSES.received(await self._http.call("GET", path))  # platform_relay.stores.responses
             RESPONSES.succeeded(answer, "the coupon look-up")
             return answer
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar  # Any: what a coroutine is sent, which is nothing
 
-from app.http import Failure
+from platform_relay.core.http import Failure
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,11 +13,11 @@ one for another code.
                                 200 it cannot be used any more · 404 {"message": "no such coupon"}
 
     POST {url}/news             {"type": "news", "topic": "points/earned", "id": "…", "body": {…as the Platform sent it}}
-                                2xx taken · 404 {"message": "no news"}: this endpoint wants none (with STORE__NEWS only)
+                                2xx taken · 404 {"message": "no news"}: this endpoint wants none (with STORE__LOYALTY_SYNC only)
 
-200, 201 and 409 carry the coupon as the shop holds it, under the names and in the forms in which it was sent:
-`{"coupon": {…}, "state": "active" | "retired"}`, in `coupon` also `id` (the shop's own) and `used` (a count) where
-known. 422 `{"message": …}` refuses what the shop cannot express. 401: the signature does not fit. Calls come again
+200, 201 and 409 carry the coupon as the store holds it, under the names and in the forms in which it was sent:
+`{"coupon": {…}, "state": "active" | "retired"}`, in `coupon` also `id` (the store's own) and `used` (a count) where
+known. 422 `{"message": …}` refuses what the store cannot express. 401: the signature does not fit. Calls come again
 after a lost answer; `code` is what makes them the same call.
 
 Amounts and percentages are decimal texts, times RFC 3339 in UTC, what does not apply is null.
@@ -34,13 +34,22 @@ from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_valid
 from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
-from app.http import Answer, HttpClients
-from app.outcomes import Blocked, Done, Outcome, Skip, Unknown
-from app.reasons import ReasonCode, because
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, already_held, as_made, judge, refusal
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.responses import Responses
+from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Skip, Unknown
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
+    CouponFound,
+    CouponKind,
+    CouponSpec,
+    Ready,
+    already_held,
+    as_made,
+    judge,
+    refusal,
+)
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.responses import Responses
 
 RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL")
 CREATION: Final = "the creation of the coupon"
@@ -104,14 +113,14 @@ class GenericHttp:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         hindrance = refusal(order, GenericHttp, datetime.now(UTC)) or (
             None if order.first_try else await already_held(self, order)
         )
         return hindrance or await self._create(order)
 
-    async def _create(self, order: CouponOrder) -> Outcome:
+    async def _create(self, order: CouponSpec) -> Outcome:
         async def remove(_: str) -> Outcome:
             return await self.retire_coupon(order.code)
 
@@ -149,8 +158,8 @@ class GenericHttp:
         return found
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-        """See `news.TakesNews`. The `webhook-id` header is the message's, the same at every try."""
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
+        """See `news.SyncsLoyalty`. The `webhook-id` header is the message's, the same at every try."""
         news: dict[str, JsonValue] = {"type": "news", "topic": topic, "id": message_id, "body": dict(body)}
         answer = await self._call("/news", news, self._url.removesuffix("/coupons"), f"msg_{message_id}")
         if _message(answer) == NO_NEWS:
@@ -173,7 +182,7 @@ class GenericHttp:
         return RESPONSES.received(await self._http.call("POST", url, content=text.encode(), headers=headers))
 
 
-def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
+def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
     """The order as it is sent."""
     return {
         "type": "coupon.issue",
@@ -214,7 +223,7 @@ def _succeeded(answer: Answer, request: str, *, wrote: bool = False) -> None:
         raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence()))
     value = answer.json() if 400 <= answer.status < 500 else None
     words = value.get("message") if isinstance(value, dict) else None
-    response = answer.quote(words) if isinstance(words, str) else ""
+    response = answer.without_secrets(words)[:300] if isinstance(words, str) else ""
     RESPONSES.succeeded(answer, request, response, wrote=wrote)
 
 

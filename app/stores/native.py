@@ -1,8 +1,9 @@
-"""What a shop may be able to do besides coupons: its own webhooks in, its lists read, its webhooks set up.
+"""What a store may be able to do besides coupons: its own webhooks in, its lists read, its webhooks set up.
 
-Each ability is a Protocol of its own; an adapter has the ones its shop allows, and `isinstance` asks for them.
-All translate into the typed events of `app.messages`, with the shop's own time as `updatedAt`, money as decimals and the
-shop's order state as one of the Platform's eight financial states (docs/shops.md).
+Each ability is a Protocol of its own; an adapter has the ones its store allows, and `isinstance` asks for them.
+All translate into the typed events of `platform_relay.inbox.messages`, with the store's own time as `updatedAt`, money
+as decimals and the
+store's order state as one of the Platform's eight financial states (docs/stores.md).
 """
 
 import hashlib
@@ -11,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Outcome
-from app.reasons import Reason, ReasonCode, because
+from platform_relay.core.outcomes import Outcome
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
 
 
 @dataclass(frozen=True, slots=True)
 class NativeEvent:
-    """A shop's entity in our words. `dedupe_key` names this version of it, however often and from where it comes."""
+    """A store's entity in our words. `dedupe_key` names this version of it, however often and from where it comes."""
 
     kind: Kind
     event: CustomerEvent | OrderEvent | ProductEvent
@@ -50,13 +51,13 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not the shop's: no or a wrong signature. Nothing is stored; the answer is 401."""
+    """Not the store's: no or a wrong signature. Nothing is stored; the answer is 401."""
 
     reason: Reason
 
 
 def not_relayed(explanation: str) -> Ignored:
-    """What the shop sent is nothing that the Platform wants."""
+    """What the store sent is nothing that the Platform wants."""
     return Ignored(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
 
 
@@ -66,7 +67,7 @@ def unreadable_webhook(destination: str, problem: str) -> Ignored:
 
 
 def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None, problem: str | None = None) -> Reason:
-    """A customer, an order or a product of the shop cannot be read."""
+    """A customer, an order or a product of the store cannot be read."""
     return because(
         ReasonCode.ENTITY_UNREADABLE,
         destination=destination,
@@ -77,12 +78,12 @@ def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None,
 
 
 def wrong_signature(setting: str | None, problem: str | None = None) -> Refused:
-    """The signature does not fit the body and the secret in `setting`, or, with None, a key that the shop publishes."""
+    """The signature does not fit the body and the secret in `setting`, or, with None, a key that the store publishes."""
     return Refused(because(ReasonCode.SIGNATURE_WRONG, setting=setting, problem=problem))
 
 
 def secret_missing(setting: str) -> Reason:
-    """Without a secret no webhook of the shop can be verified, and none is set up."""
+    """Without a secret no webhook of the store can be verified, and none is set up."""
     return because(ReasonCode.SETTING_MISSING, setting=setting, purpose="it verifies the webhooks of the store")
 
 
@@ -92,14 +93,14 @@ Parsed = NativeEvent | ToFetch | Ignored | Refused
 @runtime_checkable
 class ReceivesWebhooks(Protocol):
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
-        """Verify the shop's signature over the raw body in constant time, then translate. `headers` have lower-case
+        """Verify the store's signature over the raw body in constant time, then translate. `headers` have lower-case
         names. Never raises for what arrives; what cannot be read in spite of a right signature is Ignored."""
 
 
 @runtime_checkable
 class FetchesEntities(Protocol):
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-        """The entity as the shop has it now; None when it is gone."""
+        """The entity as the store has it now; None when it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,12 @@ class Page:
 @runtime_checkable
 class ListsEntities(Protocol):
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
-        """Entities changed since (None: all), oldest change first where the shop can; `cursor` from the page before."""
+        """Entities changed since (None: all), oldest change first where the store can; `cursor` from the page before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One webhook of the shop. `enabled` false: the shop switched it off."""
+    """One webhook of the store. `enabled` false: the store switched it off."""
 
     id: str
     topic: str
@@ -129,7 +130,7 @@ class Hook:
 @runtime_checkable
 class SetsUpWebhooks(Protocol):
     async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
-        """Those of the shop's webhooks that go to `address`."""
+        """Those of the store's webhooks that go to `address`."""
 
     def wanted_topics(self) -> tuple[str, ...]: ...
 

@@ -59,7 +59,7 @@ def following(
 
     `moments` are those of the page that was read from `start` without its first `seen` rows. Not at a row number of the
     whole list: an entity that changes meanwhile moves to its end, and another one would slip through. `tick` is the
-    least that the shop tells apart, where its filter leaves the moment itself out. Raises ValueError for no moments.
+    least that the store tells apart, where its filter leaves the moment itself out. Raises ValueError for no moments.
     """
     if len(moments) < page:
         return None

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, failure_of
-from app.messages import Kind
-from app.outcomes import Blocked, Reject, Unknown
-from app.reasons import Reason, ReasonCode, because
-from app.stores.failing import CallFailed
-from app.stores.native import unreadable_entity
+from platform_relay.core.http import Answer, Failure, failure_of
+from platform_relay.core.outcomes import Blocked, Reject, Unknown
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.native import unreadable_entity
 
 MAY_PASS = (408, 425, 429)
 """The statuses below 500 that ask for another attempt."""

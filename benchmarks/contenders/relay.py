@@ -4,11 +4,11 @@ import os
 
 from uuid_utils.compat import uuid7
 
-from app.database import create_engine
-from app.inbox import Inbox
-from app.messages import CustomerEvent, incoming
-from app.sealing import NO_KEYS, KeyRing
 from benchmarks.contenders.task import Task, main
+from platform_relay.core.database import create_engine
+from platform_relay.core.encryption import NO_KEYS, KeyRing
+from platform_relay.inbox.inbox import Inbox
+from platform_relay.inbox.messages import CustomerEvent, incoming
 
 PART = 2000
 

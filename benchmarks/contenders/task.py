@@ -9,9 +9,9 @@ from typing import Self
 
 import uvloop
 
-from app.http import Answer, HttpClient
 from benchmarks import bodies
 from benchmarks.scale import SLOTS
+from platform_relay.core.http import Answer, HttpClient
 
 VARIABLE = "BENCHMARK_TASK"
 

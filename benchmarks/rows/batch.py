@@ -15,7 +15,7 @@ AT_ONCE = 4
 def run(stage: Stage) -> list[Result]:
     scale = stage.scale
     details, times = [], []
-    with stage.web(["app.cli", "web"], stage.database()) as (url, _):
+    with stage.web(["platform_relay.cli", "web"], stage.database()) as (url, _):
 
         def measure(connections: int, lines: int, size: int) -> float:
             return Load(url, next(stage.series), connections, scale.seconds, size, lines).run().per_second

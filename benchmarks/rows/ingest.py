@@ -12,7 +12,7 @@ def run(stage: Stage) -> list[Result]:
     scale = stage.scale
     null_details, naive_details, shares = [], [], []
     with (
-        stage.web(["app.cli", "web"], stage.database()) as (relay, _),
+        stage.web(["platform_relay.cli", "web"], stage.database()) as (relay, _),
         stage.web(["benchmarks.servers.null"], stage.database()) as (null, _),
         stage.web(["benchmarks.servers.naive"], stage.database(empty=True)) as (naive, _),
     ):

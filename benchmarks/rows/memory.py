@@ -23,7 +23,10 @@ def run(stage: Stage) -> list[Result]:
     scale = stage.scale
     database_url = stage.database()
     seconds = 60 * scale.rss_minutes
-    with stage.web(["app.cli", "web"], database_url) as (url, web), stage.relay("worker", database_url) as worker:
+    with (
+        stage.web(["platform_relay.cli", "web"], database_url) as (url, web),
+        stage.relay("worker", database_url) as worker,
+    ):
         done = threading.Event()
         readings: dict[str, list[float]] = {"web": [], "worker": []}
 

@@ -18,10 +18,10 @@ IDLE: Final = (0.02, 0.06)
 
 def run(stage: Stage) -> list[Result]:
     details = []
-    with stage.web(["app.cli", "serve"], stage.database()) as (url, _):
+    with stage.web(["platform_relay.cli", "serve"], stage.database()) as (url, _):
         details.append(Detail("web and worker in one process", _measure(stage, url)))
     database_url = stage.database()
-    with stage.web(["app.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
+    with stage.web(["platform_relay.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
         details.append(Detail("web and worker in two processes", _measure(stage, url)))
     return [highest("pickup_ms", details, "from the request's sending: the acceptance itself is part of it")]
 

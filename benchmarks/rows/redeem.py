@@ -1,4 +1,4 @@
-"""From the sending of the Platform's webhook to an active coupon, read back from a shop that takes 20 ms a call."""
+"""From the sending of the Platform's webhook to an active coupon, read back from a store that takes 20 ms a call."""
 
 import random
 import time
@@ -10,8 +10,8 @@ from benchmarks.stage import DOOR, PATIENCE, Stage, until
 
 SHOP_DELAY: Final = 0.02
 RULE: Final = "rule-5-off"
-NO_FUSE: Final = {"COUPONS__FUSE__CUSTOMER_COUNT": "none"}
-"""One shopper redeems more than the fuse lets through by default."""
+NO_LIMITS: Final = {"COUPONS__FUSE__CUSTOMER_COUNT": "none"}
+"""One customer redeems more than the fuse lets through by default."""
 ACTIVE: Final = (
     "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
 )
@@ -24,8 +24,8 @@ def run(stage: Stage) -> list[Result]:
     dice, sent = random.Random(1), {}
     try:
         with (
-            stage.web(["app.cli", "web"], database_url, **NO_FUSE) as (url, _),
-            stage.relay("worker", database_url, **NO_FUSE),
+            stage.web(["platform_relay.cli", "web"], database_url, **NO_LIMITS) as (url, _),
+            stage.relay("worker", database_url, **NO_LIMITS),
         ):
             door = f"{url}/v1/webhooks/platform/{DOOR}"
             customers = [{"customerId": "1", "email": "c1@example.com", "points": 10_000_000}]

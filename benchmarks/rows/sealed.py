@@ -17,14 +17,14 @@ def run(stage: Stage) -> list[Result]:
     details = []
     for size in stage.scale.sizes:
         details += [_accepted(stage, size), _relayed(stage, size)]
-    return [lowest("sealed_vs_plain", details)]
+    return [lowest("encrypted_vs_plain", details)]
 
 
 def _accepted(stage: Stage, size: int) -> Detail:
     connections = max(stage.scale.connections)
     with (
-        stage.web(["app.cli", "web"], stage.database()) as (plain, _),
-        stage.web(["app.cli", "web"], stage.database(), **SETTINGS) as (sealed, _),
+        stage.web(["platform_relay.cli", "web"], stage.database()) as (plain, _),
+        stage.web(["platform_relay.cli", "web"], stage.database(), **SETTINGS) as (sealed, _),
     ):
 
         def measure(url: str) -> float:

@@ -46,7 +46,7 @@ def run(stage: Stage) -> list[Result]:
 
 def _work_for(stage: Stage, database_url: str, seconds: float) -> None:
     """Web, worker and a steady load for so long."""
-    with stage.web(["app.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
+    with stage.web(["platform_relay.cli", "web"], database_url) as (url, _), stage.relay("worker", database_url):
         size = stage.scale.sizes[0]
         Load(url, next(stage.series), CONNECTIONS, seconds, size, rate=stage.scale.load_rate).run()
 
@@ -60,7 +60,7 @@ def _snapshot(database_url: str) -> Iterator[None]:
     async def hold() -> None:
         connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
         async with connection.transaction(isolation="repeatable_read"):
-            await connection.fetchval("SELECT count(*) FROM channel")
+            await connection.fetchval("SELECT count(*) FROM destination")
             taken.set()
             await asyncio.to_thread(release.wait)
             await connection.fetchval("SELECT 1")

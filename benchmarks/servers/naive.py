@@ -15,10 +15,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.requests import Request
 from uuid_utils.compat import uuid7
 
-from app.api.authentication import Caller, Keys
-from app.messages import CustomerEvent
 from benchmarks.servers.null import KeyServices, Receipt
 from benchmarks.servers.serving import serve
+from platform_relay.api.authentication import Caller, Keys
+from platform_relay.inbox.messages import CustomerEvent
 
 
 class Base(DeclarativeBase):

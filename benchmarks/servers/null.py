@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from uuid_utils.compat import uuid7
 
-from app.api.authentication import Caller, Keys
-from app.database import create_engine
-from app.messages import CustomerEvent
-from app.settings import Settings
 from benchmarks.servers.serving import serve
+from platform_relay.api.authentication import Caller, Keys
+from platform_relay.core.database import create_engine
+from platform_relay.inbox.messages import CustomerEvent
+from platform_relay.settings import Settings
 
 
 class Receipt(BaseModel):

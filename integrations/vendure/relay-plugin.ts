@@ -135,7 +135,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
   }
 }
 
-/** docs/shops/vendure.md has the table. */
+/** docs/stores/vendure.md has the table. */
 function financialStatus(order: Row, refunds: Row[]): string {
   const settled = (rows: Row[], name: string): number =>
     rows.reduce((sum, row) => (row.state === 'Settled' ? sum + row[name] : sum), 0);

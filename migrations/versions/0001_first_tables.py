@@ -1,6 +1,6 @@
-"""The first tables: what arrived, what is owed for it, and what became of that.
+"""The first tables.
 
-The tables that churn are vacuumed and analysed early, and leave room for heap-only updates.
+Tables with many updates are vacuumed and analysed early, and leave room for heap-only updates.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,18 @@ def upgrade() -> None:
         "alert",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("first_action", sa.Text(), nullable=False),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("notified_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_notify_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("notify_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
     )
     op.create_index(op.f("ix_alert_at"), "alert", ["at"], unique=False)
     op.create_index(
-        "ix_alert_open", "alert", ["kind", "subject"], unique=True, postgresql_where=sa.text("resolved_at IS NULL")
-    )
-    op.create_table(
-        "coupon_fuse",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("tripped_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("released_by", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_coupon_fuse")),
+        "ix_alert_open", "alert", ["code", "subject"], unique=True, postgresql_where=sa.text("resolved_at IS NULL")
     )
     op.create_table(
         "api_key",
@@ -49,6 +42,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
         sa.UniqueConstraint("hash", name=op.f("uq_api_key_hash")),
     )
@@ -61,7 +55,8 @@ def upgrade() -> None:
         sa.Column("duration_ms", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("excerpt", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("job_id", "claim", name=op.f("pk_attempt")),
     )
@@ -89,59 +84,87 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
     op.create_index(op.f("ix_audit_subject_at"), "audit", ["subject", "at"], unique=False)
     op.create_table(
-        "channel",
+        "coupon",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("redemption_id", sa.Text(), nullable=True),
+        sa.Column("customer_ref", sa.Text(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=True),
+        sa.Column("value", sa.Numeric(), nullable=True),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("value_source", sa.Text(), nullable=True),
+        sa.Column("rule_id", sa.Text(), nullable=True),
+        sa.Column("rule_version", sa.Integer(), nullable=True),
+        sa.Column("rule_edited", sa.Boolean(), nullable=False),
+        sa.Column("proof", sa.Text(), nullable=True),
+        sa.Column("decision", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("ordered", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("orders", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("points", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("store_id", sa.Text(), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("admitted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("active_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("drift_checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'held', 'active', 'used', 'retired', 'given_back', 'refused')",
+            name=op.f("ck_coupon_state"),
+        ),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_coupon")),
+    )
+    op.create_index("ix_coupon_admitted", "coupon", ["admitted_at"], unique=False, postgresql_include=["value"])
+    op.create_index(op.f("ix_coupon_customer_ref"), "coupon", ["customer_ref"], unique=False)
+    op.create_index(
+        "ix_coupon_drift_check",
+        "coupon",
+        ["drift_checked_at"],
+        unique=False,
+        postgresql_where=sa.text("active_at IS NOT NULL"),
+    )
+    op.create_index("ix_coupon_spelling", "coupon", [sa.literal_column("lower(code)")], unique=False)
+    op.create_index(op.f("ix_coupon_state_created_at"), "coupon", ["state", "created_at"], unique=False)
+    op.create_table(
+        "destination",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("pace", sa.Double(), nullable=True),
         sa.Column("slowed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_channel_state")),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_channel")),
+        sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_destination_state")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_destination")),
     )
     op.create_table(
+        "difference",
+        sa.Column("reconciliation_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("entity_id", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("repair", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("reconciliation_id", "kind", "entity_id", name=op.f("pk_difference")),
+    )
+    op.create_index(op.f("ix_difference_kind_entity_id"), "difference", ["kind", "entity_id"], unique=False)
+    op.create_table(
         "entity",
-        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("known", sa.Boolean(), nullable=False),
         sa.Column("version", sa.DateTime(timezone=True), nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("channel", "key", name=op.f("pk_entity")),
+        sa.PrimaryKeyConstraint("destination", "key", name=op.f("pk_entity")),
     )
-    op.create_table(
-        "job",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("message_id", sa.Uuid(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
-        sa.Column("lane", sa.Text(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("open", sa.Boolean(), sa.Computed("state IN ('waiting', 'running')", persisted=True), nullable=False),
-        sa.Column("dead", sa.Boolean(), sa.Computed("state = 'dead'", persisted=True), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=True),
-        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("after", sa.Text(), nullable=True),
-        sa.Column("collapse", sa.Boolean(), nullable=False),
-        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("uncertain", sa.Boolean(), nullable=False),
-        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'running', 'done', 'skipped', 'superseded', 'dead', 'dropped')",
-            name=op.f("ck_job_state"),
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
-    )
-    op.create_index("ix_job_dead", "job", ["id"], unique=False, postgresql_where=sa.text("dead"))
-    op.create_index(op.f("ix_job_message_id"), "job", ["message_id"], unique=False)
-    op.create_index("ix_job_open", "job", ["channel", "lane", "seq"], unique=False, postgresql_where=sa.text("open"))
     op.create_table(
         "import_run",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -161,43 +184,59 @@ def upgrade() -> None:
         sa.Column("problems", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_import_run")),
         sa.UniqueConstraint("digest", "kind", "mapping", name=op.f("uq_import_run_digest_kind_mapping")),
     )
     op.create_index(op.f("ix_import_run_created_at"), "import_run", ["created_at"], unique=False)
     op.create_table(
-        "reconciliation",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("compared", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("found", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("notes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("repaired_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
+        "issuance_limit",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("tripped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("released_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_issuance_limit")),
     )
-    op.create_index(op.f("ix_reconciliation_started_at"), "reconciliation", ["started_at"], unique=False)
     op.create_table(
-        "difference",
-        sa.Column("reconciliation_id", sa.Uuid(), nullable=False),
+        "job",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("entity_id", sa.Text(), nullable=False),
-        sa.Column("cause", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("lane", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("open", sa.Boolean(), sa.Computed("state IN ('waiting', 'running')", persisted=True), nullable=False),
+        sa.Column("dead", sa.Boolean(), sa.Computed("state = 'dead'", persisted=True), nullable=False),
+        sa.Column("disposition", sa.Text(), nullable=True),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("version", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("repair", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("reconciliation_id", "kind", "entity_id", name=op.f("pk_difference")),
+        sa.Column("after", sa.Text(), nullable=True),
+        sa.Column("collapse", sa.Boolean(), nullable=False),
+        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("uncertain", sa.Boolean(), nullable=False),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'running', 'done', 'skipped', 'superseded', 'dead', 'dropped')",
+            name=op.f("ck_job_state"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+    )
+    op.create_index("ix_job_dead", "job", ["id"], unique=False, postgresql_where=sa.text("dead"))
+    op.create_index(op.f("ix_job_message_id"), "job", ["message_id"], unique=False)
+    op.create_index(
+        "ix_job_open", "job", ["destination", "lane", "seq"], unique=False, postgresql_where=sa.text("open")
     )
     op.create_table(
         "lane",
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claim", sa.BigInteger(), nullable=False),
         sa.Column("leased", sa.Boolean(), nullable=False),
@@ -206,10 +245,14 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("awaited", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("key", "channel", name=op.f("pk_lane")),
+        sa.PrimaryKeyConstraint("key", "destination", name=op.f("pk_lane")),
     )
     op.create_index(
-        "ix_lane_due", "lane", ["channel", "priority", "run_at"], unique=False, postgresql_where=sa.text("waiting > 0")
+        "ix_lane_due",
+        "lane",
+        ["destination", "priority", "run_at"],
+        unique=False,
+        postgresql_where=sa.text("waiting > 0"),
     )
     op.create_index("ix_lane_idle", "lane", ["run_at"], unique=False, postgresql_where=sa.text("waiting = 0"))
     op.create_index(
@@ -223,6 +266,8 @@ def upgrade() -> None:
         sa.Column("dedupe_key", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("event", sa.LargeBinary(), nullable=True),
+        sa.Column("encrypted_with", sa.Text(), nullable=True),
+        sa.Column("email_mark", sa.LargeBinary(), nullable=True),
         sa.Column("body_hash", sa.LargeBinary(), nullable=False),
         sa.Column("customer_ref", sa.Text(), nullable=True),
         sa.Column("order_ref", sa.Text(), nullable=True),
@@ -233,18 +278,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("source", "dedupe_key", name=op.f("uq_message_source_dedupe_key")),
     )
     op.create_index("ix_message_body", "message", ["id"], unique=False, postgresql_where=sa.text("body IS NOT NULL"))
-    op.create_index(
-        "ix_message_email",
-        "message",
-        [
-            sa.text(
-                """lower("left"(split_part(split_part(encode(coalesce(event, body), 'escape'), '"email"', 2), '"', 2), 255))"""
-            ),
-            "id",
-        ],
-        unique=False,
-        postgresql_where=sa.text("kind = 'customers' AND body IS NOT NULL"),
-    )
     op.create_index(
         op.f("ix_message_coupon_ref_id"),
         "message",
@@ -258,6 +291,32 @@ def upgrade() -> None:
         ["customer_ref", "id"],
         unique=False,
         postgresql_where=sa.text("customer_ref IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_message_email",
+        "message",
+        [
+            sa.literal_column(
+                "lower(\"left\"(split_part(split_part(encode(coalesce(event, body), 'escape'), '\"email\"', 2), '\"', 2), 255))"
+            ),
+            "id",
+        ],
+        unique=False,
+        postgresql_where=sa.text("kind = 'customers' AND body IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_message_email_mark",
+        "message",
+        ["email_mark", "id"],
+        unique=False,
+        postgresql_where=sa.text("email_mark IS NOT NULL AND body IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_message_encrypted_with",
+        "message",
+        ["encrypted_with", "id"],
+        unique=False,
+        postgresql_where=sa.text("encrypted_with IS NOT NULL AND body IS NOT NULL"),
     )
     op.create_index(
         op.f("ix_message_order_ref_id"),
@@ -282,6 +341,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "kind", name=op.f("pk_poll_cursor")),
     )
     op.create_table(
+        "reconciliation",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("grace", sa.Interval(), nullable=True),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("compared", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("found", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("notes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("repaired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation")),
+    )
+    op.create_index(op.f("ix_reconciliation_started_at"), "reconciliation", ["started_at"], unique=False)
+    op.create_table(
         "reward_rule",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -290,59 +367,16 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", "version", name=op.f("pk_reward_rule")),
     )
-    op.create_table(
-        "coupon",
-        sa.Column("code", sa.Text(), nullable=False),
-        sa.Column("message_id", sa.Uuid(), nullable=False),
-        sa.Column("redemption_id", sa.Text(), nullable=True),
-        sa.Column("customer_ref", sa.Text(), nullable=True),
-        sa.Column("kind", sa.Text(), nullable=True),
-        sa.Column("value", sa.Numeric(), nullable=True),
-        sa.Column("currency", sa.Text(), nullable=True),
-        sa.Column("value_source", sa.Text(), nullable=True),
-        sa.Column("rule_id", sa.Text(), nullable=True),
-        sa.Column("rule_version", sa.Integer(), nullable=True),
-        sa.Column("rule_edited", sa.Boolean(), nullable=False),
-        sa.Column("proof", sa.Text(), nullable=True),
-        sa.Column("ruling", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("ordered", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("orders", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("points", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("store_id", sa.Text(), nullable=True),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("priced_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("active_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("patrolled_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state IN ('pending', 'held', 'active', 'used', 'retired', 'given_back', 'refused')",
-            name=op.f("ck_coupon_state"),
-        ),
-        sa.PrimaryKeyConstraint("code", name=op.f("pk_coupon")),
-    )
-    op.create_index(op.f("ix_coupon_customer_ref"), "coupon", ["customer_ref"], unique=False)
-    op.create_index("ix_coupon_priced", "coupon", ["priced_at"], unique=False, postgresql_include=["value"])
-    op.create_index(
-        "ix_coupon_patrol",
-        "coupon",
-        ["patrolled_at"],
-        unique=False,
-        postgresql_where=sa.text("active_at IS NOT NULL"),
-    )
-    op.create_index(op.f("ix_coupon_state_created_at"), "coupon", ["state", "created_at"], unique=False)
     for table, fillfactor in {"lane": 70, "job": 85, "entity": 85, "message": 100, "attempt": 100}.items():
         op.execute(
             f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0.02,"
             " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.05,"
             " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
         )
-    for channel in ("platform", "store"):
+    for destination in ("platform", "store"):
         columns = "name, state, since, failures, next_at"
-        opened = sa.text(f"INSERT INTO channel ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
-        op.execute(opened.bindparams(name=channel))
+        opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
+        op.execute(opened.bindparams(name=destination))
 
 
 def downgrade() -> None:

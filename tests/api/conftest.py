@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import wiring
-from app.settings import PlatformSettings, Settings
-from tests.api.served import DOOR_SECRET, OPERATOR_KEY, PREVIOUS_DOOR_SECRET, STORE_KEY, Caller, Stored, serving
+from platform_relay import wiring
+from platform_relay.settings import PlatformSettings, Settings
+from tests.api.served import OPERATOR_KEY, PREVIOUS_DOOR_SECRET, STORE_KEY, WEBHOOK_SECRET, Caller, Stored, serving
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> Settings:
         store_key=SecretStr(STORE_KEY),
         operator_key=SecretStr(OPERATOR_KEY),
         platform=PlatformSettings(
-            door_secret=SecretStr(DOOR_SECRET), door_secret_previous=SecretStr(PREVIOUS_DOOR_SECRET)
+            webhook_secret=SecretStr(WEBHOOK_SECRET), webhook_secret_previous=SecretStr(PREVIOUS_DOOR_SECRET)
         ),
     )
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 import httpx
 import uvicorn
 
-from app import wiring
-from app.main import create_app
-from app.settings import Settings
+from platform_relay import wiring
+from platform_relay.main import create_app
+from platform_relay.settings import Settings
 from tests.helpers import eventually, free_port
 
 STORE_KEY = "store-key-for-tests"
 OPERATOR_KEY = "operator-key-for-tests"
-DOOR_SECRET = "door-secret-for-tests"
+WEBHOOK_SECRET = "door-secret-for-tests"
 PREVIOUS_DOOR_SECRET = "previous-door-secret-for-tests"
 
 Caller = Callable[[str | None], Awaitable[httpx.AsyncClient]]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api.batch import LINES, spans
+from platform_relay.api.batch import LINES, spans
 from tests.api.served import Stored
 
 ORDER = {"id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "1.00"}

@@ -2,8 +2,8 @@
 
 import httpx
 
-from app.operations.keys import create
-from app.wiring import Services
+from platform_relay.access.api_keys import create
+from platform_relay.wiring import Services
 from tests.api.served import Caller
 
 JANE = {"id": "42", "email": "jane@example.com", "updatedAt": "2026-05-11T16:20:00Z"}

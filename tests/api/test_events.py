@@ -38,10 +38,9 @@ async def test_the_receipt_leads_to_what_became_of_it(store: httpx.AsyncClient) 
     assert answer.status_code == 200
     assert (message["id"], message["kind"], message["state"]) == (receipt["id"], "orders", "waiting")
     [job] = message["jobs"]
-    assert (job["kind"], job["lane"], job["state"], job["tries"]) == ("relay_order", "order:1001", "waiting", [])
-    assert (job["reason_code"], job["facts"]) == (None, None)
-    assert job["text"]
-    assert job["next_step"]
+    assert (job["kind"], job["lane"], job["state"], job["tries"]) == ("forward_order", "order:1001", "waiting", [])
+    assert job["says"]
+    assert job["next"]
 
 
 async def test_the_same_key_and_body_gets_the_first_receipt(store: httpx.AsyncClient, stored: Stored) -> None:

@@ -1,4 +1,4 @@
-"""The operator's door: jobs, counts, channels, rules, coupons."""
+"""The operator's door: jobs, counts, destinations, rules, coupons."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any  # JSON answers
@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import wiring
-from app.operations.views import job_texts, message_text
-from app.reasons import Reason, ReasonCode, because, columns
+from platform_relay import wiring
+from platform_relay.core.reasons import Reason, ReasonCode, because, columns
+from platform_relay.jobs.views import job_texts, message_text
 
 Sql = Callable[..., Awaitable[None]]
 
@@ -38,9 +38,9 @@ KILL = """
 WITH dying AS (
     UPDATE job SET state = 'dead', disposition = :disposition, reason_code = :reason_code, facts = CAST(:facts AS jsonb),
         finished_at = now() WHERE id = :id
-    RETURNING channel, lane
+    RETURNING destination, lane
 )
-UPDATE lane SET waiting = waiting - 1 FROM dying WHERE lane.channel = dying.channel AND lane.key = dying.lane
+UPDATE lane SET waiting = waiting - 1 FROM dying WHERE lane.destination = dying.destination AND lane.key = dying.lane
 """
 
 
@@ -70,7 +70,7 @@ async def test_jobs_are_listed_page_by_page(store: httpx.AsyncClient, sql: Sql) 
         (jobs[0]["id"], "rejected", "rejected_by_destination", dict(HTTP_422.facts))
     ]
     assert (dead[0]["text"], dead[0]["next_step"]) == (HTTP_422.text, HTTP_422.next_step)
-    lane = (await store.get("/v1/jobs?lane=customer:2&kind=relay_customer&state=waiting")).json()["items"]
+    lane = (await store.get("/v1/jobs?lane=customer:2&kind=forward_customer&state=waiting")).json()["items"]
     assert [job["id"] for job in lane] == [jobs[1]["id"]]
 
 
@@ -101,7 +101,7 @@ async def test_the_books_balance(store: httpx.AsyncClient, sql: Sql) -> None:
     assert (books["messages"], books["balanced"]) == (3, True)
     assert (total["received"], total["dead"], total["unknown"], total["waiting"]) == (3, 1, 1, 1)
     assert total["received"] == sum(number for state, number in total.items() if state != "received")
-    assert books["by_kind"] == {"relay_customer": total}
+    assert books["by_kind"] == {"forward_customer": total}
     await sql("UPDATE lane SET waiting = waiting + 1 WHERE key = 'customer:3'")
     assert (await store.get("/v1/counts")).json()["balanced"] is False
 
@@ -171,22 +171,22 @@ async def test_a_channel_is_paused_and_resumed(
     store: httpx.AsyncClient, operator: httpx.AsyncClient, nobody: httpx.AsyncClient
 ) -> None:
     [job] = await accept(store, 1)
-    paused = await operator.post("/v1/channels/platform/pause", json={"why": "maintenance"})
-    [channel] = [channel for channel in paused.json() if channel["name"] == "platform"]
-    assert (channel["state"], channel["waiting"]) == ("paused", 1)
-    assert channel["reason_code"] == "operator_paused"
-    assert (channel["facts"]["by"], channel["facts"]["comment"]) == ("operator", "maintenance")
-    assert "maintenance" in channel["text"]
+    paused = await operator.post("/v1/destinations/platform/pause", json={"why": "maintenance"})
+    [destination] = [destination for destination in paused.json() if destination["name"] == "platform"]
+    assert (destination["state"], destination["waiting"]) == ("paused", 1)
+    assert destination["reason_code"] == "operator_paused"
+    assert (destination["facts"]["by"], destination["facts"]["comment"]) == ("operator", "maintenance")
+    assert "maintenance" in destination["text"]
     assert "paused" in (await store.get(f"/v1/jobs/{job['id']}")).json()["next_step"]
     ready = await nobody.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-    assert 'relay_channel_open{channel="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
+    assert 'relay_destination_open{destination="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
     for _ in range(2):
-        resumed = await operator.post("/v1/channels/platform/resume")
-        assert {channel["state"] for channel in resumed.json()} == {"open"}
+        resumed = await operator.post("/v1/destinations/platform/resume")
+        assert {destination["state"] for destination in resumed.json()} == {"open"}
     assert (await nobody.get("/readyz")).json()["status"] == "ready"
     for act in ("pause", "resume"):
-        assert (await operator.post(f"/v1/channels/moon/{act}", json={"why": "?"})).status_code == 404
+        assert (await operator.post(f"/v1/destinations/moon/{act}", json={"why": "?"})).status_code == 404
 
 
 async def test_reward_rules_are_kept_in_versions(operator: httpx.AsyncClient, store: httpx.AsyncClient) -> None:
@@ -284,9 +284,9 @@ async def test_metrics_count_by_route_and_never_by_address(store: httpx.AsyncCli
     scraped = (await store.get("/metrics")).text
     assert 'relay_messages_total{kind="customers",status="accepted"} 2.0' in scraped
     assert 'relay_messages_total{kind="customers",status="refused"} 1.0' in scraped
-    assert 'relay_jobs_waiting{channel="platform"} 1.0' in scraped
-    assert 'relay_jobs_dead{channel="platform",reason_code="rejected_by_destination"} 1.0' in scraped
-    assert 'relay_jobs_dead{channel="store",reason_code=""} 0.0' in scraped
+    assert 'relay_jobs_waiting{destination="platform"} 1.0' in scraped
+    assert 'relay_jobs_dead{destination="platform",reason_code="rejected_by_destination"} 1.0' in scraped
+    assert 'relay_jobs_dead{destination="store",reason_code=""} 0.0' in scraped
     assert 'route="/v1/events/customers",status="202"' in scraped
     assert 'route="/v1/events/{message_id}",status="200"' in scraped
     assert "relay_database_up 1.0" in scraped

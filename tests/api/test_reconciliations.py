@@ -7,11 +7,11 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.messages import Kind
-from app.operations.reconcile.differences import Difference
-from app.operations.reconcile.runs import Reconciliations
-from app.settings import Settings, StoreSettings
-from app.wiring import Services
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.differences import Difference
+from platform_relay.reconcile.runs import Reconciliations
+from platform_relay.settings import Settings, StoreSettings
+from platform_relay.wiring import Services
 from tests.database.engine_room import rows
 
 

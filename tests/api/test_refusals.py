@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import wiring
-from app.operations import keys
-from app.settings import Settings
-from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, Caller, Stored, serving
+from platform_relay import wiring
+from platform_relay.access import api_keys
+from platform_relay.settings import Settings
+from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, Caller, Stored, serving
 from tests.helpers import free_port
 
 CUSTOMER = {"id": "42"}
@@ -62,13 +62,13 @@ async def test_a_scope_is_needed(store: httpx.AsyncClient, operator: httpx.Async
 async def test_keys_of_the_table_have_their_scopes_and_their_end(
     calling: Caller, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.authentication.REMEMBERED", 0.0)
-    key = await keys.create(engine, "reporting", ["read"], by="test")
+    monkeypatch.setattr("platform_relay.api.authentication.REMEMBERED", 0.0)
+    key = await api_keys.create(engine, "reporting", ["read"], by="test")
     reader = await calling(key)
     assert (await reader.get("/v1/counts")).status_code == 200
     assert problem(await reader.post("/v1/events/customers", json=CUSTOMER)) == (403, "scope-missing")
-    [known] = await keys.list_keys(engine)
-    await keys.revoke(engine, known.id, by="test")
+    [known] = await api_keys.list_keys(engine)
+    await api_keys.revoke(engine, known.id, by="test")
     assert problem(await reader.get("/v1/counts")) == (401, "key-refused")
     expired = hashlib.sha256(b"expired-key").digest()
     async with engine.begin() as connection:
@@ -91,7 +91,7 @@ async def test_a_body_over_the_limit_is_refused(store: httpx.AsyncClient, stored
 
     assert problem(await store.post("/v1/events/customers", content=body)) == (413, "body-too-large")
     assert problem(await store.post("/v1/events/customers", content=chunks())) == (413, "body-too-large")
-    webhook = f"/v1/webhooks/platform/{DOOR_SECRET}"
+    webhook = f"/v1/webhooks/platform/{WEBHOOK_SECRET}"
     assert problem(await store.post(webhook, content=body)) == (413, "body-too-large")
     assert await stored() == 0
     exact = json.dumps({"id": "1", "note": ""}).encode()
@@ -113,7 +113,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes
 
 
 async def test_a_body_that_drips_is_given_up(web: tuple[wiring.Services, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.api.body.SECONDS", 0.2)
+    monkeypatch.setattr("platform_relay.api.request_body.SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(web[1]).port)
     writer.write(
         b"POST /v1/events/customers HTTP/1.1\r\nHost: relay\r\nContent-Length: 100\r\n"
@@ -167,7 +167,7 @@ async def test_a_database_that_is_away_is_told_with_retry_after(settings: Settin
         for answer in (
             await client.post("/v1/events/customers", json=CUSTOMER),
             await client.post("/v1/events/batch", content=b'{"type":"customers","event":{"id":1}}'),
-            await client.post(f"/v1/webhooks/platform/{DOOR_SECRET}", json={}),
+            await client.post(f"/v1/webhooks/platform/{WEBHOOK_SECRET}", json={}),
             await client.get("/v1/counts"),
             await client.post("/v1/jobs/retry", json={}),
             await client.put("/v1/reward-rules/a", json={"kind": "free_shipping"}),

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any  # JSON
+from typing import Any  # log records are free-form JSON
 
 import httpx
 import pytest
@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from app.settings import PlatformSettings, Settings
-from app.telemetry import configure_logging, log_attempt, log_message, secrets_of
-from tests.api.served import DOOR_SECRET, STORE_KEY
+from platform_relay.core.telemetry import configure_logging, log_attempt, log_message, secrets_of
+from platform_relay.settings import PlatformSettings, Settings
+from tests.api.served import STORE_KEY, WEBHOOK_SECRET
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ async def test_one_wide_record_per_message(
 ) -> None:
     configure_logging(settings)
     receipt = (await store.post("/v1/events/customers", json={"id": 1, "email": "ada@example.com"})).json()
-    await store.post(f"/v1/webhooks/platform/{DOOR_SECRET}", json={}, headers={"X-Webhook-Topic": "points/earned"})
+    await store.post(f"/v1/webhooks/platform/{WEBHOOK_SECRET}", json={}, headers={"X-Webhook-Topic": "points/earned"})
     written = capsys.readouterr().err
     assert STORE_KEY not in written
-    assert DOOR_SECRET not in written
+    assert WEBHOOK_SECRET not in written
     assert "ada@example.com" not in written
     found = [record for record in map(json.loads, written.splitlines()) if record["event"] == "message"]
     assert [record["kind"] for record in found] == ["customers", "points/earned"]
@@ -91,7 +91,7 @@ def attempt(kind: str) -> None:
         uuid7(),
         uuid7(),
         kind=kind,
-        channel="platform",
+        destination="platform",
         attempt=1,
         claim=1,
         outcome="retry",
@@ -175,8 +175,8 @@ def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
         log_attempt(
             uuid7(),
             message,
-            kind="relay_order",
-            channel="platform",
+            kind="forward_order",
+            destination="platform",
             attempt=3,
             claim=9,
             outcome="reject",

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.settings import Settings, StoreSettings
-from tests.api.served import DOOR_SECRET, PREVIOUS_DOOR_SECRET, Stored, serving
+from platform_relay.settings import Settings, StoreSettings
+from tests.api.served import PREVIOUS_DOOR_SECRET, WEBHOOK_SECRET, Stored, serving
 
-DOOR = f"/v1/webhooks/platform/{DOOR_SECRET}"
+DOOR = f"/v1/webhooks/platform/{WEBHOOK_SECRET}"
 REDEEMED = {
     "id": "event-1",
     "customer": {"id": "c", "externalId": "42", "email": "ada@example.com", "pointBalance": 10},
@@ -29,7 +29,7 @@ async def test_a_redemption_is_stored_and_owes_one_coupon(nobody: httpx.AsyncCli
     assert (first.status_code, first.json()["status"]) == (200, "accepted")
     assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "status": "duplicate"})
     async with engine.connect() as connection:
-        jobs = (await connection.execute(text("SELECT kind, channel, lane FROM job"))).all()
+        jobs = (await connection.execute(text("SELECT kind, destination, lane FROM job"))).all()
     assert [tuple(job) for job in jobs] == [("issue_coupon", "store", f"coupon:0123456789ab#{first.json()['id']}")]
 
 
@@ -48,7 +48,7 @@ async def test_every_body_is_stored(nobody: httpx.AsyncClient, engine: AsyncEngi
 
 async def test_only_the_secret_address_exists(nobody: httpx.AsyncClient, stored: Stored) -> None:
     assert (await nobody.post(f"/v1/webhooks/platform/{PREVIOUS_DOOR_SECRET}", json=REDEEMED)).status_code == 200
-    for secret in ("wrong", DOOR_SECRET[:-1], DOOR_SECRET + "x", "%00", "%ff"):
+    for secret in ("wrong", WEBHOOK_SECRET[:-1], WEBHOOK_SECRET + "x", "%00", "%ff"):
         answer = await nobody.post(f"/v1/webhooks/platform/{secret}", json={"other": secret})
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:platform-relay:problem:not-found"), secret
         assert answer.json() == (await nobody.get("/nowhere")).json()
@@ -103,4 +103,4 @@ async def test_news_are_forwarded_where_the_shop_takes_them(
     async with engine.connect() as connection:
         jobs = (await connection.execute(text("SELECT job.kind FROM job"))).scalars().all()
         stored = (await connection.execute(text("SELECT count(*) FROM message"))).scalar_one()
-    assert (jobs, stored) == (["forward_news"], 2), "from elsewhere: stored, and told to nobody"
+    assert (jobs, stored) == (["sync_loyalty"], 2), "from elsewhere: stored, and told to nobody"

@@ -1,4 +1,4 @@
-"""A shop's morning on the real programs: `relay serve` between a simulated Platform and a simulated shop.
+"""A store's morning on the real programs: `relay serve` between a simulated Platform and a simulated shop.
 
 1001 …     delivered                        3001 …  refused by the Platform, in a pile
 SPRING5    active      MUGLOVER   held: nobody knows what its rule is worth
@@ -19,8 +19,8 @@ from typing import Any, Final  # Any: JSON
 import asyncpg
 import httpx
 
-from app.database import parse_url
-from app.reasons import Reason
+from platform_relay.core.database import parse_url
+from platform_relay.core.reasons import Reason
 from simulators.process import Simulator, run
 from tests.helpers import eventually, free_port
 
@@ -109,7 +109,7 @@ class Stage:
         async def quiet() -> bool:
             owed = await self.sql(
                 "SELECT job.lane, job.reason_code, job.facts FROM job"
-                " JOIN lane ON lane.channel = job.channel AND lane.key = job.lane WHERE job.open AND lane.waits_for IS NULL"
+                " JOIN lane ON lane.destination = job.destination AND lane.key = job.lane WHERE job.open AND lane.waits_for IS NULL"
             )
             assert owed == [], owed
             if dead is not None:
@@ -169,7 +169,7 @@ def _relay(folder: Path, database_url: str, platform: Simulator, shop: Simulator
         "PLATFORM__API_KEY": known["api_key"],
         "PLATFORM__LAUNCHER_URL": platform.url,
         "PLATFORM__SHOP_KEY": known["shop_key"],
-        "PLATFORM__DOOR_SECRET": DOOR,
+        "PLATFORM__WEBHOOK_SECRET": DOOR,
         "STORE__ADAPTER": "woocommerce",
         "WOOCOMMERCE__URL": shop.url,
         "WOOCOMMERCE__CONSUMER_KEY": sells["consumer_key"],
@@ -182,7 +182,7 @@ def _relay(folder: Path, database_url: str, platform: Simulator, shop: Simulator
     }
     with (folder / "relay.log").open("wb") as log:  # in the folder, where no .env is
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "serve"], cwd=folder, env={**os.environ, **settings},
+            [sys.executable, "-m", "platform_relay.cli", "serve"], cwd=folder, env={**os.environ, **settings},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:

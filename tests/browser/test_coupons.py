@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from app.reasons import ReasonCode, because
+from platform_relay.core.reasons import ReasonCode, because
 from tests.browser.desk import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -62,11 +62,11 @@ async def test_a_forgery_that_proves_genuine_is_approved(desk: Desk) -> None:
 async def test_a_coupon_is_retired_and_its_points_given_back(desk: Desk) -> None:
     await desk.stage.redeem("REGRET5", 112, "rule-5-off")
     await desk.stage.coupon("REGRET5", "active")
-    await decide(desk, "REGRET5", "Retire", "Retire", "The shopper changed her mind.")
+    await decide(desk, "REGRET5", "Retire", "Retire", "The customer changed her mind.")
     await expect(desk.page.get_by_role("status")).to_contain_text("It is being made unusable")
     await desk.stage.coupon("REGRET5", "retired")
     assert "regret5" not in str(desk.stage.shop.state("coupons")).lower()
-    await decide(desk, "REGRET5", "Give the points back", "Give", "The shopper changed her mind.")
+    await decide(desk, "REGRET5", "Give the points back", "Give", "The customer changed her mind.")
     await expect(desk.page.get_by_role("status")).to_contain_text("The points are being given back.")
     await desk.stage.coupon("REGRET5", "given_back")
 
@@ -79,7 +79,7 @@ async def test_an_alert_is_dismissed_after_a_look(desk: Desk) -> None:
     await desk.open("/console")
     await desk.page.get_by_role("region", name="Alerts").get_by_role("link", name="SHARED5").click()
     await expect(desk.page.get_by_role("region", name="Alerts")).to_contain_text(overused.text)
-    await decide(desk, "SHARED5", "Dismiss the alert", "Dismiss", "One basket, split by the shop.")
+    await decide(desk, "SHARED5", "Dismiss the alert", "Dismiss", "One basket, split by the store.")
     await expect(desk.page.get_by_role("status")).to_contain_text("1 alert dismissed.")
     await expect(desk.page.get_by_role("region", name="Alerts")).to_have_count(0)
     await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("coupon.dismiss")

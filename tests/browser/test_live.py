@@ -50,10 +50,10 @@ async def test_calls_are_paused_and_resumed(desk: Desk) -> None:
     await desk.open("/console")
     shop = page.get_by_role("region", name="To the shop")
     await shop.locator("summary", has_text="Pause").click()
-    await shop.get_by_label("Why?").fill("The shop is being moved.")
+    await shop.get_by_label("Why?").fill("The store is being moved.")
     await shop.get_by_role("button", name="Pause the calls").click()
-    await expect(page.get_by_role("region", name="Calls to the shop are paused")).to_contain_text(
-        "The shop is being moved."
+    await expect(page.get_by_role("region", name="Calls to the store are paused")).to_contain_text(
+        "The store is being moved."
     )
     await page.get_by_role("button", name="Resume").click()
     await expect(page.get_by_role("status")).to_contain_text("Calls to store go on.")

@@ -5,9 +5,8 @@ from typing import Final
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import expect
 
-from app.console.pages import POLICY
+from platform_relay.console.pages import POLICY
 from tests.browser.desk import PHONE, Desk
 from tests.browser.stage import UNKNOWN_RULE, Stage
 
@@ -61,15 +60,6 @@ async def test_a_page(name: str, desk: Desk) -> None:
     path = PATHS[name]
     await desk.open(path if isinstance(path, str) else await path(desk.stage))
     await check(desk)
-
-
-async def test_a_story_shows_buttons_and_steps_and_no_calls_of_the_api(desk: Desk) -> None:
-    await desk.open("/console/search?q=3001")
-    steps = desk.page.get_by_role("region", name="What you can do")
-    await expect(steps).to_contain_text("Correct the cause in the store.")
-    await expect(steps.get_by_role("button", name="Retry")).to_have_count(1)
-    await expect(desk.page.get_by_role("main")).not_to_contain_text("/v1/")
-    await expect(steps).not_to_contain_text("Retry the job.")
 
 
 async def test_a_pile_with_its_forms_open(desk: Desk) -> None:

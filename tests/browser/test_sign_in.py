@@ -4,8 +4,8 @@ import pytest
 from playwright.async_api import Browser, expect
 from pydantic import SecretStr
 
-from app.console.login import TRIES
-from app.settings import Settings
+from platform_relay.console.login import TRIES
+from platform_relay.settings import Settings
 from tests.api.served import serving
 from tests.browser.desk import Desk
 from tests.browser.stage import OPERATOR_KEY, STORE_KEY, Stage
@@ -54,14 +54,14 @@ async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage)
         cookie = "; ".join(f"{each['name']}={each['value']}" for each in await desk.page.context.cookies())
         token = await desk.page.locator("header input[name=token]").get_attribute("value")
         form = {"why": "a trick", "token": token or ""}
-        pause = "/console/channels/platform/pause"
+        pause = "/console/destinations/platform/pause"
         foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
         same = {"sec-fetch-site": "same-origin"}
         for headers, sent in ((foreign, form), ({}, form), (same, {"why": "a trick"}), (same, {**form, "token": "x"})):
             answer = await stage.client.post(pause, data=sent, headers={**headers, "cookie": cookie})
             assert answer.status_code == 403, (headers, sent)
-        [channel] = [one for one in await stage.api("GET", "/v1/channels") if one["name"] == "platform"]
-        assert channel["state"] == "open"
+        [destination] = [one for one in await stage.api("GET", "/v1/destinations") if one["name"] == "platform"]
+        assert destination["state"] == "open"
 
 
 async def test_guessing_is_locked_out(browser: Browser, server_url: str, template_database: str, stage: Stage) -> None:

@@ -6,13 +6,13 @@ import json
 import pytest
 from playwright.async_api import Route, expect
 
-from app.console.bulk import CHUNK
+from platform_relay.console.bulk import CHUNK
 from tests.browser.desk import Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def open_pile(desk: Desk, currency: str) -> None:
+async def open_group(desk: Desk, currency: str) -> None:
     await desk.open("/console/stuck")
     row = desk.page.get_by_role("row").filter(has_text=f"currency {currency} is not")
     await row.get_by_role("link").click()
@@ -32,7 +32,7 @@ async def test_one_is_retried(desk: Desk) -> None:
     await expect(desk.page.get_by_role("status")).to_contain_text("It waits again")
     await desk.stage.idle()
     await desk.page.reload()
-    await expect(desk.page.get_by_role("main")).to_contain_text("Delivered.")
+    await expect(desk.page.get_by_role("main")).to_contain_text("Delivered: the destination has it.")
     await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("job.retry")
 
 
@@ -56,7 +56,7 @@ async def test_one_is_edited_and_goes_on(desk: Desk) -> None:
     event = desk.page.get_by_label("The event (orders)")
     told = json.loads(await event.input_value())
     await event.fill(json.dumps({**told, "currency": "euro"}))
-    await desk.page.get_by_label("Why?").fill("The shop's tax plugin wrote its own currency.")
+    await desk.page.get_by_label("Why?").fill("The store's tax plugin wrote its own currency.")
     await desk.page.get_by_role("button", name="Save and retry").click()
     await expect(desk.page.get_by_role("alert")).to_contain_text("currency")
     desk.expected("422")
@@ -74,7 +74,7 @@ async def test_a_pile_is_dropped_until_somebody_cancels_and_the_rest_retried(des
     """The second chunk is kept from the server, so that the cancelling is no matter of luck."""
     many = CHUNK + 50
     await desk.stage.refused(5001, many, "CHF")
-    await open_pile(desk, "CHF")
+    await open_group(desk, "CHF")
     await expect(desk.page.locator("#preview")).to_have_text(f"{many} jobs")
     held = asyncio.Event()
 
@@ -111,17 +111,17 @@ async def test_a_pile_is_dropped_until_somebody_cancels_and_the_rest_retried(des
 
 async def test_a_pile_is_edited(desk: Desk) -> None:
     await desk.stage.refused(4010, 3, "PLN")
-    await open_pile(desk, "PLN")
+    await open_group(desk, "PLN")
     await desk.page.locator("summary", has_text="Edit and continue").click()
     for field, value in (("id", "1"), ("currency", "EUR")):
         await desk.page.get_by_label("Field").fill(field)
         await desk.page.get_by_label("New value").fill(value)
-        await desk.page.locator("#why-edit").fill("The shop showed zloty and took euros.")
+        await desk.page.locator("#why-edit").fill("The store showed zloty and took euros.")
         await desk.page.get_by_role("button", name="Edit and retry 3 jobs").click()
         await expect(desk.page.locator("#bulk")).to_contain_text("Done.")
         if field == "id":
             await expect(desk.page.locator("#bulk")).to_contain_text("3 jobs could not be edited")
-            await open_pile(desk, "PLN")
+            await open_group(desk, "PLN")
             await desk.page.locator("summary", has_text="Edit and continue").click()
     await expect(desk.page.locator("#bulk")).to_contain_text("Edited and retried: 3 of 3 jobs")
     await desk.stage.idle()

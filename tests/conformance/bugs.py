@@ -1,6 +1,6 @@
 """Forty-four bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
 
-They are of the kind that an outsider's tests seldom find: the shop behaves, and all is well.
+They are of the kind that an outsider's tests seldom find: the store behaves, and all is well.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BUGS = (
     bug(
         "a taken code is a refusal", TAKEN, "        except Taken as taken:\n            return taken.outcome or Retry("
     ),
-    bug("what the shop holds is not compared", JUDGED, "            return Done({'store_id': found.store_id})\n"),
+    bug("what the store holds is not compared", JUDGED, "            return Done({'store_id': found.store_id})\n"),
     bug(
         "the difference is not named",
         JUDGED,
@@ -137,11 +137,11 @@ BUGS = (
         *status(
             "answer.status >= 500", 'raise CallFailed(Unknown(RESPONSES.reason(ReasonCode.UNSPECIFIED, text="broken")))'
         ),
-        "from app.outcomes import Done,",
-        "from app.outcomes import Unknown, Done,",
+        "from platform_relay.core.outcomes import Done,",
+        "from platform_relay.core.outcomes import Unknown, Done,",
     ),
     bug(
-        "what the shop cannot do is named in words alone",
+        "what the store cannot do is named in words alone",
         "            return refused\n",
         "            facts = {'code': order.code, 'problem': refused.reason.text}\n"
         "            return Reject(RESPONSES.reason(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))\n",
@@ -160,7 +160,7 @@ BUGS = (
         "from collections.abc import Mapping\n",
         "from collections.abc import Mapping\nfrom dataclasses import replace\n",
     ),
-    # -- the order in the shop's terms
+    # -- the order in the store's terms
     bug(
         "amounts go through a float",
         'None if order.value is None else f"{order.value:f}"',
@@ -177,7 +177,7 @@ BUGS = (
         'frozenset({"customer_id", "expires_at"})',
     ),
     bug(
-        "one shopper's coupon is for everybody",
+        "one customer's coupon is for everybody",
         '"email": order.email',
         '"email": None',
         'frozenset({"customer_id"})',

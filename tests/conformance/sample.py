@@ -10,7 +10,7 @@ What an answer means:
     403, 404 other, 3xx          Blocked
     408, 425, 429                Retry
     5xx                          Unknown to a write, else Retry
-    other 4xx                    Reject with the shop's words
+    other 4xx                    Reject with the store's words
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from urllib.parse import quote, urlencode
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, HttpClients
-from app.messages import EVENTS, Kind
-from app.outcomes import Done, Outcome, Reject, Retry
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, as_made, differences, judge, refusal
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import (
+from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, as_made, differences, judge, refusal
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import (
     Hook,
     NativeEvent,
     Page,
@@ -42,7 +42,7 @@ from app.stores.native import (
     unreadable_webhook,
     wrong_signature,
 )
-from app.stores.responses import Responses
+from platform_relay.stores.responses import Responses
 
 Row = dict[str, JsonValue]
 KINDS: Final = {
@@ -56,7 +56,7 @@ TOPICS: Final = {"customer.changed": Kind.CUSTOMER, "order.changed": Kind.ORDER,
 
 
 class Taken(CallFailed):
-    """The shop has a voucher of this code already."""
+    """The store has a voucher of this code already."""
 
 
 class CornerSettings(EnvironmentSettings):
@@ -65,18 +65,18 @@ class CornerSettings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix="CORNER__")
 
     url: HttpUrl = Field(description="Address of the corner shop.")
-    secret: SecretStr = Field(description="What the shop gives tokens for.")
-    webhook_secret: SecretStr = Field(description="Signs the shop's webhooks.")
+    secret: SecretStr = Field(description="What the store gives tokens for.")
+    webhook_secret: SecretStr = Field(description="Signs the store's webhooks.")
 
     _no_placeholder = field_validator("secret", "webhook_secret")(refuse_placeholder)
 
 
 class Corner:
-    """The shop's vouchers, lists and webhooks."""
+    """The store's vouchers, lists and webhooks."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = CornerSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(KINDS)
-    CANNOT: ClassVar[Mapping[str, str]] = {"customer_id": "the corner shop knows shoppers by e-mail address"}
+    CANNOT: ClassVar[Mapping[str, str]] = {"customer_id": "the corner shop knows customers by e-mail address"}
 
     def __init__(self, settings: CornerSettings, clients: HttpClients) -> None:
         self._url = str(settings.url).rstrip("/")
@@ -96,7 +96,7 @@ class Corner:
     # ------------------------------------------------------------------------------------------------ coupons
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         if refused := refusal(order, Corner, datetime.now(UTC)):
             return refused
         if not order.first_try and (held := await self._held(order)):
@@ -107,7 +107,7 @@ class Corner:
             return await self._held(order) or Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code))
         return await self._publish(order, row)
 
-    async def _held(self, order: CouponOrder) -> Outcome | None:
+    async def _held(self, order: CouponSpec) -> Outcome | None:
         row = await self._row(order.code)
         if row is None:
             return None
@@ -116,7 +116,7 @@ class Corner:
             return judge(order, found)
         return await self._publish(order, row)
 
-    async def _publish(self, order: CouponOrder, row: Row) -> Outcome:
+    async def _publish(self, order: CouponSpec, row: Row) -> Outcome:
         """The second call. A draft that is not as ordered is deleted, and so is a voucher that changes on the way."""
         draft = read({**row, "published": True}, CREATION)
         drafted = await as_made(order, draft, self._delete)
@@ -277,8 +277,8 @@ def read(row: Row, request: str) -> CouponFound:
     return found
 
 
-def voucher(order: CouponOrder) -> Row:
-    """The order in the shop's terms."""
+def voucher(order: CouponSpec) -> Row:
+    """The order in the store's terms."""
     return {
         "code": order.code,
         "type": KINDS[order.kind],

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.program import cli
-from app.stores.base import StoreAdapterClass
-from app.stores.conformance import CASES, Facts, Verdict, run
+from platform_relay.cli.program import cli
+from platform_relay.conformance import CASES, Facts, Verdict, run
+from platform_relay.stores.base import StoreAdapterClass
 from simulators.process import Simulator
 from tests.conformance.bugs import BUGS, Bug
 from tests.contract.doubles import process
@@ -119,4 +119,4 @@ def test_the_command_prints_a_table_and_fails_for_a_broken_adapter(corner: Simul
 def test_what_is_no_adapter_is_said_in_words() -> None:
     said = CliRunner().invoke(cli, ["conformance", "tests.conformance.bugs:Bug"])
     assert said.exit_code != 0
-    assert "is no shop adapter" in str(said.exception)
+    assert "is no store adapter" in str(said.exception)

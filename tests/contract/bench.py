@@ -1,4 +1,4 @@
-"""An adapter and its shop, which runs in a process of its own. A new shop is one more entry of SHOPS."""
+"""An adapter and its store, which runs in a process of its own. A new store is one more entry of SHOPS."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from app.http import HttpClients, Pace
-from app.outcomes import Reject
-from app.stores import adapter_class
-from app.stores.base import CouponFound, CouponKind, CouponOrder, StoreAdapter
+from platform_relay.core.http import HttpClients, Pace
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores import adapter_class
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, StoreAdapter
 from simulators.process import Simulator
 from tests.contract.doubles.process import run
 
@@ -27,10 +27,10 @@ WOOCOMMERCE = {"CONSUMER_KEY": "ck_0123456789abcdef", "CONSUMER_SECRET": "cs_fed
 
 @dataclass(frozen=True)
 class Shop:
-    """How the suite finds its way about in one shop's simulator.
+    """How the suite finds its way about in one store's simulator.
 
     `create` and `find` match the calls that make and look up a coupon (method, path as a regular expression).
-    `distortion` makes the shop store another coupon than it is told; `complaint` names the field that differs then.
+    `distortion` makes the store store another coupon than it is told; `complaint` names the field that differs then.
     """
 
     base: str
@@ -44,7 +44,7 @@ class Shop:
     kind: str
     """The ledger's name of a creation."""
     double: bool = False
-    """Whether the shop is `doubles/<name>.py`, not the simulator that all share."""
+    """Whether the store is `doubles/<name>.py`, not the simulator that all share."""
 
 
 SHOPS = {
@@ -154,14 +154,14 @@ atexit.register(_RUNNING.close)
 
 @cache
 def double(name: str) -> Simulator:
-    """The shop's double (tests/contract/doubles), which runs until the tests have ended."""
+    """The store's double (tests/contract/doubles), which runs until the tests have ended."""
     return _RUNNING.enter_context(run(name))
 
 
-def order(**fields: Any) -> CouponOrder:
+def order(**fields: Any) -> CouponSpec:
     """A coupon of 5.00 EUR for one use, changed by `fields`."""
     usual = {"code": CODE, "kind": CouponKind.FIXED_AMOUNT, "value": Decimal("5.00"), "currency": "EUR"}
-    return CouponOrder(**{**usual, **fields})
+    return CouponSpec(**{**usual, **fields})
 
 
 def differences_of(outcome: Reject) -> list[dict[str, Any]]:
@@ -171,12 +171,12 @@ def differences_of(outcome: Reject) -> list[dict[str, Any]]:
 
 
 def restrictions_of(outcome: Reject) -> set[str]:
-    """The conditions of the shop's coupon that the refusal names."""
+    """The conditions of the store's coupon that the refusal names."""
     return {str(each["actual"]) for each in differences_of(outcome) if each["field"] == "restrictions"}
 
 
 class Bench:
-    """One adapter and its shop. `secrets` are what must never be told."""
+    """One adapter and its store. `secrets` are what must never be told."""
 
     def __init__(self, name: str, simulator: Simulator, environment: pytest.MonkeyPatch) -> None:
         self.name = name
@@ -210,12 +210,12 @@ class Bench:
         self.simulator.script(method=method, path=path, **rule)
 
     def made(self) -> int:
-        """How many coupons the shop has ever made."""
+        """How many coupons the store has ever made."""
         kinds = self.simulator.summary()["kinds"]
         return int(kinds.get(self.shop.kind, {}).get("applied", 0))
 
     async def usable(self, code: str = CODE) -> bool:
-        """Whether the shop holds an active coupon of this code."""
+        """Whether the store holds an active coupon of this code."""
         found = await self.adapter.find_coupon(code)
         assert found is None or isinstance(found, CouponFound), found
         return found is not None and found.active

@@ -11,10 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from app.outcomes import Blocked, Done, Reject, Retry
-from app.reasons import ReasonCode
-from app.stores.base import CouponKind
-from app.stores.bigcommerce.adapter import coupon_body, coupon_found
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.bigcommerce.adapter import coupon_body, coupon_found
 from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "bigcommerce" / "marketing.v2.yml"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Done, Reject, Retry, Skip
-from app.reasons import ReasonCode
-from app.stores.bigcommerce.adapter import BigCommerce
-from app.stores.bigcommerce.events import financial_status
-from app.stores.native import (
+from platform_relay.core.outcomes import Done, Reject, Retry, Skip
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.bigcommerce.adapter import BigCommerce
+from platform_relay.stores.bigcommerce.events import financial_status
+from platform_relay.stores.native import (
     FetchesEntities,
     Hook,
     Ignored,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.stores import adapter_class
-from app.stores.conformance import CASES, Facts, run
+from platform_relay.conformance import CASES, Facts, run
+from platform_relay.stores import adapter_class
 from tests.contract.bench import Bench
 
 FACTS = Facts(
@@ -14,9 +14,9 @@ FACTS = Facts(
 SKIPS = (
     "the adapter renews nothing",  # a double gives the same token again; each adapter's own tests renew
     "the adapter has no lists", "the adapter fetches nothing", "the adapter sets no webhooks up",
-    "the shop sends no webhooks", "the shop has no customers, orders and products",
-    "needs a genuine webhook of the shop (--webhook)",
-    "the shop does not take a request that was changed on its way",  # signed bodies
+    "the store sends no webhooks", "the store has no customers, orders and products",
+    "needs a genuine webhook of the store (--webhook)",
+    "the store does not take a request that was changed on its way",  # signed bodies
 )  # fmt: skip
 
 

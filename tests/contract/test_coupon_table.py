@@ -1,4 +1,4 @@
-"""The table of docs/coupons.md: each kind of reward is ordered from each shop, and what comes of it is the table."""
+"""The table of docs/coupons.md: each kind of reward is ordered from each store, and what comes of it is the table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from app.currencies import currency_places
-from app.outcomes import Done, Outcome, Reject
-from app.platform.webhooks import parse
-from app.reasons import ReasonCode
-from app.stores import ADAPTERS
-from app.stores.base import CouponFound, CouponKind, differences
+from platform_relay.core.currencies import currency_places
+from platform_relay.core.outcomes import Done, Outcome, Reject
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.platform.webhooks import parse
+from platform_relay.stores import ADAPTERS
+from platform_relay.stores.base import CouponFound, CouponKind, differences
 from simulators.process import Simulator
 from tests.contract.bench import Bench, order
 
@@ -26,7 +26,7 @@ DONATION = "points given away"
 
 @dataclass(frozen=True)
 class Reward:
-    """What is ordered; `currency` is the shop's own."""
+    """What is ordered; `currency` is the store's own."""
 
     fields: dict[str, Any]
     currency: str = "EUR"
@@ -53,12 +53,12 @@ KIND_OF = {
 
 
 def sell_in(bench: Bench, currency: str) -> None:
-    """The shop has this currency, and the adapter is told so."""
+    """The store has this currency, and the adapter is told so."""
     if currency == "EUR":
         return
     match bench.name:
         case "generic_http":
-            return  # the shop's own affair
+            return  # the store's own affair
         case "saleor":
             bench.set("CHANNEL", currency.lower())
         case "medusa":
@@ -71,7 +71,7 @@ def sell_in(bench: Bench, currency: str) -> None:
 
 
 async def ordered(name: str, what: str, simulator: Simulator, environment: pytest.MonkeyPatch) -> Outcome:
-    """One coupon, read back where it was made. A shop that made another one than ordered has none left."""
+    """One coupon, read back where it was made. A store that made another one than ordered has none left."""
     reward, bench = REWARDS[what], Bench(name, simulator, environment)
     try:
         sell_in(bench, reward.currency)

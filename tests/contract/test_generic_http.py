@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.outcomes import Blocked, Done, Reject, Unknown
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound
-from app.stores.generic_http import coupon_body, coupon_found
+from platform_relay.core.outcomes import Blocked, Done, Reject, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.base import CouponFound
+from platform_relay.stores.generic_http import coupon_body, coupon_found
 from tests.contract.bench import Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["generic_http"], indirect=True)

@@ -1,4 +1,4 @@
-"""What every adapter promises about a coupon while the shop behaves, by the ledgers of the shops' doubles.
+"""What every adapter promises about a coupon while the store behaves, by the ledgers of the shops' doubles.
 
 The promises themselves are tried by the conformance kit (test_conformance.py), which knows no ledger.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from app.outcomes import Blocked, Done, Reject
-from app.reasons import ReasonCode
-from app.stores import ADAPTERS, adapter_class
-from app.stores.base import CouponFound, Ready, differences
-from app.stores.conformance.sandbox import soon
+from platform_relay.conformance.sandbox import soon
+from platform_relay.core.outcomes import Blocked, Done, Reject
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores import ADAPTERS, adapter_class
+from platform_relay.stores.base import CouponFound, Ready, differences
 from tests.contract.bench import SHOPS, Bench, differences_of, order
 
 

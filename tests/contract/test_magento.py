@@ -15,12 +15,12 @@ import httpx
 import jsonschema
 import pytest
 
-from app.http import Answer
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind, Ready, differences
-from app.stores.magento.api import words
-from app.stores.magento.rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
+from platform_relay.core.http import Answer
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
+from platform_relay.stores.magento.api import words
+from platform_relay.stores.magento.rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
 from tests.contract.bench import Bench, differences_of, order, restrictions_of
 from tests.contract.test_misbehaving_shop import FAULTS
 
@@ -32,7 +32,7 @@ MARKET = Market("EUR", BERLIN, "https://shop.example/media/", (1,), (0, 1, 2, 3)
 
 
 def held(bench: Bench) -> tuple[int, int]:
-    """How many rules and coupons the shop holds."""
+    """How many rules and coupons the store holds."""
     return len(bench.simulator.state("rules")), len(bench.simulator.state("coupons"))
 
 

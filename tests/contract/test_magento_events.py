@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Blocked, Outcome, Retry, Unknown
-from app.stores.magento.adapter import Magento
-from app.stores.magento.events import PAGE, financial_status, translated
-from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
+from platform_relay.core.outcomes import Blocked, Outcome, Retry, Unknown
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.magento.adapter import Magento
+from platform_relay.stores.magento.events import PAGE, financial_status, translated
+from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench
 
 PAYLOADS = Path(__file__).parent / "payloads" / "magento"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind, differences
-from app.stores.medusa.adapter import Medusa
-from app.stores.medusa.coupons import promotion_body, promotion_found
-from app.stores.medusa.events import STATUS, financial_status, translated
-from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.base import CouponFound, CouponKind, differences
+from platform_relay.stores.medusa.adapter import Medusa
+from platform_relay.stores.medusa.coupons import promotion_body, promotion_found
+from platform_relay.stores.medusa.events import STATUS, financial_status, translated
+from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["medusa"], indirect=True)

@@ -1,7 +1,7 @@
 """What we send to Medusa against its OpenAPI description.
 
 The newest that is published is of October 2024; what came after it is named here (NEWER) and proven by the live suite.
-Its lists of required fields are left out: they name fields that may be null, which the shop itself does not ask for.
+Its lists of required fields are left out: they name fields that may be null, which the store itself does not ask for.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from app.messages import Kind
-from app.stores.base import CouponKind
-from app.stores.medusa.coupons import promotion_body
-from app.stores.medusa.events import _changed
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.medusa.coupons import promotion_body
+from platform_relay.stores.medusa.events import _changed
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "medusa" / "admin-openapi.full.2024-10.yaml"

@@ -1,4 +1,4 @@
-"""What every adapter promises while the shop, or the way to it, misbehaves."""
+"""What every adapter promises while the store, or the way to it, misbehaves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
 from tests.contract.bench import Bench, order
 
 FAULTS: dict[str, dict[str, Any]] = {

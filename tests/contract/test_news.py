@@ -1,4 +1,4 @@
-"""The Platform's news on the shop's customer: tier and points."""
+"""The Platform's news on the store's customer: tier and points."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from app.operations.checks import check_news
-from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
-from app.platform.webhooks import NEWS, parse
-from app.reasons import ReasonCode
-from app.settings import Settings, StoreSettings
-from app.stores.news import Standing, TakesNews, due, standing
+from platform_relay.checks.configuration import check_loyalty_sync
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.platform.webhooks import NEWS, parse
+from platform_relay.settings import Settings, StoreSettings
+from platform_relay.stores.loyalty_sync import Standing, SyncsLoyalty, due, standing
 from tests.contract.bench import Bench
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SHOPS = ["bigcommerce", "medusa", "saleor", "shopify", "woocommerce"]
 ID = {"medusa": "cus_4711", "saleor": "VXNlcjo0NzEx"}
 NOBODY = {"medusa": "cus_nobody", "saleor": "VXNlcjo5OTk5OTk="}
-"""Ids where they are no numbers: 4711, and 999999 for one whom the shop does not know."""
+"""Ids where they are no numbers: 4711, and 999999 for one whom the store does not know."""
 WRITES = {"saleor": "SetStanding", "shopify": "metafieldsSet"}
 OTHERS: dict[str, dict[str, Any]] = {
     "bigcommerce": {
@@ -41,7 +41,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "woocommerce": {"customers": [{"id": 4711, "meta_data": [{"id": 1, "key": "newsletter", "value": "weekly"}]}]},
 }
-"""A customer with something of somebody else's on her, as each shop keeps her."""
+"""A customer with something of somebody else's on her, as each store keeps her."""
 every_shop = pytest.mark.parametrize("bench", SHOPS, indirect=True)
 
 
@@ -58,8 +58,8 @@ def news(bench: Bench, points: int = 120, tier: str | None = "Gold", at: str = "
 
 
 async def tell(bench: Bench, body: dict[str, Any]) -> Any:
-    assert isinstance(bench.adapter, TakesNews)
-    return await bench.adapter.take_news("m-1", "points/earned", body)
+    assert isinstance(bench.adapter, SyncsLoyalty)
+    return await bench.adapter.sync_loyalty("m-1", "points/earned", body)
 
 
 def seed(bench: Bench) -> None:
@@ -98,7 +98,7 @@ async def test_tier_and_points_stand_on_the_customer_and_what_others_keep_there_
 
 @every_shop
 async def test_the_same_again_changes_nothing_in_the_shop(bench: Bench) -> None:
-    """A change of the customer is news of the shop, which the Platform would tell again, and so on without end."""
+    """A change of the customer is news of the store, which the Platform would tell again, and so on without end."""
     seed(bench)
     await tell(bench, news(bench))
     for later in ("10:00", "10:05"):
@@ -171,7 +171,7 @@ async def test_an_answer_that_does_not_show_what_was_changed(bench: Bench) -> No
 
 @pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
 async def test_an_account_that_the_key_may_not_change_stops_no_coupon(bench: Bench) -> None:
-    """Blocked would pause the channel, coupons and all."""
+    """Blocked would pause the destination, coupons and all."""
     seed(bench)
     denied = {"code": "woocommerce_rest_cannot_edit", "message": "Sorry, you are not allowed to edit this resource."}
     bench.misbehave(("PUT", "^/wp-json/wc/v3/customers/4711$"), status=403, body=denied)
@@ -235,9 +235,9 @@ async def test_saleors_permissions_stop_no_coupon_and_its_token_does(bench: Benc
 async def test_bigcommerces_attributes_are_made_once(bench: Bench) -> None:
     seed(bench)
     first, second = bench.build(), bench.build()
-    assert isinstance(first, TakesNews)
-    assert isinstance(second, TakesNews)
-    told = await asyncio.gather(*(each.take_news("m-1", "points/earned", news(bench)) for each in (first, second)))
+    assert isinstance(first, SyncsLoyalty)
+    assert isinstance(second, SyncsLoyalty)
+    told = await asyncio.gather(*(each.sync_loyalty("m-1", "points/earned", news(bench)) for each in (first, second)))
     assert all(isinstance(outcome, Done | Skip) for outcome in told), told
     names = [row["name"] for row in bench.simulator.state("attributes")]
     assert sorted(names) == ["newsletter", "platform_relay_as_of", "platform_relay_points", "platform_relay_tier"]
@@ -270,7 +270,7 @@ async def test_what_shopify_refuses_inside_a_200(bench: Bench) -> None:
 
 async def test_check_says_where_news_is_on_in_vain(bench: Bench) -> None:
     settings = Settings(_env_file=None, store=StoreSettings(adapter=bench.name, news=True))
-    check = check_news(settings, bench.adapter)
+    check = check_loyalty_sync(settings, bench.adapter)
     takes = bench.name in (*SHOPS, "generic_http")
     assert check.ok is takes
     assert bool(check.next_step) is not takes
@@ -316,7 +316,7 @@ def test_what_claims_to_be_of_a_time_to_come_is_written_over(shown: str, writes:
 
 @pytest.mark.parametrize("bench", ["medusa"], indirect=True)
 async def test_a_tier_that_the_shopper_wrote_does_not_stay(bench: Bench) -> None:
-    """Medusa's shoppers may change their own metadata."""
+    """Medusa's customers may change their own metadata."""
     forged = {"tier": "Diamond", "points": "1000000", "as_of": "9999-12-31T00:00:00+00:00"}
     metadata = {f"platform_relay_{name}": value for name, value in forged.items()}
     bench.simulator.control("seed", customers=[{"id": ID["medusa"], "metadata": metadata}])

@@ -1,4 +1,4 @@
-"""Every call of every adapter keeps the channel's pace, and the channel is told when a shop is called too often."""
+"""Every call of every adapter keeps the destination's pace, and the destination is told when a store is called too often."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from app.messages import Kind
-from app.outcomes import Retry
-from app.stores.native import FetchesEntities, ListsEntities, SetsUpWebhooks
+from platform_relay.core.outcomes import Retry
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.native import FetchesEntities, ListsEntities, SetsUpWebhooks
 from tests.contract.bench import Bench, order
 
 
 class Recorder:
-    """A pace (`app.http.Pace`) that writes down what it is asked and told; `away`: what it answers to the next turns."""
+    """A pace (`platform_relay.core.http.Pace`) that writes down what it is asked and told; `away`: what it answers to
+    the next turns."""
 
     def __init__(self, away: float | None = None) -> None:
         self.turns = 0

@@ -9,14 +9,14 @@ from typing import get_args
 
 import pytest
 
-from app.http import HttpClients
-from app.messages import FinancialStatus
-from app.settings import EnvironmentSettings
-from app.stores import ADAPTERS, adapter_class, build, variables
-from app.stores.base import CouponKind
-from app.stores.generic_http import GenericHttp
-from app.stores.native import ListsEntities, ReceivesWebhooks, SetsUpWebhooks
-from app.stores.news import TakesNews
+from platform_relay.core.http import HttpClients
+from platform_relay.inbox.messages import FinancialStatus
+from platform_relay.settings import EnvironmentSettings
+from platform_relay.stores import ADAPTERS, adapter_class, build, variables
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.generic_http import GenericHttp
+from platform_relay.stores.loyalty_sync import SyncsLoyalty
+from platform_relay.stores.native import ListsEntities, ReceivesWebhooks, SetsUpWebhooks
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/contract/test_registry.py -->", "<!-- end -->"
@@ -27,7 +27,7 @@ ABILITIES = {
     ReceivesWebhooks: "its own webhooks",
     SetsUpWebhooks: "webhooks set up by `relay connect`",
     ListsEntities: "lists: `relay poll`, backfill, reconcile",
-    TakesNews: "the Platform's news (`STORE__NEWS`)",
+    SyncsLoyalty: "the Platform's news (`STORE__LOYALTY_SYNC`)",
 }
 VARIABLES = {
     "GENERIC_HTTP__URL": "https://shop.example/relay",
@@ -42,7 +42,7 @@ class NoAdapter:
 async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-    for name in ("generic_http", "app.stores.generic_http:GenericHttp"):
+    for name in ("generic_http", "platform_relay.stores.generic_http:GenericHttp"):
         adapter = build(name, HttpClients(3))
         assert isinstance(adapter, GenericHttp)
         await adapter.aclose()
@@ -53,9 +53,9 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("shopware", f"known: {', '.join(sorted(ADAPTERS))}"),
         ("no.such.module:Shop", "cannot be loaded"),
-        ("app.stores.base:Nothing", "cannot be loaded"),
+        ("platform_relay.stores.base:Nothing", "cannot be loaded"),
         (f"{__name__}:NoAdapter", "lacks Settings"),
-        ("app.stores.base:CouponKind", "lacks Settings"),
+        ("platform_relay.stores.base:CouponKind", "lacks Settings"),
     ],
 )
 def test_an_unknown_name(name: str, told: str) -> None:
@@ -65,7 +65,7 @@ def test_an_unknown_name(name: str, told: str) -> None:
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_missing_is_told_in_words(name: str) -> None:
-    with pytest.raises(ValueError, match=f"the shop '{name}' is not set up") as raised:
+    with pytest.raises(ValueError, match=f"the store '{name}' is not set up") as raised:
         build(name, HttpClients(3))
     for variable, field in variables(ADAPTERS[name].Settings).items():
         assert (f"{variable} is not set ({field.description})" in str(raised.value)) == field.is_required()
@@ -113,7 +113,7 @@ def test_every_page_tells_what_a_merchant_has_to_know(name: str) -> None:
 
 def test_the_table_of_shops_is_the_codes() -> None:
     """`WRITE_DOCS=1 pytest tests/contract/test_registry.py` writes it."""
-    page = DOCS / "shops.md"
+    page = DOCS / "stores.md"
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     if os.environ.get("WRITE_DOCS"):

@@ -12,19 +12,14 @@ import pytest
 from graphql import ExecutionResult, GraphQLSchema, build_schema, execute, get_operation_ast, parse, validate
 from graphql.execution.values import get_variable_values
 
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind, Ready, differences
-from app.stores.saleor import documents as documents
-from app.stores.saleor.hooks import TOPICS
-from app.stores.saleor.news import KEYS, metadata
-from app.stores.saleor.vouchers import (
-    Channel,
-    listing_input,
-    voucher_found,
-    voucher_input,
-)
-from app.stores.saleor.vouchers import metadata as reference
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
+from platform_relay.stores.saleor import documents as documents
+from platform_relay.stores.saleor.loyalty_sync import KEYS, metadata
+from platform_relay.stores.saleor.vouchers import Channel, listing_input, voucher_found, voucher_input
+from platform_relay.stores.saleor.vouchers import metadata as reference
+from platform_relay.stores.saleor.webhooks import TOPICS
 from tests.contract.bench import Bench, differences_of, order, restrictions_of
 from tests.contract.doubles.saleor import CHANNELS, connection
 from tests.contract.test_misbehaving_shop import FAULTS

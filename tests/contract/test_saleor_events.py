@@ -15,9 +15,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Done, Reject
-from app.stores.native import (
+from platform_relay.core.outcomes import Done, Reject
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.native import (
     FetchesEntities,
     Hook,
     Ignored,
@@ -30,9 +30,9 @@ from app.stores.native import (
     SetsUpWebhooks,
     ToFetch,
 )
-from app.stores.saleor import hooks
-from app.stores.saleor.adapter import Saleor
-from app.stores.saleor.events import financial_status, parsed, translated
+from platform_relay.stores.saleor import webhooks
+from platform_relay.stores.saleor.adapter import Saleor
+from platform_relay.stores.saleor.events import financial_status, parsed, translated
 from tests.contract.bench import Bench
 from tests.contract.doubles.saleor import connection
 
@@ -180,11 +180,11 @@ async def test_keys_are_kept_and_fetched_again_for_a_new_one(
     bench.simulator.config(jwks=shown(("k1", keys[0]), ("k2", keys[1])))
     assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), Refused)  # asked just now
     assert fetches() == 1
-    monkeypatch.setattr(hooks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(webhooks, "AGAIN_SECONDS", 0.0)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), NativeEvent)
     assert fetches() == 2
     bench.simulator.config(jwks=shown(("k2", keys[1])))
-    monkeypatch.setattr(hooks, "KEY_SECONDS", 0.0)
+    monkeypatch.setattr(webhooks, "KEY_SECONDS", 0.0)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)  # rotated away
 
 
@@ -192,7 +192,7 @@ async def test_keys_are_kept_and_fetched_again_for_a_new_one(
 async def test_keys_that_cannot_be_fetched(
     bench: Bench, keys: list[RSAPrivateKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(webhooks, "AGAIN_SECONDS", 0.0)
     bench.simulator.config(jwks=shown(("k1", keys[0])))
     adapter = saleor(bench)
     for fault in (
@@ -203,7 +203,7 @@ async def test_keys_that_cannot_be_fetched(
         bench.misbehave(("GET", "/.well-known/jwks.json"), **fault)
         assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)
-    monkeypatch.setattr(hooks, "KEY_SECONDS", 0.0)
+    monkeypatch.setattr(webhooks, "KEY_SECONDS", 0.0)
     bench.misbehave(("GET", "/.well-known/jwks.json"), status=503)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)  # the known ones hold
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from app.http import HttpClients
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores import build
-from app.stores.base import CouponFound, CouponKind, Ready
-from app.stores.shopify.api import until_affordable
-from app.stores.shopify.coupons import coupon_found, coupon_input
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores import build
+from platform_relay.stores.base import CouponFound, CouponKind, Ready
+from platform_relay.stores.shopify.api import until_affordable
+from platform_relay.stores.shopify.coupons import coupon_found, coupon_input
 from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Blocked, Done, Reject
-from app.reasons import ReasonCode
-from app.stores.native import (
+from platform_relay.core.outcomes import Blocked, Done, Reject
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.native import (
     FetchesEntities,
     Hook,
     Ignored,
@@ -31,7 +31,7 @@ from app.stores.native import (
     Refused,
     SetsUpWebhooks,
 )
-from app.stores.shopify.adapter import Shopify
+from platform_relay.stores.shopify.adapter import Shopify
 from tests.contract.bench import Bench, double
 
 ADDRESS = "https://relay.example/v1/store-webhooks/shopify"

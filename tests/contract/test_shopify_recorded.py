@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.http import Answer
-from app.reasons import ReasonCode
-from app.stores.base import CouponKind, Difference, differences
-from app.stores.failing import CallFailed
-from app.stores.shopify.adapter import is_taken, of_user_errors
-from app.stores.shopify.api import data_of
-from app.stores.shopify.coupons import coupon_found
+from platform_relay.core.http import Answer
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.base import CouponKind, Difference, differences
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.shopify.adapter import is_taken, of_user_errors
+from platform_relay.stores.shopify.api import data_of
+from platform_relay.stores.shopify.coupons import coupon_found
 from tests.contract.bench import order
 
 FOLDER = Path(__file__).parents[3] / "shared" / "payloads" / "shopify_recorded"
@@ -40,7 +40,7 @@ TABLE: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {
     "discount-starts-at-required-validation": (12, (("", REJECT),)),
     "discount-title-validation": (48, (TIDY, ("", REJECT))),
     "discount-validation-branches": (13, (TIDY, ("/duplicate$", LOOK_UP), ("", REJECT))),
-    # a value of 0 is accepted by the shop; the comparison with what was ordered is what stops it
+    # a value of 0 is accepted by the store; the comparison with what was ordered is what stops it
     "discount-value-bounds": (7, (TIDY, ("/(percentageZero|amountZero)$", FINE), ("", REJECT))),
 }
 """File → how many answers it holds, and what each means: the first pattern that its place in the file matches."""

@@ -11,12 +11,12 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
-from app.messages import Kind
-from app.stores.base import CouponKind
-from app.stores.shopify import documents as documents
-from app.stores.shopify.coupons import coupon_input
-from app.stores.shopify.events import GETS, LISTS, WANTED, changed_since
-from app.stores.shopify.news import NAMESPACE, metafields
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.shopify import documents as documents
+from platform_relay.stores.shopify.coupons import coupon_input
+from platform_relay.stores.shopify.events import GETS, LISTS, WANTED, changed_since
+from platform_relay.stores.shopify.loyalty_sync import NAMESPACE, metafields
 from tests.contract.bench import order
 
 SDL = Path(__file__).parents[3] / "shared" / "specs" / "shopify" / "admin-2026-07.graphql"

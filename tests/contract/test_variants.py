@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from app.outcomes import Done, Reject
-from app.reasons import ReasonCode
-from app.stores import ADAPTERS, adapter_class
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, differences
-from app.stores.conformance.coupons import KINDS
+from platform_relay.conformance.coupons import KINDS
+from platform_relay.core.outcomes import Done, Reject
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores import ADAPTERS, adapter_class
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Difference, differences
 from tests.contract.bench import Bench, differences_of, order
 
 WANTED = order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), currency=None, variant_ids=("71", "122"))
@@ -28,7 +28,7 @@ KEPT: dict[str, Callable[[Bench], Any]] = {
     "vendure": lambda bench: only(bench, "promotions")["actions"],
     "woocommerce": lambda bench: only(bench, "coupons")["product_ids"],
 }
-"""How the shop's own books say what a coupon is for."""
+"""How the store's own books say what a coupon is for."""
 AS_ORDERED: dict[str, Any] = {
     "generic_http": ["71", "122"],
     "magento": {
@@ -67,7 +67,7 @@ FORGETFUL: dict[str, dict[str, Any]] = {
     "vendure": {"productVariantIds": "[]"},
     "woocommerce": {"product_ids": []},
 }
-"""What a shop stores in place of the restriction, with success."""
+"""What a store stores in place of the restriction, with success."""
 
 
 def only(bench: Bench, kind: str) -> Any:
@@ -196,7 +196,7 @@ async def test_an_id_of_another_shop_is_rejected(bench: Bench) -> None:
 # ---------------------------------------------------------------------------------------------- Vendure's one list
 
 
-async def vendures(bench: Bench, wanted: CouponOrder, ids: list[str] | None = None) -> tuple[Difference, ...]:
+async def vendures(bench: Bench, wanted: CouponSpec, ids: list[str] | None = None) -> tuple[Difference, ...]:
     """The differences of a coupon whose list the merchant has changed to `ids`."""
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
     row = only(bench, "promotions")

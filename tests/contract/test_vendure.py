@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from app.http import HttpClients
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores import build
-from app.stores.base import CouponFound, CouponKind, Ready, differences
-from app.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
-from app.stores.vendure.adapter import Vendure
-from app.stores.vendure.coupons import Market, promotion_found, promotion_input
-from app.stores.vendure.events import financial_status
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores import build
+from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
+from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
+from platform_relay.stores.vendure.adapter import Vendure
+from platform_relay.stores.vendure.coupons import Market, promotion_found, promotion_input
+from platform_relay.stores.vendure.events import financial_status
 from tests.contract.bench import CODE, Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["vendure"], indirect=True)
@@ -98,7 +98,7 @@ async def test_a_twin_shows_in_the_read_back(bench: Bench) -> None:
 
 @pytest.mark.parametrize("code", [CODE, CODE.upper()])
 async def test_a_promotion_of_the_merchant_is_left_alone(bench: Bench, code: str) -> None:
-    """Also in another spelling: the shopper's entry has no case, and the discounts would add up."""
+    """Also in another spelling: the customer's entry has no case, and the discounts would add up."""
     await with_twin(bench, couponCode=code, actions=discount("700"))
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject), outcome

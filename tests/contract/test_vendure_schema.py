@@ -13,12 +13,12 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
-from app.messages import Kind
-from app.stores.base import CouponKind
-from app.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
-from app.stores.vendure.api import LOGIN
-from app.stores.vendure.coupons import Market, promotion_input
-from app.stores.vendure.events import LISTS, SINGLE, _options
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
+from platform_relay.stores.vendure.api import LOGIN
+from platform_relay.stores.vendure.coupons import Market, promotion_input
+from platform_relay.stores.vendure.events import LISTS, SINGLE, _options
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "vendure" / "admin-api-3.7.3-introspection.json"

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind
-from app.stores.native import FetchesEntities
-from app.stores.woocommerce.api import GONE
-from app.stores.woocommerce.coupons import coupon_body, coupon_found
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponFound, CouponKind
+from platform_relay.stores.native import FetchesEntities
+from platform_relay.stores.woocommerce.api import GONE
+from platform_relay.stores.woocommerce.coupons import coupon_body, coupon_found
 from tests.contract.bench import Bench, differences_of, order
 from tests.contract.tls import Certificate, front, self_signed
 

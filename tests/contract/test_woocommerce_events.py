@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.reasons import ReasonCode
-from app.stores.native import Ignored, NativeEvent, Parsed, Refused
-from app.stores.woocommerce.events import event_of, financial_status, parse
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.native import Ignored, NativeEvent, Parsed, Refused
+from platform_relay.stores.woocommerce.events import event_of, financial_status, parse
 
 PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
 SECRET = b"the-secret-of-these-tests"

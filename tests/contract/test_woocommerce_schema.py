@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from app.messages import Kind
-from app.stores.base import CouponKind
-from app.stores.woocommerce.coupons import coupon_body
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponKind
+from platform_relay.stores.woocommerce.coupons import coupon_body
 from tests.contract.bench import Bench, order
 
 SPECS = Path(__file__).parents[3] / "shared" / "specs" / "woocommerce"
@@ -33,7 +33,7 @@ def arguments(resource: str, method: str) -> dict[str, Any]:
     """What an endpoint takes, by name."""
     file = SPECS / f"wc-9.9.5-{resource}.OPTIONS.json"
     if not file.exists():
-        pytest.skip("the shop's own schemas (../shared/specs) are not here")
+        pytest.skip("the store's own schemas (../shared/specs) are not here")
     endpoints = json.loads(file.read_text())["endpoints"]
     found: dict[str, Any] = next(each["args"] for each in endpoints if method in each["methods"])
     return found

@@ -9,12 +9,12 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine.jobs import Job
-from app.engine.queue import Queue, Settled, Settlement
-from app.engine.states import Transition
-from app.inbox import Inbox, Receipt
-from app.messages import Incoming
-from app.outcomes import Owed
+from platform_relay.core.outcomes import JobSpec
+from platform_relay.inbox.inbox import Inbox, Receipt
+from platform_relay.inbox.messages import Incoming
+from platform_relay.queue.jobs import Job
+from platform_relay.queue.queue import Queue, Settled, Settlement
+from platform_relay.queue.states import Transition
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -22,16 +22,16 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def customer(key: str, version: int | None = None, *, backfill: bool = False) -> Incoming:
     """A message that owes a collapsing job in lane `customer:<key>`; `version` counts seconds after NOON."""
     return message(
-        Owed("relay_customer", "platform", f"customer:{key}", collapse=True, backfill=backfill), version=version
+        JobSpec("forward_customer", "platform", f"customer:{key}", collapse=True, backfill=backfill), version=version
     )
 
 
 def order(key: str, version: int | None = None, after: str | None = None) -> Incoming:
-    return message(Owed("relay_order", "platform", f"order:{key}", after=after), version=version)
+    return message(JobSpec("forward_order", "platform", f"order:{key}", after=after), version=version)
 
 
 def message(
-    *owed: Owed,
+    *owed: JobSpec,
     version: int | None = None,
     dedupe_key: str | None = None,
     order_ref: str | None = None,
@@ -93,6 +93,6 @@ async def broken_counts(engine: AsyncEngine) -> list[tuple[object, ...]]:
     return await rows(
         engine,
         """SELECT lane.key, lane.waiting, count(job.id) FROM lane
-           LEFT JOIN job ON job.channel = lane.channel AND job.lane = lane.key AND job.open
-           GROUP BY lane.channel, lane.key, lane.waiting HAVING lane.waiting <> count(job.id)""",
+           LEFT JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open
+           GROUP BY lane.destination, lane.key, lane.waiting HAVING lane.waiting <> count(job.id)""",
     )

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import fuse, spelling
-from app.operations.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
-from app.platform.rewards import Redemption, Valued
-from app.platform.rules import RewardKind
-from app.reasons import Reason, ReasonCode, because
-from app.settings import FuseSettings
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.coupons import codes, issuance_limits
+from platform_relay.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
+from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.platform.rules import RewardKind
+from platform_relay.settings import IssuanceLimitSettings
 from tests.helpers import eventually
 from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY
@@ -150,7 +150,7 @@ async def test_of_two_spellings_of_a_code_one_is_given_away(
     for claim in claims:
         await coupons.open(claim.redemption, message)
     async with engine.begin() as another:
-        await another.execute(spelling._LOCK, {"code": "aB12"})  # noqa: SLF001  # a third replica, which is slow
+        await another.execute(codes._LOCK, {"code": "aB12"})  # noqa: SLF001  # a third replica, which is slow
         replicas = [asyncio.create_task(Coupons(engine).price(claim, VALUED)) for claim in claims]
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 
@@ -172,15 +172,15 @@ async def test_of_two_spellings_of_a_code_one_is_given_away(
 
 
 async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
-    """Else a crowd of redemptions takes every connection, and nothing is claimed or settled on either channel."""
+    """Else a crowd of redemptions takes every connection, and nothing is claimed or settled on either destination."""
     codes = [f"code{number}" for number in range(20)]
     for number, code in enumerate(codes):
         await coupons.open(replace(REDEMPTION, code=code, id=f"p-{number}"), message)
     async with engine.begin() as another:
-        await another.execute(fuse._LOCK)  # noqa: SLF001  # another replica, which is slow
+        await another.execute(issuance_limits._LOCK)  # noqa: SLF001  # another replica, which is slow
         pricing = [
             asyncio.create_task(
-                coupons.price(Claim(replace(REDEMPTION, code=code), message), VALUED, limits=FuseSettings())
+                coupons.price(Claim(replace(REDEMPTION, code=code), message), VALUED, limits=IssuanceLimitSettings())
             )
             for code in codes
         ]
@@ -200,6 +200,6 @@ async def test_what_is_being_retired_is_given_to_no_other_claim(
 ) -> None:
     await coupons.open(REDEMPTION, message)
     async with engine.begin() as connection:
-        await connection.execute(text("""UPDATE coupon SET ruling = '{"by": "ada", "why": "w", "retire": true}'"""))
+        await connection.execute(text("""UPDATE coupon SET decision = '{"by": "ada", "why": "w", "retire": true}'"""))
     for claim in (Claim(REDEMPTION, message), Claim(REDEMPTION, await store_message(engine, "points/redeemed"))):
         assert await coupons.price(claim, VALUED) is None

@@ -12,8 +12,8 @@ import asyncpg
 import psutil
 import pytest
 
-from app.database import create_engine
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from platform_relay.core.database import create_engine
+from platform_relay.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.helpers import eventually_sync, free_port
 
 FAST = {"fsync": "off"}
@@ -22,7 +22,7 @@ FAST = {"fsync": "off"}
 USER_PROGRAM = """
 import sys
 from pathlib import Path
-from app.embedded import EmbeddedPostgres
+from platform_relay.core.embedded import EmbeddedPostgres
 server = EmbeddedPostgres.start(Path(sys.argv[1]), settings={"fsync": "off"})
 print(server.pid, flush=True)
 sys.stdin.read()

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import PUBLIC, create_engine, is_unavailable, parse_url
-from app.engine.channels import DATABASE_ERRORS
-from app.engine.signals import Notifier, listen
+from platform_relay.core.database import PUBLIC, create_engine, is_unavailable, parse_url
+from platform_relay.queue.destinations import DATABASE_ERRORS
+from platform_relay.queue.notifications import Notifier, listen
 from tests.helpers import eventually
 
 READY = b"Z\x00\x00\x00\x05"  # ReadyForQuery, before its last byte (PostgreSQL manual, "Message Formats")

@@ -9,11 +9,11 @@ from datetime import datetime
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine import statements
-from app.engine.jobs import Job
-from app.engine.queue import Queue, Settlement
-from app.engine.states import Park, done
-from app.engine.watermark import BEGINNING
+from platform_relay.queue import statements
+from platform_relay.queue.jobs import Job
+from platform_relay.queue.queue import Queue, Settlement
+from platform_relay.queue.states import Park, done
+from platform_relay.queue.watermark import BEGINNING
 from tests.reasons import WAITING_FOR_LANE
 
 from .engine_room import accept, claim, customer, order, rows, run, settle
@@ -43,7 +43,7 @@ async def pages_read(engine: AsyncEngine, since: datetime) -> int:
     async with engine.connect() as connection:
         told = await connection.execute(
             text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.CLAIM.text}"),
-            {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": since},
+            {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": since},
         )
         found = told.scalar_one()
         await connection.rollback()
@@ -54,7 +54,7 @@ async def pages_read(engine: AsyncEngine, since: datetime) -> int:
 async def test_a_claim_reads_no_more_for_what_was_claimed_before(engine: AsyncEngine) -> None:
     queue = Queue(engine, "platform")
     async with engine.execution_options(isolation_level="REPEATABLE READ").connect() as other:
-        await other.execute(text("SELECT count(*) FROM channel"))
+        await other.execute(text("SELECT count(*) FROM destination"))
         await accept(engine, *(order(str(number)) for number in range(LANES)))
         await run(engine, "UPDATE lane SET run_at = run_at - interval '1 hour' * (1 + random())")
         with looks(engine) as seen:
@@ -82,10 +82,10 @@ async def test_a_closed_channel_moves_no_mark(engine: AsyncEngine) -> None:
     queue = Queue(engine, "platform")
     await accept(engine, order("1"))
     await run(engine, "UPDATE lane SET run_at = run_at - interval '1 hour'")
-    await run(engine, "UPDATE channel SET state = 'paused'")
+    await run(engine, "UPDATE destination SET state = 'paused'")
     with looks(engine) as seen:
         assert [await queue.claim(10, lease=30.0) for _ in range(2)] == [[], []]
-        await run(engine, "UPDATE channel SET state = 'open'")
+        await run(engine, "UPDATE destination SET state = 'open'")
         assert len(await queue.claim(10, lease=30.0)) == 1
     assert seen == [BEGINNING] * 3
 

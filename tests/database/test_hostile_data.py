@@ -1,4 +1,4 @@
-"""What the fuzz found: data that a database driver or a comparison chokes on must not stop a channel."""
+"""What the fuzz found: data that a database driver or a comparison chokes on must not stop a destination."""
 
 import asyncio
 from dataclasses import replace
@@ -8,14 +8,14 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine.loop import Loop, LoopSettings
-from app.engine.queue import Queue, Settlement
-from app.engine.retry import RetryPolicy
-from app.engine.runner import Runner
-from app.engine.states import Again, Park, dead, done
-from app.messages import EVENTS, Incoming, Kind, incoming
-from app.outcomes import Evidence
-from app.reasons import ReasonCode, because
+from platform_relay.core.outcomes import Evidence
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
+from platform_relay.queue.loop import Loop, LoopSettings
+from platform_relay.queue.queue import Queue, Settlement
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.runner import Runner
+from platform_relay.queue.states import Again, Park, dead, done
 
 from .engine_room import accept, claim, order, rows, settle, states
 
@@ -52,7 +52,7 @@ async def test_a_job_that_cannot_be_decided_crashes_alone(engine: AsyncEngine) -
     assert await rows(engine, "SELECT outcome FROM attempt") == [("crashed",)]
 
 
-async def test_a_far_sides_unstorable_words_do_not_stop_the_channel(engine: AsyncEngine) -> None:
+async def test_a_far_sides_unstorable_words_do_not_stop_the_destination(engine: AsyncEngine) -> None:
     await accept(engine, *(order(str(number)) for number in range(4)))
     rejected, again, delivered, parked = sorted(await claim(engine), key=lambda job: job.lane)
     queue = Queue(engine, "platform")
@@ -77,11 +77,11 @@ async def test_a_far_sides_unstorable_words_do_not_stop_the_channel(engine: Asyn
 async def test_a_loop_of_which_a_part_died_ends_even_while_it_is_woken(engine: AsyncEngine) -> None:
     """asyncio.wait_for of Python 3.11 loses a cancellation that meets a wake-up, and the claimer went on alone."""
 
-    class Gate:
+    class DestinationGuard:
         def allowance(self, _room: int, _in_hand: int) -> int:
             return 0
 
-    loop = Loop(Queue(engine, "platform"), Gate(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]  # Gate has the one method that is asked
+    loop = Loop(Queue(engine, "platform"), DestinationGuard(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]  # DestinationGuard has the one method that is asked
     claimer = asyncio.create_task(loop._claim_all())  # noqa: SLF001  # the part that did not end
     await asyncio.sleep(0)
     await asyncio.sleep(0)

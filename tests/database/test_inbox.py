@@ -7,10 +7,10 @@ import uuid_utils.compat
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import create_engine
-from app.errors import DatabaseAway
-from app.inbox import Inbox, Receipt
-from app.outcomes import Owed
+from platform_relay.core.database import create_engine
+from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.outcomes import JobSpec
+from platform_relay.inbox.inbox import Inbox, Receipt
 from tests.helpers import eventually
 
 from .engine_room import accept, broken_counts, customer, message, order, rows, run
@@ -27,8 +27,8 @@ async def test_a_receipt_means_that_message_job_and_lane_are_committed(engine: A
 
 
 async def test_the_same_again_gets_the_first_receipt(engine: AsyncEngine) -> None:
-    first, again = await accept(engine, *[message(Owed("k", "platform", "l"), dedupe_key="key:1")] * 2)
-    [later] = await accept(engine, message(Owed("k", "platform", "l"), dedupe_key="key:1"))
+    first, again = await accept(engine, *[message(JobSpec("k", "platform", "l"), dedupe_key="key:1")] * 2)
+    [later] = await accept(engine, message(JobSpec("k", "platform", "l"), dedupe_key="key:1"))
     assert [first.status, again.status, later.status] == ["accepted", "duplicate", "duplicate"]
     assert first.id == again.id == later.id
     assert await rows(engine, "SELECT waiting FROM lane") == [(1,)]
@@ -61,7 +61,7 @@ async def test_two_replicas_with_crossing_lanes_do_not_deadlock(engine: AsyncEng
 
 async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine: AsyncEngine) -> None:
     receipts = await asyncio.gather(
-        *(accept(engine, message(Owed("k", "platform", "l"), dedupe_key="key:1")) for _ in range(8))
+        *(accept(engine, message(JobSpec("k", "platform", "l"), dedupe_key="key:1")) for _ in range(8))
     )
     assert len({receipt.id for [receipt] in receipts}) == 1
     assert sorted(receipt.status for [receipt] in receipts) == ["accepted"] + ["duplicate"] * 7
@@ -99,7 +99,7 @@ async def test_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
     told: list[frozenset[str]] = []
     inbox = Inbox(engine, on_commit=told.append)
     await inbox.accept(message(), uuid_utils.compat.uuid7())
-    await inbox.accept(message(Owed("k", "store", "l")), uuid_utils.compat.uuid7())
+    await inbox.accept(message(JobSpec("k", "store", "l")), uuid_utils.compat.uuid7())
     assert told == [frozenset({"store"})]
 
 

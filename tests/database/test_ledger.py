@@ -8,10 +8,10 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons.ledger import read_ledger
-from app.operations.coupons.transitions import Claim, Coupons
-from app.platform.rewards import Redemption, Valued
-from app.platform.rules import AMOUNTS, RewardKind
+from platform_relay.coupons.ledger import read_ledger
+from platform_relay.coupons.transitions import Claim, Coupons
+from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.platform.rules import AMOUNTS, RewardKind
 from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY
 

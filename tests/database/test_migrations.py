@@ -14,11 +14,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import migrations
-from app import migrate
-from app.database import create_engine
-from app.models import Base
 from migrations import run
+from platform_relay import migrations
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine
+from platform_relay.core.models import Base
 
 
 @pytest.fixture
@@ -132,7 +132,8 @@ def test_files_are_numbered_in_the_order_in_which_they_run() -> None:
 
 
 def test_a_process_that_does_not_migrate_loads_no_alembic() -> None:
-    loaded = "import sys, app.cli.program, app.main, app.worker; sys.exit('alembic' in sys.modules)"
+    programs = "platform_relay.cli.program, platform_relay.main, platform_relay.worker"
+    loaded = f"import sys, {programs}; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 

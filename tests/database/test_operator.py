@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine.operator import DeadJobs, Operator
-from app.engine.states import Ending, Park, dead, done
-from app.messages import Incoming
-from app.reasons import Reason, ReasonCode
+from platform_relay.core.reasons import Reason, ReasonCode
+from platform_relay.inbox.messages import Incoming
+from platform_relay.jobs.actions import DeadJobs, Operator
+from platform_relay.queue.states import Ending, Park, dead, done
 from tests.reasons import HTTP_400, HTTP_503, NO_VALUE
 
 from .engine_room import accept, broken_counts, claim, customer, order, rows, settle, states
@@ -50,7 +50,7 @@ async def test_bulk_retry_has_a_preview_and_a_filter(engine: AsyncEngine) -> Non
     await kill(engine, customer("1"), disposition="exhausted", reason=HTTP_503)
     operator = Operator(engine)
     assert await operator.count_matching(DeadJobs()) == 3
-    assert await operator.count_matching(DeadJobs(kind="relay_order")) == 2
+    assert await operator.count_matching(DeadJobs(kind="forward_order")) == 2
     assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR)) == 1
     assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.KEY_REJECTED)) == 0
     assert await operator.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR, disposition="rejected")) == 0
@@ -108,7 +108,7 @@ async def test_every_act_is_in_the_audit_with_who_what_and_why(engine: AsyncEngi
     await operator.drop([one], "bob", "a test")
     await operator.drop(more, "bob", "tests")
     await operator.pause("platform", "maintenance", "eve")
-    [(code, facts)] = await rows(engine, "SELECT reason_code, facts FROM channel WHERE name = 'platform'")
+    [(code, facts)] = await rows(engine, "SELECT reason_code, facts FROM destination WHERE name = 'platform'")
     assert (code, facts) == (
         "operator_paused",
         {"destination": "the platform", "by": "eve", "comment": "maintenance"},
@@ -119,8 +119,8 @@ async def test_every_act_is_in_the_audit_with_who_what_and_why(engine: AsyncEngi
         ("ada", "job.retry", "jobs", {"jobs": 2}),
         ("bob", "job.drop", str(one), {"jobs": 1, "why": "a test"}),
         ("bob", "job.drop", "jobs", {"jobs": 2, "why": "tests"}),
-        ("eve", "channel.pause", "platform", {"why": "maintenance"}),
-        ("eve", "channel.resume", "platform", {}),
+        ("eve", "destination.pause", "platform", {"why": "maintenance"}),
+        ("eve", "destination.resume", "platform", {}),
     ]
 
 
@@ -148,7 +148,7 @@ async def test_the_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
 async def test_a_bulk_retry_goes_on_chunk_by_chunk_and_counts_them_all(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.engine.operator.CHUNK", 2)
+    monkeypatch.setattr("platform_relay.jobs.actions.CHUNK", 2)
     await kill(engine, *(order(str(number)) for number in range(5)))
     assert await Operator(engine).retry_matching(DeadJobs(), "ada") == 5
     assert await states(engine) == {"waiting": 5}

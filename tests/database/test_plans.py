@@ -10,25 +10,25 @@ import pytest
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine import statements
-from app.ids import first_id
-from app.operations import oldest, retention
-from app.operations.coupons import spelling
-from app.operations.explain import gather
-from app.operations.reconcile import compare
+from platform_relay.core.ids import first_id
+from platform_relay.coupons import codes
+from platform_relay.explain import gather
+from platform_relay.inbox import retention
+from platform_relay.queue import oldest_due, statements
+from platform_relay.reconcile import compare
 
 from .engine_room import NOON, accept, order
 
 FILL = """
-INSERT INTO lane (channel, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
+INSERT INTO lane (destination, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
 SELECT 'platform', 'order:' || n, now() - n * interval '1 ms', 0, false, false, 0, (n % 3 <> 0)::int, 1
 FROM generate_series(1, 30000) AS n;
 INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, received_at)
 SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'store', 'orders', n::text, '{}', '\\x00', now()
 FROM generate_series(1, 30000) AS n;
-INSERT INTO job (id, message_id, kind, channel, lane, seq, state, collapse, attempts, uncertain, created_at)
+INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, attempts, uncertain, created_at)
 SELECT ('00000000-0000-7000-8001-' || lpad(n::text, 12, '0'))::uuid,
-       ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'relay_order', 'platform', 'order:' || n, 1,
+       ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'forward_order', 'platform', 'order:' || n, 1,
        CASE WHEN n % 3 = 0 THEN 'done' ELSE 'waiting' END, false, 0, false, now()
 FROM generate_series(1, 30000) AS n
 """
@@ -100,7 +100,7 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     explained = await plan(
         filled,
         statements.CLAIM,
-        {"channel": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": NOON},
+        {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": NOON},
     )
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
@@ -118,13 +118,13 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
         "versions": [None], "known": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
         "outcomes": ["done"], "statuses": [200], "attempt_codes": [None], "attempt_facts": [None], "excerpts": [None],
     }  # fmt: skip
-    explained = await plan(filled, statements.SETTLE, {"channel": "platform", **names})
+    explained = await plan(filled, statements.SETTLE, {"destination": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
 
 
 async def test_the_oldest_work_is_found_by_the_lanes_heads(filled: AsyncEngine) -> None:
-    explained = await plan(filled, oldest.FIRST, {"channel": "platform"})
+    explained = await plan(filled, oldest_due.FIRST, {"destination": "platform"})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
 
@@ -140,10 +140,10 @@ EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
     "by id": (gather.BY_ID, {"ids": [None], "limit": 51}),
     "by e-mail": (gather.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
     "jobs": (gather.JOBS, {"ids": [None]}),
-    "open jobs": (gather.OPEN, {"channels": ["platform"], "lanes": ["order:1"]}),
+    "open jobs": (gather.OPEN, {"destinations": ["platform"], "lanes": ["order:1"]}),
     "attempts": (gather.ATTEMPTS, {"ids": [None]}),
     "coupons": (gather.COUPONS, {"codes": ["ab12"]}),
-    "a code's other spelling": (spelling.TAKEN, {"code": "ab12"}),
+    "a code's other spelling": (codes.TAKEN, {"code": "ab12"}),
     "coupons of a customer": (gather.COUPONS_OF, {"key": "42", "limit": 50}),
     "audit": (gather.AUDIT, {"subjects": ["ab12"]}),
     **{

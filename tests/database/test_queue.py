@@ -4,12 +4,12 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine import queue
-from app.engine.decide import before
-from app.engine.maintenance import prune_lanes
-from app.engine.retry import RetryPolicy
-from app.engine.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
-from app.outcomes import Owed
+from platform_relay.core.outcomes import JobSpec
+from platform_relay.queue import queue
+from platform_relay.queue.decide import before
+from platform_relay.queue.maintenance import prune_lanes
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
 from tests.reasons import HTTP_400, HTTP_503, NEWER, NO_VALUE, SHUTDOWN, UNCHANGED, WAITING_FOR_LANE
 
 from .engine_room import accept, at, broken_counts, claim, customer, job_row, order, rows, run, settle, states
@@ -252,10 +252,10 @@ async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine: As
 
 async def test_an_unknown_customer_is_owed_once_and_waited_for(engine: AsyncEngine) -> None:
     await accept(engine, order("7", after="customer:1"), order("8", after="customer:1"))
-    owes = (Owed("relay_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
+    owes = (JobSpec("forward_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
     await settle(engine, await claim(engine), Park("customer:1", WAITING_FOR_LANE, False, 3600.0, owes), "wait")
     [job] = await claim(engine)
-    assert (job.lane, job.kind, dict(job.params)) == ("customer:1", "relay_customer", {"from": "order"})
+    assert (job.lane, job.kind, dict(job.params)) == ("customer:1", "forward_customer", {"from": "order"})
     await settle(engine, [job], DONE)
     assert {job.lane for job in await claim(engine)} == {"order:7", "order:8"}
     assert await broken_counts(engine) == []
@@ -308,7 +308,7 @@ async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
 
 async def test_what_a_job_owes_is_taken_on_with_its_settling(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
-    owed = Owed("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
+    owed = JobSpec("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
     settled = await settle(engine, await claim(engine), done({}, b"d", (owed,)))
     assert settled.more
     [job] = await claim(engine)
@@ -319,7 +319,7 @@ async def test_what_a_stale_settle_owes_is_not_taken_on(engine: AsyncEngine) -> 
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    owed = Owed("use_reward", "platform", "coupon:AB12")
+    owed = JobSpec("use_reward", "platform", "coupon:AB12")
     await settle(engine, [stale], done({}, b"d", (owed,)))
     assert await states(engine) == {"running": 1}
     await settle(engine, [fresh], DONE)
@@ -330,7 +330,7 @@ async def test_of_two_attempts_settled_together_only_the_one_with_the_lease_coun
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    owed = Owed("use_reward", "platform", "coupon:AB12")
+    owed = JobSpec("use_reward", "platform", "coupon:AB12")
     settled = await settle(engine, [stale, fresh], done({}, b"d", (owed,)))
     assert [lost.job for lost in settled.lost] == [stale]
     assert await states(engine) == {"done": 1, "waiting": 1}

@@ -5,9 +5,9 @@ import asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.coupons import reward_rules
-from app.operations.coupons.reward_rules import RewardRules
-from app.platform.rules import RewardRuleDefinition
+from platform_relay.coupons import reward_rules
+from platform_relay.coupons.reward_rules import RewardRules
+from platform_relay.platform.rules import RewardRuleDefinition
 
 FIVE = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "5.00", "expires_after": "P90D"})
 SIX = RewardRuleDefinition.model_validate({"kind": "fixed_amount", "value": "6.00"})

@@ -21,14 +21,23 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app import migrate, wiring
-from app.database import PUBLIC, Timeouts, advisory_lock, create_engine, parse_url, schema_of, single_statement
-from app.engine.operator import audit
-from app.engine.queue import Queue
-from app.engine.signals import Notifier, listen
-from app.operations.coupons import fuse, reward_rules, spelling
-from app.settings import FuseSettings, PlatformSettings, Settings
-from app.worker import Worker
+from platform_relay import wiring
+from platform_relay.core import migrate
+from platform_relay.core.database import (
+    PUBLIC,
+    Timeouts,
+    advisory_lock,
+    create_engine,
+    parse_url,
+    schema_of,
+    single_statement,
+)
+from platform_relay.coupons import codes, issuance_limits, reward_rules
+from platform_relay.jobs.actions import audit
+from platform_relay.queue.notifications import Notifier, listen
+from platform_relay.queue.queue import Queue
+from platform_relay.settings import IssuanceLimitSettings, PlatformSettings, Settings
+from platform_relay.worker import Worker
 from tests.conftest import temporary_database
 from tests.database.engine_room import accept, customer
 from tests.faults.pooler import Missing, Pooler
@@ -197,8 +206,10 @@ async def test_a_hint_wakes_the_relay_of_its_schema_alone(
 Take = Callable[[AsyncConnection], Awaitable[object]]
 LOCKS: Mapping[str, Take] = {
     "audit": lambda connection: audit(connection, "test", "job.retry", "jobs", {}),
-    "fuse": lambda connection: fuse.pass_fuse(connection, "AB12", None, Decimal(5), FuseSettings()),
-    "spelling": lambda connection: spelling.taken_in_another_spelling(connection, "AB12"),
+    "fuse": lambda connection: issuance_limits.check_limits(
+        connection, "AB12", None, Decimal(5), IssuanceLimitSettings()
+    ),
+    "spelling": lambda connection: codes.taken_in_another_spelling(connection, "AB12"),
     "reward rule": lambda connection: reward_rules.delete(connection, "rule-1", "test"),
 }
 
@@ -241,7 +252,7 @@ async def test_a_worker_is_woken_by_what_its_own_shop_accepts(
     async def worker(schema: str) -> AsyncIterator[list[str]]:
         heard: list[str] = []
         chosen = settings(schema)
-        async with wiring.services(chosen, address.url, "worker") as parts, wiring.far_sides(parts) as far:
+        async with wiring.services(chosen, address.url, "worker") as parts, wiring.destinations(parts) as far:
             worker = Worker(parts, far)
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(worker, "wake", heard.append)
@@ -265,7 +276,7 @@ async def test_a_worker_is_woken_by_what_its_own_shop_accepts(
 
 def relay(folder: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *words],
+        [sys.executable, "-m", "platform_relay.cli", *words],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         cwd=folder,
         capture_output=True,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from app.api.authentication import TRIES
-from app.api.body import SECONDS
-from app.errors import URN, Problem, all_problems
+from platform_relay.api.authentication import TRIES
+from platform_relay.api.request_body import SECONDS
+from platform_relay.core.errors import URN, Problem, all_problems
 from tests.docs.documents import openapi_document
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "api.md"
@@ -161,7 +161,7 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Operation:
 
 
 def _webhook(topic: str, item: dict[str, Any]) -> Operation:
-    path, headers = "/v1/webhooks/platform/{door_secret}", {"X-Webhook-Topic": topic}
+    path, headers = "/v1/webhooks/platform/{webhook_secret}", {"X-Webhook-Topic": topic}
     media, example = _body(item)
     return Operation(
         item["operationId"],

@@ -5,13 +5,13 @@ from typing import Any  # OpenAPI documents are free-form JSON
 import httpx
 from prometheus_client import CollectorRegistry
 
-from app import wiring
-from app.database import create_engine
-from app.engine.operator import Operator
-from app.inbox import Inbox
-from app.main import create_app
-from app.settings import Settings
-from app.telemetry import Metrics
+from platform_relay import wiring
+from platform_relay.core.database import create_engine
+from platform_relay.core.telemetry import Metrics
+from platform_relay.inbox.inbox import Inbox
+from platform_relay.jobs.actions import Operator
+from platform_relay.main import create_app
+from platform_relay.settings import Settings
 
 
 async def openapi_document() -> dict[str, Any]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from app.operations.explain import causes
-from app.operations.explain.causes import CAUSES, Cause, Rank, Step
-from app.reason_texts import TEXTS
-from app.reasons import ALERTS, ReasonCode
+from platform_relay.core.reason_texts import TEXTS
+from platform_relay.core.reasons import ALERTS, ReasonCode
+from platform_relay.explain import causes
+from platform_relay.explain.causes import CAUSES, Cause, Rank, Step
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 CODES_PAGE: Final = DOCS / "reason-codes.md"
@@ -25,7 +25,7 @@ RANKS: Final = {
     Rank.GIVEN_UP: "dead-lettered",
 }
 TABLES: Final = (
-    ("A channel is blocked", causes.BLOCKED, "channel_blocked"),
+    ("A destination is blocked", causes.BLOCKED, "destination_blocked"),
     ("A job is retried", causes.RETRIED, "failing"),
     ("A job is parked, or a coupon is held", causes.PARKED, "coupon_held or in_turn"),
     ("A job was rejected and is dead-lettered", causes.DEAD, "rejected or shop_rejected"),
@@ -33,9 +33,9 @@ TABLES: Final = (
 
 CODES_INTRO: Final = """# Reason codes
 
-<!-- Made from app/reasons.py and app/reason_texts.py: python -m tests.docs.reason_pages -->
+<!-- Made from app/core/reasons.py and app/core/reason_texts.py: python -m tests.docs.reason_pages -->
 
-Every outcome other than plain success, every job that waits, is held or dead-lettered, every held coupon, closed channel and
+Every outcome other than plain success, every job that waits, is held or dead-lettered, every held coupon, closed destination and
 alert has a reason: a stable code and facts. The API and the CLI show them as `reason_code` and `facts`, beside the rendered
 `text` and `next_step`. Codes are never renamed or removed; texts may change at any time, so programs should use the code and
 the facts. Filter by code in the console and with `GET /v1/jobs?reason_code=…`, and count by it in the metrics
@@ -45,7 +45,7 @@ In the texts below, `{name}` is a fact, and a part in square brackets is left ou
 """
 EXPLAIN_INTRO: Final = """# Explain
 
-<!-- Made from app/operations/explain/causes.py: python -m tests.docs.reason_pages -->
+<!-- Made from app/explain/causes.py: python -m tests.docs.reason_pages -->
 
 `relay explain order 1001`, `GET /v1/explain?order=1001` and the console's *Search* show why an order, a customer, a coupon or a
 message is as it is: a cause, what happens next, the steps for an operator, and everything that happened. The cause is decided

@@ -7,11 +7,17 @@ from typing import Any, NamedTuple  # OpenAPI documents are free-form JSON
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.errors import URN, all_problems
+from platform_relay.core.errors import URN, all_problems
 from tests.docs.documents import openapi_document
 
 ERRORS_PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
-NEED_NO_KEY = {"/healthz", "/readyz", "/metrics", "/v1/webhooks/platform/{door_secret}", "/v1/store-webhooks/{adapter}"}
+NEED_NO_KEY = {
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/webhooks/platform/{webhook_secret}",
+    "/v1/store-webhooks/{adapter}",
+}
 PROBLEM = "application/problem+json"
 
 
@@ -127,7 +133,7 @@ def test_every_problem_is_explained() -> None:
 
 
 def test_every_problem_is_drawn_in_the_tree() -> None:
-    import app.errors  # noqa: PLC0415  # for its docstring
+    import platform_relay.core.errors  # noqa: PLC0415  # for its docstring
 
-    drawn = re.findall(r"(\w+) +(?:\d{3} +)?([a-z]+-[a-z-]+)$", app.errors.__doc__ or "", re.MULTILINE)
+    drawn = re.findall(r"(\w+) +(?:\d{3} +)?([a-z]+-[a-z-]+)$", platform_relay.core.errors.__doc__ or "", re.MULTILINE)
     assert sorted(drawn) == sorted((problem.__name__, problem.id) for problem in all_problems())

@@ -17,14 +17,14 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import SecretStr
 
-from app import wiring
-from app.errors import URN, all_problems
-from app.operations.alerts.raised import Alerts
-from app.operations.reconcile.runs import Reconciliations
-from app.outcomes import Done
-from app.reasons import ReasonCode, because
-from app.settings import PlatformSettings, Settings, StoreSettings
-from tests.api.served import DOOR_SECRET, OPERATOR_KEY, STORE_KEY, serving
+from platform_relay import wiring
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.errors import URN, all_problems
+from platform_relay.core.outcomes import Done
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.reconcile.runs import Reconciliations
+from platform_relay.settings import PlatformSettings, Settings, StoreSettings
+from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, serving
 from tests.conftest import temporary_database
 from tests.docs.api_page import HINDERED, PAGE, REFUSED, Operation, operations, page
 from tests.docs.documents import openapi_document
@@ -70,7 +70,7 @@ async def an_active_coupon(scene: Scene, _: Operation) -> Variables:
 async def a_retired_coupon(scene: Scene, operation: Operation) -> Variables:
     await an_active_coupon(scene, operation)
     await scene.coupons.retire(CODE, because(ReasonCode.COUPON_RETIRED, by="operator", comment="fraud"))
-    await scene.sql("""UPDATE coupon SET ruling = '{"by": "operator", "why": "fraud", "retire": true}'""")
+    await scene.sql("""UPDATE coupon SET decision = '{"by": "operator", "why": "fraud", "retire": true}'""")
     return {}
 
 
@@ -80,8 +80,8 @@ async def an_over_used_coupon(scene: Scene, operation: Operation) -> Variables:
     return {}
 
 
-async def a_paused_channel(scene: Scene, _: Operation) -> Variables:
-    await scene.operator.pause("platform", "the shop is moved", "operator")
+async def a_paused_destination(scene: Scene, _: Operation) -> Variables:
+    await scene.operator.pause("platform", "the store is moved", "operator")
     return {}
 
 
@@ -100,7 +100,7 @@ async def a_rule(scene: Scene, _: Operation) -> Variables:
 async def an_import(scene: Scene, _: Operation) -> Variables:
     await scene.sql(
         """INSERT INTO import_run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
-                                   newer, rejected, problems, created_at, beat_at)
+                                   newer, rejected, problems, created_at, heartbeat_at)
            VALUES (gen_random_uuid(), '', 'customers', '{}', 'http', 'operator', 'running', 9, 0, 0, 0, 0, 0, 0, '[]',
                    now(), now())"""
     )
@@ -123,7 +123,7 @@ FIRST: Final[dict[str, Prepare]] = {
     "read_event": a_message,
     "take_store_webhook": a_signature,
     **dict.fromkeys(("retry_job", "drop_job", "read_job"), a_dead_job),
-    "resume_channel": a_paused_channel,
+    "resume_destination": a_paused_destination,
     **dict.fromkeys(("read_reward_rule", "delete_reward_rule"), a_rule),
     **dict.fromkeys(("approve_coupon", "correct_coupon"), a_held_coupon),
     **dict.fromkeys(("read_coupon", "retire_coupon"), an_active_coupon),
@@ -152,7 +152,7 @@ async def relay(
             operator_key=SecretStr(OPERATOR_KEY),
             store_key=SecretStr(STORE_KEY),
             store=StoreSettings(adapter="woocommerce"),
-            platform=PlatformSettings(door_secret=SecretStr(DOOR_SECRET)),
+            platform=PlatformSettings(webhook_secret=SecretStr(WEBHOOK_SECRET)),
         )
         async with temporary_database(server_url, template_database) as url, serving(settings, url) as running:
             yield running
@@ -195,9 +195,9 @@ async def test_it_is_answered_as_documented(operation: Operation, way: str, rela
     await scene.sql(
         "TRUNCATE message, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation"
     )
-    await scene.sql("UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
+    await scene.sql("UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     first = await FIRST.get(operation.id, nothing)(scene, operation)
-    variables = {"KEY": OPERATOR_KEY, "DOOR_SECRET": DOOR_SECRET, **first}
+    variables = {"KEY": OPERATOR_KEY, "WEBHOOK_SECRET": WEBHOOK_SECRET, **first}
     status, media, text = await WAYS[way](operation, url, variables)
     documented = operation.responses.get(str(status))
     assert 200 <= status < 300, text
@@ -249,7 +249,7 @@ async def test_it_is_refused_as_documented_by_a_relay_that_is_hindered(
     async with serving(settings, nowhere if problem == "database-away" else database_url) as (parts, url):
         if problem == "internal-error":
             monkeypatch.setattr(parts.inbox, "accept", _broken)
-        monkeypatch.setattr("app.api.body.SECONDS", 0.2)
+        monkeypatch.setattr("platform_relay.api.request_body.SECONDS", 0.2)
         command = re.sub(r"sleep \d+", "sleep 2", HINDERED[problem][1])  # longer than the 0.2 s
         await _refused(problem, command, {"RELAY": url, "KEY": OPERATOR_KEY})
 

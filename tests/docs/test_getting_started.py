@@ -95,7 +95,11 @@ def stack(page: Page, folder: Path, database_url: str) -> Iterator[Stack]:
         environment = {**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
         with (folder / "relay.log").open("wb") as log:
             relay = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve"], cwd=folder, env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "platform_relay.cli", "serve"],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         try:
             eventually_sync(lambda: is_ready(f"http://127.0.0.1:{port}"), within=40)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from app.settings import Settings
-from app.telemetry import Backlog, Look, QueueGauges
+from platform_relay.core.telemetry import Backlog, Look, QueueGauges
+from platform_relay.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSION = "1.32"
@@ -92,11 +92,11 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
     [metric] = scaler["spec"]["metrics"]
     registry = CollectorRegistry()
 
-    async def read() -> tuple[Look, bool]:
-        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead={}, state="open")]), True
+    async def read() -> Look:
+        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead={}, state="open")])
 
     text = asyncio.run(QueueGauges(registry, read).exposition()).decode()
-    assert f'{metric["external"]["metric"]["name"]}{{channel="platform"}} 2.0' in text
+    assert f'{metric["external"]["metric"]["name"]}{{destination="platform"}} 2.0' in text
 
 
 def test_a_worker_is_known_to_live_by_the_file_that_it_touches() -> None:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from app.platform.fields import ASSUMPTIONS
-from app.platform.webhooks import incoming, redemption_of
+from platform_relay.platform.fields import ASSUMPTIONS
+from platform_relay.platform.webhooks import incoming, redemption_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "platform.md").read_text("utf-8")

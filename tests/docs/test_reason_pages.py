@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from app.operations.explain import causes
-from app.operations.explain.causes import CAUSES
-from app.reason_texts import TEXTS, render
-from app.reasons import ReasonCode, because
+from platform_relay.core.reason_texts import TEXTS, render
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.explain import causes
+from platform_relay.explain.causes import CAUSES
 from tests.docs.reason_pages import CODES_PAGE, EXPLAIN_PAGE, codes_page, explain_page
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from app.settings import Settings
-from app.stores import ADAPTERS, variables
+from platform_relay.settings import Settings
+from platform_relay.stores import ADAPTERS, variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")

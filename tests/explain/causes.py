@@ -13,31 +13,31 @@ from typing import Final
 import httpx
 from pydantic import ValidationError
 
-from app.engine.decide import Interrupted
-from app.engine.queue import Queue
-from app.engine.retry import RetryPolicy
-from app.engine.runner import Runner
-from app.handlers.coupon_orders import closed
-from app.handlers.fetch_entity import message_of
-from app.handlers.verdicts import unreadable
-from app.http import Answer
-from app.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
-from app.operations.alerts.raised import Alerts
-from app.operations.coupons import fuse
-from app.operations.coupons.fuse import Usage
-from app.operations.coupons.transitions import Claim
-from app.operations.explain.records import Key
-from app.operations.retention import prune_bodies
-from app.outcomes import Blocked, Done, Evidence, Owed, Reject, Retry, Skip, Unknown, Wait
-from app.platform.answers import understand
-from app.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
-from app.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
-from app.reasons import ReasonCode, because
-from app.settings import CouponSettings, FuseSettings
-from app.stores.base import (
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.http import Answer
+from platform_relay.core.outcomes import Blocked, Done, Evidence, JobSpec, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons import issuance_limits
+from platform_relay.coupons.issuance_limits import Usage
+from platform_relay.coupons.spec import closed
+from platform_relay.coupons.transitions import Claim
+from platform_relay.explain.records import Key
+from platform_relay.forwarding.fetch import message_of
+from platform_relay.inbox.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
+from platform_relay.inbox.retention import prune_bodies
+from platform_relay.platform.answers import understand
+from platform_relay.platform.outcomes import unreadable
+from platform_relay.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
+from platform_relay.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
+from platform_relay.queue.decide import Interrupted
+from platform_relay.queue.queue import Queue
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.runner import Runner
+from platform_relay.settings import CouponSettings, IssuanceLimitSettings
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Difference,
     as_facts,
     cleaned_up,
@@ -46,8 +46,8 @@ from app.stores.base import (
     not_as_ordered,
     refusal,
 )
-from app.stores.native import Ignored, ToFetch
-from app.stores.woocommerce.adapter import WooCommerce
+from platform_relay.stores.native import Ignored, ToFetch
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 from tests.explain.scene import CODE, EMAIL, HASTY, Scene, answered
 
 THE_PLATFORM: Final = "the Platform"
@@ -265,13 +265,13 @@ async def everything_fails(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503))
     reason = because(ReasonCode.MANY_FAILURES, destination=THE_PLATFORM, failures=10)
-    await scene.channels.close(PLATFORM, "tripped", reason, probing=False)
+    await scene.destinations.close(PLATFORM, "tripped", reason, probing=False)
 
 
-@injected("order", "1001", "channel_paused", ReasonCode.OPERATOR_PAUSED)
+@injected("order", "1001", "destination_paused", ReasonCode.OPERATOR_PAUSED)
 async def paused_by_an_operator(scene: Scene) -> None:
     await scene.order()
-    await scene.operator.pause(PLATFORM, "the shop is moved", "anna")
+    await scene.operator.pause(PLATFORM, "the store is moved", "anna")
 
 
 def blocked(status: int) -> Inject:
@@ -280,7 +280,7 @@ def blocked(status: int) -> Inject:
         outcome = answered(status, "Forbidden" if status != 404 else None)
         assert isinstance(outcome, Blocked)
         await scene.run(outcome)
-        await scene.channels.close(PLATFORM, "blocked", outcome.reason, probing=False)
+        await scene.destinations.close(PLATFORM, "blocked", outcome.reason, probing=False)
 
     return inject
 
@@ -293,7 +293,7 @@ def closed_because(code: ReasonCode, **facts: str) -> Inject:
     async def inject(scene: Scene) -> None:
         await scene.order()
         reason = because(code, destination=THE_PLATFORM, **facts)
-        await scene.channels.close(PLATFORM, "blocked", reason, probing=False)
+        await scene.destinations.close(PLATFORM, "blocked", reason, probing=False)
 
     return inject
 
@@ -305,7 +305,7 @@ for name, inject, cause, code in (
     ("bad_address", closed_because(ReasonCode.ADDRESS_INVALID), "wrong_address", ReasonCode.ADDRESS_INVALID),
     ("no_key", closed_because(ReasonCode.SETTING_MISSING, setting="PLATFORM__API_KEY"), "setting_missing",
      ReasonCode.SETTING_MISSING),
-    ("anything_else", closed_because(ReasonCode.SERVER_ERROR), "channel_blocked", ReasonCode.SERVER_ERROR),
+    ("anything_else", closed_because(ReasonCode.SERVER_ERROR), "destination_blocked", ReasonCode.SERVER_ERROR),
 ):  # fmt: skip
     CAUSES.append(Injected(f"closed_by_{name}", inject, "order", "1001", cause, code=code))
 
@@ -328,7 +328,7 @@ async def its_customer_comes_first(scene: Scene) -> None:
 @injected("order", "1001", "waiting_for_customer")
 async def the_platform_did_not_know_the_customer(scene: Scene) -> None:
     await scene.order()
-    put = Owed("relay_customer", PLATFORM, customer_lane("42"), params={"from": "order"}, collapse=True)
+    put = JobSpec("forward_customer", PLATFORM, customer_lane("42"), params={"from": "order"}, collapse=True)
     await scene.run(Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), customer_lane("42"), 300, (put,)))
 
 
@@ -485,7 +485,7 @@ async def one_bad_order_among_good_ones(scene: Scene) -> None:
 # ----------------------------------------------------------------------------------------------- coupons
 
 SETTINGS: Final = CouponSettings(currency="EUR")
-ORDERED: Final = CouponOrder(CODE, CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR")
+ORDERED: Final = CouponSpec(CODE, CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR")
 
 
 async def held(scene: Scene, outcome: Reject | Wait) -> None:
@@ -531,9 +531,9 @@ async def the_launcher_is_away(scene: Scene) -> None:
 async def held_by_the_fuse(scene: Scene) -> None:
     await scene.promised()
     usage = Usage(20, Decimal(0), 20, Decimal(0), 20, Decimal(0))
-    blown = fuse.over(usage, Decimal(5), FuseSettings())
+    blown = issuance_limits.over(usage, Decimal(5), IssuanceLimitSettings())
     assert blown is not None
-    await held(scene, Wait(blown[1], fuse.WAITS_FOR, 600))
+    await held(scene, Wait(blown[1], issuance_limits.WAITS_FOR, 600))
 
 
 @injected("coupon", CODE, "confirming", ReasonCode.CONFIRMATION_PENDING)
@@ -592,7 +592,7 @@ async def a_code_promised_twice(scene: Scene) -> str:
 @injected("coupon", CODE, "shop_cannot", ReasonCode.NOT_SUPPORTED_BY_STORE)
 async def the_shop_has_no_such_coupons(scene: Scene) -> None:
     await scene.promised()
-    order = CouponOrder(CODE, CouponKind.GIFT_CARD, Decimal(5), "EUR")
+    order = CouponSpec(CODE, CouponKind.GIFT_CARD, Decimal(5), "EUR")
     verdict = refusal(order, WooCommerce, datetime.now(UTC))
     assert isinstance(verdict, Reject)
     await held(scene, verdict)
@@ -628,7 +628,7 @@ async def the_shop_does_not_show_it_yet(scene: Scene) -> None:
 async def the_shop_refuses_our_key(scene: Scene) -> None:
     await scene.promised()
     reason = because(ReasonCode.KEY_REJECTED, destination=THE_STORE, status=401)
-    await scene.channels.close("store", "blocked", reason, probing=False)
+    await scene.destinations.close("store", "blocked", reason, probing=False)
 
 
 async def issued(scene: Scene) -> None:
@@ -656,7 +656,7 @@ async def edited_in_the_shop_afterwards(scene: Scene) -> None:
 async def used(scene: Scene) -> None:
     await issued(scene)
     await scene.order(discountCodes=[{"code": CODE}])
-    owed = Owed("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
+    owed = JobSpec("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
     await scene.run(Done(digest=b"d", owes=(owed,)))
     await scene.coupons.use(CODE, "1001")
     await scene.run(answered(200))

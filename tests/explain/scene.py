@@ -1,4 +1,4 @@
-"""A stage for injected causes: the real inbox, queue, runner and coupons; only the far sides' answers are made up."""
+"""A stage for injected causes: the real inbox, queue, runner and coupons; only the destinations' answers are made up."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,25 +11,25 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.engine.channels import Channels
-from app.engine.jobs import Job
-from app.engine.operator import Operator
-from app.engine.queue import Queue
-from app.engine.retry import RetryPolicy
-from app.engine.runner import Runner
-from app.handlers.verdicts import settled
-from app.http import Answer
-from app.inbox import Inbox, Receipt
-from app.messages import EVENTS, Incoming, Kind, incoming
-from app.operations.coupons.transitions import CouponRecord, Coupons
-from app.operations.explain.gather import explain
-from app.operations.explain.records import Key
-from app.operations.explain.story import Explanation
-from app.outcomes import Outcome
-from app.platform import webhooks
-from app.platform.answers import understand
-from app.platform.rewards import Redemption
-from app.platform.webhooks import redemption_of
+from platform_relay.core.http import Answer
+from platform_relay.core.outcomes import Outcome
+from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.explain.gather import explain
+from platform_relay.explain.records import Key
+from platform_relay.explain.story import Explanation
+from platform_relay.inbox.inbox import Inbox, Receipt
+from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
+from platform_relay.jobs.actions import Operator
+from platform_relay.platform import webhooks
+from platform_relay.platform.answers import understand
+from platform_relay.platform.outcomes import settled
+from platform_relay.platform.rewards import Redemption
+from platform_relay.platform.webhooks import redemption_of
+from platform_relay.queue.destinations import DestinationStates
+from platform_relay.queue.jobs import Job
+from platform_relay.queue.queue import Queue
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.runner import Runner
 
 CODE = "ab12cd34ef56"
 EMAIL = "jane@example.com"
@@ -51,7 +51,7 @@ class Scene:
         self.inbox = Inbox(engine, on_commit=lambda _: None)
         self.coupons = Coupons(engine)
         self.operator = Operator(engine)
-        self.channels = Channels(engine)
+        self.destinations = DestinationStates(engine)
 
     # ------------------------------------------------------------------------------------------- what arrives
 
@@ -95,7 +95,7 @@ class Scene:
     # ------------------------------------------------------------------------------------------- what becomes of it
 
     async def run(
-        self, outcome: Outcome | BaseException, channel: str = "platform", policy: RetryPolicy = PATIENT
+        self, outcome: Outcome | BaseException, destination: str = "platform", policy: RetryPolicy = PATIENT
     ) -> Job:
         """Claim the next job that is due and settle it with what its handler says or raises."""
 
@@ -104,10 +104,10 @@ class Scene:
                 raise outcome
             return outcome
 
-        queue = Queue(self.engine, channel)
+        queue = Queue(self.engine, destination)
         jobs = await queue.claim(1, lease=30) or await queue.claim(1, lease=30, priority=1)
         [job] = jobs
-        kinds = ("relay_order", "relay_customer", "relay_product", "use_reward", "issue_coupon", "fetch_entity")
+        kinds = ("forward_order", "forward_customer", "forward_product", "use_reward", "issue_coupon", "fetch_entity")
         runner = Runner(dict.fromkeys(kinds, handler), policy, time_limit=5, longest_wait=86400 * 30, dice=lambda: 0.0)
         settlement, _ = await runner.run(job)
         await queue.settle([settlement])

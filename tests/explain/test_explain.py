@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from app.database import create_engine
-from app.operations.explain import causes
-from app.operations.explain.story import Explanation, in_text
-from app.outcomes import Reject
-from app.reasons import ReasonCode, because
+from platform_relay.core.database import create_engine
+from platform_relay.core.outcomes import Reject
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.explain import causes
+from platform_relay.explain.story import Explanation, in_text
 from tests.conftest import temporary_database
 from tests.explain.causes import CAUSES, Injected
 from tests.explain.scene import CODE, Scene, answered
@@ -29,8 +29,8 @@ async def one_database(server_url: str, template_database: str) -> AsyncIterator
 async def scene(one_database: str) -> AsyncIterator[Scene]:
     engine = create_engine(one_database, application_name="tests", pool_size=3)
     scene = Scene(engine)
-    await scene.sql("TRUNCATE message, job, lane, attempt, entity, coupon, coupon_fuse, alert, audit")
-    await scene.sql("UPDATE channel SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
+    await scene.sql("TRUNCATE message, job, lane, attempt, entity, coupon, issuance_limit, alert, audit")
+    await scene.sql("UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     yield scene
     await engine.dispose()
 

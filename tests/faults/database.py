@@ -55,10 +55,10 @@ async def connections_exhausted(on: Stage) -> None:
 
 
 async def hot_rows_locked(on: Stage) -> None:
-    """Somebody's forgotten transaction holds lanes, jobs and channels for longer than our lock time-out."""
+    """Somebody's forgotten transaction holds lanes, jobs and destinations for longer than our lock time-out."""
     connection = await on.rig.server.connect()
     await connection.execute("BEGIN")
-    for table in ("lane", "job", "channel"):
+    for table in ("lane", "job", "destination"):
         await connection.execute(f"SELECT FROM {table} FOR UPDATE SKIP LOCKED")
     await asyncio.sleep(7)  # the length of the fault
     connection.terminate()

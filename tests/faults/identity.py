@@ -15,10 +15,10 @@ from tests.faults.server import GONE
 PAUSE: Final = 0.3
 
 _LANES: Final = """
-WITH owed AS (SELECT channel, lane, count(*) AS jobs FROM job WHERE open GROUP BY channel, lane)
-SELECT coalesce(lane.channel, owed.channel) || ' ' || coalesce(lane.key, owed.lane) || ': the lane says '
+WITH owed AS (SELECT destination, lane, count(*) AS jobs FROM job WHERE open GROUP BY destination, lane)
+SELECT coalesce(lane.destination, owed.destination) || ' ' || coalesce(lane.key, owed.lane) || ': the lane says '
        || coalesce(lane.waiting, 0) || ', open jobs are ' || coalesce(owed.jobs, 0)
-FROM lane FULL JOIN owed ON owed.channel = lane.channel AND owed.lane = lane.key
+FROM lane FULL JOIN owed ON owed.destination = lane.destination AND owed.lane = lane.key
 WHERE coalesce(lane.waiting, 0) <> coalesce(owed.jobs, 0)
 """
 
@@ -35,7 +35,7 @@ _MESSAGES: Final = "SELECT count(*) FROM message WHERE NOT EXISTS (SELECT FROM j
 LONGEST_LOOK: Final = 5.0  # seconds
 
 
-class Books:
+class JobCounts:
     """Samples while `watch` runs; a database or a web process that is away gives no sample, which is no violation."""
 
     def __init__(self, rig: Rig) -> None:

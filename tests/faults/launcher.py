@@ -1,7 +1,7 @@
 """`python -m tests.faults.launcher <role>`: `relay <role>`, which counts its commit and wire points and may die at one.
 
 A point is a moment before or after something that others can see: a statement that commits by itself, a COMMIT, a call
-to a far side. Its name says what it is about: `before POST /v1/orders`, `after statements.SETTLE`.
+to a destination. Its name says what it is about: `before POST /v1/orders`, `after statements.SETTLE`.
 
 POINTS_LOG   file that gets a line for each point passed
 POINTS_DIE   name of a point at which to die by SIGKILL
@@ -23,17 +23,35 @@ from sqlalchemy import TextClause, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
-import app.engine
-import app.operations
-from app.cli import program
-from app.http import Answer, Failure, HttpClient
+import platform_relay.alerts
+import platform_relay.audit
+import platform_relay.coupons
+import platform_relay.imports
+import platform_relay.inbox
+import platform_relay.jobs
+import platform_relay.privacy
+import platform_relay.queue
+import platform_relay.reconcile
+import platform_relay.sync
+from platform_relay.cli import program
+from platform_relay.core.http import Answer, Failure, HttpClient
 
 WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|pg_notify)\b")
 MODULES: Final = (
-    "app.inbox",
     *(
         info.name
-        for package in (app.engine, app.operations)
+        for package in (
+            platform_relay.inbox,
+            platform_relay.queue,
+            platform_relay.jobs,
+            platform_relay.alerts,
+            platform_relay.audit,
+            platform_relay.coupons,
+            platform_relay.imports,
+            platform_relay.privacy,
+            platform_relay.reconcile,
+            platform_relay.sync,
+        )
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ),
 )

@@ -1,6 +1,6 @@
-"""Customers, orders and redemptions as a shop makes them, sent until they are acknowledged.
+"""Customers, orders and redemptions as a store makes them, sent until they are acknowledged.
 
-Every event carries `v`, which counts the versions of its entity: what the far side applied can be compared with what
+Every event carries `v`, which counts the versions of its entity: what the destination applied can be compared with what
 was acknowledged, without asking the service. Entities are numbered from 1 and never used twice.
 """
 
@@ -146,7 +146,7 @@ class Shop:
             await self._send("products", f"product:{number}", version, body)
 
     async def spend(self, number: int) -> None:
-        """A redemption, and an order with its coupon as soon as that is in the shop."""
+        """A redemption, and an order with its coupon as soon as that is in the store."""
         await self.redeem(number)
 
         def made() -> bool:

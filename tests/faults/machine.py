@@ -185,9 +185,9 @@ def _move(step: Path, seconds: float) -> None:
 def faults() -> list[Fault]:
     return [
         Fault("web killed (SIGKILL)", web_killed),
-        Fault("worker killed (SIGKILL), calls in flight", worker_killed, shoppers=40, gap=0.05, canary=False),
-        Fault("any process killed at random", anything_killed, shoppers=12, gap=0.05),
-        Fault("SIGTERM under full load", asked_to_end, shoppers=60, gap=0.03),
+        Fault("worker killed (SIGKILL), calls in flight", worker_killed, customers=40, gap=0.05, canary=False),
+        Fault("any process killed at random", anything_killed, customers=12, gap=0.05),
+        Fault("SIGTERM under full load", asked_to_end, customers=60, gap=0.03),
         Fault("worker frozen beyond its lease (SIGSTOP)", frozen_beyond_its_lease, before=0),
-        Fault("clocks step by ±5 min", clock_steps, shoppers=40),
+        Fault("clocks step by ±5 min", clock_steps, customers=40),
     ]

@@ -1,4 +1,4 @@
-"""Judges loss, doubling and disorder from the wire alone: what was acknowledged, and what the far sides applied."""
+"""Judges loss, doubling and disorder from the wire alone: what was acknowledged, and what the destinations applied."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping

@@ -49,7 +49,7 @@ async def backfill_beside_live(on: Stage) -> None:
     lags: list[float] = []
     for _ in range(20):
         lags.append(await _lag_of_one(on))
-        await asyncio.sleep(0.2 * on.dice.random())  # a shop's own pace
+        await asyncio.sleep(0.2 * on.dice.random())  # a store's own pace
     left = (await on.books.counts())["waiting"]
     on.notes.append(f"{left} imported waited all the while; live ones waited {max(lags):.1f} s at the most")
     assert left > 0, "the backfill was over too soon to be in anybody's way"
@@ -132,11 +132,11 @@ async def _arrived(on: Stage, since: int, many: int) -> bool:
 def paced_faults() -> list[Fault]:
     """On a service with PLATFORM__RATE."""
     return [
-        Fault("no fault: two workers share a pace", pace_shared_by_two, shoppers=0, before=0),
+        Fault("no fault: two workers share a pace", pace_shared_by_two, customers=0, before=0),
         Fault(
             "no fault: a backfill beside live events",
             backfill_beside_live,
-            shoppers=0,
+            customers=0,
             before=0,
             canary=False,
             rest=240,
@@ -146,6 +146,6 @@ def paced_faults() -> list[Fault]:
 
 def crowds() -> list[Fault]:
     return [
-        Fault("no fault: orders wait for their customers", orders_woken, shoppers=0, before=0),
-        Fault("1 % of all entities always fail", poison, shoppers=0, before=0),
+        Fault("no fault: orders wait for their customers", orders_woken, customers=0, before=0),
+        Fault("1 % of all entities always fail", poison, customers=0, before=0),
     ]

@@ -15,12 +15,12 @@ from tests.helpers import eventually
 
 LAUNCHER: Final = "tests.faults.launcher"
 MOST_PASSES: Final = 3
-"""A point that one shopper passes several times is tried at each of its first passes."""
+"""A point that one customer passes several times is tried at each of its first passes."""
 SHOPPERS_PATIENCE: Final = 600.0
-"""Seconds for which a shopper waits: where one point after another is passed at a worker's start, no worker lives for
+"""Seconds for which a customer waits: where one point after another is passed at a worker's start, no worker lives for
 minutes."""
 PATIENCE: Final = 6.0
-"""Seconds until a shopper must have led the process to the point; then another one comes, and then it counts as not
+"""Seconds until a customer must have led the process to the point; then another one comes, and then it counts as not
 reached."""
 
 
@@ -36,7 +36,7 @@ def every_point(limit: int | None = None) -> Fault:
     async def inflict(on: Stage) -> None:
         await _Sweep(on, limit).run()
 
-    return Fault("killed before and after every commit and call", inflict, shoppers=0, before=0)
+    return Fault("killed before and after every commit and call", inflict, customers=0, before=0)
 
 
 class _Sweep:

@@ -1,4 +1,4 @@
-"""The whole service as processes: web, worker and Postgres, with both far sides simulated. Any of them may be killed."""
+"""The whole service as processes: web, worker and Postgres, with both destinations simulated. Any of them may be killed."""
 
 import json
 import os
@@ -129,7 +129,7 @@ class Rig:
             "PLATFORM__API_KEY": PLATFORM_KEY,
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
-            "PLATFORM__DOOR_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": DOOR,
             "PLATFORM__TIME_LIMIT": "3",
             "STORE__ADAPTER": "woocommerce",
             "STORE__TIME_LIMIT": "3",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulators.process import Simulator, SimulatorError
-from tests.faults.identity import Books
+from tests.faults.identity import JobCounts
 from tests.faults.load import Shop
 from tests.faults.oracle import Verdict, judge
 from tests.faults.rig import Rig
@@ -27,7 +27,7 @@ class Stage:
 
     rig: Rig
     shop: Shop
-    books: Books
+    books: JobCounts
     dice: random.Random
     notes: list[str] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
@@ -46,12 +46,12 @@ class Stage:
 class Fault:
     """`inflict` makes it and mends it. Raises AssertionError when the service breaks a promise of its own there.
 
-    `shoppers` come while it is played, one every `gap` seconds.
+    `customers` come while it is played, one every `gap` seconds.
     """
 
     name: str
     inflict: Callable[[Stage], Awaitable[None]]
-    shoppers: int = 20
+    customers: int = 20
     gap: float = 0.15
     before: float = 0.5
     """Seconds of load before it."""
@@ -90,7 +90,7 @@ class Report:
 
 @asynccontextmanager
 async def stage(rig: Rig, dice: random.Random) -> AsyncIterator[Stage]:
-    shop, books = Shop(rig, dice), Books(rig)
+    shop, books = Shop(rig, dice), JobCounts(rig)
     watching = asyncio.create_task(books.watch())
     try:
         yield Stage(rig, shop, books, dice)
@@ -108,7 +108,7 @@ async def play(on: Stage, fault: Fault) -> Report:
     on.shop.forget()
     on.notes, on.recovery = [], []
     on.books.violations, on.books.samples = [], 0
-    load = asyncio.create_task(on.shop.shoppers(fault.shoppers, fault.gap))
+    load = asyncio.create_task(on.shop.shoppers(fault.customers, fault.gap))
     await asyncio.wait([load], timeout=fault.before)
     try:
         await fault.inflict(on)
@@ -137,7 +137,7 @@ async def effects(simulator: Simulator) -> list[dict[str, object]]:
 
 
 async def gone_through(on: Stage) -> float:
-    """Seconds until a new customer is at the Platform and a new redemption's coupon in the shop. Raises AssertionError when
+    """Seconds until a new customer is at the Platform and a new redemption's coupon in the store. Raises AssertionError when
     that takes longer than FLOWING_WITHIN."""
     started = time.monotonic()
     lane, code = await on.shop.canary()

@@ -15,7 +15,7 @@ from typing import Final
 
 import asyncpg
 
-from app.embedded import MAJOR
+from platform_relay.core.embedded import MAJOR
 from tests.helpers import eventually, free_port
 
 SETTINGS: Final = {

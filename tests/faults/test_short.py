@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import database, far_side, machine
+from tests.faults import database, destination, machine
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Stage, play
@@ -53,8 +53,8 @@ def named(faults: Sequence[Fault], *names: str) -> list[Fault]:
 
 @pytest.mark.timeout(300)
 async def test_far_sides_and_database(tmp_path: Path) -> None:
-    far = Fault("far sides spoilt in every way", far_side.everything_spoilt)
-    key = named(far_side.faults(), "the key is revoked, then restored")
+    far = Fault("destinations spoilt in every way", destination.everything_spoilt)
+    key = named(destination.faults(), "the key is revoked, then restored")
     postgres = named(
         database.common_faults(),
         "Postgres killed (SIGKILL)",

@@ -25,7 +25,7 @@ class Target:
     port: int
     store_key: str
     operator_key: str
-    door_secret: str
+    webhook_secret: str
     cookie: str
     operations: tuple[tuple[str, str], ...]
 
@@ -106,7 +106,7 @@ def _webhook(target: Target, dice: random.Random) -> Case:
     headers = [("X-Webhook-Topic", dice.choice(TOPICS))]
     if dice.random() < 0.3:
         headers.append(("X-Webhook-Id", dice.choice((f"w{dice.randrange(300)}", "", "é", "x" * 400))))
-    secret = target.door_secret if dice.random() < 0.95 else dice.choice(("wrong", "%00", "%ff", "a" * 5000))
+    secret = target.webhook_secret if dice.random() < 0.95 else dice.choice(("wrong", "%00", "%ff", "a" * 5000))
     data = _framed(target, dice, "POST", f"/v1/webhooks/platform/{secret}", headers, raw)
     return Case((data,), (raw,), strict=False, what="webhook")
 
@@ -181,7 +181,7 @@ PAGES: Final = (
 )  # fmt: skip
 FORMS: Final = (
     "/login", "/logout", "/coupon/approve", "/coupon/{}", "/coupons/fuse", "/jobs/{}/edit", "/jobs/{}/retry", "/keys", "/rule",
-    "/keys/{}/revoke", "/channels/{}/pause", "/channels/{}/resume", "/rule/delete", "/stuck/bulk",
+    "/keys/{}/revoke", "/destinations/{}/pause", "/destinations/{}/resume", "/rule/delete", "/stuck/bulk",
 )  # fmt: skip
 
 

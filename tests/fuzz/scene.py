@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 
-from app.embedded import EmbeddedPostgres
+from platform_relay.core.embedded import EmbeddedPostgres
 from simulators.process import run
 from simulators.scene import relay_process
 from tests.fuzz.cases import Target
@@ -22,7 +22,7 @@ from tests.helpers import eventually, free_port
 SETTINGS: Final = {
     "STORE_KEY": "store-key-under-fire",
     "OPERATOR_KEY": "operator-key-under-fire",
-    "PLATFORM__DOOR_SECRET": "door-secret-under-fire",
+    "PLATFORM__WEBHOOK_SECRET": "door-secret-under-fire",
     "STORE__ADAPTER": "woocommerce",
     "BODY_LIMIT": str(4 << 20),  # so that a million elements are read, and not refused for their size
     "RETRY__FIRST": "0.2",
@@ -47,29 +47,26 @@ class Scene:
         key = {"authorization": f"Bearer {self.target.operator_key}"}
         try:
             async with httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, headers=key) as client:
-                for channel in ("platform", "store"):  # some request may have paused it
-                    (await client.post(f"/v1/channels/{channel}/resume")).raise_for_status()
+                for destination in ("platform", "store"):  # some request may have paused it
+                    (await client.post(f"/v1/destinations/{destination}/resume")).raise_for_status()
             waiting = "SELECT NOT EXISTS (SELECT FROM lane WHERE waiting > 0 AND waits_for IS NULL AND run_at < now())"
             try:
                 await eventually(lambda: connection.fetchval(waiting), within=DRAIN_SECONDS)
             except AssertionError:
                 owed = await connection.fetch(
-                    "SELECT lane.channel, key, run_at - now() AS due, leased, priority, state, disposition,"
-                    " reason_code, facts, attempts FROM lane"
-                    " JOIN job ON job.channel = lane.channel AND lane = key AND open"
+                    "SELECT lane.destination, key, run_at - now() AS due, leased, priority, state, reason_code, attempts FROM lane"
+                    " JOIN job ON job.destination = lane.destination AND lane = key AND open"
                     " WHERE waiting > 0 AND waits_for IS NULL AND run_at < now() LIMIT 5"
                 )
                 return [f"the worker is not through after {DRAIN_SECONDS:g} s: {[dict(row) for row in owed]}"]
             crashed = await connection.fetch(
-                "SELECT job.kind, attempt.reason_code, attempt.facts, count(*) AS times,"
-                " min(job.message_id::text) AS message FROM attempt"
-                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2, 3"
+                "SELECT job.kind, attempt.detail, count(*) AS times, min(job.message_id::text) AS message FROM attempt"
+                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2"
             )
         finally:
             await connection.close()
         told = [
-            f"{row['times']} × {row['kind']} crashed: {row['reason_code']} {row['facts']} (message {row['message']})"
-            for row in crashed
+            f"{row['times']} × {row['kind']} crashed: {row['detail']} (message {row['message']})" for row in crashed
         ]
         faults = ("request failed", "Traceback", "never retrieved", "Exception in")
         lines = await asyncio.to_thread(lambda: self.log.read_text("utf-8", "replace").splitlines())
@@ -116,7 +113,7 @@ async def scene() -> AsyncIterator[Scene]:
             parts.port,
             SETTINGS["STORE_KEY"],
             SETTINGS["OPERATOR_KEY"],
-            SETTINGS["PLATFORM__DOOR_SECRET"],
+            SETTINGS["PLATFORM__WEBHOOK_SECRET"],
             signed_in.cookies["relay_console"],
             tuple((method.upper(), path) for path, item in document["paths"].items() for method in item),
         )

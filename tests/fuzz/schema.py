@@ -71,8 +71,8 @@ def _operation(
     )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case[Any]) -> None:
-        if "door_secret" in case.path_parameters and dice.random() < 0.9:
-            case.path_parameters["door_secret"] = on.target.door_secret
+        if "webhook_secret" in case.path_parameters and dice.random() < 0.9:
+            case.path_parameters["webhook_secret"] = on.target.webhook_secret
         key = on.target.operator_key if dice.random() < 0.9 else "wrong"
         tally.requests += 1
         try:
@@ -125,5 +125,5 @@ def _remember(status: int, content: bytes, sent: object, path: str, tally: Tally
 def _found(tally: Tally, kind: str, case: schemathesis.Case[Any], target: Target, why: str) -> None:
     setattr(tally, kind, getattr(tally, kind) + 1)
     if len(tally.findings) < SHOWN:
-        told = case.as_curl_command().replace(target.operator_key, "…").replace(target.door_secret, "…")
+        told = case.as_curl_command().replace(target.operator_key, "…").replace(target.webhook_secret, "…")
         tally.findings.append(f"{kind}: schemathesis: {why}\n    {told[:400]}")

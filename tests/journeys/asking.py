@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from app import wiring
-from app.settings import Settings
+from platform_relay import wiring
+from platform_relay.settings import Settings
 
 
 async def ask(total: int) -> None:

@@ -1,14 +1,14 @@
-"""The far sides that the journeys call: the Platform's and a WooCommerce shop's simulator, each in a process of its own."""
+"""The destinations that the journeys call: the Platform's and a WooCommerce store's simulator, each in a process of its own."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from pydantic import HttpUrl, SecretStr
 
-from app.http import HttpClient, HttpClients
-from app.platform.answers import THE_PLATFORM
-from app.platform.client import PlatformClient
-from app.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
+from platform_relay.core.http import HttpClient, HttpClients
+from platform_relay.platform.answers import THE_PLATFORM
+from platform_relay.platform.client import PlatformClient
+from platform_relay.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
 from tests.journeys.handler_jobs import client_of
 

@@ -1,4 +1,4 @@
-"""Jobs made by hand, as the engine would hand them over, and the far sides that their handlers call."""
+"""Jobs made by hand, as the engine would hand them over, and the destinations that their handlers call."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from app.engine.jobs import Job
-from app.http import HttpClient
-from app.models import Job as JobRow
-from app.models import Message
-from app.platform.client import PlatformClient
-from app.reasons import Reason
-from app.settings import PlatformSettings
+from platform_relay.core.http import HttpClient
+from platform_relay.core.models import Job as JobRow
+from platform_relay.core.models import Message
+from platform_relay.core.reasons import Reason
+from platform_relay.platform.client import PlatformClient
+from platform_relay.queue.jobs import Job
+from platform_relay.settings import PlatformSettings
 
 NOBODY: UUID = uuid7()
 
@@ -37,7 +37,7 @@ def job(
         id=uuid7(),
         message_id=message_id,
         kind=kind,
-        channel="platform",
+        destination="platform",
         lane="lane",
         seq=1,
         claim=1,
@@ -97,7 +97,7 @@ async def store_job(
                 id=uuid7(),
                 message_id=message_id,
                 kind=kind,
-                channel="platform",
+                destination="platform",
                 lane="customer:42",
                 seq=seq,
                 state=state,

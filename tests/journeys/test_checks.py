@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.http import HttpClient
-from app.operations.checks import check_launcher, check_platform
-from app.settings import PlatformSettings, Settings
+from platform_relay.checks.configuration import check_launcher, check_platform
+from platform_relay.core.http import HttpClient
+from platform_relay.settings import PlatformSettings, Settings
 from simulators.process import Simulator
 from tests.helpers import free_port
 from tests.journeys.handler_jobs import client_of

@@ -8,10 +8,10 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 from uuid_utils.compat import uuid7
 
-from app import wiring
-from app.messages import CustomerEvent, OrderEvent, ProductEvent, incoming
-from app.settings import PlatformSettings, RetrySettings, Settings
-from app.worker import Worker
+from platform_relay import wiring
+from platform_relay.inbox.messages import CustomerEvent, OrderEvent, ProductEvent, incoming
+from platform_relay.settings import PlatformSettings, RetrySettings, Settings
+from platform_relay.worker import Worker
 from simulators.process import run
 from tests.database.engine_room import rows
 from tests.helpers import eventually
@@ -22,7 +22,7 @@ Event = CustomerEvent | ProductEvent | OrderEvent
 
 
 def updates(dice: random.Random) -> list[Event]:
-    """What a shop says during an outage: everything changes five times, and every customer orders once."""
+    """What a store says during an outage: everything changes five times, and every customer orders once."""
     events: list[Event] = []
     for update in range(UPDATES):
         told = {"updatedAt": f"2026-01-01T12:00:0{update}Z"}
@@ -43,7 +43,7 @@ async def test_after_an_outage_at_least_70_percent_fewer_puts_are_sent(database_
             retry=RetrySettings(first=0.2, factor=1.0),
         )
         parts = await stack.enter_async_context(wiring.services(settings, database_url, "test"))
-        worker = Worker(parts, await stack.enter_async_context(wiring.far_sides(parts)))
+        worker = Worker(parts, await stack.enter_async_context(wiring.destinations(parts)))
         platform.outage()
         told = updates(random.Random(seed))
         for event in told:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.program import cli
-from app.stores.woocommerce.events import TOPICS
+from platform_relay.cli.program import cli
+from platform_relay.stores.woocommerce.events import TOPICS
 from simulators.process import Simulator
 from tests.contract.doubles import process
 

@@ -14,23 +14,23 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from app import wiring
-from app.messages import OrderEvent
-from app.messages import incoming as order_message
-from app.models import Audit
-from app.operations.alerts.raised import open_alerts
-from app.operations.audit import chain
-from app.operations.audit.lines import list_audit
-from app.operations.coupons import overdue, patrol, reward_rules
-from app.operations.coupons.desk import Correction, CouponDesk, ImpossibleError, NoSuchCouponError
-from app.operations.coupons.ledger import read_ledger
-from app.operations.coupons.transitions import CouponRecord, Coupons
-from app.platform.rewards import rule_key
-from app.platform.rules import RewardKind, RewardRuleDefinition
-from app.platform.webhooks import incoming
-from app.reasons import ReasonCode, because
-from app.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
-from app.worker import Worker
+from platform_relay import wiring
+from platform_relay.alerts.alerts import open_alerts
+from platform_relay.audit import integrity
+from platform_relay.audit.queries import list_audit
+from platform_relay.core.models import Audit
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons import drift_check, overdue, reward_rules
+from platform_relay.coupons.actions import Correction, CouponActions, ImpossibleError, NoSuchCouponError
+from platform_relay.coupons.ledger import read_ledger
+from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.inbox.messages import OrderEvent
+from platform_relay.inbox.messages import incoming as order_message
+from platform_relay.platform.rewards import rule_key
+from platform_relay.platform.rules import RewardKind, RewardRuleDefinition
+from platform_relay.platform.webhooks import incoming
+from platform_relay.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
+from platform_relay.worker import Worker
 from simulators.process import Simulator
 from tests.helpers import eventually
 
@@ -41,7 +41,7 @@ KEYS = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
 @dataclass
 class Relay:
     parts: wiring.Services
-    desk: CouponDesk
+    desk: CouponActions
     platform: Simulator
     shop: Simulator
 
@@ -125,10 +125,10 @@ async def relay(
         retry=RetrySettings(first=0.1, longest=0.5),
         poll=0.05,
     )
-    async with wiring.services(settings, database_url, "test") as parts, wiring.far_sides(parts) as far:
+    async with wiring.services(settings, database_url, "test") as parts, wiring.destinations(parts) as far:
         worker = Worker(parts, far)
         task = asyncio.create_task(worker.run())
-        desk = CouponDesk(parts.engine, parts.operator, settings.coupons)
+        desk = CouponActions(parts.engine, parts.operator, settings.coupons)
         yield Relay(parts, desk, platform_process, shop_process)
         worker.stop()
         await task
@@ -204,7 +204,7 @@ async def test_a_coupon_is_retired_and_its_points_go_back_once(relay: Relay) -> 
 
 
 async def test_a_value_that_a_person_says_is_for_the_whole_order(relay: Relay) -> None:
-    """What the rule restricts by may be what the shop, or nobody, can make of it."""
+    """What the rule restricts by may be what the store, or nobody, can make of it."""
     relay.platform.control("rules", rules=[{"id": "rule-5-off", "variants": [{"title": "Red"}], "minSpendAmount": 30}])
     await relay.redeem()
     held = await relay.state("held")
@@ -228,7 +228,7 @@ async def test_points_in_doubt_are_never_sent_twice(relay: Relay, fault: dict[st
 
     async def doubted() -> bool:
         async with relay.engine.connect() as connection:  # the alert is raised before the attempt is settled
-            ended = text("SELECT count(*) FROM job WHERE kind = 'award_points' AND state = 'dead'")
+            ended = text("SELECT count(*) FROM job WHERE kind = 'return_points' AND state = 'dead'")
             settled = (await connection.execute(ended)).scalar_one() == 1
         return settled and (await relay.alerts()).get("points_in_doubt") == CODE
 
@@ -267,7 +267,7 @@ async def test_points_that_arrived_after_all_are_given_back_in_the_ledger_and_no
 
     async def doubted() -> bool:
         async with relay.engine.connect() as connection:
-            ended = text("SELECT count(*) FROM job WHERE kind = 'award_points' AND state = 'dead'")
+            ended = text("SELECT count(*) FROM job WHERE kind = 'return_points' AND state = 'dead'")
             return int((await connection.execute(ended)).scalar_one()) == 1
 
     await eventually(doubted, 20)
@@ -281,7 +281,7 @@ async def test_points_that_arrived_after_all_are_given_back_in_the_ledger_and_no
     async with relay.engine.connect() as connection:
         lines = [(each.actor, each.action) for each in await list_audit(connection, subject=CODE)]
     assert {("ada", "coupon.return_points"), ("ada", "coupon.given_back")} <= set(lines)
-    assert (await chain.verify(relay.engine)).broken is None
+    assert (await integrity.verify(relay.engine)).broken is None
 
 
 async def ledger_of(relay: Relay) -> dict[str, int]:
@@ -322,7 +322,7 @@ async def test_an_order_uses_the_coupon_here_and_there_and_its_refund_shows(rela
         "ada",
         {"alerts": ["coupon_overused"], "why": "one basket, split by the shop"},
     )
-    assert (await chain.verify(relay.engine)).broken is None
+    assert (await integrity.verify(relay.engine)).broken is None
     await relay.order("1002", "partially_refunded")
 
     async def settled() -> bool:
@@ -342,24 +342,24 @@ async def test_the_patrol_finds_what_was_changed_in_the_shop_and_changes_nothing
     made = {code: (await relay.state("active", code)).store_id for code in codes}
     store = relay.parts.store
     assert store is not None
-    assert (await patrol.tour(relay.engine, store)).findings == ()
+    assert (await drift_check.tour(relay.engine, store)).findings == ()
     at = "/wp-json/wc/v3/coupons"
     relay.shop.client.put(f"{at}/{made[codes[0]]}", json={"amount": "50"}, auth=KEYS).raise_for_status()
     relay.shop.client.delete(f"{at}/{made[codes[1]]}", params={"force": "true"}, auth=KEYS).raise_for_status()
     relay.shop.control("use-coupon", code=codes[2])
     relay.shop.control("use-coupon", code=codes[2])
     before = len(relay.shop.ledger(applied=1))
-    assert (await patrol.tour(relay.engine, store)).looked_at == 0, "once an hour"
-    await patrol.forget(relay.engine)
-    tour = await patrol.tour(relay.engine, store)
+    assert (await drift_check.tour(relay.engine, store)).looked_at == 0, "once an hour"
+    await drift_check.forget(relay.engine)
+    tour = await drift_check.tour(relay.engine, store)
     assert sorted((each.code, each.kind) for each in tour.findings) == [
         (codes[0], "other_value"), (codes[1], "deleted"), (codes[2], "over_used"),
     ]  # fmt: skip
     assert len(relay.shop.ledger(applied=1)) == before
     assert "coupon_drift" in await relay.alerts()
     relay.shop.outage(True)
-    await patrol.forget(relay.engine)
-    assert (await patrol.tour(relay.engine, store)).stopped
+    await drift_check.forget(relay.engine)
+    assert (await drift_check.tour(relay.engine, store)).stopped
 
 
 async def test_the_deadline_raises_one_alert_which_ends_with_the_coupon(relay: Relay) -> None:
@@ -388,10 +388,10 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
     await relay.state("active")
     await relay.desk.retire(CODE, "ada", "why")
     await relay.state("retired")
-    whole = await chain.verify(relay.engine)
+    whole = await integrity.verify(relay.engine)
     assert (whole.lines, whole.broken) == (3, None)
-    assert (await chain.verify(relay.engine, whole.head)).noted
-    assert not (await chain.verify(relay.engine, "00" * 32)).noted
+    assert (await integrity.verify(relay.engine, whole.head)).noted
+    assert not (await integrity.verify(relay.engine, "00" * 32)).noted
     async with relay.engine.connect() as connection:
         lines = [dict(row) for row in (await connection.execute(select(Audit.__table__))).mappings()]
     for statement in (
@@ -406,14 +406,14 @@ async def test_the_audit_tells_when_it_was_changed(relay: Relay) -> None:
                 await connection.execute(text("UPDATE audit SET seq = -seq WHERE seq IN (2, 3)"))
             await connection.execute(text(statement))
             await connection.commit()
-        assert (await chain.verify(relay.engine)).broken is not None, statement
+        assert (await integrity.verify(relay.engine)).broken is not None, statement
         await restore(relay.engine, lines)
-        assert (await chain.verify(relay.engine)).broken is None
-    # The newest line cut off leaves a chain that fits; the hash that was noted elsewhere tells.
+        assert (await integrity.verify(relay.engine)).broken is None
+    # The newest line cut off leaves a integrity that fits; the hash that was noted elsewhere tells.
     async with relay.engine.begin() as connection:
         await connection.execute(text("DELETE FROM audit WHERE seq = 3"))
-    assert (await chain.verify(relay.engine)).broken is None
-    assert not (await chain.verify(relay.engine, whole.head)).noted
+    assert (await integrity.verify(relay.engine)).broken is None
+    assert not (await integrity.verify(relay.engine, whole.head)).noted
 
 
 @pytest.mark.parametrize("adapter", ["generic_http"])

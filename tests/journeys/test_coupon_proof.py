@@ -7,17 +7,17 @@ from typing import Any  # what a simulator's ledger holds
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.handlers.award_points import AwardPoints
-from app.http import HttpClient
-from app.operations.alerts.raised import Alerts, open_alerts
-from app.operations.coupons import fuse, reward_rules
-from app.operations.coupons.ledger import read_ledger
-from app.operations.coupons.transitions import Coupons
-from app.outcomes import Done, Reject, Retry, Skip, Wait
-from app.platform.client import PlatformClient
-from app.platform.rules import RewardRuleDefinition
-from app.reasons import ReasonCode, because
-from app.stores.woocommerce.adapter import WooCommerce
+from platform_relay.alerts.alerts import Alerts, open_alerts
+from platform_relay.core.http import HttpClient
+from platform_relay.core.outcomes import Done, Reject, Retry, Skip, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons import issuance_limits, reward_rules
+from platform_relay.coupons.ledger import read_ledger
+from platform_relay.coupons.return_points import ReturnPoints
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.platform.client import PlatformClient
+from platform_relay.platform.rules import RewardRuleDefinition
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_message
 from tests.journeys.test_issue_coupon import CODE, REDEEMED, coupon, give, handler, put_rule
@@ -30,7 +30,7 @@ DEARER = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue
 
 @pytest.fixture
 def platform(platform: Simulator) -> Simulator:
-    """Knows two shoppers and one more rule."""
+    """Knows two customers and one more rule."""
     platform.control("customers", customers=[JANE, EVE])
     platform.control("rules", rules=[DEARER])
     return platform
@@ -253,7 +253,7 @@ async def test_the_fuse_holds_until_it_is_released(
     for body in bodies[2:4]:
         waits = await give(issue, engine, body)
         assert isinstance(waits, Wait)
-        assert waits.key == fuse.WAITS_FOR
+        assert waits.key == issuance_limits.WAITS_FOR
         assert waits.reason.code is ReasonCode.ISSUANCE_LIMIT_REACHED
         assert waits.reason.facts == {
             "setting": "COUPONS__FUSE__CUSTOMER_COUNT",
@@ -277,7 +277,7 @@ async def test_the_fuse_holds_until_it_is_released(
         [alert] = await open_alerts(connection)
     assert (alert.reason, alert.subject) == (held.reason, "customer 42")
     async with engine.begin() as connection:
-        assert await fuse.release(connection, "ada", "all genuine") == 1
+        assert await issuance_limits.release(connection, "ada", "all genuine") == 1
         assert await open_alerts(connection) == [], "if it blows again, that is another alert"
     for body in bodies[2:4]:
         assert isinstance(await give(issue, engine, body), Done)
@@ -351,16 +351,16 @@ async def test_points_whose_sending_was_cut_off_are_not_sent_again(
     coupons = Coupons(engine)
     assert isinstance(await give(handler(store, client, engine), engine), Done)
     assert await coupons.retire(CODE, COUPON_RETIRED)
-    award = AwardPoints(client, coupons, Alerts(engine))
+    award = ReturnPoints(client, coupons, Alerts(engine))
     owed = {"code": CODE, "points": "500"}
-    doubted = await award(job("award_points", b"", params=owed, attempt=2, uncertain=True))
+    doubted = await award(job("return_points", b"", params=owed, attempt=2, uncertain=True))
     assert isinstance(doubted, Reject)
     assert doubted.reason.code is ReasonCode.POINTS_IN_DOUBT
     assert doubted.reason.facts.items() >= {"code": CODE, "points": 500}.items()
     async with engine.connect() as connection:
         assert [(alert.reason, alert.subject) for alert in await open_alerts(connection)] == [(doubted.reason, CODE)]
-    assert isinstance(await award(job("award_points", b"", params=owed)), Done)
-    again = await award(job("award_points", b"", params=owed))
+    assert isinstance(await award(job("return_points", b"", params=owed)), Done)
+    again = await award(job("return_points", b"", params=owed))
     assert isinstance(again, Reject)
     assert again.reason.code is ReasonCode.POINTS_NOT_RETURNABLE, "returned already"
     assert [entry["kind"] for entry in platform.ledger(applied=1)].count("points.post") == 1

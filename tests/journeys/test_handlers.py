@@ -6,22 +6,22 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.handlers.relay_customer import RelayCustomer
-from app.handlers.relay_order import RelayOrder
-from app.handlers.relay_product import RelayProduct
-from app.handlers.use_reward import UseReward
-from app.http import HttpClient
-from app.messages import OrderEvent
-from app.operations.alerts.raised import Alerts
-from app.operations.coupons.transitions import Coupons
-from app.operations.people.customers import Customers
-from app.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
-from app.platform import translate
-from app.platform.client import PlatformClient
-from app.platform.fields import ASSUMED
-from app.platform.launcher import Launcher, ShopFacts
-from app.platform.rewards import Redemption
-from app.reasons import ReasonCode, because
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.http import HttpClient
+from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.coupons.use_reward import UseReward
+from platform_relay.forwarding.customer import ForwardCustomer
+from platform_relay.forwarding.order import ForwardOrder
+from platform_relay.forwarding.product import ForwardProduct
+from platform_relay.inbox.messages import OrderEvent
+from platform_relay.inbox.stored_customers import Customers
+from platform_relay.platform import translate
+from platform_relay.platform.client import PlatformClient
+from platform_relay.platform.fields import ASSUMED
+from platform_relay.platform.launcher import Launcher, ShopFacts
+from platform_relay.platform.rewards import Redemption
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_job, store_message
 
@@ -37,13 +37,13 @@ ORDER = {
 
 
 @pytest.fixture
-def relay_order(client: PlatformClient, engine: AsyncEngine) -> RelayOrder:
-    return RelayOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
+def forward_order(client: PlatformClient, engine: AsyncEngine) -> ForwardOrder:
+    return ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
 
 
 @pytest.fixture
-def relay_customer(client: PlatformClient, engine: AsyncEngine) -> RelayCustomer:
-    return RelayCustomer(client, Customers(engine))
+def forward_customer(client: PlatformClient, engine: AsyncEngine) -> ForwardCustomer:
+    return ForwardCustomer(client, Customers(engine))
 
 
 def seed(platform: Simulator) -> None:
@@ -58,13 +58,13 @@ def calls(platform: Simulator) -> list[tuple[str, bool]]:
 
 
 async def test_a_customer_is_put_and_an_equal_body_is_not_sent_again(
-    platform: Simulator, relay_customer: RelayCustomer
+    platform: Simulator, forward_customer: ForwardCustomer
 ) -> None:
-    done = await relay_customer(job("relay_customer", CUSTOMER))
+    done = await forward_customer(job("forward_customer", CUSTOMER))
     assert isinstance(done, Done)
     assert platform.state("customers", "42")["name"] == "Jane Doe"
-    again = await relay_customer(
-        job("relay_customer", {**CUSTOMER, "updatedAt": "2025-01-01T00:00:00Z"}, known=True, delivered=done.digest)
+    again = await forward_customer(
+        job("forward_customer", {**CUSTOMER, "updatedAt": "2025-01-01T00:00:00Z"}, known=True, delivered=done.digest)
     )
     assert isinstance(again, Skip)
     assert calls(platform) == [("customer.put", True)]
@@ -72,15 +72,15 @@ async def test_a_customer_is_put_and_an_equal_body_is_not_sent_again(
 
 @pytest.mark.parametrize("identifier", ["a/b", "a b?c=d#e", "%41", "ä", "jane@example.com", "+", "a;b", "..x"])
 async def test_any_id_reaches_the_platform_as_it_is(
-    platform: Simulator, relay_customer: RelayCustomer, identifier: str
+    platform: Simulator, forward_customer: ForwardCustomer, identifier: str
 ) -> None:
-    assert isinstance(await relay_customer(job("relay_customer", {"id": identifier})), Done)
+    assert isinstance(await forward_customer(job("forward_customer", {"id": identifier})), Done)
     assert list(platform.state("customers")) == [identifier]
 
 
 @pytest.mark.parametrize("identifier", [".", ".."])
-async def test_an_id_that_no_address_can_hold_is_rejected(relay_customer: RelayCustomer, identifier: str) -> None:
-    outcome = await relay_customer(job("relay_customer", {"id": identifier}))
+async def test_an_id_that_no_address_can_hold_is_rejected(forward_customer: ForwardCustomer, identifier: str) -> None:
+    outcome = await forward_customer(job("forward_customer", {"id": identifier}))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.ENTITY_UNREADABLE
     assert outcome.reason.facts.items() >= {"entity": "customer", "id": identifier}.items()
@@ -115,13 +115,13 @@ async def test_an_id_that_no_address_can_hold_is_rejected(relay_customer: RelayC
 )
 async def test_what_the_platforms_answers_mean(
     platform: Simulator,
-    relay_customer: RelayCustomer,
+    forward_customer: ForwardCustomer,
     rule: dict[str, Any],
     expected: type[Blocked | Retry | Reject | Unknown],
     code: ReasonCode,
 ) -> None:
     platform.script(path="/v1/customers", **rule)
-    outcome = await relay_customer(job("relay_customer", CUSTOMER))
+    outcome = await forward_customer(job("forward_customer", CUSTOMER))
     assert isinstance(outcome, expected)
     assert outcome.reason.code is code
     assert outcome.reason.facts["destination"] == "the Platform"
@@ -132,13 +132,13 @@ async def test_what_the_platforms_answers_mean(
 
 
 async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpClient, engine: AsyncEngine) -> None:
-    handler = RelayCustomer(client_of(http, platform.url, api_key=None), Customers(engine))
-    outcome = await handler(job("relay_customer", CUSTOMER))
+    handler = ForwardCustomer(client_of(http, platform.url, api_key=None), Customers(engine))
+    outcome = await handler(job("forward_customer", CUSTOMER))
     assert isinstance(outcome, Blocked)
     assert outcome.reason.code is ReasonCode.SETTING_MISSING
     assert outcome.reason.facts["setting"] == "PLATFORM__API_KEY"
-    wrong = RelayCustomer(client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine))
-    assert isinstance(await wrong(job("relay_customer", CUSTOMER)), Blocked)
+    wrong = ForwardCustomer(client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine))
+    assert isinstance(await wrong(job("forward_customer", CUSTOMER)), Blocked)
     assert calls(platform) == [("customer.put", False)]
 
 
@@ -146,13 +146,13 @@ async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpCl
 
 
 async def test_a_product_is_put_before_its_variants(platform: Simulator, client: PlatformClient) -> None:
-    handler = RelayProduct(client)
+    handler = ForwardProduct(client)
     body = {"id": "7", "title": "Mug", "variants": [{"externalVariantId": "71"}]}
-    done = await handler(job("relay_product", body))
+    done = await handler(job("forward_product", body))
     assert isinstance(done, Done)
     assert calls(platform) == [("product.put", True), ("variants.post", True)]
-    assert isinstance(await handler(job("relay_product", body, known=True, delivered=done.digest)), Skip)
-    fewer = await handler(job("relay_product", {**body, "variants": []}, known=True, delivered=done.digest))
+    assert isinstance(await handler(job("forward_product", body, known=True, delivered=done.digest)), Skip)
+    fewer = await handler(job("forward_product", {**body, "variants": []}, known=True, delivered=done.digest))
     assert isinstance(fewer, Done)
     assert platform.state("products", "7")["variants"] == {}
 
@@ -162,7 +162,7 @@ async def test_a_product_that_is_unknown_when_its_variants_come_is_sent_again(
 ) -> None:
     platform.script(path="^/v1/products/7/variants$", status=404, body={"message": "Product not found"})
     body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
-    outcome = await RelayProduct(client)(job("relay_product", body))
+    outcome = await ForwardProduct(client)(job("forward_product", body))
     assert isinstance(outcome, Retry)
     assert outcome.reason.code is ReasonCode.RESPONSES_CONTRADICT
     assert outcome.reason.facts.items() >= {"entity": "product", "id": "7", "response": "Product not found"}.items()
@@ -171,19 +171,19 @@ async def test_a_product_that_is_unknown_when_its_variants_come_is_sent_again(
 async def test_a_product_whose_variants_got_lost_is_not_done(platform: Simulator, client: PlatformClient) -> None:
     platform.script(path="^/variants$|/7/variants$", mode="reset_after")
     body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
-    assert isinstance(await RelayProduct(client)(job("relay_product", body)), Unknown)
+    assert isinstance(await ForwardProduct(client)(job("forward_product", body)), Unknown)
 
 
 # -------------------------------------------------------------------------------- orders
 
 
-async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulator, relay_order: RelayOrder) -> None:
+async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
-    done = await relay_order(job("relay_order", ORDER))
+    done = await forward_order(job("forward_order", ORDER))
     assert isinstance(done, Done)
     refunded = {**ORDER, "financialStatus": "refunded"}
-    assert isinstance(await relay_order(job("relay_order", refunded, known=True, delivered=done.digest)), Done)
-    assert isinstance(await relay_order(job("relay_order", ORDER, known=True, delivered=done.digest)), Skip)
+    assert isinstance(await forward_order(job("forward_order", refunded, known=True, delivered=done.digest)), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER, known=True, delivered=done.digest)), Skip)
     assert calls(platform) == [("order.post", True), ("order.patch", True)]
     assert platform.state("orders", "1001")[0]["order"]["financialStatus"] == "refunded"
 
@@ -194,36 +194,36 @@ async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulato
     [("reset_after", ["order.patch"]), ("reset_before", ["order.patch", "order.post"])],
 )
 async def test_an_order_of_unknown_fate_is_probed_before_it_is_posted_again(
-    platform: Simulator, relay_order: RelayOrder, second_post: str, mode: str, after: list[str]
+    platform: Simulator, forward_order: ForwardOrder, second_post: str, mode: str, after: list[str]
 ) -> None:
     seed(platform)
     platform.config(second_order_post=second_post)
     platform.script(path="/v1/orders", method="POST", mode=mode)
-    assert isinstance(await relay_order(job("relay_order", ORDER)), Unknown)
-    assert isinstance(await relay_order(job("relay_order", ORDER, attempt=2, uncertain=True)), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER)), Unknown)
+    assert isinstance(await forward_order(job("forward_order", ORDER, attempt=2, uncertain=True)), Done)
     assert [kind for kind, _ in calls(platform)] == ["order.post", *after]
     assert len(platform.state("orders", "1001")) == 1
 
 
-async def test_an_order_that_is_there_already_is_patched(platform: Simulator, relay_order: RelayOrder) -> None:
+async def test_an_order_that_is_there_already_is_patched(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
-    assert isinstance(await relay_order(job("relay_order", ORDER)), Done)
-    assert isinstance(await relay_order(job("relay_order", {**ORDER, "totalPrice": "20.00"})), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER)), Done)
+    assert isinstance(await forward_order(job("forward_order", {**ORDER, "totalPrice": "20.00"})), Done)
     assert [kind for kind, _ in calls(platform)] == ["order.post", "order.post", "order.patch"]
     assert platform.state("orders", "1001")[0]["order"]["totalPrice"] == "20.00"
 
 
-async def test_an_order_that_the_platform_forgot_is_posted(platform: Simulator, relay_order: RelayOrder) -> None:
+async def test_an_order_that_the_platform_forgot_is_posted(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
-    assert isinstance(await relay_order(job("relay_order", ORDER, known=True)), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER, known=True)), Done)
     assert [kind for kind, _ in calls(platform)] == ["order.patch", "order.post"]
 
 
 async def test_a_platform_that_contradicts_itself_is_asked_again_later(
-    platform: Simulator, relay_order: RelayOrder
+    platform: Simulator, forward_order: ForwardOrder
 ) -> None:
     platform.script(path="/v1/orders", method="POST", status=409, body={"message": "Order already exists"})
-    outcome = await relay_order(job("relay_order", ORDER))
+    outcome = await forward_order(job("forward_order", ORDER))
     assert isinstance(outcome, Retry)
     assert outcome.reason.code is ReasonCode.RESPONSES_CONTRADICT
     assert outcome.reason.facts.items() >= {"entity": "order", "id": "1001"}.items()
@@ -233,39 +233,44 @@ async def test_a_platform_that_contradicts_itself_is_asked_again_later(
 
 
 async def test_an_order_of_an_unknown_customer_owes_the_customer_and_waits(
-    platform: Simulator, relay_order: RelayOrder, relay_customer: RelayCustomer, engine: AsyncEngine
+    platform: Simulator, forward_order: ForwardOrder, forward_customer: ForwardCustomer, engine: AsyncEngine
 ) -> None:
     message = await store_message(engine, "orders")
-    waits = await relay_order(job("relay_order", ORDER, message_id=message))
+    waits = await forward_order(job("forward_order", ORDER, message_id=message))
     assert isinstance(waits, Wait)
     assert waits.key == "customer:42"
     assert waits.reason == because(ReasonCode.WAITING_FOR_CUSTOMER)
     (owed,) = waits.owes
-    assert (owed.kind, owed.channel, owed.lane, owed.collapse) == ("relay_customer", "platform", "customer:42", True)
-    assert isinstance(await relay_customer(job("relay_customer", ORDER, params=owed.params)), Done)
+    assert (owed.kind, owed.destination, owed.lane, owed.collapse) == (
+        "forward_customer",
+        "platform",
+        "customer:42",
+        True,
+    )
+    assert isinstance(await forward_customer(job("forward_customer", ORDER, params=owed.params)), Done)
     assert platform.state("customers", "42")["email"] == "jane@example.com"
-    assert isinstance(await relay_order(job("relay_order", ORDER, message_id=message)), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER, message_id=message)), Done)
 
 
 async def test_a_guests_order_owes_a_customer_by_mail(
-    platform: Simulator, relay_order: RelayOrder, relay_customer: RelayCustomer
+    platform: Simulator, forward_order: ForwardOrder, forward_customer: ForwardCustomer
 ) -> None:
     guest = {**ORDER, "customerId": None, "email": "Guest@example.com", "firstName": "Gus"}
-    waits = await relay_order(job("relay_order", guest))
+    waits = await forward_order(job("forward_order", guest))
     assert isinstance(waits, Wait)
     assert waits.key == "customer:guest@example.com"
     assert "guest@" not in repr(waits.reason).lower()
-    assert isinstance(await relay_customer(job("relay_customer", guest, params=waits.owes[0].params)), Done)
+    assert isinstance(await forward_customer(job("forward_customer", guest, params=waits.owes[0].params)), Done)
     assert platform.state("customers", "guest@example.com")["name"] == "Gus"
-    assert isinstance(await relay_order(job("relay_order", guest)), Done)
+    assert isinstance(await forward_order(job("forward_order", guest)), Done)
 
 
 async def test_what_the_store_sent_of_the_customer_goes_before_what_the_order_tells(
-    platform: Simulator, relay_customer: RelayCustomer, engine: AsyncEngine
+    platform: Simulator, forward_customer: ForwardCustomer, engine: AsyncEngine
 ) -> None:
     held = await store_message(engine, "customers", b'{"id": "42", "email": "j@example.com", "phone": "1"}', "42")
-    await store_job(engine, held, "relay_customer", "superseded")
-    assert isinstance(await relay_customer(job("relay_customer", ORDER, params={"from": "order"})), Done)
+    await store_job(engine, held, "forward_customer", "superseded")
+    assert isinstance(await forward_customer(job("forward_customer", ORDER, params={"from": "order"})), Done)
     assert platform.state("customers", "42")["phone"] == "1"
 
 
@@ -282,7 +287,7 @@ async def test_what_the_store_sent_of_the_customer_goes_before_what_the_order_te
     ],
 )
 async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
-    relay_order: RelayOrder,
+    forward_order: ForwardOrder,
     engine: AsyncEngine,
     state: str,
     expected: type[Wait | Reject | Retry],
@@ -290,8 +295,8 @@ async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
 ) -> None:
     message = await store_message(engine, "orders")
     cause = because(ReasonCode.REJECTED_BY_DESTINATION, response="email is invalid")
-    await store_job(engine, message, "relay_customer", state, reason=cause)
-    outcome = await relay_order(job("relay_order", ORDER, message_id=message))
+    await store_job(engine, message, "forward_customer", state, reason=cause)
+    outcome = await forward_order(job("forward_order", ORDER, message_id=message))
     assert isinstance(outcome, expected)
     assert outcome.reason.code is code
     if isinstance(outcome, Wait):
@@ -301,9 +306,9 @@ async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
         assert "email is invalid" in outcome.reason.text
 
 
-async def test_an_order_of_nobody_is_rejected(relay_order: RelayOrder) -> None:
+async def test_an_order_of_nobody_is_rejected(forward_order: ForwardOrder) -> None:
     nobody = {**ORDER, "customerId": None, "email": None}
-    outcome = await relay_order(job("relay_order", nobody))
+    outcome = await forward_order(job("forward_order", nobody))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.NO_CUSTOMER
     assert outcome.reason.facts["entity"] == "order"
@@ -313,7 +318,7 @@ async def test_an_order_of_nobody_is_rejected(relay_order: RelayOrder) -> None:
 
 
 async def test_an_order_with_one_of_our_codes_owes_its_use(
-    platform: Simulator, relay_order: RelayOrder, client: PlatformClient, engine: AsyncEngine
+    platform: Simulator, forward_order: ForwardOrder, client: PlatformClient, engine: AsyncEngine
 ) -> None:
     seed(platform)
     platform.control("redeem", customerId="42", ruleId="rule-5-off", code="ab12", deliver=False)
@@ -322,10 +327,10 @@ async def test_an_order_with_one_of_our_codes_owes_its_use(
         Redemption("ab12", "p-1", "amountdiscount", "r1"), await store_message(engine, "points/redeemed")
     )
     order = {**ORDER, "discountCodes": [{"code": "AB12", "amount": "5"}, {"code": "SUMMER"}]}
-    done = await relay_order(job("relay_order", order))
+    done = await forward_order(job("forward_order", order))
     assert isinstance(done, Done)
     (owed,) = done.owes
-    assert (owed.kind, owed.channel, owed.lane) == ("use_reward", "platform", "coupon:ab12")
+    assert (owed.kind, owed.destination, owed.lane) == ("use_reward", "platform", "coupon:ab12")
 
     use = UseReward(client, coupons)
     used = await use(job("use_reward", order, params=owed.params))
@@ -337,19 +342,19 @@ async def test_an_order_with_one_of_our_codes_owes_its_use(
     again = await use(job("use_reward", order, params=owed.params, known=True))
     assert isinstance(again, Skip)
     assert again.reason.code is ReasonCode.REWARD_ALREADY_USED
-    paid_again = await relay_order(job("relay_order", {**order, "totalPrice": "1.00"}, known=True))
+    paid_again = await forward_order(job("forward_order", {**order, "totalPrice": "1.00"}, known=True))
     assert isinstance(paid_again, Done)
     assert paid_again.owes == ()
 
 
 async def test_an_order_that_was_never_paid_uses_nothing(
-    platform: Simulator, relay_order: RelayOrder, engine: AsyncEngine
+    platform: Simulator, forward_order: ForwardOrder, engine: AsyncEngine
 ) -> None:
     seed(platform)
     message = await store_message(engine, "points/redeemed")
     await Coupons(engine).open(Redemption("ab12", "p-1", "amountdiscount", "r1"), message)
-    done = await relay_order(
-        job("relay_order", {**ORDER, "financialStatus": "voided", "discountCodes": [{"code": "ab12"}]})
+    done = await forward_order(
+        job("forward_order", {**ORDER, "financialStatus": "voided", "discountCodes": [{"code": "ab12"}]})
     )
     assert isinstance(done, Done)
     assert done.owes == ()
@@ -428,13 +433,13 @@ async def test_all_rewards_come_page_by_page_and_only_with_the_right_digest(
 
 async def test_points_are_awarded_and_customers_read(platform: Simulator, client: PlatformClient) -> None:
     seed(platform)
-    assert not isinstance(await client.award_points("42", 7, "given back"), Reject)
+    assert not isinstance(await client.return_points("42", 7, "given back"), Reject)
     customer = await client.get_customer("42")
     assert isinstance(customer, dict)
     assert customer["pointBalance"] == 5007
     assert await client.get_customer("nobody") is None
     with pytest.raises(ValueError, match="1 or more"):
-        await client.award_points("42", 0, "nothing")
+        await client.return_points("42", 0, "nothing")
 
 
 async def test_renamed_fields_reach_the_platform_renamed(
@@ -442,24 +447,24 @@ async def test_renamed_fields_reach_the_platform_renamed(
 ) -> None:
     seed(platform)
     client = client_of(http, platform.url, fields={"order.subtotalPrice": "net"})
-    handler = RelayOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
-    assert isinstance(await handler(job("relay_order", {**ORDER, "subtotalPrice": "15.10"})), Done)
+    handler = ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
+    assert isinstance(await handler(job("forward_order", {**ORDER, "subtotalPrice": "15.10"})), Done)
     assert platform.state("orders", "1001")[0]["order"]["net"] == "15.10"
 
 
-async def test_a_stored_body_that_is_no_event_is_rejected(relay_order: RelayOrder, client: PlatformClient) -> None:
+async def test_a_stored_body_that_is_no_event_is_rejected(forward_order: ForwardOrder, client: PlatformClient) -> None:
     for outcome in (
-        await relay_order(job("relay_order", {"id": "1"})),
-        await RelayProduct(client)(job("relay_product", b"")),
+        await forward_order(job("forward_order", {"id": "1"})),
+        await ForwardProduct(client)(job("forward_product", b"")),
     ):
         assert isinstance(outcome, Reject)
         assert outcome.reason.code is ReasonCode.STORED_EVENT_UNREADABLE
         assert outcome.reason.facts["problem"]
 
 
-async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, relay_order: RelayOrder) -> None:
+async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
-    done = await relay_order(job("relay_order", ORDER))
+    done = await forward_order(job("forward_order", ORDER))
     assert isinstance(done, Done)
     event = OrderEvent.model_validate(ORDER)
     assert done.digest == translate.digest(translate.order(event, ASSUMED))

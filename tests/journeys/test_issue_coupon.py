@@ -1,4 +1,4 @@
-"""A redemption becomes a coupon: against the Platform's and the shop's simulators and a real database."""
+"""A redemption becomes a coupon: against the Platform's and the store's simulators and a real database."""
 
 import asyncio
 import json
@@ -13,21 +13,21 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.handlers.issue_coupon import IssueCoupon
-from app.http import HttpClients
-from app.operations.alerts.raised import Alerts
-from app.operations.coupons import reward_rules
-from app.operations.coupons.patrol import tour
-from app.operations.coupons.reward_rules import RewardRules
-from app.operations.coupons.transitions import CouponRecord, Coupons
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
-from app.platform.client import PlatformClient
-from app.platform.rules import RewardRuleDefinition
-from app.platform.webhooks import incoming
-from app.reasons import ReasonCode, because
-from app.settings import CouponSettings
-from app.stores.generic_http import GenericHttp, GenericHttpSettings
-from app.stores.woocommerce.adapter import WooCommerce
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons import reward_rules
+from platform_relay.coupons.drift_check import tour
+from platform_relay.coupons.issue import IssueCoupon
+from platform_relay.coupons.reward_rules import RewardRules
+from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.platform.client import PlatformClient
+from platform_relay.platform.rules import RewardRuleDefinition
+from platform_relay.platform.webhooks import incoming
+from platform_relay.settings import CouponSettings
+from platform_relay.stores.generic_http import GenericHttp, GenericHttpSettings
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import job, store_message
 
@@ -123,7 +123,7 @@ async def test_a_redemption_becomes_an_active_coupon_of_the_launchers_value(
 async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
     shop: Simulator, client: PlatformClient, generic: GenericHttp, engine: AsyncEngine
 ) -> None:
-    """Two replicas at once; the shop tells the two apart, and would have made both."""
+    """Two replicas at once; the store tells the two apart, and would have made both."""
     bodies = [{**REDEEMED, "couponCode": CODE}, {**REDEEMED, "couponCode": CODE.upper(), "id": "p-2"}]
     replicas = [handler(generic, client, engine) for _ in bodies]
     told = await asyncio.gather(*(give(each, engine, body) for each, body in zip(replicas, bodies, strict=True)))

@@ -1,4 +1,4 @@
-"""The pace of the shop's channel, kept by two processes together; judged by what the shop wrote down."""
+"""The pace of the store's destination, kept by two processes together; judged by what the store wrote down."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shop() -> Iterator[Simulator]:
 
 
 async def two_processes(database_url: str, shop: Simulator, **settings: str) -> list[float]:
-    """When the shop received their calls, in seconds, in order."""
+    """When the store received their calls, in seconds, in order."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -61,4 +61,4 @@ async def test_what_the_shop_tells_one_process_stops_both(
     times = await two_processes(database_url, shop, STORE__RATE="20/s")
     assert len(times) == 2 * EACH
     assert max(later - earlier for earlier, later in pairwise(times)) > 1.5
-    assert await rows(engine, "SELECT slowed_at IS NOT NULL FROM channel WHERE name = 'store'") == [(True,)]
+    assert await rows(engine, "SELECT slowed_at IS NOT NULL FROM destination WHERE name = 'store'") == [(True,)]

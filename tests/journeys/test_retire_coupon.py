@@ -1,4 +1,4 @@
-"""What an operator retires is removed in the shop where it is ours, and where it is not it stays."""
+"""What an operator retires is removed in the store where it is ours, and where it is not it stays."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -6,14 +6,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.handlers.retire_coupon import RetireCoupon
-from app.operations.coupons.transitions import Claim, Coupons
-from app.outcomes import Done, Outcome, Retry, Wait
-from app.platform.rewards import Redemption, Valued
-from app.platform.rules import RewardKind
-from app.reasons import ReasonCode
-from app.stores.base import CouponKind, CouponOrder
-from app.stores.woocommerce.adapter import WooCommerce
+from platform_relay.core.outcomes import Done, Outcome, Retry, Wait
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.coupons.retire import RetireCoupon
+from platform_relay.coupons.transitions import Claim, Coupons
+from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.platform.rules import RewardKind
+from platform_relay.stores.base import CouponKind, CouponSpec
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import job, store_message
 
@@ -23,7 +23,7 @@ VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the op
 
 @pytest.fixture
 async def claim(engine: AsyncEngine) -> Claim:
-    """Its coupon is pending, and the shop was not told of it."""
+    """Its coupon is pending, and the store was not told of it."""
     message: UUID = await store_message(engine, "points/redeemed")
     await Coupons(engine).open(REDEMPTION, message)
     return Claim(REDEMPTION, message)
@@ -36,8 +36,8 @@ async def retire(store: WooCommerce | None, engine: AsyncEngine) -> Outcome:
 
 
 async def made(store: WooCommerce, reference: str | None) -> None:
-    """The shop has a coupon of this code, in the letters that it knows no difference of."""
-    order = CouponOrder("ab12", CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", reference=reference)
+    """The store has a coupon of this code, in the letters that it knows no difference of."""
+    order = CouponSpec("ab12", CouponKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", reference=reference)
     assert isinstance(await store.issue_coupon(order), Done)
 
 

@@ -1,4 +1,4 @@
-"""The shop's own webhooks and lists: connected, verified, translated, delivered once."""
+"""The store's own webhooks and lists: connected, verified, translated, delivered once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,13 +11,13 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.messages import Kind
-from app.operations import hooks
-from app.operations.polling import poll
-from app.reasons import ReasonCode, stored
-from app.settings import Settings, StoreSettings
-from app.stores.native import ListsEntities, SetsUpWebhooks
-from app.wiring import Services
+from platform_relay.core.reasons import ReasonCode, stored
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import Settings, StoreSettings
+from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
+from platform_relay.sync import webhooks
+from platform_relay.sync.polling import poll
+from platform_relay.wiring import Services
 from simulators.process import Simulator
 from tests.api.served import serving
 from tests.database.engine_room import rows
@@ -55,8 +55,8 @@ async def connected(parts: Services, url: str) -> SetsUpWebhooks:
     store: object = parts.store
     assert isinstance(store, SetsUpWebhooks)
     address = f"{url}/v1/store-webhooks/woocommerce"
-    for step in hooks.plan(store.wanted_topics(), ()):
-        await hooks.carry_out(store, address, step)
+    for step in webhooks.plan(store.wanted_topics(), ()):
+        await webhooks.carry_out(store, address, step)
     return store
 
 
@@ -66,11 +66,11 @@ async def test_connecting_twice_makes_each_webhook_once(web: tuple[Services, str
     present = await store.list_hooks(f"{url}/v1/store-webhooks/woocommerce")
     assert isinstance(present, tuple)
     assert sorted(hook.topic for hook in present) == sorted(store.wanted_topics())
-    assert {step.act for step in hooks.plan(store.wanted_topics(), present)} == {"keep"}
+    assert {step.act for step in webhooks.plan(store.wanted_topics(), present)} == {"keep"}
 
 
 async def switched_off_by_the_shop(shop: Simulator, store: SetsUpWebhooks, address: str) -> str:
-    """The topic of the webhook that the shop gave up."""
+    """The topic of the webhook that the store gave up."""
     present = await store.list_hooks(address)
     assert isinstance(present, tuple)
     auth = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
@@ -89,11 +89,11 @@ async def test_a_webhook_that_the_shop_switched_off_is_noticed_told_and_switched
     topic = await switched_off_by_the_shop(shop, store, address)
     missed = {**ORDER, "date_modified_gmt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
     await asyncio.to_thread(shop.control, "seed", orders=[missed])
-    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+    assert await webhooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
     [(code, facts)] = await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL")
     assert (code, facts) == (ReasonCode.STORE_WEBHOOKS_OFF, {"topics": [topic], "days": 14})
     assert await rows(engine, "SELECT lane FROM job ORDER BY lane") == [("order:43",), ("order:44",)]
-    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
+    assert await webhooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
     assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
@@ -106,7 +106,7 @@ async def test_a_webhook_that_may_not_be_switched_on_stays_an_alert(
     topic = await switched_off_by_the_shop(shop, store, address)
     shop.config(read_only=True)
     for _ in range(2):
-        assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+        assert await webhooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
         [(code, facts)] = await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL")
         alert = stored(str(code), facts)  # type: ignore[arg-type]  # JSON
         assert alert is not None
@@ -117,8 +117,8 @@ async def test_a_webhook_that_may_not_be_switched_on_stays_an_alert(
         assert "could not be switched on" in alert.text
         assert "relay connect" in alert.next_step
     shop.config(read_only=False)
-    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
-    assert await hooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
+    assert await webhooks.look_after(engine, parts.inbox, store, "woocommerce", address) == [topic]
+    assert await webhooks.look_after(engine, parts.inbox, store, "woocommerce", address) == []
     assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
@@ -129,7 +129,7 @@ async def test_an_order_of_the_shop_becomes_a_job_once(
     await connected(parts, url)
     await asyncio.to_thread(shop.control, "event", topic="order.created", resource=ORDER, times=2)
     await asyncio.to_thread(shop.control, "event", topic="order.updated", resource=ORDER)
-    assert await rows(engine, "SELECT kind, lane, after FROM job") == [("relay_order", "order:44", "customer:2")]
+    assert await rows(engine, "SELECT kind, lane, after FROM job") == [("forward_order", "order:44", "customer:2")]
     [(source, event)] = await rows(engine, "SELECT source, event FROM message WHERE kind = 'orders'")
     assert source == "woocommerce"
     assert b'"financialStatus":"paid"' in bytes(event)  # type: ignore[call-overload]  # bytea

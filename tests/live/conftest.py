@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.embedded import EmbeddedPostgres
+from platform_relay.core.embedded import EmbeddedPostgres
 from simulators.process import Simulator, run
 from tests.helpers import free_port
 from tests.live.postgres import Databases
@@ -17,7 +17,7 @@ from tests.live.relay import Relay
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "live: needs the real shops; run by `make live-test`")
+    config.addinivalue_line("markers", "live: needs the real stores; run by `make live-test`")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -59,7 +59,7 @@ def platform() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def relay(request: pytest.FixtureRequest, folder: Path, databases: Databases, platform: Simulator) -> Relay:
-    """One for each shop, not running yet."""
+    """One for each store, not running yet."""
     name = str(request.module.__name__).rpartition(".")[2]
     own = folder / f"relay-{name}"
     own.mkdir()

@@ -1,4 +1,4 @@
-"""A running Medusa with something to sell: its admin's side, and a shopper's side through the store API."""
+"""A running Medusa with something to sell: its admin's side, and a customer's side through the store API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from tests.helpers import free_port
-from tests.live.shops import ROOT, Installed, served, step
+from tests.live.stores import ROOT, Installed, served, step
 
 SECRET: Final = "live-secret-0123456789-0123456789"
 ADMIN: Final = "admin@example.com"
@@ -43,14 +43,14 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Shopper:
+class Customer:
     id: str
     email: str
     headers: dict[str, str]
 
 
 class MedusaShop:
-    """The shop at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
+    """The store at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -129,20 +129,20 @@ class MedusaShop:
         ids = {each["title"]: each["id"] for each in made["variants"]}
         return made["id"], [ids[size] for size in sizes]
 
-    def register(self, email: str) -> Shopper:
+    def register(self, email: str) -> Customer:
         """A customer with an account, signed in."""
         credentials = {"email": email, "password": "a-password-of-hers"}
         token = self.store.http.post("/auth/customer/emailpass/register", json=credentials).json()["token"]
         bearer = {"authorization": f"Bearer {token}"}
         made = self.store.post("/store/customers", "customer", bearer, email=email, first_name="Jane", last_name="Doe")
         token = self.store.http.post("/auth/customer/emailpass", json=credentials).json()["token"]
-        return Shopper(made["id"], email, {"authorization": f"Bearer {token}"})
+        return Customer(made["id"], email, {"authorization": f"Bearer {token}"})
 
     def cart(
-        self, code: str | None, *variants: str, email: str = "guest@example.com", shopper: Shopper | None = None
+        self, code: str | None, *variants: str, email: str = "guest@example.com", customer: Customer | None = None
     ) -> Row:
         """A cart with one of each variant named, shipping, and the coupon entered if any; as the store API shows it then."""
-        headers = shopper.headers if shopper else None
+        headers = customer.headers if customer else None
         address = {
             "first_name": "J", "last_name": "D", "address_1": "A 1", "city": "Berlin", "postal_code": "10115",
             "country_code": "de",
@@ -150,15 +150,15 @@ class MedusaShop:
         items = [{"variant_id": each, "quantity": variants.count(each)} for each in dict.fromkeys(variants)]
         cart = self.store.post(
             "/store/carts", "cart", headers, region_id=self.region, sales_channel_id=self.channel, items=items,
-            email=shopper.email if shopper else email, shipping_address=address,
+            email=customer.email if customer else email, shipping_address=address,
         )  # fmt: skip
         path = f"/store/carts/{cart['id']}"
         shipped = self.store.post(f"{path}/shipping-methods", "cart", headers, option_id=self.shipping)
         return self.store.post(f"{path}/promotions", "cart", headers, promo_codes=[code]) if code else shipped
 
-    def buy(self, cart: Row, shopper: Shopper | None = None) -> Row:
+    def buy(self, cart: Row, customer: Customer | None = None) -> Row:
         """Complete the cart; the order. The payment is authorized, not captured."""
-        headers = shopper.headers if shopper else None
+        headers = customer.headers if customer else None
         paying = self.store.post("/store/payment-collections", "payment_collection", headers, cart_id=cart["id"])
         path = f"/store/payment-collections/{paying['id']}/payment-sessions"
         self.store.post(path, "payment_collection", headers, provider_id="pp_system_default")
@@ -173,7 +173,7 @@ class MedusaShop:
 
 @contextmanager
 def medusa(installed: Installed, folder: Path, database_url: str, relay: Mapping[str, str]) -> Iterator[MedusaShop]:
-    """A new shop with the subscriber of integrations/medusa, told the `relay`'s variables, until the block ends."""
+    """A new store with the subscriber of integrations/medusa, told the `relay`'s variables, until the block ends."""
     project = installed.project(folder, {SUBSCRIBER: Path("src/subscribers/relay.ts")})
     own = {
         "DATABASE_URL": database_url,

@@ -6,7 +6,7 @@ import asyncio
 
 import asyncpg
 
-from app.database import parse_url
+from platform_relay.core.database import parse_url
 
 
 class Databases:

@@ -1,4 +1,4 @@
-"""The relay as the shops meet it: `relay serve` on a port of its own, with a simulated Platform behind it."""
+"""The relay as the stores meet it: `relay serve` on a port of its own, with a simulated Platform behind it."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class Relay:
             "PLATFORM__API_KEY": known["api_key"],
             "PLATFORM__LAUNCHER_URL": platform.url,
             "PLATFORM__SHOP_KEY": known["shop_key"],
-            "PLATFORM__DOOR_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": DOOR,
             "RETRY__FIRST": "0.5",
             "RETRY__LONGEST": "2",
         }
 
     @contextmanager
     def running(self, shop: Mapping[str, str]) -> Iterator[None]:
-        """`relay serve` with the shop's variables, until the block ends."""
+        """`relay serve` with the store's variables, until the block ends."""
         log = self.folder / "relay.log"
         with log.open("ab") as output:
             child = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve"], cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "platform_relay.cli", "serve"], cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, env={**os.environ, **self._environment, **shop},
             )  # fmt: skip
         try:

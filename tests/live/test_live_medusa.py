@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Done, Reject, Retry
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
-from app.stores.medusa.adapter import Medusa
-from app.stores.native import Page
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Done, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, differences
+from platform_relay.stores.medusa.adapter import Medusa
+from platform_relay.stores.native import Page
 from tests.helpers import eventually_sync
 from tests.live.medusa_shop import SHIPPING, MedusaShop, medusa
 from tests.live.postgres import Databases, plain
 from tests.live.relay import PATIENCE, STORE_KEY, Relay
-from tests.live.shops import UnavailableError, install, step
+from tests.live.stores import UnavailableError, install, step
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(1500)]
 SOON = datetime.now(UTC) + timedelta(days=3)
@@ -54,12 +54,12 @@ async def adapter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
     await made.aclose()
 
 
-def order(**fields: Any) -> CouponOrder:
+def order(**fields: Any) -> CouponSpec:
     usual = {"kind": CouponKind.FIXED_AMOUNT, "value": Decimal("5.00"), "currency": "EUR", "code": secrets.token_hex(6)}
-    return CouponOrder(**{**usual, **fields})
+    return CouponSpec(**{**usual, **fields})
 
 
-async def issued(adapter: Medusa, wanted: CouponOrder) -> str:
+async def issued(adapter: Medusa, wanted: CouponSpec) -> str:
     """Issue, find, issue again: one coupon as ordered; its code."""
     first = await adapter.issue_coupon(wanted)
     assert isinstance(first, Done), first
@@ -125,7 +125,7 @@ async def test_conditions_in_a_cart(adapter: Medusa, shop: MedusaShop) -> None:
     assert shop.cart(by_address, mug, email=jane.email.lower())["discount_total"] == 5
     by_id = await issued(adapter, order(customer_id=jane.id, email=jane.email))
     assert shop.cart(by_id, mug, email=jane.email)["discount_total"] == 0
-    assert shop.cart(by_id, mug, shopper=jane)["discount_total"] == 5
+    assert shop.cart(by_id, mug, customer=jane)["discount_total"] == 5
     later = await issued(adapter, order(starts_at=SOON, expires_at=SOON + timedelta(days=1)))
     assert shop.cart(later, mug)["discount_total"] == 0
     running = await issued(adapter, order(starts_at=SOON - timedelta(days=9), expires_at=SOON))
@@ -208,7 +208,7 @@ def test_points_become_a_coupon_that_is_used_in_an_order(
         assert eventually_sync(lambda: relay.delivered("customer.put", f"customer:{jane.id}"), PATIENCE)
         code = relay.redeem(jane.id)
         assert eventually_sync(lambda: shop.admin.get("/admin/promotions", "promotions", code=code), PATIENCE)
-        cart = shop.cart(code, shop.mug_variant, shopper=jane)
+        cart = shop.cart(code, shop.mug_variant, customer=jane)
         assert cart["discount_total"] == 5
         bought = shop.buy(cart, jane)
         told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
@@ -237,7 +237,7 @@ def test_a_guest_goes_by_address(shop: MedusaShop, relay: Relay, variables: dict
 async def test_lists_say_the_same(adapter: Medusa, shop: MedusaShop) -> None:
     jane = shop.register(f"jane-{secrets.token_hex(4)}@example.com")
     code = await issued(adapter, order())
-    bought = shop.buy(shop.cart(code, shop.mug_variant, shopper=jane), jane)
+    bought = shop.buy(shop.cart(code, shop.mug_variant, customer=jane), jane)
     began = datetime.now(UTC)
     shop.capture(bought["id"])
     customers = await listed(adapter, Kind.CUSTOMER, None)

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Reject
-from app.reasons import ReasonCode
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Ready, differences
-from app.stores.native import Page
-from app.stores.vendure.adapter import CREATE, Vendure
-from app.stores.vendure.coupons import Market, promotion_input
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Reject
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, differences
+from platform_relay.stores.native import Page
+from platform_relay.stores.vendure.adapter import CREATE, Vendure
+from platform_relay.stores.vendure.coupons import Market, promotion_input
 from tests.helpers import eventually_sync
 from tests.live.relay import PATIENCE, STORE_KEY, Relay
-from tests.live.shops import UnavailableError, install
+from tests.live.stores import UnavailableError, install
 from tests.live.vendure_shop import SECRET, SHIPPING, VendureShop, vendure
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(1500)]
@@ -55,12 +55,12 @@ async def adapter(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
     await made.aclose()
 
 
-def order(**fields: Any) -> CouponOrder:
+def order(**fields: Any) -> CouponSpec:
     usual = {"kind": CouponKind.FIXED_AMOUNT, "value": Decimal("5.00"), "currency": "EUR", "code": secrets.token_hex(6)}
-    return CouponOrder(**{**usual, **fields})
+    return CouponSpec(**{**usual, **fields})
 
 
-async def issued(adapter: Vendure, wanted: CouponOrder) -> str:
+async def issued(adapter: Vendure, wanted: CouponSpec) -> str:
     """Issue, find, issue again: one coupon as ordered; its code."""
     first = await adapter.issue_coupon(wanted)
     assert isinstance(first, Done), first

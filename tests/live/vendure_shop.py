@@ -1,4 +1,4 @@
-"""A running Vendure with something to sell: its administrator's side, and shoppers through the shop API."""
+"""A running Vendure with something to sell: its administrator's side, and customers through the store API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 
 from tests.helpers import free_port
-from tests.live.shops import ROOT, Installed, served, step
+from tests.live.stores import ROOT, Installed, served, step
 
 SECRET: Final = "live-secret-0123456789-0123456789"
 MUG, POT = 2500, 1000
@@ -49,7 +49,7 @@ class Session:
 
 
 class VendureShop:
-    """The shop at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
+    """The store at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
 
     def __init__(self, url: str) -> None:
         self.admin_url, self._shop_url = f"{url}/admin-api", f"{url}/shop-api"
@@ -177,7 +177,7 @@ class VendureShop:
 
 
 class Cart:
-    """A shopper's active order. `shown`: as the shop API answered to the coupon (or, without one, to the shipping)."""
+    """A customer's active order. `shown`: as the store API answered to the coupon (or, without one, to the shipping)."""
 
     def __init__(
         self, session: Session, code: str | None, variants: tuple[str, ...], email: str, account: bool
@@ -218,7 +218,7 @@ class Cart:
 
 @contextmanager
 def vendure(installed: Installed, folder: Path, relay: Mapping[str, str]) -> Iterator[VendureShop]:
-    """A new shop with the plugin of integrations/vendure, told the `relay`'s variables, until the block ends."""
+    """A new store with the plugin of integrations/vendure, told the `relay`'s variables, until the block ends."""
     project = installed.project(folder, {PLUGIN: Path("relay-plugin.ts")})
     step(COMPILE, project, {})
     port = free_port()

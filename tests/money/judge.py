@@ -1,4 +1,4 @@
-"""Judges from the shop's own ledger: what it holds for each redemption, and what it holds that nobody redeemed."""
+"""Judges from the store's own ledger: what it holds for each redemption, and what it holds that nobody redeemed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any  # Any: what a simulator's ledger holds
 
-from app.reasons import ReasonCode
+from platform_relay.core.reasons import ReasonCode
 from tests.money.plan import Redemption
 
 REASONS: Mapping[str, ReasonCode] = {"zero": ReasonCode.COUPON_DIFFERS, "taken": ReasonCode.CODE_TAKEN}
@@ -38,7 +38,7 @@ class Tally:
 
 
 def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[Row], ours: Mapping[str, Row]) -> Tally:
-    """`coupons`: what the shop holds now; `created`: its ledger's creations; `ours`: what the service says, by code."""
+    """`coupons`: what the store holds now; `created`: its ledger's creations; `ours`: what the service says, by code."""
     tally = Tally(redemptions=len(plan))
     genuine = {redemption.code: redemption for redemption in plan}
     made = Counter[str]()
@@ -51,7 +51,7 @@ def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[
     for code, rows in there.items():
         if len(rows) > 1 or code not in genuine:
             tally.extra += 1
-            tally.words.append(f"{code}: the shop holds {len(rows)} of it")
+            tally.words.append(f"{code}: the store holds {len(rows)} of it")
     for redemption in plan:
         _one(tally, redemption, there.get(redemption.code, []), ours.get(redemption.code, {}))
     return tally
@@ -61,7 +61,7 @@ def _created(tally: Tally, genuine: Mapping[str, Redemption], body: Row, made: C
     """Nothing but what was redeemed may ever have been asked for, not even for a moment.
 
     A coupon that comes out as 0 is taken away at once, and made once more by whoever follows a process that was killed
-    just then. The shop refuses a code that it still holds, so they never stand beside each other.
+    just then. The store refuses a code that it still holds, so they never stand beside each other.
     """
     code = str(body["code"])
     made[code] += 1
@@ -105,7 +105,7 @@ def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) 
     if there and redemption.case != "taken":
         if state != "active":
             tally.silent += 1
-            tally.words.append(f"{code}: usable in the shop, and here it is {state}: {reason}")
+            tally.words.append(f"{code}: usable in the store, and here it is {state}: {reason}")
             return
         tally.active += 1
         if wrong := _wrong(redemption, there[0]):
@@ -116,11 +116,11 @@ def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) 
         tally.held += 1
         return
     tally.silent += 1
-    tally.words.append(f"{code} ({redemption.case}): not in the shop, here {state}: {reason}")
+    tally.words.append(f"{code} ({redemption.case}): not in the store, here {state}: {reason}")
 
 
 def _may_be_held(redemption: Redemption, ours: Row) -> bool:
-    """Whether the reason is the fault that it met: a coupon worth 0, or a code that the shop had before."""
+    """Whether the reason is the fault that it met: a coupon worth 0, or a code that the store had before."""
     if ours.get("reason_code") != REASONS.get(redemption.case):
         return False
     differences: Sequence[Row] = (ours.get("facts") or {}).get("differences", ())

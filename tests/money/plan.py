@@ -1,4 +1,4 @@
-"""What shoppers redeem, and what forgers send: everything drawn from one seed. Pure."""
+"""What customers redeem, and what forgers send: everything drawn from one seed. Pure."""
 
 import copy
 import random
@@ -9,7 +9,7 @@ from typing import Any, Final, Literal  # Any: bodies of webhooks are free-form 
 
 Case = Literal["plain", "zero", "stale", "taken"]
 CASES: Final[Mapping[Case, str]] = {"zero": "0", "stale": "5", "taken": "7", "plain": "a"}
-"""What the shop does with a coupon, and how its code begins."""
+"""What the store does with a coupon, and how its code begins."""
 Json = dict[str, Any]
 DEARER: Final = {"id": "rule-9-off", "title": "9 off", "pointCost": 500, "discountValue": 9}
 """Costs what `rule-5-off` costs, and gives more."""
@@ -22,7 +22,7 @@ CUPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A genuine one; the rest is what the shop has to hold, in WooCommerce's words."""
+    """A genuine one; the rest is what the store has to hold, in WooCommerce's words."""
 
     code: str
     case: Case
@@ -41,7 +41,7 @@ class Redemption:
 
 
 def redemptions(count: int, customers: int, dice: random.Random) -> list[Redemption]:
-    """Every tenth or so meets one of the shop's own faults."""
+    """Every tenth or so meets one of the store's own faults."""
     made = []
     for number in range(count):
         case: Case = dice.choices(("plain", "zero", "stale", "taken"), (88, 4, 4, 4))[0]
@@ -54,7 +54,7 @@ def redemptions(count: int, customers: int, dice: random.Random) -> list[Redempt
             ("rule-cups", 700, "percent", Decimal(15), False, Decimal(0), (4301, 4302)),
             ("rule-shipping", 300, "fixed_cart", Decimal(0), True, Decimal(0), ()),
         )
-        # Free shipping has the amount 0 by itself: a shop that makes 0 of every amount is no fault there.
+        # Free shipping has the amount 0 by itself: a store that makes 0 of every amount is no fault there.
         made.append(
             Redemption(code, case, dice.randrange(customers), *dice.choice(kinds[: 5 if case == "plain" else 4]))
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from app.database import create_engine
-from app.operations.audit import chain
+from platform_relay.audit import integrity
+from platform_relay.core.database import create_engine
 from tests.faults.rig import OPERATOR_KEY, Process, Rig, rig, server
 from tests.helpers import eventually
 from tests.money.judge import Tally, judge
@@ -254,7 +254,7 @@ async def _keep(stack: Rig) -> None:
 
 
 async def _settled(stack: Rig, within: float = 600.0) -> None:
-    """Until nothing is owed to the shop any more (what waits for a rule that nobody will put is left)."""
+    """Until nothing is owed to the store any more (what waits for a rule that nobody will put is left)."""
     connection = await stack.server.connect()
     try:
 
@@ -262,8 +262,8 @@ async def _settled(stack: Rig, within: float = 600.0) -> None:
             left = await connection.fetch(
                 "SELECT job.state, job.disposition, job.reason_code, lane.waits_for IS NOT NULL AS parked,"
                 " count(*) AS jobs, min(lane.run_at) - now() AS due"
-                " FROM job JOIN lane ON lane.channel = job.channel AND lane.key = job.lane"
-                " WHERE job.channel = 'store' AND job.open AND coalesce(lane.waits_for, '') NOT LIKE 'reward-rule:%'"
+                " FROM job JOIN lane ON lane.destination = job.destination AND lane.key = job.lane"
+                " WHERE job.destination = 'store' AND job.open AND coalesce(lane.waits_for, '') NOT LIKE 'reward-rule:%'"
                 " GROUP BY 1, 2, 3, 4 ORDER BY jobs DESC LIMIT 5"
             )
             assert not left, [dict(row) for row in left]
@@ -280,7 +280,7 @@ async def _books(stack: Rig, client: httpx.AsyncClient) -> list[str]:
     ledger = (await client.get(f"{stack.url}/v1/coupons/ledger", headers=headers)).raise_for_status().json()
     told = [] if ledger["balanced"] else [f"the ledger is not balanced: {ledger}"]
     engine = create_engine(stack.database_url, application_name="money")
-    verdict = await chain.verify(engine)
+    verdict = await integrity.verify(engine)
     await engine.dispose()
     return told if verdict.broken is None else [*told, f"the audit: {verdict.broken}"]
 

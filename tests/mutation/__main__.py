@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from app.embedded import EmbeddedPostgres
+from platform_relay.core.embedded import EmbeddedPostgres
 from tests.conftest import TEST_SERVER
 from tests.mutation.breaks import BREAKS, Break
 

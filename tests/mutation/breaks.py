@@ -7,12 +7,12 @@ this list as a table (`table`).
 from dataclasses import dataclass
 from typing import Final
 
-QUEUE: Final = "app/engine/queue.py"
-STATEMENTS: Final = "app/engine/statements.py"
-LOOP: Final = "app/engine/loop.py"
-DECIDE: Final = "app/engine/decide.py"
+QUEUE: Final = "app/queue/queue.py"
+STATEMENTS: Final = "app/queue/statements.py"
+LOOP: Final = "app/queue/loop.py"
+DECIDE: Final = "app/queue/decide.py"
 TEST_QUEUE: Final = "tests/database/test_queue.py"
-TEST_LOOP: Final = "tests/engine/test_loop.py"
+TEST_LOOP: Final = "tests/queue/test_loop.py"
 TEST_DECIDE: Final = "tests/unit/test_decide.py"
 TEST_INBOX: Final = "tests/database/test_inbox.py"
 
@@ -33,7 +33,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "acknowledged = committed",
         "the receipt is given before the commit",
-        "app/inbox.py",
+        "app/inbox/inbox.py",
         "receipts = await self._write(items)",
         'receipts = {each: Receipt(each, "accepted") for each, _ in items}',
         f"{TEST_INBOX}::test_a_receipt_means_that_message_job_and_lane_are_committed",
@@ -41,7 +41,7 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "acknowledged = committed",
         "a database that is away is no 503",
-        "app/inbox.py",
+        "app/inbox/inbox.py",
         "if is_unavailable(error):",
         "if False:",
         f"{TEST_INBOX}::test_postgres_away_is_said_and_never_hangs",
@@ -92,8 +92,8 @@ BREAKS: Final[tuple[Break, ...]] = (
         "fenced",
         "parking does not name the claim",
         STATEMENTS,
-        "WHERE channel = :channel AND key = :lane AND claim = :claim AND leased FOR UPDATE",
-        "WHERE channel = :channel AND key = :lane AND leased FOR UPDATE",
+        "WHERE destination = :destination AND key = :lane AND claim = :claim AND leased FOR UPDATE",
+        "WHERE destination = :destination AND key = :lane AND leased FOR UPDATE",
         f"{TEST_QUEUE}::test_a_stale_park_changes_nothing",
     ),
     Break(
@@ -163,18 +163,18 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "ordered per lane",
         "orders collapse",
-        "app/messages.py",
+        "app/inbox/messages.py",
         "collapse=order is None",
         "collapse=True",
-        "tests/engine/test_model.py::test_an_outage_costs_few_customers_calls_and_every_orders_own",
+        "tests/queue/test_model.py::test_an_outage_costs_few_customers_calls_and_every_orders_own",
     ),
     Break(
         "ordered per lane",
         "one failing entity holds up the others: its lane is its customer's",
-        "app/messages.py",
-        "(Owed(effect, PLATFORM, lane, after=after,",
-        "(Owed(effect, PLATFORM, after or lane,",
-        "tests/engine/test_model.py::test_one_poison_order_delays_no_other",
+        "app/inbox/messages.py",
+        "(JobSpec(effect, PLATFORM, lane, after=after,",
+        "(JobSpec(effect, PLATFORM, after or lane,",
+        "tests/queue/test_model.py::test_one_poison_order_delays_no_other",
     ),
     Break(
         "no blind re-send",
@@ -187,39 +187,39 @@ BREAKS: Final[tuple[Break, ...]] = (
     Break(
         "no blind re-send",
         "an order of unknown fate is posted again without a probe",
-        "app/handlers/relay_order.py",
-        "update_first=job.known or job.uncertain or PERHAPS",
-        "update_first=job.known or PERHAPS",
+        "app/forwarding/order.py",
+        "update_first=job.known or job.uncertain or MAYBE_DELIVERED",
+        "update_first=job.known or MAYBE_DELIVERED",
         "tests/journeys/test_handlers.py::test_an_order_of_unknown_fate_is_probed_before_it_is_posted_again",
     ),
     Break(
         "no blind re-send",
         "an unknown outcome leaves no doubt",
         DECIDE,
-        'return Again(delay, verdict.reason, True, "unknown")',
-        'return Again(delay, verdict.reason, False, "unknown")',
+        'return Again(delay, verdict.why, True, "unknown")',
+        'return Again(delay, verdict.why, False, "unknown")',
         f"{TEST_DECIDE}::test_what_an_answer_means_decides_what_happens",
     ),
     Break(
         "no blind re-send",
         "a connection that broke is taken for one that was never made",
-        "app/http.py",
-        "return Unknown(self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__))",
-        "return Retry(self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__))",
+        "app/core/http.py",
+        'return Unknown(f"the connection broke after the request left: {type(error).__name__}")',
+        'return Retry(f"the connection broke after the request left: {type(error).__name__}")',
         "tests/unit/test_http.py::test_reset_is_unknown",
     ),
     Break(
         "one redemption, at most one coupon",
-        "what the shop made is not compared",
-        "app/handlers/issue_coupon.py",
-        "different = differences(order, coupon)\n        if not different:\n            await self._coupons.activate",
-        "different = ()\n        if not different:\n            await self._coupons.activate",
+        "what the store made is not compared",
+        "app/coupons/issue.py",
+        "told = differences(order, found)\n        if not told:",
+        "told: tuple[str, ...] = ()\n        if not told:",
         "tests/journeys/test_issue_coupon.py::test_a_coupon_that_reads_back_differently_is_retired_and_held",
     ),
     Break(
         "one redemption, at most one coupon",
         "a code of another redemption is made",
-        "app/handlers/coupon_orders.py",
+        "app/coupons/spec.py",
         "if others and first != redemption.id:",
         "if False:",
         "tests/journeys/test_issue_coupon.py::test_a_code_of_another_redemption_or_customer_is_rejected",
@@ -244,38 +244,38 @@ BREAKS: Final[tuple[Break, ...]] = (
         "nothing ends silently",
         "a superseded job has no reason",
         STATEMENTS,
-        "SET state = 'superseded', disposition = NULL, reason_code = '{ReasonCode.NEWER_VERSION}',",
-        "SET state = 'superseded', disposition = NULL,",
+        "SET state = 'superseded', reason = 'newer_version', finished_at",
+        "SET state = 'superseded', finished_at",
         f"{TEST_QUEUE}::test_what_is_replaced_says_why",
     ),
     Break(
         "giving up is visible and reversible",
         "a dead job that is retried forgets that it may have arrived",
-        "app/engine/operator.py",
+        "app/jobs/actions.py",
         "attempts = 0, uncertain = true,",
         "attempts = 0, uncertain = false,",
         "tests/database/test_operator.py::test_a_dead_job_can_be_retried_and_starts_anew",
     ),
     Break(
-        "blocked is about the channel",
+        "blocked is about the destination",
         "a refused key counts against the job",
         DECIDE,
-        'return GiveBack(BLOCKED_DELAY, verdict.reason, job.uncertain, "blocked")',
-        'return dead("rejected", verdict.reason)',
+        'return GiveBack(BLOCKED_DELAY, verdict.why, job.uncertain, "blocked")',
+        'return dead("rejected", verdict.why)',
         f"{TEST_DECIDE}::test_what_an_answer_means_decides_what_happens",
     ),
     Break(
-        "blocked is about the channel",
-        "a closed channel is claimed from",
+        "blocked is about the destination",
+        "a closed destination is claimed from",
         STATEMENTS,
-        "AND (:probing OR EXISTS (SELECT FROM channel WHERE name = :channel AND state = 'open'))",
+        "AND (:probing OR EXISTS (SELECT FROM destination WHERE name = :destination AND state = 'open'))",
         "AND (:probing OR true)",
         "tests/database/test_gate.py::test_a_refused_key_closes_the_channel_for_everyone_and_one_try_opens_it",
     ),
     Break(
-        "blocked is about the channel",
+        "blocked is about the destination",
         "refusals of data trip the breaker",
-        "app/engine/throttle.py",
+        "app/queue/rate_limiter.py",
         "failed = isinstance(outcome, Retry | Unknown)",
         "failed = not isinstance(outcome, Done)",
         "tests/unit/test_throttle.py::test_refusals_of_data_trip_nothing",
@@ -330,8 +330,8 @@ BREAKS: Final[tuple[Break, ...]] = (
     ),
     Break(
         "secrets and personal data",
-        "a secret that the far side echoes is kept",
-        "app/http.py",
+        "a secret that the destination echoes is kept",
+        "app/core/http.py",
         'text = text.replace(secret, "***")',
         "text = str(text)",
         "tests/unit/test_http.py::test_evidence_is_short_storable_and_without_secrets",

@@ -8,12 +8,12 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.http import HttpClient
-from app.operations.alerts.raised import Alerts, open_alerts
-from app.operations.alerts.watch import watch_work
-from app.operations.alerts.webhook import message, tell_alerts
-from app.operations.oldest import OldestWaiting
-from app.reasons import ALERTS, ReasonCode, because
+from platform_relay.alerts.alerts import Alerts, open_alerts
+from platform_relay.alerts.chat import message, tell_alerts
+from platform_relay.alerts.watch import watch_work
+from platform_relay.core.http import HttpClient
+from platform_relay.core.reasons import ALERTS, ReasonCode, because
+from platform_relay.queue.oldest_due import OldestWaiting
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered
 
@@ -47,7 +47,7 @@ async def facts(engine: AsyncEngine, code: ReasonCode) -> Mapping[str, JsonValue
 
 async def aged(engine: AsyncEngine, minutes: float) -> None:
     """Everything happened so much earlier."""
-    columns = {"job": ("created_at",), "channel": ("since",), "alert": ("at", "told_at", "tell_at")}
+    columns = {"job": ("created_at",), "destination": ("since",), "alert": ("at", "notified_at", "next_notify_at")}
     async with engine.begin() as connection:
         for table, names in columns.items():
             moved = ", ".join(f"{name} = {name} - CAST(:by AS interval)" for name in names)
@@ -58,7 +58,7 @@ async def aged(engine: AsyncEngine, minutes: float) -> None:
 
 
 async def test_the_oldest_work_is_seen_whatever_it_waits_for(engine: AsyncEngine) -> None:
-    """Put off after a failure, of a paused channel, behind others: all of it waits; what a person holds does not."""
+    """Put off after a failure, of a paused destination, behind others: all of it waits; what a person holds does not."""
     scene, oldest = Scene(engine), OldestWaiting()
 
     async def age() -> float:
@@ -93,7 +93,7 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
     assert await watch_work(engine, oldest) == 1
     assert await opened(engine) == [(ReasonCode.JOBS_DEAD, "platform")]
     assert await facts(engine, ReasonCode.JOBS_DEAD) == {"destination": "the Platform", "count": 1}
-    await scene.sql("UPDATE channel SET state = 'tripped', since = now() WHERE name = 'platform'")
+    await scene.sql("UPDATE destination SET state = 'tripped', since = now() WHERE name = 'platform'")
     await aged(engine, 4)
     assert await watch_work(engine, oldest) == 0
     await aged(engine, 27)
@@ -107,7 +107,7 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
     closed = {"destination": "the Platform", "state": "tripped"}
     assert await facts(engine, ReasonCode.DESTINATION_CLOSED) == closed
     assert await facts(engine, ReasonCode.WORK_WAITING) == {"destination": "the Platform", "minutes": 31}
-    await scene.sql("UPDATE channel SET state = 'open', since = now()")
+    await scene.sql("UPDATE destination SET state = 'open', since = now()")
     await scene.run(answered(200))
     await scene.sql("UPDATE job SET state = 'dropped' WHERE dead")
     await watch_work(engine, OldestWaiting())
@@ -116,7 +116,7 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
 
 async def test_a_pause_is_let_be_for_an_hour(engine: AsyncEngine) -> None:
     scene = Scene(engine)
-    await scene.operator.pause("store", "the shop is moved", "test")
+    await scene.operator.pause("store", "the store is moved", "test")
     for minutes, expected in ((50, []), (11, [(ReasonCode.DESTINATION_CLOSED, "store")])):
         await aged(engine, minutes)
         await watch_work(engine, OldestWaiting())

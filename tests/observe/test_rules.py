@@ -12,9 +12,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.operations.alerts.webhook import section
-from app.reasons import ALERTS, DISMISSED_BY_HAND, ReasonCode, because
-from app.telemetry import Backlog, Look, Metrics, QueueGauges
+from platform_relay.alerts.chat import section
+from platform_relay.core.reasons import ALERTS, DISMISSED_BY_HAND, because
+from platform_relay.core.telemetry import Backlog, Look, Metrics, QueueGauges
 
 ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
@@ -88,8 +88,8 @@ async def exposed() -> dict[str, set[str]]:
     metrics = Metrics(CollectorRegistry())
     metrics.message("orders", "accepted")
     metrics.request("/v1/events/orders", "POST", 202, 0.01)
-    metrics.attempt("relay_order", "platform", "retry", 0.01, ReasonCode.SERVER_ERROR)
-    metrics.settled("relay_order", "done")
+    metrics.attempt("forward_order", "platform", "done", 0.01)
+    metrics.settled("forward_order", "done")
 
     async def look() -> Look:
         return Look([Backlog("platform", 1, 2.0, 3.0, {"server_error": 4}, "open")], {"coupon_overdue": 1})

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app import tracing
+from platform_relay.core import tracing
 from simulators.process import run
 from simulators.scene import relay_process
 from tests.helpers import eventually, free_port
@@ -77,7 +77,7 @@ async def test_door_attempts_and_calls_are_one_trace(database_url: str) -> None:
             sent = [entry["headers"]["traceparent"] for entry in platform.ledger(kind="customer.put")]
     assert {span.trace_id for span in spans} == {message_id.bytes}, "one trace, and its id is the message's"
     door, again = (span for span in spans if span.name == "receive customers")
-    tries = [span for span in spans if span.name == "relay_customer"]
+    tries = [span for span in spans if span.name == "forward_customer"]
     calls = [span for span in spans if span.name == "PUT"]
     assert not door.parent_span_id
     assert {span.parent_span_id for span in (*tries, again)} == {door.span_id}
@@ -91,7 +91,8 @@ async def test_door_attempts_and_calls_are_one_trace(database_url: str) -> None:
 
 
 def test_off_it_is_not_even_imported() -> None:
-    seen = "import sys, app.serve; print([name for name in sys.modules if name.startswith(('app.opent', 'opentelemetry.sdk'))])"
+    forbidden = "('platform_relay.core.opent', 'opentelemetry.sdk')"
+    seen = f"import sys, platform_relay.serve; print([name for name in sys.modules if name.startswith({forbidden})])"
     told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 
@@ -104,6 +105,6 @@ def test_off_it_is_not_even_imported() -> None:
 
 def test_without_the_extra_it_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "app.opentelemetry", raising=False)
+    monkeypatch.delitem(sys.modules, "platform_relay.core.opentelemetry", raising=False)
     with pytest.raises(ValueError, match=r"platform-relay\[otel\]"):
         tracing.start("http://127.0.0.1:4318", "test")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.messages import CustomerEvent, incoming
+from platform_relay.inbox.messages import CustomerEvent, incoming
 from simulators.process import run
 from tests.database.engine_room import accept
 from tests.helpers import eventually, free_port
@@ -20,7 +20,9 @@ from tests.helpers import eventually, free_port
 def started(database_url: str, **settings: str) -> subprocess.Popen[bytes]:
     """`relay worker` with nothing else in its environment."""
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, **settings}
-    return subprocess.Popen([sys.executable, "-m", "app.cli", "worker"], env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "platform_relay.cli", "worker"], env=environment, stderr=subprocess.PIPE
+    )
 
 
 async def test_what_it_does_is_told_and_it_ends_with_the_worker(database_url: str, engine: AsyncEngine) -> None:
@@ -38,7 +40,7 @@ async def test_what_it_does_is_told_and_it_ends_with_the_worker(database_url: st
                         told = (await client.get(address)).text
                 except httpx.TransportError:
                     return False
-                return 'relay_jobs_settled_total{kind="relay_customer",state="done"} 1.0' in told
+                return 'relay_jobs_settled_total{kind="forward_customer",state="done"} 1.0' in told
 
             await eventually(counted, 30)
         finally:

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.program import cli
-from app.database import parse_url
+from platform_relay.cli.program import cli
+from platform_relay.core.database import parse_url
 from tests.helpers import eventually_sync
 
 ROWS = 12_000
@@ -54,7 +54,7 @@ def test_killed_and_begun_again_each_row_is_there_once(
 ) -> None:
     file = written(tmp_path, ROWS)
     child = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "import", "customers", str(file)],
+        [sys.executable, "-m", "platform_relay.cli", "import", "customers", str(file)],
         cwd=tmp_path, env={**os.environ, "DATABASE_URL": database_url}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_killed_and_begun_again_each_row_is_there_once(
     monkeypatch.chdir(tmp_path)
     busy = imported(file)
     assert "another process is taking this file in" in str(busy.exception)
-    sql(database_url, "UPDATE import_run SET beat_at = now() - interval '1 minute'")
+    sql(database_url, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute'")
     rejected = file.with_name("customers.csv.rejected.ndjson")
     with rejected.open("a") as lines:  # as if killed between a line and its commit, and within a line
         lines.write(json.dumps({"row": ROWS, "reason": "written before its commit", "values": {}}) + '\n{"row": ')

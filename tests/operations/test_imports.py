@@ -8,12 +8,12 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.inbox import Inbox
-from app.messages import Kind
-from app.operations.imports import importing
-from app.operations.imports.files import FileFormat, Row, format_of, names_in, read_rows
-from app.operations.imports.importing import ImportBusyError, ImportView, Plan, take_in
-from app.operations.imports.mapping import event_of, guess, missing, parse_mapping
+from platform_relay.imports import importer
+from platform_relay.imports.files import FileFormat, Row, format_of, names_in, read_rows
+from platform_relay.imports.importer import ImportBusyError, ImportView, Plan, take_in
+from platform_relay.imports.mapping import event_of, guess, missing, parse_mapping
+from platform_relay.inbox.inbox import Inbox
+from platform_relay.inbox.messages import Kind
 from tests.database.engine_room import rows, run
 from tests.explain.scene import Scene
 
@@ -150,9 +150,9 @@ async def test_a_killed_import_goes_on_where_it_was(engine: AsyncEngine, inbox: 
     with pytest.raises(ImportBusyError):  # it may still be alive
         await take_in(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
     await run(
-        engine, "UPDATE import_run SET beat_at = now() - interval '1 minute', position = 0, rows = 0, accepted = 0"
+        engine, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute', position = 0, rows = 0, accepted = 0"
     )
-    [stopped] = await importing.list_imports(engine)
+    [stopped] = await importer.list_imports(engine)
     assert stopped.state == "stopped"
     done = await take_in(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
     assert (done.id, done.rows, done.accepted, done.duplicates) == (stopped.id, 2500, 1500, 1000)
@@ -178,7 +178,7 @@ async def test_nothing_newer_is_overwritten(engine: AsyncEngine, inbox: Inbox) -
 async def test_a_file_of_another_kind_is_told(engine: AsyncEngine, inbox: Inbox) -> None:
     with pytest.raises(ValueError, match="array"):
         await take_in(engine, inbox, Plan("f", "json", Kind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t")
-    [failed] = await importing.list_imports(engine)
+    [failed] = await importer.list_imports(engine)
     assert failed.state == "failed"
     assert "array" in (failed.error or "")
 

@@ -1,4 +1,4 @@
-"""A person is erased everywhere and handed out whole; counts, ledger and chain stay; nobody else loses anything."""
+"""A person is erased everywhere and handed out whole; counts, ledger and integrity stay; nobody else loses anything."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,24 +10,24 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.handlers.fetch_entity import message_of
-from app.messages import Kind
-from app.operations.alerts.raised import Alerts
-from app.operations.audit import chain
-from app.operations.coupons import fuse
-from app.operations.coupons.ledger import read_ledger
-from app.operations.people.erase import COUNTED, Receipt, StillRunningError, erase
-from app.operations.people.export import export
-from app.operations.people.person import Person, redacted
-from app.operations.reconcile.differences import Difference
-from app.operations.reconcile.runs import Reconciliations
-from app.operations.retention import prune_bodies
-from app.outcomes import Done, Evidence, Reject
-from app.platform import webhooks
-from app.platform.webhooks import redemption_of
-from app.reasons import ReasonCode, because, columns
-from app.settings import FuseSettings
-from app.stores.native import Ignored, ToFetch
+from platform_relay.alerts.alerts import Alerts
+from platform_relay.audit import integrity
+from platform_relay.core.outcomes import Done, Evidence, Reject
+from platform_relay.core.reasons import ReasonCode, because, columns
+from platform_relay.coupons import issuance_limits
+from platform_relay.coupons.ledger import read_ledger
+from platform_relay.forwarding.fetch import message_of
+from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.retention import prune_bodies
+from platform_relay.platform import webhooks
+from platform_relay.platform.webhooks import redemption_of
+from platform_relay.privacy.erase import COUNTED, Receipt, StillRunningError, erase
+from platform_relay.privacy.export import export
+from platform_relay.privacy.person import Person, redacted
+from platform_relay.reconcile.differences import Difference
+from platform_relay.reconcile.runs import Reconciliations
+from platform_relay.settings import IssuanceLimitSettings
+from platform_relay.stores.native import Ignored, ToFetch
 from tests.database.engine_room import broken_counts
 from tests.explain.scene import Scene, answered
 from tests.reasons import HTTP_400
@@ -74,14 +74,14 @@ async def a_life(scene: Scene) -> None:
     }
     await arrives(scene, "referrals/completed", referral)
     await scene.sql(
-        """UPDATE job SET state = 'waiting', disposition = 'retry', reason_code = :reason_code,
-               facts = CAST(:facts AS jsonb) WHERE split_part(lane, '#', 1) = :lane""",
-        **columns(because(ReasonCode.SERVER_ERROR, response=f"unknown address {EMAIL}")),
+        """UPDATE job SET state = 'waiting', disposition = 'retry', reason_code = :reason_code, facts = CAST(:facts AS jsonb)
+           WHERE split_part(lane, '#', 1) = :lane""",
+        **columns(because(ReasonCode.SERVER_ERROR, destination="the store", response=f"no customer {EMAIL}")),
         lane=f"coupon:{OTHERS}",
     )
     await scene.sql(
         """INSERT INTO attempt (job_id, claim, number, started_at, outcome, reason_code, facts, excerpt)
-           SELECT id, 1, 1, now(), 'retry', reason_code, facts, facts ->> 'response' FROM job
+           SELECT id, 1, 1, now(), 'retry', reason_code, facts, CAST(facts AS text) FROM job
            WHERE split_part(lane, '#', 1) = :lane""",
         lane=f"coupon:{OTHERS}",
     )
@@ -91,16 +91,16 @@ async def a_life(scene: Scene) -> None:
         body = raw if isinstance(parsed, ToFetch) else f"<customer>{EMAIL} {NAME}".encode()
         await scene.accept(message_of(parsed, body, source="woocommerce", message_id=""))
     async with scene.engine.begin() as connection:
-        limits = FuseSettings(customer_count=1)
+        limits = IssuanceLimitSettings(customer_count=1)
         for code in (CODE, PENDING):
-            await fuse.pass_fuse(connection, code, ID, Decimal(5), limits)
+            await issuance_limits.check_limits(connection, code, ID, Decimal(5), limits)
             await connection.execute(
-                text("UPDATE coupon SET priced_at = now(), value = 5, kind = 'fixed_amount', currency = 'EUR'")
+                text("UPDATE coupon SET admitted_at = now(), value = 5, kind = 'fixed_amount', currency = 'EUR'")
             )
-        await fuse.release(connection, "an operator", "looked at it", ID)
-    await Alerts(scene.engine).raise_alert(because(ReasonCode.ISSUANCE_LIMIT_REACHED), fuse.subject_of(ID))
-    drift = because(ReasonCode.COUPON_DRIFT, code=CODE, findings=[f"restricted to {EMAIL}"])
-    await Alerts(scene.engine).raise_alert(drift, CODE)
+        await issuance_limits.release(connection, "an operator", "looked at it", ID)
+    alerts = Alerts(scene.engine)
+    await alerts.raise_alert(because(ReasonCode.ISSUANCE_LIMIT_REACHED), issuance_limits.subject_of(ID))
+    await alerts.raise_alert(because(ReasonCode.COUPON_DRIFT, differences=[f"email {EMAIL}"]), CODE)
     books = Reconciliations(scene.engine)
     asked = await books.ask("t", None)
     await books.take(asked)
@@ -173,7 +173,7 @@ async def test_nothing_of_the_person_is_left_and_everything_still_counts(engine:
     assert [(each.currency, each.redeemed, each.coupons) for each in after.currencies] == [
         (each.currency, each.redeemed, each.coupons) for each in ledger.currencies
     ]
-    assert (await chain.verify(engine)).broken is None
+    assert (await integrity.verify(engine)).broken is None
     assert receipt.messages >= 9
     assert (receipt.redacted, receipt.coupons, receipt.retired, receipt.entities) == (2, 2, 1, 1)
     assert await scene.rows("SELECT count(*) FROM job WHERE state = 'dropped'") == [(receipt.dropped,)]

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.operations.alerts.raised import open_alerts
-from app.operations.checks import check_proof, watch_proof
-from app.reasons import ReasonCode
-from app.settings import CouponSettings, PlatformSettings, Settings
+from platform_relay.alerts.alerts import open_alerts
+from platform_relay.checks.configuration import check_proof, watch_proof
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.settings import CouponSettings, PlatformSettings, Settings
 
 KEYS = {"api_key": "sim-platform-key", "shop_key": "sim-shop"}
 

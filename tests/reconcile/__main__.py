@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from app import migrate
-from app.database import create_engine
-from app.embedded import EmbeddedPostgres
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine
+from platform_relay.core.embedded import EmbeddedPostgres
 from simulators.process import run
 from tests.reconcile.proof import Told, prove
 from tests.reconcile.shop import Injured

@@ -1,4 +1,4 @@
-"""Differences are seeded, found, repaired, and not found again: judged from the shop's and the Platform's own state."""
+"""Differences are seeded, found, repaired, and not found again: judged from the store's and the Platform's own state."""
 
 import asyncio
 import time
@@ -12,19 +12,19 @@ from pathlib import Path
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy import text
 
-from app import wiring
-from app.database import Timeouts, create_engine
-from app.messages import Kind
-from app.operations.imports.backfill import backfill
-from app.operations.imports.importing import Plan, take_in
-from app.operations.polling import ORDER, item_of
-from app.operations.reconcile.compare import Sides, reconcile
-from app.operations.reconcile.repairs import repair
-from app.operations.reconcile.runs import Reconciliations, ReconciliationView
-from app.settings import PlatformSettings, Settings, StoreSettings
-from app.stores.native import FetchesEntities, ListsEntities, NativeEvent
-from app.wiring import Services
-from app.worker import Worker
+from platform_relay import wiring
+from platform_relay.core.database import Timeouts, create_engine
+from platform_relay.imports.importer import Plan, take_in
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.compare import Sides, reconcile
+from platform_relay.reconcile.repairs import repair
+from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
+from platform_relay.settings import PlatformSettings, Settings, StoreSettings
+from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent
+from platform_relay.sync.backfill import backfill
+from platform_relay.sync.polling import ORDER, item_of
+from platform_relay.wiring import Services
+from platform_relay.worker import Worker
 from simulators.process import Simulator
 from tests.helpers import eventually
 from tests.reconcile.shop import Injured
@@ -84,7 +84,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(url: str, folder: Path, platform: Simulator, public_url: str | None = None) -> AsyncIterator[Relay]:
-    """The shop's own variables stand in the environment."""
+    """The store's own variables stand in the environment."""
     settings = Settings(
         _env_file=None,
         data_dir=folder,
@@ -93,7 +93,7 @@ async def relay(url: str, folder: Path, platform: Simulator, public_url: str | N
             url=HttpUrl(platform.url), launcher_url=HttpUrl(platform.url), api_key=SecretStr("sim-platform-key")
         ),
     )
-    async with wiring.services(settings, url, "proof") as parts, wiring.far_sides(parts) as far:
+    async with wiring.services(settings, url, "proof") as parts, wiring.destinations(parts) as far:
         worker = Worker(parts, far)
         running = asyncio.create_task(worker.run())
         sides = wiring.reconciled(parts, far)
@@ -148,7 +148,7 @@ async def prove(injured: Injured, database_url: str, folder: Path, within: float
 
 
 async def _take_in_everything(here: Relay, injured: Injured, within: float) -> None:
-    """The shop's lists are read and delivered; then a day passes."""
+    """The store's lists are read and delivered; then a day passes."""
     store: object = here.parts.store
     assert isinstance(store, ListsEntities)
     for kind in ORDER:
@@ -172,7 +172,7 @@ async def _take_in_everything(here: Relay, injured: Injured, within: float) -> N
 
 
 async def _well_all_the_same(here: Relay, injured: Injured, now: datetime, within: float) -> None:
-    """What was touched is reported, as the shop's webhook would."""
+    """What was touched is reported, as the store's webhook would."""
     store: object = here.parts.store
     assert isinstance(store, FetchesEntities)
     items = []

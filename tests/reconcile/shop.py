@@ -1,7 +1,7 @@
-"""A shop with many entities, and what goes wrong between it, the relay and the Platform: each with its cause class.
+"""A store with many entities, and what goes wrong between it, the relay and the Platform: each with its cause class.
 
-Everything goes through the real relay: the well ones are read from the shop's lists and delivered; then each injury is
-done at the shop, at the Platform, or by a file. `expected` is what a reconciliation has to find, no more and no less.
+Everything goes through the real relay: the well ones are read from the store's lists and delivered; then each injury is
+done at the store, at the Platform, or by a file. `expected` is what a reconciliation has to find, no more and no less.
 """
 
 import io
@@ -14,11 +14,11 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
-from app.messages import Kind
-from app.operations.reconcile.differences import Cause
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.differences import Cause
 from simulators.process import Simulator
 
-Row = dict[str, Any]  # as the shop's API shows it
+Row = dict[str, Any]  # as the store's API shows it
 FIRST_ID: Final = {Kind.CUSTOMER: 1, Kind.PRODUCT: 1_000_001, Kind.ORDER: 2_000_001}
 SHARE: Final = {Kind.CUSTOMER: 0.3, Kind.PRODUCT: 0.2, Kind.ORDER: 0.5}
 LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,7 +72,7 @@ class Injured:
     # ------------------------------------------------------------------------------------------- before
 
     def open(self) -> None:
-        """The shop as it is taken in. Some of it the Platform will refuse."""
+        """The store as it is taken in. Some of it the Platform will refuse."""
         for kind, share in SHARE.items():
             first, count = FIRST_ID[kind], round(self.entities * share)
             self._next[kind] = first + count
@@ -93,7 +93,7 @@ class Injured:
     # ------------------------------------------------------------------------------------------- injuries
 
     def injure(self, now: datetime) -> None:
-        """All that happens at the shop and at the Platform behind the relay's back. `now`: the relay has been listening
+        """All that happens at the store and at the Platform behind the relay's back. `now`: the relay has been listening
         for a day."""
         for kind in Kind:
             self._never_sent(kind, self._part(0.08))
@@ -134,7 +134,7 @@ class Injured:
         self.platform.control("customers", customers=rows)
 
     def file_without_versions(self, kind: Kind) -> io.BytesIO:
-        """A file of things that the shop has and never reported."""
+        """A file of things that the store has and never reported."""
         numbers = [self.new(kind) for _ in range(self._part(0.05))]
         self.seed_shop(kind, (self._entity(kind, number, LONG_AGO) for number in numbers))
         self._expect(kind, numbers, "stale")
@@ -168,11 +168,11 @@ class Injured:
     # ------------------------------------------------------------------------------------------- after
 
     def misfits(self) -> list[str]:
-        """Of what was expected: what the shop has and the Platform does not, or has otherwise."""
+        """Of what was expected: what the store has and the Platform does not, or has otherwise."""
         return self._unlike([key for key, cause in self.expected.items() if cause != "extra"])
 
     def unlike(self) -> list[str]:
-        """The same of everything in the shop."""
+        """The same of everything in the store."""
         return self._unlike([(kind, identifier) for kind in Kind for identifier in self.shop.state(kind)])
 
     def _unlike(self, keys: Sequence[tuple[Kind, str]]) -> list[str]:
@@ -187,11 +187,11 @@ class Injured:
                 stored = stored[0]["order"]
             wanted, has = _ours(kind, shop[kind][identifier]), _theirs(kind, stored or {})
             if wanted != has:
-                found.append(f"{kind} {identifier}: the shop has {wanted!r}, the Platform {has!r}")
+                found.append(f"{kind} {identifier}: the store has {wanted!r}, the Platform {has!r}")
         return found
 
     def change(self, numbers: Sequence[int], when: datetime) -> None:
-        """They change in the shop, whose webhooks are silent."""
+        """They change in the store, whose webhooks are silent."""
         for number in numbers:
             kind = max((kind for kind in Kind if FIRST_ID[kind] <= number), key=FIRST_ID.__getitem__)
             self.seed_shop(kind, iter([self._entity(kind, number, when, "changed")]))

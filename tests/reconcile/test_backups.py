@@ -13,12 +13,12 @@ from typing import Final, Protocol
 import pytest
 from uuid_utils.compat import uuid7
 
-from app import migrate
-from app.database import create_engine
-from app.inbox import Inbox
-from app.messages import Kind
-from app.operations.restored import doubt_everything
-from app.platform.webhooks import incoming
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine
+from platform_relay.inbox.inbox import Inbox
+from platform_relay.inbox.messages import Kind
+from platform_relay.jobs.backup import mark_restored
+from platform_relay.platform.webhooks import incoming
 from simulators.process import Simulator, run
 from tests.database.engine_room import rows
 from tests.faults.server import ROLE, PostgresServer
@@ -186,10 +186,10 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
 
         url = await backup.restore()
         engine = create_engine(url, application_name="tests", pool_size=1)
-        await doubt_everything(engine, "test")
+        await mark_restored(engine, "test")
         doubted = "SELECT count(*) FILTER (WHERE NOT uncertain), count(*) >= :owed FROM job WHERE state IN ('waiting', 'running')"
         assert await rows(engine, doubted, owed=len(OWED)) == [(0, True)]
-        assert await doubt_everything(engine, "test") == 0
+        assert await mark_restored(engine, "test") == 0
         await engine.dispose()
         async with relay(url, tmp_path, platform) as restored:
             await restored.drained(60)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.database import parse_url
-from app.messages import Kind
-from app.operations import hooks
-from app.operations.imports.backfill import backfill
-from app.operations.polling import ORDER
-from app.operations.reconcile.differences import Difference
-from app.operations.reconcile.runs import Reconciliations
-from app.reasons import ReasonCode
-from app.stores.native import ListsEntities, SetsUpWebhooks
+from platform_relay.core.database import parse_url
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.differences import Difference
+from platform_relay.reconcile.runs import Reconciliations
+from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
+from platform_relay.sync import webhooks
+from platform_relay.sync.backfill import backfill
+from platform_relay.sync.polling import ORDER
 from simulators.process import Simulator, run
 from tests.conftest import temporary_database
 from tests.database.engine_room import rows
@@ -28,7 +28,7 @@ from tests.helpers import eventually
 from tests.reconcile.proof import SOURCE, Relay, prove, relay
 from tests.reconcile.shop import Injured
 
-OPEN = "SELECT code FROM alert WHERE resolved_at IS NULL AND code <> 'setting_missing'"  # no shop key is set here
+OPEN = "SELECT code FROM alert WHERE resolved_at IS NULL AND code <> 'setting_missing'"  # no store key is set here
 SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
@@ -119,7 +119,7 @@ async def test_webhooks_that_the_shop_switched_off_are_told(
         assert hook["topic"] in note
         alerts = await rows(here.parts.engine, OPEN)
         assert [kind for (kind,) in alerts] == [ReasonCode.STORE_WEBHOOKS_OFF]
-        await hooks.look_after(here.parts.engine, here.parts.inbox, store, "woocommerce", here.sides.address)
+        await webhooks.look_after(here.parts.engine, here.parts.inbox, store, "woocommerce", here.sides.address)
         assert (await here.reconciled()).notes == []
         assert await rows(here.parts.engine, OPEN) == []
 
@@ -171,7 +171,7 @@ async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: Asyn
     assert await books.take() is not None
     await books.add(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
     assert await books.take() is None
-    await run_sql(engine, "UPDATE reconciliation SET beat_at = now() - interval '10 minutes'")
+    await run_sql(engine, "UPDATE reconciliation SET heartbeat_at = now() - interval '10 minutes'")
     [stopped] = await books.newest()
     assert stopped.state == "stopped"
     again = await books.take()

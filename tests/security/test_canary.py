@@ -16,8 +16,8 @@ import asyncpg
 import httpx
 import pytest
 
-from app.embedded import EmbeddedPostgres
-from app.settings import Settings
+from platform_relay.core.embedded import EmbeddedPostgres
+from platform_relay.settings import Settings
 from simulators.scene import INHERITED, relay_process
 from tests.helpers import eventually, free_port
 
@@ -25,8 +25,8 @@ SECRETS: Final = {
     "STORE_KEY": "canary-store-key-1f3a",
     "OPERATOR_KEY": "canary-operator-key-2b4c",
     "PLATFORM__API_KEY": "canary-platform-key-3c5d",
-    "PLATFORM__DOOR_SECRET": "canary-door-secret-4d6e",
-    "PLATFORM__DOOR_SECRET_PREVIOUS": "canary-former-door-5e7f",
+    "PLATFORM__WEBHOOK_SECRET": "canary-door-secret-4d6e",
+    "PLATFORM__WEBHOOK_SECRET_PREVIOUS": "canary-former-door-5e7f",
     "WOOCOMMERCE__CONSUMER_KEY": "ck_canary_consumer_6f80",
     "WOOCOMMERCE__CONSUMER_SECRET": "cs_canary_consumer_7081",
     "WOOCOMMERCE__WEBHOOK_SECRET": "canary-webhook-secret-8192",
@@ -42,12 +42,12 @@ PERSON: Final = {
 CANARIES: Final = (*SECRETS.values(), DATABASE_PASSWORD, GUESS)
 ORDER: Final = {"id": "1001", "customerId": "42", "financialStatus": "paid", "currency": "EUR", "totalPrice": "19.98"}
 KEPT_IN: Final = {"message", "attempt", "job"}
-"""The tables where a person's data may be: what arrived, and what a far side answered to it."""
+"""The tables where a person's data may be: what arrived, and what a destination answered to it."""
 
 
 @asynccontextmanager
 async def echo() -> AsyncIterator[str]:
-    """A far side that refuses everything and tells everything it was told, headers too."""
+    """A destination that refuses everything and tells everything it was told, headers too."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -81,7 +81,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
     sung: list[str] = []
     store = {"authorization": f"Bearer {SECRETS['STORE_KEY']}"}
     operator = {"authorization": f"Bearer {SECRETS['OPERATOR_KEY']}"}
-    door = f"/v1/webhooks/platform/{SECRETS['PLATFORM__DOOR_SECRET']}"
+    door = f"/v1/webhooks/platform/{SECRETS['PLATFORM__WEBHOOK_SECRET']}"
     everybody = (*CANARIES, *PERSON.values())
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
 
@@ -128,7 +128,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
         for path in (
             *told,
             "/v1/counts",
-            "/v1/channels",
+            "/v1/destinations",
             "/v1/coupons",
             "/v1/explain/order/1001",
             "/v1/explain/customer/42",
@@ -150,7 +150,7 @@ async def of_the_commands(settings: Mapping[str, str]) -> list[str]:
     sung: list[str] = []
     for words, variables in ((["check"], environment), (["keys", "list"], environment), (["check"], wrong)):
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app.cli", *words, env=variables, cwd=tempfile.gettempdir(),
+            sys.executable, "-m", "platform_relay.cli", *words, env=variables, cwd=tempfile.gettempdir(),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         printed, _ = await child.communicate()

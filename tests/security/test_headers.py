@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from app import wiring
+from platform_relay import wiring
 from tests.api.served import STORE_KEY
 
 NEEDED = {

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.api.authentication import TRIES
-from app.operations import keys
+from platform_relay.access import api_keys
+from platform_relay.api.authentication import TRIES
 from tests.api.served import STORE_KEY, Caller
 from tests.docs.test_api_docs import NEED_NO_KEY
 
@@ -21,7 +21,7 @@ async def test_every_operation_asks_for_its_scope_and_no_other_opens_it(
 ) -> None:
     """All routes are walked: without a key, with a key of each single scope, against what the document says."""
     document = (await nobody.get("/openapi.json")).json()
-    by_scope = {scope: await calling(await keys.create(engine, scope, [scope], by="test")) for scope in SCOPES}
+    by_scope = {scope: await calling(await api_keys.create(engine, scope, [scope], by="test")) for scope in SCOPES}
     walked = 0
     for pattern, item in document["paths"].items():
         path = re.sub(r"{\w+}", "00000000-0000-7000-8000-000000000000", pattern)
@@ -51,24 +51,24 @@ async def test_every_page_of_the_console_asks_for_a_sign_in(nobody: httpx.AsyncC
 
 
 async def test_the_last_use_is_noted_once_in_a_while(calling: Caller, engine: AsyncEngine) -> None:
-    key = await keys.create(engine, "reporting", ["read"], by="test")
+    key = await api_keys.create(engine, "reporting", ["read"], by="test")
     reader = await calling(key)
-    assert [known.last_used_at for known in await keys.list_keys(engine)] == [None]
+    assert [known.last_used_at for known in await api_keys.list_keys(engine)] == [None]
     await reader.get("/v1/counts")
-    [first] = await keys.list_keys(engine)
+    [first] = await api_keys.list_keys(engine)
     assert first.last_used_at is not None
     for _ in range(3):
         await reader.get("/v1/counts")
-    assert [known.last_used_at for known in await keys.list_keys(engine)] == [first.last_used_at]
+    assert [known.last_used_at for known in await api_keys.list_keys(engine)] == [first.last_used_at]
 
 
 async def test_a_rotated_key_works_beside_its_successor_for_a_while(
     calling: Caller, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.api.authentication.REMEMBERED", 0.0)
-    old = await keys.create(engine, "reporting", ["read"], by="test")
-    [known] = await keys.list_keys(engine)
-    rotated = await keys.rotate(engine, known.id, "test", timedelta(hours=1))
+    monkeypatch.setattr("platform_relay.api.authentication.REMEMBERED", 0.0)
+    old = await api_keys.create(engine, "reporting", ["read"], by="test")
+    [known] = await api_keys.list_keys(engine)
+    rotated = await api_keys.rotate(engine, known.id, "test", timedelta(hours=1))
     assert rotated is not None
     for key in (old, rotated.key):
         assert (await (await calling(key)).get("/v1/counts")).status_code == 200
@@ -79,7 +79,7 @@ async def test_a_rotated_key_works_beside_its_successor_for_a_while(
 
 
 async def test_only_the_digest_of_a_key_is_stored(engine: AsyncEngine) -> None:
-    key = await keys.create(engine, "reporting", ["read"], by="test")
+    key = await api_keys.create(engine, "reporting", ["read"], by="test")
     assert len(key) >= len("relay_") + 43  # 256 bits in base64
     async with engine.connect() as connection:
         held = (await connection.execute(text("SELECT api_key::text, audit::text FROM api_key, audit"))).all()
@@ -91,7 +91,7 @@ async def test_only_the_digest_of_a_key_is_stored(engine: AsyncEngine) -> None:
 async def test_who_guesses_is_shut_out_and_known_keys_are_not(
     calling: Caller, nobody: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
-    known = await calling(await keys.create(engine, "known", ["read"], by="test"))
+    known = await calling(await api_keys.create(engine, "known", ["read"], by="test"))
     assert (await known.get("/v1/counts")).status_code == 200
     for number in range(TRIES):
         wrong = {"authorization": f"Bearer guess-{number}"}

@@ -21,7 +21,7 @@ async def relay(stage: Stage, folder: Path, keys: str, *words: str) -> str:
     """What the command prints."""
     settings = {"DATABASE_URL": stage.database_url, "BODY_KEYS": keys, "PYTHONPATH": str(Path(__file__).parents[2])}
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.cli", *words, env={**os.environ, **settings}, cwd=folder,
+        sys.executable, "-m", "platform_relay.cli", *words, env={**os.environ, **settings}, cwd=folder,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     printed, _ = await child.communicate()
@@ -49,7 +49,7 @@ async def test_both_journeys_with_encrypted_bodies(
         await stage.redeem("SPRING5", 142, "rule-5-off")
         await stage.coupon("SPRING5", "active")
         await stage.idle(dead=0)
-        assert await stage.sql("SELECT DISTINCT sealed_by FROM message") == [("old",)]
+        assert await stage.sql("SELECT DISTINCT encrypted_with FROM message") == [("old",)]
         assert await sung(stage) == []
         email = {"customer": BUYER["email"]}
         told = await stage.api("GET", "/v1/explain", params=email)
@@ -59,16 +59,16 @@ async def test_both_journeys_with_encrypted_bodies(
         assert WORDS[0] in json.dumps(export["messages"]).lower()
 
         both = f"{NEW},{OLD}"
-        assert "encrypted with new; some are still encrypted with old" in await relay(stage, tmp_path, both, "check")
-        assert "not in BODY_KEYS: old" in await relay(stage, tmp_path, NEW, "check")
+        assert "encrypted under new; some are still under old" in await relay(stage, tmp_path, both, "check")
+        assert "under old, which BODY_KEYS does not have" in await relay(stage, tmp_path, NEW, "check")
         [(kept,)] = await stage.sql("SELECT count(*) FROM message WHERE body IS NOT NULL")
         assert f"{kept} messages were encrypted, and" in await relay(stage, tmp_path, both, "keys", "encrypt-bodies")
-        assert await stage.sql("SELECT DISTINCT sealed_by FROM message") == [("new",)]
+        assert await stage.sql("SELECT DISTINCT encrypted_with FROM message") == [("new",)]
         checked = await relay(stage, tmp_path, NEW, "check")
-        assert "encrypted with new" in checked
-        assert "still encrypted" not in checked
+        assert "encrypted under new" in checked
+        assert "still under" not in checked
         await stage.sql(
-            "INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, sealed_by, received_at)"
+            "INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, encrypted_with, received_at)"
             " VALUES (gen_random_uuid(), 'store', 'orders', 'lost', '', '', 'gone', now())"
         )
     monkeypatch.setenv("BODY_KEYS", NEW)

@@ -35,7 +35,7 @@ def shop_process() -> Iterator[Simulator]:
 
 @pytest.fixture
 def shop(shop_process: Simulator) -> Simulator:
-    """The shop simulator, fresh, its client holding the consumer key."""
+    """The store simulator, fresh, its client holding the consumer key."""
     shop_process.reset(config=True)
     shop_process.client.auth = httpx.BasicAuth("ck_simulator_key", "cs_simulator_key")
     return shop_process

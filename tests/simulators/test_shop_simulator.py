@@ -1,4 +1,4 @@
-"""The shop simulator as a process of its own: WooCommerce's answers and quirks, its webhooks, the signed relay."""
+"""The store simulator as a process of its own: WooCommerce's answers and quirks, its webhooks, the signed relay."""
 
 from __future__ import annotations
 

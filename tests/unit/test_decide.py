@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from app.engine.decide import Crashed, Interrupted, Verdict, before, decide
-from app.engine.jobs import Job
-from app.engine.retry import RetryPolicy
-from app.engine.states import Again, Finish, GiveBack, Park, Transition
-from app.outcomes import Blocked, Done, Owed, Reject, Retry, Skip, Unknown, Wait
-from app.reasons import ReasonCode, because
+from platform_relay.core.outcomes import Blocked, Done, JobSpec, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.queue.decide import Crashed, Interrupted, Verdict, before, decide
+from platform_relay.queue.jobs import Job
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.states import Again, Finish, GiveBack, Park, Transition
 from tests.reasons import (
     CONNECTION_LOST,
     HTTP_400,
@@ -27,8 +27,8 @@ POLICY = RetryPolicy(first=1, window=timedelta(seconds=3))
 JOB = Job(
     id=UUID(int=1),
     message_id=UUID(int=2),
-    kind="relay_order",
-    channel="platform",
+    kind="forward_order",
+    destination="platform",
     lane="order:1",
     seq=1,
     claim=7,
@@ -47,7 +47,7 @@ JOB = Job(
 )
 UNCERTAIN = replace(JOB, uncertain=True)
 LAST = replace(JOB, attempt=POLICY.attempts)
-OWED = (Owed("relay_customer", "platform", "customer:1"),)
+OWED = (JobSpec("forward_customer", "platform", "customer:1"),)
 
 
 @pytest.mark.parametrize(

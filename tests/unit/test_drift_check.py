@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.operations.coupons.patrol import examine
-from app.stores.base import CouponFound, CouponKind, Difference
+from platform_relay.coupons.drift_check import examine
+from platform_relay.stores.base import CouponFound, CouponKind, Difference
 
 CODE = "ab12cd34ef56"
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)

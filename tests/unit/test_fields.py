@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.platform.fields import ASSUMPTIONS, AssumptionError, Fields
+from platform_relay.platform.fields import ASSUMPTIONS, AssumptionError, Fields
 
 
 def test_without_overrides_every_entry_has_its_assumed_text() -> None:

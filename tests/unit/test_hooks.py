@@ -1,5 +1,5 @@
-from app.operations.hooks import Step, plan
-from app.stores.native import Hook
+from platform_relay.stores.native import Hook
+from platform_relay.sync.webhooks import Step, plan
 
 
 def hook(number: int, topic: str, *, enabled: bool = True) -> Hook:

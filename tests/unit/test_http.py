@@ -20,9 +20,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from app.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
-from app.outcomes import Blocked, Reject, Retry, Unknown
-from app.reasons import ReasonCode, because
+from platform_relay.core.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
+from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode, because
 from tests.contract.tls import front, self_signed
 from tests.helpers import free_port
 
@@ -169,7 +169,7 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 @asynccontextmanager
-async def far_side(behave: Behaviour) -> AsyncIterator[str]:
+async def destination(behave: Behaviour) -> AsyncIterator[str]:
     """A server that reads a request's head and then does as told; gives its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -209,7 +209,7 @@ async def call(url: str, method: str = "POST", time_limit: float = 5.0, body_cap
 
 
 async def test_an_answer() -> None:
-    async with far_side(says(b'{"ok": true}', "201 Created", x_id="7")) as url:
+    async with destination(says(b'{"ok": true}', "201 Created", x_id="7")) as url:
         got = await call(url)
     assert isinstance(got, Answer)
     assert (got.status, got.json(), got.headers["X-Id"]) == (201, {"ok": True}, "7")
@@ -223,7 +223,7 @@ async def test_what_is_sent() -> None:
         heads.append(await reader.readexactly(len('{"name":"Zoë"}'.encode())))
         await says(b"")(reader, writer)
 
-    async with far_side(behave) as url:
+    async with destination(behave) as url:
         client = HttpClient()
         assert isinstance(await client.call("PUT", url, json={"name": "Zoë"}, headers={"x-key": "k"}), Answer)
         await client.aclose()
@@ -299,7 +299,7 @@ async def test_reset_is_unknown() -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    async with far_side(behave) as url:
+    async with destination(behave) as url:
         got = await call(url)
     assert isinstance(got, Unknown)
     assert got.reason.code is ReasonCode.CONNECTION_LOST
@@ -319,7 +319,7 @@ async def test_reset_is_unknown() -> None:
     ids=["unasked encoding", "no gzip", "cut gzip", "cut", "too long", "gzip bomb", "deflate bomb"],
 )
 async def test_an_answer_that_cannot_be_trusted_is_unknown(behave: Behaviour, code: ReasonCode) -> None:
-    async with far_side(behave) as url:
+    async with destination(behave) as url:
         got = await call(url, body_cap=1000)
     assert isinstance(got, Unknown), got
     assert got.reason.code is code
@@ -329,7 +329,7 @@ async def test_an_answer_that_cannot_be_trusted_is_unknown(behave: Behaviour, co
 async def test_a_compressed_answer_within_the_cap(encoding: str) -> None:
     body = b'{"a": 1}'
     packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
-    async with far_side(says(packed, content_encoding=encoding)) as url:
+    async with destination(says(packed, content_encoding=encoding)) as url:
         got = await call(url, body_cap=len(body))
     assert isinstance(got, Answer)
     assert got.json() == {"a": 1}
@@ -346,7 +346,7 @@ async def test_a_dripping_answer_is_unknown_within_the_limit() -> None:
             await asyncio.wait([asyncio.ensure_future(gone.wait())], timeout=0.05)
 
     started = monotonic()
-    async with far_side(behave) as url:
+    async with destination(behave) as url:
         got = await call(url, time_limit=0.5)
         gone.set()
     assert isinstance(got, Unknown), got
@@ -355,7 +355,7 @@ async def test_a_dripping_answer_is_unknown_within_the_limit() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    async with far_side(says(b"", "307 Temporary Redirect", location="/elsewhere")) as url:
+    async with destination(says(b"", "307 Temporary Redirect", location="/elsewhere")) as url:
         got = await call(url)
     assert isinstance(got, Answer)
     assert isinstance(failure_of(got), Blocked)
@@ -384,7 +384,7 @@ async def test_cookies_are_thrown_away() -> None:
 
 async def test_a_certificate_nobody_vouches_for_is_blocked(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
-    async with far_side(says(b"{}")) as plain, front(certificate, plain) as url:
+    async with destination(says(b"{}")) as plain, front(certificate, plain) as url:
         got = await call(url)
         assert isinstance(got, Blocked), got
         assert got.reason.code is ReasonCode.TLS_FAILED

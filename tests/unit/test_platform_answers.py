@@ -5,11 +5,11 @@ import json
 import httpx
 import pytest
 
-from app.http import Answer
-from app.outcomes import Blocked, Reject, Retry, Unknown
-from app.platform.answers import THE_PLATFORM, Accepted, Meaning, Refused, understand
-from app.platform.fields import Fields
-from app.reasons import ReasonCode, because
+from platform_relay.core.http import Answer
+from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.platform.answers import THE_PLATFORM, Accepted, Meaning, Refused, understand
+from platform_relay.platform.fields import Fields
 
 
 def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> Answer:
@@ -55,7 +55,7 @@ def test_refusals_that_somebody_can_act_on(status: int, text: str, meaning: Mean
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_about_the_channel(status: int) -> None:
+def test_a_refused_key_is_about_the_destination(status: int) -> None:
     verdict = understand(answer(status, {"message": "Forbidden"}))
     assert isinstance(verdict, Blocked)
     assert verdict.reason == because(

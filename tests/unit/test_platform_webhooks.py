@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.platform.webhooks import COUPON_TOPICS, incoming, parse, redemption_of
+from platform_relay.platform.webhooks import COUPON_TOPICS, incoming, parse, redemption_of
 
 CUSTOMER = {"id": "u-1", "externalId": 42, "email": "Jane@Example.com", "pointBalance": 100}
 REDEEMED = {
@@ -45,7 +45,7 @@ def test_a_redemption_owes_its_coupon() -> None:
     assert (message.source, message.kind, message.strict) == ("platform", "points/redeemed", False)
     assert (message.customer_ref, message.coupon_ref) == ("42", "ab12cd34ef56")
     (job,) = message.jobs
-    assert (job.kind, job.channel, job.lane) == ("issue_coupon", "store", "coupon:ab12cd34ef56#m-1")
+    assert (job.kind, job.destination, job.lane) == ("issue_coupon", "store", "coupon:ab12cd34ef56#m-1")
     redemption = redemption_of(job.params["topic"], job.params["reward"], message.body)
     assert redemption is not None
     assert (redemption.id, redemption.points, redemption.rule_id) == ("p-1", 500, "r1")

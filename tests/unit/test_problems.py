@@ -1,7 +1,7 @@
 import json
 
-from app.api.problems import respond
-from app.errors import FieldError, FieldsInvalid
+from platform_relay.api.problems import respond
+from platform_relay.core.errors import FieldError, FieldsInvalid
 
 
 def test_a_problem_can_always_be_said() -> None:

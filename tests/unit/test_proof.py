@@ -8,15 +8,22 @@ from typing import Any  # Any: fields of several types
 
 import pytest
 
-from app.api.origin import client_address, is_within
-from app.operations.coupons.fuse import Usage, over, subject_of
-from app.operations.coupons.patrol import examine
-from app.platform.proof import Proof, doubt_of_cost, doubt_of_customer, doubt_of_listing, doubt_of_value, needed
-from app.platform.rewards import Redemption, Unvalued, Valued, limited
-from app.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition
-from app.reasons import ReasonCode, because
-from app.settings import CouponSettings, FuseSettings
-from app.stores.base import CouponFound, CouponKind
+from platform_relay.api.client_ip import client_address, is_within
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons.drift_check import examine
+from platform_relay.coupons.issuance_limits import Usage, over, subject_of
+from platform_relay.coupons.verification_rules import (
+    Proof,
+    doubt_of_cost,
+    doubt_of_customer,
+    doubt_of_listing,
+    doubt_of_value,
+    needed,
+)
+from platform_relay.platform.rewards import Redemption, Unvalued, Valued, limited
+from platform_relay.platform.rules import OperatorRule, PlatformRule, RewardKind, RewardRuleDefinition
+from platform_relay.settings import CouponSettings, IssuanceLimitSettings
+from platform_relay.stores.base import CouponFound, CouponKind
 
 REDEEMED = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
 TOPIC = "points/redeemed"
@@ -170,17 +177,17 @@ def test_only_our_own_proxies_are_believed(peer: str | None, forwarded: list[str
 
 def test_the_fuse_blows_at_the_first_limit_that_is_passed() -> None:
     used = Usage(2, Decimal(10), 5, Decimal(25), 9, Decimal(45))
-    none = dict.fromkeys(FuseSettings.model_fields)
-    assert over(used, Decimal(5), FuseSettings.model_validate(none)) is None
+    none = dict.fromkeys(IssuanceLimitSettings.model_fields)
+    assert over(used, Decimal(5), IssuanceLimitSettings.model_validate(none)) is None
     for name, limit, personal in (
         ("customer_count", 2, True), ("customer_value", "14.99", True), ("hour_count", 5, False),
         ("hour_value", "29.99", False), ("day_count", 9, False), ("day_value", "49.99", False),
     ):  # fmt: skip
-        found = over(used, Decimal(5), FuseSettings.model_validate({**none, name: limit}))
+        found = over(used, Decimal(5), IssuanceLimitSettings.model_validate({**none, name: limit}))
         assert found is not None, name
         assert found[0] is personal
     for name, limit in (("customer_count", 3), ("customer_value", "15"), ("hour_value", "30"), ("day_count", 10)):
-        assert over(used, Decimal(5), FuseSettings.model_validate({**none, name: limit})) is None, name
+        assert over(used, Decimal(5), IssuanceLimitSettings.model_validate({**none, name: limit})) is None, name
 
 
 def test_a_fuses_name_shows_nobodys_address() -> None:

@@ -8,10 +8,10 @@ from ipaddress import ip_network
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from app.http import Answer, HttpClient, HttpClients
-from app.outcomes import Blocked
-from app.reach import AddressRefusedError, Found, Reach
-from app.reasons import ReasonCode
+from platform_relay.core.egress import AddressRefusedError, EgressPolicy, Found
+from platform_relay.core.http import Answer, HttpClient, HttpClients
+from platform_relay.core.outcomes import Blocked
+from platform_relay.core.reasons import ReasonCode
 from tests.helpers import free_port
 
 PRIVATE = (
@@ -29,27 +29,27 @@ def found(host: str) -> Found:
 @pytest.mark.parametrize("host", PRIVATE)
 def test_a_name_may_not_lead_to_a_private_address(host: str) -> None:
     with pytest.raises(AddressRefusedError, match="private network"):
-        Reach(["https://shop.example"]).open_socket(found(host))
+        EgressPolicy(["https://shop.example"]).open_socket(found(host))
 
 
 @pytest.mark.parametrize("host", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"])
 def test_public_addresses_may_be_called(host: str) -> None:
-    Reach(["https://shop.example"]).open_socket(found(host)).close()
+    EgressPolicy(["https://shop.example"]).open_socket(found(host)).close()
 
 
 def test_private_networks_are_allowed_one_by_one() -> None:
-    reach = Reach(["https://shop.example"], [ip_network("172.16.0.0/12")])
+    reach = EgressPolicy(["https://shop.example"], [ip_network("172.16.0.0/12")])
     reach.open_socket(found("172.17.0.2")).close()
     with pytest.raises(AddressRefusedError):
         reach.open_socket(found("10.0.0.1"))
 
 
 def test_an_address_in_the_settings_is_its_own_permission_and_no_others() -> None:
-    reach = Reach(["http://127.0.0.1:9000"])
+    reach = EgressPolicy(["http://127.0.0.1:9000"])
     reach.open_socket(found("127.0.0.1")).close()
     with pytest.raises(AddressRefusedError):
         reach.open_socket(found("127.0.0.2"))
-    Reach(["http://localhost:9000"]).open_socket(found("127.0.0.1")).close()
+    EgressPolicy(["http://localhost:9000"]).open_socket(found("127.0.0.1")).close()
 
 
 class Rebinding(AbstractResolver):

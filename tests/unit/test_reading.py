@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.stores.reading import count, finite, following, rows, with_cents, within
+from platform_relay.stores.reading import count, finite, following, rows, with_cents, within
 
 PAGE = 3
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.retry import RetryPolicy
+from platform_relay.queue.retry import RetryPolicy
 
 policies = st.builds(
     RetryPolicy,

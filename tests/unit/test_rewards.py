@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.currencies import currency_places
-from app.platform import exact
-from app.platform.fields import ASSUMED
-from app.platform.rewards import Redemption, Unvalued, Valued, resolve
-from app.platform.rules import (
+from platform_relay.core.currencies import currency_places
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.platform import exact
+from platform_relay.platform.fields import ASSUMED
+from platform_relay.platform.rewards import Redemption, Unvalued, Valued, resolve
+from platform_relay.platform.rules import (
     OperatorRule,
     PlatformRule,
     RewardKind,
@@ -21,9 +22,8 @@ from app.platform.rules import (
     platform_rule,
     reward_kind,
 )
-from app.reasons import ReasonCode, because
-from app.settings import CouponSettings
-from app.stores.base import CouponKind
+from platform_relay.settings import CouponSettings
+from platform_relay.stores.base import CouponKind
 
 SETTINGS = CouponSettings(max_value=100)
 

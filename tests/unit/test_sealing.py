@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.reasons import ReasonCode, because
-from app.sealing import NO_KEYS, OVERHEAD, SEALED_TEXT, KeyRing, UnreadableBodyError, first_email
-from app.settings import Settings
+from platform_relay.core.encryption import NO_KEYS, OVERHEAD, SEALED_TEXT, KeyRing, UnreadableBodyError, first_email
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.settings import Settings
 
 KEYS = st.dictionaries(
     st.from_regex(r"[A-Za-z0-9._-]{1,32}", fullmatch=True), st.binary(min_size=32, max_size=32), min_size=1, max_size=4

@@ -1,14 +1,14 @@
-"""The cause class of every difference between the shop, the relay and the Platform."""
+"""The cause class of every difference between the store, the relay and the Platform."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from app.messages import Kind
-from app.operations.imports.importing import OLDEST
-from app.operations.reconcile.differences import CAUSES, Held, InShop, compare
-from app.reasons import ReasonCode, because
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.imports.importer import OLDEST
+from platform_relay.inbox.messages import Kind
+from platform_relay.reconcile.differences import CAUSES, Held, InShop, compare
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
@@ -73,7 +73,7 @@ CASES: list[tuple[str, InShop, Held, datetime | None, str | None, str]] = [
     ),
     ("waits", InShop("1", NOON, "k"), held(state="waiting", known=False), NOON, None, ""),
     ("runs", InShop("1", NOON, "k"), held(state="running", known=False), NOON, None, ""),
-    ("the shop is being asked", InShop("1", LATER, "k"), Held(fetching=True), NOON, None, ""),
+    ("the store is being asked", InShop("1", LATER, "k"), Held(fetching=True), NOON, None, ""),
     ("dropped by an operator", InShop("1", NOON, "k"), held(state="dropped", known=False), NOON, None, ""),
     ("skipped as unchanged", InShop("1", NOON, "k"), held(state="skipped"), NOON, None, ""),
 ]

@@ -1,4 +1,4 @@
-"""Whether a shop's coupon is what was ordered, field by field, and which orders are refused at once."""
+"""Whether a store's coupon is what was ordered, field by field, and which orders are refused at once."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.outcomes import Done, Outcome, Reject, Retry
-from app.reasons import ReasonCode, because
-from app.stores.base import (
+from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Difference,
     as_made,
     cleaned_up,
@@ -24,10 +24,10 @@ from app.stores.base import (
     other_currency,
     refusal,
 )
-from app.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.failing import CallFailed, answers_failures
 
 WHEN = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
-ORDER = CouponOrder(
+ORDER = CouponSpec(
     code="ab12", kind=CouponKind.FIXED_AMOUNT, value=Decimal("5.00"), currency="EUR", title="Thanks",
     product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1",
     email="jane@example.com", combinable=False, starts_at=WHEN, expires_at=WHEN, reference="r-1",
@@ -117,13 +117,13 @@ def test_other_spellings_of_the_same(same: dict[str, Any]) -> None:
 def test_of_a_shops_one_list_the_reading_counts_that_was_ordered(
     ordered: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...], expected: tuple[Difference, ...]
 ) -> None:
-    order = CouponOrder(code="x", kind=CouponKind.FREE_SHIPPING, **ordered)
+    order = CouponSpec(code="x", kind=CouponKind.FREE_SHIPPING, **ordered)
     found = CouponFound("1", "x", order.kind, product_ids=products, variant_ids=variants, one_list=True, usage_limit=1)
     assert differences(order, found) == expected
 
 
 def test_what_an_order_leaves_open() -> None:
-    order = CouponOrder(code="x", kind=CouponKind.FREE_SHIPPING)
+    order = CouponSpec(code="x", kind=CouponKind.FREE_SHIPPING)
     found = CouponFound(
         store_id="1", code="x", kind=CouponKind.FREE_SHIPPING, value=Decimal(0), currency="EUR", usage_limit=1,
         minimum_spend=Decimal(0), email="", starts_at=WHEN,

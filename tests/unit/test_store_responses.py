@@ -6,15 +6,15 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from app.http import Answer
-from app.messages import Kind
-from app.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
-from app.reasons import Reason, ReasonCode, because
-from app.stores.conformance.watched import WithoutReason, flaw_of, watched
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import FetchesEntities, ListsEntities
-from app.stores.remembered import Remembered
-from app.stores.responses import Responses
+from platform_relay.conformance.watched import WithoutReason, flaw_of, watched
+from platform_relay.core.http import Answer
+from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import FetchesEntities, ListsEntities
+from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.responses import Responses
 
 RESPONSES = Responses("Example", "EXAMPLE__URL")
 REQUEST = "the coupon look-up"

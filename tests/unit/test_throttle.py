@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.throttle import LEAST_PACE, LONGEST_WISH, Breaker, bounded, lower, raised
-from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.queue.rate_limiter import LEAST_PACE, LONGEST_WISH, Breaker, bounded, lower, raised
 from tests.reasons import CONNECTION_LOST, HTTP_400, HTTP_401, HTTP_503, NO_VALUE, UNCHANGED
 from tests.unit.test_decide import JOB
 

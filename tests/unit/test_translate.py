@@ -6,9 +6,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.messages import CustomerEvent, OrderEvent, ProductEvent
-from app.platform import translate
-from app.platform.fields import Fields
+from platform_relay.inbox.messages import CustomerEvent, OrderEvent, ProductEvent
+from platform_relay.platform import translate
+from platform_relay.platform.fields import Fields
 
 FIELDS = Fields()
 ORDER = {

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.watermark import BEGINNING, COMMITS, EVERY, SHARE, Watermark
+from platform_relay.queue.watermark import BEGINNING, COMMITS, EVERY, SHARE, Watermark
 
 NOW = datetime(2026, 5, 11, 12, tzinfo=UTC)
 

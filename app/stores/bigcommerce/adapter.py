@@ -6,15 +6,15 @@ What an answer means:
     201 with the coupon          Done when it is what was ordered; else it is deleted again and Reject
     200, 201, anything else      Unknown (HTML, an empty or a cut body, another shape)
     204 to a look-up             none of this code (unproven; an empty list means the same)
-    409; 400, 422 that speak of  the code is looked up: Done or Reject by what the shop holds; nothing there: Reject
-    code, name or a duplicate    with the shop's words (codes AND names are unique, 409 is a name's)
+    409; 400, 422 that speak of  the code is looked up: Done or Reject by what the store holds; nothing there: Reject
+    code, name or a duplicate    with the store's words (codes AND names are unique, 409 is a name's)
     401, 403                     Blocked; 403 names the missing scope
     404                          gone for a single coupon, else Blocked: the address is wrong
     408, 425, 429                Retry after Retry-After or X-Rate-Limit-Time-Reset-Ms
     5xx                          Unknown for a creation, else Retry
     other 4xx, 3xx               Reject, Blocked
 
-A coupon holds its amount in the shop's default currency. It cannot be bound to one shopper, cannot start later, has no
+A coupon holds its amount in the store's default currency. It cannot be bound to one customer, cannot start later, has no
 setting for being combined, and 100 % on a product would cover any number of pieces, so there is no free product.
 """
 
@@ -29,15 +29,15 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     already_held,
     as_made,
@@ -47,14 +47,14 @@ from app.stores.base import (
     other_currency,
     refusal,
 )
-from app.stores.bigcommerce.api import RESPONSES, BigCommerceApi, failure, patience, succeeded, words
-from app.stores.bigcommerce.events import WANTED, parse_webhook
-from app.stores.bigcommerce.fetch import fetch, list_entities
-from app.stores.bigcommerce.hooks import create_hook, delete_hook, enable_hook, list_hooks
-from app.stores.bigcommerce.news import Standings
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
-from app.stores.reading import count, with_cents
+from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, failure, patience, succeeded, words
+from platform_relay.stores.bigcommerce.events import WANTED, parse_webhook
+from platform_relay.stores.bigcommerce.fetch import fetch, list_entities
+from platform_relay.stores.bigcommerce.loyalty_sync import Standings
+from platform_relay.stores.bigcommerce.webhooks import create_hook, delete_hook, enable_hook, list_hooks
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
+from platform_relay.stores.reading import count, with_cents
 
 SIGNED_WITH: Final = "BIGCOMMERCE__CLIENT_SECRET"
 CREATION: Final = "the creation of the coupon"
@@ -82,15 +82,15 @@ class BigCommerceSettings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix="BIGCOMMERCE__")
 
     url: HttpUrl = Field(
-        description="The shop's API path without a version, e.g. `https://api.bigcommerce.com/stores/abc123`."
+        description="The store's API path without a version, e.g. `https://api.bigcommerce.com/stores/abc123`."
     )
     access_token: SecretStr = Field(description="Access token of an API account (header X-Auth-Token).")
     client_secret: SecretStr | None = Field(
-        None, description="Client secret of the same API account; verifies the shop's webhooks."
+        None, description="Client secret of the same API account; verifies the store's webhooks."
     )
     one_customer: Literal["refuse", "issue_unrestricted"] = Field(
         "refuse",
-        description="A coupon for one shopper, which BigCommerce cannot make: `refuse` or `issue_unrestricted`.",
+        description="A coupon for one customer, which BigCommerce cannot make: `refuse` or `issue_unrestricted`.",
     )
 
     _no_placeholder = field_validator("access_token", "client_secret")(refuse_placeholder)
@@ -103,8 +103,8 @@ class BigCommerce:
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(TYPES)
     CANNOT: ClassVar[Mapping[str, str]] = {
         "starts_at": "BigCommerce coupons are valid at once",
-        "customer_id": "BigCommerce cannot bind a coupon to one shopper",
-        "email": "BigCommerce cannot bind a coupon to one shopper",
+        "customer_id": "BigCommerce cannot bind a coupon to one customer",
+        "email": "BigCommerce cannot bind a coupon to one customer",
         "combinable": "BigCommerce coupons have no setting against being combined",
         "variant_ids": "BigCommerce coupons are for whole products; name these (product_ids) in a rule of yours",
     }
@@ -132,7 +132,7 @@ class BigCommerce:
     # ------------------------------------------------------------------------------------------------ coupons
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         if not self._refuse:
             order = replace(order, customer_id=None, email=None)
@@ -176,7 +176,7 @@ class BigCommerce:
             raise RESPONSES.unreadable(LOOK_UP, "it has a coupon that cannot be read")
         return next((each for each in coupons if each and each.code.casefold() == code.casefold()), None)
 
-    async def _create(self, order: CouponOrder) -> Outcome:
+    async def _create(self, order: CouponSpec) -> Outcome:
         answer = await self._api.call("POST", "/v2/coupons", body=coupon_body(order))
         failed = failure(answer, CREATION, wrote=True)
         if failed and (answer.status == 409 or (answer.status in (400, 422) and DUPLICATE.search(words(answer)))):
@@ -253,12 +253,12 @@ class BigCommerce:
         return await delete_hook(self._api, hook)
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.TakesNews`."""
-        return await self._standings.take_news(topic, body)
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.SyncsLoyalty`."""
+        return await self._standings.sync_loyalty(topic, body)
 
 
-def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
+def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
     """`coupon_Base`: amounts as texts, the expiry in RFC 2822, 0 for "no limit"; the name carries the code, as names
     are unique too, and the reference, for want of any other field."""
     value = Decimal(0) if order.kind is CouponKind.FREE_SHIPPING else order.value or Decimal(0)
@@ -279,7 +279,7 @@ def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
     return body
 
 
-def _name(order: CouponOrder) -> str:
+def _name(order: CouponSpec) -> str:
     mark = f" [{order.reference}]" if order.reference else ""
     if len(order.code) + len(mark) > NAME_CHARS:
         mark = ""
@@ -327,7 +327,7 @@ def _products(applies_to: JsonValue, restrictions: list[str]) -> tuple[str, ...]
     return ()
 
 
-def _unfit(order: CouponOrder) -> Reject | None:
+def _unfit(order: CouponSpec) -> Reject | None:
     if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", order.code):
         return not_supported(order, "code", "BigCommerce codes are at most 50 letters, digits, blanks, _ and -")
     return foreign_items(order, [each for each in order.product_ids if not (each.isascii() and each.isdigit())])

@@ -7,15 +7,16 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, retry_after
-from app.outcomes import Blocked, Evidence, Reject, Retry
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.responses import Responses
+from platform_relay.core.http import Answer, Failure, HttpClient, retry_after
+from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.responses import Responses
 
 RESPONSES: Final = Responses("BigCommerce", "BIGCOMMERCE__URL")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Row = dict[str, JsonValue]
+WORDS: Final = 300
 
 
 class BigCommerceApi:
@@ -82,7 +83,7 @@ def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool =
             return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence())
         case 403:
             facts = {
-                "hint": "docs/shops/bigcommerce.md lists the scopes that the API account needs.",
+                "hint": "docs/stores/bigcommerce.md lists the scopes that the API account needs.",
                 "response": response,
             }
             return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts), answer.evidence())
@@ -109,7 +110,7 @@ def until_reset(answer: Answer) -> float | None:
 
 
 def words(answer: Answer) -> str:
-    """The shop's words: V2 answers a list of `message` and `details`, V3 an object with `title` and `errors`."""
+    """The store's words: V2 answers a list of `message` and `details`, V3 an object with `title` and `errors`."""
     value = answer.json()
     rows = value if isinstance(value, list) else [value]
     texts = [
@@ -119,4 +120,4 @@ def words(answer: Answer) -> str:
         for name in ("title", "message", "details", "detail", "errors")
         if row.get(name)
     ]
-    return answer.quote(" ".join(texts))
+    return answer.without_secrets(" ".join(texts))[:WORDS]

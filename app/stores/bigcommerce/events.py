@@ -27,8 +27,8 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.messages import EVENTS, Kind
-from app.stores.native import (
+from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.stores.native import (
     NativeEvent,
     Parsed,
     ToFetch,

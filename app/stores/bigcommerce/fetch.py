@@ -9,13 +9,13 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.messages import Kind
-from app.outcomes import Outcome, Skip, Unknown
-from app.reasons import ReasonCode, because
-from app.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Row
-from app.stores.bigcommerce.events import INCOMPLETE, customer_event, order_event, product_event
-from app.stores.failing import CallFailed
-from app.stores.native import NativeEvent, Page, unreadable_entity
+from platform_relay.core.outcomes import Outcome, Skip, Unknown
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.messages import Kind
+from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Row
+from platform_relay.stores.bigcommerce.events import INCOMPLETE, customer_event, order_event, product_event
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.native import NativeEvent, Page, unreadable_entity
 
 PER_PAGE: Final = {Kind.CUSTOMER: 50, Kind.ORDER: 10, Kind.PRODUCT: 10}
 LINES: Final = 250

@@ -10,7 +10,7 @@ a crash between the calls the rule is found by its name and the second call fini
     400 other                          Reject with Magento's words, their parameters filled in; our rule is deleted
     401 "The consumer isn't …"         the admin token has expired: log in once, one login at a time, and repeat;
                                        again: Blocked, a permission is missing
-    401 other, 403                     Blocked (a firewall, or a shop behind a password)
+    401 other, 403                     Blocked (a firewall, or a store behind a password)
     404 "No such entity …"             gone: Done for a deletion
     404 other, 3xx                     Blocked: the address is wrong
     408, 425, 429                      Retry
@@ -29,15 +29,15 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, FilePath, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Difference,
     Ready,
     as_made,
@@ -49,10 +49,10 @@ from app.stores.base import (
     refusal,
     undone,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.magento import events as events
-from app.stores.magento.api import RESPONSES, MagentoApi, criteria, failure, gone, succeeded, taken
-from app.stores.magento.rules import (
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.magento import events as events
+from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria, failure, gone, succeeded, taken
+from platform_relay.stores.magento.rules import (
     Market,
     aligned,
     coupon_body,
@@ -63,9 +63,9 @@ from app.stores.magento.rules import (
     sku_values,
     unlike,
 )
-from app.stores.native import NativeEvent, Page
-from app.stores.reading import Row, rows
-from app.stores.remembered import Remembered
+from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.reading import Row, rows
+from platform_relay.stores.remembered import Remembered
 
 CREATION: Final = "the creation of the coupon"
 LOOK_UP: Final = "the coupon look-up"
@@ -77,7 +77,9 @@ class MagentoSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="MAGENTO__")
 
-    url: HttpUrl = Field(description="The shop's base address, e.g. `https://shop.example`; `/rest/V1` is added to it.")
+    url: HttpUrl = Field(
+        description="The store's base address, e.g. `https://shop.example`; `/rest/V1` is added to it."
+    )
     integration_token: SecretStr | None = Field(
         None, description="Access token of an integration (System → Integrations); instead of a user name and password."
     )
@@ -88,10 +90,10 @@ class MagentoSettings(EnvironmentSettings):
         [0, 1, 2, 3], min_length=1, description="Customer groups that may use coupons, a JSON list; 0 are the guests."
     )
     one_customer: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse", description="A coupon for one shopper, which Magento cannot make: `refuse` or `issue_unrestricted`."
+        "refuse", description="A coupon for one customer, which Magento cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
+        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
     )
 
     _no_placeholder = field_validator("integration_token", "password")(refuse_placeholder)
@@ -104,13 +106,13 @@ class MagentoSettings(EnvironmentSettings):
 
 
 class Magento:
-    """The shop's coupons over REST, and its customers, orders and products by their lists."""
+    """The store's coupons over REST, and its customers, orders and products by their lists."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = MagentoSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
     CANNOT: ClassVar[Mapping[str, str]] = {
-        "email": "Magento cannot restrict a coupon to one shopper, only to a customer group",
-        "customer_id": "Magento cannot restrict a coupon to one shopper, only to a customer group",
+        "email": "Magento cannot restrict a coupon to one customer, only to a customer group",
+        "customer_id": "Magento cannot restrict a coupon to one customer, only to a customer group",
         "starts_at": "Magento's rules begin with a day, not at a time",
     }
 
@@ -139,7 +141,7 @@ class Magento:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         if self._settings.one_customer == "issue_unrestricted":
             order = replace(order, email=None, customer_id=None)
@@ -182,7 +184,7 @@ class Magento:
         for path in ("salesRules/search", "coupons/search"):
             await self._api.search(path, LOOK_UP, criteria(size=1))
         refused = [kind for kind in Kind if isinstance(await events.probe(self._api, kind), Blocked)]
-        lists = f"may not read {', '.join(refused)} (docs/shops/magento.md)" if refused else "may read all lists"
+        lists = f"may not read {', '.join(refused)} (docs/stores/magento.md)" if refused else "may read all lists"
         zone = f"the currency is {market.currency}, the time zone {market.zone.key}"
         return Ready(f"Magento at {self._host}: the account may write coupons and {lists}; {zone}")
 
@@ -211,11 +213,11 @@ class Magento:
         return found
 
     @answers_failures
-    async def _held(self, order: CouponOrder, market: Market) -> Outcome | None:
+    async def _held(self, order: CouponSpec, market: Market) -> Outcome | None:
         found = await self._found(order.code)
         return judge(order, aligned(order, found, market.zone)) if found else None
 
-    async def _left_over(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row | None:
+    async def _left_over(self, order: CouponSpec, market: Market, products: dict[str, str]) -> Row | None:
         """The rule that an earlier attempt made and put no code on; surplus ones and others than ordered are deleted."""
         rules = await self._rules_of(order.code)
         kept = next((rule for rule in rules if not _unlike(order, rule, market, products)), None)
@@ -224,7 +226,7 @@ class Magento:
                 await answers_failures(self._delete_rule)(str(rule.get("rule_id")))  # without a code it does no harm
         return kept
 
-    async def _create_rule(self, order: CouponOrder, market: Market, products: dict[str, str]) -> Row:
+    async def _create_rule(self, order: CouponSpec, market: Market, products: dict[str, str]) -> Row:
         answer = await self._api.call("POST", "salesRules", body={"rule": rule_body(order, market, tuple(products))})
         succeeded(answer, CREATION, wrote=True)
         rule = RESPONSES.document(answer, CREATION)
@@ -234,7 +236,7 @@ class Magento:
             raise CallFailed(await undone(not_as_ordered(order, different), self._delete_rule, str(rule["rule_id"])))
         return rule
 
-    async def _put_code(self, order: CouponOrder, market: Market, rule: Row) -> Outcome:
+    async def _put_code(self, order: CouponSpec, market: Market, rule: Row) -> Outcome:
         """When the result is not known the rule stays: the next attempt finds it by its name."""
         answer = await self._api.call("POST", "coupons", body={"coupon": coupon_body(order, int(str(rule["rule_id"])))})
         refused = failure(answer, CREATION, wrote=True)
@@ -251,7 +253,7 @@ class Magento:
             raise RESPONSES.unreadable(CREATION, "it has no coupon", answer)
         return await as_made(order, aligned(order, found, market.zone), self._delete_rule)
 
-    async def _code_taken(self, order: CouponOrder, market: Market, rule: Row) -> Outcome:
+    async def _code_taken(self, order: CouponSpec, market: Market, rule: Row) -> Outcome:
         """The code exists: on this rule (an earlier call arrived after all), or on another."""
         held = await self._held(order, market)
         if isinstance(held, Reject) or (isinstance(held, Done) and held.result["store_id"] != str(rule["rule_id"])):
@@ -276,7 +278,7 @@ class Magento:
         rules = await self._api.search("salesRules/search", LOOK_UP, criteria(("name", "eq", name), size=20))
         return [rule for rule in rules if rule.get("name") == name]
 
-    async def _ordered_products(self, order: CouponOrder) -> dict[str, str]:
+    async def _ordered_products(self, order: CouponSpec) -> dict[str, str]:
         """The ordered products' or variants' ids by SKU, which is what Magento's rules know both by."""
         products = await self._products("entity_id", order.items)
         if missing := set(order.items) - set(products.values()):
@@ -306,7 +308,7 @@ class Magento:
             shown = ", ".join(sorted({str(row.get("website_id")) for row in stores}))
             facts = {
                 "setting": "MAGENTO__WEBSITE_IDS",
-                "problem": f"it names no website of the shop, which has: {shown}",
+                "problem": f"it names no website of the store, which has: {shown}",
             }
             raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.SETTING_WRONG, **facts)))
         try:
@@ -322,7 +324,7 @@ class Magento:
         )  # fmt: skip
 
 
-def _unlike(order: CouponOrder, rule: Row, market: Market, products: Mapping[str, str]) -> tuple[Difference, ...]:
+def _unlike(order: CouponSpec, rule: Row, market: Market, products: Mapping[str, str]) -> tuple[Difference, ...]:
     """Where a rule is not what the order needs, its code apart."""
     uses: Row = {
         "code": order.code, "usage_limit": rule.get("uses_per_coupon"), "usage_per_customer": rule.get("uses_per_customer"),

@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.reading import Row, rows
-from app.stores.responses import Responses
+from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.outcomes import Blocked, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.reading import Row, rows
+from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 API: Final = "/rest/V1"
@@ -160,8 +160,8 @@ def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | N
         return RESPONSES.failure(answer, request, response, wrote=wrote)
     if response.startswith(REFUSED):
         hint = (
-            "With an integration token it may also be that the shop does not accept it as a bearer token "
-            "(docs/shops/magento.md)."
+            "With an integration token it may also be that the store does not accept it as a bearer token "
+            "(docs/stores/magento.md)."
         )
         reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
     else:

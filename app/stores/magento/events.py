@@ -1,4 +1,4 @@
-"""Magento's customers, orders and products in the words of `app.messages`, read from its lists.
+"""Magento's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
 
 Open source has no webhooks; Adobe Commerce has some as a module, the lists serve both. Times are UTC without a zone.
 
@@ -22,11 +22,19 @@ from urllib.parse import quote
 
 from pydantic import JsonValue, ValidationError
 
-from app.messages import CustomerEvent, DiscountCode, FinancialStatus, Kind, LineItem, OrderEvent, ProductEvent
-from app.stores.failing import answers_failures
-from app.stores.magento.api import RESPONSES, MagentoApi, criteria
-from app.stores.native import NativeEvent, Page, native_event
-from app.stores.reading import Row, with_cents
+from platform_relay.inbox.messages import (
+    CustomerEvent,
+    DiscountCode,
+    FinancialStatus,
+    Kind,
+    LineItem,
+    OrderEvent,
+    ProductEvent,
+)
+from platform_relay.stores.failing import answers_failures
+from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
+from platform_relay.stores.native import NativeEvent, Page, native_event
+from platform_relay.stores.reading import Row, with_cents
 
 PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
 PAGE: Final = 100

@@ -5,7 +5,7 @@ fits the rule's day.
 
 percentage      by_percent                          minimum spend   condition base_subtotal >=
 fixed amount    cart_fixed                          items           action condition on their SKUs
-free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the shop's time zone, inclusive
+free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the store's time zone, inclusive
 free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
 
 A variant is a product of its own, which a configurable product sells as its child. A percentage counts for an item whose
@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, differences, not_supported
-from app.stores.reading import with_cents
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Difference, differences, not_supported
+from platform_relay.stores.reading import with_cents
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
 CENT: Final = Decimal("0.01")
@@ -36,7 +36,7 @@ REFERENCE: Final = re.compile(r"(?:^| )\(([^()]+)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the shop's own configuration says, and where our rules are to hold."""
+    """What the store's own configuration says, and where our rules are to hold."""
 
     currency: str
     zone: ZoneInfo
@@ -44,10 +44,10 @@ class Market:
     website_ids: tuple[int, ...]
     customer_group_ids: tuple[int, ...]
     unrestricted: bool = False
-    """Coupons for one shopper are made for everybody, by setting."""
+    """Coupons for one customer are made for everybody, by setting."""
 
 
-def inexpressible(order: CouponOrder) -> Reject | None:
+def inexpressible(order: CouponSpec) -> Reject | None:
     """What only some of Magento's rules cannot say; `Magento.CANNOT` names what none can."""
     if not order.variant_ids or order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
         return None
@@ -60,8 +60,8 @@ def rule_name(code: str) -> str:
     return f"Platform Relay coupon {code}"
 
 
-def rule_body(order: CouponOrder, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
-    """The rule as it is sent; `skus` are the ordered products' or variants' SKUs. Dates are the shop's days."""
+def rule_body(order: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
+    """The rule as it is sent; `skus` are the ordered products' or variants' SKUs. Dates are the store's days."""
     free_product, free_shipping = order.kind is CouponKind.FREE_PRODUCT, order.kind is CouponKind.FREE_SHIPPING
     percent = free_product or order.kind is CouponKind.PERCENTAGE
     amount = Decimal(100) if free_product else Decimal(0) if free_shipping else order.value or Decimal(0)
@@ -97,7 +97,7 @@ def rule_body(order: CouponOrder, market: Market, skus: tuple[str, ...]) -> dict
     return body
 
 
-def _noted(order: CouponOrder) -> str | None:
+def _noted(order: CouponSpec) -> str | None:
     return f"until {order.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if order.expires_at else None
 
 
@@ -110,7 +110,7 @@ def _all_of(root: str, leaf: str, attribute: str, operator: str, value: str) -> 
     }  # fmt: skip
 
 
-def coupon_body(order: CouponOrder, rule_id: int) -> dict[str, JsonValue]:
+def coupon_body(order: CouponSpec, rule_id: int) -> dict[str, JsonValue]:
     """The second call's coupon: the code on the rule."""
     return {
         "rule_id": rule_id,
@@ -124,17 +124,17 @@ def coupon_body(order: CouponOrder, rule_id: int) -> dict[str, JsonValue]:
 
 
 def last_day(moment: datetime, zone: ZoneInfo) -> date:
-    """The day in the shop's time zone through which a coupon has to be valid so as not to end before `moment`."""
+    """The day in the store's time zone through which a coupon has to be valid so as not to end before `moment`."""
     return (moment.astimezone(zone) - timedelta(microseconds=1)).date()
 
 
-def unlike(order: CouponOrder, found: CouponFound, zone: ZoneInfo) -> tuple[Difference, ...]:
+def unlike(order: CouponSpec, found: CouponFound, zone: ZoneInfo) -> tuple[Difference, ...]:
     """`base.differences`, with the expiry compared by the day."""
     return differences(order, aligned(order, found, zone))
 
 
-def aligned(order: CouponOrder, found: CouponFound, zone: ZoneInfo) -> CouponFound:
-    """`found`, its expiry the ordered one when both are on one day of the shop."""
+def aligned(order: CouponSpec, found: CouponFound, zone: ZoneInfo) -> CouponFound:
+    """`found`, its expiry the ordered one when both are on one day of the store."""
     if order.expires_at is None or found.expires_at is None:
         return found
     same = last_day(order.expires_at, zone) == last_day(found.expires_at, zone)

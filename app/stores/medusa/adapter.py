@@ -6,16 +6,16 @@ Observed on Medusa 2.21.2. What an answer means:
     2xx, anything else           Unknown (a proxy's page, an empty or cut body)
     400, 422 "… already exists"  of the code: looked up and compared, Done or Reject
                                  of the campaign: what a deleted coupon left behind is removed, Retry
-    400, 422 other, 413 …        Reject with the shop's words (only the text tells one 400 from another)
+    400, 422 other, 413 …        Reject with the store's words (only the text tells one 400 from another)
     401, 403                     Blocked: no secret key, revoked, or without the right
     404 type not_found           gone: Done for a deletion (which Medusa answers with 200 in any case)
     404 other, 3xx               Blocked: the address is wrong
     408, 409, 425, 429           Retry
     5xx                          Unknown for a creation (it may have been applied), else Retry
 
-Codes are unique, also under a race, and case-sensitive, also for the shopper. A promotion that does not apply (wrong
+Codes are unique, also under a race, and case-sensitive, also for the customer. A promotion that does not apply (wrong
 currency, expired, used up) is dropped from the cart without a word, so a wrong one is not noticed by anybody: the
-shop's currencies are asked for before an amount is promised. A promotion and its campaign are made in one transaction;
+store's currencies are asked for before an amount is promised. A promotion and its campaign are made in one transaction;
 deleted they are in two, the promotion first.
 """
 
@@ -29,15 +29,15 @@ from urllib.parse import quote
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Answer, HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     already_held,
     as_made,
@@ -45,14 +45,14 @@ from app.stores.base import (
     other_currency,
     refusal,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.medusa.api import RESPONSES, MedusaApi, Row, failure, gone, succeeded, taken
-from app.stores.medusa.coupons import inexpressible, promotion_body, promotion_found
-from app.stores.medusa.events import one, page
-from app.stores.medusa.news import take_news
-from app.stores.native import NativeEvent, Page
-from app.stores.reading import rows
-from app.stores.remembered import Remembered
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Row, failure, gone, succeeded, taken
+from platform_relay.stores.medusa.coupons import inexpressible, promotion_body, promotion_found
+from platform_relay.stores.medusa.events import one, page
+from platform_relay.stores.medusa.loyalty_sync import sync_loyalty
+from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.reading import rows
+from platform_relay.stores.remembered import Remembered
 
 CREATION: Final = "the creation of the coupon"
 LOOK_UP: Final = "the coupon look-up"
@@ -66,14 +66,14 @@ class MedusaSettings(EnvironmentSettings):
     url: HttpUrl = Field(description="Address of the Medusa server, e.g. `https://api.shop.example`.")
     api_key: SecretStr = Field(description="Secret API key (`sk_…`).")
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
+        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
     )
 
     _no_placeholder = field_validator("api_key")(refuse_placeholder)
 
 
 class Medusa:
-    """The shop's promotions and lists."""
+    """The store's promotions and lists."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = MedusaSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
@@ -97,7 +97,7 @@ class Medusa:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         if refused := refusal(order, Medusa, datetime.now(UTC)) or inexpressible(order):
             return refused
@@ -126,7 +126,7 @@ class Medusa:
         refused = failure(answer, CREATION)
         if answer.status == 400 and isinstance(refused, Reject):
             sells = ", ".join(sorted(currencies))
-            return Ready(f"Medusa at {self._host}: the key may write promotions; the shop sells in {sells}")
+            return Ready(f"Medusa at {self._host}: the key may write promotions; the store sells in {sells}")
         return refused or RESPONSES.unreadable(CREATION, "it accepted a promotion without a code", answer).outcome
 
     @answers_failures
@@ -140,9 +140,9 @@ class Medusa:
         return await one(self._api, kind, entity_id)
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.TakesNews`."""
-        return await take_news(self._api, topic, body)
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.SyncsLoyalty`."""
+        return await sync_loyalty(self._api, topic, body)
 
     async def _found(self, code: str) -> CouponFound | None:
         rows = await self._api.read("promotions", "promotions", [("code", code), ("limit", "5")], LOOK_UP)
@@ -153,7 +153,7 @@ class Medusa:
             raise RESPONSES.unreadable(LOOK_UP, "it has only other codes")
         return _promotion(row, LOOK_UP)
 
-    async def _create(self, order: CouponOrder) -> Outcome:
+    async def _create(self, order: CouponSpec) -> Outcome:
         answer = await self._api.call("POST", "promotions", body=promotion_body(order))
         if taken(answer):
             return await already_held(self, order) or await self._clear(order.code, answer)

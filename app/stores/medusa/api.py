@@ -10,11 +10,11 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Retry
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.responses import Responses
+from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.outcomes import Blocked, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "DELETE"]
 Row = dict[str, JsonValue]
@@ -23,7 +23,7 @@ RESPONSES: Final = Responses("Medusa", "MEDUSA__URL")
 
 
 class MedusaApi:
-    """The admin API of the shop at `url`; `basic` is the secret key as HTTP Basic wants it."""
+    """The admin API of the store at `url`; `basic` is the secret key as HTTP Basic wants it."""
 
     def __init__(self, url: str, http: HttpClient, basic: str) -> None:
         self._url = url.rstrip("/") + "/admin/"

@@ -22,9 +22,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, not_supported
-from app.stores.medusa.api import Row
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, not_supported
+from platform_relay.stores.medusa.api import Row
 
 REFERENCE: Final = "platform_relay_reference"
 PRODUCTS, VARIANTS, MINIMUM, CUSTOMER, EMAIL = (
@@ -33,7 +33,7 @@ PRODUCTS, VARIANTS, MINIMUM, CUSTOMER, EMAIL = (
 PER_EMAIL: Final = ("use_by_attribute", "customer_email")
 
 
-def inexpressible(order: CouponOrder) -> Reject | None:
+def inexpressible(order: CouponSpec) -> Reject | None:
     """What only some of Medusa's promotions cannot say; `Medusa.CANNOT` names what none can."""
     value = order.value or Decimal(0)
     if order.kind is CouponKind.FIXED_AMOUNT and not order.currency:
@@ -47,7 +47,7 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     return None
 
 
-def promotion_body(order: CouponOrder) -> Row:
+def promotion_body(order: CouponSpec) -> Row:
     """The promotion as it is sent: values are numbers, times UTC in whole seconds."""
     rules: list[JsonValue] = [_rule(MINIMUM, "gte", f"{order.minimum_spend:f}")] if order.minimum_spend else []
     if who := _customer_rule(order):
@@ -122,7 +122,7 @@ def _reference(metadata: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _method(order: CouponOrder) -> Row:
+def _method(order: CouponSpec) -> Row:
     hundred: Row = {"type": "percentage", "value": 100}
     of_items: Row = {
         "target_type": "items",
@@ -157,14 +157,14 @@ def _kind(method: Row, items: bool) -> CouponKind | None:
     return shapes.get((str(method.get("type")), target, allocation))
 
 
-def _customer_rule(order: CouponOrder) -> Row | None:
+def _customer_rule(order: CouponSpec) -> Row | None:
     """The Platform knows a guest by his address, so an id may be one. Addresses are compared with case by Medusa."""
     if order.customer_id and not (order.email and "@" in order.customer_id):
         return _rule(CUSTOMER, "eq", order.customer_id)
     return _rule(EMAIL, "in", *sorted({order.email, order.email.lower()})) if order.email else None
 
 
-def _campaign(order: CouponOrder) -> Row | None:
+def _campaign(order: CouponSpec) -> Row | None:
     if order.starts_at is None and order.expires_at is None and order.per_customer_limit is None:
         return None
     campaign: Row = {"name": f"Coupon {order.code}", "campaign_identifier": order.code}

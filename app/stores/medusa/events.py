@@ -1,4 +1,4 @@
-"""Medusa's customers, orders and products in the words of `app.messages`, read from its lists.
+"""Medusa's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
 
 Medusa has no webhooks: integrations/medusa/relay.ts is a subscriber that sends the same events as they happen.
 
@@ -25,11 +25,11 @@ from urllib.parse import quote
 
 from pydantic import JsonValue, ValidationError
 
-from app.currencies import currency_places
-from app.messages import EVENTS, Kind
-from app.stores.medusa.api import RESPONSES, MedusaApi, Query, Row, gone, succeeded
-from app.stores.native import NativeEvent, Page, native_event
-from app.stores.reading import following, rows, within
+from platform_relay.core.currencies import currency_places
+from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, Row, gone, succeeded
+from platform_relay.stores.native import NativeEvent, Page, native_event
+from platform_relay.stores.reading import following, rows, within
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00Z"

@@ -27,15 +27,15 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Retry
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Retry
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     as_made,
     judge,
@@ -44,15 +44,14 @@ from app.stores.base import (
     refusal,
     undone,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import Hook, NativeEvent, Page, Parsed
-from app.stores.remembered import Remembered
-from app.stores.saleor import documents as documents
-from app.stores.saleor import events as events
-from app.stores.saleor.api import RESPONSES, Node, Refusal, SaleorApi, nodes, token_rejected
-from app.stores.saleor.hooks import Hooks, KeySet
-from app.stores.saleor.news import take_news
-from app.stores.saleor.vouchers import (
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed
+from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.saleor import documents as documents
+from platform_relay.stores.saleor import events as events
+from platform_relay.stores.saleor.api import RESPONSES, Node, Refusal, SaleorApi, nodes, token_rejected
+from platform_relay.stores.saleor.loyalty_sync import sync_loyalty
+from platform_relay.stores.saleor.vouchers import (
     Channel,
     half_made,
     inexpressible,
@@ -62,6 +61,7 @@ from app.stores.saleor.vouchers import (
     voucher_found,
     voucher_input,
 )
+from platform_relay.stores.saleor.webhooks import Hooks, KeySet
 
 CREATION: Final = "the creation of the coupon"
 LISTING: Final = "the value of the coupon"
@@ -80,30 +80,30 @@ class SaleorSettings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix="SALEOR__")
 
     url: HttpUrl = Field(description="The API's address, e.g. `https://shop.saleor.cloud`; `/graphql/` is added to it.")
-    token: SecretStr = Field(description="Token of an app of the shop with the permissions named here.")
+    token: SecretStr = Field(description="Token of an app of the store with the permissions named here.")
     channel: str = Field(description="Slug of the channel that coupons are made for.")
     webhook_secret: SecretStr | None = Field(
-        None, description="Secret key of webhooks that are signed by HMAC; empty: by the shop's own key (JWS)."
+        None, description="Secret key of webhooks that are signed by HMAC; empty: by the store's own key (JWS)."
     )
     one_customer: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse", description="A coupon for one shopper, which Saleor cannot make: `refuse` or `issue_unrestricted`."
+        "refuse", description="A coupon for one customer, which Saleor cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
+        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
     )
 
     _no_placeholder = field_validator("token", "webhook_secret")(refuse_placeholder)
 
 
 class Saleor:
-    """The shop's coupons, lists and webhooks over GraphQL."""
+    """The store's coupons, lists and webhooks over GraphQL."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = SaleorSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
     CANNOT: ClassVar[Mapping[str, str]] = {
-        "email": "Saleor cannot restrict a voucher to one shopper",
-        "customer_id": "Saleor cannot restrict a voucher to one shopper",
-        "per_customer_limit": "Saleor can limit a shopper to one use, not to another number",
+        "email": "Saleor cannot restrict a voucher to one customer",
+        "customer_id": "Saleor cannot restrict a voucher to one customer",
+        "per_customer_limit": "Saleor can limit a customer to one use, not to another number",
     }
 
     def __init__(self, settings: SaleorSettings, clients: HttpClients) -> None:
@@ -129,7 +129,7 @@ class Saleor:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         if self._unrestricted:
             order = replace(order, email=None, customer_id=None)
@@ -219,11 +219,11 @@ class Saleor:
         return await _done(self._api.change(documents.DELETE_HOOK, "webhookDelete", "the webhook", id=hook.id))
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.TakesNews`."""
-        return await take_news(self._api, topic, body)
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.SyncsLoyalty`."""
+        return await sync_loyalty(self._api, topic, body)
 
-    async def _held(self, order: CouponOrder, channel: Channel) -> Outcome | None:
+    async def _held(self, order: CouponSpec, channel: Channel) -> Outcome | None:
         voucher = await self._voucher(order.code)
         if voucher is None:
             return None
@@ -231,7 +231,7 @@ class Saleor:
             return await self._put_in_channel(order, channel, voucher)
         return judge(order, _read(voucher, order.code, channel, _when(order), LOOK_UP))
 
-    async def _create(self, order: CouponOrder, channel: Channel) -> Outcome:
+    async def _create(self, order: CouponSpec, channel: Channel) -> Outcome:
         try:
             made = await self._api.change(
                 documents.CREATE_VOUCHER, "voucherCreate", CREATION, input=voucher_input(order)
@@ -248,7 +248,7 @@ class Saleor:
             return await undone(not_as_ordered(order, different), self._delete, str(voucher["id"]))
         return await self._put_in_channel(order, channel, voucher)
 
-    async def _put_in_channel(self, order: CouponOrder, channel: Channel, voucher: Node) -> Outcome:
+    async def _put_in_channel(self, order: CouponSpec, channel: Channel, voucher: Node) -> Outcome:
         """The second call. When its result is not known the voucher stays, and the next attempt finishes it."""
         try:
             listed = await self._api.change(
@@ -293,7 +293,7 @@ class Saleor:
         row = next((each for each in rows if each.get("slug") == self._slug), None)
         if row is None or row.get("isActive") is False:
             known = ", ".join(sorted(str(each.get("slug")) for each in rows if each.get("isActive") is not False))
-            problem = f"it names no active channel of the shop, which has: {known or 'none'}"
+            problem = f"it names no active channel of the store, which has: {known or 'none'}"
             raise CallFailed(
                 Blocked(RESPONSES.reason(ReasonCode.SETTING_WRONG, setting="SALEOR__CHANNEL", problem=problem))
             )
@@ -307,14 +307,14 @@ def _read(voucher: Node, code: str, channel: Channel, at: datetime | None, reque
     return found
 
 
-def _when(order: CouponOrder) -> datetime:
+def _when(order: CouponSpec) -> datetime:
     """The time at which the voucher has to be valid: from now on, or from when it is ordered to begin."""
     now = datetime.now(UTC)
     return max(now, order.starts_at) if order.starts_at else now
 
 
-def _sayable(order: CouponOrder) -> CouponOrder:
-    """One use per shopper is the one limit that Saleor has; it is taken out before what Saleor has not is looked for."""
+def _sayable(order: CouponSpec) -> CouponSpec:
+    """One use per customer is the one limit that Saleor has; it is taken out before what Saleor has not is looked for."""
     return replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
 
 

@@ -10,12 +10,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, HttpClient
-from app.outcomes import Blocked, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.responses import Responses
-from app.stores.saleor.documents import PERMISSIONS
+from platform_relay.core.http import Answer, HttpClient
+from platform_relay.core.outcomes import Blocked, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.responses import Responses
+from platform_relay.stores.saleor.documents import PERMISSIONS
 
 Node = dict[str, JsonValue]
 RESPONSES: Final = Responses("Saleor", "SALEOR__URL")
@@ -77,8 +77,8 @@ class SaleorApi:
     async def well_known(self, name: str) -> JsonValue:
         """The JSON document of `/.well-known/{name}`. Raises CallFailed."""
         answer = RESPONSES.received(await self._http.call("GET", f"{self.base}/.well-known/{name}"))
-        RESPONSES.succeeded(answer, "the shop's keys")
-        return RESPONSES.document(answer, "the shop's keys")
+        RESPONSES.succeeded(answer, "the store's keys")
+        return RESPONSES.document(answer, "the store's keys")
 
     async def _post(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
         named = re.search(r"(?:query|mutation) (\w+)", document)
@@ -110,7 +110,7 @@ def _data(answer: Answer, request: str, *, wrote: bool) -> Node:
 def _top_level(answer: Answer, exception: str, words: str, request: str, *, wrote: bool) -> CallFailed:
     evidence = answer.evidence()
     if exception == "PermissionDenied":
-        hint = "SALEOR__TOKEN is no token of an active app, or the app lacks a permission (docs/shops/saleor.md)."
+        hint = "SALEOR__TOKEN is no token of an active app, or the app lacks a permission (docs/stores/saleor.md)."
         reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=words, hint=hint)
         return CallFailed(Blocked(reason, evidence))
     if any(each in exception for each in TOKEN_ERRORS):

@@ -1,4 +1,4 @@
-"""Saleor's customers, orders and products in the words of `app.messages`: webhooks, lists, single ones.
+"""Saleor's customers, orders and products in the words of `platform_relay.inbox.messages`: webhooks, lists, single ones.
 
 A webhook of ours carries what its subscription asks for (`saleor.documents`), which is what the lists ask for too. One
 that somebody else set up carries other fields, or, without a subscription, an array of one object in snake_case that
@@ -25,7 +25,7 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from app.messages import (
+from platform_relay.inbox.messages import (
     CustomerEvent,
     DiscountCode,
     FinancialStatus,
@@ -35,7 +35,7 @@ from app.messages import (
     ProductEvent,
     Variant,
 )
-from app.stores.native import (
+from platform_relay.stores.native import (
     NativeEvent,
     Page,
     Parsed,
@@ -44,10 +44,10 @@ from app.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from app.stores.reading import with_cents, within
-from app.stores.saleor import documents as documents
-from app.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
-from app.stores.saleor.vouchers import moment
+from platform_relay.stores.reading import with_cents, within
+from platform_relay.stores.saleor import documents as documents
+from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
+from platform_relay.stores.saleor.vouchers import moment
 
 LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.CUSTOMER: ("customers", documents.CUSTOMERS),

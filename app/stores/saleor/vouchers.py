@@ -15,10 +15,10 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, Difference, differences, not_supported
-from app.stores.reading import with_cents, within
-from app.stores.saleor.api import Node, nodes
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Difference, differences, not_supported
+from platform_relay.stores.reading import with_cents, within
+from platform_relay.stores.saleor.api import Node, nodes
 
 CENT: Final = Decimal("0.01")
 LISTING: Final = ("value", "minimum_spend", "currency", "active")
@@ -35,7 +35,7 @@ class Channel:
     currency: str
 
 
-def inexpressible(order: CouponOrder) -> Reject | None:
+def inexpressible(order: CouponSpec) -> Reject | None:
     """What only some of Saleor's vouchers cannot say; `Saleor.CANNOT` names what none can."""
     if not order.items or order.kind is not CouponKind.FREE_SHIPPING:
         return None
@@ -43,7 +43,7 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     return not_supported(order, "product_ids, variant_ids", problem)
 
 
-def voucher_input(order: CouponOrder) -> Node:
+def voucher_input(order: CouponSpec) -> Node:
     """The first call: the voucher and its code, without its worth."""
     free_product, free_shipping = order.kind is CouponKind.FREE_PRODUCT, order.kind is CouponKind.FREE_SHIPPING
     fixed = order.kind is CouponKind.FIXED_AMOUNT
@@ -65,7 +65,7 @@ def voucher_input(order: CouponOrder) -> Node:
     return {name: value for name, value in body.items() if value not in (None, [])}
 
 
-def listing_input(order: CouponOrder, channel: Channel) -> Node:
+def listing_input(order: CouponSpec, channel: Channel) -> Node:
     """The second call: what the voucher is worth in the channel. Amounts as texts, which Saleor reads exactly."""
     worth = order.value if order.kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE) else HUNDRED
     listing: Node = {"channelId": channel.id, "discountValue": f"{worth or Decimal(0):f}"}
@@ -74,7 +74,7 @@ def listing_input(order: CouponOrder, channel: Channel) -> Node:
     return {"addChannels": [listing]}
 
 
-def metadata(order: CouponOrder) -> list[JsonValue]:
+def metadata(order: CouponSpec) -> list[JsonValue]:
     """Goes with the second call: a voucher that is worth something says whose it is."""
     return [{"key": REFERENCE, "value": order.reference}] if order.reference else []
 
@@ -83,7 +83,7 @@ def _written(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
-def half_made(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> bool:
+def half_made(order: CouponSpec, voucher: Node, channel: Channel, at: datetime) -> bool:
     """Whether the voucher has no listing at all and is otherwise what was ordered: the first call's, to be finished."""
     if nodes(voucher.get("channelListings")):
         return False
@@ -91,7 +91,7 @@ def half_made(order: CouponOrder, voucher: Node, channel: Channel, at: datetime)
     return found is not None and not differences(order, _without_listing(found))
 
 
-def unlike_so_far(order: CouponOrder, voucher: Node, channel: Channel, at: datetime) -> tuple[Difference, ...]:
+def unlike_so_far(order: CouponSpec, voucher: Node, channel: Channel, at: datetime) -> tuple[Difference, ...]:
     """Where the first call's voucher is not what was ordered."""
     found = voucher_found(voucher, order.code, channel, at)
     return (Difference("code", None, order.code),) if found is None else differences(order, _without_listing(found))

@@ -1,20 +1,20 @@
 """Shopify, Admin GraphQL API 2026-07 (https://shopify.dev/docs/api/admin-graphql/2026-07).
 
-Made from the official schema and from answers recorded on a real shop (2026-04); what neither shows is marked (doc).
+Made from the official schema and from answers recorded on a real store (2026-04); what neither shows is marked (doc).
 What an answer means, the first line that fits:
 
     401, 403                               Blocked; client credentials: one renewal of the token, then Blocked
     402, 404, 423, 3xx                     Blocked: frozen, wrong address, locked, renamed
-    408, 425, 429, 430                     Retry after what the shop says
+    408, 425, 429, 430                     Retry after what the store says
     5xx, no JSON, another shape            Unknown for a mutation, else Retry or Unknown
-    other 4xx                              Reject with the shop's words
+    other 4xx                              Reject with the store's words
     200, errors THROTTLED                  Retry when the cost points will suffice (computed from extensions.cost)
     200, errors ACCESS_DENIED              Blocked: names the permission that is missing
     200, errors INTERNAL_SERVER_ERROR      Unknown for a mutation, else Retry (doc)
     200, other errors                      Reject: our request does not fit the schema
     200, userErrors with TAKEN             the code is looked up and compared: Done or Reject
     200, userErrors with INTERNAL_ERROR    Unknown
-    200, other userErrors                  Reject with the shop's words
+    200, other userErrors                  Reject with the store's words
     200, codeDiscountNode                  Done when it is what was ordered; else it is deleted again and Reject
 
 Shopify takes a value of 0 (`percentage: 0.0`, `amount: "0.0"`) without a word. A code is unique in any case, and a
@@ -29,15 +29,15 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import Failure, HttpClients
-from app.messages import Kind
-from app.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import Failure, HttpClients
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     already_held,
     as_made,
@@ -46,11 +46,12 @@ from app.stores.base import (
     other_currency,
     refusal,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing, unreadable_entity
-from app.stores.shopify.api import RESPONSES, ShopifyApi, patience, rejected, user_errors
-from app.stores.shopify.coupons import coupon_found, coupon_input, gid, inexpressible
-from app.stores.shopify.documents import (
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing, unreadable_entity
+from platform_relay.stores.reading import rows
+from platform_relay.stores.shopify.api import RESPONSES, WORDS, ShopifyApi, patience
+from platform_relay.stores.shopify.coupons import coupon_found, coupon_input, gid, inexpressible
+from platform_relay.stores.shopify.documents import (
     CHECK,
     CREATE_BASIC,
     CREATE_FREE_SHIPPING,
@@ -59,9 +60,17 @@ from app.stores.shopify.documents import (
     DELETE,
     FIND,
 )
-from app.stores.shopify.events import GETS, LISTS, WANTED, changed_since, event_of_node, page_of, parse_webhook
-from app.stores.shopify.hooks import create_hook, delete_hook, list_hooks
-from app.stores.shopify.news import take_news
+from platform_relay.stores.shopify.events import (
+    GETS,
+    LISTS,
+    WANTED,
+    changed_since,
+    event_of_node,
+    page_of,
+    parse_webhook,
+)
+from platform_relay.stores.shopify.loyalty_sync import sync_loyalty
+from platform_relay.stores.shopify.webhooks import create_hook, delete_hook, list_hooks
 
 NEEDED: Final = "write_discounts"
 USEFUL: Final = ("read_customers", "read_orders", "read_products")
@@ -77,15 +86,15 @@ class ShopifySettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="SHOPIFY__")
 
-    url: HttpUrl = Field(description="The shop's own address at Shopify, e.g. `https://my-shop.myshopify.com`.")
+    url: HttpUrl = Field(description="The store's own address at Shopify, e.g. `https://my-shop.myshopify.com`.")
     access_token: SecretStr | None = Field(None, description="Offline access token (`shpat_…`) of a custom app.")
     client_id: str | None = Field(None, description="Client id of an app of your own, instead of an access token.")
     client_secret: SecretStr | None = Field(
-        None, description="The app's client secret: with the client id gets tokens, and verifies the shop's webhooks."
+        None, description="The app's client secret: with the client id gets tokens, and verifies the store's webhooks."
     )
     one_customer: Literal["refuse", "issue_unrestricted"] = Field(
         "refuse",
-        description="A coupon for one shopper who has no account in the shop: `refuse` or `issue_unrestricted`.",
+        description="A coupon for one customer who has no account in the shop: `refuse` or `issue_unrestricted`.",
     )
 
     _no_placeholder = field_validator("access_token", "client_secret")(refuse_placeholder)
@@ -132,7 +141,7 @@ class Shopify:
     # ------------------------------------------------------------------------------------------------ coupons
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         once = replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
         if refused := refusal(once, Shopify, datetime.now(UTC)) or inexpressible(order):
@@ -166,17 +175,17 @@ class Shopify:
         shop, app = data["result"], data.get("currentAppInstallation")
         scopes = app.get("accessScopes") if isinstance(app, dict) else None
         if not isinstance(shop, dict) or not isinstance(scopes, list):
-            raise RESPONSES.unreadable(request, "it does not show the shop and the app's permissions")
+            raise RESPONSES.unreadable(request, "it does not show the store and the app's permissions")
         held = {str(scope.get("handle")) for scope in scopes if isinstance(scope, dict)}
         if NEEDED not in held:
             hint = "Then install the app again."
             return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
         lacks = [scope for scope in USEFUL if scope not in held]
-        rest = f"; it lacks {', '.join(lacks)} (docs/shops/shopify.md says what for)" if lacks else ""
+        rest = f"; it lacks {', '.join(lacks)} (docs/stores/shopify.md says what for)" if lacks else ""
         return Ready(f"Shopify at {self._host}: the app may write discounts; currency {shop.get('currencyCode')}{rest}")
 
-    async def _for_a_customer(self, order: CouponOrder) -> CouponOrder:
-        """The order with the shop's id of the shopper: Shopify restricts a discount by account, not by address."""
+    async def _for_a_customer(self, order: CouponSpec) -> CouponSpec:
+        """The order with the store's id of the customer: Shopify restricts a discount by account, not by address."""
         if order.customer_id is not None:
             return replace(order, customer_id=gid("Customer", order.customer_id).rpartition("/")[2])
         if order.email is None:
@@ -193,7 +202,7 @@ class Shopify:
         return replace(order, email=None)
 
     async def _shop_currency(self) -> str:
-        """A shop's currency cannot be changed after its first sale, so it is asked for once."""
+        """A store's currency cannot be changed after its first sale, so it is asked for once."""
         if not self._currency:
             request = "the look-up of the currency"
             shop = await self._api.read(request, CURRENCY)
@@ -209,7 +218,7 @@ class Shopify:
             raise RESPONSES.unreadable(LOOK_UP, "it has no readable discount")
         return found
 
-    async def _create(self, order: CouponOrder) -> Outcome:
+    async def _create(self, order: CouponSpec) -> Outcome:
         document = CREATE_FREE_SHIPPING if order.kind is CouponKind.FREE_SHIPPING else CREATE_BASIC
         result = await self._api.write(CREATION, document, {"coupon": coupon_input(order, datetime.now(UTC))})
         if is_taken(result):
@@ -226,7 +235,8 @@ class Shopify:
         errors = user_errors(await self._api.write(DELETION, DELETE, {"id": store_id}))
         if not errors or any("does not exist" in message for _, message in errors):  # Shopify's words
             return Done()
-        return rejected(DELETION, errors)
+        response = "; ".join(message for _, message in errors)[:WORDS]
+        return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=DELETION, response=response))
 
     # ------------------------------------------------------------------------------------------------ native
 
@@ -279,9 +289,20 @@ class Shopify:
         return await delete_hook(self._api, hook)
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.TakesNews`."""
-        return await take_news(self._api, topic, body)
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.SyncsLoyalty`."""
+        return await sync_loyalty(self._api, topic, body)
+
+
+def user_errors(result: JsonValue) -> list[tuple[str, str]]:
+    """Code ("" when absent) and words, with the field, of each of a mutation's userErrors."""
+    errors = []
+    for row in rows(result.get("userErrors") if isinstance(result, dict) else None):
+        field = row.get("field")
+        path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
+        message = str(row.get("message"))
+        errors.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
+    return errors
 
 
 def is_taken(result: JsonValue) -> bool:
@@ -289,14 +310,15 @@ def is_taken(result: JsonValue) -> bool:
     return {code for code, _ in user_errors(result)} == {"TAKEN"}
 
 
-def of_user_errors(result: JsonValue, order: CouponOrder) -> Failure | None:
-    """What a creation's userErrors mean; None: there are none. The words never hold the shopper's id."""
+def of_user_errors(result: JsonValue, order: CouponSpec) -> Failure | None:
+    """What a creation's userErrors mean; None: there are none. The words never hold the customer's id."""
     errors = user_errors(result)
     if not errors:
         return None
+    words = "; ".join(f"{message} ({code})" if code else message for code, message in errors)
     if order.customer_id:
-        errors = [(code, words.replace(order.customer_id, "***")) for code, words in errors]
-    refused = rejected(CREATION, errors)
+        words = words.replace(order.customer_id, "***")
+    facts = {"request": CREATION, "response": words[:WORDS]}
     if any(code == "INTERNAL_ERROR" for code, _ in errors):
-        return Unknown(RESPONSES.reason(ReasonCode.SERVER_ERROR, **refused.reason.facts))
-    return refused
+        return Unknown(RESPONSES.reason(ReasonCode.SERVER_ERROR, **facts))
+    return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, **facts))

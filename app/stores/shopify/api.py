@@ -9,30 +9,30 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient, asked_for_patience, failure_of, quoted
-from app.outcomes import Blocked, Evidence, Reject, Retry, Unknown
-from app.reasons import Reason, ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.reading import rows
-from app.stores.responses import Responses
-from app.stores.shopify.documents import VERSION
+from platform_relay.core.http import Answer, Failure, HttpClient, asked_for_patience, failure_of
+from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from platform_relay.core.reasons import Reason, ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.responses import Responses
+from platform_relay.stores.shopify.documents import VERSION
 
 RESPONSES: Final = Responses("Shopify", "SHOPIFY__URL")
 Object = Mapping[str, JsonValue]
 EARLY: Final = 300.0
 """Seconds before its end at which a token is renewed."""
+WORDS: Final = 300
 RENEWAL: Final = "the request for a token"
 
 
 class ShopifyApi:
-    """Calls one shop. Either `access_token` or both `client_id` and `client_secret` have to be given.
+    """Calls one store. Either `access_token` or both `client_id` and `client_secret` have to be given.
 
     Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
     """
@@ -118,39 +118,39 @@ def _of_status(answer: Answer, request: str, *, write: bool) -> Failure | None:
     if answer.status == 430:  # Shopify takes the calls for an attack
         return Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer), evidence=answer.evidence())
     body = answer.body[:4096].decode("utf-8", "replace") if answer.status < 500 else ""
-    response = answer.quote(body)
+    response = answer.without_secrets(body)[:WORDS]
     failure = RESPONSES.failure(answer, request, response, wrote=write)
     # Without the body: Shopify repeats the variables in it.
     return replace(failure, evidence=Evidence(answer.status)) if isinstance(failure, Reject) else failure
 
 
 def _of_the_shop(answer: Answer) -> Reason | None:
-    """What is a fact about the whole shop (https://shopify.dev/docs/api/usage/response-codes)."""
+    """What is a fact about the whole store (https://shopify.dev/docs/api/usage/response-codes)."""
     match answer.status:
         case 401:
             hint = "Or install the app again, or correct SHOPIFY__CLIENT_SECRET."
             return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, setting="SHOPIFY__ACCESS_TOKEN", hint=hint)
         case 402:
-            problem = "the shop is frozen because of an unpaid bill"
+            problem = "the store is frozen because of an unpaid bill"
             return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem)
         case 403:
             hint = "Check the permissions of the app, and whether it is still installed."
             return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, hint=hint)
         case 404:
-            hint = f"There is no shop, or no API {VERSION}, at this address."
+            hint = f"There is no store, or no API {VERSION}, at this address."
             return RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL", hint=hint)
         case 423:
-            return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem="the shop is locked")
+            return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem="the store is locked")
     return None
 
 
 def _of_errors(answer: Answer, document: Object, request: str, *, write: bool) -> Failure:
     """The `errors` beside or instead of `data`, which Shopify sends with HTTP 200."""
     errors = document["errors"]
-    listed = rows(errors)
-    codes = [extensions.get("code") for row in listed if isinstance(extensions := row.get("extensions"), dict)]
-    words = "; ".join(str(row.get("message", "")) for row in listed) or json.dumps(errors)
-    response = answer.quote(words)
+    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    codes = [extensions.get("code") for row in rows if isinstance(extensions := row.get("extensions"), dict)]
+    words = "; ".join(str(row.get("message", "")) for row in rows) or json.dumps(errors)
+    response = answer.without_secrets(words)[:WORDS]
     evidence = Evidence(answer.status)  # without the body: Shopify repeats the variables in it
 
     def reason(code: ReasonCode, **facts: JsonValue) -> Reason:
@@ -162,28 +162,11 @@ def _of_errors(answer: Answer, document: Object, request: str, *, write: bool) -
     if "ACCESS_DENIED" in codes:
         return Blocked(reason(ReasonCode.PERMISSION_MISSING), evidence)
     if "SHOP_INACTIVE" in codes:
-        return Blocked(reason(ReasonCode.STORE_NOT_READY, problem="the shop is inactive"), evidence)
+        return Blocked(reason(ReasonCode.STORE_NOT_READY, problem="the store is inactive"), evidence)
     if "INTERNAL_SERVER_ERROR" in codes or "TIMEOUT" in codes or not codes:
         failed = reason(ReasonCode.SERVER_ERROR)
         return Unknown(failed, evidence) if write else Retry(failed, evidence=evidence)
     return Reject(reason(ReasonCode.REJECTED_BY_DESTINATION), evidence)
-
-
-def user_errors(result: JsonValue) -> list[tuple[str, str]]:
-    """Code ("" when absent) and words, with the field, of each of a mutation's userErrors."""
-    errors = []
-    for row in rows(result.get("userErrors") if isinstance(result, dict) else None):
-        field = row.get("field")
-        path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
-        message = str(row.get("message"))
-        errors.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
-    return errors
-
-
-def rejected(request: str, errors: Sequence[tuple[str, str]]) -> Reject:
-    """The refusal of a mutation by its userErrors."""
-    words = quoted("; ".join(f"{message} ({code})" if code else message for code, message in errors))
-    return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=words))
 
 
 def patience(answer: Answer) -> float | None:

@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.reasons import ReasonCode, because
-from app.stores.base import CouponFound, CouponKind, CouponOrder, foreign_items, not_supported
-from app.stores.shopify.documents import ITEMS_READ
+from platform_relay.core.outcomes import Reject
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, foreign_items, not_supported
+from platform_relay.stores.shopify.documents import ITEMS_READ
 
 Object = Mapping[str, JsonValue]
 TITLE_CHARS: Final = 255
@@ -29,7 +29,7 @@ def plain_id(value: JsonValue) -> str:
     return str(value).rpartition("/")[2]
 
 
-def inexpressible(order: CouponOrder) -> Reject | None:
+def inexpressible(order: CouponSpec) -> Reject | None:
     """What only some of Shopify's discounts cannot express; `Shopify.CANNOT` names what none can."""
     items = "variant_ids" if order.variant_ids else "product_ids"
     if refused := foreign_items(order, [each for each in order.items if not each.isdecimal()]):
@@ -44,7 +44,7 @@ def inexpressible(order: CouponOrder) -> Reject | None:
     return None
 
 
-def coupon_input(order: CouponOrder, now: datetime) -> dict[str, JsonValue]:
+def coupon_input(order: CouponSpec, now: datetime) -> dict[str, JsonValue]:
     """`DiscountCodeBasicInput`, for free shipping `DiscountCodeFreeShippingInput`.
 
     `startsAt` must be given (a blank one is refused). Times are whole seconds in UTC, amounts texts, a percentage a
@@ -77,14 +77,14 @@ def coupon_input(order: CouponOrder, now: datetime) -> dict[str, JsonValue]:
     return {name: value for name, value in coupon.items() if value is not None}
 
 
-def _value(order: CouponOrder) -> JsonValue:
+def _value(order: CouponSpec) -> JsonValue:
     value = order.value or Decimal(0)
     if order.kind is CouponKind.PERCENTAGE:
         return {"percentage": float(value / 100)}
     return {"discountAmount": {"amount": f"{value:f}", "appliesOnEachItem": False}}
 
 
-def _items(order: CouponOrder) -> JsonValue:
+def _items(order: CouponSpec) -> JsonValue:
     if order.variant_ids:
         return {"products": {"productVariantsToAdd": [gid("ProductVariant", each) for each in order.variant_ids]}}
     if order.product_ids:

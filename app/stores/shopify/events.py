@@ -9,7 +9,7 @@ Financial status: Shopify's eight are the Platform's eight.
     null (nothing to pay or not known yet)                                              paid when the total is 0,
                                                                                         else pending
 
-Money is the shop's, not the shopper's currency. A list of line items or variants that Shopify cut is left out: the
+Money is the store's, not the customer's currency. A list of line items or variants that Shopify cut is left out: the
 Platform would take it for the whole.
 """
 
@@ -24,8 +24,8 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from app.messages import EVENTS, Kind, UnstorableTextError, refuse_unstorable
-from app.stores.native import (
+from platform_relay.inbox.messages import EVENTS, Kind, UnstorableTextError, refuse_unstorable
+from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
     Page,
@@ -36,8 +36,8 @@ from app.stores.native import (
     unreadable_webhook,
     wrong_signature,
 )
-from app.stores.shopify.api import RESPONSES
-from app.stores.shopify.documents import (
+from platform_relay.stores.shopify.api import RESPONSES
+from platform_relay.stores.shopify.documents import (
     GET_CUSTOMER,
     GET_ORDER,
     GET_PRODUCT,
@@ -73,7 +73,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
     if not hmac.compare_digest(expected, given):
         return wrong_signature("SHOPIFY__CLIENT_SECRET")
     if headers.get("x-shopify-shop-domain", host).lower() != host.lower():
-        return not_relayed("the webhook comes from another shop that has the same app")
+        return not_relayed("the webhook comes from another store that has the same app")
     topic = headers.get("x-shopify-topic", "")
     kind = KINDS.get(topic)
     return not_relayed(f"the topic {topic[:40]!r} is not relayed") if kind is None else _parsed(kind, raw)

@@ -3,10 +3,10 @@
 Observed on Vendure 3.7.3. Answers are HTTP 200 with errors inside. What they mean:
 
     createPromotion: Promotion        Done when it is what was ordered; else it is deleted again and Reject
-    createPromotion: any ErrorResult  Reject with the shop's words
+    createPromotion: any ErrorResult  Reject with the store's words
     FORBIDDEN, 401, 403               the session ended: signed in again, once; else Blocked: a permission is missing
     ENTITY_NOT_FOUND                  gone: Done for a deletion
-    BAD_USER_INPUT, USER_INPUT_ERROR  Reject with the shop's words
+    BAD_USER_INPUT, USER_INPUT_ERROR  Reject with the store's words
     GRAPHQL_VALIDATION_FAILED (400)   Blocked: another version's API
     any other error, 5xx              Unknown for a creation (it may have been applied), else Retry
     data of another shape, no JSON    Unknown
@@ -16,7 +16,7 @@ Observed on Vendure 3.7.3. Answers are HTTP 200 with errors inside. What they me
 
 **Vendure lets any number of promotions have one code, and their discounts add up.** Therefore the code is looked up
 before every creation, whatever the order says of earlier attempts, and again after it; of several promotions that are
-what was ordered, all but the oldest are deleted. Vendure compares codes with case, its shoppers enter them without: a
+what was ordered, all but the oldest are deleted. Vendure compares codes with case, its customers enter them without: a
 look-up asks for the code as it is and in capital and small letters. A deletion is a soft one, and frees the code.
 """
 
@@ -28,14 +28,14 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Done, Evidence, Outcome, Reject
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     as_made,
     differences,
@@ -45,12 +45,12 @@ from app.stores.base import (
     refusal,
     undone,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import NativeEvent, Page
-from app.stores.reading import Row, within
-from app.stores.remembered import Remembered
-from app.stores.vendure.api import GONE, RESPONSES, VendureApi, code_of, data_of
-from app.stores.vendure.coupons import (
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.reading import Row, within
+from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.vendure.api import GONE, RESPONSES, VendureApi, code_of, data_of
+from platform_relay.stores.vendure.coupons import (
     Market,
     Variant,
     inexpressible,
@@ -60,7 +60,7 @@ from app.stores.vendure.coupons import (
     variant_found,
     variant_ids,
 )
-from app.stores.vendure.events import one, page
+from platform_relay.stores.vendure.events import one, page
 
 CREATION: Final = "the creation of the coupon"
 LOOK_UP: Final = "the coupon look-up"
@@ -113,10 +113,10 @@ class VendureSettings(EnvironmentSettings):
         None, description="Token of the channel that sells; empty: the default channel."
     )
     one_customer: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse", description="A coupon for one shopper, which Vendure cannot make: `refuse` or `issue_unrestricted`."
+        "refuse", description="A coupon for one customer, which Vendure cannot make: `refuse` or `issue_unrestricted`."
     )
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
+        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
     )
 
     _no_placeholder = field_validator("api_key", "password", "channel_token")(refuse_placeholder)
@@ -166,7 +166,7 @@ class Vendure:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         asked = replace(order, customer_id=None, email=None) if self._unrestricted else order
         if refused := refusal(asked, Vendure, datetime.now(UTC)):
@@ -230,8 +230,8 @@ class Vendure:
         return await one(self._api, kind, entity_id, (await self._market.get()).digits)
 
     @answers_failures
-    async def _held(self, order: CouponOrder, market: Market) -> Outcome | None:
-        """What the shop holds under the code, with surplus twins deleted; None when it holds nothing."""
+    async def _held(self, order: CouponSpec, market: Market) -> Outcome | None:
+        """What the store holds under the code, with surplus twins deleted; None when it holds nothing."""
         promotions = await self._promotions(order.code, market)
         if not promotions:
             return None
@@ -243,7 +243,7 @@ class Vendure:
             await self._delete(twin.store_id)
         return Done({"store_id": as_ordered[0].store_id})
 
-    async def _create(self, order: CouponOrder, market: Market) -> Outcome:
+    async def _create(self, order: CouponSpec, market: Market) -> Outcome:
         variants = await self._variants_of(order)
         promotion = await self._create_promotion(promotion_input(order, market, tuple(variants)))
         found = promotion_found(promotion, market, variants, datetime.now(UTC))
@@ -292,8 +292,8 @@ class Vendure:
             raise RESPONSES.unreadable(LOOK_UP, "it has a promotion that is none")
         return promotions
 
-    async def _variants_of(self, order: CouponOrder) -> dict[str, Variant]:
-        """The ordered variants, or those of the ordered products. Raises CallFailed for what the shop has not."""
+    async def _variants_of(self, order: CouponSpec) -> dict[str, Variant]:
+        """The ordered variants, or those of the ordered products. Raises CallFailed for what the store has not."""
         variants = await self._variants("id" if order.variant_ids else "productId", frozenset(order.items))
         there = set(variants) if order.variant_ids else {each.product_id for each in variants.values()}
         if missing := set(order.items) - there:

@@ -13,12 +13,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.reading import Row, rows, within
-from app.stores.responses import MAY_PASS, Responses
+from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.outcomes import Blocked, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.reading import Row, rows, within
+from platform_relay.stores.responses import MAY_PASS, Responses
 
 RESPONSES: Final = Responses("Vendure", "VENDURE__URL")
 SESSION: Final = "vendure-auth-token"
@@ -148,7 +148,7 @@ def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     code, evidence = code_of(answer), answer.evidence()
     response = f"{code} {words(answer)}".strip()[:300]
     if code in FORBIDDEN or answer.status in (401, 403):
-        hint = "The key may also be wrong or have ended (docs/shops/vendure.md)."
+        hint = "The key may also be wrong or have ended (docs/stores/vendure.md)."
         reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
         return Blocked(reason, evidence)
     if code in UNFIT:

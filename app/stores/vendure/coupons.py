@@ -24,9 +24,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, not_supported
-from app.stores.reading import Row, count
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, not_supported
+from platform_relay.stores.reading import Row, count
 
 FIXED, PERCENT, OF_PRODUCTS = "order_fixed_discount", "order_percentage_discount", "products_percentage_discount"
 SHIPPING, FREE, CONTAINS, MINIMUM = "free_shipping", "buy_x_get_y_free", "contains_products", "minimum_order_amount"
@@ -87,7 +87,7 @@ def market_found(data: Row) -> Market | None:
     )
 
 
-def inexpressible(order: CouponOrder, market: Market) -> Reject | None:
+def inexpressible(order: CouponSpec, market: Market) -> Reject | None:
     """What this channel cannot say; `Vendure.CANNOT` names what none can."""
     if order.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
         several = ", ".join(sorted(market.currencies))
@@ -98,7 +98,7 @@ def inexpressible(order: CouponOrder, market: Market) -> Reject | None:
     return None
 
 
-def promotion_input(order: CouponOrder, market: Market, variants: tuple[str, ...]) -> Row:
+def promotion_input(order: CouponSpec, market: Market, variants: tuple[str, ...]) -> Row:
     """The input of createPromotion. `variants`: those that were ordered, or those of the ordered products."""
     ids = json.dumps(list(variants))
     conditions: list[JsonValue] = []
@@ -219,7 +219,7 @@ def _understood(
     )
 
 
-def _action(order: CouponOrder, market: Market, ids: str) -> Row:
+def _action(order: CouponSpec, market: Market, ids: str) -> Row:
     percentage = f"{order.value or Decimal(0):f}"
     match order.kind:
         case CouponKind.FREE_SHIPPING:
@@ -258,7 +258,7 @@ def _ids(value: str) -> frozenset[str]:
     return frozenset(str(each) for each in ids)
 
 
-def _amount(order: CouponOrder) -> Decimal | None:
+def _amount(order: CouponSpec) -> Decimal | None:
     return order.value if order.kind is CouponKind.FIXED_AMOUNT else None
 
 

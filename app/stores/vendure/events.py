@@ -1,4 +1,4 @@
-"""Vendure's customers, orders and products in the words of `app.messages`, read from its lists.
+"""Vendure's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
 
 Vendure has no webhooks: integrations/vendure/relay-plugin.ts is a plugin that sends the same events as they happen.
 
@@ -25,10 +25,10 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from app.messages import EVENTS, Kind
-from app.stores.native import NativeEvent, Page, native_event
-from app.stores.reading import Row, following, rows, within
-from app.stores.vendure.api import RESPONSES, VendureApi
+from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.stores.native import NativeEvent, Page, native_event
+from platform_relay.stores.reading import Row, following, rows, within
+from platform_relay.stores.vendure.api import RESPONSES, VendureApi
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00+00:00"

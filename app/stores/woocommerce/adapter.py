@@ -5,7 +5,7 @@ Observed on WooCommerce 9.9.5 unless said otherwise. What an answer means:
     201/200 with the coupon      Done when it is what was ordered; else it is deleted again and Reject
     201/200, anything else       Unknown (a proxy's page, PHP warnings in front of the JSON, an empty or cut body)
     400 …code_already_exists     the code is looked up and compared: Done or Reject
-    400 other                    Reject with the shop's words and the refused parameters
+    400 other                    Reject with the store's words and the refused parameters
     401, 403                     Blocked (WooCommerce says 401, not 403, to a read-only key)
     401 nonce already used       the request was delivered twice: Unknown for a write, Retry for a read
     404 …invalid_id              gone: Done for a deletion
@@ -14,7 +14,7 @@ Observed on WooCommerce 9.9.5 unless said otherwise. What an answer means:
     408, 425, 429                Retry
     5xx                          Unknown for a creation (it may have been applied), else Retry
 
-A look-up tolerates text in front of the JSON (a shop that shows PHP warnings does so in every answer), a creation does
+A look-up tolerates text in front of the JSON (a store that shows PHP warnings does so in every answer), a creation does
 not: it becomes Unknown, and the next attempt's look-up settles it.
 """
 
@@ -27,27 +27,27 @@ from urllib.parse import quote
 from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.http import HttpClients
-from app.messages import Kind
-from app.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.settings import EnvironmentSettings, refuse_placeholder
-from app.stores.base import (
+from platform_relay.core.http import HttpClients
+from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.messages import Kind
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.stores.base import (
     CouponFound,
     CouponKind,
-    CouponOrder,
+    CouponSpec,
     Ready,
     already_held,
     as_made,
     other_currency,
     refusal,
 )
-from app.stores.failing import CallFailed, answers_failures
-from app.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
-from app.stores.news import NAMES, Kept, keep_standing, no_such_customer, whole_id
-from app.stores.reading import rows
-from app.stores.remembered import Remembered
-from app.stores.woocommerce.api import (
+from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.loyalty_sync import NAMES, Kept, keep_standing, no_such_customer, whole_id
+from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
+from platform_relay.stores.reading import rows
+from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.woocommerce.api import (
     GONE,
     RESPONSES,
     Method,
@@ -59,9 +59,9 @@ from app.stores.woocommerce.api import (
     shown_in,
     succeeded,
 )
-from app.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
-from app.stores.woocommerce.events import SIGNED_WITH, event_of, is_no_order, parse
-from app.stores.woocommerce.hooks import WooCommerceReader
+from platform_relay.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
+from platform_relay.stores.woocommerce.events import SIGNED_WITH, event_of, is_no_order, parse
+from platform_relay.stores.woocommerce.webhooks import WooCommerceReader
 
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
 META: Final = "_platform_relay_"
@@ -76,21 +76,21 @@ class WooCommerceSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="WOOCOMMERCE__")
 
-    url: HttpUrl = Field(description="The shop's home address as WordPress has it, e.g. `https://shop.example`.")
+    url: HttpUrl = Field(description="The store's home address as WordPress has it, e.g. `https://shop.example`.")
     consumer_key: SecretStr = Field(description="Consumer key (`ck_…`) with the permission Read/Write.")
     consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same key.")
     webhook_secret: SecretStr | None = Field(
-        None, description="Signs the shop's webhooks; make one with `openssl rand -hex 24` before `relay connect`."
+        None, description="Signs the store's webhooks; make one with `openssl rand -hex 24` before `relay connect`."
     )
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a shop with a certificate of its own making."
+        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
     )
 
     _no_placeholder = field_validator("consumer_key", "consumer_secret", "webhook_secret")(refuse_placeholder)
 
 
 class WooCommerce:
-    """The shop's coupons over REST."""
+    """The store's coupons over REST."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = WooCommerceSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
@@ -119,7 +119,7 @@ class WooCommerce:
         await self._http.aclose()
 
     @answers_failures
-    async def issue_coupon(self, order: CouponOrder) -> Outcome:
+    async def issue_coupon(self, order: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         hindrance = (
             refusal(order, WooCommerce, datetime.now(UTC))
@@ -202,8 +202,8 @@ class WooCommerce:
     # -------------------------------------------------------------------------------- the Platform's (stores/news.py)
 
     @answers_failures
-    async def take_news(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.TakesNews`. Metadata of other keys stays: WooCommerce changes only the keys it is sent."""
+    async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
+        """See `news.SyncsLoyalty`. Metadata of other keys stays: WooCommerce changes only the keys it is sent."""
 
         async def read(customer_id: str) -> Kept:
             return await self._customer("GET", customer_id)
@@ -223,7 +223,7 @@ class WooCommerce:
         if answer.status == 404 and code.endswith("_invalid_id"):
             raise no_such_customer(RESPONSES, customer_id, answer)
         if code in ("woocommerce_rest_cannot_edit", "woocommerce_rest_cannot_view") and answer.status in (401, 403):
-            hint = "The key of a shop manager may change customers only, and no administrator's account."
+            hint = "The key of a store manager may change customers only, and no administrator's account."
             reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=words, hint=hint)
             raise CallFailed(Reject(reason, answer.evidence()))
         succeeded(answer, request, method)
@@ -245,7 +245,7 @@ class WooCommerce:
         wanted = code.casefold()
         return next((each for each in coupons if each and html.unescape(each.code).casefold() == wanted), None)
 
-    async def _create(self, order: CouponOrder) -> Outcome:
+    async def _create(self, order: CouponSpec) -> Outcome:
         answer = await self._api.call("POST", "coupons", body=coupon_body(order))
         if error_of(answer)[0] == EXISTS:
             unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, answer, code=order.code)

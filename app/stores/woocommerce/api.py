@@ -11,11 +11,11 @@ from urllib.parse import quote, urlencode
 from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import JsonValue
 
-from app.http import Answer, Failure, HttpClient
-from app.outcomes import Blocked, Reject, Retry, Unknown
-from app.reasons import ReasonCode
-from app.stores.failing import CallFailed
-from app.stores.responses import Responses
+from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 RESPONSES: Final = Responses("WooCommerce", "WOOCOMMERCE__URL")
@@ -29,11 +29,11 @@ READ_ONLY: Final = "write permission"
 HINTS: Final[Mapping[str, str]] = {
     "woocommerce_rest_authentication_error": (
         "The consumer secret is wrong, the key is read-only, or, over plain http, the signature does not fit: then "
-        "WOOCOMMERCE__URL has to be the shop's home address letter for letter, and this machine's clock right."
+        "WOOCOMMERCE__URL has to be the store's home address letter for letter, and this machine's clock right."
     ),
-    "woocommerce_rest_cannot_view": "The consumer key is unknown, or its user is not a shop manager.",
+    "woocommerce_rest_cannot_view": "The consumer key is unknown, or its user is not a store manager.",
 }
-OTHER_HINT: Final = "A firewall or a plugin of the shop may reject the calls."
+OTHER_HINT: Final = "A firewall or a plugin of the store may reject the calls."
 
 
 def basic(key: str, secret: str) -> str:
@@ -42,7 +42,7 @@ def basic(key: str, secret: str) -> str:
 
 
 class WooCommerceApi:
-    """Calls one shop. HTTP Basic over https; over plain http OAuth 1.0a, one-legged, HMAC-SHA256.
+    """Calls one store. HTTP Basic over https; over plain http OAuth 1.0a, one-legged, HMAC-SHA256.
 
     Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
     """
@@ -114,7 +114,7 @@ def error_of(answer: Answer) -> tuple[str, str]:
     words = str(value.get("message") or "")
     if isinstance(refused, dict):
         words += " " + " ".join(str(text) for text in refused.values())
-    return str(value["code"]), answer.quote(words)
+    return str(value["code"]), answer.without_secrets(words)[:300]
 
 
 def shown_in(answer: Answer, request: str) -> JsonValue:

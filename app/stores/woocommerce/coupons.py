@@ -1,4 +1,4 @@
-"""WooCommerce coupons: as they are ordered, and as the shop shows them. Pure. Observed on WooCommerce 9.9.5.
+"""WooCommerce coupons: as they are ordered, and as the store shows them. Pure. Observed on WooCommerce 9.9.5.
 
 A variation is a post as its product is, with an id that no product has, and stands in the coupon's `product_ids` as well:
 an item counts when the list has its own id or its parent's (WC_Coupon::is_valid_for_product and
@@ -12,14 +12,14 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from app.outcomes import Reject
-from app.stores.base import CouponFound, CouponKind, CouponOrder, foreign_items
-from app.stores.reading import count, finite
+from platform_relay.core.outcomes import Reject
+from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, foreign_items
+from platform_relay.stores.reading import count, finite
 
 REFERENCE: Final = "_platform_relay_reference"
 
 
-def coupon_body(order: CouponOrder) -> dict[str, JsonValue]:
+def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
     """The coupon as it is sent: amounts as texts, the expiry in UTC with Z and without fractions, and no null.
 
     WordPress refuses null for an integer; `date_expires_gmt` is ignored on writing.
@@ -105,7 +105,7 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
     return None
 
 
-def foreign_product(order: CouponOrder) -> Reject | None:
+def foreign_product(order: CouponSpec) -> Reject | None:
     """Reject for ids that are not those of products or variations."""
     return foreign_items(order, [each for each in order.items if not (each.isascii() and each.isdigit())])
 

@@ -5,7 +5,7 @@
     refunded                     refunded
     cancelled                    voided
     checkout-draft, auto-draft   no order yet: ignored
-    trash                        ignored; the shop may restore it
+    trash                        ignored; the store may restore it
     any other (a plugin's)       paid when a payment date is set, else pending
 
 A webhook's body is built when it is sent, not when the event happened, so `created` may show a later state, and arrive
@@ -18,13 +18,13 @@ import hmac
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final  # Any: the shop's JSON
+from typing import Any, Final  # Any: the store's JSON
 
 from pydantic import ValidationError
 
-from app.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from app.reasons import ReasonCode, because
-from app.stores.native import (
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
     Parsed,
@@ -33,7 +33,7 @@ from app.stores.native import (
     unreadable_webhook,
     wrong_signature,
 )
-from app.stores.reading import problem_of
+from platform_relay.stores.reading import problem_of
 
 Shown = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def parse(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Parsed:
 
 
 def event_of(kind: Kind, shown: object) -> NativeEvent | Ignored:
-    """One entity as the shop's API shows it (floats read as Decimal)."""
+    """One entity as the store's API shows it (floats read as Decimal)."""
     if not isinstance(shown, dict) or not isinstance(shown.get("id"), int) or shown.get("id") == 0:
         if isinstance(shown, dict) and shown.get("code"):  # an error instead of the entity
             return Ignored(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s")))

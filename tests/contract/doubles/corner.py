@@ -36,7 +36,7 @@ class CornerConfig:
 
 
 class Corner:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create"})
 

@@ -53,7 +53,7 @@ def refusal(status: int, message: str, parameters: object = None) -> RefusalErro
 
 
 class Magento:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create"})
 

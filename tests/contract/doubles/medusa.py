@@ -54,7 +54,7 @@ def exact(value: float) -> Json:
 
 
 class Medusa:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create"})
 

@@ -1,4 +1,4 @@
-"""A shop's double as a process of its own: `python -m tests.contract.doubles.<shop>`.
+"""A store's double as a process of its own: `python -m tests.contract.doubles.<shop>`.
 
 A double is a simulator (`simulators.program.Service`): its routes are behind real HTTP, every call is written down, and
 `/_sim/` scripts its faults.

@@ -68,7 +68,7 @@ def denied(needed: str) -> Answer:
 
 
 class Saleor:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create"})
 

@@ -1,6 +1,6 @@
 """A Shopify shop in memory: the discounts, webhook subscriptions and lists of the Admin GraphQL API 2026-07.
 
-The answers to discounts have the form and the words of those recorded on a real shop (API 2026-04). Surprising on
+The answers to discounts have the form and the words of those recorded on a real store (API 2026-04). Surprising on
 purpose: errors come with HTTP 200, a value of 0 is accepted, codes are unique in any case, amounts lose their trailing
 zeros. Only what a query selects is answered.
 """
@@ -53,7 +53,7 @@ class Config:
     currency: str = "EUR"
     customers: dict[str, str] = field(default_factory=lambda: {"jane@example.com": "9001", "ada@example.com": "4711"})
     distort: dict[str, Any] = field(default_factory=dict)
-    """Fields of the input that the shop silently takes otherwise."""
+    """Fields of the input that the store silently takes otherwise."""
     throttled: int = 0
     """So many of the next calls are refused for want of cost points."""
     stale_finds: int = 0

@@ -68,7 +68,7 @@ def _data(data: Json) -> Answer:
 
 
 class Vendure:
-    """State and behaviour of the shop."""
+    """State and behaviour of the store."""
 
     once = frozenset({"coupon.create"})
 

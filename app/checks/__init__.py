@@ -1,0 +1,1 @@
+"""What `relay check` looks at."""

@@ -1,0 +1,1 @@
+"""Infrastructure without a subject of its own: database, HTTP, errors, reasons, telemetry."""

@@ -1,0 +1,381 @@
+"""The text of each reason code: what happened and why, and the next step.
+
+A template names facts as `{fact}`. A part in square brackets is left out when one of its facts is missing. Outside of
+brackets a missing fact is shown by its default (`DEFAULTS`), or left empty.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from platform_relay.core.reasons import Reason, ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonText:
+    """`text`: what happened and why. `next_step`: what happens next, or what to do."""
+
+    text: str
+    next_step: str
+
+
+DEFAULTS: Final[Mapping[str, str]] = {
+    "destination": "the destination",
+    "request": "the request",
+    "entity": "entity",
+    "code": "",
+    "lane": "another entity",
+}
+
+_RETRIED: Final = "The relay tries again automatically."
+_PROBED: Final = "The relay first asks the destination whether the request arrived, then continues."
+_NOTHING: Final = "No action needed."
+_PAUSED: Final = "Calls to {destination} are paused and no attempts are used up. "
+_RETRY: Final = "Then retry the job."
+
+TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
+    # ------------------------------------------------------------------ the call to a destination
+    ReasonCode.CONNECTION_FAILED: ReasonText("Could not connect to {destination}[: {error}].", _RETRIED),
+    ReasonCode.CONNECTION_LOST: ReasonText(
+        "The connection to {destination} broke after the request was sent[: {error}].", _PROBED
+    ),
+    ReasonCode.TIMED_OUT: ReasonText(
+        "{destination} did not send a complete response within {seconds} seconds.", _PROBED
+    ),
+    ReasonCode.TLS_FAILED: ReasonText(
+        "The TLS certificate of {destination} was not accepted[: {error}].",
+        _PAUSED + "Renew the certificate, or set the CA file for this destination.",
+    ),
+    ReasonCode.EGRESS_DENIED: ReasonText(
+        "The egress policy does not allow calls to {host}[: {error}].",
+        _PAUSED + "Correct the configured address, or allow the network in PRIVATE_NETWORKS.",
+    ),
+    ReasonCode.ADDRESS_INVALID: ReasonText(
+        "The configured address or key of {destination} cannot be used in an HTTP request[: {error}].",
+        _PAUSED + "Correct the address and the key in the settings.",
+    ),
+    ReasonCode.WRONG_ADDRESS: ReasonText(
+        "There is no API of {destination} at the configured address[ (HTTP {status})][: {response}].",
+        _PAUSED + "Correct [{setting}, ]the configured address.[ {hint}.]",
+    ),
+    ReasonCode.REDIRECTED: ReasonText(
+        "{destination} answered with a redirect[ (HTTP {status})], which the relay never follows.",
+        _PAUSED + "Set the final address.",
+    ),
+    ReasonCode.KEY_REJECTED: ReasonText(
+        "{destination} rejected the relay's credentials[ (HTTP {status})][: {response}].",
+        _PAUSED + "Set valid credentials[ in {setting}].[ {hint}.]",
+    ),
+    ReasonCode.PERMISSION_MISSING: ReasonText(
+        "{destination} does not allow this with the relay's credentials[ (HTTP {status})][: {response}].",
+        "Grant the permission[ {permission}].[ {hint}.]",
+    ),
+    ReasonCode.RATE_LIMITED: ReasonText(
+        "{destination} limits the rate of calls[ (HTTP {status})][; next call in {seconds} seconds].", _RETRIED
+    ),
+    ReasonCode.SERVER_ERROR: ReasonText(
+        "{destination} failed to process {request}[ (HTTP {status})][: {response}].", _RETRIED
+    ),
+    ReasonCode.RESPONSE_UNREADABLE: ReasonText(
+        "{destination} returned a response to {request} that the relay cannot read[ (HTTP {status})][: {problem}].",
+        _PROBED + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
+    ),
+    ReasonCode.RESPONSE_TOO_LARGE: ReasonText(
+        "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", _PROBED
+    ),
+    ReasonCode.REJECTED_BY_DESTINATION: ReasonText(
+        "{destination} rejected {request}[ (HTTP {status})][: {response}].[ {cleanup}.]",
+        "Correct the cause at the source. " + _RETRY,
+    ),
+    ReasonCode.DESTINATION_UNAVAILABLE: ReasonText(
+        "{destination} is temporarily unavailable[ (HTTP {status})][: {response}].", _RETRIED
+    ),
+    ReasonCode.RESPONSES_CONTRADICT: ReasonText(
+        "{destination} contradicts itself about the {entity}[ {id}][ (HTTP {status})][: {response}].", _RETRIED
+    ),
+    # ------------------------------------------------------------------ the configuration
+    ReasonCode.SETTING_MISSING: ReasonText(
+        "A setting is missing[: {setting}][ ({purpose})].", "Set the missing setting[ {setting}] and restart the relay."
+    ),
+    ReasonCode.SETTING_WRONG: ReasonText(
+        "The setting {setting} is wrong[: {problem}].", "Correct {setting} and restart the relay."
+    ),
+    ReasonCode.NO_STORE: ReasonText(
+        "No store is configured to create coupons in.", "Set STORE__ADAPTER (docs/adapters.md) and restart the relay."
+    ),
+    ReasonCode.BODY_KEY_MISSING: ReasonText(
+        "Stored bodies are encrypted with a key that is not in BODY_KEYS[: {key}]. Jobs that need them are held.",
+        "Put the key back into BODY_KEYS, after the first, and restart the relay.",
+    ),
+    ReasonCode.BODY_KEY_WRONG: ReasonText(
+        "The body cannot be decrypted with the key {key}: the key has another value than when the body was stored,"
+        " or the row was changed.",
+        "Put the right key into BODY_KEYS and restart the relay, or restore the row from a backup.",
+    ),
+    ReasonCode.STORE_NOT_READY: ReasonText(
+        "{destination} is not ready for the relay: {problem}[ (HTTP {status})][: {response}].",
+        _PAUSED + "Correct the configuration of the store.",
+    ),
+    # ------------------------------------------------------------------ the queue
+    ReasonCode.NEWER_VERSION: ReasonText("A newer version of the same entity[ ({newer})] replaced this one.", _NOTHING),
+    ReasonCode.UNCHANGED: ReasonText("{destination} already has exactly this content.", _NOTHING),
+    ReasonCode.EXPIRED: ReasonText(
+        "The job was not delivered within {days} days, the time for which bodies are kept.",
+        "Send the event again from the store, or run relay backfill.",
+    ),
+    ReasonCode.LEASE_LOST: ReasonText(
+        "The worker stopped, or lost its lease, during an attempt.", "Another worker takes over within seconds."
+    ),
+    ReasonCode.INTERNAL_ERROR: ReasonText(
+        "The relay failed because of an internal error[: {error}].", _RETRIED + " Please report it with the job's id."
+    ),
+    ReasonCode.DATABASE_UNAVAILABLE: ReasonText(
+        "The relay's database was unavailable or too slow during the attempt.", _RETRIED
+    ),
+    ReasonCode.SHUTDOWN: ReasonText("The worker was stopped before the attempt finished.", _RETRIED),
+    ReasonCode.WAITING_FOR_LANE: ReasonText(
+        "The job waits for the first delivery of {lane}.", "It continues automatically."
+    ),
+    ReasonCode.OPERATOR_RETRY: ReasonText("An operator[, {by},] retried the job.", _RETRIED),
+    ReasonCode.OPERATOR_DROPPED: ReasonText(
+        "An operator[, {by},] dropped the job[: {comment}].", "It will not be sent."
+    ),
+    ReasonCode.OPERATOR_PAUSED: ReasonText(
+        "An operator[, {by},] paused calls to {destination}[: {comment}].",
+        "Calls continue when an operator resumes them.",
+    ),
+    ReasonCode.MANY_FAILURES: ReasonText(
+        "{destination} failed {failures} times in a row, for several entities[; last: {last}].",
+        "The relay probes {destination} and continues automatically.",
+    ),
+    ReasonCode.NO_HANDLER: ReasonText(
+        "This release has no handler for jobs of the kind {kind}.", "Run the release that stored the job. " + _RETRY
+    ),
+    ReasonCode.STORED_EVENT_UNREADABLE: ReasonText(
+        "The stored event cannot be read[: {problem}].", "Send the event again from the store, or run relay backfill."
+    ),
+    # ------------------------------------------------------------------ customers, orders, products
+    ReasonCode.WAITING_FOR_CUSTOMER: ReasonText(
+        "The Platform does not know the order's customer yet.",
+        "The order is sent as soon as the customer was delivered.",
+    ),
+    ReasonCode.CUSTOMER_STILL_UNKNOWN: ReasonText(
+        "The customer was delivered, and the Platform still does not know it[: {response}].", _RETRIED
+    ),
+    ReasonCode.CUSTOMER_REJECTED: ReasonText(
+        "The Platform does not know the customer and did not accept it[: {cause}].",
+        "Correct the customer in the store and let the store send it again. " + _RETRY,
+    ),
+    ReasonCode.NO_CUSTOMER: ReasonText(
+        "The {entity} names neither a customer nor an e-mail address[, which {setting} requires][: {response}].",
+        "Let the sender include a customer or an e-mail address.",
+    ),
+    ReasonCode.CUSTOMER_NOT_FOUND: ReasonText("{destination} has no such customer.", _NOTHING),
+    ReasonCode.ENTITY_NOT_FOUND: ReasonText(
+        "{destination} has no such {entity}[: {response}].", "Check the id. " + _RETRY
+    ),
+    ReasonCode.ENTITY_UNREADABLE: ReasonText(
+        "The {entity}[ {id}] from {destination} cannot be read[: {problem}].",
+        "Correct the {entity} in the store, or report the case. " + _RETRY,
+    ),
+    ReasonCode.GONE_FROM_STORE: ReasonText("The store no longer has this {entity}.", _NOTHING),
+    ReasonCode.NOT_APPLICABLE: ReasonText("There was nothing to send[: {explanation}].", _NOTHING),
+    ReasonCode.SIGNATURE_WRONG: ReasonText(
+        "The signature of the webhook does not fit its body[ and {setting}][: {problem}].",
+        "No action needed if the store did not send it.[ Otherwise set {setting} to the secret that the store signs with.]",
+    ),
+    # ------------------------------------------------------------------ redemptions: value and verification
+    ReasonCode.NO_COUPON_CODE: ReasonText(
+        "The webhook carries no usable coupon code.", "Ask the Platform what was redeemed."
+    ),
+    ReasonCode.NO_VALUE: ReasonText(
+        "No value is known for [rule {rule}][{what}].",
+        "Add a reward rule (console, relay rules put). The coupon is then created automatically.",
+    ),
+    ReasonCode.VALUE_ZERO: ReasonText(
+        "The coupon would be worth nothing[: its value is {value}][ ({source})].",
+        "Correct the rule's value. The coupon is then created automatically.",
+    ),
+    ReasonCode.VALUE_ABOVE_LIMIT: ReasonText(
+        "The value {value} is above the limit of {limit}[ ({source})].",
+        "Raise COUPONS__MAX_VALUE, add a reward rule, or decide the coupon's value.",
+    ),
+    ReasonCode.VALUE_UNCERTAIN: ReasonText(
+        "The coupon's value is not certain[: {explanation}].[ {cause}.]",
+        "Add a reward rule, or decide the coupon's value.[ Or name the members that hold the ids in PLATFORM__FIELDS:"
+        " {members}.]",
+    ),
+    ReasonCode.LAUNCHER_UNAVAILABLE: ReasonText("The Platform's Launcher could not be asked[: {problem}].", _RETRIED),
+    ReasonCode.NOT_GENUINE: ReasonText(
+        "The redemption could not be verified[: {explanation}][: {differences}][ according to {source}]."
+        "[ The Platform was asked for {seconds} seconds.]",
+        "No coupon is created. Ask the Platform whether the customer redeemed the points; if so, approve the coupon.",
+    ),
+    ReasonCode.CONFIRMATION_PENDING: ReasonText(
+        "The redemption is not verified yet[: {explanation}].", "The relay asks the Platform again automatically."
+    ),
+    ReasonCode.CONFIRMATION_UNAVAILABLE: ReasonText(
+        "The Platform could not be asked to confirm the redemption[: {problem}].", _RETRIED
+    ),
+    ReasonCode.SOURCE_NOT_ALLOWED: ReasonText(
+        "The webhook did not come from one of PLATFORM__ALLOWED_NETWORKS.",
+        "No coupon is created. If the redemption is genuine, correct the setting and approve the coupon.",
+    ),
+    ReasonCode.ISSUANCE_LIMIT_REACHED: ReasonText(
+        "An issuance limit was reached[: {explanation}][: with this coupon it would be {total} {measure} for {scope}"
+        " within {hours} hours, and {limit} is allowed ({setting})].",
+        "Check the issued coupons, then release the limit. Held coupons continue automatically.",
+    ),
+    ReasonCode.CODE_OF_ANOTHER_REDEMPTION: ReasonText(
+        "The code {code} belongs to another redemption[ ({redemption})][ of {owner}].",
+        "No coupon is created for this redemption.",
+    ),
+    ReasonCode.SAME_REDEMPTION: ReasonText("Message {message} already handles the same redemption.", _NOTHING),
+    ReasonCode.SIMILAR_CODE: ReasonText(
+        "The code {code} differs from the issued code {other} only in upper and lower case.",
+        "Ask the Platform for another code; some stores treat both as one.",
+    ),
+    ReasonCode.OPERATOR_DECIDED: ReasonText("An operator[, {by},] decided against the coupon[: {comment}].", _NOTHING),
+    # ------------------------------------------------------------------ coupons in the store
+    ReasonCode.COUPON_INVALID: ReasonText(
+        "Coupon {code} was not created: {problem}.", "Correct the reward or its rule. " + _RETRY
+    ),
+    ReasonCode.NOT_SUPPORTED_BY_STORE: ReasonText(
+        "Coupon {code} was not created, because {destination} cannot express [{field}][: {problem}].",
+        "Change the reward at the Platform, or add a reward rule. " + _RETRY,
+    ),
+    ReasonCode.CURRENCY_MISMATCH: ReasonText(
+        "Coupon {code} is in {ordered}, but {destination} sells in {currency}.",
+        "Correct the currency of the reward rule or of the store. " + _RETRY,
+    ),
+    ReasonCode.CODE_TAKEN: ReasonText(
+        "{destination} already has another coupon with the code {code}[: {differences}][: {problem}].[ {cleanup}.]",
+        "No second coupon is created. Remove or rename the other coupon in the store. " + _RETRY,
+    ),
+    ReasonCode.COUPON_DIFFERS: ReasonText(
+        "The coupon {code} in the store differs from the requested one: {differences}.[ {cleanup}.]"
+        "[ Removing it failed: {failure}.]",
+        "It does not count as issued. Find out what changes coupons in the store. " + _RETRY,
+    ),
+    ReasonCode.COUPON_NOT_VISIBLE: ReasonText(
+        "{destination} reports that the coupon {code} exists, but does not show it yet.", _RETRIED
+    ),
+    ReasonCode.COUPON_STATE_CHANGED: ReasonText("The coupon's state changed during the attempt.", _RETRIED),
+    ReasonCode.COUPON_ALREADY_FINAL: ReasonText("The coupon is already {state}.", _NOTHING),
+    ReasonCode.COUPON_USED: ReasonText("The coupon was used[ in order {order}].", _NOTHING),
+    ReasonCode.COUPON_RETIRED: ReasonText(
+        "An operator[, {by},] had the coupon made unusable[: {comment}].[ {remark}.]", _NOTHING
+    ),
+    ReasonCode.RETIRED_TOO_LATE: ReasonText(
+        "The coupon was used before it was made unusable.", "Decide whether the customer keeps the discount."
+    ),
+    ReasonCode.COUPON_NOT_ISSUED: ReasonText("The coupon was never created in the store.", _NOTHING),
+    ReasonCode.COUPON_NOT_OURS: ReasonText(
+        "The store's coupon[ {store_id}] with this code was not created by the relay, so it was left unchanged.",
+        "Remove it in the store if it must not be usable.",
+    ),
+    ReasonCode.COUPON_CLEANED_UP: ReasonText("Remains of an earlier coupon {code} were removed.", _RETRIED),
+    ReasonCode.COUPON_STILL_ACTIVE: ReasonText(
+        "{destination} still has the coupon {code} after it was deleted[ {deletions} times].", _RETRIED
+    ),
+    ReasonCode.REWARD_ALREADY_USED: ReasonText("The Platform already knows that the reward was used.", _NOTHING),
+    ReasonCode.POINTS_NOT_RETURNABLE: ReasonText("There is no retired coupon whose points can be returned.", _NOTHING),
+    ReasonCode.POINTS_IN_DOUBT: ReasonText(
+        "It is not known whether the points[ ({points})] of a coupon[, {code},] were returned[: {problem}].",
+        "Check the customer's points at the Platform, then decide in the console.",
+    ),
+    ReasonCode.POINTS_RETURNED: ReasonText(
+        "{points} points were returned[, as {by} confirmed][: {comment}].", _NOTHING
+    ),
+    # ------------------------------------------------------------------ alerts
+    ReasonCode.DESTINATION_CLOSED: ReasonText(
+        "Calls to {destination} have not been possible for some minutes[: the destination is {state}].",
+        "Open the console: the page Now shows the cause.",
+    ),
+    ReasonCode.JOBS_DEAD: ReasonText(
+        "Jobs for {destination} are dead-lettered[: {count}].",
+        "Open the console's page Dead and held. Jobs with the same cause can be retried together.",
+    ),
+    ReasonCode.WORK_WAITING: ReasonText(
+        "The oldest job for {destination} has been waiting for too long[: {minutes} minutes].",
+        "Check that a worker is running, then look at the console's page Now.",
+    ),
+    ReasonCode.COUPON_OVERDUE: ReasonText(
+        "A redemption has not become a usable coupon in time[: {explanation}][: it has been {state} for {seconds} seconds]"
+        "[: its job {job} is {job_state}].[ {cause}.]",
+        "Open the console's page Coupons; the reason stands beside each coupon.",
+    ),
+    ReasonCode.COUPON_OVERUSED: ReasonText(
+        "More orders carry a coupon[, {code},] than it may be used for[ ({orders} orders, limit {limit})]."
+        "[ The coupon is {state}.][ Orders: {order_ids}.]",
+        "Look at the coupon in the store, and retire it if it is shared. Then dismiss the alert.",
+    ),
+    ReasonCode.COUPON_DRIFT: ReasonText(
+        "A coupon[, {code},] in the store is not as it was created[: {differences}].",
+        "Find out who changed it in the store, then retire it or create it again.",
+    ),
+    ReasonCode.RECONCILIATION_DIFFERENCES: ReasonText(
+        "A reconciliation found differences between the store, the relay and the Platform[: {counts}].",
+        "Look at the newest reconciliation (relay reconcile), then repair it.",
+    ),
+    ReasonCode.RECONCILIATION_FAILED: ReasonText(
+        "A reconciliation could not be completed[: {problem}].", "Run relay check, then reconcile again."
+    ),
+    ReasonCode.STORE_WEBHOOKS_OFF: ReasonText(
+        "The store has switched off webhooks to the relay[: {topics}].[ They are on again. The changes of the last {days} days"
+        " are read from the store's lists.][ They could not be switched on: {failures}.]",
+        "Check that the store can reach the relay at STORE__PUBLIC_URL. If webhooks stay off, run relay connect, then"
+        " relay backfill for what was missed.",
+    ),
+    ReasonCode.UNSPECIFIED: ReasonText("[{text}]", _NOTHING),
+}
+
+_PART: Final = re.compile(r"\[([^\[\]]*)\]")
+_FACT: Final = re.compile(r"\{(\w+)\}")
+
+
+def render(template: str, facts: Mapping[str, JsonValue]) -> str:
+    """The template with its facts, beginning with a capital letter. Never raises."""
+
+    def part(match: re.Match[str]) -> str:
+        names = _FACT.findall(match[1])
+        return _filled(match[1], facts) if all(name in facts for name in names) else ""
+
+    # Parts are filled before the rest, so that brackets and braces in a fact are never read as a template.
+    pieces = []
+    end = 0
+    for match in _PART.finditer(template):
+        pieces += [_filled(template[end : match.start()], facts), part(match)]
+        end = match.end()
+    text = "".join([*pieces, _filled(template[end:], facts)]).strip()
+    return text[:1].upper() + text[1:]
+
+
+def _filled(template: str, facts: Mapping[str, JsonValue]) -> str:
+    return _FACT.sub(
+        lambda match: shown(facts[match[1]]) if match[1] in facts else DEFAULTS.get(match[1], ""), template
+    )
+
+
+def shown(fact: JsonValue) -> str:
+    """A fact as text: lists are joined, a difference reads `value is 0.00 (expected 5.00)`, a reason reads as its text."""
+    match fact:
+        case list():
+            return "; ".join(shown(item) for item in fact)
+        case {"field": field, "actual": actual, "expected": expected}:
+            return f"{field} is {_value(actual)} (expected {_value(expected)})"
+        case {"code": str(code), "facts": dict(facts)} if code in TEXTS:
+            return Reason(ReasonCode(code), facts).text.rstrip(".")
+        case dict():
+            return ", ".join(f"{name}: {shown(value)}" for name, value in fact.items())
+        case None:
+            return ""
+        case _:
+            return str(fact).rstrip(".")
+
+
+def _value(value: JsonValue) -> str:
+    return "not set" if value in (None, "", []) else shown(value)

@@ -1,0 +1,50 @@
+"""An operator retires a coupon -> it is made unusable in the store. Runs in the coupon's own lane, after its issue.
+
+Only coupons that the relay created are touched. A code that was never sent to the store may be another coupon's there: a
+forger may name the merchant's own, and a held spelling of a code is the genuine coupon in a store that does not tell them
+apart.
+"""
+
+from platform_relay.core.outcomes import Done, Outcome, Reject, Skip, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.queue.jobs import Job
+from platform_relay.stores.base import CouponFound, StoreAdapter
+
+
+class RetireCoupon:
+    """`store` is None while no store is configured."""
+
+    def __init__(self, store: StoreAdapter | None, coupons: Coupons) -> None:
+        self._store = store
+        self._coupons = coupons
+
+    async def __call__(self, job: Job) -> Outcome:
+        code = job.params.get("code")
+        coupon = await self._coupons.find(code) if code else None
+        if code is None or coupon is None:
+            problem = "it names no coupon of the relay"
+            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
+        outcome = await self._remove(code, coupon)
+        if not isinstance(outcome, Done | Skip):
+            return outcome
+        reason = because(ReasonCode.COUPON_RETIRED, by=job.params.get("by"), comment=job.params.get("why"))
+        if isinstance(outcome, Skip):
+            reason = reason.also(remark=outcome.reason.as_fact())
+        if await self._coupons.retire(code, reason) is None:
+            return Reject(because(ReasonCode.RETIRED_TOO_LATE, code=code))
+        return Done({"code": code})
+
+    async def _remove(self, code: str, coupon: CouponRecord) -> Outcome:
+        """Skip: there is no coupon of the relay to remove."""
+        if not coupon.priced:
+            return Skip(because(ReasonCode.COUPON_NOT_ISSUED, code=code))
+        if self._store is None:
+            return Wait(because(ReasonCode.NO_STORE), "settings", 60.0)
+        if coupon.store_id is None:
+            found = await self._store.find_coupon(code)
+            if isinstance(found, CouponFound) and (found.reference is None or found.reference != coupon.redemption_id):
+                return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=found.store_id))
+            if found is not None and not isinstance(found, CouponFound):
+                return found
+        return await self._store.retire_coupon(code)

@@ -1,0 +1,348 @@
+"""From records to causes: why a job, a coupon, or all that was asked for is as it is. Pure.
+
+A cause is decided by states, dispositions, reason codes, facts and statuses, never by a text.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Final, Literal
+from uuid import UUID
+
+from platform_relay.core.reason_texts import render
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.explain.causes import BLOCKED, CAUSES, DEAD, PARKED, RETRIED, TO_CONFIRM, Step
+from platform_relay.explain.records import CouponRow, DestinationRow, JobRow, MessageRow, Records
+
+Confidence = Literal["certain", "likely"]
+DUE_SECONDS: Final = 60.0
+"""When a lane has been due for longer than this and nobody took it, no worker runs."""
+UNPAID: Final = ("authorized", "pending", "partially_paid", "voided", "expired")
+REFUNDED: Final = ("refunded", "partially_refunded")
+DESTINATIONS: Final = {"platform": "the Platform", "store": "the store"}
+UNKNOWN_REASON: Final = because(ReasonCode.UNSPECIFIED, text="No reason was stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One cause with the facts of its texts. `status`: the destination's last HTTP status. `behind`: the cause of it."""
+
+    cause: str
+    subject: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    confidence: Confidence = "certain"
+    job_id: UUID | None = None
+    message_id: UUID | None = None
+    status: int | None = None
+    reason: Reason | None = None
+    behind: "Diagnosis | None" = None
+
+    @property
+    def rank(self) -> int:
+        return CAUSES[self.cause].rank
+
+    @property
+    def text(self) -> str:
+        return render(CAUSES[self.cause].text, self.facts)
+
+    @property
+    def next_step(self) -> str:
+        text = render(CAUSES[self.cause].next_step, self.facts)
+        when = self.facts.get("when")
+        return f"{text} Next attempt: {when}." if when else text
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        own = tuple(step.filled(self.facts) for step in CAUSES[self.cause].steps)
+        return own or (self.behind.steps if self.behind else ())
+
+
+# ----------------------------------------------------------------------------------------------- all of it
+
+
+def diagnose(records: Records) -> list[Diagnosis]:
+    """One diagnosis for each thing that the records are about, the highest rank first; among equals, the one asked for.
+
+    Empty when nothing was found.
+    """
+    diagnoses = [_of_lane(destination, lane, records) for destination, lane in _lanes(records)]
+    issued = {job.params.get("code") for job in records.jobs if job.kind == "issue_coupon"}
+    diagnoses += [_of_coupon(coupon, None, records) for coupon in records.coupons if coupon.code not in issued]
+    with_jobs = {job.message_id for job in records.jobs}
+    diagnoses += [_without_jobs(message) for message in records.messages if message.id not in with_jobs]
+    asked = {f"{records.by}:{records.key}", f"fetch:{records.by}s:{records.key}"}
+    if records.by in ("order", "coupon"):  # what else is known about it comes after what was asked for
+        return sorted(diagnoses, key=lambda diagnosis: (diagnosis.subject not in asked, -diagnosis.rank))
+    return sorted(diagnoses, key=lambda diagnosis: (-diagnosis.rank, diagnosis.subject not in asked))
+
+
+def _lanes(records: Records) -> list[tuple[str, str]]:
+    wanted = {message.id for message in records.messages}
+    return list(dict.fromkeys((job.destination, job.lane) for job in records.jobs if job.message_id in wanted))
+
+
+def _of_lane(destination: str, lane: str, records: Records) -> Diagnosis:
+    jobs = sorted(
+        (job for job in records.jobs if (job.destination, job.lane) == (destination, lane)), key=lambda job: job.seq
+    )
+    if records.by == "message":
+        jobs = [job for job in jobs if str(job.message_id) == records.key] or jobs
+    newest = jobs[-1]
+    code = newest.params.get("code")
+    if newest.kind == "issue_coupon" and code:
+        coupon = next((coupon for coupon in records.coupons if coupon.code == code), None)
+        if coupon is None or coupon.message_id == newest.message_id or newest.state == "skipped":
+            diagnosis = _of_coupon(coupon, newest, records) if coupon else of_job(newest, records)
+            return replace(diagnosis, subject=f"coupon:{code}")
+    ahead = next((job for job in jobs[:-1] if job.open), None)
+    if newest.state == "waiting" and ahead is not None and not newest.collapse:
+        behind = of_job(ahead, records)
+        return _make("earlier_first", newest, records, behind=behind, when=_when(ahead, records.now))
+    return of_job(newest, records)
+
+
+def _without_jobs(message: MessageRow) -> Diagnosis:
+    cause = "ignored" if message.kind == "ignored" else "stored_only"
+    return Diagnosis(cause, f"message:{message.id}", message_id=message.id)
+
+
+# ----------------------------------------------------------------------------------------------- a job
+
+
+def of_job(job: JobRow, records: Records) -> Diagnosis:
+    """Why the job is in its state."""
+    match job.state:
+        case "waiting":
+            return _waiting(job, records)
+        case "running":
+            lost = job.run_at is not None and job.run_at < records.now
+            return _make("worker_lost" if lost else "being_sent", job, records)
+        case "dead":
+            return _dead(job, records)
+        case "superseded":
+            return _make("newer_version", job, records)
+        case "dropped":
+            return _make("dropped", job, records)
+        case _:
+            return _ended_well(job, records)
+
+
+def _ended_well(job: JobRow, records: Records) -> Diagnosis:
+    if job.state == "skipped" and _code(job.reason) is ReasonCode.GONE_FROM_STORE:
+        return _make("gone_from_shop", job, records)
+    message = next((message for message in records.messages if message.id == job.message_id), None)
+    if job.kind == "forward_order" and message is not None and (order := _status_and_total(message)):
+        status, total = order
+        if status in UNPAID:
+            return _make("not_paid", job, records, status=status)
+        if status in REFUNDED:
+            return _make("refunded", job, records, status=status)
+        if total == 0:
+            return _make("total_zero", job, records)
+    if job.state == "skipped":
+        return _make("sent_twice" if message and _is_repeated(message, job, records) else "unchanged", job, records)
+    return _make("delivered", job, records)
+
+
+def _is_repeated(message: MessageRow, job: JobRow, records: Records) -> bool:
+    """Whether the same bytes came before, for the same lane."""
+    earlier = {other.message_id for other in records.jobs if other.lane == job.lane and other.seq < job.seq}
+    return any(other.id in earlier and other.body_hash == message.body_hash for other in records.messages)
+
+
+def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:
+    """Of an order's event."""
+    try:
+        body = json.loads(message.body or b"")
+        total = Decimal(str(body.get("totalPrice")))
+    except (ValueError, AttributeError, InvalidOperation):
+        return None
+    return str(body.get("financialStatus")), total
+
+
+_BY_END: Final = {"exhausted": "gave_up", "expired": "expired", "crashed": "relay_fault"}
+
+
+def _dead(job: JobRow, records: Records) -> Diagnosis:
+    code = _code(job.reason)
+    cause = _BY_END.get(job.disposition or "") or DEAD.get(code)
+    if cause is not None:
+        return _make(cause, job, records)
+    known = code is not ReasonCode.UNSPECIFIED or _last_status(job) is not None
+    cause = "shop_rejected" if job.kind == "issue_coupon" else "rejected"
+    return _make(cause, job, records, confidence="certain" if known else "likely")
+
+
+_BY_DISPOSITION: Final = {
+    "crashed": "relay_fault_retrying",
+    "shutdown": "worker_restarted",
+    "operator_retry": "retried_by_operator",
+}
+
+
+def _waiting(job: JobRow, records: Records) -> Diagnosis:
+    destination = records.destinations.get(job.destination)
+    if destination is not None and destination.state != "open":
+        return _closed(job, destination, records)
+    if job.waits_for is not None:
+        return _parked(job, job.waits_for, records)
+    if job.disposition in ("retry", "unknown"):
+        return _again(job, records)
+    cause = _BY_DISPOSITION.get(job.disposition or "")
+    return _make(cause, job, records) if cause else _in_turn(job, records)
+
+
+def _again(job: JobRow, records: Records) -> Diagnosis:
+    code, status = _code(job.reason), _last_status(job)
+    if (cause := RETRIED.get(code)) is not None:
+        return _make(cause, job, records)
+    if job.disposition == "unknown":
+        return _make("odd_answer" if (status or 0) // 100 == 2 else "no_answer", job, records)
+    known = code is not ReasonCode.UNSPECIFIED or status is not None
+    return _make("failing", job, records, confidence="certain" if known else "likely")
+
+
+def _in_turn(job: JobRow, records: Records) -> Diagnosis:
+    due = (records.now - job.run_at).total_seconds() if job.run_at is not None and not job.leased else 0.0
+    if job.priority == 1:
+        return _make("backfill_turn", job, records)
+    if due > DUE_SECONDS:
+        return _make("no_worker", job, records, due=_lasting(timedelta(seconds=due)))
+    return _make("in_turn", job, records)
+
+
+def _closed(job: JobRow, destination: DestinationRow, records: Records) -> Diagnosis:
+    cause = {"paused": "destination_paused", "tripped": "outage"}.get(destination.state)
+    cause = cause or BLOCKED.get(_code(destination.reason), "destination_blocked")
+    when = moment(destination.retry_at) if destination.retry_at and destination.retry_at > records.now else ""
+    return _make(cause, job, records, reason=destination.reason or UNKNOWN_REASON, when=when)
+
+
+def _parked(job: JobRow, waits_for: str, records: Records) -> Diagnosis:
+    if waits_for.startswith("customer:"):
+        first = next((other for other in records.jobs if other.lane == waits_for and other.open), None)
+        return _make("waiting_for_customer", job, records, behind=of_job(first, records) if first else None)
+    if (cause := _cause_of_hold(job.reason)) is not None:
+        return _make(cause, job, records)
+    return _make("coupon_held" if job.kind == "issue_coupon" else "in_turn", job, records, confidence="likely")
+
+
+def _cause_of_hold(reason: Reason | None) -> str | None:
+    if reason is not None and reason.facts.get("setting") in TO_CONFIRM:
+        return "cannot_confirm"
+    return PARKED.get(_code(reason))
+
+
+# ----------------------------------------------------------------------------------------------- a coupon
+
+
+def _of_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Diagnosis:
+    ended = {"used": "coupon_used", "retired": "coupon_retired", "given_back": "coupon_given_back"}
+    cause, reason = ended.get(coupon.state), coupon.reason
+    if coupon.state == "active":
+        alerts = (alert.reason for alert in records.alerts if alert.subject == coupon.code)
+        drift = next((reason for reason in alerts if reason.code is ReasonCode.COUPON_DRIFT), None)
+        cause, reason = ("coupon_changed", drift) if drift else ("coupon_active", reason)
+    elif coupon.state == "refused":
+        cause = "not_genuine"
+    if cause is None and job is not None:
+        return of_job(job, records)
+    facts = {"code": coupon.code, "what": f"coupon {coupon.code}", "destination": "the store", "worth": worth(coupon)}
+    return Diagnosis(
+        cause or _cause_of_hold(reason) or "coupon_held",
+        f"coupon:{coupon.code}",
+        facts | _texts_of(reason or UNKNOWN_REASON),
+        job_id=job.id if job else None,
+        message_id=coupon.message_id,
+        reason=reason,
+    )
+
+
+def worth(coupon: CouponRow) -> str:
+    """ "5.00 EUR", "10 per cent", or the kind alone."""
+    kind = (coupon.kind or "of unknown value").replace("_", " ")
+    if coupon.value is None:
+        return kind
+    unit = "per cent" if coupon.kind == "percentage" else coupon.currency or ""
+    return f"{kind}, {coupon.value:f} {unit}".rstrip()
+
+
+# ----------------------------------------------------------------------------------------------- the texts' facts
+
+
+def _make(
+    cause: str,
+    job: JobRow,
+    records: Records,
+    *,
+    confidence: Confidence = "certain",
+    reason: Reason | None = None,
+    behind: Diagnosis | None = None,
+    **facts: str,
+) -> Diagnosis:
+    reason = reason or job.reason or (job.attempts[-1].reason if job.attempts else None)
+    known = {
+        "what": named(job),
+        "destination": destination_name(job.destination),
+        "destination_key": job.destination,
+        "job": str(job.id),
+        "code": job.params.get("code", ""),
+        "when": _when(job, records.now),
+        **_texts_of(reason or UNKNOWN_REASON),
+        **({"behind": behind.text} if behind else {}),
+        **facts,
+    }
+    subject = f"reward:{known['code']}" if job.kind == "use_reward" else job.lane
+    return Diagnosis(
+        cause, subject, known, confidence, job.id, job.message_id, _last_status(job), reason=reason, behind=behind
+    )
+
+
+def _texts_of(reason: Reason) -> dict[str, str]:
+    return {"reason": reason.text, "reason_next": reason.next_step}
+
+
+def _code(reason: Reason | None) -> ReasonCode:
+    return ReasonCode.UNSPECIFIED if reason is None else reason.code
+
+
+def destination_name(destination: str) -> str:
+    """The system that the destination leads to."""
+    return DESTINATIONS.get(destination, destination)
+
+
+def named(job: JobRow) -> str:
+    """What a job is about, for people: "order 1001"."""
+    kind, _, key = job.lane.partition(":")
+    if job.kind == "use_reward":
+        return f"the use of coupon {key}"
+    if kind == "fetch":
+        entity, _, key = key.partition(":")
+        kind = entity.removesuffix("s")
+    if kind == "coupon-without-code":
+        return "the redemption"
+    return f"{kind} {job.params.get('code', key) if kind == 'coupon' else key}"
+
+
+def moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _when(job: JobRow, now: datetime) -> str:
+    """The time of the next attempt; empty when it is not known, or has come."""
+    later = job.run_at is not None and job.run_at > now and job.waits_for is None and not job.leased
+    return moment(job.run_at) if later and job.run_at else ""
+
+
+def _lasting(time: timedelta) -> str:
+    seconds = int(time.total_seconds())
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} seconds"
+
+
+def _last_status(job: JobRow) -> int | None:
+    return next((attempt.status for attempt in reversed(job.attempts) if attempt.status is not None), None)

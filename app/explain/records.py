@@ -1,0 +1,129 @@
+"""What the tables hold about one thing that somebody asks about: the ground of `judging` and `story`. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from platform_relay.core.reasons import Reason
+
+Key = Literal["order", "customer", "coupon", "message"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """What arrived. `body` is the typed event, None when it was pruned (`pruned`) or is too large to be told."""
+
+    id: UUID
+    source: str
+    kind: str
+    received_at: datetime
+    body_hash: bytes
+    body: bytes | None
+    pruned: bool
+    customer_ref: str | None
+    order_ref: str | None
+    product_ref: str | None
+    coupon_ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    number: int
+    started_at: datetime
+    outcome: str
+    status: int | None
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job with its lane as it is now (None where the lane is gone) and its attempts, the first one first."""
+
+    id: UUID
+    message_id: UUID
+    kind: str
+    destination: str
+    lane: str
+    seq: int
+    state: str
+    disposition: str | None
+    reason: Reason | None
+    version: datetime | None
+    after: str | None
+    collapse: bool
+    params: Mapping[str, str]
+    uncertain: bool
+    created_at: datetime
+    finished_at: datetime | None
+    run_at: datetime | None
+    leased: bool | None
+    waits_for: str | None
+    priority: int | None
+    attempts: tuple[AttemptRow, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class CouponRow:
+    code: str
+    message_id: UUID
+    customer_ref: str | None
+    state: str
+    reason: Reason | None
+    kind: str | None
+    value: Decimal | None
+    currency: str | None
+    value_source: str | None
+    points: int | None
+    created_at: datetime
+    updated_at: datetime
+    active_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRow:
+    name: str
+    state: str
+    reason: Reason | None
+    since: datetime
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    subject: str
+    reason: Reason
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything about one question, from about one moment (`now`, the database's)."""
+
+    by: Key
+    key: str
+    now: datetime
+    messages: tuple[MessageRow, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    coupons: tuple[CouponRow, ...] = ()
+    destinations: Mapping[str, DestinationRow] = field(default_factory=dict)
+    alerts: tuple[AlertRow, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+    searched: tuple[str, ...] = ()
+    more: bool = False
+    """There are older messages than those."""

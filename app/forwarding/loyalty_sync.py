@@ -1,0 +1,30 @@
+"""The Platform's news (customers, tiers, earned points, referrals) -> the store, where it takes them (STORE__LOYALTY_SYNC)."""
+
+import json
+
+from pydantic import JsonValue
+
+from platform_relay.core.outcomes import Outcome, Reject, Skip
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.queue.jobs import Job
+from platform_relay.stores.base import StoreAdapter
+from platform_relay.stores.loyalty_sync import SyncsLoyalty
+
+
+class SyncLoyalty:
+    def __init__(self, store: StoreAdapter | SyncsLoyalty | None) -> None:
+        self._store = store
+
+    async def __call__(self, job: Job) -> Outcome:
+        if not isinstance(self._store, SyncsLoyalty):
+            explanation = "this store cannot keep a customer's tier and points (docs/stores.md, STORE__LOYALTY_SYNC)"
+            return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+        body: JsonValue
+        try:
+            body = json.loads(job.body)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            problem = "the webhook's body is no JSON object, or was deleted after the retention time"
+            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
+        return await self._store.sync_loyalty(str(job.message_id), job.params.get("topic", ""), body)

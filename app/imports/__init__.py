@@ -1,0 +1,1 @@
+"""What the store already has, taken in: from its files, and from its own lists."""

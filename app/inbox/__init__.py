@@ -1,0 +1,1 @@
+"""What arrives: messages, committed in groups before they are acknowledged."""

@@ -1,0 +1,236 @@
+"""accept(): message + job + lane in ONE commit, many callers per commit.
+
+    caller ──▶ pending ──▶ one statement ──▶ commit ──▶ every caller gets its receipts
+
+While a flush runs, the next callers gather; the next flush starts when one ends, or when as many messages wait as are
+being written (two may run: while one waits for the disk, the other is made). There is no timer: a single caller waits
+for one commit, a crowd shares one. What one call brings stays together and in its order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from platform_relay.core.database import is_unavailable, keys_of, single_statement
+from platform_relay.core.encryption import KeyRing, first_email
+from platform_relay.core.errors import DatabaseAway
+from platform_relay.inbox.messages import Incoming
+from platform_relay.queue.queue import NewJob, enqueue_parameters
+from platform_relay.queue.statements import ENQUEUE_COLUMNS, TAKE_ON
+
+log: Final = structlog.get_logger(__name__)
+
+BATCH: Final = 1000
+"""Messages per commit at most."""
+FLUSHES: Final = 2
+"""Commits under way at once."""
+
+_ACCEPT: Final = text(f"""
+WITH input AS (
+    SELECT * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:sources AS text[]), CAST(:kinds AS text[]), CAST(:dedupe_keys AS text[]),
+        CAST(:bodies AS bytea[]), CAST(:hashes AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
+        CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[]),
+        CAST(:keys AS text[]), CAST(:marks AS bytea[])
+    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
+           encrypted_with, email_mark)
+),
+stored AS (
+    INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref,
+                         event, encrypted_with, email_mark, received_at)
+    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
+           encrypted_with, email_mark, now()
+    FROM input ORDER BY source, dedupe_key
+    ON CONFLICT (source, dedupe_key) DO NOTHING
+    RETURNING id
+),
+owed AS (
+    SELECT job_input.* FROM unnest({ENQUEUE_COLUMNS}
+    JOIN stored ON stored.id = job_input.message_id
+),
+{TAKE_ON}
+SELECT stored.id FROM stored
+""")  # noqa: S608  # constants only
+
+_FIRST: Final = text("""
+SELECT message.source, message.dedupe_key, message.id, message.body_hash
+FROM unnest(CAST(:sources AS text[]), CAST(:keys AS text[])) AS t(source, dedupe_key)
+JOIN message ON message.source = t.source AND message.dedupe_key = t.dedupe_key
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """`id` is the message's; of a duplicate or a conflict (same key, other body) it is the FIRST message's."""
+
+    id: UUID
+    status: Literal["accepted", "duplicate", "conflict"]
+
+
+Item = tuple[UUID, Incoming]
+"""A message under the id that it shall have."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """What one caller waits for."""
+
+    items: Sequence[Item]
+    receipts: "asyncio.Future[list[Receipt]]"
+
+
+class Inbox:
+    """One per web process. `on_commit` is told the destinations that got work.
+
+    `time_limit` (seconds): a commit that takes longer counts as not made; the caller must send again, and the
+    dedupe key keeps that harmless.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, *, on_commit: Callable[[frozenset[str]], None], time_limit: float = 5.0
+    ) -> None:
+        self._engine = engine
+        self._on_commit = on_commit
+        self._time_limit = time_limit
+        self._pending: deque[_Call] = deque()
+        self._waiting = self._written = 0  # messages that are pending, and in the flushes that run
+        self._flushers: list[asyncio.Task[None]] = []
+
+    async def accept(self, message: Incoming, message_id: UUID) -> Receipt:
+        """Returns after the commit. Raises DatabaseAway when it could not be made or confirmed, and whatever the
+        database says against a message that it will not take."""
+        [receipt] = await self._join([(message_id, message)])
+        return receipt
+
+    async def accept_many(self, items: Sequence[Item]) -> list[Receipt]:
+        """Like `accept` for each, in this order, sharing commits. Raises DatabaseAway when any could not be confirmed."""
+        receipts: list[Receipt] = []
+        for start in range(0, len(items), BATCH):
+            receipts += await self._join(items[start : start + BATCH])
+        return receipts
+
+    async def _join(self, items: Sequence[Item]) -> list[Receipt]:
+        call = _Call(items, asyncio.get_running_loop().create_future())
+        self._pending.append(call)
+        self._waiting += len(items)
+        self._flushers = [flusher for flusher in self._flushers if not flusher.done()]
+        if len(self._flushers) < FLUSHES and self._waiting >= self._written:
+            self._flushers.append(asyncio.create_task(self._flush_all()))
+        return await call.receipts
+
+    async def _flush_all(self) -> None:
+        while self._pending and self._waiting >= self._written:
+            calls, size = [], 0
+            while self._pending and size + len(self._pending[0].items) <= BATCH:
+                calls.append(self._pending.popleft())
+                size += len(calls[-1].items)
+            self._waiting -= size
+            self._written += size
+            try:
+                await self._flush(calls)
+            finally:
+                self._written -= size
+
+    async def _flush(self, calls: Sequence[_Call]) -> None:
+        """Settle every future of the calls, whatever happens."""
+        items = [item for call in calls for item in call.items]
+        try:
+            async with asyncio.timeout(self._time_limit):
+                receipts = await self._write(items)
+        except TimeoutError:
+            log.warning("accept_timed_out", messages=len(items), seconds=self._time_limit)
+            _fail(calls, DatabaseAway())
+        except Exception as error:  # noqa: BLE001  # whatever it is, every caller is told
+            if is_unavailable(error):
+                log.warning("accept_failed", messages=len(items), error=type(error).__name__)
+                _fail(calls, DatabaseAway())
+            elif len(items) > 1:
+                for call in calls:
+                    await self._flush_one_by_one(call)
+            else:
+                _fail(calls, error)
+        except asyncio.CancelledError:
+            _fail([*calls, *self._pending], DatabaseAway())
+            raise
+        else:
+            for call in calls:
+                if not call.receipts.done():
+                    call.receipts.set_result([receipts[message_id] for message_id, _ in call.items])
+
+    async def _flush_one_by_one(self, call: _Call) -> None:
+        """So that what the database will not take refuses nothing else. The call fails with its first error."""
+        parts = [_Call([item], asyncio.get_running_loop().create_future()) for item in call.items]
+        for part in parts:
+            await self._flush([part])
+        errors = [error for part in parts if (error := part.receipts.exception()) is not None]
+        if errors:
+            _fail([call], errors[0])
+        elif not call.receipts.done():
+            call.receipts.set_result([receipt for part in parts for receipt in part.receipts.result()])
+
+    async def _write(self, items: Sequence[Item]) -> dict[UUID, Receipt]:
+        messages = [message for _, message in items]
+        parameters = {
+            "ids": [message_id for message_id, _ in items],
+            "sources": [message.source for message in messages],
+            "kinds": [str(message.kind) for message in messages],
+            "dedupe_keys": [message.dedupe_key for message in messages],
+            "hashes": [message.body_hash for message in messages],
+            "customers": [message.customer_ref for message in messages],
+            "orders": [message.order_ref for message in messages],
+            "products": [message.product_ref for message in messages],
+            "coupons": [message.coupon_ref for message in messages],
+            **enqueue_parameters(
+                [NewJob(message_id, owed, message.version) for message_id, message in items for owed in message.jobs]
+            ),
+        }
+        async with single_statement(self._engine) as connection:
+            sealed = _sealed(keys_of(connection), items)
+            stored = set((await connection.execute(_ACCEPT, {**parameters, **sealed})).scalars())
+            receipts = {message_id: Receipt(message_id, "accepted") for message_id, _ in items if message_id in stored}
+            repeated = [item for item in items if item[0] not in stored]
+            if repeated:
+                rows = await connection.execute(
+                    _FIRST,
+                    {
+                        "sources": [message.source for _, message in repeated],
+                        "keys": [message.dedupe_key for _, message in repeated],
+                    },
+                )
+                first = {(row.source, row.dedupe_key): row for row in rows}
+                for message_id, message in repeated:
+                    row = first[message.source, message.dedupe_key]
+                    same = bytes(row.body_hash) == message.body_hash or not message.strict
+                    receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
+        destinations = {
+            owed.destination for message_id, message in items if message_id in stored for owed in message.jobs
+        }
+        if destinations:
+            self._on_commit(frozenset(destinations))
+        return receipts
+
+
+def _fail(calls: Iterable[_Call], error: BaseException) -> None:
+    for call in calls:
+        if not call.receipts.done():
+            call.receipts.set_exception(error)
+
+
+def _sealed(ring: KeyRing, items: Sequence[Item]) -> dict[str, list[object]]:
+    """What is stored of the bodies."""
+    return {
+        "bodies": [ring.seal(message_id, message.body) for message_id, message in items],
+        "events": [ring.seal(message_id, message.event) for message_id, message in items],
+        "keys": [ring.first for _ in items],
+        "marks": [
+            ring.mark(first_email(message.kind, message.event or message.body)) if ring.first else None
+            for _, message in items
+        ],
+    }

@@ -1,0 +1,54 @@
+"""What is held about a customer, for an order that the Platform refuses because it does not know its buyer."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from platform_relay.core.database import keys_of
+from platform_relay.core.reasons import Reason, stored
+
+_NEWEST: Final = text("""
+SELECT message.id, message.encrypted_with, message.body FROM message JOIN job ON job.message_id = message.id
+WHERE message.customer_ref = :customer AND message.kind = 'customers' AND message.body IS NOT NULL
+  AND job.kind = 'forward_customer'
+ORDER BY job.version DESC NULLS LAST, job.seq DESC LIMIT 1
+""")
+_OWED: Final = text("""
+SELECT state, reason_code, facts FROM job WHERE message_id = :message AND kind = 'forward_customer' ORDER BY seq DESC LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerDelivery:
+    """What became of a customer's delivery: still open, ended without it, or sent."""
+
+    state: Literal["open", "failed", "ended"]
+    reason: Reason | None
+
+
+class Customers:
+    """Reads only."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def newest(self, customer_id: str) -> bytes | None:
+        """The body of the newest version that the store has sent of a customer; None when there is none. Raises
+        UnreadableBodyError."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_NEWEST, {"customer": customer_id})).one_or_none()
+            return None if row is None else keys_of(connection).open(row.id, row.encrypted_with, row.body)
+
+    async def owed_by(self, message_id: UUID) -> CustomerDelivery | None:
+        """What became of the customer's delivery that this order's message owes; None when it owes none yet."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_OWED, {"message": message_id})).one_or_none()
+        if row is None:
+            return None
+        reason = stored(row.reason_code, row.facts)
+        if row.state in ("waiting", "running"):
+            return CustomerDelivery("open", reason)
+        return CustomerDelivery("failed" if row.state in ("dead", "dropped") else "ended", reason)

@@ -1,0 +1,1 @@
+"""Jobs as operators see and change them: queries, statistics, failure groups, retry, drop, edit."""

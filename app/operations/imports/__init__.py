@@ -1,1 +1,0 @@
-"""What the shop already has, taken in: from its files, and from its own lists."""

@@ -1,1 +1,0 @@
-"""What the shop has, beside what was received and what the Platform has: compared, kept, repaired."""

@@ -1,0 +1,99 @@
+"""One job: check, call its handler, decide. Never raises for what a handler does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from platform_relay.core.database import is_unavailable
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.queue.decide import Crashed, Interrupted, Verdict, before, decide
+from platform_relay.queue.jobs import Handler, Job
+from platform_relay.queue.queue import Settlement
+from platform_relay.queue.retry import RetryPolicy
+from platform_relay.queue.states import dead
+
+log: Final = structlog.get_logger(__name__)
+
+NAMES: Final[Mapping[type, str]] = {
+    Done: "done",
+    Skip: "skip",
+    Retry: "retry",
+    Unknown: "unknown",
+    Reject: "reject",
+    Blocked: "blocked",
+    Wait: "wait",
+    Crashed: "crashed",
+    Interrupted: "interrupted",
+}
+"""What an attempt's record says."""
+
+
+class Runner:
+    """Runs jobs of any kind.
+
+    `time_limit` (seconds) bounds a whole attempt, `longest_wait` (seconds) a job's age; `dice` gives [0, 1).
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        policy: RetryPolicy,
+        *,
+        time_limit: float,
+        longest_wait: float,
+        dice: Callable[[], float],
+    ) -> None:
+        self._handlers = handlers
+        self._policy = policy
+        self._time_limit = time_limit
+        self._longest_wait = longest_wait
+        self._dice = dice
+
+    async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
+        """What became of the job, and what the handler said (None: it was not called)."""
+        try:
+            decided = before(job, self._policy, self._longest_wait)
+        except Exception as error:
+            log.exception("decision_failed", job=str(job.id), kind=job.kind, lane=job.lane)
+            fault = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
+            return self.settlement(job, fault, 0.0), fault
+        if decided is not None:
+            return Settlement(job, decided, None), None
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            return Settlement(job, dead("rejected", because(ReasonCode.NO_HANDLER, kind=job.kind)), None), None
+        started = time.perf_counter()
+        verdict: Verdict
+        try:
+            async with asyncio.timeout(self._time_limit):
+                verdict = await handler(job)
+        except TimeoutError:
+            limit = because(ReasonCode.TIMED_OUT, destination=f"the {job.destination}", seconds=self._time_limit)
+            verdict = Unknown(limit)
+        except asyncio.CancelledError:
+            verdict = Interrupted(sent=True)
+        except Exception as error:
+            if is_unavailable(error):
+                log.warning("handler_lost_database", job=str(job.id), kind=job.kind, error=type(error).__name__)
+                verdict = Crashed(because(ReasonCode.DATABASE_UNAVAILABLE))
+            else:
+                log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
+                verdict = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
+        return self.settlement(job, verdict, time.perf_counter() - started), verdict
+
+    def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:
+        """The verdict as it will be written."""
+        reason = verdict.reason if not isinstance(verdict, Done | Interrupted) else None
+        evidence = Evidence() if isinstance(verdict, Skip | Crashed | Interrupted) else verdict.evidence
+        return Settlement(
+            job,
+            decide(verdict, job, self._policy, self._dice()),
+            None if isinstance(verdict, Interrupted) else NAMES[type(verdict)],
+            reason,
+            evidence,
+            round(seconds * 1000),
+        )

@@ -1,0 +1,71 @@
+"""Where a job can go from `running`, as values. What is not here cannot be written.
+
+Finish    done | skipped | superseded | dead      the job is over (a dead one can be retried by an operator)
+Again     waiting, after `delay` seconds          the attempt counted
+GiveBack  waiting, after `delay` seconds          the attempt did not count: shutdown, destination blocked
+Park      waiting until `key` is woken            the attempt did not count
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from platform_relay.core.outcomes import JobSpec
+from platform_relay.core.reasons import Reason
+
+Ending = Literal["exhausted", "rejected", "crashed", "expired"]
+"""The dispositions of dead jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    state: Literal["done", "skipped", "superseded", "dead"]
+    disposition: Ending | None = None
+    reason: Reason | None = None
+    result: Mapping[str, str] = field(default_factory=dict)
+    digest: bytes | None = None
+    owes: tuple[JobSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    delay: float
+    reason: Reason
+    uncertain: bool
+    disposition: Literal["retry", "unknown", "crashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    delay: float
+    reason: Reason
+    uncertain: bool
+    disposition: Literal["blocked", "shutdown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    key: str
+    reason: Reason
+    uncertain: bool
+    recheck: float
+    owes: tuple[JobSpec, ...] = ()
+
+
+Transition = Finish | Again | GiveBack | Park
+
+
+def done(result: Mapping[str, str], digest: bytes | None, owes: tuple[JobSpec, ...]) -> Finish:
+    return Finish("done", None, None, result, digest, owes)
+
+
+def skipped(reason: Reason) -> Finish:
+    return Finish("skipped", None, reason)
+
+
+def superseded(reason: Reason) -> Finish:
+    return Finish("superseded", None, reason)
+
+
+def dead(disposition: Ending, reason: Reason) -> Finish:
+    return Finish("dead", disposition, reason)

@@ -1,0 +1,1 @@
+"""What the store has, beside what was received and what the Platform has: compared, kept, repaired."""
