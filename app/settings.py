@@ -1,10 +1,11 @@
-"""Every environment variable, in one place (docs/settings.md is tested against this file).
+"""The settings of the service, read from environment variables. Tests compare docs/settings.md with this file.
 
-Read from the environment, from `.env`, and from one file per secret in `/run/secrets` (container secrets; the file's
-name is the variable's name in lower case). A group's members are joined by two underscores: `PLATFORM__API_KEY`.
-A store's own variables stand in its adapter's file (`app/stores/`).
+Values come from the environment, from `.env`, and from one file per secret in `/run/secrets` (container secrets; the
+file has the variable's name in lower case). Two underscores join a group and its member: `PLATFORM__API_KEY`.
+Each store adapter defines the variables of its store (`app/stores/`).
 """
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -36,25 +37,25 @@ SECRETS_DIR: Final = Path("/run/secrets")
 
 
 def _per_second(value: object) -> object:
-    """`10/s`, `600/min` or a number of calls per second."""
-    if isinstance(value, str):
-        number, slash, unit = value.partition("/")
-        per = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-        if unit.strip() not in per or (slash and not unit.strip()):
-            raise ValueError("write it as 10/s, 600/min or 36000/h")
-        try:
-            return float(number) / per[unit.strip()]
-        except ValueError:
-            raise ValueError("write it as 10/s, 600/min or 36000/h") from None
-    return value
+    """Calls per second, from `10/s`, `600/min`, `36000/h` or a number. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    if (match := re.fullmatch(r"(\d+\.?\d*) ?(?:/ ?(s|sec|m|min|h))?", value.strip())) is None:
+        raise ValueError("is not a rate; write it as 10/s, 600/min or 36000/h")
+    return float(match[1]) / {None: 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
+def _none_as_no_limit(value: object) -> object:
+    """`none` switches off a limit that has a default; an empty variable would give the default."""
+    return None if value == "none" else value
 
 
 Rate = Annotated[float, BeforeValidator(_per_second), Field(ge=0.2, le=100_000)]
-"""Calls per second. Below 12/min the calls of one coupon would not fit into the minute that an attempt has."""
+"""Calls per second. The minimum of 12/min lets all calls for one coupon fit into the 60 s of one attempt."""
 
 
 def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
-    """A secret as given. Raises ValueError for a word out of a manual and for less than 8 characters."""
+    """Return the secret. Raises ValueError when it is a placeholder or shorter than 8 characters."""
     if secret is None:
         return None
     value = secret.get_secret_value()
@@ -62,13 +63,13 @@ def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
         raise ValueError("is a placeholder; set the real secret")
     if len(value) < 8:
         raise ValueError(
-            "is shorter than 8 characters; copy the whole of it, or make one of your own with: openssl rand -hex 24"
+            "is shorter than 8 characters; copy the complete secret, or generate one with: openssl rand -hex 24"
         )
     return secret
 
 
 class EnvironmentSettings(BaseSettings):
-    """Where settings come from; adapters' own settings classes derive from it with an `env_prefix`."""
+    """Defines where settings are read from. The settings class of each store adapter derives from it."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -94,42 +95,46 @@ class EnvironmentSettings(BaseSettings):
 
 
 class PlatformSettings(BaseModel):
-    """The loyalty Platform's API."""
+    """Calls to the loyalty Platform, and the webhooks that it sends."""
 
     model_config = SettingsConfigDict(frozen=True)
 
-    url: HttpUrl = Field(
-        HttpUrl("https://platform.api.influence.io"), description="Base address of the Platform's API."
+    url: HttpUrl = Field(HttpUrl("https://platform.api.influence.io"), description="Base URL of the Platform API.")
+    api_key: SecretStr | None = Field(
+        None, description="The store's API key for the Platform API, sent in the header x-api-key."
     )
-    api_key: SecretStr | None = Field(None, description="The store's key for the Platform's API (header x-api-key).")
     launcher_url: HttpUrl = Field(
-        HttpUrl("https://launcher.api.influence.io"), description="Base address of the Launcher's public API."
+        HttpUrl("https://launcher.api.influence.io"), description="Base URL of the Launcher's public API."
     )
     shop_key: str | None = Field(
         None,
-        description="The store's public key at the Launcher; needed for its rule list and for confirming redemptions.",
+        description="The store's public key for the Launcher. Needed to read reward rules and to confirm redemptions.",
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="The secret part of the address that the Platform posts its webhooks to."
+        None,
+        description="The secret part of the webhook URL that you enter at the Platform. Empty: no webhooks are accepted.",
     )
     webhook_secret_previous: SecretStr | None = Field(
-        None, description="A second webhook secret that is accepted too, while the address is being changed."
+        None, description="The old webhook secret, which is also accepted while you change PLATFORM__WEBHOOK_SECRET."
     )
     allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
-        description='JSON list of the networks that the Platform posts from, e.g. ["203.0.113.0/24"]; coupons of webhooks'
-        " from elsewhere are held. Empty: from anywhere.",
+        description='JSON list of the networks from which the Platform sends webhooks, e.g. ["203.0.113.0/24"]. Coupons from'
+        " webhooks of other networks are held. Empty: every network is allowed.",
     )
-    time_limit: float = Field(10.0, gt=0, le=120, description="Seconds that one call to the Platform may take.")
+    timeout: float = Field(10.0, gt=0, le=120, description="Maximum duration of one call to the Platform, in seconds.")
     ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, where a proxy of your own stands before the Platform."
+        None,
+        description="PEM file of a certificate authority. Set it when your own proxy is between the relay and the Platform.",
     )
-    rate: Rate | None = Field(
-        None, description="Most calls to the Platform, by all replicas together: `10/s` or `600/min`; empty: no limit."
+    rate_limit: Rate | None = Field(
+        None,
+        description="Maximum rate of calls to the Platform, for all replicas together, e.g. `10/s` or `600/min`; at least"
+        " `12/min`. Empty: no limit.",
     )
     fields: dict[str, str] = Field(
         default_factory=dict,
-        description='JSON object that renames assumed field names, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
+        description='JSON object with names of Platform fields, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
     )
 
     _no_placeholder = field_validator("api_key", "webhook_secret", "webhook_secret_previous")(refuse_placeholder)
@@ -141,202 +146,223 @@ class StoreSettings(BaseModel):
     model_config = SettingsConfigDict(frozen=True)
 
     adapter: str | None = Field(
-        None, description="The shop: a name of docs/adapters.md, or `package.module:Class` for an adapter of your own."
+        None,
+        description="The store adapter: a name from docs/adapters.md, or `package.module:Class` for your own adapter.",
     )
-    time_limit: float = Field(15.0, gt=0, le=120, description="Seconds that one call to the store may take.")
-    news: bool = Field(
+    timeout: float = Field(15.0, gt=0, le=120, description="Maximum duration of one call to the store, in seconds.")
+    loyalty_sync: bool = Field(
         False,
-        description="Forward the Platform's news (customers, tiers, earned points, referrals) to a store that takes them.",
+        description="Whether to write customers, tiers, points and referrals from the Platform's webhooks to the store.",
     )
-    rate: Rate | None = Field(
-        None, description="Most calls to the store, by all replicas together: `2/s` or `120/min`; empty: no limit."
-    )
-    public_url: HttpUrl | None = Field(
+    rate_limit: Rate | None = Field(
         None,
-        description="Where the store reaches the relay, for `relay connect` and to see that its webhooks are still on.",
+        description="Maximum rate of calls to the store, for all replicas together, e.g. `2/s` or `120/min`; at least"
+        " `12/min`. Empty: no limit.",
     )
-    poll: Annotated[float, Field(ge=5)] | None = Field(
+    poll_interval: Annotated[float, Field(ge=5)] | None = Field(
         None,
-        description="Seconds between two readings of the store's lists, for stores without webhooks; empty: never.",
+        description="Seconds between two reads of the store's lists, for stores without webhooks. Empty: they are not read.",
     )
     reconcile_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
         "03:00",
-        description="When (UTC) the store is compared with what was received and delivered, every night, where the store has"
-        " lists; `none`: never.",
+        description="Time of the daily reconciliation (UTC), for stores whose adapter can list their data. `none`: never.",
     )
 
-    @field_validator("reconcile_at", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
+    _none = field_validator("reconcile_at", mode="before")(_none_as_no_limit)
 
 
-ProofWord = Literal["door", "source", "known", "confirmed"]
+VerificationWord = Literal["secret", "source", "known", "confirmed"]
 
 
 class IssuanceLimitSettings(BaseModel):
-    """The most that may be issued; above, coupons are held until a person releases the fuse. `none`: no limit."""
+    """Limits on the coupons that are issued. Further coupons are held until an operator decides. `none`: no limit."""
 
     model_config = SettingsConfigDict(frozen=True)
 
     customer_count: Annotated[int, Field(ge=1)] | None = Field(
-        20, description="Most coupons of one customer in 24 hours; above, this customer's are held."
+        20,
+        description="Maximum number of coupons for one customer in 24 hours; further ones are held. `none`: no limit.",
     )
     customer_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of one customer's coupons in 24 hours, in the store's currency."
+        None,
+        description="Maximum value of the coupons for one customer in 24 hours, in the store's currency. Empty: no limit.",
     )
     hour_count: Annotated[int, Field(ge=1)] | None = Field(
-        5_000, description="Most coupons in one hour; above, all are held."
+        5_000,
+        description="Maximum number of coupons for all customers in one hour; further coupons are held. `none`: no limit.",
     )
     hour_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of the coupons of one hour, in the store's currency."
+        None,
+        description="Maximum value of the coupons for all customers in one hour, in the store's currency. Empty: no limit.",
     )
     day_count: Annotated[int, Field(ge=1)] | None = Field(
-        20_000, description="Most coupons in 24 hours; above, all are held."
+        20_000,
+        description="Maximum number of coupons for all customers in 24 hours; further coupons are held. `none`: no limit.",
     )
     day_value: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Most value of the coupons of 24 hours, in the store's currency."
+        None,
+        description="Maximum value of the coupons for all customers in 24 hours, in the store's currency. Empty: no limit.",
     )
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
+    _none = field_validator("*", mode="before")(_none_as_no_limit)
 
 
 class CouponSettings(BaseModel):
-    """How redeemed coupons are made."""
+    """How coupons are issued for redemptions."""
 
     model_config = SettingsConfigDict(frozen=True)
 
     currency: str | None = Field(
         None,
         pattern="^[A-Z]{3}$",
-        description="The store's currency (ISO 4217) when neither the Platform nor the rule tells it.",
+        description="The store's currency (e.g. `EUR`), used when neither the Platform nor the reward rule gives one.",
     )
     expires_after: timedelta | None = Field(
-        None, description="How long a coupon is valid, e.g. `P90D` or seconds; empty: for ever."
+        None, description="How long a coupon is valid after it is issued, e.g. `P90D`. Empty: it does not expire."
     )
-    usage_limit: Annotated[int, Field(ge=1)] = Field(1, description="How often one coupon may be used in all.")
+    usage_limit: Annotated[int, Field(ge=1)] = Field(1, description="How many times each coupon can be used in total.")
     restrict_to_customer: bool = Field(
-        False, description="Only the customer who redeemed may use the coupon (by e-mail, where the store can)."
+        False, description="Whether only the customer who redeemed the points can use the coupon, by e-mail address."
     )
-    combinable: bool = Field(True, description="Whether a coupon may be used together with others.")
+    combinable: bool = Field(True, description="Whether a coupon can be used together with other coupons.")
     max_value: int = Field(
-        1000, ge=1, description="No fixed-amount coupon above this many units of the store's currency is ever created."
+        1000,
+        ge=1,
+        description="Maximum value of a fixed-amount coupon in the store's currency. Coupons above it are never issued.",
     )
-    require: ProofWord = Field(
-        "door",
-        description="The proof that every redemption needs before a coupon is made: `door`, `source`, `known` or"
-        " `confirmed`, each with those before it (docs/coupons.md).",
+    require: VerificationWord = Field(
+        "secret",
+        description="The verification level that every redemption needs before its coupon is issued: `secret`, `source`, `known`"
+        " or `confirmed`. Each level includes those before it (docs/coupons.md).",
     )
     confirm_above: Annotated[Decimal, Field(ge=0)] | None = Field(
         Decimal(20),
-        description="Coupons worth more than this, percentages and free products need `confirmed`; `none`: `require`"
-        " alone counts.",
+        description="Coupons above this value, percentages and free products need the level `confirmed`. `none`: no limit.",
     )
-    body_up_to: Annotated[Decimal, Field(ge=0)] = Field(
+    max_value_from_webhook: Annotated[Decimal, Field(ge=0)] = Field(
         Decimal(0),
-        description="With `known` and `confirmed`: the largest amount that is believed on the webhook's word alone, where"
-        " no rule tells what a referral or tier reward is worth.",
+        description="Maximum value of a referral or tier reward that is taken from the webhook alone. A larger value needs a"
+        " reward rule that confirms it. Used only if `known` or `confirmed` is required.",
     )
     confirm_within: timedelta = Field(
         timedelta(minutes=5),
-        description="How long the Platform is asked again for a redemption that it does not list, before it is refused.",
+        description="How long the relay waits until the Platform lists a redemption. After that, it is rejected.",
     )
     deadline: timedelta = Field(
-        timedelta(minutes=2), description="A redemption that is no active coupon by then raises an alert."
+        timedelta(minutes=2),
+        description="How long a redemption may be without an active coupon before an alert is raised.",
     )
-    fuse: IssuanceLimitSettings = IssuanceLimitSettings()
+    issuance_limits: IssuanceLimitSettings = IssuanceLimitSettings()
 
-    @field_validator("confirm_above", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
+    _none = field_validator("confirm_above", mode="before")(_none_as_no_limit)
 
 
 class RetrySettings(BaseModel):
-    """When a failed job is tried again: delays grow from `first` by `factor` up to `longest`, for `window` in all."""
+    """When a failed job is tried again: the delay starts at `initial_delay`, grows by `multiplier` up to `max_delay`."""
 
     model_config = SettingsConfigDict(frozen=True)
 
-    first: float = Field(1.0, gt=0, description="Seconds before the second attempt.")
-    factor: float = Field(2.0, ge=1, description="By how much each delay is longer than the one before.")
-    longest: float = Field(3600.0, gt=0, description="The longest delay in seconds; Retry-After is bounded by it too.")
-    jitter: float = Field(0.2, ge=0, le=1, description="Up to this share is added to each delay by chance.")
-    window: timedelta = Field(timedelta(days=3), description="How long a job is tried before it is given up as dead.")
+    initial_delay: float = Field(1.0, gt=0, description="Delay before the second attempt of a job, in seconds.")
+    multiplier: float = Field(2.0, ge=1, description="Factor by which the delay grows after each attempt.")
+    max_delay: float = Field(
+        3600.0,
+        gt=0,
+        description="Maximum delay between two attempts, in seconds. It also limits the destination's Retry-After.",
+    )
+    jitter: float = Field(
+        0.2, ge=0, le=1, description="Maximum random share that is added to each delay; `0.2` adds up to 20 %."
+    )
+    window: timedelta = Field(
+        timedelta(days=3), description="How long a job is tried in total. After that, it is dead-lettered."
+    )
 
 
 class Settings(EnvironmentSettings):
-    """Everything the service can be told."""
+    """All settings of the service; store adapters define more (`app/stores/`)."""
 
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL 15 or newer. Empty: the embedded PostgreSQL, with its data in DATA_DIR."
+        None,
+        description="URL of a PostgreSQL database, version 15 or newer, e.g."
+        " `postgresql://user:password@host:5432/database`. Empty: the embedded PostgreSQL is used, with its data in DATA_DIR.",
     )
-    database_pool: int = Field(10, ge=2, le=200, description="Connections that each process may hold.")
+    database_pool_size: int = Field(
+        10, ge=2, le=200, description="Maximum number of database connections of each process."
+    )
     database_schema: str = Field(
         PUBLIC,
-        description="The schema that holds this relay's tables; `relay migrate` creates it. Give each store its own, and several"
-        " relays share one database (docs/operations.md).",
+        description="Schema of the relay's tables; `relay migrate` creates it. Several relays can share one database if each"
+        " has its own schema (docs/operations.md).",
     )
-    listen_url: SecretStr | None = Field(
-        None,
-        description="A direct address of the same database for LISTEN, where DATABASE_URL goes through a transaction pooler.",
+    database_listen_url: SecretStr | None = Field(
+        None, description="Direct URL of the same database for LISTEN, when DATABASE_URL leads to a transaction pooler."
     )
-    heartbeat: Path | None = Field(
-        None, description="A file that is touched every few seconds while the worker lives, for a container's probe."
+    heartbeat_file: Path | None = Field(
+        None, description="File that a running worker touches every 5 seconds, for a container's liveness probe."
     )
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="Port on HOST where a worker that runs alone serves its own metrics (docs/operations.md); empty: nowhere.",
+        description="Port on HOST for the metrics of `relay worker` (docs/operations.md). Empty: they are not served.",
     )
-    data_dir: Path = Field(Path(".relay"), description="Where the embedded PostgreSQL keeps its data.")
-    host: str = Field("127.0.0.1", description="Address that the web server listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port that the web server listens on.")
+    data_dir: Path = Field(Path(".relay"), description="Folder for the data of the embedded PostgreSQL.")
+    host: str = Field("127.0.0.1", description="Address on which the web server listens.")
+    port: int = Field(8080, ge=0, le=65535, description="Port on which the web server listens.")
+    public_url: HttpUrl | None = Field(
+        None,
+        description="Base URL at which the store reaches the relay, e.g. `https://relay.example`. Needed for `relay webhooks"
+        " install` and for the regular check that the store's webhooks are enabled.",
+    )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
-        (),
-        description='JSON list of the networks of your own proxies, e.g. ["10.0.0.0/8"]: only from them X-Forwarded-For'
-        " is believed.",
+        (), description='JSON list of the networks whose proxies may set X-Forwarded-For, e.g. ["10.0.0.0/8"].'
     )
     private_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
-        description="JSON list of the private networks that the Platform's or the store's host name may lead to, e.g."
-        ' ["172.16.0.0/12"] for a store in the same Docker network; other private addresses are not called.',
+        description="JSON list of the private networks in which the Platform or the store may be, e.g."
+        ' ["172.16.0.0/12"] for a store in the same Docker network. Other private addresses are not called.',
     )
-    body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Largest request body in bytes.")
+    body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Maximum size of a request body, in bytes.")
     store_key: SecretStr | None = Field(
-        None, description="The key that the store's backend sends (scopes events and read). More keys: `relay keys`."
+        None,
+        description="API key of the store's backend, with the scopes events and read. `relay keys` creates more keys.",
     )
     operator_key: SecretStr | None = Field(
-        None, description="The operator's key (all scopes). More keys: `relay keys`."
+        None, description="API key for the operator, with all scopes. `relay keys` creates more keys."
     )
-    slots: int = Field(64, ge=1, le=1024, description="Calls in flight at once, per destination and worker process.")
-    poll: float = Field(
-        0.5, gt=0, le=60, description="Seconds between two looks for due work when nothing woke the worker."
+    concurrency: int = Field(
+        64, ge=1, le=1024, description="Maximum number of concurrent calls to a destination, per worker."
+    )
+    poll_interval: float = Field(
+        0.5, gt=0, le=60, description="Seconds between two checks for due jobs without a notification."
     )
     retention: timedelta = Field(
-        timedelta(days=30), description="How long bodies, and the excerpts of answers, are kept."
+        timedelta(days=30),
+        description="How long message bodies and response excerpts are kept. Older messages cannot be sent again.",
     )
     body_keys: SecretStr | None = Field(
         None,
-        description="Keys that bodies are encrypted under in the database, as `name:base64 of 32 bytes`, separated by commas:"
-        " the first encrypts, all decrypt (docs/operations.md). Empty: bodies are stored as they arrive.",
+        description="Keys for the encryption of message bodies in the database: `name:key`, separated by commas, where each"
+        " key is 32 bytes in base64. The first key encrypts, all keys decrypt (docs/operations.md). Empty: no encryption.",
     )
     log_level: str = Field(
-        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line that is written."
+        "INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="Minimum level of log lines: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
     )
-    log_format: str = Field("json", pattern="^(json|text)$", description="`json`, or `text` for reading at a terminal.")
+    log_format: str = Field(
+        "json",
+        pattern="^(json|text)$",
+        description="Format of the log lines: `json`, or `text` for reading in a terminal.",
+    )
     otlp_endpoint: HttpUrl | None = Field(
         None,
-        description="Where traces are sent by OTLP over HTTP, such as `http://collector:4318` (the extra `otel`). Empty: no"
-        " traces.",
+        description="URL of an OpenTelemetry collector to which traces are sent by OTLP over HTTP, e.g."
+        " `http://collector:4318`. Needs the extra `otel`. Empty: no traces.",
     )
     alert_webhook_url: SecretStr | None = Field(
         None,
-        description='Where alerts are posted as Slack takes them (`{"text": …}`), each once; nothing about a person or a'
-        " coupon is sent.",
+        description="Slack-compatible webhook URL to which each alert is posted once. The text contains no customer data and"
+        " no coupon code. Empty: alerts are not posted.",
     )
     platform: PlatformSettings = PlatformSettings()
     store: StoreSettings = StoreSettings()
@@ -348,25 +374,25 @@ class Settings(EnvironmentSettings):
 
     @field_validator("body_keys")
     @classmethod
-    def _is_ring(cls, keys: SecretStr | None) -> SecretStr | None:
+    def _is_key_ring(cls, keys: SecretStr | None) -> SecretStr | None:
         if keys is not None:
             KeyRing.parse(keys.get_secret_value())
         return keys
 
     @property
-    def ring(self) -> KeyRing:
-        """What bodies are encrypted with."""
+    def key_ring(self) -> KeyRing:
+        """The keys that encrypt message bodies."""
         return KeyRing.parse(self.body_keys.get_secret_value()) if self.body_keys else NO_KEYS
 
     @field_validator("alert_webhook_url")
     @classmethod
-    def _is_address(cls, url: SecretStr | None) -> SecretStr | None:
+    def _is_url(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
-            raise ValueError("is no address; write it like https://hooks.slack.com/services/…")
+            raise ValueError("is not a URL; write it like https://hooks.slack.com/services/…")
         return url
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:
         if self.store_key and self.operator_key and self.store_key == self.operator_key:
-            raise ValueError("STORE_KEY and OPERATOR_KEY are the same; the store must not hold the operator's rights")
+            raise ValueError("STORE_KEY and OPERATOR_KEY are the same; the store would have the operator's rights")
         return self

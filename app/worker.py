@@ -1,6 +1,6 @@
-"""The worker: one loop per destination, a listener for hints, and the ticks that tidy up.
+"""The worker: one loop per destination, a listener for notifications, and the periodic tasks.
 
-Exit codes: 0 stopped as asked, 1 a part of it died (the log says why; start it again), 2 misconfigured.
+Exit codes: 0 stopped by a signal, 1 a part failed (the log shows the error; restart the worker), 2 configuration error.
 """
 
 import asyncio
@@ -11,29 +11,29 @@ import structlog
 
 from platform_relay import wiring
 from platform_relay.core.database import parse_url
-from platform_relay.periodic_tasks import ticks
+from platform_relay.periodic_tasks import periodic_tasks
 from platform_relay.queue import maintenance
 from platform_relay.queue.loop import Loop
 from platform_relay.queue.notifications import listen
-from platform_relay.wiring import Destinations, Services
+from platform_relay.wiring import Clients, Services
 
 log: Final = structlog.get_logger(__name__)
 
 STOP_SECONDS: Final = 9.5
-"""SIGTERM to exit, at the most."""
+"""Maximum time from SIGTERM to exit."""
 
 
 class Worker:
     """Runs until `stop` is called."""
 
-    def __init__(self, parts: Services, far: Destinations) -> None:
+    def __init__(self, parts: Services, clients: Clients) -> None:
         self._parts = parts
-        self._loops: list[Loop] = wiring.loops(parts, far)
-        self._ticks = ticks(parts, far)
+        self._loops: list[Loop] = wiring.loops(parts, clients)
+        self._periodic_tasks = periodic_tasks(parts, clients)
         parts.on_work.append(self.wake)
 
     def wake(self, destination: str) -> None:
-        """A hint of new work on `destination` ("": anywhere)."""
+        """Look for due jobs of `destination` now; "" means all destinations."""
         for loop in self._loops:
             if destination in ("", loop.destination):
                 loop.wake()
@@ -46,21 +46,26 @@ class Worker:
             loop.stop()
 
     async def run(self) -> None:
-        """Returns when stopped and everything in hand is finished or given back. Raises when a part of it died."""
+        """Run until `stop`; running jobs are finished or returned to the queue first. Raises when a part fails."""
         settings = self._parts.settings
-        log.info("worker_started", destinations=[loop.destination for loop in self._loops], slots=settings.slots)
+        log.info(
+            "worker_started", destinations=[loop.destination for loop in self._loops], concurrency=settings.concurrency
+        )
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
         dsn = parse_url(self._parts.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
         side = [
             asyncio.create_task(listen(dsn, settings.database_schema, self.wake)),
-            *(asyncio.create_task(maintenance.tick(tick.name, tick.every, tick.step)) for tick in self._ticks),
+            *(
+                asyncio.create_task(maintenance.run_periodically(task.name, task.every, task.run_once))
+                for task in self._periodic_tasks
+            ),
         ]
         loops = [asyncio.create_task(loop.run()) for loop in self._loops]
         try:
             done, _ = await asyncio.wait([*side, *loops], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (error := task.exception()) is not None:
-                    log.error("worker_part_died", exc_info=error)
+                    log.error("worker_part_failed", exc_info=error)
                     raise error
             self.stop()
             await asyncio.wait_for(asyncio.gather(*loops), STOP_SECONDS)

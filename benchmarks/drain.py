@@ -12,13 +12,14 @@ from benchmarks.stage import Process, Stage, StageError, until
 
 PATIENCE: Final = 240.0
 OWED: Final = (
-    "SELECT 1 FROM lane WHERE destination = 'platform' AND waiting > 0 AND run_at < now() + interval '10 min' LIMIT 1"
+    "SELECT 1 FROM lane WHERE destination = 'platform' AND open_jobs > 0 AND run_at < now() + interval '10 min' LIMIT 1"
 )
 """What the relay still owes, apart from lanes that are blocked for long."""
 STILL_OWED: Final = (
-    "SELECT lane.key, lane.waiting, lane.leased, lane.claim, lane.run_at - now() AS due_in, lane.waits_for, job.state,"
-    " job.attempts, job.reason, job.detail FROM lane LEFT JOIN job ON job.lane = lane.key AND job.destination = lane.destination"
-    " AND job.open WHERE lane.destination = 'platform' AND lane.waiting > 0 AND lane.run_at < now() + interval '10 min'"
+    "SELECT lane.key, lane.open_jobs, lane.leased, lane.fencing_token, lane.run_at - now() AS due_in, lane.waits_for, job.state,"
+    " job.attempts, job.disposition, job.reason_code, job.facts"
+    " FROM lane LEFT JOIN job ON job.lane = lane.key AND job.destination = lane.destination"
+    " AND job.open WHERE lane.destination = 'platform' AND lane.open_jobs > 0 AND lane.run_at < now() + interval '10 min'"
     " LIMIT 5"
 )
 """The same, told."""

@@ -51,21 +51,23 @@ SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, CASE n % 
 FROM generate_series(0, {messages} - 1) AS n
 """,
     """
-INSERT INTO job (id, message_id, kind, destination, lane, seq, state, reason, detail, collapse, attempts, uncertain, created_at,
-                 finished_at, params)
+INSERT INTO job (id, message_id, kind, destination, lane, seq, state, disposition, reason_code, facts, collapse, attempts,
+                 uncertain, created_at, finished_at, params)
 SELECT ('01900000-0000-7000-8001-' || lpad(to_hex(n), 12, '0'))::uuid,
        ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
        CASE n % 5 WHEN 0 THEN 'forward_customer' WHEN 4 THEN 'issue_coupon' ELSE 'forward_order' END,
        CASE n % 5 WHEN 4 THEN 'store' ELSE 'platform' END,
        CASE n % 5 WHEN 0 THEN 'customer:c' || n / 5 WHEN 4 THEN 'coupon:code' || n ELSE 'order:o' || n END, 1,
        CASE WHEN n % 1000 = 1 THEN 'dead' ELSE 'done' END, CASE WHEN n % 1000 = 1 THEN 'rejected' END,
-       CASE WHEN n % 1000 = 1 THEN 'the Platform says: currency must be ISO 4217 (HTTP 422)' END,
+       CASE WHEN n % 1000 = 1 THEN 'rejected_by_destination' END,
+       CASE WHEN n % 1000 = 1 THEN '{{"destination": "the Platform", "request": "the order", "status": 422,'
+           ' "response": "currency must be ISO 4217"}}'::jsonb END,
        n % 5 = 0, 1, false, now() - interval '1 day', now() - interval '1 day',
        CASE WHEN n % 5 = 4 THEN '{{"topic": "points/redeemed", "reward": "redeemed"}}'::jsonb END
 FROM generate_series(0, {messages} - 1) AS n
 """,
     """
-INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status)
+INSERT INTO attempt (job_id, fencing_token, number, started_at, duration_ms, outcome, status)
 SELECT ('01900000-0000-7000-8001-' || lpad(to_hex(n), 12, '0'))::uuid, 1, 1, now() - interval '1 day', 12,
        CASE WHEN n % 1000 = 1 THEN 'reject' ELSE 'done' END, CASE WHEN n % 1000 = 1 THEN 422 ELSE 200 END
 FROM generate_series(0, {messages} - 1) AS n
@@ -124,16 +126,16 @@ async def _migrated(url: str) -> None:
 
 
 def _measure(url: str, messages: int, folder: Path) -> int:
-    port, dice = free_port(), random.Random(1)
+    port, rng = free_port(), random.Random(1)
     dsn = parse_url(url).render_as_string(hide_password=False)
     settings = {"DATABASE_URL": dsn, "PORT": str(port), "OPERATOR_KEY": KEY, "LOG_LEVEL": "ERROR"}
     over = 0
 
     def some(kind: int) -> int:
-        return dice.randrange(messages // 5) * 5 + kind
+        return rng.randrange(messages // 5) * 5 + kind
 
     def dead() -> int:
-        return dice.randrange(messages // 1000) * 1000 + 1
+        return rng.randrange(messages // 1000) * 1000 + 1
 
     questions: Mapping[str, tuple[Callable[[], dict[str, str]], str | None]] = {
         "an order": (lambda: {"order": f"o{some(2)}"}, "delivered"),
@@ -143,8 +145,8 @@ def _measure(url: str, messages: int, folder: Path) -> int:
         "a coupon": (lambda: {"coupon": f"code{some(4)}"}, None),
         "a message": (lambda: {"message": f"01900000-0000-7000-8000-{some(3):012x}"}, None),
         "a customer with 10,000 orders": (lambda: {"customer": "busy"}, None),
-        "an order that never came": (lambda: {"order": f"x{dice.random()}"}, "never_received"),
-        "an unknown e-mail address": (lambda: {"customer": f"x{dice.random()}@example.com"}, None),
+        "an order that never came": (lambda: {"order": f"x{rng.random()}"}, "never_received"),
+        "an unknown e-mail address": (lambda: {"customer": f"x{rng.random()}@example.com"}, None),
     }
     with (
         Process([sys.executable, "-m", "platform_relay.cli", "web"], settings, folder / "web.log") as web,

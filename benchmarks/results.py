@@ -59,7 +59,7 @@ class Target:
 TARGETS: Final[Mapping[str, Target]] = {
     "ingest_vs_null": Target(least=0.90),
     "ingest_vs_naive": Target(least=8),
-    "batch_ingest_per_s": Target(least=10, of=" × the single door"),
+    "batch_ingest_per_s": Target(least=10, of=" × the single endpoint"),
     "relay_vs_client": Target(least=1.2),
     "relay_vs_best_peer": Target(least=10),
     "relay_vs_aiohttp": Target(least=0.35),

@@ -53,5 +53,5 @@ TINY: Final = Scale(
     rss_minutes=0.05,
     load_rate=50.0,
 )
-SLOTS: Final = 64
+CONCURRENCY: Final = 64
 """Calls in flight of every contender."""

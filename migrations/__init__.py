@@ -1,5 +1,6 @@
-"""The migrations: first expand, and contract one release later, so that the release before goes on with the new tables."""
+"""The migrations. A release first adds to the tables, and removes one release later, so that the previous release works
+with the new tables during a rolling upgrade."""
 
 OLDEST = "0001"
-"""The head of the oldest release whose code works on the tables of this one. A migration that contracts (drops or renames
-what a release used, or makes a column required that it does not write) raises it to the first head that no longer needs it."""
+"""The revision of the oldest release that works with the tables of this release. A migration that removes or renames what
+a release uses, or requires a column that it does not write, raises it to the first revision that no longer needs that."""

@@ -1,6 +1,6 @@
-"""Alembic's entry point. `platform_relay.core.migrate` hands over a connection, with its lock held and its limits set.
+"""Alembic's entry point. `platform_relay.core.migrate` passes a connection that holds the lock and has its time limits.
 
-A new migration is drafted from the models, against a database at the latest one, with
+To draft a new migration from the models, with a database at the latest revision:
 
     .venv/bin/alembic -x url=postgresql://... revision --autogenerate --rev-id 0002 -m "what it does"
 """
@@ -32,13 +32,13 @@ async def run_at(url: str) -> None:
 
 
 if context.is_offline_mode():
-    raise SystemExit("migrations are written for a connection; SQL scripts (--sql) are not supported")
-given: Connection | None = context.config.attributes.get("connection")
-if given is not None:
-    run(given)
+    raise SystemExit("the migrations need a database connection; SQL scripts (--sql) are not supported")
+passed: Connection | None = context.config.attributes.get("connection")
+if passed is not None:
+    run(passed)
 elif url := context.get_x_argument(as_dictionary=True).get("url"):
     asyncio.run(run_at(str(url)))
 else:
     raise SystemExit(
-        "to migrate: relay migrate; to draft a migration: alembic -x url=postgresql://... revision --autogenerate …"
+        "to migrate, run relay migrate; to draft a migration, run alembic -x url=postgresql://... revision --autogenerate …"
     )

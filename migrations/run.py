@@ -1,4 +1,4 @@
-"""The migrations by Alembic, for which there is no configuration file. `platform_relay.core.migrate` decides when."""
+"""Runs the migrations with Alembic, without a configuration file. `platform_relay.core.migrate` decides when."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection) -> None:
-    """Run all that are due, in the transaction that the connection is in."""
+    """Run all pending migrations in the transaction of `connection`."""
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 def scripts() -> list[Script]:
-    """All migrations of this release, the newest first."""
+    """All migrations of this release, newest first."""
     return list(ScriptDirectory.from_config(configuration()).walk_revisions())
 
 

@@ -140,12 +140,12 @@ def a_day(seed: int = 1) -> Day:
 class _Planner:
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.people = [self._person(number) for number in range(CUSTOMERS)]
         self.products = [self._product(number) for number in range(PRODUCTS)]
 
     def plan(self) -> Day:
-        """Roll the dice, always in the same order."""
+        """Roll the rng, always in the same order."""
         events = [
             *self._registrations(), *self._changes(), *self._orders(), *self._big_orders(), *self._friend(),
             *self._last_order(),
@@ -172,13 +172,13 @@ class _Planner:
         return self.seed * 10_000 + number
 
     def _person(self, number: int) -> Person:
-        first, last = FIRST[number % len(FIRST)], self.dice.choice(LAST)
-        since = self._moment(0) - timedelta(days=self.dice.randint(1, 700))
+        first, last = FIRST[number % len(FIRST)], self.rng.choice(LAST)
+        since = self._moment(0) - timedelta(days=self.rng.randint(1, 700))
         email = f"{first}.{last}.{self._id(number)}@example.com".lower()
         return Person(self._id(number), first, last, email, f"+49151{self._id(number):07}", since, since)
 
     def _product(self, number: int) -> Product:
-        price = Decimal(self.dice.randint(590, 4990)) / 100
+        price = Decimal(self.rng.randint(590, 4990)) / 100
         return Product(self._id(1000 + number), f"{THINGS[number]} No {number}", price, number % 3, self._moment(0))
 
     def _shop(self, thing: Person | Product) -> ModuleType:
@@ -205,28 +205,28 @@ class _Planner:
             yield self._reported(person, at, twice=number % 8 == 0)
 
     def _changes(self) -> Iterator[Event]:
-        for number in self.dice.sample(range(IMPORTED), 15):
-            at = self.dice.uniform(2, CLOSES)
-            phone = f"+49176{self.dice.randint(0, 9_999_999):07}"
+        for number in self.rng.sample(range(IMPORTED), 15):
+            at = self.rng.uniform(2, CLOSES)
+            phone = f"+49176{self.rng.randint(0, 9_999_999):07}"
             yield self._reported(replace(self.people[number], phone=phone, changed=self._moment(at)), at)
-        for number in self.dice.sample(range(PRODUCTS), 8):
-            at, product = self.dice.uniform(2, CLOSES), self.products[number]
+        for number in self.rng.sample(range(PRODUCTS), 8):
+            at, product = self.rng.uniform(2, CLOSES), self.products[number]
             title = f"{product.title} (new)"
             yield self._reported(replace(product, title=title, changed=self._moment(at)), at, twice=number % 4 == 0)
 
     def _orders(self) -> Iterator[Event]:
         usual = range(4, CUSTOMERS - 1)  # not those who redeem and refer
         for number in range(ORDERS - 5):
-            at = self.dice.uniform(0.5, CLOSES - 2)
+            at = self.rng.uniform(0.5, CLOSES - 2)
             if number % 5 == 0:
                 name = f"guest.{self._id(number % 45)}@example.com"  # a guest may come back
                 email = name.upper() if number % 3 == 0 else name
                 yield from self._life(self._order(number, None, email, at), at)
                 continue
-            who = self.dice.choice(usual)
+            who = self.rng.choice(usual)
             early = number % 30 == 1
             if early:  # real stores report such orders: their webhooks overtake each other
-                who = self.dice.randrange(IMPORTED, CUSTOMERS - 1)
+                who = self.rng.randrange(IMPORTED, CUSTOMERS - 1)
             at = max(0.3, self._registered_at(who) - 0.3) if early else max(at, self._registered_at(who) + 0.2)
             person = self.people[who]
             yield from self._life(self._order(number, person, person.email, at), at)
@@ -234,8 +234,8 @@ class _Planner:
     def _order(self, number: int, buyer: Person | None, email: str, at: float) -> Order:
         shop = self._shop(buyer) if buyer else woocommerce
         stock = [product for product in self.products if self._shop(product) is shop]
-        sold = self.dice.sample(stock, self.dice.randint(1, 3))
-        lines = tuple((product, self.dice.randint(1, 3)) for product in sold)
+        sold = self.rng.sample(stock, self.rng.randint(1, 3))
+        lines = tuple((product, self.rng.randint(1, 3)) for product in sold)
         moment = self._moment(at)
         return Order(self._id(2000 + number), buyer, email, lines, "pending", moment, moment)
 
@@ -246,12 +246,12 @@ class _Planner:
     def _life(self, order: Order, at: float) -> Iterator[Event]:
         """Pending; 8 of 10 are paid, and 1 of 6 of those refunded; 1 of 10 is cancelled."""
         yield self._version(order, at, twice=order.number % 25 == 0)
-        paid_at = at + self.dice.uniform(0.2, 1.8)
-        fate = self.dice.random()
+        paid_at = at + self.rng.uniform(0.2, 1.8)
+        fate = self.rng.random()
         if fate < 0.8:
             paid = order.becomes(self._paid(order), self._moment(paid_at))
             yield self._version(paid, paid_at)
-            refunded_at = paid_at + self.dice.uniform(0.5, 4)
+            refunded_at = paid_at + self.rng.uniform(0.5, 4)
             if fate < 0.13 and refunded_at < CLOSES:
                 yield self._version(paid.becomes("refunded", self._moment(refunded_at)), refunded_at)
         elif fate < 0.9:

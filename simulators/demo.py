@@ -200,7 +200,7 @@ async def unless_ended(scene: Scene, work: Coroutine[Any, Any, T]) -> T:
 def _addresses(scene: Scene, console: Console) -> None:
     lines = (
         ("API docs", f"{scene.relay}/docs   {scene.relay}/redoc"),
-        ("the books", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/counts"),
+        ("the books", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/jobs/counts"),
         ("the coupons", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/coupons"),
         ("what the Platform saw", f"{scene.platform}/_sim/ledger"),
         ("what the store holds", f"{scene.shop}/_sim/state?kind=coupons"),

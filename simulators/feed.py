@@ -111,8 +111,8 @@ class Relay:
             raise FeedError(f"PUT {path}: {answer.status_code} {answer.text[:300]}")
 
     async def counts(self) -> Json:
-        """GET /v1/counts: the relay's own books."""
-        return await self._read("/v1/counts")
+        """GET /v1/jobs/counts: the relay's own books."""
+        return await self._read("/v1/jobs/counts")
 
     async def coupon(self, code: str) -> Json | None:
         """What the relay knows of a coupon."""
@@ -297,7 +297,7 @@ class Feed:
         code = await asyncio.wait_for(asyncio.shield(self._codes[waiting.name]), PATIENCE)
         held = await self.relay.coupon(code)
         if held is not None:
-            self._say(f"coupon {code} is {held['state']}: {held.get('reason')}")
+            self._say(f"coupon {code} is {held['state']}: {held.get('text')}")
         await self.relay.put_rule(new.rule, new.definition)
         self._say(f"the operator says what {new.rule} is worth: {new.definition['value']} {new.definition['currency']}")
 

@@ -74,7 +74,7 @@ def own_scene() -> Iterator[Scene]:
             "WOOCOMMERCE__URL": shop.url,
             "WOOCOMMERCE__CONSUMER_KEY": shop_config["consumer_key"],
             "WOOCOMMERCE__CONSUMER_SECRET": shop_config["consumer_secret"],
-            "RETRY__FIRST": "0.5",
+            "RETRY__INITIAL_DELAY": "0.5",
             "LOG_LEVEL": "WARNING",
         }
         with relay_process(settings) as (process, url, log):

@@ -123,9 +123,9 @@ class Script:
         self.clear()
 
     def clear(self) -> None:
-        """No rules, no outage, no latency, no rate limit; the dice start anew."""
+        """No rules, no outage, no latency, no rate limit; the rng start anew."""
         self.rules: list[Rule] = []
-        self._dice = random.Random(self._seed)
+        self._rng = random.Random(self._seed)
         self.outage_until: float | None = None
         self.outage_mode = "503"
         self.latency = 0.0
@@ -181,7 +181,7 @@ class Script:
 
     def wait_before_answer(self) -> float:
         """Seconds this answer is held back by the general latency."""
-        return self.latency + (self._dice.random() * self.jitter if self.jitter else 0.0)
+        return self.latency + (self._rng.random() * self.jitter if self.jitter else 0.0)
 
     def decide(self, call: Call) -> Rule | None:
         """What is to happen to this call: a rule, or None for the honest answer."""
@@ -198,7 +198,7 @@ class Script:
             if rule.skip > 0:
                 rule.skip -= 1
                 continue
-            if rule.rate < 1.0 and self._dice.random() >= rule.rate:
+            if rule.rate < 1.0 and self._rng.random() >= rule.rate:
                 continue
             rule.hits += 1
             if rule.times is not None and rule.hits >= rule.times:

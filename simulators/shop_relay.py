@@ -3,7 +3,7 @@
     POST /relay/coupons         {"type": "coupon.issue", "code", …}      → 201, the same again 200, other values 409
     POST /relay/coupons/lookup  {"type": "coupon.lookup", "code"}        → 200, 404 "no such coupon"
     POST /relay/coupons/retire  {"type": "coupon.retire", "code"}        → 200, 404 "no such coupon"
-    POST /relay/news            {"type": "news", "topic", "id", "body"}  → 200
+    POST /relay/loyalty         {"type": "loyalty.sync", "topic", "id", "body"}  → 200
 
 200, 201 and 409 carry `{"coupon": {…as sent, "id", "used"}, "state": "active" | "retired"}`. A `type` that does not
 belong to the path is 422, because the signature covers the body alone.
@@ -30,7 +30,7 @@ TOLERANCE = 300
 """Seconds a timestamp may be off."""
 
 TYPES = {
-    "relay.news": "news",
+    "relay.loyalty": "loyalty.sync",
     "relay.create": "coupon.issue",
     "relay.lookup": "coupon.lookup",
     "relay.retire": "coupon.retire",
@@ -77,10 +77,10 @@ class RelayCoupons:
             "/relay/coupons/lookup": ("relay.lookup", self._lookup),
             "/relay/coupons/retire": ("relay.retire", self._retire),
         }
-        if call.method == "POST" and call.path == "/relay/news":
-            call.kind, call.handler = "relay.news", self._news
+        if call.method == "POST" and call.path == "/relay/loyalty":
+            call.kind, call.handler = "relay.loyalty", self._loyalty
             call.argument = str(call.object.get("topic", ""))
-            call.entity = f"news:{call.object.get('id', '')}"
+            call.entity = f"loyalty:{call.object.get('id', '')}"
         if call.method == "POST" and call.path in routes:
             call.kind, call.handler = routes[call.path]
             call.argument = str(call.object.get("code", ""))
@@ -109,7 +109,7 @@ class RelayCoupons:
         call.applied()
         return json_answer(201, made)
 
-    async def _news(self, call: Call) -> Answer:
+    async def _loyalty(self, call: Call) -> Answer:
         call.applied()
         return json_answer(200, {})
 

@@ -1,4 +1,4 @@
-"""Keys of the API beyond STORE_KEY and OPERATOR_KEY. Only a digest is kept; the key itself is shown once."""
+"""API keys beside STORE_KEY and OPERATOR_KEY. Only a digest of each key is stored; the key itself is shown once."""
 
 import hashlib
 import secrets
@@ -12,12 +12,13 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.jobs.actions import audit
-from platform_relay.jobs.queries import USE_NOTED
+from platform_relay.audit.record import audit
 
 SCOPES: Final = ("events", "read", "operate", "admin")
 OVERLAP: Final = timedelta(hours=24)
-"""How long a key that was rotated works beside its successor."""
+"""How long a rotated key works beside its successor."""
+USE_PRECISION: Final = timedelta(minutes=5)
+"""The time of last use is stored at most once within this time, not for each request."""
 
 _CREATE: Final = text("""
 INSERT INTO api_key (id, name, hash, scopes, created_at, expires_at)
@@ -26,22 +27,28 @@ VALUES (:id, :name, :hash, CAST(:scopes AS text[]), now(), now() + CAST(:lifetim
 _LIST: Final = text(
     "SELECT id, name, scopes, created_at, expires_at, revoked_at, last_used_at FROM api_key ORDER BY id"
 )
-_USED: Final = text("""
+_RECORD_USE: Final = text("""
 UPDATE api_key SET last_used_at = now()
-WHERE hash = :hash AND (last_used_at IS NULL OR last_used_at < now() - CAST(:noted AS interval))
+WHERE hash = :hash AND (last_used_at IS NULL OR last_used_at < now() - CAST(:precision AS interval))
 """)
-_IN_USE: Final = text("""
+_VALID: Final = text("""
 SELECT name, scopes, expires_at - created_at AS lifetime FROM api_key
 WHERE id = :id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
 """)
-_END: Final = text("""
+_EXPIRE: Final = text("""
 UPDATE api_key SET expires_at = least(expires_at, now() + CAST(:overlap AS interval)) WHERE id = :id RETURNING expires_at
+""")
+_FIND: Final = text("""
+SELECT name, hash, scopes, last_used_at IS NULL OR last_used_at <= now() - CAST(:precision AS interval) AS use_is_due
+FROM api_key WHERE hash = :hash AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """)
 _REVOKE: Final = text("UPDATE api_key SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING name")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
+    """`last_used_at` is exact to `USE_PRECISION`."""
+
     id: UUID
     name: str
     scopes: list[str]
@@ -49,12 +56,21 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
-    """To within `books.USE_NOTED`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
-    """`key` is shown once; the old one works `until`."""
+class ValidKey:
+    """A key that can be used now. `use_is_due`: its time of last use is older than `USE_PRECISION`, or unknown."""
+
+    name: str
+    hash: bytes
+    scopes: frozenset[str]
+    use_is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedKey:
+    """The successor of a key. `key` is shown once; the old key works `until`."""
 
     name: str
     key: str
@@ -64,48 +80,57 @@ class Rotated:
 async def create(
     engine: AsyncEngine, name: str, scopes: Sequence[str], by: str, lifetime: timedelta | None = None
 ) -> str:
-    """A new key, to be shown once. Raises ValueError for an unknown scope."""
+    """Create a key and return it. Raises ValueError for an unknown scope."""
     if unknown := set(scopes) - set(SCOPES):
         raise ValueError(f"unknown scope {', '.join(sorted(unknown))}; known: {', '.join(SCOPES)}")
     async with engine.begin() as connection:
         return await _create(connection, name, scopes, by, lifetime)
 
 
-async def rotate(engine: AsyncEngine, key_id: UUID, by: str, overlap: timedelta = OVERLAP) -> Rotated | None:
-    """A new key with the name, scopes and lifetime of this one, which ends after `overlap`; None when it is not in use."""
+async def rotate(engine: AsyncEngine, key_id: UUID, by: str, overlap: timedelta = OVERLAP) -> RotatedKey | None:
+    """Create a successor with the same name, scopes and lifetime. The old key expires after `overlap`.
+
+    Returns None if the key does not exist, was revoked or has expired.
+    """
     async with engine.begin() as connection:
-        old = (await connection.execute(_IN_USE, {"id": key_id})).one_or_none()
+        old = (await connection.execute(_VALID, {"id": key_id})).one_or_none()
         if old is None:
             return None
         key = await _create(connection, old.name, old.scopes, by, old.lifetime)
-        until: datetime = (await connection.execute(_END, {"id": key_id, "overlap": overlap})).scalar_one()
+        until: datetime = (await connection.execute(_EXPIRE, {"id": key_id, "overlap": overlap})).scalar_one()
         await audit(connection, by, "key.rotate", str(key_id), {"name": old.name, "until": until.isoformat()})
-        return Rotated(old.name, key, until)
+        return RotatedKey(old.name, key, until)
 
 
 async def _create(
     connection: AsyncConnection, name: str, scopes: Sequence[str], by: str, lifetime: timedelta | None
 ) -> str:
     key, key_id = f"relay_{secrets.token_urlsafe(32)}", uuid_utils.compat.uuid7()
-    told = {"id": key_id, "name": name, "scopes": sorted(scopes), "lifetime": lifetime}
-    await connection.execute(_CREATE, {**told, "hash": hashlib.sha256(key.encode()).digest()})
+    values = {"id": key_id, "name": name, "scopes": sorted(scopes), "lifetime": lifetime}
+    await connection.execute(_CREATE, {**values, "hash": hashlib.sha256(key.encode()).digest()})
     await audit(connection, by, "key.create", str(key_id), {"name": name, "scopes": sorted(scopes)})
     return key
 
 
-async def list_keys(engine: AsyncEngine) -> list[Key]:
+async def list_keys(engine: AsyncEngine) -> list[ApiKey]:
     async with engine.connect() as connection:
-        return [Key(*row) for row in await connection.execute(_LIST)]
+        return [ApiKey(*row) for row in await connection.execute(_LIST)]
 
 
-async def note_use(engine: AsyncEngine, digest: bytes) -> None:
-    """The key with this digest is used now."""
+async def find_valid_key(connection: AsyncConnection, digest: bytes) -> ValidKey | None:
+    """The key with this SHA-256 digest; None if there is none, or it was revoked or has expired."""
+    row = (await connection.execute(_FIND, {"hash": digest, "precision": USE_PRECISION})).one_or_none()
+    return ValidKey(row.name, row.hash, frozenset(row.scopes), row.use_is_due) if row else None
+
+
+async def record_use(engine: AsyncEngine, digest: bytes) -> None:
+    """Store that the key with this digest is used now."""
     async with engine.begin() as connection:
-        await connection.execute(_USED, {"hash": digest, "noted": USE_NOTED})
+        await connection.execute(_RECORD_USE, {"hash": digest, "precision": USE_PRECISION})
 
 
 async def revoke(engine: AsyncEngine, key_id: UUID, by: str) -> bool:
-    """False when there is no such key, or it was revoked before. Takes effect within seconds in every process."""
+    """Revoke a key; False if there is no such key, or it was revoked before. Every process rejects it within seconds."""
     async with engine.begin() as connection:
         row = (await connection.execute(_REVOKE, {"id": key_id})).first()
         if row is not None:

@@ -1,1 +1,1 @@
-"""What an operator has to look at: when alerts are raised and ended, and how they reach a chat."""
+"""Alerts: when they are raised and resolved, and how they are sent to a chat."""

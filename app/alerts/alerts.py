@@ -1,4 +1,4 @@
-"""Alerts: what an operator has to look at. One alert of a code and a subject is open at a time."""
+"""Alerts are problems that an operator has to look at. At most one alert with the same code and subject is open."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +38,7 @@ _COUNT: Final = text("SELECT code, count(*) AS alerts FROM alert WHERE resolved_
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """An alert as the table has it."""
+    """A stored alert."""
 
     id: UUID
     at: datetime
@@ -48,16 +48,17 @@ class AlertRecord:
 
     @property
     def by_hand(self) -> bool:
-        """Only an operator ends it; the subject is a coupon's code."""
+        """Whether only an operator can resolve it. Its subject is then a coupon's code."""
         return self.reason.code in DISMISSED_BY_HAND
 
 
 async def raise_alert(connection: AsyncConnection, reason: Reason, subject: str, *, again: bool = True) -> bool:
-    """Open an alert in the caller's transaction; false when one of this code and subject is open already.
+    """Raise an alert in the caller's transaction; False if one with this code and subject is already open.
 
-    With `again` False, an alert with the same facts that was raised and ended before is not raised a second time.
-    `subject` names what it is about (a coupon's code, a destination), never a person. The alert is logged at once, even if
-    the transaction is rolled back afterwards. Raises ValueError for a code that is no alert (`reasons.ALERTS`).
+    With `again=False`, an alert that was already raised with the same facts, even if it is resolved, is not raised again.
+    `subject` is what the alert is about (a coupon's code, a destination), never a customer. The alert is logged
+    immediately, even if the transaction is rolled back afterwards. Raises ValueError if the code is not in
+    `reasons.ALERTS`.
     """
     if reason.code not in ALERTS:
         raise ValueError(f"{reason.code} is not a code of alerts")
@@ -69,18 +70,18 @@ async def raise_alert(connection: AsyncConnection, reason: Reason, subject: str,
 
 
 async def resolve_alert(connection: AsyncConnection, code: ReasonCode, subject: str) -> None:
-    """End the open alert of this code and subject, because its cause is gone."""
+    """Resolve the open alert with this code and subject, because its cause is gone."""
     await connection.execute(_RESOLVE, {"code": code, "subject": subject})
 
 
 async def dismiss_alerts(connection: AsyncConnection, subject: str) -> list[str]:
-    """End the alerts of this subject that only an operator ends; their codes."""
-    ended = await connection.execute(_DISMISS, {"codes": sorted(DISMISSED_BY_HAND), "subject": subject})
-    return sorted(ended.scalars())
+    """Resolve the alerts about this subject that only an operator can resolve. Returns their codes."""
+    dismissed = await connection.execute(_DISMISS, {"codes": sorted(DISMISSED_BY_HAND), "subject": subject})
+    return sorted(dismissed.scalars())
 
 
 async def open_alerts(connection: AsyncConnection, subject: str | None = None) -> list[AlertRecord]:
-    """All open alerts, or those of one subject; the oldest first."""
+    """All open alerts, or those about one subject, the oldest first."""
     return [
         AlertRecord(row.id, row.at, reason, row.subject, row.resolved_at)
         for row in await connection.execute(_OPEN, {"subject": subject})
@@ -89,12 +90,12 @@ async def open_alerts(connection: AsyncConnection, subject: str | None = None) -
 
 
 async def count_open(connection: AsyncConnection) -> dict[str, int]:
-    """By code."""
+    """The number of open alerts by code."""
     return {row.code: row.alerts for row in await connection.execute(_COUNT)}
 
 
 class Alerts:
-    """The same with a transaction of its own, for handlers and periodic tasks."""
+    """Raises alerts, each in its own transaction. For handlers, which have no transaction."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

@@ -1,1 +1,1 @@
-"""The endpoints: authenticate, parse, hand to the inbox, answer after the commit. One file per door."""
+"""The HTTP API. One module per subject; `platform_relay.main` puts the routers together."""

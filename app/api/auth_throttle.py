@@ -1,39 +1,39 @@
-"""Who guesses keys: wrong ones are counted by address, and bounded in number and in memory.
+"""Limits the guessing of API keys: counts wrong keys by IP address.
 
-Each process counts for itself. Keys have at least 8 characters, those that the relay makes 256 bits of chance: what is
-to be prevented is the load of guessing, and a shared count would write to the database at every guess.
+Each process counts separately. Keys have at least 8 characters, and generated keys have 256 bits of entropy, so the throttle limits
+the load of guessing. A shared count would need a database write for every wrong key.
 """
 
 from collections import OrderedDict, deque
 from typing import Final
 
-WITHIN: Final = 60.0
-"""Seconds that wrong keys are remembered for, and that a lock lasts."""
-ADDRESSES: Final = 1000
-"""So many addresses are remembered, those of the last wrong keys."""
+WINDOW_SECONDS: Final = 60.0
+"""How long a wrong key counts, and how long a lock lasts."""
+MAX_ADDRESSES: Final = 1000
+"""Only the IP addresses with the most recent wrong keys are kept."""
 
 
 class AuthThrottle:
-    """Locks an address after `tries` wrong keys within `WITHIN`, everybody after `tries_of_all` (None: never).
+    """Locks an IP address after `tries` wrong keys within `WINDOW_SECONDS`, and all addresses after `total_tries` (None: never).
 
-    `now` in seconds of a clock that never goes back.
+    `now` is in seconds of a monotonic clock.
     """
 
-    def __init__(self, tries: int, tries_of_all: int | None = None) -> None:
+    def __init__(self, tries: int, total_tries: int | None = None) -> None:
         self._tries = tries
-        self._all: deque[float] | None = deque(maxlen=tries_of_all) if tries_of_all else None
-        self._from: OrderedDict[str, deque[float]] = OrderedDict()
+        self._total: deque[float] | None = deque(maxlen=total_tries) if total_tries else None
+        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def locked(self, address: str, now: float) -> bool:
+    def is_locked(self, address: str, now: float) -> bool:
         return any(
-            tries is not None and len(tries) == tries.maxlen and now - tries[0] < WITHIN
-            for tries in (self._all, self._from.get(address))
+            tries is not None and len(tries) == tries.maxlen and now - tries[0] < WINDOW_SECONDS
+            for tries in (self._total, self._by_address.get(address))
         )
 
-    def note(self, address: str, now: float) -> None:
-        if self._all is not None:
-            self._all.append(now)
-        self._from.setdefault(address, deque(maxlen=self._tries)).append(now)
-        self._from.move_to_end(address)
-        if len(self._from) > ADDRESSES:
-            self._from.popitem(last=False)
+    def record_failure(self, address: str, now: float) -> None:
+        if self._total is not None:
+            self._total.append(now)
+        self._by_address.setdefault(address, deque(maxlen=self._tries)).append(now)
+        self._by_address.move_to_end(address)
+        if len(self._by_address) > MAX_ADDRESSES:
+            self._by_address.popitem(last=False)

@@ -1,9 +1,8 @@
-"""Who is calling, and what they may do.
+"""Authenticates the callers of the API by their keys, and checks the scope that an operation requires.
 
-Two keys come from the settings (STORE_KEY, OPERATOR_KEY), any number from the table `api_key`. Only SHA-256 digests are
-kept and compared, in constant time (they need no slow hash: a
-key of ours is 256 bits of chance). What the table says is remembered for a few seconds, so a revoked key dies within
-`REMEMBERED` seconds in every process.
+Two keys come from the settings (STORE_KEY, OPERATOR_KEY), any number from the table `api_key`. The relay keeps and compares only
+SHA-256 digests, in constant time. A slow hash is not needed: generated keys have 256 bits of entropy. What the table contains is
+cached for `CACHE_SECONDS`, so every process rejects a revoked key within that time.
 """
 
 import hashlib
@@ -11,37 +10,39 @@ import hmac
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, cast
 
+from fastapi import Depends, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from platform_relay.access.api_keys import note_use
+from platform_relay.access.api_keys import find_valid_key, record_use
 from platform_relay.api.auth_throttle import AuthThrottle
-from platform_relay.api.client_ip import address_of
+from platform_relay.api.client_ip import client_ip
 from platform_relay.api.dependencies import Services
+from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
-from platform_relay.jobs.queries import find_api_key, reading, when_away
 
 Scope = Literal["events", "read", "operate", "admin"]
 STORE_SCOPES: Final = frozenset({"events", "read"})
 ALL_SCOPES: Final = frozenset({"events", "read", "operate", "admin"})
-REMEMBERED: Final = 5.0
-REMEMBERED_KEYS: Final = 1024
+CACHE_SECONDS: Final = 5.0
+CACHED_KEYS: Final = 1024
 TRIES: Final = 100
-"""Wrong keys from one address in a minute, after which unknown keys from there are not looked up for as long."""
+"""After so many wrong keys from one IP address within a minute, unknown keys from there are not looked up for a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is for the audit and the logs: never the key."""
+    """Who sent a request. `name` is for the audit and the logs; it is never the key."""
 
     name: str
     scopes: frozenset[str]
 
 
-class Keys:
-    """Finds the caller behind a request's `Authorization` header."""
+class Authenticator:
+    """Finds the caller of a request by its `Authorization` header."""
 
     def __init__(self, services: Services) -> None:
         settings = services.settings
@@ -54,69 +55,89 @@ class Keys:
             )
             if key is not None
         )
-        self._remembered: dict[bytes, tuple[float, Caller | None]] = {}
-        self._wrong = AuthThrottle(TRIES)
-        self._proxies = settings.trusted_proxies
+        self._cache: dict[bytes, tuple[float, Caller | None]] = {}
+        self._throttle = AuthThrottle(TRIES)
+        self._trusted_proxies = settings.trusted_proxies
 
     async def require(self, request: Request, scope: Scope) -> Caller:
-        """The caller. Raises KeyMissing, KeyRefused, TooManyWrongKeys, ScopeMissing, or DatabaseAway when the key cannot be
-        looked up. From an address that guesses, only keys that are known here already are let in."""
-        digest = _presented(request)
-        caller = self._at_once(digest)
+        """The caller, whose key has the scope. From an IP address with too many wrong keys, only keys that this process has
+        cached are accepted.
+
+        Raises KeyMissing, KeyRefused, TooManyWrongKeys, ScopeMissing, and DatabaseAway when the key cannot be looked up.
+        """
+        digest = _digest_of_header(request)
+        caller = self._configured_caller(digest)
         if caller is None:
-            address, now = address_of(request, self._proxies), time.monotonic()
-            if self._wrong.locked(address, now) and not self._is_known(digest):
-                raise TooManyWrongKeys(f"{TRIES} wrong keys came from this address within a minute.")
-            caller = await self._from_table(digest)
+            address, now = client_ip(request, self._trusted_proxies), time.monotonic()
+            if self._throttle.is_locked(address, now) and not self._is_cached(digest):
+                raise TooManyWrongKeys(f"This IP address sent {TRIES} wrong keys within a minute.")
+            caller = await self._stored_caller(digest)
             if caller is None:
-                self._wrong.note(address, now)
+                self._throttle.record_failure(address, now)
         if caller is None:
-            raise KeyRefused("The relay does not know this key, or it was revoked or has expired.")
+            raise KeyRefused("The relay does not know this key, or the key was revoked or has expired.")
         if scope not in caller.scopes:
-            has = ", ".join(sorted(caller.scopes)) or "none"
-            raise ScopeMissing(f"This needs the scope `{scope}`; the key has: {has}.")
+            granted = ", ".join(sorted(caller.scopes)) or "none"
+            raise ScopeMissing(f"This operation requires the scope `{scope}`; the scopes of the key are: {granted}.")
         return caller
 
     async def find(self, digest: bytes) -> Caller | None:
-        """Whose key has this SHA-256 digest; None when it is unknown, revoked or expired. Raises DatabaseAway."""
-        return self._at_once(digest) or await self._from_table(digest)
+        """The caller whose key has this SHA-256 digest; None when the key is unknown, revoked or expired. Raises DatabaseAway."""
+        return self._configured_caller(digest) or await self._stored_caller(digest)
 
-    def _at_once(self, digest: bytes) -> Caller | None:
+    def _configured_caller(self, digest: bytes) -> Caller | None:
         for configured, caller in self._configured:
             if hmac.compare_digest(configured, digest):
                 return caller
         return None
 
-    def _is_known(self, digest: bytes) -> bool:
-        known = self._remembered.get(digest)
-        return known is not None and known[1] is not None
+    def _is_cached(self, digest: bytes) -> bool:
+        cached = self._cache.get(digest)
+        return cached is not None and cached[1] is not None
 
-    async def _from_table(self, digest: bytes) -> Caller | None:
+    async def _stored_caller(self, digest: bytes) -> Caller | None:
         now = time.monotonic()
-        known = self._remembered.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
-        async with reading(self._engine) as connection:
-            row = await find_api_key(connection, digest)
-        if row is not None and row.use_is_news:
+        cached = self._cache.get(digest)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        async with read_connection(self._engine) as connection:
+            row = await find_valid_key(connection, digest)
+        if row is not None and row.use_is_due:
             with suppress(DatabaseAway):
-                async with when_away():
-                    await note_use(self._engine, digest)
+                async with map_database_errors():
+                    await record_use(self._engine, digest)
         caller = Caller(row.name, row.scopes) if row and hmac.compare_digest(row.hash, digest) else None
-        if len(self._remembered) >= REMEMBERED_KEYS:
-            self._remembered.clear()
-        self._remembered[digest] = (now + REMEMBERED, caller)
+        if len(self._cache) >= CACHED_KEYS:
+            self._cache.clear()
+        self._cache[digest] = (now + CACHE_SECONDS, caller)
         return caller
 
 
-def _presented(request: Request) -> bytes:
+_BEARER: Final = HTTPBearer(
+    scheme_name="key", description="The API key from the relay's operator.", auto_error=False
+)  # for the documentation
+
+
+async def authenticate(request: Request, required: SecurityScopes, _: Annotated[object, Depends(_BEARER)]) -> Caller:
+    """The caller of an operation. Raises what `Authenticator.require` raises."""
+    authenticator: Authenticator = request.app.state.authenticator
+    return await authenticator.require(request, cast("Scope", required.scopes[0]))
+
+
+READ: Final = Security(authenticate, scopes=["read"])
+"""For operations that only check the scope."""
+OperateAccess = Annotated[Caller, Security(authenticate, scopes=["operate"])]
+AdminAccess = Annotated[Caller, Security(authenticate, scopes=["admin"])]
+
+
+def _digest_of_header(request: Request) -> bytes:
     header = request.headers.get("authorization")
     if header is None:
         raise KeyMissing("The request has no Authorization header.")
     scheme, _, key = header.partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
-        raise KeyMissing("The Authorization header is not of the form `Bearer <key>`.")
+        raise KeyMissing("The Authorization header does not have the form `Bearer <key>`.")
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 

@@ -1,4 +1,4 @@
-"""Many events in one request: NDJSON in, NDJSON out, the good lines in shared commits."""
+"""The endpoint for many events in one request: NDJSON in, NDJSON out. Valid lines share commits."""
 
 import json
 import re
@@ -13,19 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from platform_relay.api.authentication import Keys
+from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, needs_key, refusals
-from platform_relay.api.event_examples import BATCH, BATCH_ANSWER
+from platform_relay.api.documentation import KEY_PROBLEMS, needs_key, problem_responses, success
 from platform_relay.api.events import (
     EVENT_PARAMETERS,
-    KEY_REFUSALS,
     conflict,
     idempotency_key,
     is_backfill,
     receipt_json,
 )
-from platform_relay.api.problems import of_body
+from platform_relay.api.examples import BATCH, BATCH_ANSWER
+from platform_relay.api.problems import body_problem
 from platform_relay.api.request_body import read_body, too_large
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -37,33 +36,34 @@ from platform_relay.core.errors import (
     QueryInvalid,
     TooManyLines,
 )
-from platform_relay.core.telemetry import log_message
+from platform_relay.core.logs import log_message
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.inbox.inbox import Receipt
-from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
+from platform_relay.inbox.messages import Incoming, incoming
 
-LINES: Final = 1000
-BODIES: Final = 16
-"""A batch may be as large as this many single bodies."""
+MAX_LINES: Final = 1000
+MAX_BODIES: Final = 16
+"""The size limit of a batch, in multiples of BODY_LIMIT."""
 MEDIA_TYPE: Final = "application/x-ndjson"
-NDJSON: Final = {"schema": {"type": "string"}, "example": BATCH}
+_NDJSON: Final = {"schema": {"type": "string"}, "example": BATCH}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the batch: either a message for the inbox, or a problem."""
+    """One line of the batch: a message for the inbox, or a problem."""
 
     number: int
     result: tuple[UUID, Incoming] | Problem
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
+def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
     limit, metrics = services.settings.body_limit, services.metrics
 
-    def answer_of(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float) -> str:
+    def answer_line(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float) -> str:
         if isinstance(line.result, Problem):
             metrics.message("batch", "refused")
-            return refusal_json(line.number, line.result)
+            return problem_line(line.number, line.result)
         receipt, message = next(receipts), line.result[1]
         metrics.message(message.kind, receipt.status)
         log_message(
@@ -84,36 +84,36 @@ def routes(services: Services, keys: Keys) -> APIRouter:
         summary="Report up to 1,000 events at once",
         response_class=Response,
         responses={
-            200: answer("A receipt or a problem for each line.", BATCH_ANSWER, MEDIA_TYPE),
-            **refusals(*KEY_REFUSALS, BodyTooSlow, BodyTooLarge, EncodingRefused, TooManyLines, QueryInvalid),
+            200: success("A receipt or a problem for each line.", BATCH_ANSWER, MEDIA_TYPE),
+            **problem_responses(*KEY_PROBLEMS, BodyTooSlow, BodyTooLarge, EncodingRefused, TooManyLines, QueryInvalid),
         },
         openapi_extra=needs_key("events")
         | {"parameters": EVENT_PARAMETERS["parameters"][1:]}
-        | {"requestBody": {"required": True, "content": {MEDIA_TYPE: NDJSON}}},
+        | {"requestBody": {"required": True, "content": {MEDIA_TYPE: _NDJSON}}},
     )
     async def report_batch(request: Request) -> Response:
-        """One JSON object per line: `type` (`customers`, `orders` or `products`), `event` (the body that the single
-        operation takes) and, if you like, `idempotencyKey`. Answered when every good line is committed, with one line
-        for each: its `line` number, and its receipt or its `problem`. A bad line refuses no other. With 503 some lines
-        may be stored: send the whole batch again."""
+        """Each line is a JSON object with `type` (`customers`, `orders` or `products`), `event` (the body of the single
+        operation) and optionally `idempotencyKey`. The relay answers when every valid line is committed. The response has
+        one line for each event: its `line` number, and its receipt or its `problem`. An invalid line does not affect the
+        others. After a 503, some lines may be stored: send the whole batch again."""
         started = time.perf_counter()
-        caller = await keys.require(request, "events")
-        raw = await read_body(request, BODIES * limit)
+        caller = await authenticator.require(request, "events")
+        raw = await read_body(request, MAX_BODIES * limit)
         lines = list(read_lines(raw, limit, backfill=is_backfill(request)))
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
         receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
-        answers = [answer_of(line, receipts, caller.name, milliseconds) for line in lines]
+        answers = [answer_line(line, receipts, caller.name, milliseconds) for line in lines]
         return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)
 
     return router
 
 
 def read_lines(raw: bytes, limit: int, *, backfill: bool) -> Iterator[Line]:
-    """The batch line by line, blank ones left out. `limit` bytes bound one line. Raises TooManyLines."""
+    """The lines of the batch without blank ones. A line has at most `limit` bytes. Raises TooManyLines."""
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
-    if len(lines) > LINES:
-        raise TooManyLines(f"The batch has {len(lines):,} lines; {LINES:,} are taken at once.")
+    if len(lines) > MAX_LINES:
+        raise TooManyLines(f"The batch has {len(lines):,} lines; at most {MAX_LINES:,} are allowed.")
     for number, line in lines:
         try:
             if len(line) > limit:
@@ -127,7 +127,7 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
     try:
         members = spans(line.decode())
     except (ValueError, RecursionError) as error:
-        raise of_body(ValueError(str(error)), line) from None
+        raise body_problem(ValueError(str(error)), line) from None
     kind, key = _text(members, "type"), None
     if kind not in EVENTS:
         raise _wrong("type", "must be one of customers, orders, products")
@@ -139,7 +139,7 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
     try:
         event = EVENTS[Kind(kind)].parse(raw)
     except ValueError as error:
-        raise of_body(error, raw) from None
+        raise body_problem(error, raw) from None
     message_id = uuid7()
     return message_id, incoming(event, raw, message_id=str(message_id), idempotency_key=key, backfill=backfill)
 
@@ -147,7 +147,7 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
 def _text(members: dict[str, str], name: str) -> str:
     value = json.loads(members.get(name, "null"))
     if not isinstance(value, str):
-        raise _wrong(name, "must be text" if name in members else "is missing")
+        raise _wrong(name, "must be a string" if name in members else "is missing")
     return value
 
 
@@ -160,9 +160,9 @@ _decode: Final = json.JSONDecoder().raw_decode
 
 
 def spans(text: str) -> dict[str, str]:
-    """The members of the JSON object in `text`, each value exactly as it is written (an event is kept as received).
+    """The members of the JSON object in `text`. Each value is the exact source text, because an event is stored as received.
 
-    Raises ValueError when it is not one JSON object.
+    Raises ValueError if `text` is not exactly one JSON object.
     """
     members: dict[str, str] = {}
     at = _after(text, 0, "{")
@@ -172,7 +172,7 @@ def spans(text: str) -> dict[str, str]:
         while True:
             name, at = _decode(text, at)
             if not isinstance(name, str):
-                raise ValueError("a name is not text")  # noqa: TRY004  # of a text, as every other
+                raise ValueError("a name is not a string")  # noqa: TRY004  # a syntax error, like the others
             begin = _after(text, _blank(text, at), ":")
             _, end = _decode(text, begin)
             members[name] = text[begin:end]
@@ -182,17 +182,17 @@ def spans(text: str) -> dict[str, str]:
             at = _after(text, at, ",")
         at = _after(text, at, "}")
     if _blank(text, at) != len(text):
-        raise ValueError("something follows the object")
+        raise ValueError("unexpected text after the object")
     return members
 
 
 def _blank(text: str, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
+    blank = _BLANK.match(text, at)
+    return blank.end() if blank else at
 
 
 def _after(text: str, at: int, sign: str) -> int:
-    """The place of the next token after `sign`."""
+    """The position of the next token after `sign`."""
     at = _blank(text, at)
     if not text.startswith(sign, at):
         raise ValueError(f"expected {sign!r} at character {at + 1}")
@@ -201,9 +201,9 @@ def _after(text: str, at: int, sign: str) -> int:
 
 def receipt_line(number: int, receipt: Receipt) -> str:
     if receipt.status == "conflict":
-        return refusal_json(number, conflict(receipt))
+        return problem_line(number, conflict(receipt))
     return f'{{"line":{number},{receipt_json(receipt)[1:]}'
 
 
-def refusal_json(number: int, problem: Problem) -> str:
+def problem_line(number: int, problem: Problem) -> str:
     return json.dumps({"line": number, "status": "refused", "problem": problem.document()}, ensure_ascii=False)

@@ -1,37 +1,44 @@
-"""What the endpoints need of the rest of the program; `platform_relay.wiring.Services` fulfils it."""
+"""The parts of a process that endpoints work with, and how an endpoint receives them."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
 
+from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
 
-from platform_relay.core.telemetry import Metrics
+from platform_relay.core.metrics import Metrics
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.jobs.actions import Operator
+from platform_relay.jobs.actions import OperatorActions
+from platform_relay.queue.destination_guard import DestinationGuard
 from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
 
 
-class Services(Protocol):
-    @property
-    def settings(self) -> Settings: ...
+@dataclass(slots=True)
+class Services:
+    """The parts of one process; `platform_relay.wiring` makes them.
 
-    @property
-    def engine(self) -> AsyncEngine: ...
+    `store` is None while no store is configured. `worker_alive` returns whether the worker's loops are alive; it is None
+    where the worker is another process. `listen_url` is a direct address of the database. Each function in `on_work` is
+    called with a destination that has received work in this process.
+    """
 
-    @property
-    def inbox(self) -> Inbox: ...
+    settings: Settings
+    engine: AsyncEngine
+    guards: Mapping[str, DestinationGuard]
+    inbox: Inbox
+    actions: OperatorActions
+    metrics: Metrics
+    listen_url: str
+    on_work: list[Callable[[str], None]]
+    store: StoreAdapter | None = None
+    worker_alive: Callable[[], bool] | None = None
 
-    @property
-    def operator(self) -> Operator: ...
 
-    @property
-    def metrics(self) -> Metrics: ...
+async def services_of(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
 
-    @property
-    def store(self) -> StoreAdapter | None:
-        """The configured store; None while none is configured."""
 
-    @property
-    def worker_alive(self) -> Callable[[], bool] | None:
-        """Whether the embedded worker's loop is alive; None when the worker is another process."""
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,22 +1,21 @@
-"""The destinations: whether they are called now, and stopping and resuming that."""
+"""Destinations: list them with their state, pause and resume them."""
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
-from starlette.requests import Request
+from fastapi import APIRouter, Depends, Path
 
-from platform_relay.api.authentication import Keys
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, body_of, needs_key, refusals
-from platform_relay.api.events import KEY_REFUSALS
-from platform_relay.api.operator import BODY_REFUSALS, Why
-from platform_relay.api.request_body import read_model
+from platform_relay.api.authentication import READ, OperateAccess
+from platform_relay.api.dependencies import ServicesDep
+from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.jobs import OperatorAction
+from platform_relay.api.request_body import JsonBody
+from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import NotFound
-from platform_relay.jobs.queries import list_destinations, reading, when_away
+from platform_relay.jobs.queries import list_destinations
 from platform_relay.jobs.views import DestinationView
 
-ChannelName = Annotated[str, Path(description="`platform` or `store`.")]
-CHANNEL: Final = {
+Name = Annotated[str, Path(description="`platform` or `store`.")]
+_PAUSED: Final = {
     "name": "platform",
     "state": "paused",
     "reason_code": "operator_paused",
@@ -27,63 +26,60 @@ CHANNEL: Final = {
     "retry_at": None,
     "waiting": 12,
 }
+_OPEN: Final = {**_PAUSED, "state": "open", "reason_code": None, "text": None, "next_step": None, "facts": None}
 
-OPEN: Final = {**CHANNEL, "state": "open", "reason_code": None, "text": None, "next_step": None, "facts": None}
+router: Final = APIRouter(prefix="/v1/destinations", tags=["Destinations"])
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
-    router = APIRouter(prefix="/v1/destinations", tags=["Destinations"])
-    engine, operator, limit = services.engine, services.operator, services.settings.body_limit
+@router.get(
+    "",
+    operation_id="list_destinations",
+    summary="List destinations",
+    responses={200: success("All destinations.", [_PAUSED]), **problem_responses(*KEY_PROBLEMS)},
+    dependencies=[READ],
+)
+async def get_destinations(services: ServicesDep) -> list[DestinationView]:
+    """Each destination has its state: whether the relay calls it now and, if not, why and since when."""
+    async with read_connection(services.engine) as connection:
+        return await list_destinations(connection)
 
-    @router.get(
-        "",
-        operation_id="list_destinations",
-        summary="List the destinations",
-        responses={200: answer("All destinations.", [CHANNEL]), **refusals(*KEY_REFUSALS)},
-        openapi_extra=needs_key("read"),
-    )
-    async def destinations(request: Request) -> list[DestinationView]:
-        """Whether each destination is called now, and if not, why and since when."""
-        await keys.require(request, "read")
-        async with reading(engine) as connection:
-            return await list_destinations(connection)
 
-    @router.post(
-        "/{name}/pause",
-        operation_id="pause_destination",
-        summary="Stop calling a destination",
-        responses={200: answer("All destinations.", [CHANNEL]), **refusals(*BODY_REFUSALS, NotFound)},
-        openapi_extra=needs_key("operate") | body_of(Why, {"why": "The store is moved to another server."}),
-    )
-    async def pause(request: Request, name: ChannelName) -> list[DestinationView]:
-        """No new call is made there until the destination is resumed; events are accepted all the same, and wait."""
-        caller = await keys.require(request, "operate")
-        why = (await read_model(request, Why, limit)).why
-        async with when_away():
-            if not await operator.pause(name, why, caller.name):
-                raise NotFound("There is no such destination; the destinations are listed at /v1/destinations.")
-        async with reading(engine) as connection:
-            return await list_destinations(connection)
+@router.post(
+    "/{name}/pause",
+    operation_id="pause_destination",
+    summary="Pause a destination",
+    responses={200: success("All destinations.", [_PAUSED]), **problem_responses(*BODY_PROBLEMS, NotFound)},
+)
+async def pause_destination(
+    caller: OperateAccess,
+    body: Annotated[OperatorAction, Depends(JsonBody(OperatorAction, {"why": "The store moves to another server."}))],
+    services: ServicesDep,
+    name: Name,
+) -> list[DestinationView]:
+    """The relay makes no new calls to the destination until an operator resumes it. Events are still accepted; their jobs
+    wait."""
+    async with map_database_errors():
+        if not await services.actions.pause(name, body.why, caller.name):
+            raise _not_found(name)
+    return await get_destinations(services)
 
-    @router.post(
-        "/{name}/resume",
-        operation_id="resume_destination",
-        summary="Call a destination again",
-        responses={
-            200: answer("All destinations.", [OPEN]),
-            **refusals(*KEY_REFUSALS, NotFound),
-        },
-        openapi_extra=needs_key("operate"),
-    )
-    async def resume(request: Request, name: ChannelName) -> list[DestinationView]:
-        """Ends a pause, and tries a blocked or tripped destination at once. An open destination stays as it is."""
-        caller = await keys.require(request, "operate")
-        async with when_away():
-            resumed = await operator.resume(name, caller.name)
-        async with reading(engine) as connection:
-            found = await list_destinations(connection)
-        if not resumed and name not in {destination.name for destination in found}:
-            raise NotFound("There is no such destination; the destinations are listed at /v1/destinations.")
-        return found
 
-    return router
+@router.post(
+    "/{name}/resume",
+    operation_id="resume_destination",
+    summary="Resume a destination",
+    responses={200: success("All destinations.", [_OPEN]), **problem_responses(*KEY_PROBLEMS, NotFound)},
+)
+async def resume_destination(caller: OperateAccess, services: ServicesDep, name: Name) -> list[DestinationView]:
+    """Ends a pause, and calls a destination that is blocked or whose circuit breaker is open again at once. A destination that
+    is already open does not change."""
+    async with map_database_errors():
+        resumed = await services.actions.resume(name, caller.name)
+    destinations = await get_destinations(services)
+    if not resumed and name not in {destination.name for destination in destinations}:
+        raise _not_found(name)
+    return destinations
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"No destination has the name {name!r}. /v1/destinations lists the destinations.")

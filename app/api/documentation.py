@@ -1,7 +1,7 @@
-"""The API's description: OpenAPI 3.1 at /openapi.json, Swagger UI at /docs, ReDoc at /redoc.
+"""The API's documentation: OpenAPI 3.1 at /openapi.json, Swagger UI at /docs, ReDoc at /redoc.
 
-Pages, scripts and styles all come from this server (the assets of the package fastapi-offline), and the pages' policy
-forbids any other origin: they look the same on a machine without a network.
+This server serves all pages, scripts and styles itself (the assets of the package fastapi-offline), and the pages' content
+security policy forbids any other origin. They work on a machine without a network.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any, Final  # OpenAPI documents are free-form JSON
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
@@ -17,52 +18,74 @@ from starlette.staticfiles import StaticFiles
 
 from platform_relay.api.platform_topics import webhook_operations
 from platform_relay.api.problems import MEDIA_TYPE
-from platform_relay.core.errors import Problem
+from platform_relay.api.request_body import JsonBody
+from platform_relay.core.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DatabaseAway,
+    EncodingRefused,
+    FieldsInvalid,
+    InternalError,
+    KeyMissing,
+    KeyRefused,
+    NotJson,
+    Problem,
+    ScopeMissing,
+    TooManyWrongKeys,
+)
 
 OpenApi = dict[str, Any]  # free-form JSON
+KEY_PROBLEMS: Final = (KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys, InternalError, DatabaseAway)
+"""The problems of every operation that requires an API key."""
+BODY_PROBLEMS: Final = (*KEY_PROBLEMS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
+"""The problems of every such operation with a JSON body."""
 ASSETS: Final = "/docs/assets"
 POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
 )
 TAGS: Final = [
-    {"name": "Events", "description": "What the store's backend reports: customers, orders, products."},
-    {"name": "Webhooks", "description": "What the Platform reports."},
-    {"name": "Jobs", "description": "What the relay owes because of it, for operators."},
-    {"name": "Explain", "description": "Why an order, a customer or a coupon got what it got."},
-    {"name": "Imports", "description": "What the store had before: files taken in, and what is missing."},
-    {"name": "Reconciliation", "description": "What the store has, against what was received and delivered."},
-    {"name": "Personal data", "description": "A person erased, or told what is held."},
-    {"name": "Destinations", "description": "The destinations, and whether they are called now."},
-    {"name": "Reward rules", "description": "What a redeemed reward is worth."},
-    {"name": "Coupons", "description": "What was issued, or is held, and why."},
-    {"name": "Health", "description": "For load balancers and monitoring; needs no key."},
+    {"name": "Events", "description": "The store's backend reports customers, orders and products."},
+    {"name": "Webhooks", "description": "The Platform and the store deliver their webhooks."},
+    {
+        "name": "Jobs",
+        "description": "Jobs are the deliveries that events and webhooks require. Operators read, retry and drop them.",
+    },
+    {"name": "Explain", "description": "Why an order, a customer, a coupon or a message is in its state."},
+    {"name": "Imports", "description": "Import existing customers, products and orders from files."},
+    {"name": "Reconciliation", "description": "Compare the store's data with what was received and delivered."},
+    {"name": "Personal data", "description": "Erase or export the personal data of a customer."},
+    {"name": "Destinations", "description": "The systems that the relay calls. Operators pause and resume them."},
+    {"name": "Reward rules", "description": "The value of the coupons that the Platform's reward rules lead to."},
+    {"name": "Coupons", "description": "The coupons of redemptions and rewards, the ledger, and the issuance limits."},
+    {"name": "Health", "description": "For load balancers and monitoring. No API key is needed."},
 ]
 SERVERS: Final[list[dict[str, Any]]] = [
     {"url": "/", "description": "This relay."},
     {
         "url": "{relay}",
-        "description": "For Postman, Bruno and other programs.",
-        "variables": {"relay": {"default": "http://127.0.0.1:8080", "description": "Where your relay is."}},
+        "description": "For API clients such as Postman and Bruno.",
+        "variables": {"relay": {"default": "http://127.0.0.1:8080", "description": "The base URL of your relay."}},
     },
 ]
 DESCRIPTION: Final = """
 The durable link between an online store and a loyalty platform.
 
-* Every event that is answered with 2xx is committed to the database and will be delivered, in order, whatever fails.
-* Send `Authorization: Bearer <key>`. Send an `Idempotency-Key` with events, and repeat a request that got no answer.
-* Every refusal is a problem document (RFC 9457); its `type` is stable, its `next` says what to do.
+* The relay answers an event with 2xx only after it is committed to the database. It is then delivered in order, also after a
+  failure or a restart.
+* Send `Authorization: Bearer <key>`. Send an `Idempotency-Key` with events, and repeat a request that got no response.
+* Every error is a problem document (RFC 9457). Its `type` is stable, and its `next_step` is what to do.
 """
 PROBLEM_SCHEMA: Final[OpenApi] = {
     "type": "object",
     "title": "Problem",
-    "required": ["type", "title", "status", "detail", "next"],
+    "required": ["type", "title", "status", "detail", "next_step"],
     "properties": {
-        "type": {"type": "string", "format": "uri", "description": "Stable; see docs/errors.md."},
-        "title": {"type": "string", "description": "What happened, the same for every occurrence."},
+        "type": {"type": "string", "format": "uri", "description": "The stable id of the error (docs/errors.md)."},
+        "title": {"type": "string", "description": "What happened; the same text for every occurrence."},
         "status": {"type": "integer", "description": "The HTTP status."},
-        "detail": {"type": "string", "description": "What happened this time, and why."},
-        "next": {"type": "string", "description": "What to do about it."},
+        "detail": {"type": "string", "description": "What happened in this case, and why."},
+        "next_step": {"type": "string", "description": "What to do."},
         "errors": {
             "type": "array",
             "items": {
@@ -71,13 +94,17 @@ PROBLEM_SCHEMA: Final[OpenApi] = {
                 "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
             },
         },
-        "instance": {"type": "string", "format": "uri-reference", "description": "This one occurrence."},
+        "instance": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "Identifies this occurrence, such as an incident in the log.",
+        },
     },
 }
 
 
-def refusals(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an operation that may answer these problems (and, as every one, an internal error)."""
+def problem_responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """`responses` of an operation that can fail with these problems."""
     responses: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         response = responses.setdefault(
@@ -95,24 +122,24 @@ def refusals(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def answer(description: str, example: object, media_type: str = "application/json") -> dict[str, Any]:
-    """A response with its example."""
+def success(description: str, example: object, media_type: str = "application/json") -> dict[str, Any]:
+    """A response with an example."""
     return {"description": description, "content": {media_type: {"example": example}}}
 
 
 def needs_key(scope: str) -> OpenApi:
-    """`openapi_extra` of an operation that needs a key with this scope."""
+    """`openapi_extra` of a RawRoute whose endpoint requires a key with this scope."""
     return {"security": [{"key": [scope]}]}
 
 
 def body_of(model: type[BaseModel], example: object) -> OpenApi:
-    """`requestBody` of an operation that reads the raw body itself."""
+    """`openapi_extra` of an operation that reads its body as a `model`."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> OpenApi:
-    """The whole document: FastAPI's own part, and what it cannot know, such as the `bodies` that are read raw."""
+def openapi(app: FastAPI, event_models: Sequence[type[BaseModel]]) -> OpenApi:
+    """The OpenAPI document: FastAPI's own, with the request bodies (see JsonBody), problems and the Platform's webhooks."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -122,23 +149,28 @@ def openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> OpenApi:
         servers=SERVERS,
         routes=app.routes,
     )
-    _, read_raw = models_json_schema(
-        [(model, "validation") for model in bodies], ref_template="#/components/schemas/{model}"
+    _remove_validation_errors(document)
+    models = [*event_models]
+    for route in app.routes:
+        if isinstance(route, APIRoute) and (body := _body(route)):
+            models.append(body.model)
+            for method in route.methods or ():
+                document["paths"][route.path_format][method.lower()] |= body_of(body.model, body.example)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
-    components = document.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    _without_validation_errors(document)
-    schemas.update(read_raw["$defs"])
-    schemas["Problem"] = PROBLEM_SCHEMA
-    components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "The key that the relay's operator gave you."}
-    }
+    document["components"]["schemas"] |= schemas["$defs"] | {"Problem": PROBLEM_SCHEMA}
     document["webhooks"] = webhook_operations()
     return document
 
 
-def _without_validation_errors(document: OpenApi) -> None:
-    """FastAPI announces its own shape of 422 wherever there is a parameter; ours are problems, or cannot happen."""
+def _body(route: APIRoute) -> JsonBody[BaseModel] | None:
+    calls = [dependency.call for dependency in route.dependant.dependencies]
+    return next((call for call in calls if isinstance(call, JsonBody)), None)
+
+
+def _remove_validation_errors(document: OpenApi) -> None:
+    """Remove FastAPI's own 422 responses: the relay answers with problem documents instead."""
     for item in document["paths"].values():
         for operation in item.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):
@@ -147,13 +179,13 @@ def _without_validation_errors(document: OpenApi) -> None:
         document["components"]["schemas"].pop(unused, None)
 
 
-def install(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
-    """Serve the description and its pages."""
+def install(app: FastAPI, event_models: Sequence[type[BaseModel]]) -> None:
+    """Add the OpenAPI document and its pages to `app`."""
     app.mount(ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation-assets")
 
-    async def description(_: Request) -> Response:
+    async def openapi_json(_: Request) -> Response:
         if app.openapi_schema is None:
-            app.openapi_schema = openapi(app, bodies)
+            app.openapi_schema = openapi(app, event_models)
         return JSONResponse(app.openapi_schema)
 
     async def swagger(request: Request) -> Response:
@@ -162,7 +194,7 @@ def install(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
     async def redoc(request: Request) -> Response:
         return _page(request, _REDOC)
 
-    app.add_route("/openapi.json", description, include_in_schema=False)
+    app.add_route("/openapi.json", openapi_json, include_in_schema=False)
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
 

@@ -1,21 +1,19 @@
-"""Explains why an order, a customer, a coupon or a message is as it is."""
+"""Explains the state of an order, a customer, a coupon or a message."""
 
 from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request
 
-from platform_relay.api.authentication import Keys
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, needs_key, refusals
-from platform_relay.api.event_examples import ID, JOB_ID
-from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.authentication import READ
+from platform_relay.api.dependencies import ServicesDep
+from platform_relay.api.documentation import KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.examples import ID, JOB_ID
+from platform_relay.core.database import read_connection
 from platform_relay.core.errors import FieldError, QueryInvalid
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.explain.gather import explain
+from platform_relay.explain.collect import explain
+from platform_relay.explain.explanation import Explanation
 from platform_relay.explain.records import Key
-from platform_relay.explain.story import Explanation
-from platform_relay.jobs.queries import reading
 
 KEYS: Final[tuple[Key, ...]] = get_args(Key)
 _REASON: Final = because(
@@ -37,11 +35,11 @@ _CAUSE: Final = {
     ],
 }
 EXAMPLE: Final = {
-    "asked": {"order": "1001"},
-    "found": True,
+    "query": {"order": "1001"},
+    "matched": True,
     **_CAUSE,
-    "also": [],
-    "story": [
+    "related": [],
+    "timeline": [
         {
             "at": "2026-05-11T16:25:01Z",
             "text": "The store's backend reported order 1001 (paid 19.98 EUR); so order 1001 must be sent to the Platform.",
@@ -70,38 +68,34 @@ EXAMPLE: Final = {
 }
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
-    router = APIRouter(prefix="/v1/explain", tags=["Explain"])
+router: Final = APIRouter(prefix="/v1/explain", tags=["Explain"])
 
-    @router.get(
-        "",
-        operation_id="explain",
-        summary="Explain why an order, a customer or a coupon is as it is",
-        responses={200: answer("The story.", EXAMPLE), **refusals(*KEY_REFUSALS, QueryInvalid)},
-        openapi_extra=needs_key("read"),
-    )
-    async def why(
-        request: Request,
-        order: Annotated[str | None, Query(description="The store's id of an order.")] = None,
-        customer: Annotated[
-            str | None, Query(description="The store's id of a customer, or an e-mail address.")
-        ] = None,
-        coupon: Annotated[str | None, Query(description="A coupon's code.")] = None,
-        message: Annotated[str | None, Query(description="The id in an event's receipt.")] = None,
-    ) -> Explanation:
-        """Ask by exactly one parameter. The response has the cause, as a text and as an id (docs/explain.md), what happens
-        next and when, and the steps for an operator; then everything that happened, in order of time. When nothing is
-        known about it, the response has what was searched and the likely cause."""
-        await keys.require(request, "read")
-        asked = {"order": order, "customer": customer, "coupon": coupon, "message": message}
-        given = [(by, key) for by in KEYS if (key := (asked[by] or "").strip())]
-        if len(given) != 1:
-            wanted = "name exactly one of order, customer, coupon and message"
-            raise QueryInvalid(f"The address has to {wanted}.", [FieldError("order", wanted)])
-        [(by, key)] = given
-        if "\x00" in key or len(key) > 320:
-            raise QueryInvalid(f"`{by}` is no id.", [FieldError(by, "must be 1 to 320 characters without NUL")])
-        async with reading(services.engine) as connection:
-            return await explain(connection, by, key)
 
-    return router
+@router.get(
+    "",
+    operation_id="explain",
+    summary="Explain the state of an order, a customer, a coupon or a message",
+    responses={200: success("The explanation.", EXAMPLE), **problem_responses(*KEY_PROBLEMS, QueryInvalid)},
+    dependencies=[READ],
+)
+async def explain_entity(
+    services: ServicesDep,
+    order: Annotated[str | None, Query(description="The store's id of an order.")] = None,
+    customer: Annotated[str | None, Query(description="The store's id of a customer, or an e-mail address.")] = None,
+    coupon: Annotated[str | None, Query(description="The code of a coupon.")] = None,
+    message: Annotated[str | None, Query(description="The id from the receipt of an event.")] = None,
+) -> Explanation:
+    """Send exactly one parameter. The response contains the cause, as a text and as an id (docs/explain.md), what happens next
+    and when, the steps for an operator, and then everything that happened, in order of time. If nothing is known, the response
+    lists what was searched, and the likely cause."""
+    values = {"order": order, "customer": customer, "coupon": coupon, "message": message}
+    given = [(name, value) for name in KEYS if (value := (values[name] or "").strip())]
+    if len(given) != 1:
+        problem = "send exactly one of order, customer, coupon and message"
+        raise QueryInvalid(f"{problem[:1].upper()}{problem[1:]}.", [FieldError("order", problem)])
+    [(name, value)] = given
+    if "\x00" in value or len(value) > 320:
+        problem = "must have 1 to 320 characters, without NUL"
+        raise QueryInvalid(f"`{name}` {problem}.", [FieldError(name, problem)])
+    async with read_connection(services.engine) as connection:
+        return await explain(connection, name, value)

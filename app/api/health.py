@@ -1,7 +1,7 @@
-"""For load balancers and monitoring. Needs no key, and tells nothing that would be worth one.
+"""Health checks and metrics, for load balancers and monitoring. They need no API key, and expose no secrets.
 
-`/healthz` says whether the process lives, `/readyz` whether it can do its work: 503 takes it out of the rotation. A
-destination that is blocked does not (events are accepted all the same); it shows as `degraded`.
+`/healthz` reports that the process is alive, `/readyz` that it can work: with 503, a load balancer stops sending requests. A
+blocked destination does not cause a 503, because events are still accepted; the status is then `degraded`.
 """
 
 import asyncio
@@ -10,137 +10,146 @@ from typing import Final, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, refusals
+from platform_relay.api.dependencies import Services, ServicesDep
+from platform_relay.api.documentation import problem_responses, success
 from platform_relay.core import migrate
+from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, InternalError
-from platform_relay.core.telemetry import Look, QueueGauges
-from platform_relay.jobs.queries import list_destinations, read_backlog, when_away
+from platform_relay.core.metrics import QueueGauges, QueueSnapshot
+from platform_relay.jobs.queries import list_destinations, read_backlog
 from platform_relay.queue.oldest_due import OldestWaiting
 
 SECONDS: Final = 3.0
-"""How long the database may take to answer a look at readiness."""
+"""The time limit for the database queries of a health check."""
 
 
 class CheckView(BaseModel):
     name: str
     ok: bool
-    says: str
+    text: str
 
 
 class ReadinessView(BaseModel):
-    """`degraded`: works, and something needs a look."""
+    """`degraded`: the process works, but a destination needs attention."""
 
     status: Literal["ready", "degraded", "not ready"]
-    checks: list[CheckView] = Field(description="Each in words.")
+    checks: list[CheckView] = Field(description="The single checks.")
 
 
-READY: Final = {
+_DEGRADED: Final = {
     "status": "degraded",
     "checks": [
-        {"name": "database", "ok": True, "says": "reachable and migrated"},
-        {"name": "worker", "ok": True, "says": "its loop is alive"},
-        {"name": "destination platform", "ok": False, "says": "blocked: HTTP 401: the destination refuses our key"},
+        {"name": "database", "ok": True, "text": "reachable and migrated"},
+        {"name": "worker", "ok": True, "text": "its loop is alive"},
+        {
+            "name": "destination platform",
+            "ok": False,
+            "text": "paused: An operator, anna, paused calls to the platform.",
+        },
     ],
 }
+_NOT_READY: Final = {
+    "status": "not ready",
+    "checks": [{"name": "database", "ok": False, "text": "not reachable"}],
+}
+router: Final = APIRouter(tags=["Health"])
 
 
-def routes(services: Services) -> APIRouter:
-    router = APIRouter(tags=["Health"])
-
+def queue_gauges(services: Services) -> QueueGauges:
+    """The gauges of /metrics that are read from the database."""
     oldest = OldestWaiting()
 
-    async def backlog() -> Look:
-        async with when_away(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
+    async def backlog() -> QueueSnapshot:
+        async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
             return await read_backlog(connection, oldest)
 
-    gauges = QueueGauges(services.metrics.registry, backlog)
+    return QueueGauges(services.metrics.registry, backlog)
 
-    @router.get(
-        "/healthz",
-        operation_id="health",
-        summary="Is the process alive?",
-        response_class=Response,
-        responses={200: answer("It is.", {"status": "ok"}), **refusals(InternalError)},
+
+@router.get(
+    "/healthz",
+    operation_id="health",
+    summary="Check that the process is alive",
+    response_class=Response,
+    responses={200: success("The process is alive.", {"status": "ok"}), **problem_responses(InternalError)},
+)
+async def health() -> Response:
+    """This calls no other system, so it stays 200 while the database is unavailable."""
+    return Response('{"status":"ok"}', media_type="application/json")
+
+
+@router.get(
+    "/readyz",
+    operation_id="readiness",
+    summary="Check that the process can work",
+    response_model=ReadinessView,
+    responses={
+        200: success("`ready` or `degraded`.", _DEGRADED),
+        503: success("`not ready`.", _NOT_READY),
+        **problem_responses(InternalError),
+    },
+)
+async def readiness(services: ServicesDep) -> Response:
+    """The status is 503 when the database is not reachable or not migrated, or when the worker in this process has stopped.
+    When a destination is paused, blocked, or its circuit breaker is open, the status is 200 and `degraded`."""
+    required = [await _database(services.engine), *_worker(services)]
+    ready = all(check.ok for check in required)
+    destinations = await _destinations(services.engine) if ready else []
+    degraded = not all(check.ok for check in destinations)
+    view = ReadinessView(
+        status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *destinations]
     )
-    async def health() -> Response:
-        """Asks nobody else, so it stays 200 while the database is away."""
-        return Response('{"status":"ok"}', media_type="application/json")
+    return JSONResponse(view.model_dump(), 200 if ready else 503)
 
-    @router.get(
-        "/readyz",
-        operation_id="readiness",
-        summary="Can it do its work?",
-        response_model=ReadinessView,
-        responses={
-            200: answer("Ready, or `degraded`.", READY),
-            503: answer(
-                "Not ready.",
-                {"status": "not ready", "checks": [{"name": "database", "ok": False, "says": "not reachable"}]},
-            ),
-            **refusals(InternalError),
-        },
-    )
-    async def readiness() -> Response:
-        """503 when the database cannot be reached or is not migrated, or when the worker in this process has stopped.
-        A destination that is not called at the moment makes it `degraded`, with 200."""
-        needed = [await _database(services.engine), *_worker(services)]
-        ready = all(check.ok for check in needed)
-        destinations = await _destinations(services) if ready else []
-        degraded = not all(check.ok for check in destinations)
-        view = ReadinessView(
-            status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*needed, *destinations]
-        )
-        return JSONResponse(view.model_dump(), 200 if ready else 503)
 
-    @router.get(
-        "/metrics",
-        operation_id="metrics",
-        summary="Metrics for Prometheus",
-        response_class=Response,
-        responses={
-            200: answer("Text format 0.0.4.", "relay_database_up 1.0\n", "text/plain"),
-            **refusals(InternalError),
-        },
-    )
-    async def metrics() -> Response:
-        """Counters are this process's own; the queue's gauges are the same from every process, and at most five
-        seconds old."""
-        return Response(await gauges.exposition(), media_type="text/plain; version=0.0.4")
-
-    return router
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Read metrics in the Prometheus format",
+    response_class=Response,
+    responses={
+        200: success("Text format 0.0.4.", "relay_database_up 1.0\n", "text/plain"),
+        **problem_responses(InternalError),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """The counters are those of this process. The gauges of the queue are the same in every process, and at most five seconds
+    old."""
+    gauges: QueueGauges = request.app.state.gauges
+    return Response(await gauges.exposition(), media_type="text/plain; version=0.0.4")
 
 
 async def _database(engine: AsyncEngine) -> CheckView:
     try:
-        async with when_away(), asyncio.timeout(SECONDS):
-            misfit = await migrate.misfit(engine)
+        async with map_database_errors(), asyncio.timeout(SECONDS):
+            misfit = await migrate.incompatibility(engine)
     except DatabaseAway:
-        return CheckView(name="database", ok=False, says="not reachable")
-    return CheckView(name="database", ok=misfit is None, says=misfit or "reachable and migrated")
+        return CheckView(name="database", ok=False, text="not reachable")
+    return CheckView(name="database", ok=misfit is None, text=misfit or "reachable and migrated")
 
 
 def _worker(services: Services) -> list[CheckView]:
     if services.worker_alive is None:
         return []
     alive = services.worker_alive()
-    says = "its loop is alive" if alive else "its loop has stopped; restart the process"
-    return [CheckView(name="worker", ok=alive, says=says)]
+    text = "its loop is alive" if alive else "its loop has stopped; restart the process"
+    return [CheckView(name="worker", ok=alive, text=text)]
 
 
-async def _destinations(services: Services) -> list[CheckView]:
+async def _destinations(engine: AsyncEngine) -> list[CheckView]:
     try:
-        async with when_away(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
+        async with map_database_errors(), asyncio.timeout(SECONDS), engine.connect() as connection:
             destinations = await list_destinations(connection)
     except DatabaseAway:
-        return [CheckView(name="destinations", ok=False, says="could not be read")]
+        return [CheckView(name="destinations", ok=False, text="the states of the destinations could not be read")]
     return [
         CheckView(
             name=f"destination {destination.name}",
             ok=destination.state == "open",
-            says="open"
+            text="open"
             if destination.state == "open"
             else f"{destination.state}: {destination.text or 'no reason was stored'}",
         )

@@ -1,7 +1,7 @@
-"""Files of customers, products and orders taken in over HTTP; the same as `relay import`.
+"""Imports files of customers, products and orders over HTTP, like `relay import`.
 
-The body is written to a temporary file of this process, and taken in behind the answer. When the process is ended before
-that is done, the import is `stopped`: the same file sent again goes on where it was.
+The body is written to a temporary file and imported in the background, after the response. If the process ends before the import is
+done, the import is `stopped`: upload the same file again to resume it.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.api.authentication import Keys
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, needs_key, refusals
-from platform_relay.api.event_examples import ID
-from platform_relay.api.events import KEY_REFUSALS
+from platform_relay.api.authentication import READ, OperateAccess
+from platform_relay.api.dependencies import Services, ServicesDep
+from platform_relay.api.documentation import KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.examples import ID
 from platform_relay.api.request_body import too_large
+from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -33,17 +33,16 @@ from platform_relay.core.errors import (
     WrongState,
 )
 from platform_relay.imports import importer
-from platform_relay.imports.files import FileFormat, names_in
-from platform_relay.imports.importer import ImportBusyError, ImportView, Plan
-from platform_relay.imports.mapping import guess, missing, parse_mapping
-from platform_relay.inbox.messages import Kind
-from platform_relay.jobs.queries import when_away
+from platform_relay.imports.files import FileFormat, column_names
+from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView
+from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
+from platform_relay.inbox.events import Kind
 
 log: Final = structlog.get_logger(__name__)
 
-LIMIT: Final = 1 << 30
+MAX_BYTES: Final = 1 << 30
 IDLE_SECONDS: Final = 30.0
-IN_MEMORY: Final = 1 << 20
+IN_MEMORY_BYTES: Final = 1 << 20
 EXAMPLE: Final = {
     "id": ID,
     "kind": "customers",
@@ -62,7 +61,7 @@ EXAMPLE: Final = {
     "heartbeat_at": "2026-05-11T16:25:04Z",
     "finished_at": None,
 }
-MEDIA: Final[Mapping[str, FileFormat]] = {
+FORMATS: Final[Mapping[str, FileFormat]] = {
     "text/csv": "csv",
     "application/x-ndjson": "ndjson",
     "application/jsonl": "ndjson",
@@ -74,117 +73,123 @@ _CONTENT: Final = {
         "schema": {"type": "string"} if form != "json" else {"type": "array", "items": {"type": "object"}},
         "example": {"csv": _CSV, "ndjson": '{"id": "42", "email": "ada@example.com"}\n'}.get(form, [{"id": "42"}]),
     }
-    for media, form in MEDIA.items()
+    for media, form in FORMATS.items()
 }
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
-    router = APIRouter(prefix="/v1/imports", tags=["Imports"])
-    tasks: set[asyncio.Task[None]] = set()
-
-    @router.post(
-        "",
-        operation_id="import_file",
-        summary="Take in a file of customers, products or orders",
-        status_code=202,
-        responses={
-            200: answer("The same file was taken in before.", EXAMPLE | {"state": "done"}),
-            202: answer("It is being taken in.", EXAMPLE),
-            **refusals(
-                *KEY_REFUSALS, BodyTooSlow, WrongState, BodyTooLarge, EncodingRefused, QueryInvalid, FieldsInvalid
-            ),
-        },
-        openapi_extra=needs_key("operate") | {"requestBody": {"required": True, "content": _CONTENT}},
-    )
-    async def import_file(
-        request: Request,
-        response: Response,
-        kind: Annotated[Kind, Query(description="What the file holds.")],
-        column: Annotated[
-            list[str] | None, Query(alias="map", description="`FIELD=COLUMN`, may be repeated; else the names tell.")
-        ] = None,
-        as_of: Annotated[
-            AwareDatetime | None, Query(description="When it was exported: the version of rows that tell none.")
-        ] = None,
-    ) -> ImportView:
-        """The file is the body: CSV with a header line, NDJSON, or one JSON array, by its Content-Type. Every good row
-        is accepted as an event and sent after everything live; nothing newer is overwritten. Ask
-        `GET /v1/imports/{import_id}` how far it is. An import that was stopped goes on when the same file is sent
-        again."""
-        caller = await keys.require(request, "operate")
-        form = _form(request)
-        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # the task closes it
-        try:
-            await _receive(request, file)
-            plan = Plan("http", form, kind, await asyncio.to_thread(_mapping, kind, form, file, column or []), as_of)
-            async with when_away():
-                run = await importer.begin(services.engine, plan, file, caller.name)
-        except ImportBusyError as error:
-            file.close()
-            raise WrongState(str(error)) from None
-        except BaseException:
-            file.close()
-            raise
-        if run.state == "done":
-            file.close()
-            response.status_code = 200
-            return run
-        task = asyncio.create_task(_go_on(services, plan, run, file))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return run
-
-    @router.get(
-        "",
-        operation_id="list_imports",
-        summary="List imports, newest first",
-        responses={200: answer("The newest 50.", [EXAMPLE]), **refusals(*KEY_REFUSALS)},
-        openapi_extra=needs_key("read"),
-    )
-    async def imports(request: Request) -> list[ImportView]:
-        """Those of `relay import` and those over HTTP, each with its counts."""
-        await keys.require(request, "read")
-        async with when_away():
-            return await importer.list_imports(services.engine)
-
-    @router.get(
-        "/{import_id}",
-        operation_id="read_import",
-        summary="How far is an import?",
-        responses={200: answer("The import.", EXAMPLE), **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
-        openapi_extra=needs_key("read"),
-    )
-    async def one(request: Request, import_id: Annotated[UUID, Path(description="The import's id.")]) -> ImportView:
-        """Counts, the bytes that are dealt with, and the first rows that were not usable, with the reason."""
-        await keys.require(request, "read")
-        async with when_away():
-            found = await importer.find_import(services.engine, import_id)
-        if found is None:
-            raise NotFound(f"No import has the id {import_id}.")
-        return found
-
-    return router
+router: Final = APIRouter(prefix="/v1/imports", tags=["Imports"])
 
 
-async def _go_on(services: Services, plan: Plan, run: ImportView, file: IO[bytes]) -> None:
+@router.post(
+    "",
+    operation_id="import_file",
+    summary="Import a file of customers, products or orders",
+    status_code=202,
+    responses={
+        200: success("This file is already imported.", EXAMPLE | {"state": "done"}),
+        202: success("The import is running.", EXAMPLE),
+        **problem_responses(
+            *KEY_PROBLEMS, BodyTooSlow, WrongState, BodyTooLarge, EncodingRefused, QueryInvalid, FieldsInvalid
+        ),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
+)
+async def import_file(
+    caller: OperateAccess,
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    kind: Annotated[Kind, Query(description="What the file contains.")],
+    column: Annotated[
+        list[str] | None,
+        Query(
+            alias="map",
+            description="`FIELD=COLUMN`; may be repeated. Other fields are mapped by the names of the columns.",
+        ),
+    ] = None,
+    as_of: Annotated[
+        AwareDatetime | None,
+        Query(description="When the file was exported: the version of rows without `updatedAt`."),
+    ] = None,
+) -> ImportView:
+    """The request body is the file: CSV with a header line, NDJSON, or one JSON array, by its Content-Type. Every valid row is
+    accepted as an event and delivered after all live events; newer data is not overwritten. `GET /v1/imports/{import_id}`
+    returns the progress. To resume a stopped import, upload the same file again."""
+    file_format = _file_format(request)
+    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # the background task closes it
     try:
-        await importer.go_on(services.engine, services.inbox, plan, run, file)
+        await _receive(request, file)
+        mapping = await asyncio.to_thread(_mapping, kind, file_format, file, column or [])
+        plan = ImportPlan("http", file_format, kind, mapping, as_of)
+        async with map_database_errors():
+            run = await importer.start(services.engine, plan, file, caller.name)
+    except ImportBusyError as error:
+        file.close()
+        raise WrongState(str(error)) from None
+    except BaseException:
+        file.close()
+        raise
+    if run.state == "done":
+        file.close()
+        response.status_code = 200
+        return run
+    tasks: set[asyncio.Task[None]] = request.app.state.import_tasks
+    task = asyncio.create_task(_run(services, plan, run, file))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return run
+
+
+@router.get(
+    "",
+    operation_id="list_imports",
+    summary="List imports, newest first",
+    responses={200: success("The newest 50 imports.", [EXAMPLE]), **problem_responses(*KEY_PROBLEMS)},
+    dependencies=[READ],
+)
+async def list_imports(services: ServicesDep) -> list[ImportView]:
+    """The imports of `relay import` and of this API, each with its counts."""
+    async with map_database_errors():
+        return await importer.list_imports(services.engine)
+
+
+@router.get(
+    "/{import_id}",
+    operation_id="read_import",
+    summary="Read the progress of an import",
+    responses={200: success("The import.", EXAMPLE), **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid)},
+    dependencies=[READ],
+)
+async def read_import(
+    services: ServicesDep, import_id: Annotated[UUID, Path(description="The id of the import.")]
+) -> ImportView:
+    """The counts, the number of bytes that are processed, and the first rows that were rejected, with the reasons."""
+    async with map_database_errors():
+        run = await importer.find_import(services.engine, import_id)
+    if run is None:
+        raise NotFound(f"No import has the id {import_id}.")
+    return run
+
+
+async def _run(services: Services, plan: ImportPlan, run: ImportView, file: IO[bytes]) -> None:
+    try:
+        await importer.resume(services.engine, services.inbox, plan, run, file)
     except ValueError as error:
         log.warning("import_failed", import_id=str(run.id), error=str(error)[:300])
-    except Exception as error:  # noqa: BLE001  # nobody waits for this task: it is logged, and can be sent again
+    except Exception as error:  # noqa: BLE001  # a background task: the error is logged, and the file can be uploaded again
         log.warning("import_stopped", import_id=str(run.id), error=type(error).__name__)
     finally:
         file.close()
 
 
-def _form(request: Request) -> FileFormat:
+def _file_format(request: Request) -> FileFormat:
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise EncodingRefused("Only plain files are taken; decompress it first.")
+        raise EncodingRefused("The file is compressed; upload it uncompressed.")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in MEDIA:
-        message = f"has to be one of {', '.join(MEDIA)}"
+    if media not in FORMATS:
+        message = f"must be one of {', '.join(FORMATS)}"
         raise QueryInvalid(f"The Content-Type {message}.", [FieldError("Content-Type", message)])
-    return MEDIA[media]
+    return FORMATS[media]
 
 
 async def _receive(request: Request, file: IO[bytes]) -> None:
@@ -194,22 +199,22 @@ async def _receive(request: Request, file: IO[bytes]) -> None:
             async with asyncio.timeout(IDLE_SECONDS):
                 chunk = await anext(stream, None)
         except TimeoutError:
-            raise BodyTooSlow(f"Nothing came for {IDLE_SECONDS:g} s.") from None
+            raise BodyTooSlow(f"No data arrived for {IDLE_SECONDS:g} s.") from None
         if chunk is None:
             return
         size += len(chunk)
-        if size > LIMIT:
-            raise too_large(LIMIT)
+        if size > MAX_BYTES:
+            raise too_large(MAX_BYTES)
         file.write(chunk)
 
 
-def _mapping(kind: Kind, form: FileFormat, file: IO[bytes], told: list[str]) -> dict[str, str]:
+def _mapping(kind: Kind, file_format: FileFormat, file: IO[bytes], columns: list[str]) -> dict[str, str]:
     try:
-        names = names_in(file, form)
-        mapping = {**guess(kind, names), **parse_mapping(kind, told, names)}
+        names = column_names(file, file_format)
+        mapping = {**guess_mapping(kind, names), **parse_mapping(kind, columns, names)}
     except ValueError as error:
         raise FieldsInvalid(f"The file cannot be read: {error}.", [FieldError("body", str(error))]) from None
-    if lacking := missing(kind, mapping):
-        message = f"no column for {', '.join(lacking)}; name it with map=FIELD=COLUMN"
+    if unmapped := missing_fields(kind, mapping):
+        message = f"no column for {', '.join(unmapped)}; map it with map=FIELD=COLUMN"
         raise FieldsInvalid(f"There is {message}.", [FieldError("map", message)])
     return {name: column for name, column in mapping.items() if column}

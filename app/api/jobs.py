@@ -1,24 +1,27 @@
-"""What the relay owes or has done: jobs and counts. Read only."""
+"""Jobs: list, count and read them; retry and drop them. Every change is written to the audit."""
 
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
-from starlette.requests import Request
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from platform_relay.api.authentication import Keys
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, needs_key, refusals
-from platform_relay.api.event_examples import JOB, JOB_DETAIL, JOB_ID
-from platform_relay.api.events import KEY_REFUSALS
-from platform_relay.core.errors import NotFound, QueryInvalid
+from platform_relay.api.authentication import READ, OperateAccess
+from platform_relay.api.dependencies import Services, ServicesDep
+from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.examples import JOB, JOB_DETAIL, JOB_ID
+from platform_relay.api.request_body import JsonBody
+from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.core.errors import FieldError, FieldsInvalid, NotFound, QueryInvalid, WrongState
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.jobs.queries import find_job, list_jobs, read_books, reading
+from platform_relay.jobs.actions import DeadJobs
+from platform_relay.jobs.queries import find_job, list_jobs, read_job_counts
 from platform_relay.jobs.views import JobCounts, JobDetail, JobPage
+from platform_relay.queue.states import Ending
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
-JobId = Annotated[UUID, Path(description="The job's id.")]
-COUNTS: Final = {
+JobId = Annotated[UUID, Path(description="The id of the job.")]
+_COUNTS: Final = {
     "received": 4,
     "delivered": 2,
     "waiting": 1,
@@ -31,81 +34,185 @@ COUNTS: Final = {
 }
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Jobs"])
+class OperatorAction(BaseModel):
+    """Why an operator does this; the audit keeps it."""
 
-    @router.get(
-        "/jobs",
-        operation_id="list_jobs",
-        summary="List jobs, newest first",
-        responses={
-            200: answer("One page.", {"items": [JOB], "next_cursor": JOB_ID}),
-            **refusals(*KEY_REFUSALS, QueryInvalid),
-        },
-        openapi_extra=needs_key("read"),
+    model_config = ConfigDict(extra="forbid")
+
+    why: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class RetryFilter(BaseModel):
+    """Which dead jobs to retry. Fields that are left out do not restrict; an empty object selects all dead jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str | None = Field(None, description="The kind of the jobs, such as `forward_order`.")
+    disposition: Ending | None = Field(None, description="How the last attempt ended.")
+    reason_code: ReasonCode | None = Field(None, description="Why the jobs are dead (docs/reason-codes.md).")
+    before: AwareDatetime | None = Field(None, description="Jobs that became dead before this time.")
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="The ids of the jobs; cannot be combined with other fields."
     )
-    async def jobs(
-        request: Request,
-        state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
-        kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `forward_order`.")] = None,
-        lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
-        reason_code: Annotated[
-            ReasonCode | None, Query(description="Only jobs with this reason code (docs/reason-codes.md).")
-        ] = None,
-        cursor: Annotated[UUID | None, Query(description="The last page's `next_cursor`.")] = None,
-        limit: Annotated[int, Query(ge=1, le=200, description="Jobs per page.")] = 50,
-    ) -> JobPage:
-        """Each job with its state, the reason and the next step. `state=dead` lists what needs a person."""
-        await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            return await list_jobs(
-                connection, state=state, kind=kind, lane=lane, reason_code=reason_code, cursor=cursor, limit=limit
-            )
-
-    @router.get(
-        "/counts",
-        operation_id="count_jobs",
-        summary="Count everything: the accounting identity",
-        responses={
-            200: answer(
-                "The counts, from one moment.",
-                {"messages": 4, "total": COUNTS, "by_kind": {"forward_order": COUNTS}, "balanced": True},
-            ),
-            **refusals(*KEY_REFUSALS, QueryInvalid),
-        },
-        openapi_extra=needs_key("read"),
-    )
-    async def counts(
-        request: Request,
-        reason_code: Annotated[
-            ReasonCode | None, Query(description="Count only jobs with this reason code (docs/reason-codes.md).")
-        ] = None,
-    ) -> JobCounts:
-        """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
-        skipped + dropped. Reads all jobs; for every few seconds use /metrics."""
-        await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            return await read_books(connection, reason_code)
-
-    @router.get(
-        "/jobs/{job_id}",
-        operation_id="read_job",
-        summary="Read one job with its attempts",
-        responses={200: answer("The job.", JOB_DETAIL), **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
-        openapi_extra=needs_key("read"),
-    )
-    async def job(request: Request, job_id: JobId) -> JobDetail:
-        """The job's state, the reason, the next step, and every attempt with the destination's response."""
-        await keys.require(request, "read")
-        return await found_job(services, job_id)
-
-    return router
+    dry_run: bool = Field(False, description="Only count the jobs.")
 
 
-async def found_job(services: Services, job_id: UUID) -> JobDetail:
+class ChangedJobs(BaseModel):
+    jobs: int = Field(description="The number of jobs that were retried, or with `dry_run` would be.")
+    dry_run: bool = False
+
+
+router: Final = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+
+
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="List jobs, newest first",
+    responses={
+        200: success("One page of jobs.", {"items": [JOB], "next_cursor": JOB_ID}),
+        **problem_responses(*KEY_PROBLEMS, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def get_jobs(
+    services: ServicesDep,
+    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `forward_order`.")] = None,
+    lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
+    reason_code: Annotated[
+        ReasonCode | None, Query(description="Only jobs with this reason code (docs/reason-codes.md).")
+    ] = None,
+    cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the previous page.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="The number of jobs per page.")] = 50,
+) -> JobPage:
+    """Each job has its state, the reason and the next step. `state=dead` lists the dead-lettered jobs, which an operator
+    has to retry or drop."""
+    async with read_connection(services.engine) as connection:
+        return await list_jobs(
+            connection, state=state, kind=kind, lane=lane, reason_code=reason_code, cursor=cursor, limit=limit
+        )
+
+
+@router.get(
+    "/counts",  # before /{job_id}
+    operation_id="count_jobs",
+    summary="Count jobs by state",
+    responses={
+        200: success(
+            "The counts of one database snapshot.",
+            {"messages": 4, "total": _COUNTS, "by_kind": {"forward_order": _COUNTS}, "balanced": True},
+        ),
+        **problem_responses(*KEY_PROBLEMS, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def count_jobs(
+    services: ServicesDep,
+    reason_code: Annotated[
+        ReasonCode | None, Query(description="Only count jobs with this reason code (docs/reason-codes.md).")
+    ] = None,
+) -> JobCounts:
+    """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
+    skipped + dropped. This reads all jobs; to poll every few seconds, use /metrics."""
+    async with read_connection(services.engine) as connection:
+        return await read_job_counts(connection, reason_code)
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="read_job",
+    summary="Read a job with its attempts",
+    responses={
+        200: success("The job.", JOB_DETAIL),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def read_job(services: ServicesDep, job_id: JobId) -> JobDetail:
+    """The job's state, the reason, the next step, and every attempt with the destination's response."""
+    return await _find(services, job_id)
+
+
+@router.post(
+    "/retry",
+    operation_id="retry_jobs",
+    summary="Retry dead jobs in bulk",
+    responses={
+        200: success(
+            "The number of jobs that were retried, or with `dry_run` would be.", {"jobs": 17, "dry_run": True}
+        ),
+        **problem_responses(*BODY_PROBLEMS),
+    },
+)
+async def retry_jobs(
+    caller: OperateAccess,
+    body: Annotated[RetryFilter, Depends(JsonBody(RetryFilter, {"reason_code": "server_error", "dry_run": True}))],
+    services: ServicesDep,
+) -> ChangedJobs:
+    """Every dead job that matches moves to the end of its lane and gets all its attempts again. To see how many jobs match,
+    send `dry_run` first."""
+    selection = DeadJobs(body.kind, body.disposition, body.reason_code, body.before)
+    if body.ids is not None and (selection != DeadJobs() or body.dry_run):
+        message = "cannot be combined with other fields"
+        raise FieldsInvalid(f"`ids` {message}.", [FieldError("ids", message)])
+    async with map_database_errors():
+        if body.ids is not None:
+            return ChangedJobs(jobs=await services.actions.retry(body.ids, caller.name))
+        if body.dry_run:
+            return ChangedJobs(jobs=await services.actions.count_matching(selection), dry_run=True)
+        return ChangedJobs(jobs=await services.actions.retry_matching(selection, caller.name))
+
+
+@router.post(
+    "/{job_id}/retry",
+    operation_id="retry_job",
+    summary="Retry a dead job",
+    responses={
+        200: success("The job waits to be sent again.", JOB_DETAIL),
+        **problem_responses(*KEY_PROBLEMS, NotFound, WrongState, QueryInvalid),
+    },
+)
+async def retry_job(caller: OperateAccess, services: ServicesDep, job_id: JobId) -> JobDetail:
+    """The job moves to the end of its lane and gets all its attempts again. Before it is sent, the relay asks the destination
+    whether an earlier attempt arrived."""
+    async with map_database_errors():
+        retried = await services.actions.retry([job_id], caller.name)
+    job = await _find(services, job_id)
+    if not retried:
+        raise WrongState(f"Job {job_id} is {job.state}; only dead jobs can be retried.")
+    return job
+
+
+@router.post(
+    "/{job_id}/drop",
+    operation_id="drop_job",
+    summary="Drop a job",
+    responses={
+        200: success("The job is dropped.", JOB_DETAIL),
+        **problem_responses(*BODY_PROBLEMS, NotFound, WrongState, QueryInvalid),
+    },
+)
+async def drop_job(
+    caller: OperateAccess,
+    body: Annotated[OperatorAction, Depends(JsonBody(OperatorAction, {"why": "The customer asked for erasure."}))],
+    services: ServicesDep,
+    job_id: JobId,
+) -> JobDetail:
+    """A waiting or dead job becomes `dropped` and is never sent. It stays in the counts, and the job and the audit keep
+    who dropped it and why."""
+    async with map_database_errors():
+        dropped = await services.actions.drop([job_id], caller.name, body.why)
+    job = await _find(services, job_id)
+    if not dropped:
+        raise WrongState(f"Job {job_id} is {job.state}; only waiting and dead jobs can be dropped.")
+    return job
+
+
+async def _find(services: Services, job_id: UUID) -> JobDetail:
     """Raises NotFound."""
-    async with reading(services.engine) as connection:
-        found = await find_job(connection, job_id)
-    if found is None:
+    async with read_connection(services.engine) as connection:
+        job = await find_job(connection, job_id)
+    if job is None:
         raise NotFound(f"No job has the id {job_id}.")
-    return found
+    return job

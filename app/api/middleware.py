@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: no exception escapes, every answer has its headers, every request is measured."""
+"""The outermost ASGI middleware: converts exceptions to problems, adds security headers, and measures every request."""
 
 import time
 from typing import Final
@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from platform_relay.api import problems
 from platform_relay.core import tracing
 from platform_relay.core.errors import FieldError, InternalError, NotFound, Problem, QueryInvalid
-from platform_relay.core.telemetry import Metrics
+from platform_relay.core.metrics import Metrics
 
 HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -25,7 +25,7 @@ HEADERS: Final = (
 _log = structlog.get_logger("relay.http")
 
 
-class Guard:
+class RequestMiddleware:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
@@ -36,52 +36,52 @@ class Guard:
             return
         started = time.perf_counter()
         status = 0
-        tracing.caller(scope["headers"])
+        tracing.set_caller(scope["headers"])
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = list(message.get("headers", ()))
-                named = {name for name, _ in own}  # a page's own policy goes first
-                message["headers"] = own + [header for header in HEADERS if header[0] not in named]
+                headers = list(message.get("headers", ()))
+                names = {name for name, _ in headers}  # a page's own policy takes precedence
+                message["headers"] = headers + [header for header in HEADERS if header[0] not in names]
             try:
                 await send(message)
             except RuntimeError as error:
                 if "closed" not in str(error):
                     raise
-                raise ClientDisconnect from error  # uvloop's word for a caller that went away
+                raise ClientDisconnect from error  # uvloop's error when the client has disconnected
 
         try:
             _refuse_nul(scope)
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
             if status:
-                raise  # half an answer is out: the server must cut the connection
-            await self._tell(error, scope, receive, answer)
+                raise  # the response has started: the server must close the connection
+            await self._respond(error, scope, receive, send_with_headers)
         finally:
-            self._metrics.request(template(scope), scope["method"], status, time.perf_counter() - started)
+            self._metrics.request(route_template(scope), scope["method"], status, time.perf_counter() - started)
 
-    async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         incident = None
         if not isinstance(error, Problem):
             incident = f"urn:uuid:{uuid7()}"
-            _log.error("request failed", incident=incident, route=template(scope), exc_info=error)
-            error = InternalError("Something went wrong inside the relay; the incident is written in its log.")
+            _log.error("request failed", incident=incident, route=route_template(scope), exc_info=error)
+            error = InternalError("The relay has an error; its log has the details of this incident.")
         await problems.respond(error, incident)(scope, receive, send)
 
 
 def _refuse_nul(scope: Scope) -> None:
-    """Raises NotFound or QueryInvalid for an address with a NUL, which Postgres can neither store nor compare."""
+    """Raises NotFound or QueryInvalid for a URL with a NUL character, which PostgreSQL can neither store nor compare."""
     if "\x00" in scope["path"]:
         raise NotFound
     if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
-        raise QueryInvalid("The address holds a NUL character.", [FieldError("query", "holds a NUL character")])
+        raise QueryInvalid("The query contains a NUL character.", [FieldError("query", "contains a NUL character")])
 
 
-def template(scope: Scope) -> str:
-    """The route's pattern, never the address itself, which may hold a secret or a customer's id."""
+def route_template(scope: Scope) -> str:
+    """The pattern of the route. The path itself can contain a secret or a customer's id."""
     path = getattr(scope.get("route"), "path", None)
     return path if isinstance(path, str) and path else "(none)"

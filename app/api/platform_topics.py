@@ -1,11 +1,11 @@
-"""The Platform's webhooks, for the `webhooks` section of the API's description.
+"""The `webhooks` section of the OpenAPI document: the topics of the Platform.
 
-From the Platform's published contract (docs/platform.md); the examples are made up. The endpoint takes unknown topics too.
+They are from the Platform's published contract (docs/platform.md), with invented examples. The endpoint accepts unknown topics too.
 """
 
 from typing import Any, Final  # OpenAPI documents are free-form JSON
 
-from platform_relay.api.event_examples import ID
+from platform_relay.api.examples import ID
 
 _CUSTOMER: Final = {
     "id": "5f0c1d4e-6a1b-4c58-9a2e-0d6a4e3a9b11",
@@ -46,44 +46,52 @@ _POINTS: Final = {
 _TIER: Final = {"id": "tier-gold", "title": "Gold", "threshold": 1000}
 
 _TOPICS: Final[dict[str, tuple[str, str, object]]] = {
-    "customers/updated": ("A customer changed", "Kept and counted; no coupon follows.", _CUSTOMER),
+    "customers/updated": ("A customer changed", "The relay stores it; no coupon is created.", _CUSTOMER),
     "customers/tier_changed": (
         "A customer reached another tier",
-        "Kept and counted; no coupon follows. `oldTier` may be null.",
+        "The relay stores it; no coupon is created. `oldTier` can be null.",
         {"customer": _CUSTOMER, "oldTier": None, "newTier": _TIER},
     ),
     "customers/tier_entry_reward_earned": (
-        "A customer earned the reward of a tier",
-        "The reward's coupon is created in the store under its exact code.",
+        "A customer earned the entry reward of a tier",
+        "The relay creates the coupon of the reward in the store, with the exact code.",
         {"id": "entry-1", "customer": _CUSTOMER, "reward": _reward("0f1e2d3c4b5a", "active")},
     ),
-    "points/earned": ("A customer earned points", "Kept and counted; no coupon follows.", _POINTS),
+    "points/earned": ("A customer earned points", "The relay stores it; no coupon is created.", _POINTS),
     "points/redeemed": (
         "A customer redeemed points",
-        "The coupon is created in the store under its exact code, when its value is known; until then it waits.",
+        "When the value is known, the relay creates the coupon in the store, with the exact code. Until then, the coupon is held.",
         {**_POINTS, "points": -500, "type": "redeem", "couponCode": "0123456789ab", "rewardType": "percentageoff"},
     ),
     "referrals/started": (
-        "A friend was referred",
-        "The friend's coupon, and the customer's when it carries one, are created.",
+        "A customer referred a friend",
+        "The relay creates the friend's coupon, and the customer's if the webhook contains one.",
         _REFERRAL,
     ),
-    "referrals/completed": ("A referred friend bought", "Each reward's coupon is created once.", _REFERRAL),
+    "referrals/completed": (
+        "A referred friend placed an order",
+        "The relay creates the coupon of each reward, once.",
+        _REFERRAL,
+    ),
 }
 
 
 def webhook_operations() -> dict[str, Any]:  # OpenAPI's free-form JSON
-    """Path items by topic."""
+    """The path item of each topic."""
     return {
         topic: {
             "post": {
                 "operationId": "platform_" + topic.replace("/", "_"),
                 "tags": ["Webhooks"],
                 "summary": summary,
-                "description": f"{description} The relay takes it at `POST /v1/webhooks/platform/{{webhook_secret}}`.",
+                "description": f"{description} Endpoint: `POST /v1/webhooks/platform/{{webhook_secret}}`.",
                 "parameters": [
                     _header("X-Webhook-Topic", {"type": "string", "const": topic}, "The topic."),
-                    _header("X-Webhook-Id", {"type": "string"}, "May be the subscription's id, not the delivery's."),
+                    _header(
+                        "X-Webhook-Id",
+                        {"type": "string"},
+                        "This can be the id of the subscription instead of the delivery.",
+                    ),
                 ],
                 "requestBody": {
                     "required": True,
@@ -91,7 +99,7 @@ def webhook_operations() -> dict[str, Any]:  # OpenAPI's free-form JSON
                 },
                 "responses": {
                     "200": {
-                        "description": "Stored. The same webhook again is answered the same.",
+                        "description": "The webhook is stored. A repeated webhook gets the same response.",
                         "content": {"application/json": {"example": {"id": ID, "status": "accepted"}}},
                     }
                 },

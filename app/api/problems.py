@@ -1,4 +1,4 @@
-"""Problem documents on the wire, and how every error becomes one."""
+"""Converts errors to problem documents (RFC 9457), and sends them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,54 +21,51 @@ from platform_relay.core.errors import (
     Problem,
     QueryInvalid,
 )
-from platform_relay.inbox.messages import UnstorableTextError
+from platform_relay.inbox.events import UnstorableTextError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 
 def respond(problem: Problem, instance: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for `problem`; `headers` are added to the problem's own."""
-    told = json.dumps(problem.document(instance), ensure_ascii=False)
-    content = told.encode("utf-8", "backslashreplace")  # a half of a surrogate pair becomes its JSON escape
+    """The response for `problem`, with its own headers and `headers`."""
+    text = json.dumps(problem.document(instance), ensure_ascii=False)
+    content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes its JSON escape
     return Response(content, problem.status, {**problem.headers, **(headers or {})}, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer its own refusals (routing, parameters) as problems too."""
+    """Add the exception handlers: problems, and FastAPI's own errors of routing and parameters."""
 
-    async def told(_: Request, error: Exception) -> Response:
+    async def problem(_: Request, error: Exception) -> Response:
         return respond(cast("Problem", error))
 
     async def parameters(_: Request, error: Exception) -> Response:
-        return respond(of_request_validation(cast("RequestValidationError", error)))
+        return respond(request_problem(cast("RequestValidationError", error)))
 
     async def routing(request: Request, error: Exception) -> Response:
-        refusal = cast("HTTPException", error)
-        match refusal.status_code:
+        http_error = cast("HTTPException", error)
+        match http_error.status_code:
             case 404:
                 return respond(NotFound())
             case 405:
-                return respond(MethodNotAllowed(f"{request.method} is not possible here."), headers=refusal.headers)
+                return respond(
+                    MethodNotAllowed(f"This path does not support {request.method}."), headers=http_error.headers
+                )
             case _:
-                raise error  # nothing of ours raises it: the guard makes an incident of it
+                raise error  # not expected: RequestMiddleware reports an internal error
 
-    app.add_exception_handler(Problem, told)
+    app.add_exception_handler(Problem, problem)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(HTTPException, routing)
 
 
-def of_request_validation(error: RequestValidationError) -> Problem:
-    """FastAPI's own complaint about a path, query or body parameter."""
-    details = error.errors()
-    if any(detail["type"] == "json_invalid" for detail in details):
-        return NotJson("The body is not valid JSON.", [FieldError("body", "is not valid JSON")])
-    if any(detail["loc"][:1] == ("body",) for detail in details):
-        return _fields(FieldsInvalid, [_field(detail, skip=1) for detail in details])
-    return _fields(QueryInvalid, [_field(detail, skip=1) for detail in details])
+def request_problem(error: RequestValidationError) -> Problem:
+    """The problem for FastAPI's own validation error of a parameter."""
+    return _fields(QueryInvalid, [_field(detail, skip=1) for detail in error.errors()])
 
 
-def of_body(error: ValueError, raw: bytes) -> Problem:
-    """Why `raw` is not an event: `error` is pydantic's ValidationError, UnstorableTextError, or a parser's ValueError."""
+def body_problem(error: ValueError, raw: bytes) -> Problem:
+    """The problem of the body `raw`. `error` is a ValidationError, an UnstorableTextError, or a parser's ValueError."""
     if isinstance(error, UnstorableTextError):
         return _fields(FieldsInvalid, [FieldError(error.field, error.what)])
     if not isinstance(error, ValidationError):
@@ -77,9 +74,9 @@ def of_body(error: ValueError, raw: bytes) -> Problem:
     if details[0]["type"] != "json_invalid":
         return _fields(FieldsInvalid, [_field(detail) for detail in details])
     if field := _lone_surrogate(raw):
-        return _fields(FieldsInvalid, [FieldError(field, "holds half of a surrogate pair, which is not text")])
-    where = details[0]["msg"].removeprefix("Invalid JSON: ")
-    return NotJson(f"The body is not valid JSON: {where}.", [FieldError("body", where)])
+        return _fields(FieldsInvalid, [FieldError(field, "contains a lone surrogate, which is not valid text")])
+    reason = details[0]["msg"].removeprefix("Invalid JSON: ")
+    return NotJson(f"The body is not valid JSON: {reason}.", [FieldError("body", reason)])
 
 
 def _fields(kind: type[Problem], errors: Sequence[FieldError]) -> Problem:
@@ -95,7 +92,7 @@ def _field(detail: ErrorDetails, skip: int = 0) -> FieldError:
 
 
 def _lone_surrogate(raw: bytes) -> str | None:
-    """The field that holds one: Python's parser lets them through, pydantic's names no field."""
+    """The field that contains one: Python's parser accepts them, pydantic's does not name the field."""
     try:
         stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
     except (ValueError, RecursionError):
@@ -103,15 +100,15 @@ def _lone_surrogate(raw: bytes) -> str | None:
     while stack:
         path, value = stack.pop()
         if isinstance(value, dict):
-            if any(_is_broken(name) for name in value):
+            if any(_has_surrogate(name) for name in value):
                 return path or "body"
             stack.extend((f"{path}.{name}" if path else name, member) for name, member in value.items())
         elif isinstance(value, list):
             stack.extend((f"{path}.{number}", member) for number, member in enumerate(value))
-        elif isinstance(value, str) and _is_broken(value):
+        elif isinstance(value, str) and _has_surrogate(value):
             return path or "body"
     return None
 
 
-def _is_broken(text: str) -> bool:
+def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)

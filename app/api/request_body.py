@@ -1,30 +1,33 @@
-"""Reading a request's body: whole, bounded in bytes and in time, as it was sent."""
+"""Reads request bodies, with limits on their size and time."""
 
 import asyncio
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
-from platform_relay.api.problems import of_body
+from platform_relay.api.dependencies import ServicesDep
+from platform_relay.api.problems import body_problem
 from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, EncodingRefused
-from platform_relay.inbox.messages import refuse_unstorable
+from platform_relay.inbox.events import refuse_unstorable
 
 SECONDS: Final = 30.0
-"""How long a whole body may take to arrive."""
+"""The time limit for receiving a body."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, at most `limit` bytes.
+    """The body, of at most `limit` bytes.
 
-    Raises BodyTooLarge, by Content-Length before anything is read, else as soon as more than `limit` bytes came;
-    EncodingRefused for a compressed body; BodyTooSlow; starlette's ClientDisconnect when the caller went away.
+    Raises BodyTooLarge (from Content-Length before reading, else as soon as more than `limit` bytes have arrived),
+    EncodingRefused for a body with a Content-Encoding, BodyTooSlow, and ClientDisconnect when the client disconnects.
     """
     headers = request.headers
     encoding = headers.get("content-encoding")
     if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-        raise EncodingRefused(f"The body is encoded as {encoding[:40]!r}; only plain bodies are taken.")
+        raise EncodingRefused(
+            f"The body has the Content-Encoding {encoding[:40]!r}; the relay accepts only unencoded bodies."
+        )
     length = headers.get("content-length")
     if length is not None and length.isdecimal() and int(length) > limit:
         raise too_large(limit)
@@ -45,16 +48,25 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def read_model(request: Request, model: type[Model], limit: int) -> Model:
-    """The body as a `model`. Raises what `read_body` does, NotJson and FieldsInvalid."""
-    raw = await read_body(request, limit)
-    try:
-        told = model.model_validate_json(raw)  # first: it refuses what is too deep to be looked through
-        refuse_unstorable(raw)
-    except ValueError as error:
-        raise of_body(error, raw) from None
-    return told
+class JsonBody(Generic[Model]):
+    """A dependency: the request's body as a `model`. `example` is for the documentation.
+
+    FastAPI's own body parameters read a body of any size, and before the API key is checked. An endpoint lists this dependency
+    after the caller's. Raises what `read_body` raises, NotJson and FieldsInvalid.
+    """
+
+    def __init__(self, model: type[Model], example: object) -> None:
+        self.model, self.example = model, example
+
+    async def __call__(self, request: Request, services: ServicesDep) -> Model:
+        raw = await read_body(request, services.settings.body_limit)
+        try:
+            body = self.model.model_validate_json(raw)  # first, because it rejects deeply nested bodies
+            refuse_unstorable(raw)
+        except ValueError as error:
+            raise body_problem(error, raw) from None
+        return body
 
 
 def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than the {limit:,} bytes that are taken here.")
+    return BodyTooLarge(f"The body is larger than the {limit:,} bytes that this operation accepts.")

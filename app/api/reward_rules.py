@@ -1,43 +1,36 @@
-"""The operator's rules: what a redeemed reward is worth. Every change is a version and a line of the audit."""
+"""Reward rules of the operator: the values of redeemed rewards. Every change creates a version and an audit entry."""
 
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
-from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.api.authentication import Keys
-from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, body_of, needs_key, refusals
-from platform_relay.api.events import KEY_REFUSALS
-from platform_relay.api.operator import BODY_REFUSALS
-from platform_relay.api.request_body import read_model
+from platform_relay.api.authentication import READ, OperateAccess
+from platform_relay.api.dependencies import ServicesDep
+from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.request_body import JsonBody
+from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import NotFound, QueryInvalid
 from platform_relay.coupons import reward_rules
-from platform_relay.coupons.reward_rules import RuleVersion
-from platform_relay.jobs.actions import audit
-from platform_relay.jobs.queries import reading, when_away
-from platform_relay.platform.rewards import rule_key
-from platform_relay.platform.rules import RewardRuleDefinition
+from platform_relay.coupons.reward_rules import RewardRuleActions, RewardRuleDefinition, RuleVersion
 
 RuleId = Annotated[
-    str, Path(min_length=1, max_length=255, description="The rule's id at the Platform, as redemptions name it.")
+    str, Path(min_length=1, max_length=255, description="The Platform's id of the rule, as in redemptions.")
 ]
-DEFINITION: Final = {"kind": "fixed_amount", "value": "5.00", "currency": "EUR", "variant_ids": ["7-blue"]}
-RULE: Final = {
+_DEFINITION: Final = {"kind": "fixed_amount", "value": "5.00", "currency": "EUR", "variant_ids": ["7-blue"]}
+_RULE: Final = {
     "id": "rule-7",
     "version": 2,
-    "definition": DEFINITION,
+    "definition": _DEFINITION,
     "created_at": "2026-05-11T16:25:01Z",
     "created_by": "operator",
 }
-BODIES: Final = (RewardRuleDefinition,)
 
 
 class RuleView(BaseModel):
-    """A rule in force: its newest version."""
+    """The newest version of a rule."""
 
     id: str
     version: int
@@ -47,93 +40,89 @@ class RuleView(BaseModel):
 
 
 class StoredRule(RuleView):
-    woken: int = Field(description="Redemptions that waited for the rule and go on now.")
+    woken: int = Field(description="The number of redemptions that waited for this rule and continue.")
 
 
-def routes(services: Services, keys: Keys) -> APIRouter:
-    router = APIRouter(prefix="/v1/reward-rules", tags=["Reward rules"])
-    limit = services.settings.body_limit
+router: Final = APIRouter(prefix="/v1/reward-rules", tags=["Reward rules"])
 
-    @router.get(
-        "",
-        operation_id="list_reward_rules",
-        summary="List the rules in force",
-        responses={200: answer("All rules.", [RULE]), **refusals(*KEY_REFUSALS)},
-        openapi_extra=needs_key("read"),
-        response_model_exclude_none=True,
-    )
-    async def list_rules(request: Request) -> list[RuleView]:
-        """The newest version of every rule that was not deleted."""
-        await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            return [_view(rule) for rule in await reward_rules.listing(connection)]
 
-    @router.get(
-        "/{rule_id}",
-        operation_id="read_reward_rule",
-        summary="Read one rule",
-        responses={200: answer("The rule.", RULE), **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
-        openapi_extra=needs_key("read"),
-        response_model_exclude_none=True,
-    )
-    async def read_rule(request: Request, rule_id: RuleId) -> RuleView:
-        """The newest version of the rule, unless it was deleted."""
-        await keys.require(request, "read")
-        async with reading(services.engine) as connection:
-            rule = await reward_rules.get(connection, rule_id)
-        if rule is None:
-            raise _unknown(rule_id)
-        return _view(rule)
+@router.get(
+    "",
+    operation_id="list_reward_rules",
+    summary="List reward rules",
+    responses={200: success("All rules.", [_RULE]), **problem_responses(*KEY_PROBLEMS)},
+    response_model_exclude_none=True,
+    dependencies=[READ],
+)
+async def list_reward_rules(services: ServicesDep) -> list[RuleView]:
+    """The newest version of every rule. Deleted rules are not listed."""
+    async with read_connection(services.engine) as connection:
+        return [_view(rule) for rule in await reward_rules.listing(connection)]
 
-    @router.put(
-        "/{rule_id}",
-        operation_id="put_reward_rule",
-        summary="Say what a rule is worth",
-        responses={200: answer("Stored.", {**RULE, "woken": 3}), **refusals(*BODY_REFUSALS, QueryInvalid)},
-        openapi_extra=needs_key("operate") | body_of(RewardRuleDefinition, DEFINITION),
-        response_model_exclude_none=True,
-    )
-    async def put_rule(request: Request, rule_id: RuleId) -> StoredRule:
-        """Makes a new version, which counts from now on. Redemptions that wait for the rule go on at once; coupons
-        that exist keep their value."""
-        caller = await keys.require(request, "operate")
-        definition = await read_model(request, RewardRuleDefinition, limit)
-        async with when_away():
-            async with services.engine.begin() as connection:
-                version = await reward_rules.put(connection, rule_id, definition, caller.name)
-                await audit(connection, caller.name, "reward_rule.put", rule_id, {"version": version})
-                rule = await reward_rules.get(connection, rule_id)
-            woken = await services.operator.wake([rule_key(rule_id)])
-        if rule is None:
-            raise _unknown(rule_id)
-        return StoredRule(**dict(_view(rule)), woken=woken)
 
-    @router.delete(
-        "/{rule_id}",
-        operation_id="delete_reward_rule",
-        summary="Delete a rule",
-        status_code=204,
-        response_class=Response,
-        responses={204: {"description": "Deleted."}, **refusals(*KEY_REFUSALS, NotFound, QueryInvalid)},
-        openapi_extra=needs_key("operate"),
-    )
-    async def delete_rule(request: Request, rule_id: RuleId) -> Response:
-        """The rule no longer counts; its versions are kept, and coupons that exist keep their value."""
-        caller = await keys.require(request, "operate")
-        async with when_away(), services.engine.begin() as connection:
-            version = await reward_rules.delete(connection, rule_id, caller.name)
-            if version is not None:
-                await audit(connection, caller.name, "reward_rule.delete", rule_id, {"version": version})
-        if version is None:
-            raise _unknown(rule_id)
-        return Response(status_code=204)
+@router.get(
+    "/{rule_id}",
+    operation_id="read_reward_rule",
+    summary="Read a reward rule",
+    responses={200: success("The rule.", _RULE), **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid)},
+    response_model_exclude_none=True,
+    dependencies=[READ],
+)
+async def read_reward_rule(services: ServicesDep, rule_id: RuleId) -> RuleView:
+    """The newest version of the rule; 404 if it was deleted."""
+    async with read_connection(services.engine) as connection:
+        rule = await reward_rules.get(connection, rule_id)
+    if rule is None:
+        raise _not_found(rule_id)
+    return _view(rule)
 
-    return router
+
+@router.put(
+    "/{rule_id}",
+    operation_id="put_reward_rule",
+    summary="Create or change a reward rule",
+    responses={
+        200: success("The rule is stored.", {**_RULE, "woken": 3}),
+        **problem_responses(*BODY_PROBLEMS, QueryInvalid),
+    },
+    response_model_exclude_none=True,
+)
+async def put_reward_rule(
+    caller: OperateAccess,
+    body: Annotated[RewardRuleDefinition, Depends(JsonBody(RewardRuleDefinition, _DEFINITION))],
+    services: ServicesDep,
+    rule_id: RuleId,
+) -> StoredRule:
+    """Creates a new version, which applies from now on. Redemptions that wait for this rule continue at once. Existing coupons
+    keep their value."""
+    async with map_database_errors():
+        rule, woken = await RewardRuleActions(services.engine, services.actions).put(rule_id, body, caller.name)
+    return StoredRule(**dict(_view(rule)), woken=woken)
+
+
+@router.delete(
+    "/{rule_id}",
+    operation_id="delete_reward_rule",
+    summary="Delete a reward rule",
+    status_code=204,
+    response_class=Response,
+    responses={
+        204: {"description": "The rule is deleted."},
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+)
+async def delete_reward_rule(caller: OperateAccess, services: ServicesDep, rule_id: RuleId) -> Response:
+    """The rule no longer applies. Its versions are kept, and existing coupons keep their value."""
+    async with map_database_errors():
+        deleted = await RewardRuleActions(services.engine, services.actions).delete(rule_id, caller.name)
+    if not deleted:
+        raise _not_found(rule_id)
+    return Response(status_code=204)
 
 
 def _view(rule: RuleVersion) -> RuleView:
     if rule.definition is None:
-        raise _unknown(rule.id)
+        raise _not_found(rule.id)
     return RuleView(
         id=rule.id,
         version=rule.version,
@@ -143,5 +132,5 @@ def _view(rule: RuleVersion) -> RuleView:
     )
 
 
-def _unknown(rule_id: str) -> NotFound:
-    return NotFound(f"There is no rule {rule_id!r}; the rules in force are listed at /v1/reward-rules.")
+def _not_found(rule_id: str) -> NotFound:
+    return NotFound(f"There is no reward rule {rule_id!r}. /v1/reward-rules lists the rules.")

@@ -1,4 +1,4 @@
-"""The store's own webhooks: verified by the store's signature, translated, handed to the inbox like any event."""
+"""The endpoint for the store's own webhooks: their signature is verified, then they are translated and stored like events."""
 
 import time
 from typing import Annotated, Final
@@ -9,8 +9,8 @@ from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from platform_relay.api.dependencies import Services
-from platform_relay.api.documentation import answer, refusals
-from platform_relay.api.event_examples import ID
+from platform_relay.api.documentation import problem_responses, success
+from platform_relay.api.examples import ID
 from platform_relay.api.request_body import read_body
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -21,11 +21,11 @@ from platform_relay.core.errors import (
     NotFound,
     SignatureRefused,
 )
-from platform_relay.core.telemetry import log_message
-from platform_relay.forwarding.fetch import message_of
-from platform_relay.stores.native import ReceivesWebhooks, Refused
+from platform_relay.core.logs import log_message
+from platform_relay.forwarding.fetch import store_message
+from platform_relay.stores.native import ReceivesWebhooks, Unverified
 
-AdapterName = Annotated[str, Path(description="The store's adapter, as in STORE__ADAPTER.")]
+AdapterName = Annotated[str, Path(description="The name of the store adapter, as in STORE__ADAPTER.")]
 EXAMPLE: Final = {"id": 44, "status": "processing"}
 
 
@@ -35,12 +35,12 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(
         "/{adapter}",
-        operation_id="take_store_webhook",
-        summary="Take one of the store's own webhooks",
+        operation_id="receive_store_webhook",
+        summary="Receive a webhook of the store",
         response_class=Response,
         responses={
-            200: answer("Stored.", {"id": ID, "status": "accepted"}),
-            **refusals(
+            200: success("The webhook is stored.", {"id": ID, "status": "accepted"}),
+            **problem_responses(
                 NotFound, SignatureRefused, BodyTooSlow, BodyTooLarge, EncodingRefused, InternalError, DatabaseAway
             ),
         },
@@ -51,22 +51,22 @@ def routes(services: Services) -> APIRouter:
             }
         },
     )
-    async def take_webhook(request: Request, adapter: AdapterName) -> Response:
-        """`relay connect` sets these up. The store's own signature is verified over the raw body; what is not a
-        customer's, an order's or a product's news (a ping, a deletion) is stored and owes nothing. Answered after the
-        commit; the same news again is answered with the first id."""
+    async def receive_webhook(request: Request, adapter: AdapterName) -> Response:
+        """`relay webhooks install` installs these webhooks in the store. The relay verifies the store's signature of the
+        raw body. A webhook that does not report a customer, an order or a product (a ping, a deletion) is stored, and
+        creates no job. The relay answers after the commit. A repeated webhook is answered with the first id."""
         started = time.perf_counter()
         store: object = services.store
         if adapter != configured or not isinstance(store, ReceivesWebhooks):
             raise NotFound(
-                f"No store of the name {adapter!r} sends its own webhooks here; STORE__ADAPTER is {configured or 'not set'}."
+                f"The store adapter {adapter!r} receives no webhooks here; STORE__ADAPTER is {configured or 'not set'}."
             )
         raw = await read_body(request, limit)
         parsed = await store.parse_event(dict(request.headers), raw)
-        if isinstance(parsed, Refused):
+        if isinstance(parsed, Unverified):
             raise SignatureRefused(parsed.reason.text)
         message_id = uuid7()
-        message = message_of(parsed, raw, source=adapter, message_id=str(message_id))
+        message = store_message(parsed, raw, source=adapter, message_id=str(message_id))
         receipt = await services.inbox.accept(message, message_id)
         services.metrics.message(message.kind, receipt.status)
         log_message(

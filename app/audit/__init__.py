@@ -1,1 +1,1 @@
-"""Who did what, and whether the record of it is still what was written."""
+"""The audit log: who did what. Its entries form a hash chain, so that a later change can be detected."""

@@ -1,7 +1,7 @@
-"""The audit's chain: each line's hash covers its content and the hash of the line before. Pure.
+"""The hash chain of the audit log: each entry's hash covers its content and the hash of the entry before. Pure.
 
-Whoever changes, removes or adds a line afterwards has to change every later hash too; the newest one, kept elsewhere
-(`relay audit verify` prints it, the worker logs it every hour), then no longer fits.
+To hide that an entry was changed, removed or inserted, every later hash has to be changed too. The newest hash then differs
+from the copy that is kept elsewhere: `relay audit verify` prints it, and a worker logs it every hour.
 """
 
 import hashlib
@@ -9,16 +9,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final  # Any: a JSON column
 from uuid import UUID
 
-START: Final = b"\x00" * 32
-"""What the first line has before it."""
+FIRST_PREVIOUS_HASH: Final = b"\x00" * 32
+"""The previous hash of the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the audit. `at` is the database's time of the transaction; `detail` is JSON."""
+class AuditEntry:
+    """One entry of the audit log. `at` is the database's time of the transaction; `detail` is a JSON object."""
 
     seq: int
     id: UUID
@@ -26,11 +26,11 @@ class Line:
     actor: str
     action: str
     subject: str
-    detail: Mapping[str, object] | None
+    detail: Mapping[str, Any] | None  # Any: JSON
 
 
-def line_hash(previous: bytes, line: Line) -> bytes:
-    """SHA-256 of the hash before and of the line, written as JSON with sorted names."""
-    content = [line.seq, str(line.id), line.at.astimezone(UTC).isoformat(), line.actor, line.action, line.subject]
-    written = json.dumps([*content, line.detail], sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(previous + written).digest()
+def entry_hash(previous: bytes, entry: AuditEntry) -> bytes:
+    """SHA-256 of the previous hash and the entry as JSON with sorted names."""
+    at = entry.at.astimezone(UTC).isoformat()
+    content = [entry.seq, str(entry.id), at, entry.actor, entry.action, entry.subject, entry.detail]
+    return hashlib.sha256(previous + json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).digest()

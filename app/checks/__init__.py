@@ -1,1 +1,1 @@
-"""What `relay check` looks at."""
+"""The checks of `relay check`."""

@@ -1,4 +1,4 @@
-"""`relay check`: what is misconfigured, and the next step. Two of the checks also raise alerts."""
+"""The checks of `relay check`: whether the configuration works, and the next step if not. Two of them also raise alerts."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BODY_KEYS: Final = "BODY_KEYS"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`ok` None: a warning. `next_step` is empty when nothing needs doing."""
+    """The result of one check. `ok` is None for a warning. `next_step` is empty if no action is needed."""
 
     name: str
     ok: bool | None
@@ -35,29 +35,29 @@ class Check:
 async def check_all(
     settings: Settings, engine: AsyncEngine, platform: PlatformClient, store: StoreAdapter | None
 ) -> AsyncIterator[Check]:
-    """Every check, in the order in which one would fix them. Calls the Platform and the store, changes nothing."""
+    """Run every check, in the order in which an operator fixes problems. Calls the Platform and the store; changes nothing."""
     yield await check_database(engine)
     yield check_keys(settings)
     yield await check_bodies(settings, engine)
     yield check_webhook_secret(settings)
     yield await check_platform(settings, platform)
     yield await check_launcher(platform)
-    yield check_proof(settings)
+    yield check_verification(settings)
     yield await check_store(settings, store)
-    if settings.store.news:
+    if settings.store.loyalty_sync:
         yield check_loyalty_sync(settings, store)
 
 
 async def check_database(engine: AsyncEngine) -> Check:
     try:
-        misfit = await migrate.misfit(engine)
+        misfit = await migrate.incompatibility(engine)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         cause = getattr(error, "orig", None) or error
         return Check(
             "database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL is running"
         )
     if misfit is not None:
-        return Check("database", False, misfit, "run relay migrate of the newest release that is in use")
+        return Check("database", False, misfit, "run relay migrate with the newest release that is in use")
     return Check("database", True, "reachable and migrated")
 
 
@@ -73,27 +73,27 @@ def check_keys(settings: Settings) -> Check:
 
 
 async def check_bodies(settings: Settings, engine: AsyncEngine) -> Check:
-    """Whether bodies are encrypted at rest, and all of them can be read."""
+    """Whether bodies are encrypted at rest, and the relay has all keys."""
     try:
         async with engine.connect() as connection:
             used = await used_keys(connection)
     except (SQLAlchemyError, OSError, TimeoutError):
         return Check("bodies", None, "cannot be checked", "fix the database connection first")
-    ring = settings.ring
+    ring = settings.key_ring
     if missing := sorted(set(used) - set(ring.names)):
         reason = because(ReasonCode.BODY_KEY_MISSING, key=", ".join(missing))
         return Check("bodies", False, reason.text, f"{reason.next_step} See docs/operations.md.")
-    if ring.first is None:
-        return Check("bodies", True, "stored as they arrive (BODY_KEYS is not set)")
-    old = sorted(set(used) - {ring.first})
-    more = f"; some are still encrypted with {', '.join(old)}" if old else ""
-    return Check("bodies", True, f"encrypted with {ring.first}{more}")
+    if ring.current is None:
+        return Check("bodies", True, "stored without encryption (BODY_KEYS is not set)")
+    old = sorted(set(used) - {ring.current})
+    older = f"; some are still encrypted with {', '.join(old)}" if old else ""
+    return Check("bodies", True, f"encrypted with {ring.current}{older}")
 
 
 async def watch_bodies(engine: AsyncEngine, settings: Settings) -> None:
-    """Keep an alert open while a key of stored bodies is missing, because their jobs are held."""
+    """Keep an alert open while a key of stored bodies is missing. Jobs with these bodies are held."""
     async with engine.begin() as connection:
-        missing = sorted(set(await used_keys(connection)) - set(settings.ring.names))
+        missing = sorted(set(await used_keys(connection)) - set(settings.key_ring.names))
         if missing:
             await raise_alert(connection, because(ReasonCode.BODY_KEY_MISSING, key=", ".join(missing)), BODY_KEYS)
         else:
@@ -106,7 +106,7 @@ def check_webhook_secret(settings: Settings) -> Check:
             "webhooks",
             False,
             "PLATFORM__WEBHOOK_SECRET is not set, so the Platform's webhooks are rejected",
-            "set it (openssl rand -hex 24) and give the Platform the address https://YOUR-HOST/v1/webhooks/platform/SECRET",
+            "set it (openssl rand -hex 24) and enter https://YOUR-HOST/v1/webhooks/platform/SECRET at the Platform",
         )
     return Check("webhooks", True, "POST /v1/webhooks/platform/<webhook secret>")
 
@@ -114,12 +114,15 @@ def check_webhook_secret(settings: Settings) -> Check:
 async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
     if settings.platform.api_key is None:
         return Check(
-            "platform", False, "PLATFORM__API_KEY is not set", "copy it from the Platform's account page and set it"
+            "platform",
+            False,
+            "PLATFORM__API_KEY is not set",
+            "copy the key from the Platform's account page and set it",
         )
-    answer = await platform.get_customer("relay-check")
-    if answer is None or isinstance(answer, Mapping):
+    customer = await platform.get_customer("relay-check")
+    if customer is None or isinstance(customer, Mapping):
         return Check("platform", True, f"{settings.platform.url} accepted the API key")
-    return _failed("platform", answer, "PLATFORM__URL and PLATFORM__API_KEY")
+    return _failed("platform", customer, "PLATFORM__URL and PLATFORM__API_KEY")
 
 
 async def check_launcher(platform: PlatformClient) -> Check:
@@ -127,9 +130,9 @@ async def check_launcher(platform: PlatformClient) -> Check:
         return Check(
             "launcher",
             None,
-            "PLATFORM__SHOP_KEY is not set: rewards are valued only by embedded rules and your own reward rules, and"
+            "PLATFORM__SHOP_KEY is not set: rewards are valued only by the rules in webhooks and your reward rules, and"
             " redemptions cannot be confirmed at the Platform",
-            "set PLATFORM__SHOP_KEY, or add a reward rule for each rule: relay rules put RULE-ID ...",
+            "set PLATFORM__SHOP_KEY, or add a reward rule for each redeem rule: relay rules put RULE-ID ...",
         )
     rules = await platform.redeem_rules()
     if isinstance(rules, tuple):
@@ -137,50 +140,50 @@ async def check_launcher(platform: PlatformClient) -> Check:
     return _failed("launcher", rules, "PLATFORM__SHOP_KEY")
 
 
-def check_proof(settings: Settings) -> Check:
+def check_verification(settings: Settings) -> Check:
     """Whether redemptions can be verified as the settings require."""
     coupons, platform = settings.coupons, settings.platform
     above = coupons.confirm_above
-    asks_back = platform.shop_key is not None and platform.api_key is not None
+    can_confirm = platform.shop_key is not None and platform.api_key is not None
     if (missing := _missing_to_confirm(settings)) is not None:
-        every = coupons.require == "confirmed"
-        which = "every redemption is held" if every else f"redemptions worth more than {above} are held"
+        all_held = coupons.require == "confirmed"
+        which = "every redemption is held" if all_held else f"redemptions worth more than {above} are held"
         return Check(
-            "proof",
-            False if every else None,
+            "verification",
+            False if all_held else None,
             f"redemptions cannot be confirmed at the Platform without {missing}: {which} until an operator approves it",
             f"set {missing}, or require less with COUPONS__REQUIRE and COUPONS__CONFIRM_ABOVE (docs/coupons.md)",
         )
     if coupons.require == "source" and not platform.allowed_networks:
         return Check(
-            "proof",
+            "verification",
             False,
             "COUPONS__REQUIRE is source, and PLATFORM__ALLOWED_NETWORKS is empty: every redemption is held",
             "set PLATFORM__ALLOWED_NETWORKS to the networks that the Platform posts from",
         )
-    if coupons.require == "door":
-        rest = "all coupons" if above is None else f"coupons worth up to {above}"
+    if coupons.require == "secret":
+        which = "all coupons" if above is None else f"coupons worth up to {above}"
         return Check(
-            "proof",
+            "verification",
             None,
-            f"{rest} are created for anybody who knows the webhook address (COUPONS__REQUIRE=door)",
+            f"{which} are created for anyone who knows the webhook address (COUPONS__REQUIRE=secret)",
             "set COUPONS__REQUIRE=confirmed"
-            if asks_back
+            if can_confirm
             else "set PLATFORM__SHOP_KEY, then COUPONS__REQUIRE=confirmed",
         )
-    return Check("proof", True, f"every redemption needs: {coupons.require}")
+    return Check("verification", True, f"every redemption needs: {coupons.require}")
 
 
 def _missing_to_confirm(settings: Settings) -> str | None:
-    """The setting without which redemptions cannot be confirmed; None where there is none, or none is needed."""
+    """The missing setting because of which redemptions cannot be confirmed; None if they can be, or need not be."""
     if settings.coupons.require != "confirmed" and settings.coupons.confirm_above is None:
         return None
     keys = {"PLATFORM__SHOP_KEY": settings.platform.shop_key, "PLATFORM__API_KEY": settings.platform.api_key}
     return next((name for name, value in keys.items() if value is None), None)
 
 
-async def watch_proof(engine: AsyncEngine, settings: Settings) -> None:
-    """Keep an alert open while redemptions cannot be confirmed, for operators who look at the console only."""
+async def watch_verification(engine: AsyncEngine, settings: Settings) -> None:
+    """Keep an alert open while redemptions cannot be confirmed, for operators who see only the console."""
     missing = _missing_to_confirm(settings)
     async with engine.begin() as connection:
         if missing is None:
@@ -207,21 +210,21 @@ async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
 
 
 def check_loyalty_sync(settings: Settings, store: object) -> Check:
-    """Whether the store can keep customers' tier and points."""
+    """Whether the store supports loyalty sync."""
     if isinstance(store, SyncsLoyalty):
-        return Check("news", True, f"{settings.store.adapter} gets the customers' tier and points")
+        return Check("loyalty sync", True, f"{settings.store.adapter} stores the customers' tier and points")
     return Check(
-        "news",
+        "loyalty sync",
         False,
-        f"STORE__LOYALTY_SYNC is on, but {settings.store.adapter or 'no store'} cannot keep tier and points: they are skipped",
-        "set STORE__LOYALTY_SYNC=false; docs/stores.md lists the stores that can keep them",
+        f"STORE__LOYALTY_SYNC is on, but {settings.store.adapter or 'no store'} cannot store tier and points; updates are skipped",
+        "set STORE__LOYALTY_SYNC=false; docs/stores.md lists the stores that support it",
     )
 
 
 def _failed(name: str, outcome: Outcome, settings: str) -> Check:
-    """A destination that could not be checked; `settings` are those that concern it."""
+    """The result for a destination that returned `outcome`. `settings` are the settings of the destination."""
     reason = reason_of(outcome)
     if isinstance(outcome, Retry) and outcome.evidence.status is not None:
-        next_step = f"it can be reached but has a problem now: try again later, then check {settings}"
+        next_step = f"the destination has a temporary problem: try again later, then check {settings}"
         return Check(name, False, reason.text, next_step)
     return Check(name, False, reason.text, f"check {settings}")

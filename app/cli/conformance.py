@@ -1,4 +1,4 @@
-"""`relay conformance`: the promises of an adapter, tried on a running sandbox store."""
+"""`relay conformance`: prove a store adapter against a running sandbox store."""
 
 import json
 import os
@@ -11,37 +11,35 @@ import typer
 from rich.markup import escape
 
 from platform_relay import conformance, stores
-from platform_relay.cli.parts import run
+from platform_relay.cli.context import run
 from platform_relay.cli.terminal import out
 from platform_relay.core.http import HttpClients
 
 MARKS: Final = {"pass": "[green]pass[/green]", "fail": "[red]FAIL[/red]", "skip": "[yellow]skip[/yellow]"}
 
 
-def conform(
-    adapter: Annotated[str, typer.Argument(help="package.module:Class, or the name of an adapter of ours.")],
-    currency: Annotated[str, typer.Option(help="What the store sells in.")] = "EUR",
-    product: Annotated[list[str] | None, typer.Option(help="Id of a product of the store; may be repeated.")] = None,
+def check_adapter(
+    adapter: Annotated[str, typer.Argument(help="package.module:Class, or the name of an included adapter.")],
+    currency: Annotated[str, typer.Option(help="The currency of the store.")] = "EUR",
+    product: Annotated[list[str] | None, typer.Option(help="A product id of the store. May be repeated.")] = None,
     variant: Annotated[
-        list[str] | None, typer.Option(help="Id of one variant of a product that has several; may be repeated.")
+        list[str] | None, typer.Option(help="The id of one variant of a product that has several. May be repeated.")
     ] = None,
     customer_id: Annotated[str | None, typer.Option(help="Id of a customer of the store.")] = None,
-    email: Annotated[str | None, typer.Option(help="Address of a customer of the store.")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address of a customer of the store.")] = None,
     webhook: Annotated[
         Path | None,
-        typer.Option(help='A genuine webhook of the shop: JSON with "headers" and "body_raw".', exists=True),
+        typer.Option(help='File with a genuine webhook of the store: JSON with "headers" and "body_raw".', exists=True),
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Where the store may be told to send webhooks, for a moment.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="Only the cases with this in their names.")] = None,
+    address: Annotated[str | None, typer.Option(help="A temporary address for the store's webhooks.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run only the cases whose names contain this.")] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, max=120, help="Seconds per call.")] = 15.0,
 ) -> None:
-    """Try an adapter's promises on its SANDBOX shop: coupons are made there and retired again. Needs no database."""
+    """Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database."""
     if not sys.path or sys.path[0] != "":
-        sys.path.insert(0, os.getcwd())  # an adapter in the making is seldom installed
+        sys.path.insert(0, os.getcwd())  # an adapter in development is usually not installed
     chosen = stores.adapter_class(adapter)
-    facts = conformance.Facts(
+    data = conformance.SandboxData(
         currency=currency,
         product_ids=tuple(product or ()),
         variant_ids=tuple(variant or ()),
@@ -55,15 +53,15 @@ def conform(
         raise ValueError(f"no case has {only!r} in its name")
 
     async def work() -> Counter[str]:
-        await stores.build(adapter, HttpClients(time_limit)).aclose()  # says in words what is not set
+        await stores.build(adapter, HttpClients(time_limit)).aclose()  # raises if a variable is missing
         count: Counter[str] = Counter()
-        async for verdict in conformance.run(chosen, facts, cases, time_limit=time_limit):
-            count[verdict.result] += 1
-            out.print(f"{MARKS[verdict.result]}  [bold]{escape(verdict.case.name)}[/bold]", highlight=False)
-            if verdict.result == "fail":
-                out.print(f"      promised: {verdict.case.promise}", highlight=False, markup=False)
-            if verdict.why:
-                out.print(f"      {verdict.why}", highlight=False, markup=False)
+        async for result in conformance.run(chosen, data, cases, time_limit=time_limit):
+            count[result.result] += 1
+            out.print(f"{MARKS[result.result]}  [bold]{escape(result.case.name)}[/bold]", highlight=False)
+            if result.result == "fail":
+                out.print(f"      required: {result.case.requirement}", highlight=False, markup=False)
+            if result.problem:
+                out.print(f"      {result.problem}", highlight=False, markup=False)
         return count
 
     count = run(work())
@@ -74,10 +72,10 @@ def conform(
 
 def _read(file: Path) -> tuple[dict[str, str], bytes]:
     try:
-        given = json.loads(file.read_text())
-        headers = {str(name).lower(): str(value) for name, value in given["headers"].items()}
-        return headers, str(given["body_raw"]).encode()
+        content = json.loads(file.read_text())
+        headers = {str(name).lower(): str(value) for name, value in content["headers"].items()}
+        return headers, str(content["body_raw"]).encode()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{file} is no webhook: JSON with an object `headers` and a text `body_raw` ({error})"
+            f"{file} is not a webhook: it must be JSON with an object `headers` and a string `body_raw` ({error})"
         ) from error

@@ -1,9 +1,13 @@
-"""Where commands print: results to `out`, all else to `err`. Sentences are never broken into lines, since what they hold may be
-copied, or read by a program; a table is broken to fit."""
+"""Where commands print: results to `out`, everything else to `err`.
+
+Lines are not wrapped, because commands and addresses in them are copied, or read by programs. Only tables are fitted.
+"""
 
 from typing import Final
 
 from rich.console import Console
 
+ACTOR: Final = "cli"
+"""Who did it, in the audit."""
 out: Final = Console(soft_wrap=True)
 err: Final = Console(stderr=True, soft_wrap=True)

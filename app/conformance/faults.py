@@ -1,4 +1,4 @@
-"""What every adapter promises while the store, or the way to it, misbehaves. A fault is tried at each call there is."""
+"""The requirements while the store, or the network, fails. A fault is injected into each call of an operation."""
 
 import asyncio
 import time
@@ -8,229 +8,232 @@ from typing import Final
 
 import httpx
 
-from platform_relay.conformance.sandbox import Broken, Sandbox, Skipped, shown
-from platform_relay.conformance.wire import RETRY_AFTER, Fault, Killed
+from platform_relay.conformance.fault_injection import RETRY_AFTER, Fault, ProcessKilled
+from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.stores.base import CouponSpec, StoreAdapter
 
 UNTRUSTWORTHY: Final = (
-    Fault.LOST, Fault.SLOW, Fault.ERROR, Fault.BAD_GATEWAY, Fault.CUT, Fault.EMPTY, Fault.PAGE, Fault.SHAPE,
+    Fault.LOST, Fault.TIMEOUT, Fault.ERROR, Fault.BAD_GATEWAY, Fault.TRUNCATED, Fault.EMPTY, Fault.HTML, Fault.OTHER_JSON,
 )  # fmt: skip
-LIMIT: Final = 0.5
-"""Seconds, where a call never ends."""
-SIDE_BY_SIDE: Final = 5
+"""Faults after which the result of a call is unknown."""
+TIMEOUT: Final = 0.5
+"""Seconds, for a call that never ends."""
+CONCURRENT_CALLS: Final = 5
 
 
-async def one_coupon_after(fault: Fault, box: Sandbox) -> None:
-    """An answer that cannot be trusted is no success and no refusal; given again, the order is one coupon."""
-    for number in range(await box.calls_of_an_issue()):
-        order = box.order()
-        async with box.wire.going_wrong(fault, number):
-            outcome = await box.adapter.issue_coupon(replace(order, first_try=True))
-        where = f"{fault} at call {number + 1} of a creation"
-        found = await box.found(order.code)
-        there = found is not None and found.active
+async def one_coupon_after_a_fault(fault: Fault, sandbox: Sandbox) -> None:
+    """A response that cannot be trusted is neither Done nor Reject. After the next attempts, there is one coupon."""
+    for number in range(await sandbox.calls_of_an_issue()):
+        spec = sandbox.spec()
+        async with sandbox.network.inject(fault, number):
+            outcome = await sandbox.adapter.issue_coupon(replace(spec, first_try=True))
+        where = f"{fault} at call {number + 1} of issue_coupon"
+        coupon = await sandbox.find(spec.code)
+        exists = coupon is not None and coupon.active
         if isinstance(outcome, Reject | Blocked | Skip | Wait):
-            raise Broken(f"{where} was answered with {shown(outcome)}")
-        if isinstance(outcome, Done) and not there:
-            raise Broken(f"{where} was Done, and the store has no such coupon")
-        if isinstance(outcome, Retry) and there:
-            raise Broken(f"{where} was Retry (nothing happened), and the store has the coupon: it has to be Unknown")
-        await _finished(box, order, where)
+            raise Violation(f"{where}: {describe(outcome)}")
+        if isinstance(outcome, Done) and not exists:
+            raise Violation(f"{where}: Done, but the store does not have the coupon")
+        if isinstance(outcome, Retry) and exists:
+            raise Violation(f"{where}: Retry (nothing happened), but the store has the coupon; it must be Unknown")
+        await _complete(sandbox, spec, where)
 
 
-async def one_coupon_after_a_crash(box: Sandbox) -> None:
-    """A process that dies between two calls leaves an order that the next one finishes, once."""
-    for number in range(await box.calls_of_an_issue()):
-        order = box.order()
+async def one_coupon_after_a_crash(sandbox: Sandbox) -> None:
+    """If the process is killed between two calls, the next attempt completes the coupon, and there is one."""
+    for number in range(await sandbox.calls_of_an_issue()):
+        spec = sandbox.spec()
         try:
-            async with box.wire.going_wrong(Fault.KILLED, number):
-                await box.adapter.issue_coupon(replace(order, first_try=True))
-        except Killed:
+            async with sandbox.network.inject(Fault.KILLED, number):
+                await sandbox.adapter.issue_coupon(replace(spec, first_try=True))
+        except ProcessKilled:
             pass
         else:
-            raise Broken(f"the adapter went on after its process died at call {number + 1}")
-        box.adapter = box.restarted()
-        await _finished(box, order, f"a crash after call {number + 1} of a creation")
+            raise Violation(f"the adapter continued after its process was killed at call {number + 1}")
+        sandbox.adapter = sandbox.new_adapter()
+        await _complete(sandbox, spec, f"a crash after call {number + 1} of issue_coupon")
 
 
-async def _finished(box: Sandbox, order: CouponSpec, where: str) -> None:
+async def _complete(sandbox: Sandbox, spec: CouponSpec, where: str) -> None:
     try:
-        await box.finished(order)
-    except Broken as broken:
-        raise Broken(f"after {where}: {broken}") from None
+        await sandbox.complete(spec)
+    except Violation as violation:
+        raise Violation(f"after {where}: {violation}") from None
 
 
-async def a_lookup_without_an_answer_is_not_none(fault: Fault, box: Sandbox) -> None:
-    """A look-up without a trustworthy answer is neither None nor a coupon, and an order that needs it creates nothing."""
-    code = box.order().code
-    await box.found(code)
-    box.wire.mark()
-    await box.found(code)
-    for number in range(len(box.wire.since)):
-        async with box.wire.going_wrong(fault, number):
-            outcome = await box.adapter.find_coupon(code)
+async def a_failed_lookup_is_not_none(fault: Fault, sandbox: Sandbox) -> None:
+    """A lookup without a trustworthy response is neither None nor a coupon, and issue_coupon then creates nothing."""
+    code = sandbox.spec().code
+    await sandbox.find(code)
+    sandbox.network.mark()
+    await sandbox.find(code)
+    for number in range(len(sandbox.network.calls_since_mark)):
+        async with sandbox.network.inject(fault, number):
+            outcome = await sandbox.adapter.find_coupon(code)
         if not isinstance(outcome, Retry | Unknown):
-            raise Broken(f"{fault} at call {number + 1} of a look-up was answered with {shown(outcome)}")
-    order = box.order()
-    async with box.wire.going_wrong(fault):
-        again = await box.adapter.issue_coupon(order)
-    if not isinstance(again, Retry | Unknown):
-        raise Broken(f"{fault} at every call of a second try was answered with {shown(again)}")
-    if await box.found(order.code) is not None:
-        raise Broken(f"{fault} at the look-up, and the coupon was created all the same")
+            raise Violation(f"{fault} at call {number + 1} of find_coupon: {describe(outcome)}")
+    spec = sandbox.spec()
+    async with sandbox.network.inject(fault):
+        issued = await sandbox.adapter.issue_coupon(spec)
+    if not isinstance(issued, Retry | Unknown):
+        raise Violation(f"{fault} at every call of a second attempt: {describe(issued)}")
+    if await sandbox.find(spec.code) is not None:
+        raise Violation(f"{fault} at the lookup, but the coupon was created")
 
 
-async def a_coupon_is_not_called_retired_after(fault: Fault, box: Sandbox) -> None:
-    """Retiring is Done only when the coupon cannot be used any more, and never a refusal because of a bad answer."""
-    order = box.order()
-    await box.made(order)
-    box.wire.mark()
-    await box.adapter.retire_coupon(order.code)
-    for number in range(len(box.wire.since)):
-        order = box.order()
-        await box.made(order)
-        async with box.wire.going_wrong(fault, number):
-            outcome = await box.adapter.retire_coupon(order.code)
-        where = f"{fault} at call {number + 1} of a retirement"
+async def a_failed_retirement_is_not_done(fault: Fault, sandbox: Sandbox) -> None:
+    """Retiring is Done only if the coupon can no longer be used. A bad response is never a Reject."""
+    spec = sandbox.spec()
+    await sandbox.issue(spec)
+    sandbox.network.mark()
+    await sandbox.adapter.retire_coupon(spec.code)
+    for number in range(len(sandbox.network.calls_since_mark)):
+        spec = sandbox.spec()
+        await sandbox.issue(spec)
+        async with sandbox.network.inject(fault, number):
+            outcome = await sandbox.adapter.retire_coupon(spec.code)
+        where = f"{fault} at call {number + 1} of retire_coupon"
         if not isinstance(outcome, Done | Retry | Unknown):
-            raise Broken(f"{where} was answered with {shown(outcome)}")
-        if isinstance(outcome, Done) and await box.usable(order.code):
-            raise Broken(f"{where} was Done, and the coupon can be used")
-        again = await box.adapter.retire_coupon(order.code)
-        if not isinstance(again, Done) or await box.usable(order.code):
-            raise Broken(f"after {where} the coupon cannot be retired: {shown(again)}")
+            raise Violation(f"{where}: {describe(outcome)}")
+        if isinstance(outcome, Done) and await sandbox.is_usable(spec.code):
+            raise Violation(f"{where}: Done, but the coupon can be used")
+        outcome = await sandbox.adapter.retire_coupon(spec.code)
+        if not isinstance(outcome, Done) or await sandbox.is_usable(spec.code):
+            raise Violation(f"after {where}, the coupon cannot be retired: {describe(outcome)}")
 
 
-async def a_stale_lookup_is_not_believed(box: Sandbox) -> None:
-    """A look-up that does not show a coupon yet leads to no second coupon and to no refusal."""
-    order, known = box.order(), {}
-    box.adapter = box.restarted()
+async def a_stale_lookup_creates_no_second_coupon(sandbox: Sandbox) -> None:
+    """A lookup that does not show a coupon yet leads to no second coupon and to no Reject."""
+    spec, responses = sandbox.spec(), {}
+    sandbox.adapter = sandbox.new_adapter()
 
-    def learn(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
-        known[_same(request)] = answer
-        return answer
+    def record(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        responses[_key(request)] = response
+        return response
 
-    def replay(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
-        return known.get(_same(request), answer)
+    def replay(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        return responses.get(_key(request), response)
 
-    async with box.wire.tampering(answering=learn):
-        await box.found(order.code)
-    await box.made(order)
-    async with box.wire.tampering(answering=replay):
-        outcome = await box.adapter.issue_coupon(order)
+    async with sandbox.network.rewrite(response=record):
+        await sandbox.find(spec.code)
+    await sandbox.issue(spec)
+    async with sandbox.network.rewrite(response=replay):
+        outcome = await sandbox.adapter.issue_coupon(spec)
     if isinstance(outcome, Reject | Blocked):
-        raise Broken(f"it was answered with {shown(outcome)}")
-    await _finished(box, order, "a stale look-up")
+        raise Violation(f"issue_coupon returned {describe(outcome)}")
+    await _complete(sandbox, spec, "a stale lookup")
 
 
-def _same(request: httpx.Request) -> tuple[str, str, bytes]:
+def _key(request: httpx.Request) -> tuple[str, str, bytes]:
     return request.method, str(request.url), request.content
 
 
-async def nobody_there_is_retry(box: Sandbox) -> None:
-    """A store that is not there is Retry, for every call."""
-    for name, call in _everything(box):
-        async with box.wire.going_wrong(Fault.NOBODY):
-            outcome = await call(box.adapter)
+async def an_unreachable_store_is_retry(sandbox: Sandbox) -> None:
+    """If the store cannot be reached, every method returns Retry."""
+    for name, call in _methods(sandbox):
+        async with sandbox.network.inject(Fault.UNREACHABLE):
+            outcome = await call(sandbox.adapter)
         if not isinstance(outcome, Retry):
-            raise Broken(f"{name} was answered with {shown(outcome)}")
+            raise Violation(f"{name} returned {describe(outcome)}")
 
 
-async def patience_is_kept(box: Sandbox) -> None:
-    """A 429 is Retry, after the seconds of its Retry-After, for every call, and creates nothing."""
-    for name, call in _everything(box):
-        async with box.wire.going_wrong(Fault.PATIENCE):
-            outcome = await call(box.adapter)
+async def a_429_is_retry_after(sandbox: Sandbox) -> None:
+    """For a 429, every method returns Retry with the seconds of Retry-After, and creates nothing."""
+    for name, call in _methods(sandbox):
+        async with sandbox.network.inject(Fault.RATE_LIMITED):
+            outcome = await call(sandbox.adapter)
         if not isinstance(outcome, Retry):
-            raise Broken(f"{name} was answered with {shown(outcome)}")
+            raise Violation(f"{name} returned {describe(outcome)}")
         if outcome.after != RETRY_AFTER:
-            raise Broken(f"{name} waits {outcome.after} s, asked for were {RETRY_AFTER:g} s")
+            raise Violation(f"{name} waits {outcome.after} s; Retry-After was {RETRY_AFTER:g} s")
 
 
-async def a_refused_key_is_blocked(fault: Fault, box: Sandbox) -> None:
-    """A key that the store refuses is Blocked for every call: a fact about the destination, not about this coupon."""
-    for name, call in _everything(box):
-        async with box.wire.going_wrong(fault):
-            outcome = await call(box.adapter)
+async def rejected_credentials_are_blocked(fault: Fault, sandbox: Sandbox) -> None:
+    """If the store rejects the credentials, every method returns Blocked: it concerns the store, not this coupon."""
+    for name, call in _methods(sandbox):
+        async with sandbox.network.inject(fault):
+            outcome = await call(sandbox.adapter)
         if not isinstance(outcome, Blocked):
-            raise Broken(f"{name} was answered with {shown(outcome)}")
+            raise Violation(f"{name} returned {describe(outcome)}")
 
 
-async def a_token_that_ended_is_no_refusal(box: Sandbox) -> None:
-    """A 401 to one call is a renewal or Blocked, never a refusal; the order comes to its end when the key is good."""
-    for number in range(await box.calls_of_an_issue()):
-        order = box.order()
-        async with box.wire.going_wrong(Fault.KEY, number):
-            outcome = await box.adapter.issue_coupon(replace(order, first_try=True))
-        where = f"a 401 at call {number + 1} of a creation"
+async def an_expired_token_is_not_a_rejection(sandbox: Sandbox) -> None:
+    """A 401 for one call renews the token or is Blocked, never Reject. Then the coupon is completed."""
+    for number in range(await sandbox.calls_of_an_issue()):
+        spec = sandbox.spec()
+        async with sandbox.network.inject(Fault.UNAUTHORIZED, number):
+            outcome = await sandbox.adapter.issue_coupon(replace(spec, first_try=True))
+        where = f"a 401 at call {number + 1} of issue_coupon"
         if not isinstance(outcome, Done | Blocked | Retry):
-            raise Broken(f"{where} was answered with {shown(outcome)}")
-        await _finished(box, order, where)
+            raise Violation(f"{where}: {describe(outcome)}")
+        await _complete(sandbox, spec, where)
 
 
-async def one_renewal_at_a_time(box: Sandbox) -> None:
-    """Calls side by side that all meet the end of a token renew it once."""
-    code = box.order().code
-    await box.found(code)
-    box.wire.mark()
-    await box.found(code)
-    clean = len(box.wire.since)
-    keys = {key for seen in box.wire.since for key in _keys(seen.headers)}
-    box.wire.mark()
+async def concurrent_calls_renew_the_token_once(sandbox: Sandbox) -> None:
+    """Concurrent calls with an expired token renew it once."""
+    code = sandbox.spec().code
+    await sandbox.find(code)
+    sandbox.network.mark()
+    await sandbox.find(code)
+    calls_of_a_lookup = len(sandbox.network.calls_since_mark)
+    tokens = {token for call in sandbox.network.calls_since_mark for token in _token_headers(call.headers)}
+    sandbox.network.mark()
 
-    def ended(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
-        return httpx.Response(401, content=b'{"message": "ended"}') if keys & _keys(request.headers.items()) else answer
+    def expire(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        expired = tokens & _token_headers(request.headers.items())
+        return httpx.Response(401, content=b'{"message": "expired"}') if expired else response
 
-    async with box.wire.tampering(answering=ended):
-        outcomes = await asyncio.gather(*(box.adapter.find_coupon(code) for _ in range(SIDE_BY_SIDE)))
-    refused = [outcome for outcome in outcomes if outcome is not None]
-    if len(refused) == SIDE_BY_SIDE and all(isinstance(outcome, Blocked) for outcome in refused):
-        raise Skipped("the adapter renews nothing")
-    if refused:
-        raise Broken(f"{SIDE_BY_SIDE} calls met it, and {len(refused)} came to {shown(refused[0])}")
-    renewals = len(box.wire.since) - SIDE_BY_SIDE - SIDE_BY_SIDE * clean
+    async with sandbox.network.rewrite(response=expire):
+        results = await asyncio.gather(*(sandbox.adapter.find_coupon(code) for _ in range(CONCURRENT_CALLS)))
+    failures = [result for result in results if result is not None]
+    if len(failures) == CONCURRENT_CALLS and all(isinstance(failure, Blocked) for failure in failures):
+        raise Skipped("the adapter renews no token")
+    if failures:
+        raise Violation(f"of {CONCURRENT_CALLS} concurrent calls, {len(failures)} returned {describe(failures[0])}")
+    renewals = len(sandbox.network.calls_since_mark) - CONCURRENT_CALLS - CONCURRENT_CALLS * calls_of_a_lookup
     if renewals > 1:
-        raise Broken(f"{SIDE_BY_SIDE} calls met it and made {renewals} renewals")
+        raise Violation(f"{CONCURRENT_CALLS} concurrent calls made {renewals} renewals")
 
 
-def _keys(headers: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The headers that may hold a token."""
+def _token_headers(headers: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The headers that can contain a token."""
     return {(name, value) for name, value in headers if name == "authorization" or "token" in name or "key" in name}
 
 
-async def a_redirect_is_blocked_and_not_followed(box: Sandbox) -> None:
-    """A redirect is Blocked and never followed, as it would carry the key elsewhere."""
-    for name, call in _everything(box):
-        async with box.wire.going_wrong(Fault.REDIRECT):
-            outcome = await call(box.adapter)
+async def a_redirect_is_blocked_and_not_followed(sandbox: Sandbox) -> None:
+    """A redirect is Blocked and never followed, because it would send the credentials to another address."""
+    for name, call in _methods(sandbox):
+        async with sandbox.network.inject(Fault.REDIRECT):
+            outcome = await call(sandbox.adapter)
         if not isinstance(outcome, Blocked):
-            raise Broken(f"{name} was answered with {shown(outcome)}")
-    if any(seen.url.endswith("/elsewhere") for seen in box.wire.seen):
-        raise Broken("it was followed")
+            raise Violation(f"{name} returned {describe(outcome)}")
+    if any(call.url.endswith("/elsewhere") for call in sandbox.network.calls):
+        raise Violation("it was followed")
 
 
-async def the_time_limit_is_kept(box: Sandbox) -> None:
-    """An answer that never comes is Unknown or Retry when the time is over."""
-    adapter = box.restarted(time_limit=LIMIT)
-    begun = time.monotonic()
-    async with box.wire.going_wrong(Fault.HANGS):
+async def the_timeout_is_kept(sandbox: Sandbox) -> None:
+    """If no response comes, the outcome after the timeout is Unknown or Retry."""
+    adapter = sandbox.new_adapter(time_limit=TIMEOUT)
+    start = time.monotonic()
+    async with sandbox.network.inject(Fault.HANGS):
         try:
-            async with asyncio.timeout(20 * LIMIT):
-                outcome = await adapter.issue_coupon(replace(box.order(), first_try=True))
+            async with asyncio.timeout(20 * TIMEOUT):
+                outcome = await adapter.issue_coupon(replace(sandbox.spec(), first_try=True))
         except TimeoutError:
-            raise Broken(f"no outcome after {time.monotonic() - begun:.1f} s, the limit is {LIMIT} s") from None
+            seconds = time.monotonic() - start
+            raise Violation(f"no outcome after {seconds:.1f} s; the timeout is {TIMEOUT} s") from None
     if not isinstance(outcome, Retry | Unknown):
-        raise Broken(f"it was answered with {shown(outcome)}")
+        raise Violation(f"issue_coupon returned {describe(outcome)}")
 
 
-def _everything(box: Sandbox) -> list[tuple[str, Callable[[StoreAdapter], Awaitable[object]]]]:
-    """Every kind of call, for faults that hit them all."""
-    order = box.order()
+def _methods(sandbox: Sandbox) -> list[tuple[str, Callable[[StoreAdapter], Awaitable[object]]]]:
+    """Every method that makes calls."""
+    spec = sandbox.spec()
     return [
-        ("issue_coupon", lambda adapter: adapter.issue_coupon(replace(order, first_try=True))),
-        ("issue_coupon (again)", lambda adapter: adapter.issue_coupon(order)),
-        ("find_coupon", lambda adapter: adapter.find_coupon(order.code)),
-        ("retire_coupon", lambda adapter: adapter.retire_coupon(order.code)),
+        ("issue_coupon", lambda adapter: adapter.issue_coupon(replace(spec, first_try=True))),
+        ("issue_coupon (second attempt)", lambda adapter: adapter.issue_coupon(spec)),
+        ("find_coupon", lambda adapter: adapter.find_coupon(spec.code)),
+        ("retire_coupon", lambda adapter: adapter.retire_coupon(spec.code)),
         ("check", lambda adapter: adapter.check()),
     ]

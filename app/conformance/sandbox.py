@@ -1,45 +1,45 @@
-"""What a case works with: the adapter on its wire, orders with fresh codes, and what can be known of the store."""
+"""The environment of a case: the adapter under test, specs with new codes, and steps that several cases use."""
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final  # Any: an order's fields by name
+from typing import Any, Final  # Any: fields of a spec, by name
 
-from platform_relay.conformance.watched import WITH_REASON, watched
-from platform_relay.conformance.wire import Wire
+from platform_relay.conformance.fault_injection import FaultyNetwork
+from platform_relay.conformance.outcome_checks import WITH_REASON, check_outcomes
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry, Unknown
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Difference,
     StoreAdapter,
     StoreAdapterClass,
+    StoreCoupon,
     differences,
 )
 
 LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-TRIES: Final = 4
-"""How often an order is given again until the store and the adapter are done with it."""
+MAX_ATTEMPTS: Final = 4
+"""The maximum number of attempts to issue a coupon after a fault."""
 
 
-class Broken(Exception):  # noqa: N818  # it is a finding, said in words
-    """The promise was not kept; the text says how."""
+class Violation(Exception):  # noqa: N818  # a result of a case, not a program error
+    """The adapter does not meet the requirement. The text describes what happened."""
 
 
 class Skipped(Exception):  # noqa: N818  # as above
-    """The promise could not be tried; the text says what is needed."""
+    """The case could not be run. The text describes what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What only whoever runs the sandbox store knows. Empty: what needs it is skipped.
+class SandboxData:
+    """Data about the sandbox store that the kit cannot find out. Cases that need missing data are skipped.
 
-    `webhook` is a genuine webhook of the shop: its headers (lower-case names) and raw body. `address` is where the store
-    may be told to send webhooks, for a moment.
+    `webhook` is a genuine webhook of the store: its headers (with lower-case names) and its raw body. `address` is an address to
+    which a webhook of the store can be set up for a moment.
     """
 
     currency: str = "EUR"
@@ -54,117 +54,115 @@ class Facts:
 class Sandbox:
     """One adapter and its store, for one case."""
 
-    def __init__(self, adapter: StoreAdapterClass, facts: Facts, time_limit: float) -> None:
+    def __init__(self, adapter: StoreAdapterClass, data: SandboxData, time_limit: float) -> None:
         self.adapter_class = adapter
-        self.facts = facts
-        self.wire = Wire()
+        self.data = data
+        self.network = FaultyNetwork()
         self._time_limit = time_limit
-        self._built: list[StoreAdapter] = []
-        self._ordered: set[str] = set()
-        self.adapter = self.restarted()
+        self._adapters: list[StoreAdapter] = []
+        self._codes: set[str] = set()
+        self.adapter = self.new_adapter()
 
-    def restarted(self, time_limit: float | None = None) -> StoreAdapter:
-        """The adapter as a new process has it; each of its outcomes is looked at (`watched`)."""
-        return watched(self._new(time_limit or self._time_limit))
+    def new_adapter(self, time_limit: float | None = None) -> StoreAdapter:
+        """A new adapter, as in a new process. Each of its outcomes is checked (`check_outcomes`)."""
+        return check_outcomes(self._build(time_limit or self._time_limit))
 
-    def _new(self, time_limit: float) -> StoreAdapter:
-        clients = HttpClients(time_limit, self.wire, self.wire.through)
-        self._built.append(self.adapter_class.from_environment(clients))
-        return self._built[-1]
+    def _build(self, time_limit: float) -> StoreAdapter:
+        clients = HttpClients(time_limit, self.network, self.network.wrap)
+        self._adapters.append(self.adapter_class.from_environment(clients))
+        return self._adapters[-1]
 
-    def order(self, **fields: Any) -> CouponSpec:  # Any: as above
-        """A coupon of 5.00 under a fresh code for one use, changed by `fields`."""
-        code = "CT" + "".join(secrets.choice(LETTERS) for _ in range(10))
-        usual = {
-            "code": code,
+    def spec(self, **fields: Any) -> CouponSpec:  # Any: as above
+        """A spec for a coupon of 5.00 with a new code and one use, changed by `fields`."""
+        defaults = {
+            "code": "CT" + "".join(secrets.choice(LETTERS) for _ in range(10)),
             "kind": CouponKind.FIXED_AMOUNT,
             "value": Decimal("5.00"),
-            "currency": self.facts.currency,
+            "currency": self.data.currency,
         }
-        made = CouponSpec(**{**usual, **fields})
-        self._ordered.add(made.code)
-        return made
+        spec = CouponSpec(**{**defaults, **fields})
+        self._codes.add(spec.code)
+        return spec
 
     async def aclose(self) -> None:
-        """Retire what was made, and close the connections."""
-        tidy = self._new(self._time_limit)
-        for code in sorted(self._ordered):
+        """Retire all coupons that were created, and close the connections."""
+        adapter = self._build(self._time_limit)
+        for code in sorted(self._codes):
             if code.strip():
-                await tidy.retire_coupon(code)
-        for adapter in self._built:
+                await adapter.retire_coupon(code)
+        for adapter in self._adapters:
             await adapter.aclose()
 
     # ------------------------------------------------------------------------------------------- steps
 
-    async def made(self, order: CouponSpec, *, first_try: bool = True) -> str:
-        """Issue it; the store's id. Broken when it is not Done."""
-        outcome = await self.adapter.issue_coupon(replace(order, first_try=first_try))
+    async def issue(self, spec: CouponSpec, *, first_try: bool = True) -> str:
+        """Issue the coupon and return its store id. Violation if the outcome is not Done."""
+        outcome = await self.adapter.issue_coupon(replace(spec, first_try=first_try))
         if not isinstance(outcome, Done):
-            raise Broken(f"an order that the store can make was answered with {shown(outcome)}")
+            raise Violation(f"issue_coupon returned {describe(outcome)} for a spec that the store supports")
         if not outcome.result.get("store_id"):
-            raise Broken("Done.result holds no store_id")
+            raise Violation("Done.result contains no store_id")
         return outcome.result["store_id"]
 
-    async def finished(self, order: CouponSpec) -> None:
-        """Give an order again until it is Done, as the engine does; then the store holds exactly what was ordered."""
+    async def complete(self, spec: CouponSpec) -> None:
+        """Issue the coupon again until it is Done, as the queue does. Then the store must have exactly this coupon."""
         outcome: Outcome | None = None
-        for _ in range(TRIES):
-            outcome = await self.adapter.issue_coupon(replace(order, first_try=False))
+        for _ in range(MAX_ATTEMPTS):
+            outcome = await self.adapter.issue_coupon(replace(spec, first_try=False))
             if not isinstance(outcome, Retry | Unknown):
                 break
         if not isinstance(outcome, Done):
-            raise Broken(f"given again, the order was answered with {shown(outcome)}")
-        await self.holds_one(order)
+            raise Violation(f"the next attempts returned {describe(outcome)}")
+        await self.expect_one(spec)
 
-    async def holds_one(self, order: CouponSpec) -> None:
-        """The store holds the coupon as ordered, and once: when it is retired, none is left."""
-        found = await self.found(order.code)
-        if found is None:
-            raise Broken("the outcome was Done, and the store has no such coupon")
-        if wrong := differences(order, found):
-            raise Broken(f"the store's coupon is not what was ordered: {named(wrong)}")
-        retired = await self.adapter.retire_coupon(order.code)
-        if not isinstance(retired, Done):
-            raise Broken(f"retire_coupon was answered with {shown(retired)}")
-        if await self.usable(order.code):
-            raise Broken("after one coupon of the code was retired the store shows another: it was made twice")
+    async def expect_one(self, spec: CouponSpec) -> None:
+        """Check that the store has the coupon, that it fits the spec, and that no second one is left after a retirement."""
+        coupon = await self.find(spec.code)
+        if coupon is None:
+            raise Violation("the outcome was Done, but the store does not have the coupon")
+        if different := differences(spec, coupon):
+            raise Violation(f"the store's coupon differs from the spec: {describe_differences(different)}")
+        outcome = await self.adapter.retire_coupon(spec.code)
+        if not isinstance(outcome, Done):
+            raise Violation(f"retire_coupon returned {describe(outcome)}")
+        if await self.is_usable(spec.code):
+            raise Violation("after the retirement, the store still has a coupon with this code: it was created twice")
 
-    async def found(self, code: str) -> CouponFound | None:
-        """The coupon, or None. Broken when the look-up of a store that behaves fails."""
-        found = await self.adapter.find_coupon(code)
-        if found is not None and not isinstance(found, CouponFound):
-            raise Broken(f"find_coupon was answered with {shown(found)}")
-        return found
+    async def find(self, code: str) -> StoreCoupon | None:
+        """Look up the coupon. Violation if the lookup fails."""
+        result = await self.adapter.find_coupon(code)
+        if result is not None and not isinstance(result, StoreCoupon):
+            raise Violation(f"find_coupon returned {describe(result)}")
+        return result
 
-    async def usable(self, code: str) -> bool:
-        found = await self.found(code)
-        return found is not None and found.active
+    async def is_usable(self, code: str) -> bool:
+        coupon = await self.find(code)
+        return coupon is not None and coupon.active
 
     async def calls_of_an_issue(self, *, first_try: bool = True) -> int:
-        """How many calls a new coupon takes, with what is asked once known already."""
+        """The number of calls for a new coupon, without the calls whose results the adapter keeps."""
         await self.adapter.check()
-        order = self.order()
-        await self.made(order, first_try=first_try)
-        self.wire.mark()
-        await self.made(self.order(), first_try=first_try)
-        return len(self.wire.since)
+        await self.issue(self.spec(), first_try=first_try)
+        self.network.mark()
+        await self.issue(self.spec(), first_try=first_try)
+        return len(self.network.calls_since_mark)
 
 
-def shown(outcome: object) -> str:
-    """An outcome for a person."""
+def describe(outcome: object) -> str:
+    """An outcome as text."""
     if isinstance(outcome, WITH_REASON):
         return f"{type(outcome).__name__} ({outcome.reason.code}: {outcome.reason.text})"
     return "None" if outcome is None else type(outcome).__name__
 
 
-def named(different: Sequence[Difference]) -> str:
-    """Differences for a person."""
-    return "; ".join(f"{each.field} is {each.actual}, ordered {each.expected}" for each in different)
+def describe_differences(different: Sequence[Difference]) -> str:
+    """Differences as text."""
+    return "; ".join(f"{item.field} is {item.actual}, expected {item.expected}" for item in different)
 
 
-def fields_of(outcome: Reject) -> set[str]:
-    """The fields of the order that a refusal names by its facts: `field`, and `field` of each of its `differences`."""
-    facts = outcome.reason.facts
+def rejected_fields(rejection: Reject) -> set[str]:
+    """The fields of the spec in the facts of a rejection: `field`, and `field` of each of its `differences`."""
+    facts = rejection.reason.facts
     different = facts.get("differences")
     rows = different if isinstance(different, list) else []
     return {
@@ -173,6 +171,6 @@ def fields_of(outcome: Reject) -> set[str]:
     }
 
 
-def soon() -> datetime:
-    """In 30 days, to the second."""
+def in_30_days() -> datetime:
+    """The time in 30 days, without fractions of a second."""
     return datetime.fromtimestamp(datetime.now(UTC).timestamp() // 1 + 30 * 86_400, UTC)

@@ -1,25 +1,26 @@
-"""The console at /console: pages for the people who run the relay. One file per page; `pages` is what they share.
+"""The console at /console: HTML pages for operators. One module per page; `pages` holds what they share.
 
-Rendered by the server (templates/), renewed by htmx and server-sent events, with nothing from elsewhere
-(static/vendor/) and nothing inline. Every act goes the way of the API's: the same operations, the same audit.
+The server renders the pages (templates/); htmx and server-sent events update them. All assets are served from
+static/, and no script or style is inline. Operator actions call the same functions and write the same audit records as
+the API.
 """
 
 from fastapi import APIRouter
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from platform_relay.api.authentication import Keys
+from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
 from platform_relay.console import audit, bulk, coupons, dead_and_held, edit, jobs, keys, login, now, rules, search
 from platform_relay.console.pages import HERE, Pages
 
 
-def routes(services: Services, known: Keys) -> APIRouter:
-    """A endpoint like those of `platform_relay.api`."""
-    pages = Pages(services, known)
+def routes(services: Services, authenticator: Authenticator) -> APIRouter:
+    """The router of all console pages."""
+    pages = Pages(services, authenticator)
     router = APIRouter()
     for page in (now, search, dead_and_held, bulk, jobs, edit, coupons, rules, keys, audit):
         router.routes.extend(page.routes(pages).routes)
-    router.routes.extend(login.routes(pages, known).routes)
+    router.routes.extend(login.routes(pages, authenticator).routes)
     router.routes.append(Mount("/console/static", StaticFiles(directory=HERE / "static"), name="console"))
     return router

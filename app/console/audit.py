@@ -1,4 +1,4 @@
-"""*Audit*: who did what, when, to what."""
+"""*Audit*: who did what, when, and to which subject."""
 
 from typing import Annotated, Final
 
@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.audit.queries import list_audit
-from platform_relay.console.pages import Pages, query
-from platform_relay.jobs.queries import reading
+from platform_relay.console.pages import Pages, build_url
+from platform_relay.core.database import read_connection
 
-LINES: Final = 100
+RECORDS_PER_PAGE: Final = 100
 
 
 def routes(pages: Pages) -> APIRouter:
@@ -21,14 +21,14 @@ def routes(pages: Pages) -> APIRouter:
     async def audit(
         request: Request, subject: str = "", before: Annotated[int | None, Query(ge=0, lt=10**18)] = None
     ) -> Response:
-        """`before`: the number of the last line that was shown."""
+        """`before`: the sequence number of the last record on the previous page."""
         await pages.visitor(request)
         subject = subject.replace("\x00", "").strip()
-        async with reading(engine) as connection:
-            lines = await list_audit(connection, subject=subject or None, before=before, limit=LINES)
+        async with read_connection(engine) as connection:
+            records = await list_audit(connection, subject=subject or None, before=before, limit=RECORDS_PER_PAGE)
         more = None
-        if len(lines) == LINES:
-            more = query("/console/audit", subject=subject or None, before=lines[-1].seq)
-        return pages.show(request, "audit", subject=subject, lines=lines, more=more)
+        if len(records) == RECORDS_PER_PAGE:
+            more = build_url("/console/audit", subject=subject or None, before=records[-1].seq)
+        return pages.show(request, "audit", subject=subject, records=records, more=more)
 
     return router

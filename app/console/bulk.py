@@ -1,7 +1,7 @@
-"""One decision for a whole pile of *Dead and held*, chunk by chunk.
+"""Bulk actions on one failure group of *Dead and held*, in chunks.
 
-The browser asks for one chunk after another and tells how far it is, so a bulk act is cancelled by leaving its page,
-any process can do the next chunk, and nothing is left running when everybody has gone home.
+The browser requests one chunk after another and sends the progress along. So any web process can run the next chunk, and
+leaving the page cancels the rest: nothing runs in the background.
 """
 
 import json
@@ -17,135 +17,144 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.api.dependencies import Services
-from platform_relay.api.problems import of_body
-from platform_relay.console.pages import Form, Pages, Refused, Visitor, query
-from platform_relay.jobs.actions import Operator
+from platform_relay.api.problems import body_problem
+from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_url
+from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.inbox.messages import JobKind
+from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.edit import NotEditableError, set_field
-from platform_relay.jobs.failure_groups import FailureGroup, State, jobs_of
-from platform_relay.jobs.queries import reading, when_away
+from platform_relay.jobs.failure_groups import FailureGroup, State, list_job_ids
 
 CHUNK: Final = 200
-EDITABLE: Final = ("forward_order", "forward_customer", "forward_product")
-Act = Literal["retry", "edit", "drop", "wake"]
-ACTS: Final[dict[State, tuple[Act, ...]]] = {"dead": ("retry", "edit", "drop"), "held": ("wake", "drop")}
+EDITABLE: Final = (JobKind.FORWARD_ORDER, JobKind.FORWARD_CUSTOMER, JobKind.FORWARD_PRODUCT)
+Action = Literal["retry", "edit", "drop", "wake"]
+ACTIONS: Final[dict[State, tuple[Action, ...]]] = {"dead": ("retry", "edit", "drop"), "held": ("wake", "drop")}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a bulk act is. `before`: what was in the pile by then is meant; `cursor`: the last job looked at.
+    """The progress of a bulk action. It covers the jobs that were in the group at `before`; `cursor` is the last job processed.
 
-    `refused` could not be edited; `note` says why the first of them could not.
+    `rejected` counts the jobs that could not be edited; `note` is the reason of the first of them.
     """
 
-    act: Act
+    action: Action
     total: int
     done: int
     before: datetime
     cursor: UUID | None
-    refused: int = 0
+    rejected: int = 0
     note: str | None = None
 
-    def after(self, ids: Sequence[UUID], done: int, refused: Sequence[str]) -> "Progress":
-        """When `ids` have been looked at too."""
+    def after(self, ids: Sequence[UUID], done: int, rejections: Sequence[str]) -> "Progress":
+        """The progress after `ids` have been processed too."""
         return replace(
             self,
             total=max(self.total, self.done + done),
             done=self.done + done,
             cursor=ids[-1] if ids else self.cursor,
-            refused=self.refused + len(refused),
-            note=self.note or next(iter(refused), None),
+            rejected=self.rejected + len(rejections),
+            note=self.note or next(iter(rejections), None),
         )
 
 
 _PROGRESS: Final = TypeAdapter(Progress)
 
 
-def acts_on(pile: FailureGroup) -> list[Act]:
-    return [act for act in ACTS[pile.state] if act != "edit" or pile.kind in EDITABLE]
+def possible_actions(group: FailureGroup) -> list[Action]:
+    return [action for action in ACTIONS[group.state] if action != "edit" or group.kind in EDITABLE]
 
 
-def address(pile: FailureGroup, stopped: int | None = None) -> str:
-    """Of the pile's page; `stopped`: after so many jobs."""
-    return query("/console/stuck/pile", **asdict(pile), stopped=stopped)
+def group_url(group: FailureGroup, stopped: int | None = None) -> str:
+    """The URL of the group's page. `stopped`: how many jobs a cancelled bulk action had processed."""
+    return build_url("/console/dead-and-held/group", **asdict(group), stopped=stopped)
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
 
-    @router.post("/console/stuck/bulk")
+    @router.post("/console/dead-and-held/bulk")
     async def bulk(request: Request) -> Response:
         visitor, form = await pages.form(request)
-        pile, progress = _told(form)
-        why = form.why() if progress.act in ("drop", "edit") else form["why"]
-        async with reading(pages.services.engine) as connection:
-            ids = await jobs_of(connection, pile, progress.before, progress.cursor, CHUNK)
-        refused: list[str] = []
-        if progress.act == "edit":
-            refused = await _edit(pages.services, ids, form, visitor.name, why)
-            done = len(ids) - len(refused)
+        group, progress = _parse(form)
+        why = form.why() if progress.action in ("drop", "edit") else form["why"]
+        async with read_connection(pages.services.engine) as connection:
+            ids = await list_job_ids(connection, group, progress.before, progress.cursor, CHUNK)
+        rejections: list[str] = []
+        if progress.action == "edit":
+            rejections = await _edit(pages.services, ids, form, visitor.name, why)
+            done = len(ids) - len(rejections)
         else:
-            done = await _act(pages.services.operator, visitor, pile, progress.act, ids, why)
-        now = progress.after(ids, done, refused)
-        told = {"pile": pile, "progress": now, "form": form, "token": visitor.session.token}
-        over, stop = len(ids) < CHUNK or progress.act == "wake", address(pile, now.done)
+            done = await _act(pages.services.actions, visitor, group, progress.action, ids, why)
+        progress = progress.after(ids, done, rejections)
+        finished = len(ids) < CHUNK or progress.action == "wake"
         name = "part_progress" if request.headers.get("hx-request") else "progress"
-        return pages.show(request, name, 200, over=over, stop=stop, **told)
+        return pages.show(
+            request,
+            name,
+            group=group,
+            progress=progress,
+            form=form,
+            token=visitor.session.token,
+            finished=finished,
+            stop_url=group_url(group, progress.done),
+        )
 
     return router
 
 
 async def _act(
-    operator: Operator,
+    actions: OperatorActions,
     visitor: Visitor,
-    pile: FailureGroup,
-    act: Literal["retry", "drop", "wake"],
+    group: FailureGroup,
+    action: Literal["retry", "drop", "wake"],
     ids: Sequence[UUID],
     why: str,
 ) -> int:
-    async with when_away():
-        match act:
+    async with map_database_errors():
+        match action:
             case "retry":
-                return await operator.retry(ids, visitor.name)
+                return await actions.retry(ids, visitor.name)
             case "drop":
-                return await operator.drop(ids, visitor.name, why) if ids else 0
+                return await actions.drop(ids, visitor.name, why) if ids else 0
             case "wake":
-                return await operator.wake([pile.waits_for])
+                return await actions.wake([group.waits_for])
 
 
 async def _edit(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
-    """Set one field of each event; why those that were refused were."""
+    """Sets one field of each event. Returns the reason for each job that could not be edited."""
     field, value = form["field"], _value(form["value"])
-    refused = []
+    rejections = []
     for job_id in ids:
         try:
-            async with when_away():
-                await set_field(services.engine, services.operator, job_id, field, value, by, why)
+            async with map_database_errors():
+                await set_field(services.engine, services.actions, job_id, field, value, by, why)
         except NotEditableError as error:
-            refused.append(str(error))
+            rejections.append(str(error))
         except ValueError as error:
-            refused.append(of_body(error, b"").detail.removesuffix("."))
-    return refused
+            rejections.append(body_problem(error, b"").detail.removesuffix("."))
+    return rejections
 
 
-def _value(told: str) -> JsonValue:
-    """What was typed as a field's value: JSON, or else the words themselves."""
+def _value(typed: str) -> JsonValue:
+    """The typed value as JSON, or as a plain string when it is not JSON."""
     try:
-        value: JsonValue = json.loads(told)
+        value: JsonValue = json.loads(typed)
     except ValueError:
-        return told
+        return typed
     return value
 
 
-def _told(form: Form) -> tuple[FailureGroup, Progress]:
-    """Raises Refused for a form that is not one of ours."""
+def _parse(form: Form) -> tuple[FailureGroup, Progress]:
+    """Raises PageError for a form that the console did not make."""
     state = form["state"]
-    names = ("act", "total", "done", "before", "cursor", "note")
+    names = ("action", "total", "done", "before", "cursor", "note")
     try:
-        told = {name: form[name] or None for name in names}
-        progress = _PROGRESS.validate_python({**told, "refused": form["refused"] or 0})
+        fields = {name: form[name] or None for name in names}
+        progress = _PROGRESS.validate_python({**fields, "rejected": form["rejected"] or 0})
     except ValidationError as error:
-        raise Refused(422, "This form is not complete", "Go back, reload the page and send it again.") from error
-    if state not in get_args(State) or progress.act not in ACTS[state]:  # type: ignore[index]  # a State by now
-        raise Refused(422, "This cannot be done here", "Go back, reload the page and send it again.")
+        raise PageError(422, "This form is not complete", "Go back, reload the page and send it again.") from error
+    if state not in get_args(State) or progress.action not in ACTIONS[state]:  # type: ignore[index]  # a State by now
+        raise PageError(422, "This action is not possible here", "Go back, reload the page and send it again.")
     names = ("destination", "kind", "disposition", "waits_for", "reason_code", "cause")
     return FailureGroup(state, *(form[name] for name in names)), progress  # type: ignore[arg-type]  # as above

@@ -1,4 +1,4 @@
-"""*Dead and held*: what waits for a person, in piles of one cause; `bulk` is what is done about a pile."""
+"""*Dead and held*: dead-lettered and held jobs in failure groups. `bulk` has the actions on a group."""
 
 from typing import Final, Literal
 
@@ -6,11 +6,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.console.bulk import Progress, acts_on, address
+from platform_relay.console.bulk import Progress, group_url, possible_actions
 from platform_relay.console.pages import Pages
+from platform_relay.core.database import read_connection
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.jobs.failure_groups import FailureGroup, State, count_group, jobs_of, list_failure_groups
-from platform_relay.jobs.queries import list_jobs_by_id, reading
+from platform_relay.jobs.failure_groups import FailureGroup, State, count_group, list_failure_groups, list_job_ids
+from platform_relay.jobs.queries import list_jobs_by_id
 
 EXAMPLES: Final = 20
 
@@ -19,18 +20,20 @@ def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     engine = pages.services.engine
 
-    @router.get("/console/stuck")
-    async def stuck(request: Request, state: State = "dead", reason_code: ReasonCode | Literal[""] = "") -> Response:
+    @router.get("/console/dead-and-held")
+    async def dead_and_held(
+        request: Request, state: State = "dead", reason_code: ReasonCode | Literal[""] = ""
+    ) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            piles, more = await list_failure_groups(connection, state, reason_code or None)
-        shown = [(each, address(each.pile)) for each in piles]
-        jobs = sum(each.jobs for each in piles)
+        async with read_connection(engine) as connection:
+            groups, more = await list_failure_groups(connection, state, reason_code or None)
+        rows = [(row.group, group_url(row.group), row) for row in groups]
+        jobs = sum(row.jobs for row in groups)
         filters = {"state": state, "reason_code": reason_code, "codes": list(ReasonCode)}
-        return pages.show(request, "stuck", piles=shown, more=more, jobs=jobs, **filters)
+        return pages.show(request, "dead_and_held", groups=rows, more=more, jobs=jobs, **filters)
 
-    @router.get("/console/stuck/pile")
-    async def pile(  # what names a pile
+    @router.get("/console/dead-and-held/group")
+    async def failure_group(  # the fields that identify a group
         request: Request,
         state: State,
         destination: str,
@@ -42,12 +45,14 @@ def routes(pages: Pages) -> APIRouter:
         stopped: int | None = None,
     ) -> Response:
         await pages.visitor(request)
-        which = FailureGroup(state, destination, kind, disposition, waits_for, reason_code, cause)
-        async with reading(engine) as connection:
-            total, moment = await count_group(connection, which)
-            ids = await jobs_of(connection, which, None, None, EXAMPLES)
+        group = FailureGroup(state, destination, kind, disposition, waits_for, reason_code, cause)
+        async with read_connection(engine) as connection:
+            total, moment = await count_group(connection, group)
+            ids = await list_job_ids(connection, group, None, None, EXAMPLES)
             jobs = await list_jobs_by_id(connection, ids)
-        progress = {act: Progress(act, total, 0, moment, None) for act in acts_on(which)}
-        return pages.show(request, "pile", pile=which, total=total, jobs=jobs, progress=progress, stopped=stopped)
+        progress = {action: Progress(action, total, 0, moment, None) for action in possible_actions(group)}
+        return pages.show(
+            request, "failure_group", group=group, total=total, jobs=jobs, progress=progress, stopped=stopped
+        )
 
     return router

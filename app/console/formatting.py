@@ -1,28 +1,30 @@
-"""How values are written for people: the templates' filters. Pure."""
+"""Template filters that format values for display. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from platform_relay.inbox.messages import JobKind
+
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _KINDS: Final[Mapping[str, str]] = {
-    "forward_order": "order for the Platform",
-    "forward_customer": "customer for the Platform",
-    "forward_product": "product for the Platform",
-    "use_reward": "used coupon, to tell the Platform",
-    "return_points": "points to give back",
-    "issue_coupon": "coupon for the shop",
-    "retire_coupon": "coupon to retire in the shop",
-    "sync_loyalty": "news for the shop",
-    "fetch_entity": "details to ask the store for",
+    JobKind.FORWARD_ORDER: "order for the Platform",
+    JobKind.FORWARD_CUSTOMER: "customer for the Platform",
+    JobKind.FORWARD_PRODUCT: "product for the Platform",
+    JobKind.USE_REWARD: "use of a coupon, for the Platform",
+    JobKind.RETURN_POINTS: "return of points",
+    JobKind.ISSUE_COUPON: "coupon to create in the store",
+    JobKind.RETIRE_COUPON: "coupon to retire in the store",
+    JobKind.SYNC_LOYALTY: "tier and points for the store",
+    JobKind.FETCH_ENTITY: "details to fetch from the store",
 }
-_FAR: Final[Mapping[str, str]] = {"platform": "the Platform", "store": "the shop"}
+_DESTINATIONS: Final[Mapping[str, str]] = {"platform": "the Platform", "store": "the store"}
 _DISPOSITIONS: Final[Mapping[str, str]] = {
-    "rejected": "refused",
-    "exhausted": "tried for too long",
-    "expired": "too old",
-    "crashed": "an error of the relay",
+    "rejected": "rejected by the destination",
+    "exhausted": "all attempts failed",
+    "expired": "deadline passed",
+    "crashed": "error in the relay",
 }
 
 
@@ -40,12 +42,12 @@ def duration(seconds: float | None) -> str:
     return " ".join(parts) or "0 s"
 
 
-def moment(value: datetime | None) -> str:
+def timestamp(value: datetime | None) -> str:
     """`2026-05-11 16:25:01`, in UTC."""
     return "—" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def short(value: datetime | None) -> str:
+def short_time(value: datetime | None) -> str:
     """`11 May, 16:25:01`, in UTC."""
     return "—" if value is None else f"{value.astimezone(UTC):%d %b, %H:%M:%S}".removeprefix("0")
 
@@ -58,13 +60,13 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def many(value: int, thing: str) -> str:
+def plural(value: int, noun: str) -> str:
     """`1 job`, `2,000 jobs`."""
-    return f"{value:,} {thing}" if value == 1 else f"{value:,} {thing}s"
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
 def rate(value: float | None) -> str:
-    """Per second, or per minute where that reads better."""
+    """Per second from 1/s on, else per minute."""
     if value is None:
         return "—"
     if value >= 10:
@@ -76,46 +78,46 @@ def money(value: Decimal | None, currency: str | None) -> str:
     return "—" if value is None else f"{value:,f} {currency or ''}".strip()
 
 
-def plain(word: str) -> str:
-    """`given_back` as `given back`."""
-    return word.replace("_", " ")
+def spaced(name: str) -> str:
+    """`points_returned` as `points returned`."""
+    return name.replace("_", " ")
 
 
-def kind(word: str) -> str:
-    """A kind of job."""
-    return _KINDS.get(word, plain(word))
+def kind(name: str) -> str:
+    """The name of a job kind."""
+    return _KINDS.get(name, spaced(name))
 
 
-def far(destination: str) -> str:
-    """A destination as what is at its other end."""
-    return _FAR.get(destination, destination)
+def destination(name: str) -> str:
+    """`platform` as `the Platform`."""
+    return _DESTINATIONS.get(name, name)
 
 
-def disposition(word: str | None) -> str:
-    """How a job's last attempt ended."""
-    return _DISPOSITIONS.get(word or "", plain(word or ""))
+def disposition(name: str | None) -> str:
+    """Why a job ended."""
+    return _DISPOSITIONS.get(name or "", spaced(name or ""))
 
 
-def sentence(text: str) -> str:
-    """Beginning with a capital."""
+def capitalized(text: str) -> str:
+    """With a capital first letter; the rest is unchanged."""
     return text[:1].upper() + text[1:]
 
 
 FILTERS: Final = {
-    each.__name__: each
-    for each in (
+    function.__name__: function
+    for function in (
         duration,
-        moment,
-        short,
+        timestamp,
+        short_time,
         iso,
         count,
-        many,
+        plural,
         rate,
         money,
-        plain,
+        spaced,
         kind,
-        far,
+        destination,
         disposition,
-        sentence,
+        capitalized,
     )
 }

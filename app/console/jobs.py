@@ -1,4 +1,4 @@
-"""One job: its attempts, and retrying and dropping it."""
+"""The page of one job: its attempts, *Retry* and *Drop*."""
 
 from uuid import UUID
 
@@ -7,39 +7,46 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.audit.queries import list_audit
-from platform_relay.console.pages import Pages, Refused
-from platform_relay.jobs.queries import find_job, reading, when_away
+from platform_relay.console.pages import PageError, Pages
+from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.jobs.queries import find_job
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/jobs", route_class=pages.route_class(), include_in_schema=False)
-    engine, operator = pages.services.engine, pages.services.operator
+    engine, actions = pages.services.engine, pages.services.actions
 
     @router.get("/{job_id}")
-    async def job(request: Request, job_id: UUID) -> Response:
+    async def show_job(request: Request, job_id: UUID) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            found = await find_job(connection, job_id)
-            acts = await list_audit(connection, subject=str(job_id))
-        if found is None:
-            raise Refused(404, "No job has this id", "Search for the order, customer or coupon instead.")
-        return pages.show(request, "job", job=found, acts=acts)
+        async with read_connection(engine) as connection:
+            job = await find_job(connection, job_id)
+            audit_records = await list_audit(connection, subject=str(job_id))
+        if job is None:
+            raise PageError(404, "No job has this id", "Search for the order, customer or coupon instead.")
+        return pages.show(request, "job", job=job, audit_records=audit_records)
 
     @router.post("/{job_id}/retry")
     async def retry(request: Request, job_id: UUID) -> Response:
         visitor, _ = await pages.form(request)
-        async with when_away():
-            changed = await operator.retry([job_id], visitor.name)
-        said = "It waits again, at the end of its lane." if changed else "Only what was given up can be retried."
-        return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
+        async with map_database_errors():
+            changed = await actions.retry([job_id], visitor.name)
+        notice = (
+            "The job waits again, at the end of its lane." if changed else "Only dead-lettered jobs can be retried."
+        )
+        return pages.back(request, visitor, f"/console/jobs/{job_id}", notice, failed=not changed)
 
     @router.post("/{job_id}/drop")
     async def drop(request: Request, job_id: UUID) -> Response:
         visitor, form = await pages.form(request)
         why = form.why()
-        async with when_away():
-            changed = await operator.drop([job_id], visitor.name, why)
-        said = "It is dropped, and will not be sent." if changed else "Only waiting and dead jobs can be dropped."
-        return pages.back(request, visitor, f"/console/jobs/{job_id}", said, failed=not changed)
+        async with map_database_errors():
+            changed = await actions.drop([job_id], visitor.name, why)
+        notice = (
+            "The job is dropped and will not be sent."
+            if changed
+            else "Only waiting and dead-lettered jobs can be dropped."
+        )
+        return pages.back(request, visitor, f"/console/jobs/{job_id}", notice, failed=not changed)
 
     return router

@@ -1,4 +1,4 @@
-"""*Keys*: who may use the API. A new key is shown once."""
+"""*Keys*: the API keys. A new key is shown once."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.access import api_keys
-from platform_relay.console.pages import Pages, Refused
-from platform_relay.jobs.queries import when_away
+from platform_relay.console.pages import PageError, Pages
+from platform_relay.core.database import map_database_errors
 
-MEANING: Final = {
+SCOPE_DESCRIPTIONS: Final = {
     "events": "report events (a store's backend)",
-    "read": "look at everything (support; also signs in here)",
-    "operate": "retry, drop, pause, decide about coupons",
-    "admin": "make and revoke keys",
+    "read": "read everything (support); also allows signing in to the console",
+    "operate": "retry, drop, pause, decide on coupons",
+    "admin": "create and revoke keys",
 }
 
 
@@ -24,52 +24,58 @@ def routes(pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/console/keys", route_class=pages.route_class(), include_in_schema=False)
     engine = pages.services.engine
 
-    async def shown(
+    async def show_keys(
         request: Request, new: str | None = None, name: str = "", until: datetime | None = None
     ) -> Response:
-        async with when_away():
-            known = await api_keys.list_keys(engine)
-        told = {"new": new, "name": name, "until": until, "meaning": MEANING}
-        return pages.show(request, "keys", keys=known, now=datetime.now(UTC), **told)
+        async with map_database_errors():
+            keys = await api_keys.list_keys(engine)
+        return pages.show(
+            request,
+            "keys",
+            keys=keys,
+            now=datetime.now(UTC),
+            new=new,
+            name=name,
+            until=until,
+            scopes=SCOPE_DESCRIPTIONS,
+        )
 
     @router.get("")
     async def listing(request: Request) -> Response:
         await pages.visitor(request)
-        return await shown(request)
+        return await show_keys(request)
 
     @router.post("")
     async def create(request: Request) -> Response:
-        """Answers with the page itself, not with another address: the key is not kept anywhere to be shown there."""
+        """Responds with the page instead of a redirect, because the key is not stored and can be shown only now."""
         visitor, form = await pages.form(request, "admin")
         scopes = [scope for scope in api_keys.SCOPES if form[f"scope_{scope}"]]
         days = form["days"]
         if not form["name"] or len(form["name"]) > 100 or not scopes:
-            raise Refused(422, "The key needs a name and a scope", "Say whose key it is, and what it may do.")
+            raise PageError(422, "The key needs a name and a scope", "Enter a name and select at least one scope.")
         if days and not (days.isdecimal() and 0 < int(days) <= 3650):
-            raise Refused(422, "The key's days are not a number", "Say how many days it lasts, from 1 to 3650.")
+            raise PageError(422, "The number of days is not valid", "Enter a number from 1 to 3650, or leave it empty.")
         lifetime = timedelta(days=int(days)) if days else None
-        async with when_away():
+        async with map_database_errors():
             key = await api_keys.create(engine, form["name"], scopes, visitor.name, lifetime)
-        return await shown(request, key, form["name"])
+        return await show_keys(request, key, form["name"])
 
     @router.post("/{key_id}/rotate")
     async def rotate(request: Request, key_id: UUID) -> Response:
-        """Answers as `create` does."""
+        """Responds with the page, as `create` does."""
         visitor, _ = await pages.form(request, "admin")
-        async with when_away():
+        async with map_database_errors():
             rotated = await api_keys.rotate(engine, key_id, visitor.name)
         if rotated is None:
-            raise Refused(
-                404, "There is no such key in use", "It may have been revoked already; see the list of api_keys."
-            )
-        return await shown(request, rotated.key, rotated.name, rotated.until)
+            raise PageError(404, "No active key has this id", "It may have been revoked already. See the list of keys.")
+        return await show_keys(request, rotated.key, rotated.name, rotated.until)
 
     @router.post("/{key_id}/revoke")
     async def revoke(request: Request, key_id: UUID) -> Response:
         visitor, _ = await pages.form(request, "admin")
-        async with when_away():
+        async with map_database_errors():
             revoked = await api_keys.revoke(engine, key_id, visitor.name)
-        said = "The key is revoked; within seconds nobody can use it." if revoked else "It was revoked before."
-        return pages.back(request, visitor, "/console/keys", said)
+        notice = "The key is revoked. It stops working within seconds." if revoked else "The key was already revoked."
+        return pages.back(request, visitor, "/console/keys", notice)
 
     return router

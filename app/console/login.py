@@ -1,4 +1,4 @@
-"""Signing in with a key, and out again."""
+"""Sign in with a key, and sign out."""
 
 import hashlib
 import hmac
@@ -10,43 +10,47 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from platform_relay.api.auth_throttle import AuthThrottle
-from platform_relay.api.authentication import Keys
-from platform_relay.api.client_ip import address_of
-from platform_relay.console.pages import HOME, Pages, Refused, refuse_foreign
+from platform_relay.api.authentication import Authenticator
+from platform_relay.api.client_ip import client_ip
+from platform_relay.console.pages import HOME, PageError, Pages, require_same_origin
 from platform_relay.console.session import OPERATOR, Session
 
-TRIES: Final = 10
-"""Wrong keys from one address in a minute, after which nobody is let in from there for as long."""
-TRIES_OF_ALL: Final = 200
-"""The same, from everybody together."""
+ATTEMPTS_PER_ADDRESS: Final = 10
+"""Wrong keys from one client IP within a minute, after which sign-in from that IP is locked for a minute."""
+ATTEMPTS_IN_TOTAL: Final = 200
+"""The same limit over all client IPs."""
 
 
-def routes(pages: Pages, keys: Keys) -> APIRouter:
+def routes(pages: Pages, keys: Authenticator) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     settings = pages.services.settings
     operator = settings.operator_key.get_secret_value().encode() if settings.operator_key else None
-    wrong = AuthThrottle(TRIES, TRIES_OF_ALL)
+    throttle = AuthThrottle(ATTEMPTS_PER_ADDRESS, ATTEMPTS_IN_TOTAL)
 
     @router.get("/console/login")
-    async def ask(request: Request, next: str = HOME) -> Response:  # noqa: A002  # the word in the address
-        return pages.show(request, "login", next=_inside(next), wrong=None, configured=operator is not None)
+    async def show_form(request: Request, next: str = HOME) -> Response:  # noqa: A002  # the name of the query parameter
+        return pages.show(request, "login", next=_console_path(next), error_text=None, configured=operator is not None)
 
     @router.post("/console/login")
     async def sign_in(request: Request) -> Response:
-        refuse_foreign(request)
+        require_same_origin(request)
         form = await pages.fields(request)
-        address = address_of(request, settings.trusted_proxies)
-        if wrong.locked(address, time.monotonic()):
-            raise Refused(429, "Too many wrong keys", "Wait a minute, then try again.")
-        who = await _who(form["key"].encode())
-        if who is None:
-            wrong.note(address, time.monotonic())
-            told = {"next": _inside(form["next"]), "configured": operator is not None}
+        address = client_ip(request, settings.trusted_proxies)
+        if throttle.is_locked(address, time.monotonic()):
+            raise PageError(429, "Too many wrong keys", "Wait a minute, then try again.")
+        key_owner = await _identify(form["key"].encode())
+        if key_owner is None:
+            throttle.record_failure(address, time.monotonic())
             return pages.show(
-                request, "login", 401, wrong="The relay does not know this key, or it may not read.", **told
+                request,
+                "login",
+                401,
+                next=_console_path(form["next"]),
+                error_text="The key is not valid, or it does not have the scope “read”.",
+                configured=operator is not None,
             )
-        response = RedirectResponse(_inside(form["next"]), 303)
-        pages.sessions.write(request, response, Session(who))
+        response = RedirectResponse(_console_path(form["next"]), 303)
+        pages.sessions.write(request, response, Session(key_owner))
         return response
 
     @router.post("/console/logout")
@@ -56,16 +60,16 @@ def routes(pages: Pages, keys: Keys) -> APIRouter:
         pages.sessions.clear(request, response)
         return response
 
-    async def _who(key: bytes) -> str | None:
+    async def _identify(key: bytes) -> str | None:
         if operator is not None and hmac.compare_digest(key, operator):
             return OPERATOR
         digest = hashlib.sha256(key).digest()
         caller = await keys.find(digest)
-        is_of_table = caller is not None and not _is_store_key(key)
-        return digest.hex() if caller and is_of_table and "read" in caller.scopes else None
+        may_sign_in = caller is not None and "read" in caller.scopes and not _is_store_key(key)
+        return digest.hex() if may_sign_in else None
 
     def _is_store_key(key: bytes) -> bool:
-        """The store's backend has no business here, and its key may be short enough to be guessed from its digest."""
+        """STORE_KEY cannot sign in: it is for the store's backend, and may be so short that its digest reveals it."""
         return settings.store_key is not None and hmac.compare_digest(
             key, settings.store_key.get_secret_value().encode()
         )
@@ -73,6 +77,6 @@ def routes(pages: Pages, keys: Keys) -> APIRouter:
     return router
 
 
-def _inside(path: str) -> str:
-    """`path` when it is a page of ours, else the first page."""
+def _console_path(path: str) -> str:
+    """`path` when it is in the console, else the home page."""
     return path if path == HOME or path.startswith((f"{HOME}/", f"{HOME}?")) else HOME

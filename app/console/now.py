@@ -1,91 +1,91 @@
-"""*Now*: each destination, the last hour, what the store and its customers wait for; pausing and resuming."""
+"""*Now*: the state of each destination, the last hour, what the store and its customers wait for, *Pause* and *Resume*."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from fastapi import APIRouter
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.console.live import EVERY, Chart, Live, Picture, outlook
-from platform_relay.console.pages import HOME, Pages, Refused, SignInFirst, Visitor
+from platform_relay.console.formatting import destination
+from platform_relay.console.live import EVERY, Chart, Live, Snapshot, summarize
+from platform_relay.console.pages import HOME, PageError, Pages, SignInRequiredError, Visitor
+from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway
-from platform_relay.jobs.queries import when_away
 
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     live = Live(pages.services)
-    operator = pages.services.operator
+    actions = pages.services.actions
 
     @router.get(HOME)
     async def now(request: Request) -> Response:
         visitor = await pages.visitor(request)
-        picture = await live.picture(fresh=bool(visitor.session.said))
-        return pages.show(request, "now", picture=picture, live=_parts(pages, picture, visitor))
+        snapshot = await live.snapshot(fresh=bool(visitor.session.notice))
+        return pages.show(request, "now", snapshot=snapshot, live=_parts(pages, snapshot, visitor))
 
     @router.get("/console/live")
     async def stream(request: Request) -> Response:
-        """The parts of the page that changed, as they change."""
+        """Server-sent events with the parts of the page that have changed."""
         visitor = await pages.visitor(request)
-        # What is told does not depend on what the session had to say.
-        looking = replace(visitor, session=replace(visitor.session, said=None))
-        return EventSourceResponse(_changes(pages, live, request, looking))
+        return EventSourceResponse(_changes(pages, live, request, visitor))
 
     @router.post("/console/destinations/{name}/pause")
     async def pause(request: Request, name: str) -> Response:
         visitor, form = await pages.form(request)
-        async with when_away():
-            if not await operator.pause(name, form.why(), visitor.name):
-                raise Refused(404, "There is no such destination", "The destinations are on the page Now.")
-        return pages.back(request, visitor, HOME, f"Calls to {name} are paused; events are accepted and wait.")
+        async with map_database_errors():
+            if not await actions.pause(name, form.why(), visitor.name):
+                raise PageError(404, "No destination has this name", "See the page Now for the destinations.")
+        return pages.back(
+            request, visitor, HOME, f"Calls to {destination(name)} are paused. Events are still accepted and wait."
+        )
 
     @router.post("/console/destinations/{name}/resume")
     async def resume(request: Request, name: str) -> Response:
         visitor, _ = await pages.form(request)
-        async with when_away():
-            resumed = await operator.resume(name, visitor.name)
-        said = f"Calls to {name} go on." if resumed else f"{name} was open already."
-        return pages.back(request, visitor, HOME, said)
+        async with map_database_errors():
+            resumed = await actions.resume(name, visitor.name)
+        notice = f"Calls to {destination(name)} are " + ("resumed." if resumed else "not paused.")
+        return pages.back(request, visitor, HOME, notice)
 
     return router
 
 
 async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor) -> AsyncIterator[bytes]:
-    told: dict[str, str] = {}
+    sent: dict[str, str] = {}
     yield format_sse_event(retry=2000)
     while True:
         try:
             await pages.visitor(request)
-            picture = await live.picture()
-        except (SignInFirst, Refused):
+            snapshot = await live.snapshot()
+        except (SignInRequiredError, PageError):
             return
         except DatabaseAway:
-            parts = {"away": pages.render("part_away", away=True)}
+            parts = {"database": pages.render("part_database", reachable=False)}
         else:
-            parts = {"away": pages.render("part_away", away=False), **_parts(pages, picture, visitor)}
+            parts = {"database": pages.render("part_database", reachable=True), **_parts(pages, snapshot, visitor)}
         for name, part in parts.items():
-            if told.get(name) != part:
-                told[name] = part
+            if sent.get(name) != part:
+                sent[name] = part
                 yield format_sse_event(event=name, data_str=part)
         await asyncio.sleep(EVERY)
 
 
-def _parts(pages: Pages, picture: Picture, visitor: Visitor) -> dict[str, str]:
-    """What is renewed by itself, each under the name of its event. Buttons stand apart from numbers, so that what a
-    person is about to press is not replaced under his hand."""
+def _parts(pages: Pages, snapshot: Snapshot, visitor: Visitor) -> dict[str, str]:
+    """The parts that are updated automatically, by the names of their events. Buttons are separate from numbers, so that an
+    update of the numbers does not replace a button while it is being pressed."""
     parts = {
-        "alerts": pages.render("part_alerts", alerts=picture.alerts),
-        "shop": pages.render("part_shop", shop=picture.shop, outlook=outlook(picture)),
+        "alerts": pages.render("part_alerts", alerts=snapshot.alerts),
+        "summary": pages.render("part_summary", impact=snapshot.impact, summary=summarize(snapshot)),
     }
-    for destination, chart in zip(picture.destinations, picture.charts, strict=True):
-        parts[f"state-{destination.name}"] = pages.render("part_state", destination=destination)
-        parts[f"numbers-{destination.name}"] = pages.render("part_numbers", destination=destination)
-        parts[f"actions-{destination.name}"] = pages.render("part_actions", destination=destination, visitor=visitor)
-        parts[f"chart-{destination.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
+    for channel, chart in zip(snapshot.destinations, snapshot.charts, strict=True):
+        parts[f"state-{channel.name}"] = pages.render("part_state", destination=channel)
+        parts[f"numbers-{channel.name}"] = pages.render("part_numbers", destination=channel)
+        parts[f"actions-{channel.name}"] = pages.render("part_actions", destination=channel, visitor=visitor)
+        parts[f"chart-{channel.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
     return parts
 
 

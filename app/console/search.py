@@ -1,4 +1,4 @@
-"""*Search → story*: what became of an order, a customer, a coupon or a message, and why."""
+"""*Search*: explain what happened to an order, a customer, a coupon or a message, and why."""
 
 from typing import Final, Literal
 from uuid import UUID
@@ -8,23 +8,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.console.pages import Pages, Refused
+from platform_relay.console.pages import PageError, Pages
+from platform_relay.core.database import read_connection
 from platform_relay.explain.causes import CAUSES, Rank, Step
-from platform_relay.explain.gather import explain
+from platform_relay.explain.collect import explain
+from platform_relay.explain.explanation import Explanation
 from platform_relay.explain.records import Key
-from platform_relay.explain.story import Explanation
-from platform_relay.jobs.queries import find_job, find_message, reading
+from platform_relay.jobs.queries import find_job, find_message
 from platform_relay.jobs.views import JobView
 
-JOBS: Final = "POST /v1/jobs/"
-ANYTHING: Final[tuple[Key, ...]] = ("coupon", "order", "customer")
-LONGEST: Final = 320
+JOB_ACTIONS: Final = "POST /v1/jobs/"
+KEYS: Final[tuple[Key, ...]] = ("coupon", "order", "customer")
+MAX_LENGTH: Final = 320
 TONES: Final = {
     Rank.FINE: "good",
     Rank.FOR_INFORMATION: "",
-    Rank.BY_ITSELF: "warn",
-    Rank.NEEDS_A_PERSON: "warn",
-    Rank.GIVEN_UP: "bad",
+    Rank.AUTOMATIC: "warn",
+    Rank.NEEDS_OPERATOR: "warn",
+    Rank.DEAD: "bad",
 }
 
 
@@ -35,51 +36,56 @@ def routes(pages: Pages) -> APIRouter:
     @router.get("/console/search")
     async def search(request: Request, q: str = "", by: Key | Literal["anything"] = "anything") -> Response:
         await pages.visitor(request)
-        asked = q.replace("\x00", "").strip()[:LONGEST]
-        async with reading(engine) as connection:
-            every = await _stories(connection, by, asked) if asked else []
-            found = [story for story in every if story.found]
-            stories = [
-                (story, _without_button(story), TONES[CAUSES[story.cause].rank], await _job(connection, story))
-                for story in found or every[:1]
+        term = q.replace("\x00", "").strip()[:MAX_LENGTH]
+        async with read_connection(engine) as connection:
+            explanations = await _explain(connection, by, term) if term else []
+            matches = [explanation for explanation in explanations if explanation.matched]
+            results = [
+                (
+                    explanation,
+                    _steps_without_button(explanation),
+                    TONES[CAUSES[explanation.cause].rank],
+                    await _job(connection, explanation),
+                )
+                for explanation in matches or explanations[:1]
             ]
-        return pages.show(request, "search", q=asked, by=by, stories=stories, nothing=not found)
+        return pages.show(request, "search", q=term, by=by, results=results, nothing=not matches)
 
     @router.get("/console/messages/{message_id}")
     async def message(request: Request, message_id: UUID) -> Response:
         await pages.visitor(request)
-        async with reading(engine) as connection:
-            found = await find_message(connection, message_id)
-        if found is None:
-            raise Refused(404, "No message has this id", "It may have been pruned, or the id is not complete.")
-        return pages.show(request, "message", message=found)
+        async with read_connection(engine) as connection:
+            record = await find_message(connection, message_id)
+        if record is None:
+            raise PageError(404, "No message has this id", "It may have been pruned, or the id is incomplete.")
+        return pages.show(request, "message", message=record)
 
     return router
 
 
-def _without_button(story: Explanation) -> list[Step]:
-    """The steps that no button of the job does."""
-    return [step for step in story.steps if step.api is None or not step.api.startswith(JOBS)]
+def _steps_without_button(explanation: Explanation) -> list[Step]:
+    """The steps that are not among the job's buttons."""
+    return [step for step in explanation.steps if step.api is None or not step.api.startswith(JOB_ACTIONS)]
 
 
-async def _job(connection: AsyncConnection, story: Explanation) -> JobView | None:
-    """What the story is about, where something can be done about it."""
-    job_id = story.finding.job_id
+async def _job(connection: AsyncConnection, explanation: Explanation) -> JobView | None:
+    """The job that the explanation is about, if any."""
+    job_id = explanation.finding.job_id
     return None if job_id is None else await find_job(connection, job_id)
 
 
-async def _stories(connection: AsyncConnection, by: Key | Literal["anything"], asked: str) -> list[Explanation]:
-    """What was asked for; with "anything" all that the word may mean. Told even when nothing was found."""
+async def _explain(connection: AsyncConnection, by: Key | Literal["anything"], term: str) -> list[Explanation]:
+    """One explanation per meaning that the term can have. An explanation is made even when nothing was found."""
     if by != "anything":
-        return [await explain(connection, by, asked)]
-    if (named := _uuid(asked)) is None:
-        return [await explain(connection, key, asked) for key in ANYTHING]
-    job = await find_job(connection, named)
-    return [await explain(connection, "message", str(job.message_id if job else named))]
+        return [await explain(connection, by, term)]
+    if (uuid := _uuid(term)) is None:
+        return [await explain(connection, key, term) for key in KEYS]
+    job = await find_job(connection, uuid)
+    return [await explain(connection, "message", str(job.message_id if job else uuid))]
 
 
-def _uuid(word: str) -> UUID | None:
+def _uuid(term: str) -> UUID | None:
     try:
-        return UUID(word)
+        return UUID(term)
     except ValueError:
         return None

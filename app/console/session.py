@@ -1,7 +1,8 @@
-"""Who is signed in: a signed cookie that only this console reads.
+"""Console sessions in a signed cookie.
 
-It holds no key. A session by OPERATOR_KEY says only that; one by a key of the table names the key's digest, which is
-looked up again at every request, so that a revoked key's sessions end with it. Changing OPERATOR_KEY ends all.
+The cookie holds no key. A session opened with OPERATOR_KEY is marked as such; one opened with an API key holds the digest of
+that key, which is looked up on every request, so revoking the key ends its sessions. Changing OPERATOR_KEY ends all
+sessions.
 """
 
 import hashlib
@@ -18,20 +19,20 @@ from starlette.responses import Response
 COOKIE: Final = "relay_console"
 PATH: Final = "/console"
 SECONDS: Final = 12 * 3600
-"""How long one stays signed in."""
+"""The lifetime of a session."""
 OPERATOR: Final = "operator"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`who` is OPERATOR, or the hex digest of a key of the table. `said` is told on the next page, once."""
+    """`key_owner` is OPERATOR, or the hex digest of an API key. The next page shows `notice` once."""
 
-    who: str
+    key_owner: str
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    """What every form has to bring back."""
-    said: str | None = None
+    """The CSRF token, which every form sends back."""
+    notice: str | None = None
     failed: bool = False
-    """`said` tells of something that did not work."""
+    """The notice reports a failure."""
 
 
 _SESSION: Final = TypeAdapter(Session)
@@ -39,7 +40,7 @@ _SESSION: Final = TypeAdapter(Session)
 
 class Sessions:
     def __init__(self, operator_key: SecretStr | None) -> None:
-        """Without an operator's key the sessions of this process are valid in this process only."""
+        """Without an operator key, sessions are valid only in the process that opened them."""
         key = operator_key.get_secret_value().encode() if operator_key else secrets.token_bytes(32)
         secret = hmac.digest(key, b"platform-relay console session", "sha256")
         self._signer = URLSafeTimedSerializer(
@@ -47,7 +48,7 @@ class Sessions:
         )
 
     def read(self, request: Request) -> Session | None:
-        """None when nobody is signed in, or was too long ago."""
+        """The session of the request; None when there is none or it has expired."""
         try:
             return _SESSION.validate_python(self._signer.loads(request.cookies.get(COOKIE, ""), max_age=SECONDS))
         except (BadData, ValidationError):
@@ -68,10 +69,10 @@ class Sessions:
         response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
 
 
-def saying(session: Session, said: str, *, failed: bool = False) -> Session:
-    return replace(session, said=said, failed=failed)
+def with_notice(session: Session, notice: str, *, failed: bool = False) -> Session:
+    return replace(session, notice=notice, failed=failed)
 
 
 def is_https(request: Request) -> bool:
-    """A proxy's word is believed from anybody: who lies about it only hides his own cookie from himself."""
+    """X-Forwarded-Proto is trusted from any client: a false value affects only the cookie of the client that sent it."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower())

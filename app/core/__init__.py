@@ -1,1 +1,1 @@
-"""Infrastructure without a subject of its own: database, HTTP, errors, reasons, telemetry."""
+"""Infrastructure that all subjects use: database, HTTP, egress, encryption, errors, reasons, logs, metrics, traces."""

@@ -11,5 +11,5 @@ _PLACES: Final = {
 
 
 def currency_places(currency: str | None) -> int:
-    """How many decimal places a currency has; 2 for all others and when it is not known."""
+    """The number of decimal places of a currency; 2 when it is unknown."""
     return next((places for places, currencies in _PLACES.items() if currency in currencies), 2)

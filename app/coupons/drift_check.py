@@ -1,10 +1,9 @@
-"""The drift check: are our coupons in the store still what we created? Changes nothing in the store."""
+"""The drift check: compares the relay's coupons in the store with what was issued. It changes nothing in the store."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final, Literal  # Any: JSON columns
 
 from pydantic import JsonValue
@@ -14,20 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.core.outcomes import Outcome, reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.stores.base import (
-    CouponFound,
-    CouponKind,
-    CouponSpec,
-    Difference,
-    StoreAdapter,
-    as_facts,
-    differences,
-)
+from platform_relay.coupons.spec import read_stored_spec
+from platform_relay.stores.base import Difference, StoreAdapter, StoreCoupon, difference_facts, differences
 
-TOGETHER: Final = 4
-"""Look-ups at a time, so that the drift check does not slow the store down."""
+CONCURRENCY: Final = 4
+"""Look-ups at a time. Few, so that the drift check does not slow down the store."""
 PERSONAL: Final = frozenset({"email", "customer_id"})
-"""Fields that are not kept with a coupon: whom it is for."""
+"""The customer's fields, which are not stored with a coupon."""
 Kind = Literal["deleted", "other_value", "expired_early", "over_used", "edited", "used_unseen", "still_usable"]
 _KINDS: Final[Mapping[str, Kind]] = {
     "value": "other_value",
@@ -36,22 +28,22 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "expires_at": "expired_early",
     "active": "expired_early",
 }
-"""The kind of a difference by its field; else: edited."""
+"""The kind of a difference by its field; other fields: edited."""
 _CLAIM: Final = text("""
 WITH chosen AS (
     SELECT code FROM coupon
-    WHERE active_at IS NOT NULL AND state IN ('active', 'used', 'retired', 'given_back')
+    WHERE active_at IS NOT NULL AND state IN ('active', 'used', 'retired', 'points_returned')
       AND (drift_checked_at IS NULL OR drift_checked_at < now() - CAST(:since AS interval))
     ORDER BY drift_checked_at NULLS FIRST LIMIT :chunk FOR UPDATE SKIP LOCKED
 )
 UPDATE coupon SET drift_checked_at = now() FROM chosen WHERE coupon.code = chosen.code
-RETURNING coupon.code, coupon.state, coupon.ordered, (SELECT count(*) FROM jsonb_object_keys(coupon.orders)) AS orders
+RETURNING coupon.code, coupon.state, coupon.issued_spec, (SELECT count(*) FROM jsonb_object_keys(coupon.orders)) AS orders
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One way in which a coupon is not as it was created."""
+    """One difference between a coupon in the store and what was issued."""
 
     code: str
     kind: Kind
@@ -60,28 +52,28 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DriftCheckResult:
-    """`stopped`: why the store could not be asked any further; None: all that was due was looked at."""
+    """`stopped`: why the store could not be asked any further; None: all coupons that were due are checked."""
 
-    looked_at: int
+    checked: int
     findings: tuple[Finding, ...]
     stopped: Reason | None = None
 
 
-def examine(
+def find_drift(
     code: str,
     state: str,
-    ordered: Mapping[str, Any] | None,  # Any: JSON
+    issued_spec: Mapping[str, Any] | None,  # Any: JSON
     orders: int,
-    found: CouponFound | None,
+    stored: StoreCoupon | None,
 ) -> list[Finding]:
-    """How one coupon in the store differs from what was created. Pure. `orders`: how many orders we know to carry it."""
-    if state in ("retired", "given_back"):
-        usable = found is not None and found.active
+    """How one coupon in the store differs from what was issued. Pure. `orders`: the number of orders known to use it."""
+    if state in ("retired", "points_returned"):
+        usable = stored is not None and stored.active
         return [Finding(code, "still_usable", Difference("state", "usable", state))] if usable else []
-    if found is None:
+    if stored is None:
         return [Finding(code, "deleted", Difference("state", "deleted", state))] if state == "active" else []
-    findings = _against_order(code, ordered, found) if ordered is not None else []
-    limit, used = (ordered or {}).get("usage_limit"), found.used
+    findings = _compare(code, issued_spec, stored) if issued_spec is not None else []
+    limit, used = (issued_spec or {}).get("usage_limit"), stored.used
     if used is not None and isinstance(limit, int) and used > limit:
         findings.append(Finding(code, "over_used", Difference("number of uses", str(used), f"at most {limit}")))
     elif used is not None and used > orders:
@@ -89,74 +81,60 @@ def examine(
     return findings
 
 
-def _against_order(code: str, ordered: Mapping[str, Any], found: CouponFound) -> list[Finding]:  # Any: JSON
-    expires_at = ordered.get("expires_at")
-    wanted = CouponSpec(
-        code=code,
-        kind=CouponKind(ordered["kind"]),
-        value=_decimal(ordered["value"]),
-        currency=ordered["currency"],
-        product_ids=tuple(ordered["product_ids"]),
-        variant_ids=tuple(ordered.get("variant_ids", ())),  # coupons of an earlier release have none
-        minimum_spend=_decimal(ordered["minimum_spend"]),
-        usage_limit=ordered["usage_limit"],
-        combinable=ordered["combinable"],
-        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
-    )
-    expired = wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC)
-    comparable = replace(found, unreadable=found.unreadable | PERSONAL, active=found.active or expired)
-    different = differences(wanted, comparable)
-    findings = [Finding(code, _KINDS.get(each.field, "edited"), each) for each in different]
-    if ordered.get("restricted") and not found.unreadable & PERSONAL and not (found.email or found.customer_id):
+def _compare(code: str, issued_spec: Mapping[str, Any], stored: StoreCoupon) -> list[Finding]:  # Any: JSON
+    spec = read_stored_spec(code, issued_spec)
+    expired = spec.expires_at is not None and spec.expires_at <= datetime.now(UTC)
+    comparable = replace(stored, unreadable=stored.unreadable | PERSONAL, active=stored.active or expired)
+    findings = [
+        Finding(code, _KINDS.get(difference.field, "edited"), difference)
+        for difference in differences(spec, comparable)
+    ]
+    if issued_spec.get("restricted") and not stored.unreadable & PERSONAL and not (stored.email or stored.customer_id):
         findings.append(Finding(code, "edited", Difference("restriction to the customer", None, "set")))
     return findings
 
 
-def _decimal(number: str | None) -> Decimal | None:
-    return None if number is None else Decimal(number)
-
-
-async def tour(
+async def check_drift(
     engine: AsyncEngine,
     store: StoreAdapter,
     *,
     since: timedelta = timedelta(minutes=55),
-    most: int = 2000,
+    limit: int = 2000,
     chunk: int = 50,
 ) -> DriftCheckResult:
-    """Check up to `most` coupons that were not checked within `since`; new findings raise alerts."""
-    looked_at = 0
+    """Check up to `limit` coupons that were not checked within `since`. New findings raise alerts."""
+    checked = 0
     findings: list[Finding] = []
-    while looked_at < most:
+    while checked < limit:
         async with engine.begin() as connection:
-            rows = (await connection.execute(_CLAIM, {"since": since, "chunk": min(chunk, most - looked_at)})).all()
+            rows = (await connection.execute(_CLAIM, {"since": since, "chunk": min(chunk, limit - checked)})).all()
         if not rows:
             break
-        answers = await _ask(store, [row.code for row in rows])
-        for row, answer in zip(rows, answers, strict=True):
-            if answer is not None and not isinstance(answer, CouponFound):
-                return DriftCheckResult(looked_at, tuple(findings), reason_of(answer))
-            of_coupon = examine(row.code, row.state, row.ordered, row.orders or 0, answer)
-            looked_at += 1
-            findings += of_coupon
-            await _alert(engine, row.code, of_coupon)
-    return DriftCheckResult(looked_at, tuple(findings))
+        results = await _look_up(store, [row.code for row in rows])
+        for row, stored in zip(rows, results, strict=True):
+            if stored is not None and not isinstance(stored, StoreCoupon):
+                return DriftCheckResult(checked, tuple(findings), reason_of(stored))
+            drift = find_drift(row.code, row.state, row.issued_spec, row.orders or 0, stored)
+            checked += 1
+            findings += drift
+            await _alert(engine, row.code, drift)
+    return DriftCheckResult(checked, tuple(findings))
 
 
-async def forget(engine: AsyncEngine) -> None:
-    """The next tour looks at every coupon again."""
+async def make_all_due(engine: AsyncEngine) -> None:
+    """The next drift check looks at every coupon again."""
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE coupon SET drift_checked_at = NULL WHERE drift_checked_at IS NOT NULL"))
 
 
-async def _ask(store: StoreAdapter, codes: Sequence[str]) -> list[CouponFound | Outcome | None]:
-    turn = asyncio.Semaphore(TOGETHER)
+async def _look_up(store: StoreAdapter, codes: Sequence[str]) -> list[StoreCoupon | Outcome | None]:
+    semaphore = asyncio.Semaphore(CONCURRENCY)
 
-    async def one(code: str) -> CouponFound | Outcome | None:
-        async with turn:
+    async def find(code: str) -> StoreCoupon | Outcome | None:
+        async with semaphore:
             return await store.find_coupon(code)
 
-    return list(await asyncio.gather(*(one(code) for code in codes)))
+    return list(await asyncio.gather(*(find(code) for code in codes)))
 
 
 async def _alert(engine: AsyncEngine, code: str, findings: Sequence[Finding]) -> None:
@@ -165,7 +143,7 @@ async def _alert(engine: AsyncEngine, code: str, findings: Sequence[Finding]) ->
             await resolve_alert(connection, ReasonCode.COUPON_DRIFT, code)
             return
         kinds: list[JsonValue] = list(dict.fromkeys(finding.kind for finding in findings))
-        different = as_facts([finding.difference for finding in findings])
+        different = difference_facts([finding.difference for finding in findings])
         await raise_alert(
             connection, because(ReasonCode.COUPON_DRIFT, code=code, kinds=kinds, differences=different), code
         )

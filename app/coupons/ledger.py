@@ -1,10 +1,10 @@
-"""The ledger: what was redeemed, and what became of it, per currency and from one snapshot.
+"""The ledger: what was redeemed and the states of the coupons, per currency and from one snapshot.
 
-    redeemed = active + used + held + retired + given_back
+    redeemed = active + used + held + retired + points_returned
 
-`held` is everything not yet settled (pending too). Percentages, free shipping and free products have no amount and are
-counted, not summed; so is a redemption that nobody knows the value of yet. What the fuse holds is held at its value,
-which is known by then. Refused redemptions never were any.
+`held` includes pending coupons. Percentages, free shipping and free products have no amount: they are counted and not
+summed, and so are redemptions without a known value. A coupon that an issuance limit holds has a known value. Refused
+redemptions are left out: they are not genuine.
 """
 
 from decimal import Decimal
@@ -29,12 +29,12 @@ SELECT currency, CASE WHEN currency IS NULL THEN coalesce(kind, 'not valued yet'
        coalesce(sum(value) FILTER (WHERE place = 'used'), 0) AS used,
        coalesce(sum(value) FILTER (WHERE place = 'held'), 0) AS held,
        coalesce(sum(value) FILTER (WHERE place = 'retired'), 0) AS retired,
-       coalesce(sum(value) FILTER (WHERE place = 'given_back'), 0) AS given_back,
+       coalesce(sum(value) FILTER (WHERE place = 'points_returned'), 0) AS points_returned,
        jsonb_build_object('active', count(*) FILTER (WHERE place = 'active'),
                           'used', count(*) FILTER (WHERE place = 'used'),
                           'held', count(*) FILTER (WHERE place = 'held'),
                           'retired', count(*) FILTER (WHERE place = 'retired'),
-                          'given_back', count(*) FILTER (WHERE place = 'given_back')) AS counts
+                          'points_returned', count(*) FILTER (WHERE place = 'points_returned')) AS counts
 FROM entry GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
@@ -44,52 +44,51 @@ class CouponCounts(View):
     used: int
     held: int
     retired: int
-    given_back: int
+    points_returned: int
 
 
-class CurrencyLine(View):
-    """Amounts in `currency`: redeemed = active + used + held + retired + given_back."""
+class CurrencyTotals(View):
+    """Amounts in `currency`: redeemed = active + used + held + retired + points_returned."""
 
-    currency: str = Field(description="ISO 4217; `unknown` where neither the Platform nor a setting tells it.")
+    currency: str = Field(description="ISO 4217; `unknown` where neither the Platform nor a setting names it.")
     coupons: int
     redeemed: Decimal
     active: Decimal
     used: Decimal
-    held: Decimal = Field(description="Pending and held: owed to the customer, not usable yet.")
+    held: Decimal = Field(description="Pending and held coupons: not usable yet.")
     retired: Decimal
-    given_back: Decimal
+    points_returned: Decimal
     counts: CouponCounts
 
 
-class KindLine(View):
-    """Coupons without an amount of money."""
+class KindTotals(View):
+    """Coupons without an amount of money, by kind."""
 
-    kind: str = Field(description="`not valued yet`: held, since nobody knows what it is worth.")
+    kind: str = Field(description="`not valued yet`: held, because its value is unknown.")
     coupons: int
     counts: CouponCounts
 
 
 class Ledger(View):
-    currencies: list[CurrencyLine]
-    kinds: list[KindLine]
-    balanced: bool = Field(description="In every currency the parts add up to what was redeemed.")
+    currencies: list[CurrencyTotals]
+    kinds: list[KindTotals]
+    balanced: bool = Field(description="Whether the parts add up to what was redeemed, in every currency.")
 
 
 async def read_ledger(connection: AsyncConnection) -> Ledger:
     """All coupons, in one statement."""
     rows = (await connection.execute(_LEDGER)).mappings().all()
-    currencies = [CurrencyLine(**row) for row in rows if row["currency"] is not None]
-    kinds = [KindLine(**row) for row in rows if row["currency"] is None]
-    return Ledger(
-        currencies=currencies, kinds=kinds, balanced=all(map(balanced, currencies)) and all(map(balanced, kinds))
-    )
+    currencies = [CurrencyTotals(**row) for row in rows if row["currency"] is not None]
+    kinds = [KindTotals(**row) for row in rows if row["currency"] is None]
+    balanced = all(map(_balanced, currencies)) and all(map(_balanced, kinds))
+    return Ledger(currencies=currencies, kinds=kinds, balanced=balanced)
 
 
-def balanced(line: CurrencyLine | KindLine) -> bool:
+def _balanced(totals: CurrencyTotals | KindTotals) -> bool:
     """Whether the parts add up."""
-    counts = line.counts
-    placed = counts.active + counts.used + counts.held + counts.retired + counts.given_back
-    if isinstance(line, KindLine):
-        return placed == line.coupons
-    parts = line.active + line.used + line.held + line.retired + line.given_back
-    return placed == line.coupons and parts == line.redeemed
+    counts = totals.counts
+    counted = counts.active + counts.used + counts.held + counts.retired + counts.points_returned
+    if isinstance(totals, KindTotals):
+        return counted == totals.coupons
+    parts = totals.active + totals.used + totals.held + totals.retired + totals.points_returned
+    return counted == totals.coupons and parts == totals.redeemed

@@ -1,15 +1,16 @@
-"""An operator retires a coupon -> it is made unusable in the store. Runs in the coupon's own lane, after its issue.
+"""Retires a coupon for an operator: makes it unusable in the store. Runs in the coupon's own lane, after its issue.
 
-Only coupons that the relay created are touched. A code that was never sent to the store may be another coupon's there: a
-forger may name the merchant's own, and a held spelling of a code is the genuine coupon in a store that does not tell them
-apart.
+Only coupons that the relay created are changed. A code that was never sent to the store may be another coupon's there: a
+forger may name one of the merchant's codes, and a held spelling of a code is the genuine coupon in a store that does not
+distinguish upper and lower case.
 """
 
 from platform_relay.core.outcomes import Done, Outcome, Reject, Skip, Wait
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.coupons.records import CouponRecord
+from platform_relay.coupons.transitions import Coupons
 from platform_relay.queue.jobs import Job
-from platform_relay.stores.base import CouponFound, StoreAdapter
+from platform_relay.stores.base import StoreAdapter, StoreCoupon
 
 
 class RetireCoupon:
@@ -25,7 +26,7 @@ class RetireCoupon:
         if code is None or coupon is None:
             problem = "it names no coupon of the relay"
             return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
-        outcome = await self._remove(code, coupon)
+        outcome = await self._retire_in_store(coupon)
         if not isinstance(outcome, Done | Skip):
             return outcome
         reason = because(ReasonCode.COUPON_RETIRED, by=job.params.get("by"), comment=job.params.get("why"))
@@ -35,16 +36,19 @@ class RetireCoupon:
             return Reject(because(ReasonCode.RETIRED_TOO_LATE, code=code))
         return Done({"code": code})
 
-    async def _remove(self, code: str, coupon: CouponRecord) -> Outcome:
-        """Skip: there is no coupon of the relay to remove."""
-        if not coupon.priced:
+    async def _retire_in_store(self, coupon: CouponRecord) -> Outcome:
+        """Skip: the store has no coupon of the relay under this code."""
+        code = coupon.code
+        if not coupon.admitted:
             return Skip(because(ReasonCode.COUPON_NOT_ISSUED, code=code))
         if self._store is None:
             return Wait(because(ReasonCode.NO_STORE), "settings", 60.0)
         if coupon.store_id is None:
-            found = await self._store.find_coupon(code)
-            if isinstance(found, CouponFound) and (found.reference is None or found.reference != coupon.redemption_id):
-                return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=found.store_id))
-            if found is not None and not isinstance(found, CouponFound):
-                return found
+            stored = await self._store.find_coupon(code)
+            if isinstance(stored, StoreCoupon) and (
+                stored.reference is None or stored.reference != coupon.redemption_id
+            ):
+                return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=stored.store_id))
+            if stored is not None and not isinstance(stored, StoreCoupon):
+                return stored
         return await self._store.retire_coupon(code)

@@ -1,80 +1,94 @@
-"""What a redemption is worth: by an operator's decision on this coupon, by the rule of its day, or what it waits for."""
+"""Values redemptions: by an operator's decision on this coupon, or by the rules at the time of the redemption."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 from platform_relay.core.outcomes import Retry, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.coupons.reward_rules import RewardRules
-from platform_relay.coupons.transitions import CouponRecord, Decision
+from platform_relay.coupons.records import CouponRecord, Decision
+from platform_relay.coupons.reward_rules import OperatorRule, RewardRules, rule_key
+from platform_relay.coupons.valuation_rules import (
+    NoValue,
+    RewardValue,
+    find_value,
+    value_by_operator,
+    with_rule_limits,
+)
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.launcher import Launcher, ShopFacts
-from platform_relay.platform.rewards import Redemption, Unvalued, Valued, limited, resolve, rule_key, ruled
-from platform_relay.platform.rules import AMOUNTS, OperatorRule, PlatformRule, RewardKind
+from platform_relay.platform.launcher import LauncherCache, LauncherFacts
+from platform_relay.platform.redemptions import Redemption
+from platform_relay.platform.rules import AMOUNTS, PlatformRule, RewardKind
 from platform_relay.settings import CouponSettings
 
 RULE_RECHECK: Final = 600.0
-"""Seconds between two looks for a value; an operator's rule wakes the job at once."""
+"""Seconds between two looks for a value. An operator's rule wakes the job at once."""
 LAUNCHER_RECHECK: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """`by_rules` is the value by the rules alone, without the webhook. `rules`: the operator's and the Platform's that
-    apply; `listed`: all of the Platform's. `rule_edited`: the operator's was edited after the redemption had arrived; the
-    version of then counts."""
+class Valuation:
+    """A redemption's value with the rules that verify it.
 
-    valued: Valued
-    by_rules: Valued | Unvalued
-    rules: tuple[OperatorRule | None, PlatformRule | None]
-    listed: tuple[PlatformRule, ...]
+    `by_rules` is the value by the rules alone, without the webhook. `operator_rule` and `launcher_rule` are the rules that
+    apply; `launcher_rules` are all of the Launcher's. `rule_edited`: the operator's rule was edited after the redemption
+    arrived; the version at the time of the redemption counts.
+    """
+
+    value: RewardValue
+    by_rules: RewardValue | NoValue
+    operator_rule: OperatorRule | None
+    launcher_rule: PlatformRule | None
+    launcher_rules: tuple[PlatformRule, ...]
     rule_edited: bool
 
 
-class Valuing:
+class Valuer:
     def __init__(self, rules: RewardRules, platform: PlatformClient, settings: CouponSettings) -> None:
         self._rules = rules
-        self._launcher = Launcher(platform)
+        self._launcher = LauncherCache(platform)
         self._settings = settings
 
-    async def value(self, redemption: Redemption, coupon: CouponRecord) -> Value | Wait:
-        """The value, or what it waits for."""
+    async def value(self, redemption: Redemption, coupon: CouponRecord) -> Valuation | Wait:
+        """The valuation, or what the redemption waits for."""
         then, now = (
             await self._rules.versions(redemption.rule_id, coupon.received_at) if redemption.rule_id else (None, None)
         )
         facts = await self._launcher.facts()
-        shop = facts if isinstance(facts, ShopFacts) else ShopFacts()
+        launcher = facts if isinstance(facts, LauncherFacts) else LauncherFacts()
         rule = then or now
-        valued = self._resolve(redemption, rule, shop)
-        if isinstance(valued, Unvalued) and now != rule:
-            rule, valued = now, self._resolve(redemption, now, shop)
-        decided = coupon.decision
-        if decided is not None and decided.kind is not None:
-            valued = self._ruled(redemption, decided, shop)
-        unsure = isinstance(valued, Unvalued) or (valued.kind in AMOUNTS and valued.currency is None)
-        if unsure and not isinstance(facts, ShopFacts):
+        value = self._find_value(redemption, rule, launcher)
+        if isinstance(value, NoValue) and now != rule:
+            rule, value = now, self._find_value(redemption, now, launcher)
+        if coupon.decision is not None and coupon.decision.kind is not None:
+            value = self._decided_value(redemption, coupon.decision, coupon.decision.kind, launcher)
+        uncertain = isinstance(value, NoValue) or (value.kind in AMOUNTS and value.currency is None)
+        if uncertain and not isinstance(facts, LauncherFacts):
             recheck = LAUNCHER_RECHECK if isinstance(facts, Retry | Unknown) else RULE_RECHECK
             reason = because(ReasonCode.LAUNCHER_UNAVAILABLE, problem=facts.reason.as_fact())
             return Wait(reason, rule_key(redemption.rule_id), recheck, evidence=facts.evidence)
-        if isinstance(valued, Unvalued):
-            return Wait(valued.reason, valued.key, RULE_RECHECK)
-        by_rules = self._resolve(replace(redemption, embedded=None), rule, shop)
-        if valued.source == "embedded" and isinstance(by_rules, Valued):
-            valued = limited(valued, by_rules)
-        launcher_rule = next((listed for listed in shop.rules if listed.id and listed.id == redemption.rule_id), None)
+        if isinstance(value, NoValue):
+            return Wait(value.reason, value.key, RULE_RECHECK)
+        by_rules = self._find_value(replace(redemption, embedded=None), rule, launcher)
+        if value.source == "embedded" and isinstance(by_rules, RewardValue):
+            value = with_rule_limits(value, by_rules)
+        launcher_rule = next((item for item in launcher.rules if item.id and item.id == redemption.rule_id), None)
         edited = then is not None and then != now
-        return Value(valued, by_rules, (rule, launcher_rule), shop.rules, rule_edited=edited)
+        return Valuation(value, by_rules, rule, launcher_rule, launcher.rules, rule_edited=edited)
 
-    def _resolve(self, redemption: Redemption, rule: OperatorRule | None, shop: ShopFacts) -> Valued | Unvalued:
-        return resolve(
+    def _find_value(
+        self, redemption: Redemption, rule: OperatorRule | None, launcher: LauncherFacts
+    ) -> RewardValue | NoValue:
+        return find_value(
             redemption,
             operator_rule=rule,
-            launcher_rules=shop.rules,
+            launcher_rules=launcher.rules,
             settings=self._settings,
-            shop_currency=shop.currency,
+            store_currency=launcher.currency,
         )
 
-    def _ruled(self, redemption: Redemption, decided: Decision, shop: ShopFacts) -> Valued:
-        currency = shop.currency or self._settings.currency
-        derivation = f"the operator {decided.by}: {decided.why}"
-        return ruled(redemption, RewardKind(decided.kind or ""), decided.value, currency, derivation)
+    def _decided_value(
+        self, redemption: Redemption, decision: Decision, kind: str, launcher: LauncherFacts
+    ) -> RewardValue:
+        currency = launcher.currency or self._settings.currency
+        derivation = f"the operator {decision.by}: {decision.why}"
+        return value_by_operator(redemption, RewardKind(kind), decision.value, currency, derivation)

@@ -1,12 +1,12 @@
-"""How well a redemption is proven to be genuine, and how well it has to be. Pure.
+"""The verification levels of redemptions: what each requires, and which one a value needs. Pure.
 
-    door       it came to the address that only the Platform knows
-    source     ... from a network that the Platform posts from
-    known      ... a rule of ours or of the Platform's tells the same value and cost, and the customer is who it says
-    confirmed  ... the Platform, asked back, lists the code among this customer's rewards, for these points and this rule
+    secret     the webhook came to the address that only the Platform knows
+    source     ... from a network of the Platform
+    known      ... a rule of the operator or of the Platform gives the same value and cost, and the customer matches
+    confirmed  ... the Platform, when asked, lists the code among this customer's rewards, for these points and this rule
 
-Each needs those before it. A forger can write whatever a webhook has: from `known` on, a value counts only where a rule
-has the same.
+Each level includes those before it. A forger can write anything into a webhook. So from `known` on, a value counts only
+where a rule gives the same value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,25 +18,23 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.platform import exact
-from platform_relay.platform.exact import ExactJson
-from platform_relay.platform.rewards import Redemption, Unvalued, Valued
-from platform_relay.platform.rules import AMOUNTS, OperatorRule, PlatformRule, RewardKind, reward_kind
+from platform_relay.coupons.reward_rules import OperatorRule
+from platform_relay.coupons.valuation_rules import NoValue, RewardValue
+from platform_relay.platform import exact_json
+from platform_relay.platform.exact_json import ExactJson
+from platform_relay.platform.redemptions import Redemption
+from platform_relay.platform.rules import AMOUNTS, PlatformRule, RewardKind, reward_kind
 from platform_relay.platform.webhooks import POINTS_REDEEMED, REFERRALS, TIER_REWARD
 from platform_relay.settings import CouponSettings
 
-THE_LIST: Final = "the Platform's list of the customer's rewards"
+REWARD_LIST: Final = "the Platform's list of the customer's rewards"
 
 
-class Proof(StrEnum):
-    DOOR = "door"
+class VerificationLevel(StrEnum):
+    SECRET = "secret"  # noqa: S105  # the level that a webhook secret gives
     SOURCE = "source"
     KNOWN = "known"
     CONFIRMED = "confirmed"
-
-    def reaches(self, other: "Proof") -> bool:
-        levels = list(Proof)
-        return levels.index(self) >= levels.index(other)
 
 
 _TYPES: Final = {
@@ -44,120 +42,125 @@ _TYPES: Final = {
     TIER_REWARD: "CustomerLoyaltyTierEntryReward",
     **dict.fromkeys(REFERRALS, "ReferralReward"),
 }
-"""A webhook's topic and the `type` of its reward at the Launcher (developer.influence.io, "all rewards")."""
+"""A webhook's topic -> the `type` of its reward in the Launcher's list (developer.influence.io, "all rewards")."""
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Why a redemption is not proven. `lasting`: asking again changes nothing."""
+class Unverified:
+    """Why a redemption is not verified. `final`: another look will not change that."""
 
     reason: Reason
-    lasting: bool
+    final: bool
 
 
-def disproven(source: str, *differences: tuple[str, object, object]) -> Doubt:
-    """A doubt that lasts: the webhook differs from `source` in these fields (name, the webhook's, the source's)."""
+def mismatch(source: str, *differences: tuple[str, object, object]) -> Unverified:
+    """The webhook differs from `source` in these fields (name, the webhook's value, the source's value). Final."""
     facts: list[JsonValue] = [
         {"field": name, "actual": _shown(actual), "expected": _shown(expected)}
         for name, actual, expected in differences
     ]
-    return Doubt(because(ReasonCode.NOT_GENUINE, source=source, differences=facts), lasting=True)
+    return Unverified(because(ReasonCode.NOT_GENUINE, source=source, differences=facts), final=True)
 
 
-def unconfirmed(explanation: str) -> Doubt:
-    """A doubt that the Platform may still dispel: it may be slower than its webhook."""
-    return Doubt(because(ReasonCode.CONFIRMATION_PENDING, explanation=explanation), lasting=False)
+def not_yet_confirmed(explanation: str) -> Unverified:
+    """The Platform does not confirm the redemption, but may do so later: its data can lag behind its webhook."""
+    return Unverified(because(ReasonCode.CONFIRMATION_PENDING, explanation=explanation), final=False)
 
 
-def needed(valued: Valued, settings: CouponSettings) -> Proof:
-    """The proof that a coupon of this value needs (COUPONS__REQUIRE, COUPONS__CONFIRM_ABOVE)."""
+def required_level(value: RewardValue, settings: CouponSettings) -> VerificationLevel:
+    """The level that a coupon of this value needs (COUPONS__REQUIRE, COUPONS__CONFIRM_ABOVE)."""
     limit = settings.confirm_above
-    small = valued.kind is RewardKind.FREE_SHIPPING or (
-        valued.kind in AMOUNTS and valued.value is not None and limit is not None and valued.value <= limit
+    small = value.kind is RewardKind.FREE_SHIPPING or (
+        value.kind in AMOUNTS and value.value is not None and limit is not None and value.value <= limit
     )
     if limit is not None and not small:
-        return Proof.CONFIRMED
-    return Proof(settings.require)
+        return VerificationLevel.CONFIRMED
+    return VerificationLevel(settings.require)
 
 
-def doubt_of_value(topic: str, valued: Valued, by_rules: Valued | Unvalued, settings: CouponSettings) -> Doubt | None:
-    """Whether the rules alone (`by_rules`: the value without the webhook's own) confirm the value."""
-    if isinstance(by_rules, Valued):
-        actual, expected = _gives(valued), _gives(by_rules)
+def check_value(
+    topic: str, value: RewardValue, by_rules: RewardValue | NoValue, settings: CouponSettings
+) -> Unverified | None:
+    """Whether the rules alone (`by_rules`: the value without the webhook's own) give the same value."""
+    if isinstance(by_rules, RewardValue):
+        actual, expected = _given(value), _given(by_rules)
         different = [(name, actual[name], expected[name]) for name in actual if actual[name] != expected[name]]
-        return disproven(by_rules.derivation, *different) if different else None
-    small = valued.kind in AMOUNTS and valued.value is not None and valued.value <= settings.body_up_to
+        return mismatch(by_rules.derivation, *different) if different else None
+    small = value.kind in AMOUNTS and value.value is not None and value.value <= settings.max_value_from_webhook
     if small and topic != POINTS_REDEEMED:
         return None
-    worth = valued.kind.value if valued.value is None else f"{valued.kind} {valued.value}"
+    worth = value.kind.value if value.value is None else f"{value.kind} {value.value}"
     explanation = f"only the webhook itself has it ({worth})"
     reason = because(ReasonCode.VALUE_UNCERTAIN, explanation=explanation, cause=by_rules.reason.as_fact())
-    return Doubt(reason, lasting=False)
+    return Unverified(reason, final=False)
 
 
-def doubt_of_cost(redemption: Redemption, operator: OperatorRule | None, launcher: PlatformRule | None) -> Doubt | None:
-    """Whether the points that were spent are what the rule costs."""
+def check_cost(
+    redemption: Redemption, operator_rule: OperatorRule | None, launcher_rule: PlatformRule | None
+) -> Unverified | None:
+    """Whether the redeemed points are what the rule costs, and the rule is active."""
     costs: list[tuple[str, Decimal]] = []
-    if launcher is not None and launcher.increments is not True and launcher.point_cost is not None:
-        costs.append((f"the Platform's rule {launcher.id}", launcher.point_cost))
-    if operator is not None and not operator.definition.increments and operator.definition.point_cost is not None:
-        costs.append((f"the operator's rule {operator.id}", Decimal(operator.definition.point_cost)))
+    if launcher_rule and launcher_rule.increments is not True and launcher_rule.point_cost is not None:
+        costs.append((f"the Platform's rule {launcher_rule.id}", launcher_rule.point_cost))
+    defined = operator_rule and operator_rule.definition
+    if operator_rule and defined and not defined.increments and defined.point_cost is not None:
+        costs.append((f"the operator's rule {operator_rule.id}", Decimal(defined.point_cost)))
     embedded, points = redemption.embedded, redemption.points
     for name, cost in costs:
         if points != cost:
-            return disproven(name, ("points", points, cost))
+            return mismatch(name, ("points", points, cost))
         if embedded is not None and embedded.point_cost not in (None, cost):
-            return disproven(name, ("redeemRule.pointCost", embedded.point_cost, cost))
-    if operator is None and launcher is not None and not launcher.active:
-        explanation = f"the Platform's rule {launcher.id} is not active"
-        return Doubt(because(ReasonCode.NOT_GENUINE, explanation=explanation), lasting=True)
+            return mismatch(name, ("redeemRule.pointCost", embedded.point_cost, cost))
+    if operator_rule is None and launcher_rule is not None and not launcher_rule.active:
+        explanation = f"the Platform's rule {launcher_rule.id} is not active"
+        return Unverified(because(ReasonCode.NOT_GENUINE, explanation=explanation), final=True)
     return None
 
 
-def doubt_of_customer(redemption: Redemption, customer: Mapping[str, ExactJson]) -> Doubt | None:
-    """Whether the Platform's customer has the e-mail of the webhook: the coupon may be restricted to it."""
-    email, known = redemption.email, exact.text(customer.get("email"), 320)
+def check_customer(redemption: Redemption, customer: Mapping[str, ExactJson]) -> Unverified | None:
+    """Whether the Platform's customer has the webhook's e-mail address: the coupon may be restricted to it."""
+    email, known = redemption.email, exact_json.text(customer.get("email"), 320)
     if email is None or known is None or email.casefold() == known.casefold():
         return None
-    return unconfirmed("the customer's e-mail address at the Platform is not the webhook's")
+    return not_yet_confirmed("the customer's e-mail address at the Platform is not the webhook's")
 
 
-def doubt_of_listing(
+def check_reward_list(
     redemption: Redemption,
     topic: str,
     rewards: Iterable[Mapping[str, ExactJson]],
     rules: Iterable[PlatformRule] = (),
-) -> Doubt | None:
-    """Whether the code is among what the customer has been given, for the same points and as the same thing.
+) -> Unverified | None:
+    """Whether the Platform lists the code among the customer's rewards, for the same points and as the same reward.
 
-    `rules`: the Platform's. The list names no rule, only its title; that tells two rules of the same cost apart.
+    `rules` are the Platform's. The list does not name the rule, only its title, which distinguishes rules of equal cost.
     """
     listed = next((item for item in rewards if item.get("couponCode") == redemption.code), None)
     if listed is None:
-        return unconfirmed("the Platform does not list the code among this customer's rewards")
-    kind, expected = exact.text(listed.get("type")), _TYPES.get(topic)
+        return not_yet_confirmed("the Platform does not list the code among this customer's rewards")
+    kind, expected = exact_json.text(listed.get("type")), _TYPES.get(topic)
     if kind is not None and expected is not None and kind != expected:
-        return disproven(THE_LIST, ("type", expected, kind))
-    spent = exact.number(listed.get("pointsSpent"))
+        return mismatch(REWARD_LIST, ("type", expected, kind))
+    spent = exact_json.number(listed.get("pointsSpent"))
     if topic == POINTS_REDEEMED and spent is not None and abs(spent) != redemption.points:
-        return disproven(THE_LIST, ("points", redemption.points, abs(spent)))
-    reward, listed_kind = reward_kind(redemption.reward_type), reward_kind(exact.text(listed.get("rewardType")))
+        return mismatch(REWARD_LIST, ("points", redemption.points, abs(spent)))
+    reward, listed_kind = reward_kind(redemption.reward_type), reward_kind(exact_json.text(listed.get("rewardType")))
     if reward is not None and listed_kind is not None and reward is not listed_kind:
-        return disproven(THE_LIST, ("kind", reward, listed_kind))
-    title = exact.text(listed.get("title"))
-    titled = [rule.id for rule in rules if rule.title is not None and rule.title == title]
-    if topic == POINTS_REDEEMED and titled and redemption.rule_id not in titled:
-        return disproven(THE_LIST, ("rule", redemption.rule_id, titled[0]))
+        return mismatch(REWARD_LIST, ("kind", reward, listed_kind))
+    title = exact_json.text(listed.get("title"))
+    with_title = [rule.id for rule in rules if rule.title is not None and rule.title == title]
+    if topic == POINTS_REDEEMED and with_title and redemption.rule_id not in with_title:
+        return mismatch(REWARD_LIST, ("rule", redemption.rule_id, with_title[0]))
     return None
 
 
-def _gives(valued: Valued) -> dict[str, object]:
+def _given(value: RewardValue) -> dict[str, object]:
     return {
-        "kind": valued.kind,
-        "value": valued.value,
-        "product_ids": valued.product_ids,
-        "variant_ids": valued.variant_ids,
-        "minimum_spend": valued.minimum_spend,
+        "kind": value.kind,
+        "value": value.value,
+        "product_ids": value.product_ids,
+        "variant_ids": value.variant_ids,
+        "minimum_spend": value.minimum_spend,
     }
 
 

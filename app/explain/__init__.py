@@ -1,1 +1,1 @@
-"""Why is it so? From a name that somebody asks about to its story in words: gather, judge, tell."""
+"""Explain: why an order, customer, coupon or message is as it is. Records are collected, diagnosed, and shown as an explanation."""

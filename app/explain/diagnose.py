@@ -1,4 +1,4 @@
-"""From records to causes: why a job, a coupon, or all that was asked for is as it is. Pure.
+"""Diagnoses records: the cause of the state of each job and coupon. Pure.
 
 A cause is decided by states, dispositions, reason codes, facts and statuses, never by a text.
 """
@@ -11,23 +11,24 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, Literal
 from uuid import UUID
 
+from platform_relay.alerts.watch import DESTINATION_NAMES
 from platform_relay.core.reason_texts import render
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.explain.causes import BLOCKED, CAUSES, DEAD, PARKED, RETRIED, TO_CONFIRM, Step
+from platform_relay.explain.causes import BLOCKED, CAUSES, DEAD, PARKED, RETRIED, VERIFICATION_SETTINGS, Step
 from platform_relay.explain.records import CouponRow, DestinationRow, JobRow, MessageRow, Records
+from platform_relay.inbox.messages import JobKind
 
 Confidence = Literal["certain", "likely"]
 DUE_SECONDS: Final = 60.0
-"""When a lane has been due for longer than this and nobody took it, no worker runs."""
+"""A lane that has been due for longer than this means that no worker is running."""
 UNPAID: Final = ("authorized", "pending", "partially_paid", "voided", "expired")
 REFUNDED: Final = ("refunded", "partially_refunded")
-DESTINATIONS: Final = {"platform": "the Platform", "store": "the store"}
 UNKNOWN_REASON: Final = because(ReasonCode.UNSPECIFIED, text="No reason was stored")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One cause with the facts of its texts. `status`: the destination's last HTTP status. `behind`: the cause of it."""
+    """One cause with the facts of its texts. `status` is the destination's last HTTP status, `behind` the cause of this cause."""
 
     cause: str
     subject: str
@@ -59,28 +60,29 @@ class Diagnosis:
         return own or (self.behind.steps if self.behind else ())
 
 
-# ----------------------------------------------------------------------------------------------- all of it
+# ----------------------------------------------------------------------------------------------- all records
 
 
 def diagnose(records: Records) -> list[Diagnosis]:
-    """One diagnosis for each thing that the records are about, the highest rank first; among equals, the one asked for.
+    """One diagnosis for each lane, coupon and message without jobs. The highest rank comes first; with equal ranks, the
+    subject of the query.
 
-    Empty when nothing was found.
+    For an order or a coupon, the subject of the query comes first. Empty if there are no records.
     """
     diagnoses = [_of_lane(destination, lane, records) for destination, lane in _lanes(records)]
-    issued = {job.params.get("code") for job in records.jobs if job.kind == "issue_coupon"}
+    issued = {job.params.get("code") for job in records.jobs if job.kind == JobKind.ISSUE_COUPON}
     diagnoses += [_of_coupon(coupon, None, records) for coupon in records.coupons if coupon.code not in issued]
     with_jobs = {job.message_id for job in records.jobs}
     diagnoses += [_without_jobs(message) for message in records.messages if message.id not in with_jobs]
-    asked = {f"{records.by}:{records.key}", f"fetch:{records.by}s:{records.key}"}
-    if records.by in ("order", "coupon"):  # what else is known about it comes after what was asked for
-        return sorted(diagnoses, key=lambda diagnosis: (diagnosis.subject not in asked, -diagnosis.rank))
-    return sorted(diagnoses, key=lambda diagnosis: (-diagnosis.rank, diagnosis.subject not in asked))
+    queried = {f"{records.by}:{records.key}", f"fetch:{records.by}s:{records.key}"}
+    if records.by in ("order", "coupon"):
+        return sorted(diagnoses, key=lambda diagnosis: (diagnosis.subject not in queried, -diagnosis.rank))
+    return sorted(diagnoses, key=lambda diagnosis: (-diagnosis.rank, diagnosis.subject not in queried))
 
 
 def _lanes(records: Records) -> list[tuple[str, str]]:
-    wanted = {message.id for message in records.messages}
-    return list(dict.fromkeys((job.destination, job.lane) for job in records.jobs if job.message_id in wanted))
+    messages = {message.id for message in records.messages}
+    return list(dict.fromkeys((job.destination, job.lane) for job in records.jobs if job.message_id in messages))
 
 
 def _of_lane(destination: str, lane: str, records: Records) -> Diagnosis:
@@ -91,15 +93,16 @@ def _of_lane(destination: str, lane: str, records: Records) -> Diagnosis:
         jobs = [job for job in jobs if str(job.message_id) == records.key] or jobs
     newest = jobs[-1]
     code = newest.params.get("code")
-    if newest.kind == "issue_coupon" and code:
+    if newest.kind == JobKind.ISSUE_COUPON and code:
         coupon = next((coupon for coupon in records.coupons if coupon.code == code), None)
         if coupon is None or coupon.message_id == newest.message_id or newest.state == "skipped":
             diagnosis = _of_coupon(coupon, newest, records) if coupon else of_job(newest, records)
             return replace(diagnosis, subject=f"coupon:{code}")
     ahead = next((job for job in jobs[:-1] if job.open), None)
     if newest.state == "waiting" and ahead is not None and not newest.collapse:
-        behind = of_job(ahead, records)
-        return _make("earlier_first", newest, records, behind=behind, when=_when(ahead, records.now))
+        return _make(
+            "behind_earlier_event", newest, records, behind=of_job(ahead, records), when=_when(ahead, records.now)
+        )
     return of_job(newest, records)
 
 
@@ -115,25 +118,25 @@ def of_job(job: JobRow, records: Records) -> Diagnosis:
     """Why the job is in its state."""
     match job.state:
         case "waiting":
-            return _waiting(job, records)
+            return _of_waiting(job, records)
         case "running":
             lost = job.run_at is not None and job.run_at < records.now
             return _make("worker_lost" if lost else "being_sent", job, records)
         case "dead":
-            return _dead(job, records)
+            return _of_dead(job, records)
         case "superseded":
             return _make("newer_version", job, records)
         case "dropped":
             return _make("dropped", job, records)
         case _:
-            return _ended_well(job, records)
+            return _of_finished(job, records)
 
 
-def _ended_well(job: JobRow, records: Records) -> Diagnosis:
+def _of_finished(job: JobRow, records: Records) -> Diagnosis:
     if job.state == "skipped" and _code(job.reason) is ReasonCode.GONE_FROM_STORE:
-        return _make("gone_from_shop", job, records)
+        return _make("gone_from_store", job, records)
     message = next((message for message in records.messages if message.id == job.message_id), None)
-    if job.kind == "forward_order" and message is not None and (order := _status_and_total(message)):
+    if job.kind == JobKind.FORWARD_ORDER and message is not None and (order := _status_and_total(message)):
         status, total = order
         if status in UNPAID:
             return _make("not_paid", job, records, status=status)
@@ -142,18 +145,18 @@ def _ended_well(job: JobRow, records: Records) -> Diagnosis:
         if total == 0:
             return _make("total_zero", job, records)
     if job.state == "skipped":
-        return _make("sent_twice" if message and _is_repeated(message, job, records) else "unchanged", job, records)
+        return _make("duplicate" if message and _is_repeated(message, job, records) else "unchanged", job, records)
     return _make("delivered", job, records)
 
 
 def _is_repeated(message: MessageRow, job: JobRow, records: Records) -> bool:
-    """Whether the same bytes came before, for the same lane."""
+    """Whether the same bytes were received before, for the same lane."""
     earlier = {other.message_id for other in records.jobs if other.lane == job.lane and other.seq < job.seq}
     return any(other.id in earlier and other.body_hash == message.body_hash for other in records.messages)
 
 
 def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:
-    """Of an order's event."""
+    """The payment status and total of an order's event."""
     try:
         body = json.loads(message.body or b"")
         total = Decimal(str(body.get("totalPrice")))
@@ -162,75 +165,77 @@ def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:
     return str(body.get("financialStatus")), total
 
 
-_BY_END: Final = {"exhausted": "gave_up", "expired": "expired", "crashed": "relay_fault"}
+_BY_END: Final = {"exhausted": "exhausted", "expired": "expired", "crashed": "internal_error"}
 
 
-def _dead(job: JobRow, records: Records) -> Diagnosis:
+def _of_dead(job: JobRow, records: Records) -> Diagnosis:
     code = _code(job.reason)
     cause = _BY_END.get(job.disposition or "") or DEAD.get(code)
     if cause is not None:
         return _make(cause, job, records)
     known = code is not ReasonCode.UNSPECIFIED or _last_status(job) is not None
-    cause = "shop_rejected" if job.kind == "issue_coupon" else "rejected"
+    cause = "rejected_by_store" if job.kind == JobKind.ISSUE_COUPON else "rejected"
     return _make(cause, job, records, confidence="certain" if known else "likely")
 
 
 _BY_DISPOSITION: Final = {
-    "crashed": "relay_fault_retrying",
+    "crashed": "internal_error_retrying",
     "shutdown": "worker_restarted",
     "operator_retry": "retried_by_operator",
 }
 
 
-def _waiting(job: JobRow, records: Records) -> Diagnosis:
+def _of_waiting(job: JobRow, records: Records) -> Diagnosis:
     destination = records.destinations.get(job.destination)
     if destination is not None and destination.state != "open":
-        return _closed(job, destination, records)
+        return _of_closed(job, destination, records)
     if job.waits_for is not None:
-        return _parked(job, job.waits_for, records)
+        return _of_parked(job, job.waits_for, records)
     if job.disposition in ("retry", "unknown"):
-        return _again(job, records)
+        return _of_retried(job, records)
     cause = _BY_DISPOSITION.get(job.disposition or "")
-    return _make(cause, job, records) if cause else _in_turn(job, records)
+    return _make(cause, job, records) if cause else _of_unblocked(job, records)
 
 
-def _again(job: JobRow, records: Records) -> Diagnosis:
+def _of_retried(job: JobRow, records: Records) -> Diagnosis:
     code, status = _code(job.reason), _last_status(job)
     if (cause := RETRIED.get(code)) is not None:
         return _make(cause, job, records)
     if job.disposition == "unknown":
-        return _make("odd_answer" if (status or 0) // 100 == 2 else "no_answer", job, records)
+        return _make("unreadable_response" if (status or 0) // 100 == 2 else "no_response", job, records)
     known = code is not ReasonCode.UNSPECIFIED or status is not None
     return _make("failing", job, records, confidence="certain" if known else "likely")
 
 
-def _in_turn(job: JobRow, records: Records) -> Diagnosis:
+def _of_unblocked(job: JobRow, records: Records) -> Diagnosis:
     due = (records.now - job.run_at).total_seconds() if job.run_at is not None and not job.leased else 0.0
     if job.priority == 1:
-        return _make("backfill_turn", job, records)
+        return _make("waiting_for_live_events", job, records)
     if due > DUE_SECONDS:
-        return _make("no_worker", job, records, due=_lasting(timedelta(seconds=due)))
-    return _make("in_turn", job, records)
+        return _make("no_worker", job, records, due=_duration(timedelta(seconds=due)))
+    return _make("waiting_for_turn", job, records)
 
 
-def _closed(job: JobRow, destination: DestinationRow, records: Records) -> Diagnosis:
+def _of_closed(job: JobRow, destination: DestinationRow, records: Records) -> Diagnosis:
     cause = {"paused": "destination_paused", "tripped": "outage"}.get(destination.state)
     cause = cause or BLOCKED.get(_code(destination.reason), "destination_blocked")
     when = moment(destination.retry_at) if destination.retry_at and destination.retry_at > records.now else ""
     return _make(cause, job, records, reason=destination.reason or UNKNOWN_REASON, when=when)
 
 
-def _parked(job: JobRow, waits_for: str, records: Records) -> Diagnosis:
+def _of_parked(job: JobRow, waits_for: str, records: Records) -> Diagnosis:
     if waits_for.startswith("customer:"):
         first = next((other for other in records.jobs if other.lane == waits_for and other.open), None)
         return _make("waiting_for_customer", job, records, behind=of_job(first, records) if first else None)
     if (cause := _cause_of_hold(job.reason)) is not None:
         return _make(cause, job, records)
-    return _make("coupon_held" if job.kind == "issue_coupon" else "in_turn", job, records, confidence="likely")
+    return _make(
+        "coupon_held" if job.kind == JobKind.ISSUE_COUPON else "waiting_for_turn", job, records, confidence="likely"
+    )
 
 
 def _cause_of_hold(reason: Reason | None) -> str | None:
-    if reason is not None and reason.facts.get("setting") in TO_CONFIRM:
+    if reason is not None and reason.facts.get("setting") in VERIFICATION_SETTINGS:
         return "cannot_confirm"
     return PARKED.get(_code(reason))
 
@@ -239,7 +244,7 @@ def _cause_of_hold(reason: Reason | None) -> str | None:
 
 
 def _of_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Diagnosis:
-    ended = {"used": "coupon_used", "retired": "coupon_retired", "given_back": "coupon_given_back"}
+    ended = {"used": "coupon_used", "retired": "coupon_retired", "points_returned": "coupon_points_returned"}
     cause, reason = ended.get(coupon.state), coupon.reason
     if coupon.state == "active":
         alerts = (alert.reason for alert in records.alerts if alert.subject == coupon.code)
@@ -261,7 +266,7 @@ def _of_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Diagn
 
 
 def worth(coupon: CouponRow) -> str:
-    """ "5.00 EUR", "10 per cent", or the kind alone."""
+    """The kind and value, such as "fixed amount, 5.00 EUR"."""
     kind = (coupon.kind or "of unknown value").replace("_", " ")
     if coupon.value is None:
         return kind
@@ -294,7 +299,7 @@ def _make(
         **({"behind": behind.text} if behind else {}),
         **facts,
     }
-    subject = f"reward:{known['code']}" if job.kind == "use_reward" else job.lane
+    subject = f"reward:{known['code']}" if job.kind == JobKind.USE_REWARD else job.lane
     return Diagnosis(
         cause, subject, known, confidence, job.id, job.message_id, _last_status(job), reason=reason, behind=behind
     )
@@ -309,14 +314,14 @@ def _code(reason: Reason | None) -> ReasonCode:
 
 
 def destination_name(destination: str) -> str:
-    """The system that the destination leads to."""
-    return DESTINATIONS.get(destination, destination)
+    """The display name of a destination."""
+    return DESTINATION_NAMES.get(destination, destination)
 
 
 def named(job: JobRow) -> str:
-    """What a job is about, for people: "order 1001"."""
+    """The display name of a job's subject, such as "order 1001"."""
     kind, _, key = job.lane.partition(":")
-    if job.kind == "use_reward":
+    if job.kind == JobKind.USE_REWARD:
         return f"the use of coupon {key}"
     if kind == "fetch":
         entity, _, key = key.partition(":")
@@ -331,12 +336,12 @@ def moment(at: datetime) -> str:
 
 
 def _when(job: JobRow, now: datetime) -> str:
-    """The time of the next attempt; empty when it is not known, or has come."""
+    """The time of the next attempt; empty if it is unknown or in the past."""
     later = job.run_at is not None and job.run_at > now and job.waits_for is None and not job.leased
     return moment(job.run_at) if later and job.run_at else ""
 
 
-def _lasting(time: timedelta) -> str:
+def _duration(time: timedelta) -> str:
     seconds = int(time.total_seconds())
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:

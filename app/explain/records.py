@@ -1,4 +1,4 @@
-"""What the tables hold about one thing that somebody asks about: the ground of `judging` and `story`. Values only."""
+"""The rows about one order, customer, coupon or message, which `diagnose` and `explanation` work with. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Key = Literal["order", "customer", "coupon", "message"]
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """What arrived. `body` is the typed event, None when it was pruned (`pruned`) or is too large to be told."""
+    """A message. `body` is the event as it is sent; None if it was deleted (`pruned`) or is too large to be read."""
 
     id: UUID
     source: str
@@ -40,7 +40,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job with its lane as it is now (None where the lane is gone) and its attempts, the first one first."""
+    """A job with its lane's current columns (None if the lane was removed) and its attempts, the first attempt first."""
 
     id: UUID
     message_id: UUID
@@ -52,7 +52,7 @@ class JobRow:
     disposition: str | None
     reason: Reason | None
     version: datetime | None
-    after: str | None
+    depends_on: str | None
     collapse: bool
     params: Mapping[str, str]
     uncertain: bool
@@ -113,7 +113,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Everything about one question, from about one moment (`now`, the database's)."""
+    """All rows about one query, read at about `now` (the database's time)."""
 
     by: Key
     key: str
@@ -126,4 +126,4 @@ class Records:
     audit: tuple[AuditRow, ...] = ()
     searched: tuple[str, ...] = ()
     more: bool = False
-    """There are older messages than those."""
+    """There are older messages than these."""

@@ -1,10 +1,9 @@
-"""The meaning: one file per kind of job = pure translation + one call (two where the contract needs a probe).
+"""Forwarding: the jobs that send a store's events to the Platform, and the Platform's loyalty data to the store.
 
-    forward_customer   PUT at the Platform
-    forward_product    PUT, then its variants
-    forward_order      POST or PATCH, whichever is right
-    use_reward       an order used one of our coupons
-    issue_coupon     a redemption becomes a coupon in the store, proven by reading it back
+customer.py, product.py   PUT at the Platform; the newest version wins
+order.py                  POST or PATCH at the Platform
+fetch.py                  fetches an entity from the store and accepts it as a message
+loyalty_sync.py           writes a webhook of the Platform to the store's customer
 
-A handler takes what it needs in `__init__` and returns an outcome.
+A handler gets what it needs in `__init__`, and returns an outcome.
 """

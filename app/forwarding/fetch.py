@@ -1,6 +1,6 @@
-"""A store's webhook that only names an entity -> fetch it, and take it in as a message of its own.
+"""Fetches an entity that a store's webhook only names, and accepts it as a message.
 
-Also what any native news becomes as a message: `message_of`.
+`store_message` makes the message of every event, webhook or list entry of a store.
 """
 
 import hashlib
@@ -13,20 +13,21 @@ import uuid_utils.compat
 
 from platform_relay.core.outcomes import Done, JobSpec, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.events import Kind
 from platform_relay.inbox.inbox import Receipt
-from platform_relay.inbox.messages import MAYBE_DELIVERED, STORE, Incoming, Kind, incoming
+from platform_relay.inbox.messages import MAYBE_DELIVERED, STORE, Incoming, JobKind, incoming
 from platform_relay.queue.jobs import Job
 from platform_relay.stores.base import StoreAdapter
 from platform_relay.stores.native import FetchesEntities, Ignored, NativeEvent, ToFetch
 
 IGNORED: Final = "ignored"
-"""The kind of messages that owe nothing."""
+"""The kind of messages that require no job."""
 
 
-def message_of(
+def store_message(
     parsed: NativeEvent | ToFetch | Ignored, raw: bytes, *, source: str, message_id: str, backfill: bool = False
 ) -> Incoming:
-    """The message that native news makes: `raw` is kept as it came, the translation beside it."""
+    """The message of a parsed store event. `raw` is stored unchanged, next to the translated event."""
     match parsed:
         case NativeEvent():
             typed = parsed.event.model_dump_json(exclude_none=True, by_alias=True).encode()
@@ -42,7 +43,12 @@ def message_of(
         case ToFetch():
             params = {"kind": str(parsed.kind), "id": parsed.id}
             job = JobSpec(
-                "fetch_entity", STORE, f"fetch:{parsed.kind}:{parsed.id}", params, collapse=True, backfill=backfill
+                JobKind.FETCH_ENTITY,
+                STORE,
+                f"fetch:{parsed.kind}:{parsed.id}",
+                params,
+                collapse=True,
+                backfill=backfill,
             )
             return Incoming(
                 source,
@@ -61,7 +67,7 @@ def message_of(
 
 
 class FetchEntity:
-    """`accept` is the inbox; `source` the adapter's name."""
+    """`accept` accepts a message into the inbox. `source` is the adapter's name."""
 
     def __init__(
         self, store: StoreAdapter | None, source: str, accept: Callable[[Incoming, UUID], Awaitable[Receipt]]
@@ -73,7 +79,7 @@ class FetchEntity:
     async def __call__(self, job: Job) -> Outcome:
         store: object = self._store
         if not isinstance(store, FetchesEntities):
-            problem = "this store cannot be asked for single entities"
+            problem = "this store adapter cannot fetch single entities"
             return Reject(because(ReasonCode.SETTING_WRONG, setting="STORE__ADAPTER", problem=problem))
         kind, entity_id = Kind(job.params["kind"]), job.params["id"]
         event = await store.fetch(kind, entity_id)
@@ -84,9 +90,9 @@ class FetchEntity:
         message_id = uuid_utils.compat.uuid7()
         raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
         again = job.params.get("again")
-        message = message_of(event, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
-        if again:  # what is known already is wanted once more (operations.repairs)
-            jobs = tuple(replace(owed, params={**owed.params, **MAYBE_DELIVERED}) for owed in message.jobs)
+        message = store_message(event, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
+        if again:  # a repair sends a known version again (reconcile.repairs)
+            jobs = tuple(replace(spec, params={**spec.params, **MAYBE_DELIVERED}) for spec in message.jobs)
             message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}", jobs=jobs)
         receipt = await self._accept(message, message_id)
         return Done({"message": str(receipt.id)})

@@ -1,4 +1,5 @@
-"""The Platform's news (customers, tiers, earned points, referrals) -> the store, where it takes them (STORE__LOYALTY_SYNC)."""
+"""Writes loyalty data from a webhook of the Platform (customers, tiers, earned points, referrals) to the store, if its adapter
+supports this (STORE__LOYALTY_SYNC)."""
 
 import json
 
@@ -25,6 +26,6 @@ class SyncLoyalty:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            problem = "the webhook's body is no JSON object, or was deleted after the retention time"
+            problem = "the webhook's body is not a JSON object, or was deleted after the retention time"
             return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
         return await self._store.sync_loyalty(str(job.message_id), job.params.get("topic", ""), body)

@@ -1,1 +1,1 @@
-"""What the store already has, taken in: from its files, and from its own lists."""
+"""Imports of files: rows are mapped to events and accepted by the inbox."""

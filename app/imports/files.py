@@ -1,8 +1,8 @@
-"""Rows out of a file, one at a time, each with the place behind it: a long import goes on where it was ended.
+"""Reads the rows of a file one by one, so that memory does not grow with the file, and a stopped import can be resumed.
 
-.csv            comma, semicolon or tab, found out from the first line; quoted fields may hold line ends
+.csv            comma, semicolon or tab, detected from the first line; quoted fields may contain line ends
 .ndjson .jsonl  one JSON object per line
-.json           one array of objects, or one object with such an array (`{"customers": […]}`); read as a stream
+.json           an array of objects, or an object with such an array (`{"customers": […]}`)
 """
 
 import csv
@@ -10,22 +10,27 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Literal
 
+import ijson
 from pydantic import JsonValue
 
 FileFormat = Literal["csv", "ndjson", "json"]
 CHUNK: Final = 1 << 16
-LONGEST: Final = 1 << 20
-"""Characters of one row at most."""
+MAX_ROW: Final = 1 << 20
+"""Bytes of one row."""
+MAX_DEPTH: Final = 100
+"""Levels of objects and arrays in one row of a JSON array."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """`number` counts rows from 1, without a header. `end` is the byte behind it. `problem` says why `values` is empty."""
+class FileRow:
+    """A row of a file. `number` counts rows from 1, without a header. `end` is how many bytes of the file were read for it;
+    in CSV and NDJSON exactly the end of the row. `problem` is the reason why the row cannot be used."""
 
     number: int
     end: int
@@ -34,20 +39,18 @@ class Row:
 
 
 def format_of(name: str) -> FileFormat:
-    """By the name's ending. Raises ValueError for any other."""
-    endings: dict[str, FileFormat] = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+    """The format by the ending of the name. Raises ValueError for an unknown ending."""
+    endings: dict[str, FileFormat] = {
+        ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json",
+    }  # fmt: skip
     suffix = Path(name).suffix.lower()
-    if suffix == ".json":
-        return "json"
     if suffix not in endings:
-        raise ValueError(
-            f"what is in {Path(name).name} cannot be told from its name; end it with .csv, .ndjson or .json"
-        )
+        raise ValueError(f"the format of {Path(name).name} is unknown; end its name with .csv, .ndjson or .json")
     return endings[suffix]
 
 
 def digest_of(file: IO[bytes]) -> bytes:
-    """SHA-256 of the whole file; its position is at the beginning afterwards."""
+    """SHA-256 of the file. Leaves the position at the beginning."""
     file.seek(0)
     digest = hashlib.sha256()
     while chunk := file.read(CHUNK):
@@ -56,25 +59,25 @@ def digest_of(file: IO[bytes]) -> bytes:
     return digest.digest()
 
 
-def read_rows(file: IO[bytes], form: FileFormat, *, after: int = 0, number: int = 0) -> Iterator[Row]:
-    """The rows behind byte `after`, which are numbered from `number` + 1. A bad row is a Row with a problem.
+def read_rows(file: IO[bytes], file_format: FileFormat, *, after: int = 0, number: int = 0) -> Iterator[FileRow]:
+    """The rows after row `number`, whose `end` is `after`. An unusable row has a `problem`.
 
-    Raises ValueError for a file that is none of the kind at all.
+    Raises ValueError if the file does not have this format.
     """
-    match form:
+    match file_format:
         case "csv":
             yield from _csv(file, after, number)
         case "ndjson":
             yield from _ndjson(file, after, number)
         case "json":
-            yield from _json(file, after, number)
+            yield from _json(file, number)
 
 
-def names_in(file: IO[bytes], form: FileFormat) -> list[str]:
-    """The columns' names; of JSON those in the first 100 rows. Raises ValueError."""
-    if form == "csv":
-        return columns(file)[0]
-    first = [row.values for row in islice(read_rows(file, form), 100)]
+def column_names(file: IO[bytes], file_format: FileFormat) -> list[str]:
+    """The names of the columns; of JSON the names in the first 100 rows. Raises ValueError."""
+    if file_format == "csv":
+        return csv_header(file)[0]
+    first = [row.values for row in islice(read_rows(file, file_format), 100)]
     return list(dict.fromkeys(name for values in first for name in values))
 
 
@@ -82,32 +85,32 @@ def names_in(file: IO[bytes], form: FileFormat) -> list[str]:
 
 
 class _Lines:
-    """The lines of a file as text, with the byte behind the last one that was given out."""
+    """The lines of a file as text. `end` is the end of the last line in bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.end = file.tell()
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._file.readline(LONGEST + 1):
+        while line := self._file.readline(MAX_ROW + 1):
             self.end += len(line)
             yield line.decode("utf-8-sig" if self.end == len(line) else "utf-8", "replace")
 
 
-def columns(file: IO[bytes]) -> tuple[list[str], str]:
-    """The names in a CSV file's first line, and its delimiter; the file's position is behind that line."""
+def csv_header(file: IO[bytes]) -> tuple[list[str], str]:
+    """The names in the first line of a CSV file, and its delimiter. Leaves the position after that line."""
     file.seek(0)
     lines = _Lines(file)
     first = next(iter(lines), "")
     delimiter = max(",;\t", key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
     if not names or len(set(names)) != len(names):
-        raise ValueError("the first line has to hold the columns' names, each once")
+        raise ValueError("the first line must contain the names of the columns, each once")
     return names, delimiter
 
 
-def _csv(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
-    names, delimiter = columns(file)
+def _csv(file: IO[bytes], after: int, number: int) -> Iterator[FileRow]:
+    names, delimiter = csv_header(file)
     if after:
         file.seek(after)
     lines = _Lines(file)
@@ -119,25 +122,26 @@ def _csv(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
             return
         except csv.Error as error:
             number += 1
-            yield Row(number, lines.end, {}, f"is no CSV: {error}")
+            yield FileRow(number, lines.end, {}, f"is not CSV: {error}")
             continue
         if not fields:
             continue
         number += 1
-        if len(fields) > len(names) or any("\ufffd" in field for field in fields):
-            what = "is not UTF-8" if len(fields) <= len(names) else f"has {len(fields)} fields for {len(names)} columns"
-            yield Row(number, lines.end, dict(zip(names, fields, strict=False)), what)
-            continue
-        yield Row(number, lines.end, dict(zip(names, fields, strict=False)))
+        problem = None
+        if len(fields) > len(names):
+            problem = f"has {len(fields)} fields for {len(names)} columns"
+        elif any("\ufffd" in field for field in fields):
+            problem = "is not UTF-8"
+        yield FileRow(number, lines.end, dict(zip(names, fields, strict=False)), problem)
 
 
 # ----------------------------------------------------------------------------------------------- JSON
 
 
-def _ndjson(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
+def _ndjson(file: IO[bytes], after: int, number: int) -> Iterator[FileRow]:
     file.seek(after)
     end = after
-    while line := file.readline(LONGEST):
+    while line := file.readline(MAX_ROW):
         end += len(line)
         raw = line.removeprefix(_BOM).strip()
         if not raw:
@@ -146,76 +150,67 @@ def _ndjson(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
         try:
             yield _row(number, end, json.loads(raw))
         except (ValueError, RecursionError) as error:
-            yield Row(number, end, {}, f"is not JSON: {error}")
+            yield FileRow(number, end, {}, f"is not JSON: {error}")
 
 
-def _row(number: int, end: int, value: JsonValue) -> Row:
+def _row(number: int, end: int, value: JsonValue) -> FileRow:
     if isinstance(value, dict):
-        return Row(number, end, value)
-    return Row(number, end, {}, "is no JSON object")
+        return FileRow(number, end, value)
+    return FileRow(number, end, {}, "is not a JSON object")
 
 
-def _json(file: IO[bytes], after: int, number: int) -> Iterator[Row]:
-    """Each member of the array, without holding more than one of them and a chunk."""
-    stream = _Stream(file, after)
-    if after == 0:
-        stream.to_array()
-    while (found := stream.next()) is not None:
-        number += 1
-        value, end = found
-        yield _row(number, end, value)
+class _RowReader:
+    """Reads a file for the JSON parser and limits the size of a row. Set `row_start` at the end of each row."""
 
-
-class _Stream:
-    """A file's JSON, decoded value by value. Raises ValueError where it is not what it has to be."""
-
-    def __init__(self, file: IO[bytes], after: int) -> None:
-        file.seek(after)
+    def __init__(self, file: IO[bytes]) -> None:
+        file.seek(0)
         self._file = file
-        self._base = after
-        self._buffer = b""
-        self._ended = False
-        self._decode = json.JSONDecoder().raw_decode
+        if file.read(len(_BOM)) != _BOM:
+            file.seek(0)
+        self.position = self.row_start = file.tell()
 
-    def to_array(self) -> None:
-        """Go behind the first `[`, which is the document's, or the first array's in the document's object."""
-        self._fill()
-        start = self._buffer.find(b"[")
-        if start < 0 or self._buffer[:start].removeprefix(_BOM).strip()[:1] not in (b"", b"{"):
-            raise ValueError("the file holds no array of objects; write [{…}, {…}] or one object per line (.ndjson)")
-        self._drop(start + 1)
+    def read(self, size: int) -> bytes:
+        if self.position - self.row_start > MAX_ROW:
+            raise ValueError(f"a value in the JSON array is longer than {MAX_ROW} bytes")
+        chunk = self._file.read(size)
+        self.position += len(chunk)
+        return chunk
 
-    def next(self) -> tuple[JsonValue, int] | None:
-        """The next member and the byte behind it; None at the array's end."""
-        while True:
-            blank = len(self._buffer) - len(self._buffer.lstrip(b" \t\r\n,"))
-            self._drop(blank)
-            if self._buffer[:1] == b"]":
+
+def _json(file: IO[bytes], done: int) -> Iterator[FileRow]:
+    """The items of the first array of the document, after the first `done` items.
+
+    Not `ijson.items`: the path that it keeps for each level makes deep nesting expensive.
+    """
+    reader, number = _RowReader(file), 0
+    events = ijson.basic_parse(reader, buf_size=CHUNK)
+    try:
+        if not any(event == "start_array" for event, _ in events):
+            raise ValueError("the file has no array of objects; write [{…}, {…}] or one object per line (.ndjson)")
+        while (item := _next_item(events)) is not None:
+            reader.row_start = reader.position
+            number += 1
+            if number > done:
+                yield _row(number, reader.position, item.value)
+    except ijson.JSONError as error:
+        problem = str(error.args[0], "utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        where = f"after row {number}" if number else "before its first row"
+        raise ValueError(f"the JSON array is broken {where}: {problem.partition(chr(10))[0]}") from None
+
+
+def _next_item(events: Iterator[tuple[str, JsonValue | Decimal]]) -> ijson.ObjectBuilder | None:
+    """The next item of the array; None at the array's end."""
+    builder, depth = ijson.ObjectBuilder(), 0
+    for event, value in events:
+        if event in ("end_array", "end_map"):
+            if depth == 0:
                 return None
-            if self._buffer:
-                found = self._one()
-                if found is not None:
-                    return found
-            if self._ended:
-                raise ValueError(f"the file ends within its array, at byte {self._base + len(self._buffer)}")
-            if len(self._buffer) > LONGEST:
-                raise ValueError(f"the value at byte {self._base} is no JSON, or longer than {LONGEST} bytes")
-            self._fill()
-
-    def _one(self) -> tuple[JsonValue, int] | None:
-        text = self._buffer.decode("utf-8", "ignore")  # a character that is cut at the end belongs to the next chunk
-        try:
-            value, length = self._decode(text)
-        except (ValueError, RecursionError):
-            return None
-        self._drop(len(text[:length].encode()))
-        return value, self._base
-
-    def _fill(self) -> None:
-        chunk = self._file.read(CHUNK)
-        self._ended = not chunk
-        self._buffer += chunk
-
-    def _drop(self, size: int) -> None:
-        self._buffer = self._buffer[size:]
-        self._base += size
+            depth -= 1
+        elif event in ("start_array", "start_map"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"a value in the JSON array has more than {MAX_DEPTH} levels")
+        builder.event(event, float(value) if isinstance(value, Decimal) else value)
+        if depth == 0:
+            return builder
+    return None

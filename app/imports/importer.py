@@ -1,13 +1,13 @@
-"""Files taken in: every good row becomes an event of the store, sent after everything live.
+"""Imports a file: each valid row becomes an event of the store, which is sent after all live events.
 
-    rows ─▶ mapped ─▶ checked by the event's own model ─▶ 1,000 per commit ─▶ progress row
+    rows ─▶ mapped ─▶ validated by the event's model ─▶ 1,000 per commit ─▶ progress is stored
                           └─▶ rejected, with the reason
 
-How far a file was dealt with is a row, found by the file's digest: an import that was killed goes on there, and what it
-had committed beyond is recognised by its dedupe key. Memory does not grow with the file.
+The progress is stored under the file's digest. A stopped import resumes there; the inbox recognises rows that were committed
+after the stored progress by their dedupe key. Memory does not grow with the file.
 
-Nothing newer is overwritten. A row that tells its version (`updatedAt`) is an event like any other. One that tells none
-is older than anything that the store ever reported of the same entity, and left out where there is such a report.
+Newer data is not overwritten. A row with a version (`updatedAt`) is an event like any other. A row without one counts as
+older than every event of the store about the same entity, and is left out if there is such an event.
 """
 
 import hashlib
@@ -24,21 +24,22 @@ from pydantic import Field, JsonValue, ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.imports.files import FileFormat, Row, digest_of, read_rows
+from platform_relay.audit.record import audit
+from platform_relay.imports.files import FileFormat, FileRow, digest_of, read_rows
 from platform_relay.imports.mapping import event_of
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
-from platform_relay.jobs.actions import audit
+from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.jobs.views import View
 
 SOURCE: Final = "import"
 BATCH: Final = 1000
 PROBLEMS: Final = 20
-"""So many rejected rows are kept with the run, without their values."""
+"""At most so many rejected rows are stored, without their values."""
 SILENT_SECONDS: Final = 30.0
-"""A run without a sign of life for so long was killed, and may be taken on."""
+"""An import without a heartbeat for this long was killed and can be resumed."""
 OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""The version of rows that tell none."""
+"""The version of rows without one."""
 _REF: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
 
 _COLUMNS: Final = """
@@ -48,7 +49,7 @@ END AS state, size, position, rows, accepted, duplicates, newer, rejected, probl
 _FIND: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE digest = :digest AND kind = :kind AND mapping = :mapping")  # noqa: S608  # constants only
 _GET: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE id = :id")  # noqa: S608  # as above
 _LIST: Final = text(f"SELECT {_COLUMNS} FROM import_run ORDER BY created_at DESC LIMIT :limit")  # noqa: S608  # as above
-_TAKE: Final = text(f"""
+_CLAIM: Final = text(f"""
 INSERT INTO import_run AS run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
                                newer, rejected, problems, created_at, heartbeat_at)
 VALUES (:id, :digest, :kind, :mapping, :name, :actor, 'running', :size, 0, 0, 0, 0, 0, 0, '[]', now(), now())
@@ -57,16 +58,16 @@ ON CONFLICT (digest, kind, mapping) DO UPDATE SET state = 'running', heartbeat_a
 WHERE run.state <> 'running' OR run.heartbeat_at < excluded.heartbeat_at - make_interval(secs => :silent)
 RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
-_MOVE: Final = text("""
+_SAVE_PROGRESS: Final = text("""
 UPDATE import_run SET position = :position, rows = :rows, accepted = :accepted, duplicates = :duplicates, newer = :newer,
     rejected = :rejected, problems = CAST(:problems AS jsonb), state = :state, error = :error, heartbeat_at = now(),
     finished_at = CASE WHEN :state = 'running' THEN NULL ELSE now() END
 WHERE id = :id
 """)
-_REPORTED: Final = {
+_SENT_BY_STORE: Final = {
     kind: text(f"""
-SELECT ref FROM unnest(CAST(:refs AS text[])) AS asked(ref)
-WHERE EXISTS (SELECT FROM message WHERE {column} = asked.ref AND kind = :kind AND source <> :source)
+SELECT ref FROM unnest(CAST(:refs AS text[])) AS requested(ref)
+WHERE EXISTS (SELECT FROM message WHERE {column} = requested.ref AND kind = :kind AND source <> :source)
 """)  # noqa: S608  # constants only
     for kind, column in _REF.items()
 }
@@ -78,47 +79,48 @@ class ImportProblem(View):
 
 
 class ImportView(View):
-    """How far an import is. rows = accepted + duplicates + newer + rejected."""
+    """The progress of an import. rows = accepted + duplicates + newer + rejected."""
 
     id: UUID
     kind: str
     name: str
     state: Literal["running", "stopped", "done", "failed"] = Field(
-        description="`stopped`: it was killed; the same file again goes on where it ended."
+        description="`stopped`: its process was killed. Import the file again to resume."
     )
-    size: int = Field(description="Bytes of the file.")
-    position: int = Field(description="Bytes that are dealt with.")
+    size: int = Field(description="Size of the file in bytes.")
+    position: int = Field(description="Processed bytes.")
     rows: int
-    accepted: int = Field(description="Stored as events; they are sent after everything live.")
-    duplicates: int = Field(description="Stored before.")
-    newer: int = Field(description="Left out: they tell no version, and the store has reported the same thing itself.")
-    rejected: int = Field(description="Not usable; `problems` tells the first of them.")
+    accepted: int = Field(description="Stored as events, which are sent after all live events.")
+    duplicates: int = Field(description="Rows that were stored before.")
+    newer: int = Field(description="Left out: the row has no version, and the store has sent the same entity itself.")
+    rejected: int = Field(description="Invalid rows; `problems` has the first of them.")
     problems: list[ImportProblem]
     error: str | None = None
     created_at: datetime
-    heartbeat_at: datetime = Field(description="The last sign of life.")
+    heartbeat_at: datetime = Field(description="When the import last stored its progress.")
     finished_at: datetime | None = None
 
 
 class ImportBusyError(ValueError):
-    """The same file is being taken in by another process."""
+    """Another process is importing the same file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to take in. `mapping` is field -> column; `as_of` the version of rows that tell none, None: older than all."""
+class ImportPlan:
+    """How to import a file. `mapping` is field -> column. `as_of` is the version of rows without one; None: older than all
+    events."""
 
     name: str
-    form: FileFormat
+    file_format: FileFormat
     kind: Kind
     mapping: Mapping[str, str] = field(default_factory=dict)
     as_of: datetime | None = None
 
     @property
     def key(self) -> str:
-        """What decides, besides the bytes, about what the file means."""
-        told = {"mapping": dict(self.mapping), "as_of": self.as_of.isoformat() if self.as_of else None}
-        return json.dumps(told, sort_keys=True)
+        """Identifies the import, together with the file's digest."""
+        as_of = self.as_of.isoformat() if self.as_of else None
+        return json.dumps({"mapping": dict(self.mapping), "as_of": as_of}, sort_keys=True)
 
 
 @dataclass(slots=True)
@@ -131,17 +133,19 @@ class _Counts:
     problems: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
 
 
-def events(plan: Plan, file: IO[bytes], *, after: int = 0, number: int = 0) -> Iterator[tuple[Row, Incoming | str]]:
-    """Every row as the message that it makes, or the reason why it cannot be taken in. Pure but for reading the file."""
-    for row in read_rows(file, plan.form, after=after, number=number):
+def read_messages(
+    plan: ImportPlan, file: IO[bytes], *, after: int = 0, number: int = 0
+) -> Iterator[tuple[FileRow, Incoming | str]]:
+    """Each row with its message, or with the reason why it is rejected. Reads the file, not the database."""
+    for row in read_rows(file, plan.file_format, after=after, number=number):
         yield row, row.problem or _message(plan, row.values)
 
 
-def _message(plan: Plan, values: Mapping[str, JsonValue]) -> Incoming | str:
-    told = event_of(plan.kind, values, plan.mapping, flat=plan.form == "csv")
-    if plan.as_of is not None and "updatedAt" not in told:
-        told["updatedAt"] = plan.as_of.isoformat()
-    raw = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+def _message(plan: ImportPlan, values: Mapping[str, JsonValue]) -> Incoming | str:
+    members = event_of(plan.kind, values, plan.mapping, flat=plan.file_format == "csv")
+    if plan.as_of is not None and "updatedAt" not in members:
+        members["updatedAt"] = plan.as_of.isoformat()
+    raw = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     try:
         event = EVENTS[plan.kind].parse(raw)
     except ValidationError as error:
@@ -154,59 +158,59 @@ def _message(plan: Plan, values: Mapping[str, JsonValue]) -> Incoming | str:
     return message if event.updatedAt is not None else replace(message, version=OLDEST)
 
 
-async def take_in(
+async def import_file(
     engine: AsyncEngine,
     inbox: Inbox,
-    plan: Plan,
+    plan: ImportPlan,
     file: IO[bytes],
     *,
     actor: str,
-    rejected: Callable[[Row, str], None] = lambda _row, _reason: None,
+    rejected: Callable[[FileRow, str], None] = lambda _row, _reason: None,
     progress: Callable[[ImportView], None] = lambda _: None,
 ) -> ImportView:
-    """Take the file in to its end, from where it was left. A file that was taken in before is not read again. `progress`
-    is told where it begins, and after each commit.
+    """Import the file, or the rest of it. A file that was imported completely is not read again.
 
-    Raises ImportBusyError when another process has it, DatabaseAway when the database cannot be reached (the same again goes on),
-    ValueError for a file that is none of its kind; that is kept with the run.
+    `progress` is called at the start and after each commit, `rejected` for each rejected row. Raises ImportBusyError if
+    another process is importing the file, DatabaseAway (import again to resume), and ValueError if the file does not have
+    its format, which is stored.
     """
-    run = await begin(engine, plan, file, actor)
-    return await go_on(engine, inbox, plan, run, file, rejected=rejected, progress=progress)
+    run = await start(engine, plan, file, actor)
+    return await resume(engine, inbox, plan, run, file, rejected=rejected, progress=progress)
 
 
-async def go_on(
+async def resume(
     engine: AsyncEngine,
     inbox: Inbox,
-    plan: Plan,
+    plan: ImportPlan,
     run: ImportView,
     file: IO[bytes],
     *,
-    rejected: Callable[[Row, str], None] = lambda _row, _reason: None,
+    rejected: Callable[[FileRow, str], None] = lambda _row, _reason: None,
     progress: Callable[[ImportView], None] = lambda _: None,
 ) -> ImportView:
-    """The rest of `take_in`, for a run that `begin` gave."""
+    """Import the rest of the file, for a run that `start` returned."""
     if run.state == "done":
         return run
-    counts = _Counts(run.rows, run.accepted, run.duplicates, run.newer, run.rejected, _dumped(run.problems))
+    counts = _Counts(run.rows, run.accepted, run.duplicates, run.newer, run.rejected, _as_json(run.problems))
     position = run.position
-    rows = events(plan, file, after=run.position, number=run.rows)
+    rows = read_messages(plan, file, after=run.position, number=run.rows)
     progress(run)
     try:
         while batch := list(islice(rows, BATCH)):
             await _accept(engine, inbox, plan, batch, counts, rejected)
             position = batch[-1][0].end
-            await _move(engine, run.id, position, counts, "running")
-            progress(_seen(run, position, counts))
+            await _save_progress(engine, run.id, position, counts, "running")
+            progress(_with_progress(run, position, counts))
     except ValueError as error:
-        await _move(engine, run.id, position, counts, "failed", str(error))
+        await _save_progress(engine, run.id, position, counts, "failed", str(error))
         raise
-    await _move(engine, run.id, run.size, counts, "done")
-    found = await find_import(engine, run.id)
-    return found or run
+    await _save_progress(engine, run.id, run.size, counts, "done")
+    finished = await find_import(engine, run.id)
+    return finished or run
 
 
-async def begin(engine: AsyncEngine, plan: Plan, file: IO[bytes], actor: str) -> ImportView:
-    """The file's run: a new one, or the one that was ended before its end. Raises ImportBusyError."""
+async def start(engine: AsyncEngine, plan: ImportPlan, file: IO[bytes], actor: str) -> ImportView:
+    """Claim the run of the file: a new one, a stopped one, or the completed one. Raises ImportBusyError."""
     where = {"digest": digest_of(file), "kind": str(plan.kind), "mapping": plan.key, "silent": SILENT_SECONDS}
     size = file.seek(0, 2)
     file.seek(0)
@@ -215,21 +219,21 @@ async def begin(engine: AsyncEngine, plan: Plan, file: IO[bytes], actor: str) ->
         if known is not None and known.state == "done":
             return known
         new = {**where, "id": uuid_utils.compat.uuid7(), "name": plan.name, "actor": actor, "size": size}
-        taken = await _view(connection, _TAKE, new)
-        if taken is None:
-            raise ImportBusyError("another process is taking this file in at the moment; see: GET /v1/imports")
+        claimed = await _view(connection, _CLAIM, new)
+        if claimed is None:
+            raise ImportBusyError("another process is importing this file; its progress is at GET /v1/imports")
         if known is None:
-            await audit(connection, actor, "import.begin", str(taken.id), {"kind": str(plan.kind), "size": size})
-        return taken
+            await audit(connection, actor, "import.begin", str(claimed.id), {"kind": str(plan.kind), "size": size})
+        return claimed
 
 
 async def _accept(
     engine: AsyncEngine,
     inbox: Inbox,
-    plan: Plan,
-    batch: Sequence[tuple[Row, Incoming | str]],
+    plan: ImportPlan,
+    batch: Sequence[tuple[FileRow, Incoming | str]],
     counts: _Counts,
-    rejected: Callable[[Row, str], None],
+    rejected: Callable[[FileRow, str], None],
 ) -> None:
     items: list[tuple[UUID, Incoming]] = []
     for row, message in batch:
@@ -241,9 +245,9 @@ async def _accept(
         rejected(row, message)
         if len(counts.problems) < PROBLEMS:
             counts.problems.append({"row": row.number, "reason": message})
-    reported = await _reported(engine, plan.kind, [message for _, message in items if message.version == OLDEST])
+    newer = await _sent_by_store(engine, plan.kind, [message for _, message in items if message.version == OLDEST])
     column = _REF[plan.kind]
-    kept = [item for item in items if item[1].version != OLDEST or getattr(item[1], column) not in reported]
+    kept = [item for item in items if item[1].version != OLDEST or getattr(item[1], column) not in newer]
     receipts = await inbox.accept_many(kept) if kept else []
     counts.newer += len(items) - len(kept)
     new = sum(receipt.status == "accepted" for receipt in receipts)
@@ -251,13 +255,13 @@ async def _accept(
     counts.duplicates += len(receipts) - new
 
 
-async def _reported(engine: AsyncEngine, kind: Kind, messages: Sequence[Incoming]) -> frozenset[str]:
-    """Which of them the store has told of itself."""
+async def _sent_by_store(engine: AsyncEngine, kind: Kind, messages: Sequence[Incoming]) -> frozenset[str]:
+    """The ids of those entities that the store has sent itself."""
     if not messages:
         return frozenset()
     refs = [getattr(message, _REF[kind]) for message in messages]
     async with engine.connect() as connection:
-        rows = await connection.execute(_REPORTED[kind], {"refs": refs, "kind": str(kind), "source": SOURCE})
+        rows = await connection.execute(_SENT_BY_STORE[kind], {"refs": refs, "kind": str(kind), "source": SOURCE})
         return frozenset(rows.scalars())
 
 
@@ -267,7 +271,7 @@ async def find_import(engine: AsyncEngine, import_id: UUID) -> ImportView | None
 
 
 async def list_imports(engine: AsyncEngine, limit: int = 50) -> list[ImportView]:
-    """The newest first."""
+    """The newest imports first."""
     async with engine.connect() as connection:
         rows = await connection.execute(_LIST, {"limit": limit, "silent": SILENT_SECONDS})
         return [ImportView(**row) for row in rows.mappings()]
@@ -280,7 +284,7 @@ async def _view(
     return None if row is None else ImportView(**row)
 
 
-async def _move(
+async def _save_progress(
     engine: AsyncEngine, import_id: UUID, position: int, counts: _Counts, state: str, error: str | None = None
 ) -> None:
     values = {
@@ -293,14 +297,22 @@ async def _move(
     }
     async with engine.begin() as connection:
         await connection.execute(
-            _MOVE, {**values, "id": import_id, "position": position, "state": state, "error": error}
+            _SAVE_PROGRESS, {**values, "id": import_id, "position": position, "state": state, "error": error}
         )
 
 
-def _seen(run: ImportView, position: int, counts: _Counts) -> ImportView:
-    told = {"rows": counts.rows, "accepted": counts.accepted, "duplicates": counts.duplicates, "newer": counts.newer}
-    return run.model_copy(update={**told, "rejected": counts.rejected, "position": position})
+def _with_progress(run: ImportView, position: int, counts: _Counts) -> ImportView:
+    return run.model_copy(
+        update={
+            "rows": counts.rows,
+            "accepted": counts.accepted,
+            "duplicates": counts.duplicates,
+            "newer": counts.newer,
+            "rejected": counts.rejected,
+            "position": position,
+        }
+    )
 
 
-def _dumped(problems: Sequence[ImportProblem]) -> list[dict[str, Any]]:  # Any: JSON
+def _as_json(problems: Sequence[ImportProblem]) -> list[dict[str, Any]]:  # Any: JSON
     return [problem.model_dump() for problem in problems]

@@ -1,6 +1,6 @@
-"""Whose column is which field: a sensible guess from the names that shops' exports use, and rows turned by it. Pure.
+"""Maps columns to fields: guesses a mapping from the names in stores' exports, and converts rows to events. Pure.
 
-A mapping is field -> column; what is not mapped is left out of CSV, and kept as it is in JSON.
+A mapping is field -> column. Columns that are not mapped are left out of CSV rows, and kept unchanged in JSON rows.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from pydantic import JsonValue
 
-from platform_relay.inbox.messages import EVENTS, FinancialStatus, Kind
+from platform_relay.inbox.events import EVENTS, FinancialStatus, Kind
 
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id", "externalid", "{kind}id", "entityid", "userid", "{kind}number", "number", "incrementid", "sku"),
@@ -34,7 +34,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "status": ("status", "state", "published"),
     "externalUrlHandle": ("externalurlhandle", "handle", "slug", "urlkey", "permalink"),
 }
-_WHOLE: Final = ("birthdayMonth", "birthdayDay")
+_INTEGERS: Final = ("birthdayMonth", "birthdayDay")
 _TIMES: Final = ("createdAt", "updatedAt")
 _STATUSES: Final[Mapping[str, str]] = {
     **{status: status for status in get_args(FinancialStatus)},
@@ -47,91 +47,89 @@ _STATUSES: Final[Mapping[str, str]] = {
     "cancelled": "voided",
     "canceled": "voided",
 }
-"""An export's words for a state of payment, as the Platform's."""
+"""Payment states in exports, and the Platform's name for each."""
 
 
-def fields_of(kind: Kind) -> tuple[str, ...]:
-    """The fields that a plain column can fill."""
+def mappable_fields(kind: Kind) -> tuple[str, ...]:
+    """The fields that a column can fill."""
     return tuple(name for name in EVENTS[kind].model_fields if name in _ALIASES)
 
 
-def required(kind: Kind) -> tuple[str, ...]:
+def required_fields(kind: Kind) -> tuple[str, ...]:
     return tuple(name for name, field in EVENTS[kind].model_fields.items() if field.is_required())
 
 
-def guess(kind: Kind, columns: Iterable[str]) -> dict[str, str]:
-    """Field -> column, for the columns whose names say it; a column is used once, by the field that comes first."""
+def guess_mapping(kind: Kind, columns: Iterable[str]) -> dict[str, str]:
+    """A mapping by the names of the columns. Each column is used once, for the first field that it fits."""
     plain = {column: re.sub(r"[^a-z0-9]", "", column.lower()) for column in columns}
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
     singular = str(kind).removesuffix("s")
-    for field in fields_of(kind):
+    for field in mappable_fields(kind):
         aliases = [alias.format(kind=singular) for alias in _ALIASES[field]]
         if field == "id" and kind is not Kind.ORDER:
             aliases = [alias for alias in aliases if alias not in ("number", "incrementid")]
         choices = [column for alias in aliases for column, name in plain.items() if name == alias]
-        free = [column for column in choices if column not in found.values()]
+        free = [column for column in choices if column not in mapping.values()]
         if free:
-            found[field] = free[0]
-    return found
+            mapping[field] = free[0]
+    return mapping
 
 
-def parse_mapping(kind: Kind, told: Iterable[str], columns: Iterable[str] | None) -> dict[str, str]:
-    """`field=column` as people write it. Raises ValueError naming what is unknown."""
+def parse_mapping(kind: Kind, items: Iterable[str], columns: Iterable[str] | None) -> dict[str, str]:
+    """The mapping in items such as `field=column`. Raises ValueError for an unknown field or column."""
     known, present = EVENTS[kind].model_fields, None if columns is None else set(columns)
-    found: dict[str, str] = {}
-    for item in told:
+    mapping: dict[str, str] = {}
+    for item in items:
         field, sign, column = item.partition("=")
         if not sign or field not in known:
-            raise ValueError(f"{item!r}: write FIELD=COLUMN; fields of {kind} are {', '.join(known)}")
+            raise ValueError(f"{item!r} is not valid: write FIELD=COLUMN; fields of {kind} are {', '.join(known)}")
         if present is not None and column and column not in present:
-            raise ValueError(f"there is no column {column!r}; there are: {', '.join(sorted(present))}")
-        found[field] = column
-    return found
+            raise ValueError(f"there is no column {column!r}; the columns are {', '.join(sorted(present))}")
+        mapping[field] = column
+    return mapping
 
 
-def missing(kind: Kind, mapping: Mapping[str, str]) -> list[str]:
-    """Required fields that no column fills."""
-    return [field for field in required(kind) if not mapping.get(field)]
+def missing_fields(kind: Kind, mapping: Mapping[str, str]) -> list[str]:
+    """Required fields without a column."""
+    return [field for field in required_fields(kind) if not mapping.get(field)]
 
 
 def event_of(
     kind: Kind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
 ) -> dict[str, JsonValue]:
-    """A row as an event. `flat`: all values are text (CSV); else members that are not mapped stay as they are.
-
-    Raises ValueError in words for what cannot be meant.
-    """
+    """The event of a row. `flat`: all values are text (CSV). Otherwise members that are not mapped stay unchanged."""
     used = set(mapping.values())
     event = {} if flat else {name: value for name, value in values.items() if name not in used}
     for field, column in mapping.items():
         value = values.get(column) if column else None
         if isinstance(value, str):
-            value = _meant(kind, field, value.strip())
+            value = _converted(kind, field, value.strip())
         if value is not None:
             event[field] = value
     return event
 
 
-def _meant(kind: Kind, field: str, told: str) -> JsonValue:
-    meant: JsonValue = told or None
-    if field in _WHOLE and told.isascii() and told.isdigit():
-        meant = int(told)
-    elif field in _TIMES and told:
-        meant = _moment(told)
+def _converted(kind: Kind, field: str, text: str) -> JsonValue:
+    """The value of a field; a text that cannot be converted stays as it is, and the event's model rejects it."""
+    value: JsonValue = text or None
+    if field in _INTEGERS and text.isascii() and text.isdigit():
+        value = int(text)
+    elif field in _TIMES and text:
+        value = _utc(text)
     elif field == "tags":
-        meant = [tag.strip() for tag in re.split(r"[;,|]", told) if tag.strip()] or None
+        value = [tag.strip() for tag in re.split(r"[;,|]", text) if tag.strip()] or None
     elif field == "financialStatus" and kind is Kind.ORDER:
-        meant = _STATUSES.get(re.sub(r"[\s-]+", "_", told.lower().removeprefix("wc-")), told) or None
+        value = _STATUSES.get(re.sub(r"[\s-]+", "_", text.lower().removeprefix("wc-")), text) or None
     elif field == "currency":
-        meant = told.upper() or None
-    return meant
+        value = text.upper() or None
+    return value
 
 
-def _moment(told: str) -> str:
-    """A time as ISO 8601 in UTC; one without a zone is taken as UTC."""
-    text = re.sub(r"\s+(?=[+-]\d\d:?\d\d$|UTC$|Z$)", "", told).replace("UTC", "+00:00")
+def _utc(text: str) -> str:
+    """A time as ISO 8601 in UTC. A time without a zone counts as UTC."""
+    written = re.sub(r"\s+(?=[+-]\d\d:?\d\d$|UTC$|Z$)", "", text).replace("UTC", "+00:00")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(written)
     except ValueError:
-        return told
+        return text
     return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()

@@ -1,10 +1,10 @@
-"""accept(): message + job + lane in ONE commit, many callers per commit.
+"""Stores messages with their jobs and lanes in one commit, which many callers share.
 
     caller ──▶ pending ──▶ one statement ──▶ commit ──▶ every caller gets its receipts
 
-While a flush runs, the next callers gather; the next flush starts when one ends, or when as many messages wait as are
-being written (two may run: while one waits for the disk, the other is made). There is no timer: a single caller waits
-for one commit, a crowd shares one. What one call brings stays together and in its order.
+Callers that arrive while a flush runs share the next one. It starts when a flush ends, or when as many messages wait as
+are being written: two may run at once, so that one is prepared while the other waits for the disk. There is no timer: a
+single caller waits for one commit. The messages of one call stay together, in their order.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.database import is_unavailable, keys_of, single_statement
+from platform_relay.core.database import is_unavailable, key_ring_of, single_statement
 from platform_relay.core.encryption import KeyRing, first_email
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.inbox.messages import Incoming
 from platform_relay.queue.queue import NewJob, enqueue_parameters
-from platform_relay.queue.statements import ENQUEUE_COLUMNS, TAKE_ON
+from platform_relay.queue.statements import INSERT_JOBS, NEW_JOBS
 
 log: Final = structlog.get_logger(__name__)
 
 BATCH: Final = 1000
 """Messages per commit at most."""
 FLUSHES: Final = 2
-"""Commits under way at once."""
+"""Commits that may run at once."""
 
 _ACCEPT: Final = text(f"""
 WITH input AS (
@@ -51,11 +51,11 @@ stored AS (
     ON CONFLICT (source, dedupe_key) DO NOTHING
     RETURNING id
 ),
-owed AS (
-    SELECT job_input.* FROM unnest({ENQUEUE_COLUMNS}
-    JOIN stored ON stored.id = job_input.message_id
+new_job AS (
+    SELECT input_job.* FROM {NEW_JOBS}
+    JOIN stored ON stored.id = input_job.message_id
 ),
-{TAKE_ON}
+{INSERT_JOBS}
 SELECT stored.id FROM stored
 """)  # noqa: S608  # constants only
 
@@ -68,29 +68,29 @@ JOIN message ON message.source = t.source AND message.dedupe_key = t.dedupe_key
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`id` is the message's; of a duplicate or a conflict (same key, other body) it is the FIRST message's."""
+    """`id` is the message's. For a duplicate or a conflict (same key, other body) it is the first message's."""
 
     id: UUID
     status: Literal["accepted", "duplicate", "conflict"]
 
 
 Item = tuple[UUID, Incoming]
-"""A message under the id that it shall have."""
+"""A message, and the id under which it is to be stored."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """What one caller waits for."""
+    """The messages of one caller, and the receipts that it waits for."""
 
     items: Sequence[Item]
     receipts: "asyncio.Future[list[Receipt]]"
 
 
 class Inbox:
-    """One per web process. `on_commit` is told the destinations that got work.
+    """One per web process. `on_commit` is called with the destinations that have new jobs.
 
-    `time_limit` (seconds): a commit that takes longer counts as not made; the caller must send again, and the
-    dedupe key keeps that harmless.
+    `time_limit` (seconds): a commit that takes longer counts as failed. The caller must send again; the dedupe key
+    prevents a second message.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class Inbox:
         self._flushers: list[asyncio.Task[None]] = []
 
     async def accept(self, message: Incoming, message_id: UUID) -> Receipt:
-        """Returns after the commit. Raises DatabaseAway when it could not be made or confirmed, and whatever the
-        database says against a message that it will not take."""
+        """Store a message. Returns after the commit. Raises DatabaseAway when the commit failed or is not confirmed, and
+        the database's error for a message that it rejects."""
         [receipt] = await self._join([(message_id, message)])
         return receipt
 
     async def accept_many(self, items: Sequence[Item]) -> list[Receipt]:
-        """Like `accept` for each, in this order, sharing commits. Raises DatabaseAway when any could not be confirmed."""
+        """Store messages in this order, with shared commits. Raises DatabaseAway when any is not confirmed."""
         receipts: list[Receipt] = []
         for start in range(0, len(items), BATCH):
             receipts += await self._join(items[start : start + BATCH])
@@ -139,7 +139,7 @@ class Inbox:
                 self._written -= size
 
     async def _flush(self, calls: Sequence[_Call]) -> None:
-        """Settle every future of the calls, whatever happens."""
+        """Write the messages of the calls, and set the result or the error of each call."""
         items = [item for call in calls for item in call.items]
         try:
             async with asyncio.timeout(self._time_limit):
@@ -147,7 +147,7 @@ class Inbox:
         except TimeoutError:
             log.warning("accept_timed_out", messages=len(items), seconds=self._time_limit)
             _fail(calls, DatabaseAway())
-        except Exception as error:  # noqa: BLE001  # whatever it is, every caller is told
+        except Exception as error:  # noqa: BLE001  # every caller gets the error
             if is_unavailable(error):
                 log.warning("accept_failed", messages=len(items), error=type(error).__name__)
                 _fail(calls, DatabaseAway())
@@ -165,7 +165,7 @@ class Inbox:
                     call.receipts.set_result([receipts[message_id] for message_id, _ in call.items])
 
     async def _flush_one_by_one(self, call: _Call) -> None:
-        """So that what the database will not take refuses nothing else. The call fails with its first error."""
+        """Write each message alone, so that one that the database rejects does not affect others. The call gets the first error."""
         parts = [_Call([item], asyncio.get_running_loop().create_future()) for item in call.items]
         for part in parts:
             await self._flush([part])
@@ -188,12 +188,12 @@ class Inbox:
             "products": [message.product_ref for message in messages],
             "coupons": [message.coupon_ref for message in messages],
             **enqueue_parameters(
-                [NewJob(message_id, owed, message.version) for message_id, message in items for owed in message.jobs]
+                [NewJob(message_id, spec, message.version) for message_id, message in items for spec in message.jobs]
             ),
         }
         async with single_statement(self._engine) as connection:
-            sealed = _sealed(keys_of(connection), items)
-            stored = set((await connection.execute(_ACCEPT, {**parameters, **sealed})).scalars())
+            bodies = _body_parameters(key_ring_of(connection), items)
+            stored = set((await connection.execute(_ACCEPT, {**parameters, **bodies})).scalars())
             receipts = {message_id: Receipt(message_id, "accepted") for message_id, _ in items if message_id in stored}
             repeated = [item for item in items if item[0] not in stored]
             if repeated:
@@ -210,7 +210,7 @@ class Inbox:
                     same = bytes(row.body_hash) == message.body_hash or not message.strict
                     receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
         destinations = {
-            owed.destination for message_id, message in items if message_id in stored for owed in message.jobs
+            spec.destination for message_id, message in items if message_id in stored for spec in message.jobs
         }
         if destinations:
             self._on_commit(frozenset(destinations))
@@ -223,14 +223,14 @@ def _fail(calls: Iterable[_Call], error: BaseException) -> None:
             call.receipts.set_exception(error)
 
 
-def _sealed(ring: KeyRing, items: Sequence[Item]) -> dict[str, list[object]]:
-    """What is stored of the bodies."""
+def _body_parameters(ring: KeyRing, items: Sequence[Item]) -> dict[str, list[object]]:
+    """The bodies as they are stored."""
     return {
-        "bodies": [ring.seal(message_id, message.body) for message_id, message in items],
-        "events": [ring.seal(message_id, message.event) for message_id, message in items],
-        "keys": [ring.first for _ in items],
+        "bodies": [ring.encrypt(message_id, message.body) for message_id, message in items],
+        "events": [ring.encrypt(message_id, message.event) for message_id, message in items],
+        "keys": [ring.current for _ in items],
         "marks": [
-            ring.mark(first_email(message.kind, message.event or message.body)) if ring.first else None
+            ring.email_mark(first_email(message.kind, message.event or message.body)) if ring.current else None
             for _, message in items
         ],
     }

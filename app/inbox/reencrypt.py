@@ -1,4 +1,4 @@
-"""Bodies at rest: under which keys they are, and bringing all of them under the first, so that an old key can go."""
+"""Re-encrypts stored bodies and excerpts with the first key, so that older keys can be removed; lists the keys in use."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.core.database import keys_of
-from platform_relay.core.encryption import SEALED_TEXT, UnreadableBodyError, first_email
+from platform_relay.core.database import key_ring_of
+from platform_relay.core.encryption import ENCRYPTED_TEXT, UnreadableBodyError, first_email
 
 CHUNK: Final = 200
 
@@ -22,7 +22,7 @@ WITH RECURSIVE used(name) AS (
 )
 SELECT name FROM used WHERE name IS NOT NULL
 """)
-"""A look-up in the index for each key, however many rows are under it."""
+"""One index look-up for each key, however many rows it has."""
 _OTHERS: Final = text("""
 SELECT id, kind, encrypted_with, body, event FROM message
 WHERE body IS NOT NULL AND id > :after AND encrypted_with IS DISTINCT FROM :first
@@ -36,20 +36,20 @@ WHERE message.id = changed.id
 """)
 
 _EXCERPTS: Final = text("""
-SELECT job_id, claim, excerpt FROM attempt
-WHERE (job_id, claim) > (:job, :claim) AND excerpt IS NOT NULL AND NOT starts_with(excerpt, :sealed)
-ORDER BY job_id, claim LIMIT :chunk FOR UPDATE
+SELECT job_id, fencing_token, excerpt FROM attempt
+WHERE (job_id, fencing_token) > (:job, :fencing_token) AND excerpt IS NOT NULL AND NOT starts_with(excerpt, :encrypted)
+ORDER BY job_id, fencing_token LIMIT :chunk FOR UPDATE
 """)
 _STORE_EXCERPTS: Final = text("""
 UPDATE attempt SET excerpt = changed.excerpt
-FROM unnest(CAST(:jobs AS uuid[]), CAST(:claims AS bigint[]), CAST(:excerpts AS text[])) AS changed(job_id, claim, excerpt)
-WHERE attempt.job_id = changed.job_id AND attempt.claim = changed.claim
+FROM unnest(CAST(:jobs AS uuid[]), CAST(:tokens AS bigint[]), CAST(:excerpts AS text[])) AS changed(job_id, fencing_token, excerpt)
+WHERE attempt.job_id = changed.job_id AND attempt.fencing_token = changed.fencing_token
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """How many were brought under the first key, and why others could not be, by the message's or the job's id."""
+    """How many bodies and excerpts were re-encrypted. `refused`: why others could not be, by the message's or job's id."""
 
     messages: int
     excerpts: int
@@ -57,13 +57,13 @@ class Encrypted:
 
 
 async def used_keys(connection: AsyncConnection) -> list[str]:
-    """The names of the keys that kept bodies are under."""
+    """The names of the keys with which stored bodies are encrypted."""
     return list((await connection.execute(_USED)).scalars())
 
 
 async def encrypt_bodies(engine: AsyncEngine) -> Encrypted:
-    """Every kept body and excerpt under the first key of the engine's ring. A commit for each CHUNK: what was ended
-    half-way goes on where it was. Raises ValueError without a key."""
+    """Encrypt every stored body and excerpt with the first key of the engine's key ring. Commits after each CHUNK, so that
+    an interrupted run can be repeated. Raises ValueError without a key."""
     refused: dict[UUID, str] = {}
     messages = await _encrypt_messages(engine, refused)
     return Encrypted(messages, await _encrypt_excerpts(engine, refused), refused)
@@ -73,23 +73,23 @@ async def _encrypt_messages(engine: AsyncEngine, refused: dict[UUID, str]) -> in
     messages, after = 0, UUID(int=0)
     while True:
         async with engine.begin() as connection:
-            ring = keys_of(connection)
-            if ring.first is None:
+            ring = key_ring_of(connection)
+            if ring.current is None:
                 raise ValueError("BODY_KEYS is not set; make a key with: openssl rand -base64 32 (docs/operations.md)")
-            asked = {"after": after, "first": ring.first, "chunk": CHUNK}
-            rows = (await connection.execute(_OTHERS, asked)).all()
+            parameters = {"after": after, "first": ring.current, "chunk": CHUNK}
+            rows = (await connection.execute(_OTHERS, parameters)).all()
             changed: list[tuple[UUID, bytes | None, bytes | None, bytes | None]] = []
             for row in rows:
                 try:
-                    body, event = (ring.open(row.id, row.encrypted_with, each) for each in (row.body, row.event))
+                    body, event = (ring.decrypt(row.id, row.encrypted_with, stored) for stored in (row.body, row.event))
                 except UnreadableBodyError as error:
                     refused[row.id] = str(error)
                     continue
-                mark = ring.mark(first_email(row.kind, event or body))
-                changed.append((row.id, ring.seal(row.id, body), ring.seal(row.id, event), mark))
+                mark = ring.email_mark(first_email(row.kind, event or body))
+                changed.append((row.id, ring.encrypt(row.id, body), ring.encrypt(row.id, event), mark))
             names = ("ids", "bodies", "events", "marks")
-            columns = {name: [each[place] for each in changed] for place, name in enumerate(names)}
-            await connection.execute(_STORE, {**columns, "first": ring.first})
+            columns = {name: [values[place] for values in changed] for place, name in enumerate(names)}
+            await connection.execute(_STORE, {**columns, "first": ring.current})
         messages += len(changed)
         if not rows:
             return messages
@@ -100,21 +100,26 @@ async def _encrypt_excerpts(engine: AsyncEngine, refused: dict[UUID, str]) -> in
     excerpts, after = 0, (UUID(int=0), 0)
     while True:
         async with engine.begin() as connection:
-            ring = keys_of(connection)
-            asked = {"job": after[0], "claim": after[1], "sealed": f"{SEALED_TEXT}{ring.first}:", "chunk": CHUNK}
-            rows = (await connection.execute(_EXCERPTS, asked)).all()
+            ring = key_ring_of(connection)
+            parameters = {
+                "job": after[0],
+                "fencing_token": after[1],
+                "encrypted": f"{ENCRYPTED_TEXT}{ring.current}:",
+                "chunk": CHUNK,
+            }
+            rows = (await connection.execute(_EXCERPTS, parameters)).all()
             changed: list[tuple[UUID, int, str | None]] = []
             for row in rows:
                 try:
-                    words = ring.open_text(row.job_id, row.excerpt)
+                    words = ring.decrypt_text(row.job_id, row.excerpt)
                 except UnreadableBodyError as error:
                     refused[row.job_id] = str(error)
                     continue
-                changed.append((row.job_id, row.claim, ring.seal_text(row.job_id, words)))
-            names = ("jobs", "claims", "excerpts")
-            columns = {name: [each[place] for each in changed] for place, name in enumerate(names)}
+                changed.append((row.job_id, row.fencing_token, ring.encrypt_text(row.job_id, words)))
+            names = ("jobs", "tokens", "excerpts")
+            columns = {name: [values[place] for values in changed] for place, name in enumerate(names)}
             await connection.execute(_STORE_EXCERPTS, columns)
         excerpts += len(changed)
         if not rows:
             return excerpts
-        after = rows[-1].job_id, rows[-1].claim
+        after = rows[-1].job_id, rows[-1].fencing_token

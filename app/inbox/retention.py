@@ -1,4 +1,4 @@
-"""Bodies hold personal data: they are pruned when the retention time is over. What happened stays countable."""
+"""Deletes bodies after the retention time, since they contain personal data. Messages and jobs stay countable."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +10,7 @@ from platform_relay.core.ids import first_id
 
 CHUNK: Final = 500
 SKEW: Final = timedelta(hours=1)
-"""The clocks that made the ids, and the database's."""
+"""Allowance for the clocks of the processes that made the ids, and the database's."""
 
 PRUNE: Final = text("""
 WITH old AS (
@@ -26,17 +26,17 @@ excerpts AS (
 UPDATE message SET body = NULL, event = NULL, email_mark = NULL FROM old WHERE message.id = old.id
 RETURNING message.id
 """)
-"""By the id, whose order is that of time, it ends where the bodies are too young, and does not read all of them."""
+"""Ids sort by time. The limit on the id ends the scan at the first young body, so that not all of them are read."""
 
 
 async def prune_bodies(engine: AsyncEngine, retention: timedelta, now: datetime) -> int:
-    """Forget the bodies (and the destinations' answers) of finished messages older than `retention`; how many."""
+    """Delete the bodies and response excerpts of finished messages older than `retention`; returns how many."""
     before = now - retention
     parameters = {"before": before, "newest": first_id(before + SKEW), "chunk": CHUNK}
     total = 0
     while True:
         async with engine.begin() as connection:
-            gone = len((await connection.execute(PRUNE, parameters)).all())
-        total += gone
-        if gone < CHUNK:
+            deleted = len((await connection.execute(PRUNE, parameters)).all())
+        total += deleted
+        if deleted < CHUNK:
             return total

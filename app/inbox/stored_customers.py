@@ -1,4 +1,4 @@
-"""What is held about a customer, for an order that the Platform refuses because it does not know its buyer."""
+"""Customers as the store sent them, for orders that the Platform rejects because it does not know the customer."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.database import keys_of
+from platform_relay.core.database import key_ring_of
 from platform_relay.core.reasons import Reason, stored
 
 _NEWEST: Final = text("""
@@ -16,14 +16,14 @@ WHERE message.customer_ref = :customer AND message.kind = 'customers' AND messag
   AND job.kind = 'forward_customer'
 ORDER BY job.version DESC NULLS LAST, job.seq DESC LIMIT 1
 """)
-_OWED: Final = text("""
+_DELIVERY: Final = text("""
 SELECT state, reason_code, facts FROM job WHERE message_id = :message AND kind = 'forward_customer' ORDER BY seq DESC LIMIT 1
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerDelivery:
-    """What became of a customer's delivery: still open, ended without it, or sent."""
+    """The state of a customer's delivery: `open`, `failed` (dead or dropped), or `ended`."""
 
     state: Literal["open", "failed", "ended"]
     reason: Reason | None
@@ -36,16 +36,16 @@ class Customers:
         self._engine = engine
 
     async def newest(self, customer_id: str) -> bytes | None:
-        """The body of the newest version that the store has sent of a customer; None when there is none. Raises
+        """The body of the newest version of a customer that the store has sent; None if there is none. Raises
         UnreadableBodyError."""
         async with self._engine.connect() as connection:
             row = (await connection.execute(_NEWEST, {"customer": customer_id})).one_or_none()
-            return None if row is None else keys_of(connection).open(row.id, row.encrypted_with, row.body)
+            return None if row is None else key_ring_of(connection).decrypt(row.id, row.encrypted_with, row.body)
 
-    async def owed_by(self, message_id: UUID) -> CustomerDelivery | None:
-        """What became of the customer's delivery that this order's message owes; None when it owes none yet."""
+    async def delivery_for(self, message_id: UUID) -> CustomerDelivery | None:
+        """The state of the customer's delivery that was enqueued for this order's message; None if there is none yet."""
         async with self._engine.connect() as connection:
-            row = (await connection.execute(_OWED, {"message": message_id})).one_or_none()
+            row = (await connection.execute(_DELIVERY, {"message": message_id})).one_or_none()
         if row is None:
             return None
         reason = stored(row.reason_code, row.facts)

@@ -1,4 +1,4 @@
-"""Edit and continue: a dead job's event is corrected and the job tried again. What arrived is kept as it was."""
+"""Edit a dead job's event, then retry the job. The body as it arrived is kept."""
 
 import hashlib
 import json
@@ -10,14 +10,16 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.core.database import keys_of
+from platform_relay.audit.record import audit
+from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import UnreadableBodyError, first_email
-from platform_relay.inbox.messages import EVENTS, Kind, incoming
-from platform_relay.jobs.actions import Operator, audit
+from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.messages import incoming
+from platform_relay.jobs.actions import OperatorActions
 
 _READ: Final = text("""
-SELECT job.id, job.message_id, job.kind AS job_kind, message.kind, job.state, coalesce(event, body) AS told,
-       body, encrypted_with, event IS NOT NULL AS translated
+SELECT job.id, job.message_id, message.kind, job.state, coalesce(event, body) AS event,
+       body, encrypted_with, message.event IS NOT NULL AS translated
 FROM job JOIN message ON message.id = job.message_id WHERE job.id = :id
 """)
 _LOCK: Final = text("""
@@ -27,99 +29,103 @@ _STORE: Final = text("""
 UPDATE message SET body = :body, event = :event, encrypted_with = :encrypted_with, email_mark = :mark,
     customer_ref = :customer, coupon_ref = :coupon WHERE id = :message
 """)
-_FOLLOW: Final = text("UPDATE job SET after = :after WHERE id = :id")
+_SET_DEPENDENCY: Final = text("UPDATE job SET depends_on = :depends_on WHERE id = :id")
 
 
 class NotEditableError(ValueError):
-    """The event cannot be edited, or not like this; the text says why."""
+    """The event cannot be edited in this way. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Editable:
-    """A dead job's event as it is sent. `translated`: it is not the body as it arrived, which is kept beside it."""
+class EditableEvent:
+    """The event of a dead job. `translated`: it differs from `body`, which is the message as it arrived."""
 
     job_id: UUID
     message_id: UUID
     kind: Kind
-    told: bytes
+    event: bytes
     body: bytes
     translated: bool
 
     @property
     def pretty(self) -> str:
-        return json.dumps(json.loads(self.told), indent=2, ensure_ascii=False)
+        return json.dumps(json.loads(self.event), indent=2, ensure_ascii=False)
 
 
-async def find_editable(connection: AsyncConnection, job_id: UUID) -> Editable:
+async def find_editable(connection: AsyncConnection, job_id: UUID) -> EditableEvent:
     """Raises NotEditableError."""
     row = (await connection.execute(_READ, {"id": job_id})).one_or_none()
     if row is None:
         raise NotEditableError("no job has this id")
     if row.state != "dead":
-        raise NotEditableError(f"the job is {row.state}; only what was given up can be edited")
+        raise NotEditableError(f"the job is {row.state}; only dead jobs can be edited")
     if row.kind not in EVENTS:
-        raise NotEditableError("only customers, orders and products that a store sent can be edited")
-    if row.told is None:
-        raise NotEditableError("its body was pruned after the retention time; send the event again from the store")
-    ring = keys_of(connection)
+        raise NotEditableError("only customers, orders and products from a store can be edited")
+    if row.event is None:
+        raise NotEditableError("its body was deleted after the retention time; send the event again from the store")
+    ring = key_ring_of(connection)
     try:
-        told, body = (ring.open(row.message_id, row.encrypted_with, each) or b"" for each in (row.told, row.body))
+        event = ring.decrypt(row.message_id, row.encrypted_with, row.event) or b""
+        body = ring.decrypt(row.message_id, row.encrypted_with, row.body) or b""
     except UnreadableBodyError as error:
         raise NotEditableError(str(error)) from None
-    return Editable(row.id, row.message_id, Kind(row.kind), told, body, row.translated)
+    return EditableEvent(row.id, row.message_id, Kind(row.kind), event, body, row.translated)
 
 
 async def edit_and_retry(
-    engine: AsyncEngine, operator: Operator, job_id: UUID, edited: bytes, by: str, why: str
-) -> Editable:
-    """The job is tried again with `edited` as its event. The audit names what was changed, never the values.
+    engine: AsyncEngine, actions: OperatorActions, job_id: UUID, edited: bytes, by: str, why: str
+) -> EditableEvent:
+    """Replace the job's event by `edited` and retry the job. The audit entry names the changed fields, never the values.
 
-    Raises NotEditableError, and of `edited`: pydantic's ValidationError, UnstorableTextError.
+    Returns the event before the change. Raises NotEditableError; for an invalid event pydantic's ValidationError or
+    UnstorableTextError.
     """
     async with engine.begin() as connection:
         await connection.execute(_LOCK, {"id": job_id})
         before = await find_editable(connection, job_id)
         event = EVENTS[before.kind].parse(edited)
-        changed = _changed(json.loads(before.told), json.loads(edited))
+        changed = _changed(json.loads(before.event), json.loads(edited))
         if not changed:
-            raise NotEditableError("nothing was changed; to try the same again, retry the job")
+            raise NotEditableError("nothing was changed; to send the same event again, retry the job")
         if fixed := changed & {"id", "updatedAt"}:
-            raise NotEditableError(f"{', '.join(sorted(fixed))} says which version of what this is, and has to stay")
+            raise NotEditableError(f"{', '.join(sorted(fixed))} must stay: it identifies the entity and its version")
         message = incoming(event, edited, message_id=str(before.message_id))
-        ring = keys_of(connection)
-        stored = {
-            "message": before.message_id,
-            "body": ring.seal(before.message_id, before.body),
-            "event": ring.seal(before.message_id, edited),
-            "encrypted_with": ring.first,
-            "mark": ring.mark(first_email(before.kind, edited)),
-            "customer": message.customer_ref,
-            "coupon": message.coupon_ref,
-        }
-        await connection.execute(_STORE, stored)
-        await connection.execute(_FOLLOW, {"after": message.jobs[0].after, "id": job_id})
-        told = {"fields": sorted(changed), "before": _digest(before.told), "after": _digest(edited), "why": why}
-        await audit(connection, by, "job.edit", str(job_id), told)
-    await operator.retry([job_id], by)
+        ring = key_ring_of(connection)
+        await connection.execute(
+            _STORE,
+            {
+                "message": before.message_id,
+                "body": ring.encrypt(before.message_id, before.body),
+                "event": ring.encrypt(before.message_id, edited),
+                "encrypted_with": ring.current,
+                "mark": ring.email_mark(first_email(before.kind, edited)),
+                "customer": message.customer_ref,
+                "coupon": message.coupon_ref,
+            },
+        )
+        await connection.execute(_SET_DEPENDENCY, {"depends_on": message.jobs[0].depends_on, "id": job_id})
+        detail = {"fields": sorted(changed), "before": _digest(before.event), "after": _digest(edited), "why": why}
+        await audit(connection, by, "job.edit", str(job_id), detail)
+    await actions.retry([job_id], by)
     return before
 
 
 async def set_field(
-    engine: AsyncEngine, operator: Operator, job_id: UUID, field: str, value: JsonValue, by: str, why: str
+    engine: AsyncEngine, actions: OperatorActions, job_id: UUID, field: str, value: JsonValue, by: str, why: str
 ) -> None:
-    """`edit_and_retry` with one top member of the event set to `value`. Raises as that does."""
+    """Set one top-level member of the event to `value` and retry the job. Raises like `edit_and_retry`."""
     async with engine.connect() as connection:
-        told = json.loads((await find_editable(connection, job_id)).told)
-    edited = json.dumps({**told, field: value}, ensure_ascii=False).encode()
-    await edit_and_retry(engine, operator, job_id, edited, by, why)
+        event = json.loads((await find_editable(connection, job_id)).event)
+    edited = json.dumps({**event, field: value}, ensure_ascii=False).encode()
+    await edit_and_retry(engine, actions, job_id, edited, by, why)
 
 
 def _changed(before: JsonValue, after: JsonValue) -> set[str]:
-    """The names of the top members that differ."""
+    """The names of the top-level members that differ."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return set()
     return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
 
-def _digest(told: bytes) -> str:
-    return hashlib.sha256(told).hexdigest()
+def _digest(event: bytes) -> str:
+    return hashlib.sha256(event).hexdigest()

@@ -1,7 +1,7 @@
-"""What waits for a person, in piles of the same cause: dead jobs, and jobs held until something is settled.
+"""Failure groups: dead jobs, or held jobs, that have the same cause.
 
-A pile is named by what its jobs have in common, so that one decision can be carried out on all of them in chunks,
-by whichever process gets the next chunk; nothing about a running bulk act is kept here.
+A group is identified by what its jobs have in common. Therefore one decision can be applied to all of them in chunks, each
+by any process, and no state of a running bulk action is stored.
 """
 
 from collections.abc import Mapping
@@ -29,24 +29,31 @@ OF_ONE_JOB: Final = (
     "redemption",
     "value",
 )
-"""Facts that differ from job to job with the same cause."""
-_ALIKE: Final = f"""
-    lower(replace(CAST(coalesce(job.facts, '{{}}') - CAST(ARRAY{list(OF_ONE_JOB)} AS text[]) AS text),
-                  split_part(job.lane, ':', 2), ''))
-"""
-_CAUSE: Final = f"md5(concat_ws(' ', job.facts ->> 'status', translate({_ALIKE}, '0123456789abcdef-', '')))"
-"""A digest of the facts. Left out are the facts in OF_ONE_JOB, the id of the job's own entity, and, since a destination's
-response may name other ids, all digits and the letters of UUIDs; the HTTP status counts in full."""
+"""Facts that differ between jobs with the same cause."""
+SHORTEST_ID: Final = 4
+"""A shorter id of an entity, without a digit, may accidentally be part of other words."""
+_CAUSE: Final = f"""
+    md5(concat_ws(' ', job.facts ->> 'status', (
+        SELECT string_agg(word, ' ' ORDER BY place)
+        FROM unnest(string_to_array(CAST(coalesce(job.facts, '{{}}') - CAST(ARRAY{list(OF_ONE_JOB)} AS text[]) AS text), ' '))
+             WITH ORDINALITY AS words(word, place)
+        WHERE translate(word, '0123456789', '') = word
+          AND (length(split_part(job.lane, ':', 2)) < {SHORTEST_ID} OR position(split_part(job.lane, ':', 2) IN word) = 0))))
+"""  # noqa: S608  # constants only
+"""A digest of the facts without those in OF_ONE_JOB. A destination's response may contain ids, amounts and times. Therefore
+words with a digit, or with the id of the job's own entity, are left out as well. The HTTP status is kept."""
 _FROM: Final[Mapping[str, str]] = {
     "dead": "FROM job WHERE job.dead",
     "held": "FROM lane JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open"
-    " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL AND lane.waits_for !~ '^customer:'",
+    " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL"
+    " AND NOT EXISTS (SELECT FROM lane AS other WHERE other.key = lane.waits_for AND other.destination = lane.destination)",
 }
-"""An order that waits for its customer's delivery goes on by itself and needs nobody."""
+"""An order that waits for its customer's delivery is no failure: it continues automatically."""
 _WAITS_FOR: Final[Mapping[str, str]] = {"dead": "''", "held": "lane.waits_for"}
+_CODE: Final = f"coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}')"
 _COLUMNS: Final[Mapping[str, str]] = {
     state: f"job.destination, job.kind, coalesce(job.disposition, '') AS disposition, {waits_for} AS waits_for,"
-    f" coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}') AS reason_code, {_CAUSE} AS cause"
+    f" {_CODE} AS reason_code, {_CAUSE} AS cause"
     for state, waits_for in _WAITS_FOR.items()
 }
 State = Literal["dead", "held"]
@@ -56,18 +63,18 @@ def _matching(state: str) -> str:
     return (
         f"{_FROM[state]} AND job.destination = :destination AND job.kind = :kind"
         f" AND coalesce(job.disposition, '') = :disposition AND {_WAITS_FOR[state]} = :waits_for"
-        f" AND coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}') = :reason_code AND {_CAUSE} = :cause"
+        f" AND {_CODE} = :reason_code AND {_CAUSE} = :cause"
         " AND (CAST(:before AS timestamptz) IS NULL OR coalesce(job.finished_at, job.created_at) <= :before)"
     )
 
 
-# Constants only: `state` is one of two words of ours.
-_PILES: Final = {
+# Constants only: `state` is a key of _FROM.
+_GROUPS: Final = {
     state: text(
         f"SELECT {_COLUMNS[state]}, count(*) AS jobs, CAST(min(CAST(job.facts AS text)) AS jsonb) AS facts,"
         " min(coalesce(job.finished_at, job.created_at)) AS first, max(coalesce(job.finished_at, job.created_at)) AS last,"
-        " count(*) OVER () AS piles"
-        f" {_FROM[state]} AND (CAST(:reason_code AS text) IS NULL OR job.reason_code = :reason_code)"
+        " count(*) OVER () AS groups"
+        f" {_FROM[state]} AND (CAST(:reason_code AS text) IS NULL OR {_CODE} = :reason_code)"
         f" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 7 DESC, 1, 2, 3, 4, 5, 6 LIMIT {GROUPS}"
     )
     for state in _FROM
@@ -81,8 +88,11 @@ _IDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """What the jobs have in common. `waits_for`: of held jobs the name of what they wait for, else empty. `cause` is a
-    digest of the facts that distinguish causes with one reason code."""
+    """What the jobs of a group have in common.
+
+    `waits_for` names what held jobs wait for; it is empty for dead jobs. `cause` is a digest of the facts, which
+    distinguishes causes with the same reason code.
+    """
 
     state: State
     destination: str
@@ -97,7 +107,7 @@ class FailureGroup:
 class FailureGroupCount:
     """`example` is the reason of one of the jobs."""
 
-    pile: FailureGroup
+    group: FailureGroup
     jobs: int
     example: Reason | None
     first: datetime
@@ -107,10 +117,12 @@ class FailureGroupCount:
 async def list_failure_groups(
     connection: AsyncConnection, state: State, reason_code: ReasonCode | None = None
 ) -> tuple[list[FailureGroupCount], bool]:
-    """The largest first, and whether there are more than `GROUPS`; with `reason_code` only piles with it. Reads all jobs of
-    that state: for people."""
-    rows = (await connection.execute(_PILES[state], {"reason_code": reason_code})).all()
-    piles = [
+    """The largest groups first, and whether there are more than `GROUPS`. `reason_code` selects the groups with that code.
+
+    Reads all jobs in this state, so it is meant for people and not for monitoring.
+    """
+    rows = (await connection.execute(_GROUPS[state], {"reason_code": reason_code})).all()
+    counts = [
         FailureGroupCount(
             FailureGroup(state, row.destination, row.kind, row.disposition, row.waits_for, row.reason_code, row.cause),
             row.jobs,
@@ -120,19 +132,18 @@ async def list_failure_groups(
         )
         for row in rows
     ]
-    return piles, bool(rows) and rows[0].piles > len(rows)
+    return counts, bool(rows) and rows[0].groups > len(rows)
 
 
-async def count_group(connection: AsyncConnection, pile: FailureGroup) -> tuple[int, datetime]:
-    """How many jobs, and the moment of the count: what joins the pile afterwards was not counted."""
-    count, moment = (await connection.execute(_COUNT[pile.state], {**asdict(pile), "before": None})).one()
+async def count_group(connection: AsyncConnection, group: FailureGroup) -> tuple[int, datetime]:
+    """The number of jobs and the time of the count. Jobs that join the group later are not counted."""
+    count, moment = (await connection.execute(_COUNT[group.state], {**asdict(group), "before": None})).one()
     return count, moment
 
 
-async def jobs_of(
-    connection: AsyncConnection, pile: FailureGroup, before: datetime | None, cursor: UUID | None, limit: int
+async def list_job_ids(
+    connection: AsyncConnection, group: FailureGroup, before: datetime | None, cursor: UUID | None, limit: int
 ) -> list[UUID]:
-    """The next ids after `cursor` of jobs that were in the pile by `before`."""
-    after = cursor or UUID(int=0)
-    parameters = {**asdict(pile), "before": before, "cursor": after, "limit": limit}
-    return list((await connection.execute(_IDS[pile.state], parameters)).scalars())
+    """The next ids after `cursor` of the jobs that were in the group at the time `before`."""
+    parameters = {**asdict(group), "before": before, "cursor": cursor or UUID(int=0), "limit": limit}
+    return list((await connection.execute(_IDS[group.state], parameters)).scalars())

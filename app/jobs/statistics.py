@@ -1,4 +1,4 @@
-"""What happens now: per destination, by the minute, and in the store's own terms. Reads only what is open or recent."""
+"""Current statistics: by destination, by minute, and the orders and coupons that wait. Reads only open or recent rows."""
 
 import json
 import time
@@ -8,42 +8,43 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from platform_relay.core.database import is_data_error, keys_of
-from platform_relay.core.encryption import readable
+from platform_relay.core.database import is_data_error, key_ring_of
+from platform_relay.core.encryption import decrypted_or_none
 from platform_relay.core.reasons import Reason, stored
 
-MOST_ORDERS: Final = 50_000
-"""So many waiting orders are read for their money; when there are more, the sum is told as "more than"."""
+MAX_ORDERS: Final = 50_000
+"""At most so many waiting orders are sum_by_currency up; if there are more, the sum is incomplete."""
 HOUR: Final = timedelta(hours=1)
 SLICE: Final = timedelta(minutes=10)
 UNSETTLED: Final = timedelta(minutes=3)
-"""An attempt is written when it ends; its minute may still change for so long."""
+"""The counts of a minute may change for so long, because an attempt is stored when it ends."""
 BUDGET: Final = 1.0
-"""Seconds that learning the last hour may take at a time; the rest follows with the next looks."""
+"""Seconds that one call of `LastHour.read` may spend on older minutes; later calls read the rest."""
 
-_CHANNELS: Final = text("""
-WITH owed AS (
+_DESTINATIONS: Final = text("""
+WITH open_jobs AS (
     SELECT destination, count(*) FILTER (WHERE state = 'waiting') AS waiting,
            count(*) FILTER (WHERE state = 'running') AS running,
            CAST(extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')) AS float8) AS oldest
     FROM job WHERE open GROUP BY destination
-), given_up AS (
+), dead_jobs AS (
     SELECT destination, count(*) AS dead FROM job WHERE dead GROUP BY destination
-), tried AS (
+), recent AS (
     SELECT job.destination, count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered, count(*) AS tries
     FROM attempt JOIN job ON job.id = attempt.job_id
     WHERE attempt.started_at > now() - interval '1 minute' GROUP BY job.destination
 )
-SELECT name, state, reason_code, facts, since, retry_at, pace, coalesce(waiting, 0), coalesce(running, 0), oldest,
+SELECT name, state, reason_code, facts, since, retry_at, rate_limit, coalesce(waiting, 0), coalesce(running, 0), oldest,
        CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8), coalesce(dead, 0)
-FROM destination LEFT JOIN owed ON owed.destination = name LEFT JOIN tried ON tried.destination = name
-LEFT JOIN given_up ON given_up.destination = name ORDER BY name
+FROM destination LEFT JOIN open_jobs ON open_jobs.destination = name LEFT JOIN recent ON recent.destination = name
+LEFT JOIN dead_jobs ON dead_jobs.destination = name ORDER BY name
 """)
 _MINUTES: Final = text("""
 SELECT job.destination, date_trunc('minute', attempt.started_at) AS minute,
@@ -52,24 +53,24 @@ SELECT job.destination, date_trunc('minute', attempt.started_at) AS minute,
 FROM attempt JOIN job ON job.id = attempt.job_id
 WHERE attempt.started_at >= :since AND attempt.started_at < :until GROUP BY 1, 2 ORDER BY 1, 2
 """)
-_OWED: Final = """
-WITH owed AS (
+_WAITING_ORDERS: Final = """
+WITH newest AS (
     SELECT DISTINCT ON (lane) message_id FROM job
     WHERE open AND destination = 'platform' AND kind = 'forward_order' ORDER BY lane, seq DESC LIMIT :most
-), told AS MATERIALIZED (
+), stored AS MATERIALIZED (
     SELECT message.id, message.encrypted_with, coalesce(event, body) AS event
-    FROM owed JOIN message ON message.id = owed.message_id WHERE message.kind = 'orders'
+    FROM newest JOIN message ON message.id = newest.message_id WHERE message.kind = 'orders'
 )"""
-"""The newest waiting version of each order; what the endpoint let in is JSON with both members."""
+"""The newest waiting version of each order. The endpoint has checked that it is JSON with both members."""
 _ORDERS: Final = text(f"""
-{_OWED}, read AS MATERIALIZED (
-    SELECT CAST(convert_from(event, 'UTF8') AS json) AS event FROM told WHERE encrypted_with IS NULL
+{_WAITING_ORDERS}, plain AS MATERIALIZED (
+    SELECT CAST(convert_from(event, 'UTF8') AS json) AS event FROM stored WHERE encrypted_with IS NULL
 )
 SELECT event ->> 'currency' AS currency, count(*) AS orders, sum(CAST(event ->> 'totalPrice' AS numeric)) AS total
-FROM read GROUP BY 1 ORDER BY 2 DESC, 1
+FROM plain GROUP BY 1 ORDER BY 2 DESC, 1
 """)  # noqa: S608  # constants only
 _BODIES: Final = text(f"""
-{_OWED} SELECT id, encrypted_with, event FROM told WHERE CAST(:plain AS boolean) OR encrypted_with IS NOT NULL
+{_WAITING_ORDERS} SELECT id, encrypted_with, event FROM stored WHERE CAST(:plain AS boolean) OR encrypted_with IS NOT NULL
 """)  # noqa: S608  # constants only
 _COUPONS: Final = text("""
 SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
@@ -81,9 +82,11 @@ _NOW: Final = text("SELECT now()")
 
 @dataclass(frozen=True, slots=True)
 class DestinationStatistics:
-    """`oldest` is the age in seconds of the oldest waiting job, whatever it waits for; None: nothing waits.
+    """The state and load of one destination.
 
-    `rate` is deliveries and `tries` attempts per second, over the last minute; `pace` calls per second, None: not slowed.
+    `oldest` is the age in seconds of the oldest waiting job, whatever it waits for; None if no job waits. `delivery_rate`
+    and `attempt_rate` are per second, over the last minute. `rate_limit` is in calls per second; None if calls are not
+    limited.
     """
 
     name: str
@@ -91,18 +94,18 @@ class DestinationStatistics:
     reason: Reason | None
     since: datetime
     retry_at: datetime | None
-    pace: float | None
+    rate_limit: float | None
     waiting: int
     running: int
     oldest: float | None
-    rate: float
-    tries: float
+    delivery_rate: float
+    attempt_rate: float
     dead: int
 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """The attempts that began in one minute, on one destination."""
+    """The attempts at one destination that began in one minute."""
 
     destination: str
     minute: datetime
@@ -111,20 +114,21 @@ class Minute:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderMoney:
+class OrderTotals:
     currency: str | None
     orders: int
     total: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
-class ShopTerms:
-    """What the store and its customers wait for. `orders` by currency; `complete` False: there are more than MOST_ORDERS.
+class BusinessImpact:
+    """The orders and coupons that wait.
 
-    `customers` wait for `pending` and `held` coupons, for which they gave `points`.
+    `orders` are sum_by_currency up by currency; `complete` is False if there are more than MAX_ORDERS. `customers` is the number of
+    customers who wait for `pending` and `held` coupons; they spent `points` on them.
     """
 
-    orders: Sequence[OrderMoney]
+    orders: Sequence[OrderTotals]
     complete: bool
     pending: int
     held: int
@@ -133,85 +137,87 @@ class ShopTerms:
 
     @property
     def order_count(self) -> int:
-        return sum(each.orders for each in self.orders)
+        return sum(totals.orders for totals in self.orders)
 
 
 async def read_destinations(connection: AsyncConnection) -> list[DestinationStatistics]:
     return [
         DestinationStatistics(name, state, stored(code, facts), *rest)
-        for name, state, code, facts, *rest in await connection.execute(_CHANNELS)
+        for name, state, code, facts, *rest in await connection.execute(_DESTINATIONS)
     ]
 
 
 async def read_minutes(connection: AsyncConnection, since: datetime, until: datetime) -> list[Minute]:
-    """Minutes in which nothing was tried are left out."""
+    """Minutes without attempts are left out."""
     return [Minute(*row) for row in await connection.execute(_MINUTES, {"since": since, "until": until})]
 
 
 class LastHour:
-    """The minutes of the last hour, learned little by little and kept."""
+    """The minutes of the last hour. They are read step by step, within a time budget, and kept."""
 
     def __init__(self) -> None:
         self._minutes: dict[tuple[str, datetime], Minute] = {}
         self._known: tuple[datetime, datetime] | None = None
-        """From when until when the minutes are known."""
+        """The range of minutes that were read."""
 
     async def read(self, connection: AsyncConnection, now: datetime) -> list[Minute]:
-        """What is known by now: the newest minutes are learned first."""
-        this = now.replace(second=0, microsecond=0)
-        oldest = this - HOUR
-        begun = time.monotonic()
-        since, until = self._known or (this, this)
-        found = await read_minutes(connection, max(oldest, until - UNSETTLED), now)
-        while since > oldest and time.monotonic() - begun < BUDGET:
+        """The minutes that have been read so far. The newest are read first."""
+        current = now.replace(second=0, microsecond=0)
+        oldest = current - HOUR
+        started = time.monotonic()
+        since, until = self._known or (current, current)
+        minutes = await read_minutes(connection, max(oldest, until - UNSETTLED), now)
+        while since > oldest and time.monotonic() - started < BUDGET:
             earlier = max(oldest, since - SLICE)
-            found += await read_minutes(connection, earlier, since)
+            minutes += await read_minutes(connection, earlier, since)
             since = earlier
-        self._known = (max(since, oldest), this)
+        self._known = (max(since, oldest), current)
         kept = (minute for minute in self._minutes.values() if minute.minute >= oldest)
-        self._minutes = {(minute.destination, minute.minute): minute for minute in (*kept, *found)}
+        self._minutes = {(minute.destination, minute.minute): minute for minute in (*kept, *minutes)}
         return list(self._minutes.values())
 
 
-async def read_shop_terms(connection: AsyncConnection) -> ShopTerms:
-    orders, plain = list[OrderMoney](), False
+async def read_business_impact(connection: AsyncConnection) -> BusinessImpact:
+    orders, plain = list[OrderTotals](), False
     try:
         async with connection.begin_nested():
-            orders = [OrderMoney(*row) for row in await connection.execute(_ORDERS, {"most": MOST_ORDERS})]
+            orders = [OrderTotals(*row) for row in await connection.execute(_ORDERS, {"most": MAX_ORDERS})]
     except DBAPIError as error:
         if not is_data_error(error):
             raise
-        plain = True  # some body is JSON to the endpoint and none to Postgres: NaN under a name that comes again, say
-    if plain or keys_of(connection).first is not None:
-        orders = summed(orders, await _read_orders(connection, plain=plain))
+        plain = (
+            True  # Python's JSON parser accepted a body that PostgreSQL's rejects, such as NaN under a repeated name
+        )
+    if plain or key_ring_of(connection).current is not None:
+        orders = sum_by_currency(orders, await _read_orders(connection, plain=plain))
     coupons = (await connection.execute(_COUPONS)).one()
-    complete = sum(each.orders for each in orders) < MOST_ORDERS
-    return ShopTerms(orders, complete, coupons.pending, coupons.held, coupons.customers, coupons.points)
+    complete = sum(totals.orders for totals in orders) < MAX_ORDERS
+    return BusinessImpact(orders, complete, coupons.pending, coupons.held, coupons.customers, coupons.points)
 
 
-async def _read_orders(connection: AsyncConnection, *, plain: bool) -> list[OrderMoney]:
-    """The sealed ones; with `plain` the others too."""
-    ring, found = keys_of(connection), list[OrderMoney]()
-    for row in await connection.execute(_BODIES, {"most": MOST_ORDERS, "plain": plain}):
-        body = readable(partial(ring.open, row.id, row.encrypted_with, row.event))
+async def _read_orders(connection: AsyncConnection, *, plain: bool) -> list[OrderTotals]:
+    """The orders with encrypted bodies; with `plain` all of them."""
+    ring, orders = key_ring_of(connection), list[OrderTotals]()
+    for row in await connection.execute(_BODIES, {"most": MAX_ORDERS, "plain": plain}):
+        body = decrypted_or_none(partial(ring.decrypt, row.id, row.encrypted_with, row.event))
         order = json.loads(body, parse_float=str) if body else {}
         total = order.get("totalPrice")
-        found.append(OrderMoney(order.get("currency"), 1, None if total is None else Decimal(total)))
-    return found
+        orders.append(OrderTotals(order.get("currency"), 1, None if total is None else Decimal(total)))
+    return orders
 
 
-def summed(*parts: Sequence[OrderMoney]) -> list[OrderMoney]:
-    """Summed up by currency, the most orders first."""
+def sum_by_currency(*parts: Sequence[OrderTotals]) -> list[OrderTotals]:
+    """The sums by currency, the currency with the most orders first."""
     counts, totals = Counter[str | None](), dict[str | None, Decimal]()
-    for each in (each for part in parts for each in part):
-        counts[each.currency] += each.orders
-        if each.total is not None:
-            totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.total
+    for entry in chain(*parts):
+        counts[entry.currency] += entry.orders
+        if entry.total is not None:
+            totals[entry.currency] = totals.get(entry.currency, Decimal(0)) + entry.total
     ordered = sorted(counts, key=lambda currency: (-counts[currency], currency or ""))
-    return [OrderMoney(currency, counts[currency], totals.get(currency)) for currency in ordered]
+    return [OrderTotals(currency, counts[currency], totals.get(currency)) for currency in ordered]
 
 
 async def database_time(connection: AsyncConnection) -> datetime:
     now = (await connection.execute(_NOW)).scalar_one()
-    assert isinstance(now, datetime)  # noqa: S101  # tells mypy what Postgres' now() is
+    assert isinstance(now, datetime)  # noqa: S101  # gives mypy the type of now()
     return now

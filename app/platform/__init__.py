@@ -1,12 +1,13 @@
-"""The Platform: what it is called by, what it answers, what it tells, and what a reward is worth.
+"""The Platform: its API, its responses, its webhooks and its redeem rules.
 
-fields.py      the one table of what nobody published: names, texts, statuses
-translate.py   a store's event -> the Platform's body (pure)
-answers.py     the Platform's answer -> what it means (pure)
-client.py      one method per endpoint
-launcher.py    the Launcher's rules and currency, remembered for a minute
-webhooks.py    the Platform's webhook -> typed values, and the message with the coupons it owes (pure)
-rules.py       what a redeem rule says, the Platform's and the operator's
-rewards.py     a redemption and the rules -> its value, or why it has none (pure)
-exact.py       JSON without floats
+client.py        one method per endpoint
+responses.py     a response of the Platform -> what it means (pure)
+outcomes.py      a response of the Platform -> the outcome of a job
+fields.py        the table of names, texts and statuses that no public page states
+translation.py   a store's event -> a request body for the Platform (pure)
+webhooks.py      a webhook -> typed values, and the message with its jobs (pure)
+redemptions.py   a redemption, as a webhook reports it
+rules.py         a redeem rule, as the Platform gives it
+launcher.py      the Launcher's rules and currency, cached for a minute
+exact_json.py    JSON without floats
 """

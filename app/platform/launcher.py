@@ -1,4 +1,4 @@
-"""The Launcher's facts about the store, remembered for a minute so that a rush of redemptions makes one call."""
+"""The Launcher's facts about the store, cached for a minute so that many redemptions at once make one call."""
 
 import asyncio
 import time
@@ -10,48 +10,45 @@ from platform_relay.core.http import Failure
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.rules import PlatformRule
 
-REMEMBERED: Final = 60.0
-REMEMBERED_FAILURE: Final = 5.0
+CACHED: Final = 60.0
+FAILURE_CACHED: Final = 5.0
+"""Seconds for which facts and failures are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShopFacts:
+class LauncherFacts:
     """The store's public redeem rules and its currency (ISO 4217; None when the Platform does not name it)."""
 
     rules: tuple[PlatformRule, ...] = ()
     currency: str | None = None
 
 
-class Launcher:
-    """`facts()`: what is remembered, or asked now; one question at a time. Without a store key there are none."""
+class LauncherCache:
+    """Caches the facts, with one request at a time. Without a store key there are no facts."""
 
     def __init__(self, client: PlatformClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._asking = asyncio.Lock()
-        self._facts: ShopFacts | Failure = ShopFacts()
+        self._lock = asyncio.Lock()
+        self._facts: LauncherFacts | Failure = LauncherFacts()
         self._until = float("-inf")
 
-    async def facts(self) -> ShopFacts | Failure:
+    async def facts(self) -> LauncherFacts | Failure:
         if not self._client.has_launcher:
-            return ShopFacts()
+            return LauncherFacts()
         if self._clock() >= self._until:
-            async with self._asking:
+            async with self._lock:
                 if self._clock() >= self._until:
-                    self._facts = await self._ask()
-                    keep = REMEMBERED if isinstance(self._facts, ShopFacts) else REMEMBERED_FAILURE
-                    self._until = self._clock() + keep
+                    self._facts = await self._request()
+                    kept = CACHED if isinstance(self._facts, LauncherFacts) else FAILURE_CACHED
+                    self._until = self._clock() + kept
         return self._facts
 
-    def forget(self) -> None:
-        """Ask again at the next look, after an operator changed a rule at the Platform."""
-        self._until = float("-inf")
-
-    async def _ask(self) -> ShopFacts | Failure:
+    async def _request(self) -> LauncherFacts | Failure:
         rules = await self._client.redeem_rules()
         if not isinstance(rules, tuple):
             return rules
-        currency = await self._client.shop_currency()
+        currency = await self._client.store_currency()
         if not isinstance(currency, str | None):
             return currency
-        return ShopFacts(rules, currency)
+        return LauncherFacts(rules, currency)

@@ -1,8 +1,8 @@
-"""The Platform's webhook -> typed values, and the message with the coupons that it owes. Pure and lenient.
+"""Reads a webhook of the Platform: its typed values, and the message with its jobs. Pure and lenient.
 
-Nothing is refused: webhooks are unsigned, their retries are not published, and live bodies hold more than the pages
-say. What cannot be read is stored all the same and owes nothing. Source: "Introduction to webhooks" and the topics'
-own pages at developer.influence.io.
+No webhook is rejected: they are unsigned, their retries are not documented, and live bodies contain more than the
+documentation states. An unreadable webhook is stored without jobs. Source: "Introduction to webhooks" and the pages of
+the topics at developer.influence.io.
 """
 
 import hashlib
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from platform_relay.core.outcomes import JobSpec
-from platform_relay.inbox.messages import STORE, Incoming, redemption_claim_lane
-from platform_relay.platform import exact
-from platform_relay.platform.exact import ExactJson
+from platform_relay.inbox.messages import STORE, Incoming, JobKind, redemption_claim_lane
+from platform_relay.platform import exact_json
+from platform_relay.platform.exact_json import ExactJson
 from platform_relay.platform.fields import ASSUMED, Fields
-from platform_relay.platform.rewards import Redemption
+from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, is_donation, platform_rule, reward_kind
 
 SOURCE: Final = "platform"
-ISSUE_COUPON: Final = "issue_coupon"
 
 POINTS_REDEEMED: Final = "points/redeemed"
 POINTS_EARNED: Final = "points/earned"
@@ -26,17 +25,19 @@ CUSTOMER_UPDATED: Final = "customers/updated"
 TIER_CHANGED: Final = "customers/tier_changed"
 TIER_REWARD: Final = "customers/tier_entry_reward_earned"
 REFERRALS: Final = ("referrals/started", "referrals/completed")
-HAVE_ID: Final = (POINTS_REDEEMED, POINTS_EARNED, TIER_REWARD, *REFERRALS)
-"""Topics whose body's `id` is the event's own (in customers/updated it is the customer's)."""
+TOPICS_WITH_ID: Final = (POINTS_REDEEMED, POINTS_EARNED, TIER_REWARD, *REFERRALS)
+"""Topics whose body has the event's own `id` (in customers/updated it is the customer's)."""
 COUPON_TOPICS: Final = (POINTS_REDEEMED, TIER_REWARD, *REFERRALS)
-FORWARD_NEWS: Final = "sync_loyalty"
-NEWS: Final = (CUSTOMER_UPDATED, TIER_CHANGED, POINTS_EARNED, *REFERRALS)
-"""Topics that tell something a store may use besides coupons."""
+LOYALTY_TOPICS: Final = (CUSTOMER_UPDATED, TIER_CHANGED, POINTS_EARNED, *REFERRALS)
+"""Topics with tiers and points that a store can keep with its customer."""
+ALLOWED_NETWORK: Final = "allowed"
+OTHER_NETWORK: Final = "other"
+"""Whether a webhook came from PLATFORM__ALLOWED_NETWORKS; the job parameter `network`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """The webhooks' customer; `external_id` is the store's id. Absent fields are None."""
+    """A webhook's customer. `external_id` is the store's id. Absent fields are None."""
 
     id: str | None
     external_id: str | None
@@ -47,15 +48,15 @@ class Customer:
 
     @property
     def ref(self) -> str | None:
-        """What the Platform knows the person by: the store's id, else the e-mail in lower case."""
+        """The Platform's name for the customer: the store's id, else the e-mail address in lower case."""
         return self.external_id or (self.email.lower() if self.email else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A readable webhook: what its topic has, the rest None. Tiers are titles.
+    """A readable webhook. Values that its topic does not have are None. Tiers are titles.
 
-    `redemptions` are the coupons, each with its place in the body. `lacks_code`: points were spent and no code came.
+    `redemptions` are its coupons, each with its place in the body. `lacks_code`: points were redeemed without a code.
     """
 
     topic: str
@@ -70,79 +71,82 @@ class Webhook:
     lacks_code: bool = False
 
 
-def parse(topic: str, raw: bytes, fields: Fields = ASSUMED) -> Webhook | None:
-    """The values of a webhook of any topic, known or not; None when the body is not a JSON object."""
+def parse_webhook(topic: str, raw: bytes, fields: Fields = ASSUMED) -> Webhook | None:
+    """The values of a webhook of any topic; None when the body is not a JSON object."""
     try:
-        body = exact.loads(raw)
+        body = exact_json.loads(raw)
     except ValueError:
         return None
     if not isinstance(body, dict):
         return None
-    own_id = exact.text(body.get("id")) if topic in HAVE_ID else None
+    event_id = exact_json.text(body.get("id")) if topic in TOPICS_WITH_ID else None
     customer = _customer(body if topic == CUSTOMER_UPDATED else body.get("customer"))
     friend = _customer(body.get("friendCustomer"))
     redemptions: tuple[tuple[str, Redemption], ...] = ()
     if topic == POINTS_REDEEMED:
-        redemptions = _redeemed(body, own_id, customer, fields)
+        redemptions = _redeemed(body, event_id, customer, fields)
     elif topic == TIER_REWARD:
-        redemptions = _tier_reward(body, own_id, customer, fields)
+        redemptions = _tier_reward(body, event_id, customer, fields)
     elif topic in REFERRALS:
         friend = friend or _customer({"email": body.get("friendEmail")})
         redemptions = _referral(body, customer, friend)
     return Webhook(
         topic,
-        own_id,
+        event_id,
         customer,
         friend,
-        action=exact.text(body.get("action")),
+        action=exact_json.text(body.get("action")),
         points=_points(body.get("points")),
-        old_tier=exact.text(exact.member(body.get("oldTier"), "title")),
-        new_tier=exact.text(exact.member(body.get("newTier"), "title")),
+        old_tier=exact_json.text(exact_json.member(body.get("oldTier"), "title")),
+        new_tier=exact_json.text(exact_json.member(body.get("newTier"), "title")),
         redemptions=redemptions,
-        lacks_code=topic == POINTS_REDEEMED and not redemptions and not is_donation(exact.text(body.get("rewardType"))),
+        lacks_code=topic == POINTS_REDEEMED
+        and not redemptions
+        and not is_donation(exact_json.text(body.get("rewardType"))),
     )
 
 
-def incoming(
+def webhook_message(
     topic: str,
-    webhook_id: str | None,  # noqa: ARG001  # may be the subscription's, the same for all: tells no duplicates apart
     raw: bytes,
     message_id: str,
     fields: Fields = ASSUMED,
     *,
-    origin: str | None = None,
-    news: bool = False,
+    network: str | None = None,
+    loyalty_sync: bool = False,
 ) -> Incoming:
-    """The message of a webhook, with one job for each coupon, and with `news` one that forwards it. Never refuses.
+    """The message of a webhook, with one job for each coupon, and with `loyalty_sync` one that writes it to the store.
 
-    `topic` and `webhook_id` are the headers X-Webhook-Topic and X-Webhook-Id. A duplicate is known by the body's own
-    id together with everything that decides about the coupon: a re-sent webhook with a new point balance is one, a
-    webhook with anything altered is not, and is a claim of its own to the code. `origin` (`here`, `elsewhere`, None: not
-    looked at) is kept with the jobs; what came from elsewhere never stands in the way of the same webhook from the right
-    place.
+    `topic` is the header X-Webhook-Topic. (X-Webhook-Id may be that of the subscription, so it does not identify
+    duplicates.) A duplicate has the same id in the body and the same values that decide about the coupon: a webhook that
+    is sent again with a new point balance is a duplicate; an altered webhook is not, and is a claim of its own to the code.
+    `network` (ALLOWED_NETWORK, OTHER_NETWORK; None: not checked) is stored with the jobs. A webhook from another network
+    is never taken for a duplicate of the same webhook from an allowed one.
     """
-    kind = exact.text(topic) or "unknown"
-    webhook = parse(kind, raw, fields)
-    key = f"{kind}:{_fingerprint(webhook, raw)}" + (":elsewhere" if origin == "elsewhere" else "")
+    kind = exact_json.text(topic) or "unknown"
+    webhook = parse_webhook(kind, raw, fields)
+    key = f"{kind}:{_fingerprint(webhook, raw)}" + (":other-network" if network == OTHER_NETWORK else "")
     if webhook is None:
         return Incoming(SOURCE, kind, key, raw, (), strict=False)
-    came = {} if origin is None else {"origin": origin}
+    checked = {} if network is None else {"network": network}
     jobs = tuple(
         JobSpec(
-            ISSUE_COUPON,
+            JobKind.ISSUE_COUPON,
             STORE,
             redemption_claim_lane(redemption.code, message_id),
-            params={"topic": kind, "reward": place, "code": redemption.code, **came},
+            params={"topic": kind, "reward": place, "code": redemption.code, **checked},
         )
         for place, redemption in webhook.redemptions
     )
-    if news and kind in NEWS and origin != "elsewhere":
-        person = webhook.customer.ref if webhook.customer else None
-        jobs += (JobSpec(FORWARD_NEWS, STORE, f"news:{person or message_id}", params={"topic": kind}),)
+    customer_ref = webhook.customer.ref if webhook.customer else None
+    if loyalty_sync and kind in LOYALTY_TOPICS and network != OTHER_NETWORK:
+        jobs += (JobSpec(JobKind.SYNC_LOYALTY, STORE, f"loyalty:{customer_ref or message_id}", params={"topic": kind}),)
     if webhook.lacks_code:
-        # Points were spent and no code came: the job ends dead, where somebody sees it.
+        # Points were redeemed without a code: the job is dead-lettered, so that an operator sees it.
         jobs = (
-            JobSpec(ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}),
+            JobSpec(
+                JobKind.ISSUE_COUPON, STORE, f"coupon-without-code:{message_id}", params={"topic": kind, "reward": ""}
+            ),
         )
     return Incoming(
         SOURCE,
@@ -150,15 +154,15 @@ def incoming(
         key,
         raw,
         jobs,
-        customer_ref=webhook.customer.ref if webhook.customer else None,
+        customer_ref=customer_ref,
         coupon_ref=webhook.redemptions[0][1].code if webhook.redemptions else None,
         strict=False,
     )
 
 
 def redemption_of(topic: str, reward: str, raw: bytes, fields: Fields = ASSUMED) -> Redemption | None:
-    """The coupon that a job of `incoming` is about, by its params; None when the body has none at that place."""
-    webhook = parse(topic, raw, fields)
+    """The redemption of a job of `webhook_message`, by the job's parameters; None when the body has none at that place."""
+    webhook = parse_webhook(topic, raw, fields)
     return dict(webhook.redemptions).get(reward) if webhook else None
 
 
@@ -178,40 +182,40 @@ def _customer(raw: ExactJson) -> Customer | None:
         return None
     tier = raw.get("currentLoyaltyTier")
     return Customer(
-        id=exact.text(raw.get("id")),
-        external_id=exact.text(raw.get("externalId")),
+        id=exact_json.text(raw.get("id")),
+        external_id=exact_json.text(raw.get("externalId")),
         email=_email(raw.get("email")),
-        name=exact.text(raw.get("name")),
-        point_balance=_whole(raw.get("pointBalance")),
-        tier=exact.text(exact.member(tier, "title")),
+        name=exact_json.text(raw.get("name")),
+        point_balance=_integer(raw.get("pointBalance")),
+        tier=exact_json.text(exact_json.member(tier, "title")),
     )
 
 
 def _email(raw: ExactJson) -> str | None:
-    email = exact.text(raw, 320)
+    email = exact_json.text(raw, 320)
     return email if email and "@" in email and " " not in email else None
 
 
-def _whole(raw: ExactJson) -> int | None:
-    found = exact.number(raw)
-    return int(found) if found is not None and found == int(found) else None
+def _integer(raw: ExactJson) -> int | None:
+    number = exact_json.number(raw)
+    return int(number) if number is not None and number == int(number) else None
 
 
 def _points(raw: ExactJson) -> int | None:
-    """The sign of redeemed points is not published, so it is dropped."""
-    found = _whole(raw)
-    return None if found is None else abs(found)
+    """The sign of redeemed points is not documented, so it is dropped."""
+    points = _integer(raw)
+    return None if points is None else abs(points)
 
 
 def _code(raw: ExactJson) -> str | None:
-    code = exact.text(raw, 100)
+    code = exact_json.text(raw, 100)
     return code if code and " " not in code and code.isprintable() else None
 
 
 def _redeemed(
-    body: dict[str, ExactJson], own_id: str | None, customer: Customer | None, fields: Fields
+    body: dict[str, ExactJson], event_id: str | None, customer: Customer | None, fields: Fields
 ) -> tuple[tuple[str, Redemption], ...]:
-    reward_type = exact.text(body.get("rewardType"))
+    reward_type = exact_json.text(body.get("rewardType"))
     code = _code(body.get("couponCode"))
     if code is None or is_donation(reward_type):
         return ()
@@ -221,9 +225,9 @@ def _redeemed(
             "redeemed",
             Redemption(
                 code,
-                own_id,
+                event_id,
                 reward_type,
-                rule_id=exact.text(body.get("ruleId")) or (embedded.id if embedded else None),
+                rule_id=exact_json.text(body.get("ruleId")) or (embedded.id if embedded else None),
                 points=_points(body.get("points")),
                 customer_id=customer.external_id if customer else None,
                 email=customer.email if customer else None,
@@ -234,19 +238,19 @@ def _redeemed(
 
 
 def _tier_reward(
-    body: dict[str, ExactJson], own_id: str | None, customer: Customer | None, fields: Fields
+    body: dict[str, ExactJson], event_id: str | None, customer: Customer | None, fields: Fields
 ) -> tuple[tuple[str, Redemption], ...]:
     nested = body.get(fields["tierReward.object"])
     reward = nested if isinstance(nested, dict) else body
-    reward_type = exact.text(reward.get(fields["tierReward.type"])) or exact.text(
+    reward_type = exact_json.text(reward.get(fields["tierReward.type"])) or exact_json.text(
         reward.get(fields["tierReward.otherType"])
     )
     return _with_value(
         "tierReward",
         _code(reward.get(fields["tierReward.code"])),
-        exact.text(reward.get(fields["tierReward.id"])) or own_id,
+        exact_json.text(reward.get(fields["tierReward.id"])) or event_id,
         reward_type,
-        exact.text(reward.get("ruleId")) or exact.text(body.get("ruleId")) or "tier-entry",
+        exact_json.text(reward.get("ruleId")) or exact_json.text(body.get("ruleId")) or "tier-entry",
         reward.get(fields["tierReward.amount"]),
         customer,
     )
@@ -255,17 +259,17 @@ def _tier_reward(
 def _referral(
     body: dict[str, ExactJson], customer: Customer | None, friend: Customer | None
 ) -> tuple[tuple[str, Redemption], ...]:
-    found: tuple[tuple[str, Redemption], ...] = ()
-    for place, rule_id, person in (
+    redemptions: tuple[tuple[str, Redemption], ...] = ()
+    for place, rule_id, owner in (
         ("customerReward", "referral-customer", customer),
         ("friendReward", "referral-friend", friend),
     ):
         reward = body.get(place)
         if isinstance(reward, dict):
-            kind = exact.text(reward.get("discountType")) or exact.text(reward.get("rewardType"))
-            code, reward_id = _code(reward.get("couponCode")), exact.text(reward.get("id"))
-            found += _with_value(place, code, reward_id, kind, rule_id, reward.get("discountAmount"), person)
-    return found
+            kind = exact_json.text(reward.get("discountType")) or exact_json.text(reward.get("rewardType"))
+            code, reward_id = _code(reward.get("couponCode")), exact_json.text(reward.get("id"))
+            redemptions += _with_value(place, code, reward_id, kind, rule_id, reward.get("discountAmount"), owner)
+    return redemptions
 
 
 def _with_value(
@@ -275,19 +279,19 @@ def _with_value(
     reward_type: str | None,
     rule_id: str,
     amount: ExactJson,
-    person: Customer | None,
+    owner: Customer | None,
 ) -> tuple[tuple[str, Redemption], ...]:
-    """A reward whose value stands in the body itself."""
+    """A reward whose value is in the body itself."""
     if code is None or is_donation(reward_type):
         return ()
-    told = PlatformRule(None, reward_kind(reward_type), exact.number(amount), tells_value=True)
+    embedded = PlatformRule(None, reward_kind(reward_type), exact_json.number(amount), has_value=True)
     redemption = Redemption(
         code,
         reward_id,
         reward_type,
         rule_id,
-        customer_id=person.external_id if person else None,
-        email=person.email if person else None,
-        embedded=told,
+        customer_id=owner.external_id if owner else None,
+        email=owner.email if owner else None,
+        embedded=embedded,
     )
     return ((place, redemption),)

@@ -1,1 +1,1 @@
-"""What is held about a person: found, handed out, erased."""
+"""Personal data: export and erasure of a customer."""

@@ -1,4 +1,4 @@
-"""Everything that is held about a person, as JSON: for whoever asks what is known of them."""
+"""Exports everything that is stored about a customer, as JSON."""
 
 import base64
 import json
@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Final  # Any: rows
 
 from pydantic import Field
-from sqlalchemy import RowMapping, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.core.database import keys_of
+from platform_relay.audit.record import audit
+from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import KeyRing
-from platform_relay.jobs.actions import audit
 from platform_relay.jobs.views import View
-from platform_relay.privacy.person import Person, find_person
+from platform_relay.privacy.identity import CustomerIdentity, identify_customer
 
 _MESSAGES: Final = text("""
 SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, encrypted_with, body, event FROM message
@@ -27,87 +27,89 @@ WHERE message_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
 """)
 _ATTEMPTS: Final = text("""
 SELECT job_id, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt FROM attempt
-WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, claim
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, fencing_token
 """)
 _COUPONS: Final = text("SELECT * FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) ORDER BY created_at")
 _ENTITIES: Final = text("""
-SELECT destination, key, known, version FROM entity
+SELECT destination, key, exists_remotely, version FROM entity
 WHERE destination IN ('platform', 'store') AND key = ANY(CAST(:lanes AS text[]))
 """)
-_FUSES: Final = text("SELECT * FROM issuance_limit WHERE key = ANY(CAST(:refs AS text[]))")
+_ISSUANCE_LIMITS: Final = text("SELECT * FROM issuance_limit WHERE key = ANY(CAST(:refs AS text[]))")
 _DIFFERENCES: Final = text("""
 SELECT reconciliation_id, cause, detail, version, repair FROM difference
 WHERE kind = 'customers' AND entity_id = ANY(CAST(:refs AS text[]))
 """)
 
 
-class Export(View):
-    """Bodies are JSON where they are, else text, else `base64`. Where the person stands only in somebody else's message (a
-    referral), that is not part of it: it is about the other."""
+class CustomerExport(View):
+    """Bodies are shown as JSON, otherwise as text, otherwise as `base64`. Messages of other customers that only mention this
+    customer, such as a referral, are not included."""
 
     at: datetime
-    customer: list[str] = Field(description="What the person is known by: ids and e-mail addresses.")
+    customer: list[str] = Field(description="The customer's ids and e-mail addresses.")
     messages: list[dict[str, Any]]
-    jobs: list[dict[str, Any]] = Field(description="What was owed because of them.")
+    jobs: list[dict[str, Any]] = Field(description="The jobs that these messages led to.")
     attempts: list[dict[str, Any]]
     coupons: list[dict[str, Any]]
-    delivered: list[dict[str, Any]] = Field(description="What is noted of the customer as delivered.")
-    fuses: list[dict[str, Any]]
-    differences: list[dict[str, Any]]
+    delivered: list[dict[str, Any]] = Field(description="What is stored about deliveries of the customer's own data.")
+    issuance_limits: list[dict[str, Any]]
+    differences: list[dict[str, Any]] = Field(description="What reconciliations found.")
 
     @property
     def empty(self) -> bool:
-        return not (self.messages or self.coupons or self.delivered or self.fuses or self.differences)
+        return not (self.messages or self.coupons or self.delivered or self.issuance_limits or self.differences)
 
 
-async def export(engine: AsyncEngine, asked: str, by: str) -> Export:
-    """All of the customer with this id or e-mail address, from one moment. The audit tells that an
-    export was made. Raises UnreadableBodyError."""
+async def export(engine: AsyncEngine, id_or_email: str, by: str) -> CustomerExport:
+    """Everything about the customer with this id or e-mail address, from one snapshot.
+
+    The audit entry records that an export was made, not of whom. Raises UnreadableBodyError.
+    """
     async with engine.begin() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        person = await find_person(connection, asked.strip())
-        told = await _collected(connection, person)
+        customer = await identify_customer(connection, id_or_email.strip())
+        data = await _collect(connection, customer)
     async with engine.begin() as connection:
-        await audit(connection, by, "customer.export", "a customer", {"messages": len(told.messages)})
-    return told
+        await audit(connection, by, "customer.export", "a customer", {"messages": len(data.messages)})
+    return data
 
 
-async def _collected(connection: AsyncConnection, person: Person) -> Export:
-    refs, ring = {"refs": list(person.refs)}, keys_of(connection)
+async def _collect(connection: AsyncConnection, customer: CustomerIdentity) -> CustomerExport:
+    refs, ring = {"refs": list(customer.refs)}, key_ring_of(connection)
     messages = await _rows(connection, _MESSAGES, refs)
-    jobs = await _rows(connection, _JOBS, {"ids": [each["id"] for each in messages]})
-    return Export(
+    jobs = await _rows(connection, _JOBS, {"ids": [message["id"] for message in messages]})
+    attempts = await _rows(connection, _ATTEMPTS, {"jobs": [job["id"] for job in jobs]})
+    for attempt in attempts:
+        if "excerpt" in attempt:
+            attempt["excerpt"] = ring.display_text(attempt["job_id"], attempt["excerpt"])
+    return CustomerExport(
         at=datetime.now(UTC),
-        customer=list(person.refs),
-        messages=[_readable(ring, row) for row in messages],
+        customer=list(customer.refs),
+        messages=[_with_readable_bodies(ring, message) for message in messages],
         jobs=jobs,
-        attempts=[
-            each | ({"excerpt": ring.shown_text(each["job_id"], each["excerpt"])} if "excerpt" in each else {})
-            for each in await _rows(connection, _ATTEMPTS, {"jobs": [each["id"] for each in jobs]})
-        ],
+        attempts=attempts,
         coupons=await _rows(connection, _COUPONS, refs),
-        delivered=await _rows(connection, _ENTITIES, {"lanes": [f"customer:{ref}" for ref in person.refs]}),
-        fuses=await _rows(connection, _FUSES, refs),
+        delivered=await _rows(connection, _ENTITIES, {"lanes": [f"customer:{ref}" for ref in customer.refs]}),
+        issuance_limits=await _rows(connection, _ISSUANCE_LIMITS, refs),
         differences=await _rows(connection, _DIFFERENCES, refs),
     )
 
 
-async def _rows(connection: AsyncConnection, statement: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    return [_set(row) for row in (await connection.execute(statement, asked)).mappings()]
+async def _rows(connection: AsyncConnection, statement: TextClause, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows without their empty columns."""
+    rows = (await connection.execute(statement, parameters)).mappings()
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
-def _set(row: RowMapping) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
+def _with_readable_bodies(ring: KeyRing, message: dict[str, Any]) -> dict[str, Any]:
+    encrypted_with = message.pop("encrypted_with", None)
+    for name in ("body", "event"):
+        if name in message:
+            message[name] = _readable(ring.decrypt(message["id"], encrypted_with, message[name]) or b"")
+    return message
 
 
-def _readable(ring: KeyRing, row: dict[str, Any]) -> dict[str, Any]:
-    encrypted_with = row.pop("encrypted_with", None)
-    row |= {name: ring.open(row["id"], encrypted_with, row[name]) for name in ("body", "event") if name in row}
-    return {name: _told(value) if isinstance(value, bytes | memoryview) else value for name, value in row.items()}
-
-
-def _told(raw: bytes | memoryview) -> Any:  # Any: JSON
-    raw = bytes(raw)
+def _readable(raw: bytes) -> Any:  # Any: JSON
     try:
         return json.loads(raw)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What happens to a job: before its attempt (`before`), and after it (`decide`). Pure."""
+"""Decides what happens to a job, before its attempt (`before`) and after it (`decide`). Pure."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -10,23 +10,23 @@ from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.states import Again, GiveBack, Park, Transition, dead, done, skipped, superseded
 
 PARKED_RECHECK = 3600.0
-"""Seconds after which a lane that waits for another looks again by itself; the wake-up normally comes long before."""
+"""Seconds after which a lane that waits for another is due again automatically; normally it is woken long before."""
 UNREADABLE_RECHECK = 60.0
-"""Seconds after which a job whose body does not open is looked at again: the key comes back with a restart."""
+"""Seconds after which a job whose body cannot be decrypted is due again: the key can be back after a restart."""
 BLOCKED_DELAY = 1.0
-"""Seconds; what really holds a blocked job back is its destination."""
+"""Seconds. A blocked job is really held back by its destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A handler raised, or the database was unavailable. Tried again like a Retry, and ends as dead(crashed)."""
+    """A handler raised, or the database was unavailable. Retried like a Retry; after the last attempt the job is dead."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The worker is shutting down. `sent`: the call was under way and may have reached the destination."""
+    """The worker is shutting down. `sent`: the call had started and may have reached the destination."""
 
     sent: bool
 
@@ -35,9 +35,9 @@ Verdict = Outcome | Crashed | Interrupted
 
 
 def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | None:
-    """What decides a job without a call; None when it is to be tried.
+    """The transition of a job that needs no call; None when it is to be tried.
 
-    `longest_wait` (seconds) is how old a job may get before it ends as expired: its body is pruned then.
+    A job older than `longest_wait` (seconds) expires: its body is deleted at that age.
     """
     if job.version is not None and job.delivered_version is not None and job.version < job.delivered_version:
         return superseded(because(ReasonCode.NEWER_VERSION, newer=job.delivered_version.isoformat()))
@@ -47,38 +47,44 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
         return dead("crashed", because(ReasonCode.LEASE_LOST, attempts=policy.attempts))
     if job.unreadable is not None:
         return Park("settings", job.unreadable, job.uncertain, UNREADABLE_RECHECK)
-    if job.must_wait and job.after:
-        lane = None if "@" in job.after else job.after  # facts hold no e-mail address
-        return Park(job.after, because(ReasonCode.WAITING_FOR_LANE, lane=lane), job.uncertain, PARKED_RECHECK)
+    if job.must_wait and job.depends_on:
+        lane = None if "@" in job.depends_on else job.depends_on  # facts hold no e-mail address
+        return Park(
+            job.depends_on,
+            because(ReasonCode.WAITING_FOR_LANE, lane=lane),
+            job.uncertain,
+            PARKED_RECHECK,
+            for_lane=True,
+        )
     return None
 
 
 def _number(value: float) -> float | int:
-    """Without a fraction where there is none."""
+    """An int if `value` is a whole number."""
     return int(value) if value.is_integer() else value
 
 
 def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
-    verdict: Verdict, job: Job, policy: RetryPolicy, dice: float
+    verdict: Verdict, job: Job, policy: RetryPolicy, random: float
 ) -> Transition:
-    """The one place that maps what a destination's answer means to what happens."""
+    """Map the meaning of a response to the job's transition. Nothing else does."""
     match verdict:
         case Done():
-            return done(verdict.result, verdict.digest, verdict.owes)
+            return done(verdict.result, verdict.digest, verdict.follow_ups)
         case Skip():
             return skipped(verdict.reason)
         case Retry():
-            delay = policy.delay(job.attempt, dice, verdict.after)
+            delay = policy.delay(job.attempt, random, verdict.after)
             if delay is None:
                 return dead("exhausted", verdict.reason.also(attempts=job.attempt))
             return Again(delay, verdict.reason, job.uncertain, "retry")
         case Unknown():
-            delay = policy.delay(job.attempt, dice)
+            delay = policy.delay(job.attempt, random)
             if delay is None:
                 return dead("exhausted", verdict.reason.also(attempts=job.attempt))
             return Again(delay, verdict.reason, True, "unknown")
         case Crashed():
-            delay = policy.delay(job.attempt, dice)
+            delay = policy.delay(job.attempt, random)
             if delay is None:
                 return dead("crashed", verdict.reason.also(attempts=job.attempt))
             return Again(delay, verdict.reason, True, "crashed")
@@ -89,6 +95,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
         case Interrupted():
             return GiveBack(0.0, because(ReasonCode.SHUTDOWN), job.uncertain or verdict.sent, "shutdown")
         case Wait():
-            return Park(verdict.key, verdict.reason, job.uncertain, verdict.recheck, verdict.owes)
+            return Park(
+                verdict.key, verdict.reason, job.uncertain, verdict.recheck, verdict.follow_ups, verdict.for_lane
+            )
         case _:
             assert_never(verdict)

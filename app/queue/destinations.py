@@ -1,14 +1,14 @@
-"""Whether a destination may be called now: shared by all workers through the `destination` row.
+"""The destinations' rows: whether a destination may be called now, and how often. All workers share them.
 
-    open      calls flow
-    paused    by an operator, until an operator resumes it
-    blocked   the destination refuses us (key, address, certificate); one job tries again at `retry_at`
-    tripped   the destination is failing; one job tries again at `retry_at`
+    open      it may be called
+    paused    an operator stopped the calls, until an operator resumes them
+    blocked   it rejects the relay (key, address, certificate); at `retry_at` one job probes it
+    tripped   it is failing; at `retry_at` one job probes it
 
-Pauses after a failed try grow from FIRST_PAUSE to LONGEST_PAUSE seconds.
+The pause before the next probe grows from FIRST_PAUSE to LONGEST_PAUSE seconds.
 
-The pace is shared too: `next_at` is when the next call may leave. Whoever wants to call moves it on by the calls it
-takes, so that replicas together keep the rate, by the database's clock.
+The rate limit is shared too: `next_call_at` is the time of the next call that is not reserved. A worker reserves calls
+by moving it on, so that all replicas together keep the rate, by the database's clock.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,14 @@ from platform_relay.core.database import single_statement
 from platform_relay.core.reasons import Reason, columns
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
-"""How a database that is away shows."""
+"""What is raised when the database is unavailable."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 
 _READ: Final = text("""
-SELECT name, state, since, retry_at, pace, CAST(extract(epoch FROM now() - slowed_at) AS float8) AS slowed_for
-FROM destination ORDER BY name
+SELECT name, state, since, retry_at, rate_limit,
+       CAST(extract(epoch FROM now() - rate_limited_at) AS float8) AS rate_limited_for
+FROM destination WHERE name = :name
 """)
 
 _CLOSE: Final = text("""
@@ -39,7 +40,7 @@ UPDATE destination SET state = :state, reason_code = :reason_code, facts = CAST(
 WHERE name = :name AND (state = 'open' OR (:probing AND state <> 'paused'))
 RETURNING name
 """)
-"""Many calls fail at once when a destination goes away; only the first one closes the destination."""
+"""Many calls fail at once when a destination fails; only the first one closes the destination."""
 
 _OPEN: Final = text("""
 UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, failures = 0
@@ -49,37 +50,40 @@ WHERE name = :name AND state IN ('blocked', 'tripped')
 _PROBE: Final = text("""
 UPDATE destination SET retry_at = now() + make_interval(secs => :lease)
 WHERE name = :name AND state IN ('blocked', 'tripped') AND retry_at <= now()
-  AND EXISTS (SELECT FROM lane WHERE lane.destination = destination.name AND waiting > 0 AND run_at <= now())
+  AND EXISTS (SELECT FROM lane WHERE lane.destination = destination.name AND open_jobs > 0 AND run_at <= now())
 RETURNING name
 """)
-"""Half-open: the one worker that moves `retry_at` may try one job."""
+"""Half-open: the one worker that moves `retry_at` may run one job."""
 
 _PROBE_AGAIN: Final = text("""
 UPDATE destination SET retry_at = now() WHERE name = :name AND state IN ('blocked', 'tripped')
 """)
 
 _RESERVE: Final = text("""
-WITH mine AS (SELECT name, greatest(next_at, now()) AS first FROM destination WHERE name = :name FOR UPDATE)
-UPDATE destination SET next_at = first + make_interval(secs =>
+WITH locked AS (SELECT name, greatest(next_call_at, now()) AS first FROM destination WHERE name = :name FOR UPDATE)
+UPDATE destination SET next_call_at = first + make_interval(secs =>
     CASE WHEN first > now() + make_interval(secs => :longest) THEN 0 ELSE :calls * CAST(:spacing AS float8) END)
-FROM mine WHERE destination.name = mine.name
+FROM locked WHERE destination.name = locked.name
 RETURNING CAST(extract(epoch FROM first - now()) AS float8)
 """)
-"""Seconds until the first of the reserved calls may leave; the others follow `spacing` seconds apart. Nothing is taken
-when that is too long: who comes back in vain would push the others further away each time."""
+"""Seconds until the first of the reserved calls may be made; the others follow `spacing` seconds apart. If that is longer
+than `longest`, nothing is reserved: a caller that asks again in vain must not delay the others further."""
 
-_SLOW_DOWN: Final = text("""
+_LOWER: Final = text("""
 UPDATE destination SET
-    pace = CASE WHEN slowed_at > now() - interval '1 second' THEN pace ELSE least(pace, CAST(:pace AS float8)) END,
-    slowed_at = CASE WHEN slowed_at > now() - interval '1 second' THEN slowed_at ELSE now() END,
-    next_at = greatest(next_at, now() + make_interval(secs => :pause))
+    rate_limit = CASE WHEN rate_limited_at > now() - interval '1 second' THEN rate_limit
+                      ELSE least(rate_limit, CAST(:rate_limit AS float8)) END,
+    rate_limited_at = CASE WHEN rate_limited_at > now() - interval '1 second' THEN rate_limited_at ELSE now() END,
+    next_call_at = greatest(next_call_at, now() + make_interval(secs => :pause))
 WHERE name = :name
-RETURNING pace
+RETURNING rate_limit
 """)
-"""Many calls are told 429 at once; the pace is lowered for the first of them in a second, whoever made them. Another
-worker's lower pace stays."""
+"""Many calls get a 429 at once: the limit is lowered for the first of them within a second, whichever worker made it. A
+lower limit that another worker has set stays."""
 
-_SPEED_UP: Final = text("UPDATE destination SET pace = CAST(:pace AS float8) WHERE name = :name AND pace = :before")
+_RAISE: Final = text("""
+UPDATE destination SET rate_limit = CAST(:rate_limit AS float8) WHERE name = :name AND rate_limit = :before
+""")
 
 _PAUSE: Final = text("""
 UPDATE destination SET state = 'paused', reason_code = :reason_code, facts = CAST(:facts AS jsonb), since = now(),
@@ -99,22 +103,25 @@ class DestinationState:
     state: Literal["open", "paused", "blocked", "tripped"]
     since: datetime
     retry_at: datetime | None
-    pace: float | None
-    """Calls per second at the moment, lowered by 429; None: not limited beyond the configured rate."""
-    slowed_for: float | None
+    rate_limit: float | None
+    """Calls per second, as lowered by 429 responses; None: only the configured rate limits."""
+    rate_limited_for: float | None
     """Seconds since the last 429 that lowered it."""
 
 
 class DestinationStates:
+    """Reads and changes the rows of the destinations."""
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def read(self) -> list[DestinationState]:
+    async def read(self, name: str) -> DestinationState | None:
         async with single_statement(self._engine) as connection:
-            return [DestinationState(*row) for row in await connection.execute(_READ)]
+            row = (await connection.execute(_READ, {"name": name})).first()
+            return DestinationState(*row) if row is not None else None
 
     async def close(self, name: str, state: Literal["blocked", "tripped"], reason: Reason, *, probing: bool) -> bool:
-        """Stop the calls for a while; true when this call did it."""
+        """Close an open destination, or a closed one again after a failed probe; true when this call did it."""
         async with single_statement(self._engine) as connection:
             result = await connection.execute(
                 _CLOSE,
@@ -130,47 +137,47 @@ class DestinationStates:
             return result.first() is not None
 
     async def open(self, name: str) -> None:
-        """A try went well: calls flow again."""
+        """The probe succeeded: calls are made again."""
         async with single_statement(self._engine) as connection:
             await connection.execute(_OPEN, {"name": name})
 
     async def may_probe(self, name: str, lease: float) -> bool:
-        """True for one worker when a closed destination's pause is over; the try has `lease` seconds."""
+        """True for one worker when a closed destination's pause is over; its probe has `lease` seconds."""
         async with single_statement(self._engine) as connection:
             return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
 
     async def probe_again(self, name: str) -> None:
-        """The job that was to be the try was decided without a call: the next one may be it at once."""
+        """The probe was decided without a call: another job may be the probe at once."""
         async with single_statement(self._engine) as connection:
             await connection.execute(_PROBE_AGAIN, {"name": name})
 
     async def reserve(self, name: str, calls: int, spacing: float, longest: float) -> float:
-        """Take the next `calls` places of the pace, `spacing` seconds apart; seconds until the first of them. When
-        that is longer than `longest`, none was taken."""
+        """Reserve the next `calls` calls, `spacing` seconds apart; returns the seconds until the first of them. If that is
+        longer than `longest`, none is reserved."""
         async with single_statement(self._engine) as connection:
             parameters = {"name": name, "calls": calls, "spacing": spacing, "longest": longest}
             row = (await connection.execute(_RESERVE, parameters)).scalar()
             return max(0.0, float(row or 0.0))
 
-    async def slow_down(self, name: str, pace: float, pause: float) -> float | None:
-        """A 429: not more than `pace` calls per second from now on, and none at all for `pause` seconds. What holds now:
-        where another 429 slowed the destination within the last second, what that one made of it."""
+    async def lower_rate_limit(self, name: str, rate_limit: float, pause: float) -> float | None:
+        """After a 429: at most `rate_limit` calls per second, and none within the next `pause` seconds. Returns the limit
+        that holds now: the one of an earlier 429 if that was within the last second."""
         async with single_statement(self._engine) as connection:
-            found = await connection.execute(_SLOW_DOWN, {"name": name, "pace": pace, "pause": pause})
-            held: float | None = found.scalar()
-            return held
+            parameters = {"name": name, "rate_limit": rate_limit, "pause": pause}
+            current: float | None = (await connection.execute(_LOWER, parameters)).scalar()
+            return current
 
-    async def speed_up(self, name: str, before: float, pace: float | None) -> None:
-        """Raise the pace, unless somebody else changed it meanwhile."""
+    async def raise_rate_limit(self, name: str, before: float, rate_limit: float | None) -> None:
+        """Set the rate limit, unless another worker has changed it from `before`. None: it ends."""
         async with single_statement(self._engine) as connection:
-            await connection.execute(_SPEED_UP, {"name": name, "before": before, "pace": pace})
+            await connection.execute(_RAISE, {"name": name, "before": before, "rate_limit": rate_limit})
 
 
 async def pause(connection: AsyncConnection, name: str, reason: Reason) -> bool:
-    """By an operator; false when there is no such destination."""
+    """Stop the calls on behalf of an operator; false when there is no such destination."""
     return (await connection.execute(_PAUSE, {"name": name, **columns(reason)})).first() is not None
 
 
 async def resume(connection: AsyncConnection, name: str) -> bool:
-    """By an operator; false when there is no such destination or it is open."""
+    """Resume the calls on behalf of an operator; false when there is no such destination, or it is open."""
     return (await connection.execute(_RESUME, {"name": name})).first() is not None

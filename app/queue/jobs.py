@@ -1,4 +1,4 @@
-"""What a handler is given, and what a handler is."""
+"""A claimed job, and the type of its handlers."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,7 @@ from platform_relay.core.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed job.
-
-    `body` is its message as received. `attempt` counts from 1. `uncertain`: an earlier attempt may have reached
-    the destination. `known`: the destination was seen to hold this lane's entity, `delivered` is the digest of what it
-    was last given. `age` is in seconds, by the database's clock. `claim` is the fence.
-    `unreadable`: why `body` could not be decrypted, and is empty.
-    """
+    """A claimed job, as its handler sees it."""
 
     id: UUID
     message_id: UUID
@@ -25,21 +19,35 @@ class Job:
     destination: str
     lane: str
     seq: int
-    claim: int
+    """The job's place in its lane."""
+    fencing_token: int
+    """The lane's token of this claim: a settle that names another one changes nothing."""
     attempt: int
+    """The number of this attempt, from 1."""
     uncertain: bool
+    """An earlier attempt may have reached the destination."""
     collapse: bool
+    """A newer job of the lane replaces this one while it waits."""
     body: bytes
+    """The message's body as received, or the typed event that it was translated into."""
     params: Mapping[str, str]
     version: datetime | None
-    after: str | None
-    known: bool
-    delivered: bytes | None
+    """The sender's own time of this version of the entity."""
+    depends_on: str | None
+    """The lane whose first delivery this job needs."""
+    exists_remotely: bool
+    """The destination was seen to hold this lane's entity."""
+    delivered_digest: bytes | None
+    """The digest of what was last delivered of the entity."""
     delivered_version: datetime | None
+    """The newest version that was delivered, or may have been."""
     must_wait: bool
+    """The lane that it depends on has open jobs and was never delivered."""
     age: float
+    """Seconds since the job was created, by the database's clock."""
     unreadable: Reason | None = None
+    """Why the body could not be decrypted; `body` is empty then."""
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]
-"""One try of one job. It does not raise for anything that a destination can do; what it raises all the same is our bug."""
+"""Makes one attempt of one job. Returns an outcome for anything that a destination can do; an exception is a bug."""

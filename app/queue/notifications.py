@@ -1,7 +1,7 @@
-"""NOTIFY as a hint between processes: whoever commits work says so, whoever claims listens. Polling is the truth.
+"""NOTIFY as a hint between processes: a process that commits work notifies the workers. Polling finds what a hint missed.
 
-NOTIFY reaches the whole database, so each schema has a channel of its own: a relay is not woken by another store's.
-Behind a transaction pooler LISTEN needs a direct connection (LISTEN_URL); without one, workers find work by polling.
+NOTIFY reaches the whole database, so each schema has its own channel: the relay of another store is not woken.
+Behind a transaction pooler LISTEN needs a direct connection (DATABASE_LISTEN_URL); without one, workers find work by polling.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _NOTIFY: Final = text("SELECT pg_notify(:name, channel) FROM unnest(CAST(:channe
 
 
 class Notifier:
-    """Says on which channels there is new work; calls during one NOTIFY share the next."""
+    """Notifies workers of new work, by channel. Calls during one NOTIFY share the next."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -32,7 +32,7 @@ class Notifier:
         self._task: asyncio.Task[None] | None = None
 
     def notify(self, channels: Iterable[str]) -> None:
-        """Returns at once; call it from the event loop's thread."""
+        """Send a hint in the background; call it from the event loop's thread."""
         self._channels.update(channels)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send())
@@ -53,12 +53,12 @@ class Notifier:
 
 
 def notify_channel(schema: str) -> str:
-    """The name that hints about work in this schema are sent under."""
+    """The name of the NOTIFY channel of this schema."""
     return f"relay_work_{schema}"
 
 
 async def listen(dsn: str, schema: str, on_work: Callable[[str], None], *, pause: float = 2.0) -> None:
-    """Call `on_work(channel)` for every hint about work in `schema`, for ever; connects again, `pause` seconds after each failure.
+    """Call `on_work(channel)` for every hint about work in `schema`. Reconnects `pause` seconds after each failure.
 
     `dsn` is a libpq URL of the database itself. Every new connection counts as a hint for all channels ("").
     """
@@ -67,7 +67,7 @@ async def listen(dsn: str, schema: str, on_work: Callable[[str], None], *, pause
         connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
             connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "relay listen"})
-            connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # this round's event is meant
+            connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # the event of this connection
             await connection.add_listener(notify_channel(schema), lambda *hint: on_work(str(hint[3])))
             on_work("")
             await ended.wait()
@@ -76,7 +76,7 @@ async def listen(dsn: str, schema: str, on_work: Callable[[str], None], *, pause
             TimeoutError,
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
-            asyncpg.InternalClientError,  # see database.SAID_GOODBYE
+            asyncpg.InternalClientError,  # see database.CONNECTION_ENDED
         ) as error:
             log.debug("listen_failed", error=type(error).__name__)
         finally:

@@ -1,27 +1,28 @@
-"""The queue of one destination: claim, renew, settle, park, wake. The statements stand in `statements.py`."""
+"""The queue of one destination: enqueue, claim, renew, settle, park, wake. The SQL is in `statements.py`."""
 
 import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any  # a row
+from datetime import datetime
+from typing import Any  # Any: a row's columns
 from uuid import UUID
 
 import uuid_utils.compat
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.core.database import keys_of, single_statement
+from platform_relay.core.database import key_ring_of, single_statement
 from platform_relay.core.encryption import KeyRing, UnreadableBodyError
 from platform_relay.core.outcomes import Evidence, JobSpec
 from platform_relay.core.reasons import Reason, columns
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.statements import (
-    AWAIT,
     CLAIM,
     ENQUEUE,
-    IS_KNOWN,
+    EXISTS_REMOTELY,
+    LOCK_DEPENDENCY,
     PARK,
     RELEASE,
     RENEW,
@@ -35,35 +36,41 @@ from platform_relay.queue.watermark import Watermark
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to take on. `position` in a batch decides the order within a lane."""
+    """A job to enqueue. The order in a batch decides the order within a lane."""
 
     message_id: UUID
-    owed: JobSpec
-    version: object = None
+    spec: JobSpec
+    version: datetime | None = None
 
 
 def enqueue_parameters(jobs: Sequence[NewJob]) -> dict[str, list[object]]:
-    """The arrays that ENQUEUE_COLUMNS names."""
+    """The parameters of `statements.NEW_JOBS`."""
     return {
         "job_ids": [uuid_utils.compat.uuid7() for _ in jobs],
         "job_messages": [job.message_id for job in jobs],
-        "job_kinds": [job.owed.kind for job in jobs],
-        "job_destinations": [job.owed.destination for job in jobs],
-        "job_lanes": [job.owed.lane for job in jobs],
+        "job_kinds": [job.spec.kind for job in jobs],
+        "job_destinations": [job.spec.destination for job in jobs],
+        "job_lanes": [job.spec.lane for job in jobs],
         "job_versions": [job.version for job in jobs],
-        "job_afters": [job.owed.after for job in jobs],
-        "job_collapses": [job.owed.collapse for job in jobs],
-        "job_params": [json.dumps(dict(job.owed.params)) if job.owed.params else None for job in jobs],
-        "job_priorities": [int(job.owed.backfill) for job in jobs],
+        "job_dependencies": [job.spec.depends_on for job in jobs],
+        "job_collapses": [job.spec.collapse for job in jobs],
+        "job_params": [json.dumps(dict(job.spec.params)) if job.spec.params else None for job in jobs],
+        "job_priorities": [int(job.spec.backfill) for job in jobs],
     }
+
+
+async def enqueue(connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
+    """Add jobs in the caller's transaction. The inbox adds those of new messages in its own statement."""
+    if jobs:
+        await connection.execute(ENQUEUE, enqueue_parameters(jobs))
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A finished attempt: the job, its transition, and what is written into the attempt's record.
+    """A finished attempt: the job, its transition, and the record of the attempt.
 
-    `reason` is the attempt's own; the transition has the job's. `outcome` None: nothing was tried, so no attempt is
-    recorded. `duration_ms` in milliseconds.
+    `reason` is the attempt's own; the transition has the job's. `outcome` None: the job was decided without a call, so no
+    attempt is recorded. `duration_ms` in milliseconds.
     """
 
     job: Job
@@ -76,7 +83,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`lost`: attempts whose lease was lost. `more`: some lane has its next job due now. `woken`: lanes woken."""
+    """`lost`: attempts whose lease was lost. `more`: a lane has its next job due now. `woken`: the number of woken lanes."""
 
     lost: tuple[Settlement, ...]
     more: bool
@@ -84,163 +91,145 @@ class Settled:
 
 
 class Queue:
-    """The statements of one destination."""
+    """Runs the statements for one destination."""
 
     def __init__(self, engine: AsyncEngine, destination: str) -> None:
         self.destination = destination
         self._engine = engine
-        self._marks = defaultdict[int, Watermark](Watermark)
+        self._watermarks = defaultdict[int, Watermark](Watermark)
         """By priority."""
 
     async def claim(self, limit: int, *, lease: float, priority: int = 0, probing: bool = False) -> list[Job]:
-        """Up to `limit` jobs, each the head of a lane that is ours for `lease` seconds. One call at a time."""
-        mark = self._marks[priority]
+        """Claim up to `limit` jobs, each the head of a lane, for `lease` seconds. One call at a time."""
+        watermark = self._watermarks[priority]
         async with single_statement(self._engine) as connection:
-            ring = keys_of(connection)
-            found = await connection.execute(
-                CLAIM,
-                {
-                    "destination": self.destination,
-                    "priority": priority,
-                    "limit": limit,
-                    "lease": lease,
-                    "probing": probing,
-                    "since": mark.start(time.monotonic()),
-                },
-            )
-            rows = found.all()
-            lanes = [row for row in rows if row.claimed_lane is not None]
+            ring = key_ring_of(connection)
+            parameters = {
+                "destination": self.destination,
+                "priority": priority,
+                "limit": limit,
+                "lease": lease,
+                "probing": probing,
+                "since": watermark.start(time.monotonic()),
+            }
+            rows = (await connection.execute(CLAIM, parameters)).all()
+            claimed = [row for row in rows if row.claimed_lane is not None]
             if rows and rows[0].open:
-                mark.looked(time.monotonic(), rows[0].now, [row.run_at for row in lanes], limit)
-            empty = [row for row in lanes if row.id is None]
+                watermark.advance(time.monotonic(), rows[0].now, [row.run_at for row in claimed], limit)
+            empty = [(row.claimed_lane, row.fencing_token) for row in claimed if row.id is None]
             if empty:
-                await connection.execute(
-                    RELEASE,
-                    {
-                        "destination": self.destination,
-                        "lanes": [row.claimed_lane for row in empty],
-                        "claims": [row.claim for row in empty],
-                    },
-                )
-        return [_job(row, self.destination, ring) for row in lanes if row.id is not None]
+                await connection.execute(RELEASE, {"destination": self.destination, **_held_parameters(empty)})
+        return [_job(row, self.destination, ring) for row in claimed if row.id is not None]
 
     async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> set[tuple[str, int]]:
-        """Keep the lanes named by (key, claim) for another `lease` seconds; those that are still ours."""
-        ordered = sorted(held)
+        """Extend the leases of claims, each a lane and its fencing token, by `lease` seconds; returns those not lost."""
         async with single_statement(self._engine) as connection:
-            rows = await connection.execute(
-                RENEW,
-                {
-                    "destination": self.destination,
-                    "lanes": [lane for lane, _ in ordered],
-                    "claims": [claim for _, claim in ordered],
-                    "lease": lease,
-                },
-            )
-            return {(row.key, row.claim) for row in rows}
+            parameters = {"destination": self.destination, "lease": lease, **_held_parameters(sorted(held))}
+            return {(row.key, row.fencing_token) for row in await connection.execute(RENEW, parameters)}
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
-        """Write what became of claimed jobs. Idempotent: a repeated settle finds its lease gone and changes nothing."""
-        parks = [(item, item.transition) for item in settlements if isinstance(item.transition, Park)]
-        plain = [item for item in settlements if not isinstance(item.transition, Park)]
+        """Settle attempts. Idempotent: a repeated settle finds its lease gone and changes nothing."""
+        parked = [(item, item.transition) for item in settlements if isinstance(item.transition, Park)]
+        others = [item for item in settlements if not isinstance(item.transition, Park)]
         lost: list[Settlement] = []
         wakes: list[str] = []
         more = False
-        if plain:
-            owing = any(isinstance(item.transition, Finish) and item.transition.owes for item in plain)
-            if owing:
+        if others:
+            follow_ups = any(isinstance(item.transition, Finish) and item.transition.follow_ups for item in others)
+            if follow_ups:
                 async with self._engine.begin() as connection:
-                    found = await self._settle(connection, plain)
-                    await self._enqueue(connection, [item for item in plain if _key(item) in found])
+                    settled = await self._settle(connection, others)
+                    await self._enqueue(connection, [item for item in others if _key(item) in settled])
                 more = True
             else:
                 async with single_statement(self._engine) as connection:
-                    found = await self._settle(connection, plain)
-            lost += [item for item in plain if _key(item) not in found]
-            wakes = [item.job.lane for item in plain if found.get(_key(item), (False, False))[0]]
-            more = more or any(next_due for _, next_due in found.values())
-        for item, park in parks:
-            kept, blocked = await self._park(item, park)
-            if not kept:
+                    settled = await self._settle(connection, others)
+            lost += [item for item in others if _key(item) not in settled]
+            wakes = [item.job.lane for item in others if settled.get(_key(item), (False, False))[0]]
+            more = more or any(next_due for _, next_due in settled.values())
+        for item, park in parked:
+            held, waits = await self._park(item, park)
+            if not held:
                 lost.append(item)
-            more = more or not blocked or bool(park.owes)
+            more = more or not waits or bool(park.follow_ups)
         woken = len(await wake(self._engine, wakes)) if wakes else 0
         return Settled(tuple(lost), more or woken > 0, woken)
 
     async def _settle(
         self, connection: AsyncConnection, items: Sequence[Settlement]
     ) -> dict[tuple[UUID, int], tuple[bool, bool]]:
+        """The attempts that were settled: whether others wait for the lane, and whether its next job is due."""
         rows = await connection.execute(
-            SETTLE, {"destination": self.destination, **_settle_parameters(items, keys_of(connection))}
+            SETTLE, {"destination": self.destination, **_settle_parameters(items, key_ring_of(connection))}
         )
-        return {(row.id, row.claim): (row.wakes, row.more) for row in rows}
+        return {(row.id, row.fencing_token): (row.wakes, row.more) for row in rows}
 
     async def _enqueue(self, connection: AsyncConnection, items: Sequence[Settlement]) -> None:
         jobs = [
-            NewJob(item.job.message_id, owed)
+            NewJob(item.job.message_id, spec)
             for item in items
             if isinstance(item.transition, Finish)
-            for owed in item.transition.owes
+            for spec in item.transition.follow_ups
         ]
-        if jobs:
-            await connection.execute(ENQUEUE, enqueue_parameters(jobs))
+        await enqueue(connection, jobs)
 
     async def _park(self, item: Settlement, park: Park) -> tuple[bool, bool]:
-        """Park one lane; (the lease was ours, it really waits). An awaited lane is locked first, so no wake-up is lost; a
-        key that is no lane is looked for once more (`PARK`)."""
+        """Park one lane. Returns whether its lease was still held, and whether it waits: not if its dependency is done."""
         async with self._engine.begin() as connection:
-            certain = park.key.startswith(("customer:", "order:", "product:"))
-            blocked = True
-            if certain:
-                at = {"destination": self.destination, "key": park.key}
-                owes_already = (await connection.execute(AWAIT, at)).first() is not None
-                if not owes_already and park.owes:
-                    jobs = [NewJob(item.job.message_id, owed) for owed in park.owes]
-                    await connection.execute(ENQUEUE, enqueue_parameters(jobs))
-                    owes_already = (await connection.execute(AWAIT, at)).first() is not None
-                is_known = item.outcome is None and bool((await connection.execute(IS_KNOWN, at)).scalar())
-                blocked = owes_already and not is_known
-            kept = await connection.execute(
+            waits = True
+            if park.for_lane:
+                other = {"destination": self.destination, "key": park.key}
+                has_jobs = (await connection.execute(LOCK_DEPENDENCY, other)).first() is not None
+                if not has_jobs and park.follow_ups:
+                    await enqueue(connection, [NewJob(item.job.message_id, spec) for spec in park.follow_ups])
+                    has_jobs = (await connection.execute(LOCK_DEPENDENCY, other)).first() is not None
+                delivered = item.outcome is None and bool((await connection.execute(EXISTS_REMOTELY, other)).scalar())
+                waits = has_jobs and not delivered
+            released = await connection.execute(
                 PARK,
                 {
                     "destination": self.destination,
                     "lane": item.job.lane,
-                    "claim": item.job.claim,
+                    "fencing_token": item.job.fencing_token,
                     "id": item.job.id,
                     **columns(park.reason),
                     "uncertain": park.uncertain,
                     "number": item.job.attempt,
                     "duration": item.duration_ms,
                     "status": item.evidence.status,
-                    "excerpt": keys_of(connection).seal_text(item.job.id, _storable(item.evidence.excerpt)),
+                    "excerpt": key_ring_of(connection).encrypt_text(item.job.id, _storable(item.evidence.excerpt)),
                     "called": item.outcome is not None,
-                    "blocked": blocked,
-                    "certain": certain,
+                    "waits": waits,
+                    "for_lane": park.for_lane,
                     "key": park.key,
                     "recheck": park.recheck,
                 },
             )
-            if kept.first() is None:
+            if released.first() is None:
                 await connection.rollback()
-                return False, blocked
-        return True, blocked
+                return False, waits
+        return True, waits
 
 
 async def wake(engine: AsyncEngine, keys: Sequence[str]) -> list[str]:
-    """Make every lane due that waits for one of `keys`; the destinations of those woken."""
+    """Make the lanes due that wait for one of `keys`; returns their destinations."""
     async with single_statement(engine) as connection:
         return list((await connection.execute(WAKE, {"keys": sorted(set(keys))})).scalars())
 
 
 async def wake_stranded(engine: AsyncEngine) -> list[str]:
-    """The safety net under `wake`: lanes whose awaited lane owes nothing any more (a worker died before waking them)."""
+    """Wake lanes that wait for a lane without open jobs: a worker died before it woke them. Returns their destinations."""
     async with single_statement(engine) as connection:
         return list((await connection.execute(WAKE_STRANDED)).scalars())
 
 
+def _held_parameters(held: Sequence[tuple[str, int]]) -> dict[str, list[object]]:
+    return {"lanes": [lane for lane, _ in held], "tokens": [token for _, token in held]}
+
+
 def _key(item: Settlement) -> tuple[UUID, int]:
-    """A worker that lost a lease and claimed the lane again may settle both attempts of the job at once."""
-    return item.job.id, item.job.claim
+    """With the token: a worker that lost a lease and claimed the lane again may settle both attempts of the job at once."""
+    return item.job.id, item.job.fencing_token
 
 
 def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[str, list[object]]:
@@ -249,11 +238,11 @@ def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[st
 
 
 def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
-    job, to = item.job, item.transition
-    tried, of_job = columns(item.reason), columns(to.reason)
+    job, transition = item.job, item.transition
+    attempt_reason, job_reason = columns(item.reason), columns(transition.reason)
     row: dict[str, object] = {
         "lanes": job.lane,
-        "claims": job.claim,
+        "tokens": job.fencing_token,
         "ids": job.id,
         "seqs": job.seq,
         "collapses": job.collapse,
@@ -262,38 +251,45 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
         "durations": item.duration_ms,
         "outcomes": item.outcome,
         "statuses": item.evidence.status,
-        "attempt_codes": tried["reason_code"],
-        "attempt_facts": tried["facts"],
-        "excerpts": ring.seal_text(job.id, _storable(item.evidence.excerpt)),
+        "attempt_codes": attempt_reason["reason_code"],
+        "attempt_facts": attempt_reason["facts"],
+        "excerpts": ring.encrypt_text(job.id, _storable(item.evidence.excerpt)),
         "states": "waiting",
-        "dispositions": to.disposition if not isinstance(to, Park) else None,
-        "codes": of_job["reason_code"],
-        "facts": of_job["facts"],
+        "dispositions": transition.disposition if not isinstance(transition, Park) else None,
+        "codes": job_reason["reason_code"],
+        "facts": job_reason["facts"],
         "given_back": 0,
         "results": None,
         "delays": 0.0,
         "digests": None,
-        "known": False,
+        "exists_remotely": False,
         "uncertains": job.uncertain,
     }
-    match to:
+    match transition:
         case Finish():
             row |= {
-                "states": to.state,
-                "results": _storable(json.dumps(dict(to.result), ensure_ascii=False)) if to.result else None,
-                "digests": to.digest,
-                "known": to.digest is not None or (to.state == "skipped" and job.known),
+                "states": transition.state,
+                "results": _storable(json.dumps(dict(transition.result), ensure_ascii=False))
+                if transition.result
+                else None,
+                "digests": transition.digest,
+                "exists_remotely": transition.digest is not None
+                or (transition.state == "skipped" and job.exists_remotely),
             }
         case Again() | GiveBack():
-            row |= {"delays": to.delay, "uncertains": to.uncertain, "given_back": int(isinstance(to, GiveBack))}
+            row |= {
+                "delays": transition.delay,
+                "uncertains": transition.uncertain,
+                "given_back": int(isinstance(transition, GiveBack)),
+            }
         case Park():
             raise AssertionError("parked jobs are settled by _park")
     return row
 
 
 def _storable(text: str | None) -> str | None:
-    """`text` as Postgres takes it: a destination's words may hold NULs and halves of surrogate pairs, and one job that cannot
-    be settled would stop its destination."""
+    """`text` as PostgreSQL can store it. A destination's response may hold NULs and halves of surrogate pairs, and one
+    job that cannot be settled would stop its destination."""
     if text is None:
         return None
     clean = text.encode("utf-8", "replace").decode()
@@ -303,7 +299,7 @@ def _storable(text: str | None) -> str | None:
 def _job(row: Row[Any], destination: str, ring: KeyRing) -> Job:
     body, unreadable = None, None
     try:
-        body = ring.open(row.message_id, row.encrypted_with, row.body)
+        body = ring.decrypt(row.message_id, row.encrypted_with, row.body)
     except UnreadableBodyError as error:
         unreadable = error.reason
     return Job(
@@ -313,16 +309,16 @@ def _job(row: Row[Any], destination: str, ring: KeyRing) -> Job:
         destination=destination,
         lane=row.claimed_lane,
         seq=row.seq,
-        claim=row.claim,
+        fencing_token=row.fencing_token,
         attempt=row.attempts,
         uncertain=row.uncertain,
         collapse=row.collapse,
         body=body or b"",
         params=row.params or {},
         version=row.version,
-        after=row.after,
-        known=row.known,
-        delivered=row.digest,
+        depends_on=row.depends_on,
+        exists_remotely=row.exists_remotely,
+        delivered_digest=row.digest,
         delivered_version=row.delivered_version,
         must_wait=row.must_wait,
         age=row.age,

@@ -1,4 +1,4 @@
-"""When a job is tried again. Pure: the attempt, the dice and the destination's wish go in, a delay in seconds comes out.
+"""The retry policy: the delay before the next attempt, from the attempt's number, a random number and Retry-After. Pure.
 
 SQL adds the delay to the database's clock, so the hosts' clocks do not matter.
 """
@@ -14,7 +14,7 @@ from functools import cached_property
 class RetryPolicy:
     """Delays grow from `first` seconds by `factor` up to `longest`; together they last `window`.
 
-    `jitter` is the share that chance may add to a delay; it never takes away.
+    `jitter` is the largest share that is randomly added to a delay; it never shortens one.
     """
 
     first: float = 1.0
@@ -24,7 +24,7 @@ class RetryPolicy:
     window: timedelta = timedelta(days=3)
 
     def base(self, attempt: int) -> float:
-        """Seconds after attempt number `attempt` (from 1), before chance."""
+        """Seconds after attempt number `attempt` (from 1), without jitter."""
         try:
             return min(self.first * self.factor ** (attempt - 1), self.longest)
         except OverflowError:
@@ -38,7 +38,7 @@ class RetryPolicy:
         return bisect_right(range(most), window, key=self._total)
 
     def _total(self, delays: int) -> float:
-        """Seconds of the first `delays` delays, before chance: a geometric series, then `longest` each."""
+        """Seconds of the first `delays` delays, without jitter: a geometric series, then `longest` each."""
         rate = math.log1p(self.factor - 1)
         growing = delays
         if self.longest <= self.first:
@@ -48,23 +48,23 @@ class RetryPolicy:
         grown = math.expm1(growing * rate) / (self.factor - 1) if rate > 0 else growing
         return self.first * grown + self.longest * (delays - growing)
 
-    def delay(self, attempt: int, dice: float, retry_after: float | None = None) -> float | None:
+    def delay(self, attempt: int, random: float, retry_after: float | None = None) -> float | None:
         """Seconds until the next attempt after the failed one, or None when it was the last.
 
-        `dice` lies in [0, 1). `retry_after` (seconds) may lengthen the delay up to `longest`, never shorten it.
+        `random` lies in [0, 1). `retry_after` (seconds) may lengthen the delay up to `longest`, never shorten it.
         """
         if attempt >= self.attempts:
             return None
-        wished = min(max(retry_after or 0.0, 0.0), self.longest)
-        return max(self.base(attempt), wished) * (1 + self.jitter * dice)
+        requested = min(max(retry_after or 0.0, 0.0), self.longest)
+        return max(self.base(attempt), requested) * (1 + self.jitter * random)
 
     def describe(self) -> str:
-        """For the log at start: the worst case in words."""
-        return f"{self.attempts} attempts over {_said(self.window)}, delays from {self.first:g} s to {self.longest:g} s"
+        """The worst case as text, for the log at start."""
+        return f"{self.attempts} attempts over {_duration(self.window)}, delays from {self.first:g} s to {self.longest:g} s"
 
 
-def _said(window: timedelta) -> str:
-    """As people say it: `3 days`, `1 day 12 hours`."""
+def _duration(window: timedelta) -> str:
+    """`3 days`, `1 day 12 hours`."""
     minutes, seconds = divmod(window.total_seconds(), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -1,4 +1,4 @@
-"""One job: check, call its handler, decide. Never raises for what a handler does."""
+"""Runs one job: checks it, calls its handler, decides. Does not raise what a handler raises."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from platform_relay.queue.states import dead
 
 log: Final = structlog.get_logger(__name__)
 
-NAMES: Final[Mapping[type, str]] = {
+OUTCOME_NAMES: Final[Mapping[type, str]] = {
     Done: "done",
     Skip: "skip",
     Retry: "retry",
@@ -29,13 +29,13 @@ NAMES: Final[Mapping[type, str]] = {
     Crashed: "crashed",
     Interrupted: "interrupted",
 }
-"""What an attempt's record says."""
+"""The outcome in an attempt's record."""
 
 
 class Runner:
     """Runs jobs of any kind.
 
-    `time_limit` (seconds) bounds a whole attempt, `longest_wait` (seconds) a job's age; `dice` gives [0, 1).
+    `time_limit` (seconds) bounds a whole attempt, `longest_wait` (seconds) a job's age; `random` returns a number in [0, 1).
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Runner:
         *,
         time_limit: float,
         longest_wait: float,
-        dice: Callable[[], float],
+        random: Callable[[], float],
     ) -> None:
         self._handlers = handlers
         self._policy = policy
         self._time_limit = time_limit
         self._longest_wait = longest_wait
-        self._dice = dice
+        self._random = random
 
     async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
-        """What became of the job, and what the handler said (None: it was not called)."""
+        """Run a job. Returns its settlement and the verdict (None: the handler was not called)."""
         try:
             decided = before(job, self._policy, self._longest_wait)
         except Exception as error:
@@ -86,13 +86,13 @@ class Runner:
         return self.settlement(job, verdict, time.perf_counter() - started), verdict
 
     def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:
-        """The verdict as it will be written."""
+        """What is to be written for a verdict."""
         reason = verdict.reason if not isinstance(verdict, Done | Interrupted) else None
         evidence = Evidence() if isinstance(verdict, Skip | Crashed | Interrupted) else verdict.evidence
         return Settlement(
             job,
-            decide(verdict, job, self._policy, self._dice()),
-            None if isinstance(verdict, Interrupted) else NAMES[type(verdict)],
+            decide(verdict, job, self._policy, self._random()),
+            None if isinstance(verdict, Interrupted) else OUTCOME_NAMES[type(verdict)],
             reason,
             evidence,
             round(seconds * 1000),

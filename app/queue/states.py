@@ -1,9 +1,9 @@
-"""Where a job can go from `running`, as values. What is not here cannot be written.
+"""The transitions of a running job, as values. Other transitions cannot be written.
 
 Finish    done | skipped | superseded | dead      the job is over (a dead one can be retried by an operator)
 Again     waiting, after `delay` seconds          the attempt counted
 GiveBack  waiting, after `delay` seconds          the attempt did not count: shutdown, destination blocked
-Park      waiting until `key` is woken            the attempt did not count
+Park      waiting for an event or another lane    the attempt did not count
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Finish:
     reason: Reason | None = None
     result: Mapping[str, str] = field(default_factory=dict)
     digest: bytes | None = None
-    owes: tuple[JobSpec, ...] = ()
+    follow_ups: tuple[JobSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,21 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Park:
+    """See `outcomes.Wait`."""
+
     key: str
     reason: Reason
     uncertain: bool
     recheck: float
-    owes: tuple[JobSpec, ...] = ()
+    follow_ups: tuple[JobSpec, ...] = ()
+    for_lane: bool = False
 
 
 Transition = Finish | Again | GiveBack | Park
 
 
-def done(result: Mapping[str, str], digest: bytes | None, owes: tuple[JobSpec, ...]) -> Finish:
-    return Finish("done", None, None, result, digest, owes)
+def done(result: Mapping[str, str], digest: bytes | None, follow_ups: tuple[JobSpec, ...]) -> Finish:
+    return Finish("done", None, None, result, digest, follow_ups)
 
 
 def skipped(reason: Reason) -> Finish:

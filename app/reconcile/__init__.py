@@ -1,1 +1,1 @@
-"""What the store has, beside what was received and what the Platform has: compared, kept, repaired."""
+"""Reconciliation: compares the store with what the relay received and what the Platform has, and repairs differences."""

@@ -1,11 +1,11 @@
-"""What the store has, against what was received, against what the Platform has.
+"""Compares the store with what the relay received and with what the Platform has.
 
-    the store's lists, page by page ─▶ what the relay holds of each (one statement per page) ─▶ differences.compare
-    the Platform's customers ─▶ whom it lacks, or knows by another address; with `since` each is asked for, without it
-                                they are listed, and suspects are asked for
-    all that was delivered ─▶ what the store has no more, asked for one by one (only without `since`)
+    the store's lists, page by page ─▶ the relay's snapshot of each entity (one statement per page) ─▶ differences.compare
+    the Platform's customers ─▶ customers that are missing there, or have another address: with `since` each customer is
+                                looked up, without it they are listed and suspects are looked up
+    everything that was delivered ─▶ what the store no longer has, looked up one by one (only without `since`)
 
-Orders and products cannot be listed at the Platform: what was delivered and acknowledged counts.
+The Platform's API cannot list orders and products: what it acknowledged counts as delivered.
 """
 
 import asyncio
@@ -14,76 +14,75 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Final, Protocol, TypeVar  # Any: rows
+from typing import Any, Final, TypeVar  # Any: rows
 
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.http import Failure
+from platform_relay.core.database import read_connection
 from platform_relay.core.outcomes import reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because, stored
-from platform_relay.inbox.messages import CustomerEvent, Kind
-from platform_relay.jobs.queries import reading
-from platform_relay.platform import exact
-from platform_relay.platform.exact import ExactJson
-from platform_relay.reconcile.differences import JOB, LANE, Difference, Held, InShop, compare
+from platform_relay.inbox.events import CustomerEvent, Kind
+from platform_relay.platform import exact_json
+from platform_relay.platform.client import PlatformClient
+from platform_relay.reconcile.differences import JOB, LANE, Difference, RelaySnapshot, StoreSnapshot, compare
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, SetsUpWebhooks
-from platform_relay.sync.backfill import Failed, listing
-from platform_relay.sync.polling import ORDER
+from platform_relay.sync.backfill import ListFailed, list_pages
+from platform_relay.sync.polling import KINDS_IN_ORDER
 from platform_relay.sync.webhooks import plan
 
 log: Final = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-TOGETHER: Final = 8
-"""Single entities asked for at the same time."""
-NOTES: Final = 20
+CONCURRENCY: Final = 8
+"""Single entities that are looked up at the same time."""
+MAX_NOTES: Final = 20
 NIGHT: Final = timedelta(hours=1)
-"""A worker that was away at the time of day still begins within it."""
+"""A worker that was not running at the configured time of day starts the nightly reconciliation up to this much later."""
 GRACE: Final = timedelta(minutes=10)
-"""What changed in the store within it may still be on its way."""
+"""Entities that changed in the store within this time may still be on their way."""
 _COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
-HELD: Final = {  # each look-up LATERAL with a LIMIT: it is made by key, whatever the statistics say
+RELAY_SNAPSHOTS: Final = {  # each look-up is LATERAL with a LIMIT, so that it uses the key whatever the statistics are
     kind: text(f"""
-SELECT asked.ref, newest.version, newest.received_at, newest.state, newest.reason_code, newest.facts, newest.job_id,
-       coalesce(entity.known, false) AS known, coalesce(fetching.waiting > 0, false) AS fetching,
-       named.job_id AS unfetched, named.reason_code AS unfetched_code, named.facts AS unfetched_facts,
-       same.id IS NOT NULL AS same
-FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS asked(ref, dedupe_key)
+SELECT requested.ref, newest.version, newest.received_at, newest.state, newest.reason_code, newest.facts, newest.job_id,
+       coalesce(entity.exists_remotely, false) AS exists_remotely, coalesce(fetching.open_jobs > 0, false) AS fetching,
+       fetch_job.job_id AS failed_fetch, fetch_job.reason_code AS fetch_reason_code, fetch_job.facts AS fetch_facts,
+       identical.id IS NOT NULL AS identical
+FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS requested(ref, dedupe_key)
 LEFT JOIN LATERAL (
     SELECT coalesce(job.version, message.received_at) AS version, message.received_at, job.state, job.reason_code,
            job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
-    WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}'
+    WHERE message.{_COLUMN[kind]} = requested.ref AND message.kind = '{kind}'
     ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
     SELECT message.received_at, job.state, job.reason_code, job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = 'fetch_entity'
-    WHERE message.{_COLUMN[kind]} = asked.ref AND message.kind = '{kind}:id' ORDER BY message.id DESC LIMIT 1
-) AS named ON named.state = 'dead' AND named.received_at > coalesce(newest.received_at, '-infinity')
+    WHERE message.{_COLUMN[kind]} = requested.ref AND message.kind = '{kind}:id' ORDER BY message.id DESC LIMIT 1
+) AS fetch_job ON fetch_job.state = 'dead' AND fetch_job.received_at > coalesce(newest.received_at, '-infinity')
 LEFT JOIN LATERAL (
-    SELECT known FROM entity WHERE destination = 'platform' AND key = '{LANE[kind]}' || asked.ref LIMIT 1
+    SELECT exists_remotely FROM entity WHERE destination = 'platform' AND key = '{LANE[kind]}' || requested.ref LIMIT 1
 ) AS entity ON true
 LEFT JOIN LATERAL (
-    SELECT waiting FROM lane WHERE destination = 'store' AND key = 'fetch:{kind}:' || asked.ref LIMIT 1
+    SELECT open_jobs FROM lane WHERE destination = 'store' AND key = 'fetch:{kind}:' || requested.ref LIMIT 1
 ) AS fetching ON true
 LEFT JOIN LATERAL (
-    SELECT id FROM message WHERE source = :source AND dedupe_key = asked.dedupe_key LIMIT 1
-) AS same ON true
+    SELECT id FROM message WHERE source = :source AND dedupe_key = requested.dedupe_key LIMIT 1
+) AS identical ON true
 """)  # noqa: S608  # constants only
     for kind in Kind
 }
-_LISTENING: Final = text("""
+_RECEIVING_SINCE: Final = text("""
 SELECT received_at FROM message WHERE kind = :kind AND source = ANY(CAST(:sources AS text[])) ORDER BY id LIMIT 1
 """)
 _DELIVERED: Final = {
     kind: text(f"""
 SELECT key FROM entity
-WHERE destination = 'platform' AND key > :after AND starts_with(key, '{LANE[kind]}') AND known
+WHERE destination = 'platform' AND key > :after AND starts_with(key, '{LANE[kind]}') AND exists_remotely
   AND NOT EXISTS (SELECT FROM message WHERE {_COLUMN[kind]} = substr(entity.key, {len(LANE[kind]) + 1})
                   AND received_at > :started)
 ORDER BY key LIMIT 1000
@@ -92,181 +91,196 @@ ORDER BY key LIMIT 1000
 }
 
 
-class HasCustomers(Protocol):
-    async def list_customers(
-        self, cursor: str | None
-    ) -> tuple[tuple[Mapping[str, ExactJson], ...], str | None] | Failure: ...
-    async def get_customer(self, customer_id: str) -> Mapping[str, ExactJson] | Failure | None: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """What is compared. `source` is the adapter's name, `address` where the store's webhooks lead, None: not looked at."""
+class ComparedSystems:
+    """What a reconciliation compares. `source` is the name of the store's adapter.
+
+    `webhook_address` is where the store's webhooks are sent; None if they are not checked.
+    """
 
     store: ListsEntities
     source: str
-    platform: HasCustomers | None = None
-    address: str | None = None
+    platform: PlatformClient | None = None
+    webhook_address: str | None = None
 
 
 @dataclass(slots=True)
-class _Customers:
-    """The Platform's customers: id -> a digest of the e-mail address. Eight bytes for each, so that many fit."""
+class _PlatformCustomers:
+    """The Platform's customers: id -> a digest of the e-mail address, in eight bytes to save memory."""
 
-    known: dict[str, bytes] = field(default_factory=dict)
+    digests: dict[str, bytes] = field(default_factory=dict)
 
-    def has(self, shop: InShop) -> bool:
-        listed = self.known.get(shop.id)
-        return listed is not None and (shop.email is None or listed == _digest(shop.email))
+    def has(self, customer: StoreSnapshot) -> bool:
+        digest = self.digests.get(customer.id)
+        return digest is not None and (customer.email is None or digest == _digest(customer.email))
 
 
 async def reconcile(
     engine: AsyncEngine,
-    sides: Sides,
-    asked: ReconciliationView,
+    systems: ComparedSystems,
+    claimed: ReconciliationView,
     *,
-    kinds: Sequence[Kind] = ORDER,
-    progress: Callable[[Kind, int], None] = lambda _kind, _seen: None,
+    kinds: Sequence[Kind] = KINDS_IN_ORDER,
+    progress: Callable[[Kind, int], None] = lambda _kind, _compared: None,
 ) -> ReconciliationView:
-    """Compare what changed in the store since then (None: everything, and what is at the Platform alone too). `asked` was
-    taken from the books just now.
+    """Run a reconciliation that `Reconciliations.claim` returned: compare what changed in the store since its `since`.
 
-    A store or Platform that does not answer ends its part early; `notes` say so. Changes nothing but the books.
-    Ended in the middle by the process's own end, it waits again for a worker.
+    Without `since` it compares everything, and also finds what only the Platform has. If the store or the Platform fails,
+    that part ends early and `notes` describe it. It stores the differences and changes nothing else. If the process ends in
+    between, the reconciliation waits for a worker again.
     """
-    run = _Run(engine, sides, asked)
+    run = _Run(engine, systems, claimed)
     try:
         for kind in kinds:
-            await run.kind(kind, progress)
-        await run.webhooks()
+            await run.compare_kind(kind, progress)
+        await run.check_webhooks()
     except asyncio.CancelledError:
-        await Reconciliations(engine).give_back(asked.id)
+        await Reconciliations(engine).release(claimed.id)
         raise
     except BaseException as error:
-        await run.end(because(ReasonCode.RECONCILIATION_FAILED, problem=type(error).__name__))
+        await run.finish(because(ReasonCode.RECONCILIATION_FAILED, problem=type(error).__name__))
         raise
-    return await run.end(None)
+    return await run.finish(None)
 
 
-async def reconcile_asked(engine: AsyncEngine, sides: Sides, nightly: str | None) -> bool:
-    """One look: at the time of day `nightly` (UTC, `03:00`) ask for the nightly one, then do one that waits; whether
-    there was one."""
-    books = Reconciliations(engine)
+async def run_requested(engine: AsyncEngine, systems: ComparedSystems, nightly: str | None) -> bool:
+    """Run one requested reconciliation; False if there is none.
+
+    At the time of day `nightly` (UTC, such as `03:00`), the nightly one is requested first.
+    """
+    runs = Reconciliations(engine)
     now = datetime.now(UTC)
     if nightly is not None:
         tonight = datetime.combine(now, time.fromisoformat(nightly), UTC)
         if tonight <= now < tonight + NIGHT:
-            await books.ask_at_night(tonight)
-    asked = await books.take()
-    if asked is None:
+            await runs.request_nightly(tonight)
+    claimed = await runs.claim()
+    if claimed is None:
         return False
     try:
-        done = await reconcile(engine, sides, asked)
-    except Exception as error:  # noqa: BLE001  # an adapter's mistake: kept with it, and must not end the worker
-        log.error("reconciliation_failed", reconciliation_id=str(asked.id), error=type(error).__name__)  # noqa: TRY400  # as above
+        finished = await reconcile(engine, systems, claimed)
+    except Exception as error:  # noqa: BLE001  # stored with the reconciliation; an adapter's error must not end the worker
+        log.error("reconciliation_failed", reconciliation_id=str(claimed.id), error=type(error).__name__)  # noqa: TRY400  # as above
     else:
-        log.info("reconciled", reconciliation_id=str(asked.id), compared=done.compared, found=done.found)
+        log.info(
+            "reconciled",
+            reconciliation_id=str(claimed.id),
+            compared=finished.compared,
+            differences=finished.difference_counts,
+        )
     return True
 
 
 class _Run:
-    def __init__(self, engine: AsyncEngine, sides: Sides, asked: ReconciliationView) -> None:
+    def __init__(self, engine: AsyncEngine, systems: ComparedSystems, claimed: ReconciliationView) -> None:
         self._engine = engine
-        self._sides = sides
-        self._since = asked.since
-        self._id, self._started = asked.id, asked.started_at
-        self._newest = asked.started_at - (GRACE if asked.grace is None else asked.grace)
-        self._books = Reconciliations(engine)
+        self._systems = systems
+        self._since = claimed.since
+        self._id, self._started = claimed.id, claimed.started_at
+        self._newest = claimed.started_at - (GRACE if claimed.grace is None else claimed.grace)
+        self._runs = Reconciliations(engine)
         self._compared: Counter[str] = Counter()
         self._notes: list[str] = []
 
-    async def kind(self, kind: Kind, progress: Callable[[Kind, int], None]) -> None:
-        whole = self._since is None
-        customers = await self._at_platform() if kind is Kind.CUSTOMER and whole else None
-        listening = await self._listening(kind)
+    async def compare_kind(self, kind: Kind, progress: Callable[[Kind, int], None]) -> None:
+        complete = self._since is None
+        customers = await self._platform_customers() if kind is Kind.CUSTOMER and complete else None
+        receiving_since = await self._receiving_since(kind)
         ids: set[str] = set()
-        async for page in listing(self._sides.store, kind, self._since):
-            if isinstance(page, Failed):
+        async for page in list_pages(self._systems.store, kind, self._since):
+            if isinstance(page, ListFailed):
                 self._notes.append(f"The list of {kind} in the store could not be read to its end: {page.reason.text}")
-                whole = False
+                complete = False
                 break
-            shown = [each for event in page if self._asked_for(each := _shown(event))]
-            ids.update(each.id for each in shown)
-            self._compared[kind] += len(shown)
-            await self._books.add(self._id, await self._page(kind, shown, listening, customers))
-            await self._books.beat(self._id, self._compared)
+            entities = [entity for event in page if self._is_requested(entity := _store_snapshot(event))]
+            ids.update(entity.id for entity in entities)
+            self._compared[kind] += len(entities)
+            await self._runs.add_differences(
+                self._id, await self._compare_page(kind, entities, receiving_since, customers)
+            )
+            await self._runs.heartbeat(self._id, self._compared)
             progress(kind, self._compared[kind])
-        if whole:
-            async for extra in self._extras(kind, ids, customers):
-                await self._books.add(self._id, extra)
+        if complete:
+            async for extras in self._extras(kind, ids, customers):
+                await self._runs.add_differences(self._id, extras)
 
-    def _asked_for(self, shown: InShop) -> bool:
-        """Some stores list more than what changed since then."""
-        return self._since is None or shown.version is None or shown.version >= self._since
+    def _is_requested(self, entity: StoreSnapshot) -> bool:
+        """Some stores list more than what changed since `since`."""
+        return self._since is None or entity.version is None or entity.version >= self._since
 
-    async def _page(
-        self, kind: Kind, shown: Sequence[InShop], listening: datetime | None, customers: _Customers | None
+    async def _compare_page(
+        self,
+        kind: Kind,
+        entities: Sequence[StoreSnapshot],
+        receiving_since: datetime | None,
+        customers: _PlatformCustomers | None,
     ) -> list[Difference]:
-        settled = [each for each in shown if each.version is None or each.version <= self._newest]
-        held = await self._held(kind, settled)
-        found: list[Difference] = []
-        suspects: list[InShop] = []
-        for each in settled:
-            difference = compare(kind, each, held[each.id], listening)
+        settled = [entity for entity in entities if entity.version is None or entity.version <= self._newest]
+        relay = await self._relay_snapshots(kind, settled)
+        differences: list[Difference] = []
+        suspects: list[StoreSnapshot] = []
+        for entity in settled:
+            difference = compare(kind, entity, relay[entity.id], receiving_since)
             if difference is not None:
-                found.append(difference)
-            elif kind is Kind.CUSTOMER and held[each.id].state in ("done", "skipped", "superseded"):
-                suspects += [each] if customers is None or not customers.has(each) else []
-        return found + await _together(self._missing, suspects)
+                differences.append(difference)
+            elif kind is Kind.CUSTOMER and relay[entity.id].state in ("done", "skipped", "superseded"):
+                suspects += [entity] if customers is None or not customers.has(entity) else []
+        return differences + await _check_concurrently(self._check_at_platform, suspects)
 
-    async def _held(self, kind: Kind, shown: Sequence[InShop]) -> dict[str, Held]:
-        """What the relay holds of each, by its id."""
-        asked = {
-            "refs": [each.id for each in shown],
-            "dedupe_keys": [each.dedupe_key for each in shown],
-            "source": self._sides.source,
+    async def _relay_snapshots(self, kind: Kind, entities: Sequence[StoreSnapshot]) -> dict[str, RelaySnapshot]:
+        """By the entities' ids."""
+        if not entities:
+            return {}
+        parameters = {
+            "refs": [entity.id for entity in entities],
+            "dedupe_keys": [entity.dedupe_key for entity in entities],
+            "source": self._systems.source,
         }
-        async with reading(self._engine) as connection:
-            rows = await connection.execute(HELD[kind], asked) if shown else ()
-            return {row.ref: _held(row) for row in rows}
+        async with read_connection(self._engine) as connection:
+            rows = await connection.execute(RELAY_SNAPSHOTS[kind], parameters)
+            return {row.ref: _relay_snapshot(row) for row in rows}
 
     # ------------------------------------------------------------------------------------------- the Platform
 
-    async def _at_platform(self) -> _Customers | None:
-        if self._sides.platform is None:
+    async def _platform_customers(self) -> _PlatformCustomers | None:
+        if self._systems.platform is None:
             return None
-        customers, cursor = _Customers(), None
+        customers, cursor = _PlatformCustomers(), None
         while True:
-            page = await self._sides.platform.list_customers(cursor)
+            page = await self._systems.platform.list_customers(cursor)
             if not isinstance(page, tuple):
                 self._notes.append(f"The Platform's customers could not be listed: {page.reason.text}")
                 return None
             rows, cursor = page
             for row in rows:
-                identifier = exact.text(row.get("externalId"))
+                identifier = exact_json.text(row.get("externalId"))
                 if identifier:
-                    customers.known[identifier] = _digest(exact.text(row.get("email")))
+                    customers.digests[identifier] = _digest(exact_json.text(row.get("email")))
             if cursor is None:
                 return customers
 
-    async def _missing(self, shop: InShop) -> Difference | None:
-        """The Platform's list is in no certain order, so a suspect is asked for by name before it counts."""
-        if self._sides.platform is None:
+    async def _check_at_platform(self, entity: StoreSnapshot) -> Difference | None:
+        """The order of the Platform's list is undefined, so each suspect is looked up before it counts as a difference."""
+        if self._systems.platform is None:
             return None
-        found = await self._sides.platform.get_customer(shop.id)
-        if found is None:
-            return Difference(Kind.CUSTOMER, shop.id, "stale", "The Platform does not have it.", shop.version)
-        if not isinstance(found, Mapping):
-            self._note(f"Some customers could not be looked up at the Platform: {found.reason.text}")
-        elif shop.email and _digest(exact.text(found.get("email"))) != _digest(shop.email):
-            return Difference(Kind.CUSTOMER, shop.id, "stale", "The Platform has another e-mail address.", shop.version)
+        customer = await self._systems.platform.get_customer(entity.id)
+        if customer is None:
+            return Difference(Kind.CUSTOMER, entity.id, "stale", "The Platform does not have it.", entity.version)
+        if not isinstance(customer, Mapping):
+            self._note(f"Some customers could not be looked up at the Platform: {customer.reason.text}")
+        elif entity.email and _digest(exact_json.text(customer.get("email"))) != _digest(entity.email):
+            detail = "The Platform has another e-mail address."
+            return Difference(Kind.CUSTOMER, entity.id, "stale", detail, entity.version)
         return None
 
-    async def _extras(self, kind: Kind, ids: set[str], customers: _Customers | None) -> AsyncIterator[list[Difference]]:
-        """What was delivered, or the Platform lists, and the store does not have. Guests are known by their address."""
+    async def _extras(
+        self, kind: Kind, ids: set[str], customers: _PlatformCustomers | None
+    ) -> AsyncIterator[list[Difference]]:
+        """What was delivered, or is listed by the Platform, but is not in the store. Guests, whose key is an address, are
+        left out."""
 
-        async def gone(entity_id: str) -> Difference | None:
-            return await self._gone(kind, entity_id)
+        async def check(entity_id: str) -> Difference | None:
+            return await self._check_in_store(kind, entity_id)
 
         seen: set[str] = set()
         after = ""
@@ -274,86 +288,92 @@ class _Run:
             after = keys[-1]
             delivered = [key.removeprefix(LANE[kind]) for key in keys]
             seen.update(delivered)
-            yield await _together(gone, [each for each in delivered if each not in ids and "@" not in each])
-            await self._books.beat(self._id, self._compared)
-        rest = sorted(customers.known.keys() - seen - ids) if customers is not None else []
-        yield await _together(gone, [each for each in rest if "@" not in each])
+            missing = [entity_id for entity_id in delivered if entity_id not in ids and "@" not in entity_id]
+            yield await _check_concurrently(check, missing)
+            await self._runs.heartbeat(self._id, self._compared)
+        listed = customers.digests.keys() - seen - ids if customers is not None else ()
+        yield await _check_concurrently(check, sorted(entity_id for entity_id in listed if "@" not in entity_id))
 
     async def _delivered(self, kind: Kind, after: str) -> list[str]:
-        async with reading(self._engine) as connection:
+        async with read_connection(self._engine) as connection:
             rows = await connection.execute(_DELIVERED[kind], {"after": after, "started": self._started})
             return list(rows.scalars())
 
-    async def _gone(self, kind: Kind, entity_id: str) -> Difference | None:
-        """A list may leave out what is there all the same (another role, a page that moved): the store is asked."""
-        store: object = self._sides.store
+    async def _check_in_store(self, kind: Kind, entity_id: str) -> Difference | None:
+        """A list may leave out an entity that exists (another role, a page that moved), so the store is asked for it."""
+        store: object = self._systems.store
         if isinstance(store, FetchesEntities):
-            found = await store.fetch(kind, entity_id)
-            if isinstance(found, NativeEvent):
+            fetched = await store.fetch(kind, entity_id)
+            if isinstance(fetched, NativeEvent):
                 return None
-            if found is not None:
-                self._note(f"Some {kind} could not be looked up in the store: {reason_of(found).text}")
+            if fetched is not None:
+                self._note(f"Some {kind} could not be looked up in the store: {reason_of(fetched).text}")
                 return None
         return Difference(kind, entity_id, "extra", "The Platform has it, the store does not.")
 
-    # ------------------------------------------------------------------------------------------- beside it
+    # ------------------------------------------------------------------------------------------- the rest
 
-    async def webhooks(self) -> None:
-        store: object = self._sides.store
-        if self._sides.address is None or not isinstance(store, SetsUpWebhooks):
+    async def check_webhooks(self) -> None:
+        store: object = self._systems.store
+        if self._systems.webhook_address is None or not isinstance(store, SetsUpWebhooks):
             return
-        present = await store.list_hooks(self._sides.address)
+        present = await store.list_webhooks(self._systems.webhook_address)
         if not isinstance(present, tuple):
             self._notes.append(f"The store's webhooks could not be listed: {reason_of(present).text}")
             return
-        off = [step.topic for step in plan(store.wanted_topics(), present) if step.act in ("create", "enable")]
-        await self._books.webhooks_off(off)
-        self._notes += [f"The store's webhook {topic} is switched off or gone. Run relay connect." for topic in off]
+        changes = plan(store.webhook_topics(), present)
+        topics = [change.topic for change in changes if change.action in ("create", "enable")]
+        await self._runs.alert_about_webhooks(topics)
+        self._notes += [
+            f"The store's webhook {topic} is switched off or missing. Run relay webhooks install." for topic in topics
+        ]
 
-    async def _listening(self, kind: Kind) -> datetime | None:
-        asked = {"kind": str(kind), "sources": ["store", self._sides.source]}
-        async with reading(self._engine) as connection:
-            found = (await connection.execute(_LISTENING, asked)).scalar()
-        return found if isinstance(found, datetime) else None
+    async def _receiving_since(self, kind: Kind) -> datetime | None:
+        parameters = {"kind": str(kind), "sources": ["store", self._systems.source]}
+        async with read_connection(self._engine) as connection:
+            received_at: datetime | None = (await connection.execute(_RECEIVING_SINCE, parameters)).scalar()
+            return received_at
 
-    async def end(self, error: Reason | None) -> ReconciliationView:
+    async def finish(self, error: Reason | None) -> ReconciliationView:
         compared: dict[str, JsonValue] = dict(self._compared)
-        return await self._books.end(self._id, compared, self._notes, error.text if error else None)
+        return await self._runs.finish(self._id, compared, self._notes, error.text if error else None)
 
-    def _note(self, words: str) -> None:
-        if words not in self._notes and len(self._notes) < NOTES:
-            self._notes.append(words)
-
-
-async def _together(ask: Callable[[T], Awaitable[Difference | None]], items: Sequence[T]) -> list[Difference]:
-    """Ask about each, a few at a time."""
-    turn = asyncio.Semaphore(TOGETHER)
-
-    async def one(item: T) -> Difference | None:
-        async with turn:
-            return await ask(item)
-
-    return [found for found in await asyncio.gather(*map(one, items)) if found is not None]
+    def _note(self, note: str) -> None:
+        if note not in self._notes and len(self._notes) < MAX_NOTES:
+            self._notes.append(note)
 
 
-def _held(row: Row[Any]) -> Held:
-    return Held(
+async def _check_concurrently(
+    check: Callable[[T], Awaitable[Difference | None]], items: Sequence[T]
+) -> list[Difference]:
+    """Check each item, at most `CONCURRENCY` at the same time."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def check_one(item: T) -> Difference | None:
+        async with limit:
+            return await check(item)
+
+    return [difference for difference in await asyncio.gather(*map(check_one, items)) if difference is not None]
+
+
+def _relay_snapshot(row: Row[Any]) -> RelaySnapshot:
+    return RelaySnapshot(
         version=row.version,
         received_at=row.received_at,
         state=row.state,
         reason=stored(row.reason_code, row.facts),
         job_id=row.job_id,
-        known=row.known,
+        exists_remotely=row.exists_remotely,
         fetching=row.fetching,
-        unfetched=row.unfetched,
-        unfetched_reason=stored(row.unfetched_code, row.unfetched_facts),
-        same=row.same,
+        failed_fetch=row.failed_fetch,
+        failed_fetch_reason=stored(row.fetch_reason_code, row.fetch_facts),
+        identical=row.identical,
     )
 
 
-def _shown(event: NativeEvent) -> InShop:
+def _store_snapshot(event: NativeEvent) -> StoreSnapshot:
     email = event.event.email if isinstance(event.event, CustomerEvent) else None
-    return InShop(event.event.id, event.event.updatedAt, event.dedupe_key, email)
+    return StoreSnapshot(event.event.id, event.event.updatedAt, event.dedupe_key, email)
 
 
 def _digest(email: str | None) -> bytes:

@@ -1,10 +1,10 @@
-"""Compares one entity of the store with what was received and what was delivered. Pure.
+"""Compares one entity of the store with what the relay received and delivered. Pure.
 
-never_sent       the store has it from before the relay, and never sent it
-lost_by_webhook  it changed after the relay began to receive events, and no event came
-rejected         an event came, and its job was dead-lettered
-stale            an event came and its job ended, and the Platform does not have this version
-extra            the Platform has it, the store does not (any more)
+never_sent       it exists in the store since before the relay, and the store never sent it
+lost_by_webhook  it changed after the relay began to receive events, but no event arrived
+rejected         an event arrived, but its job was dead-lettered
+stale            an event arrived and its job ended, but the Platform does not have this version
+extra            the Platform has it, but the store does not, or no longer
 """
 
 from collections.abc import Mapping
@@ -15,28 +15,29 @@ from uuid import UUID
 
 from platform_relay.core.reasons import Reason
 from platform_relay.imports.importer import OLDEST
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
+from platform_relay.inbox.messages import JobKind
 
 Cause = Literal["never_sent", "lost_by_webhook", "rejected", "stale", "extra"]
 CAUSES: Final[tuple[Cause, ...]] = ("never_sent", "lost_by_webhook", "rejected", "stale", "extra")
 REPAIRS: Final[Mapping[Cause, str]] = {
     "never_sent": "it is read from the store and sent",
     "lost_by_webhook": "it is read from the store and sent",
-    "rejected": "its job is retried; correct it in the store first",
+    "rejected": "its job is retried; correct the entity in the store first",
     "stale": "it is read from the store and sent again",
-    "extra": "it is noted and not shown again, because the Platform's API cannot delete",
+    "extra": "it is marked and not reported again, because the Platform's API cannot delete it",
 }
 JOB: Final[Mapping[Kind, str]] = {
-    Kind.CUSTOMER: "forward_customer",
-    Kind.ORDER: "forward_order",
-    Kind.PRODUCT: "forward_product",
+    Kind.CUSTOMER: JobKind.FORWARD_CUSTOMER,
+    Kind.ORDER: JobKind.FORWARD_ORDER,
+    Kind.PRODUCT: JobKind.FORWARD_PRODUCT,
 }
 LANE: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customer:", Kind.ORDER: "order:", Kind.PRODUCT: "product:"}
 
 
 @dataclass(frozen=True, slots=True)
-class InShop:
-    """An entity as the store lists it. `version` is the store's time of it, None where the store has none."""
+class StoreSnapshot:
+    """An entity as the store lists it. `version` is its time of change; None if the store does not report one."""
 
     id: str
     version: datetime | None
@@ -45,27 +46,30 @@ class InShop:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What the relay holds of it. `version`: of the newest event, or its time of arrival if it has none; None: there is
-    no event. `state` and `reason` are those of the event's job. `known`: the Platform was seen to have the entity.
-    `fetching`: it is being read from the store. `unfetched`: the dead job that was to read it, since a later event without
-    content. `same`: exactly what the store lists was received."""
+class RelaySnapshot:
+    """What the relay has received and delivered of an entity.
+
+    `version` is that of the newest event, or its time of arrival if the event has none; None if there is no event. `state`,
+    `reason` and `job_id` are those of the event's job. `exists_remotely`: the relay has seen that the Platform has the
+    entity. `fetching`: a job is reading it from the store. `failed_fetch`: the dead job that should have read it, after a
+    later event without content. `identical`: exactly what the store lists was received.
+    """
 
     version: datetime | None = None
     received_at: datetime | None = None
     state: str | None = None
     reason: Reason | None = None
     job_id: UUID | None = None
-    known: bool = False
+    exists_remotely: bool = False
     fetching: bool = False
-    unfetched: UUID | None = None
-    unfetched_reason: Reason | None = None
-    same: bool = False
+    failed_fetch: UUID | None = None
+    failed_fetch_reason: Reason | None = None
+    identical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`job_id` is the dead job, where there is one."""
+    """One difference. `job_id` is the dead job, if there is one."""
 
     kind: Kind
     id: str
@@ -75,21 +79,25 @@ class Difference:
     job_id: UUID | None = None
 
 
-def compare(kind: Kind, shop: InShop, held: Held, listening_since: datetime | None) -> Difference | None:
-    """The difference; None when there is none, or when it is being delivered. `listening_since`: the first event of this
-    kind ever."""
-    if held.fetching:
+def compare(
+    kind: Kind, store: StoreSnapshot, relay: RelaySnapshot, receiving_since: datetime | None
+) -> Difference | None:
+    """The difference; None if there is none, or if the entity is being delivered.
+
+    `receiving_since` is the time of the first event of this kind.
+    """
+    if relay.fetching:
         return None
-    if unreported := _unreported(shop, held, listening_since):
-        if held.unfetched is not None:
-            detail = f"It could not be read from the store: {_text(held.unfetched_reason)}"
-            return Difference(kind, shop.id, "rejected", detail, shop.version, held.unfetched)
-        return Difference(kind, shop.id, *unreported, shop.version)
-    if held.state == "dead":
-        return Difference(kind, shop.id, "rejected", _text(held.reason), shop.version, held.job_id)
-    if held.state in ("done", "skipped", "superseded") and not held.known:
-        detail = "Its event was handled, but the Platform was never seen to have it."
-        return Difference(kind, shop.id, "stale", detail, shop.version)
+    if unsent := _unsent(store, relay, receiving_since):
+        if relay.failed_fetch is not None:
+            detail = f"It could not be read from the store: {_text(relay.failed_fetch_reason)}"
+            return Difference(kind, store.id, "rejected", detail, store.version, relay.failed_fetch)
+        return Difference(kind, store.id, *unsent, store.version)
+    if relay.state == "dead":
+        return Difference(kind, store.id, "rejected", _text(relay.reason), store.version, relay.job_id)
+    if relay.state in ("done", "skipped", "superseded") and not relay.exists_remotely:
+        detail = "Its event was processed, but the relay never saw that the Platform has it."
+        return Difference(kind, store.id, "stale", detail, store.version)
     return None  # delivered, being delivered, or dropped by an operator
 
 
@@ -97,30 +105,32 @@ def _text(reason: Reason | None) -> str:
     return reason.text if reason else "No reason was stored."
 
 
-def _unreported(shop: InShop, held: Held, listening_since: datetime | None) -> tuple[Cause, str] | None:
-    """What the store has and did not send."""
-    if held.version is None:
-        if listening_since is not None and shop.version is not None and shop.version >= listening_since:
-            return "lost_by_webhook", f"It changed at {_time(shop.version)}, and the store did not send it."
+def _unsent(store: StoreSnapshot, relay: RelaySnapshot, receiving_since: datetime | None) -> tuple[Cause, str] | None:
+    """Whether the store has a version that it did not send."""
+    if relay.version is None:
+        if receiving_since is not None and store.version is not None and store.version >= receiving_since:
+            return "lost_by_webhook", f"It changed at {_time(store.version)}, and the store did not send it."
         return "never_sent", "The store never sent it."
-    if shop.version is None:
-        return None if held.same else ("lost_by_webhook", "The store has another version than the one it sent last.")
-    if held.version == OLDEST:
-        return _from_a_file(shop.version, held)
-    if held.version < _as_precise(shop.version, held.version):
-        newest = f"the newest version received is of {_time(held.version)}"
-        return "lost_by_webhook", f"It changed at {_time(shop.version)}, but {newest}."
+    if store.version is None:
+        return (
+            None if relay.identical else ("lost_by_webhook", "The store has another version than the one it sent last.")
+        )
+    if relay.version == OLDEST:
+        return _imported(store.version, relay)
+    if relay.version < _as_precise(store.version, relay.version):
+        newest = f"the newest version received is of {_time(relay.version)}"
+        return "lost_by_webhook", f"It changed at {_time(store.version)}, but {newest}."
     return None
 
 
-def _from_a_file(version: datetime, held: Held) -> tuple[Cause, str]:
-    if held.received_at is not None and version > held.received_at:
+def _imported(version: datetime, relay: RelaySnapshot) -> tuple[Cause, str]:
+    if relay.received_at is not None and version > relay.received_at:
         return "lost_by_webhook", f"It changed at {_time(version)}, after it was imported from a file."
     return "stale", "It was imported from a file without a version, so its age is not known."
 
 
 def _as_precise(moment: datetime, like: datetime) -> datetime:
-    """Some stores list fractions of a second that their events do not have."""
+    """`moment` without fractions of a second, if `like` has none: some stores list them, but do not send them."""
     return moment if like.microsecond else moment.replace(microsecond=0)
 
 

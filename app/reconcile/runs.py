@@ -1,6 +1,6 @@
-"""The stored reconciliations: what was asked for, how far it is, what was found.
+"""Stored reconciliations: what was requested, the progress, and the differences that were found.
 
-waiting ─▶ running ─▶ done | failed        a worker takes what waits, and what was killed half-way
+waiting ─▶ running ─▶ done | failed        a worker claims waiting ones, and those whose process was killed
 """
 
 import json
@@ -15,36 +15,37 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
+from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.jobs.actions import audit
 from platform_relay.jobs.views import View
 from platform_relay.reconcile.differences import Cause, Difference
-from platform_relay.sync.webhooks import SUBJECT
+from platform_relay.sync.webhooks import ALERT_SUBJECT
 
 SHOWN: Final = 200
 DIFFERENCES: Final = "differences"
-"""The subject of the alert."""
+"""The subject of the alert about differences."""
 NIGHTLY: Final = "nightly"
-"""The actor of those that nobody asked for."""
+"""The actor of the nightly reconciliations."""
 
 SILENT: Final = timedelta(minutes=5)
-"""A running one without a sign of life for so long was killed; a worker does it again."""
+"""A running reconciliation without a heartbeat for this long was killed. A worker runs it again."""
 OVERLAP: Final = timedelta(days=1)
 FIRST_NIGHT: Final = timedelta(days=2)
-"""How far back the first nightly one looks; later ones begin a day before the last, or with what is open of it."""
+"""How far back the first nightly reconciliation goes. A later one begins a day before the start of the last one, or with the
+oldest difference of it that is not repaired."""
 
 _COLUMNS: Final = """
 id, actor, CASE WHEN state = 'running' AND heartbeat_at < now() - CAST(:silent AS interval) THEN 'stopped' ELSE state END AS state,
-since, grace, compared, found, notes, error, started_at, finished_at, repaired_at
+since, grace, compared, difference_counts, notes, error, started_at, finished_at, repaired_at
 """
-_ASK: Final = text("""
-INSERT INTO reconciliation (id, actor, state, since, grace, compared, found, notes, started_at)
+_REQUEST: Final = text("""
+INSERT INTO reconciliation (id, actor, state, since, grace, compared, difference_counts, notes, started_at)
 VALUES (:id, :actor, 'waiting', :since, :grace, '{}', '{}', '[]', now())
 """)
-_LOCK_NIGHT: Final = advisory_lock("'reconciliation'")
-_ASK_AT_NIGHT: Final = text("""
-INSERT INTO reconciliation (id, actor, state, since, compared, found, notes, started_at)
+_LOCK_NIGHTLY: Final = advisory_lock("'reconciliation'")
+_REQUEST_NIGHTLY: Final = text("""
+INSERT INTO reconciliation (id, actor, state, since, compared, difference_counts, notes, started_at)
 SELECT :id, :actor, 'waiting', coalesce(least(last.started_at - CAST(:overlap AS interval), last.oldest),
        now() - CAST(:first AS interval)), '{}', '{}', '[]', now()
 FROM (SELECT) AS always LEFT JOIN LATERAL (
@@ -57,8 +58,8 @@ WHERE NOT EXISTS (SELECT FROM reconciliation WHERE actor = :actor AND started_at
   AND (SELECT received_at FROM message ORDER BY id LIMIT 1) < now() - interval '1 hour'
 RETURNING id
 """)
-"""Not in the relay's first hour: what the store had before may still be on its way in."""
-_TAKE: Final = text(f"""
+"""Not in the relay's first hour, in which existing entities of the store may still be on their way."""
+_CLAIM: Final = text(f"""
 UPDATE reconciliation SET state = 'running', started_at = now(), heartbeat_at = now()
 WHERE id = (
     SELECT id FROM reconciliation
@@ -68,8 +69,8 @@ WHERE id = (
 RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
 _CLEAR: Final = text("DELETE FROM difference WHERE reconciliation_id = :id")
-_GIVE_BACK: Final = text("UPDATE reconciliation SET state = 'waiting', heartbeat_at = NULL WHERE id = :id")
-_BEAT: Final = text(
+_RELEASE: Final = text("UPDATE reconciliation SET state = 'waiting', heartbeat_at = NULL WHERE id = :id")
+_HEARTBEAT: Final = text(
     "UPDATE reconciliation SET heartbeat_at = now(), compared = CAST(:compared AS jsonb) WHERE id = :id"
 )
 _ADD: Final = text("""
@@ -82,10 +83,10 @@ WHERE t.cause <> 'extra' OR NOT EXISTS (
     WHERE before.kind = t.kind AND before.entity_id = t.entity_id AND before.cause = 'extra' AND before.repair IS NOT NULL)
 ON CONFLICT DO NOTHING
 """)
-_END: Final = text(f"""
+_FINISH: Final = text(f"""
 UPDATE reconciliation SET state = CASE WHEN CAST(:error AS text) IS NULL THEN 'done' ELSE 'failed' END, error = :error,
     compared = CAST(:compared AS jsonb), notes = CAST(:notes AS jsonb), finished_at = now(),
-    found = (SELECT coalesce(jsonb_object_agg(cause, differences), '{{}}') FROM (
+    difference_counts = (SELECT coalesce(jsonb_object_agg(cause, differences), '{{}}') FROM (
         SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
 WHERE id = :id RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
@@ -101,7 +102,7 @@ _PRUNE: Final = text("""
 WITH old AS (DELETE FROM reconciliation WHERE started_at < now() - CAST(:retention AS interval) RETURNING id)
 DELETE FROM difference USING old WHERE reconciliation_id = old.id AND (cause <> 'extra' OR repair IS NULL)
 """)
-"""What is noted as extra stays noted."""
+"""Repaired extras are kept, so that they are not reported again."""
 
 
 class DifferenceView(View):
@@ -109,108 +110,114 @@ class DifferenceView(View):
     entity_id: str = Field(description="The store's id.")
     cause: Cause
     detail: str
-    version: datetime | None = Field(None, description="The store's time of it.")
-    repair: str | None = Field(None, description="What the repair did; null: it was not repaired.")
+    version: datetime | None = Field(None, description="When it changed, by the store's time.")
+    repair: str | None = Field(None, description="What the repair did; null if it was not repaired.")
 
 
 class ReconciliationView(View):
-    """One comparison of the store, the relay and the Platform."""
+    """One reconciliation of the store, the relay and the Platform."""
 
     id: UUID
     actor: str
     state: Literal["waiting", "running", "stopped", "done", "failed"] = Field(
-        description="`waiting` for a worker; `stopped`: it was killed, and a worker will do it again."
+        description="`waiting` for a worker; `stopped`: its process was killed, and a worker will run it again."
     )
-    since: datetime | None = Field(description="What changed in the store since then; null: everything.")
+    since: datetime | None = Field(
+        description="Entities that changed in the store since then were compared; null: all."
+    )
     grace: timedelta | None = Field(
-        None, description="What changed in the store so shortly before was left out; null: 10 minutes."
+        None, description="Entities that changed within this time before the start were left out; null: 10 minutes."
     )
-    compared: dict[str, int] = Field(description="Entities looked at, by kind.")
-    found: dict[str, int] = Field(description="Differences by their cause.")
-    notes: list[str] = Field(description="What could not be compared, and webhooks that the store switched off.")
+    compared: dict[str, int] = Field(description="Compared entities, by kind.")
+    difference_counts: dict[str, int] = Field(description="Differences, by cause.")
+    notes: list[str] = Field(description="What could not be compared, and webhooks that the store has switched off.")
     error: str | None = None
     started_at: datetime
     finished_at: datetime | None = None
     repaired_at: datetime | None = None
 
     @property
-    def differences(self) -> int:
-        return sum(self.found.values())
+    def difference_count(self) -> int:
+        return sum(self.difference_counts.values())
 
 
 class ReconciliationDetail(ReconciliationView):
     items: list[DifferenceView]
-    next_cursor: str | None = Field(None, description="For the next page of `items`; null: this was the last.")
+    next_cursor: str | None = Field(
+        None, description="Pass it as `cursor` for the next page of `items`; null on the last one."
+    )
 
 
 class Reconciliations:
+    """Reads and writes the stored reconciliations."""
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def ask(self, actor: str, since: datetime | None, grace: timedelta | None = None) -> UUID:
-        """A new one, for a worker to do."""
+    async def request(self, actor: str, since: datetime | None, grace: timedelta | None = None) -> UUID:
+        """Store a new reconciliation, which waits for a worker."""
         identifier = uuid_utils.compat.uuid7()
         async with self._engine.begin() as connection:
-            asked = {"id": identifier, "actor": actor, "since": since, "grace": grace}
-            await connection.execute(_ASK, asked)
-            told: dict[str, object] = {} if since is None else {"since": since.isoformat()}
-            await audit(connection, actor, "reconciliation.ask", str(identifier), told)
+            values = {"id": identifier, "actor": actor, "since": since, "grace": grace}
+            await connection.execute(_REQUEST, values)
+            detail: dict[str, object] = {} if since is None else {"since": since.isoformat()}
+            await audit(connection, actor, "reconciliation.request", str(identifier), detail)
         return identifier
 
-    async def ask_at_night(self, tonight: datetime) -> bool:
-        """The nightly one, unless some replica has asked for it since `tonight`."""
-        asked = {"id": uuid_utils.compat.uuid7(), "actor": NIGHTLY, "tonight": tonight}
+    async def request_nightly(self, tonight: datetime) -> bool:
+        """Request the nightly reconciliation; False if a replica has already requested it since `tonight`."""
+        values = {"id": uuid_utils.compat.uuid7(), "actor": NIGHTLY, "tonight": tonight}
         async with self._engine.begin() as connection:
-            await connection.execute(_LOCK_NIGHT)
+            await connection.execute(_LOCK_NIGHTLY)
             spans = {"overlap": OVERLAP, "first": FIRST_NIGHT}
-            return (await connection.execute(_ASK_AT_NIGHT, {**asked, **spans})).first() is not None
+            return (await connection.execute(_REQUEST_NIGHTLY, {**values, **spans})).first() is not None
 
-    async def take(self, reconciliation_id: UUID | None = None) -> ReconciliationView | None:
-        """One that waits to be done (this one), or was killed; it is running now. None: there is none."""
+    async def claim(self, reconciliation_id: UUID | None = None) -> ReconciliationView | None:
+        """Claim a waiting or killed reconciliation (the oldest, or this one). It is then running. None if there is none."""
         async with self._engine.begin() as connection:
-            taken = await connection.execute(_TAKE, {"id": reconciliation_id, "silent": SILENT})
-            row = taken.mappings().one_or_none()
+            claimed = await connection.execute(_CLAIM, {"id": reconciliation_id, "silent": SILENT})
+            row = claimed.mappings().one_or_none()
             if row is None:
                 return None
             await connection.execute(_CLEAR, {"id": row["id"]})
         return ReconciliationView(**row)
 
-    async def give_back(self, reconciliation_id: UUID) -> None:
-        """It could not be done to its end, and waits again."""
+    async def release(self, reconciliation_id: UUID) -> None:
+        """Let a claimed reconciliation wait again."""
         async with self._engine.begin() as connection:
-            await connection.execute(_GIVE_BACK, {"id": reconciliation_id})
+            await connection.execute(_RELEASE, {"id": reconciliation_id})
 
-    async def beat(self, reconciliation_id: UUID, compared: Mapping[str, int]) -> None:
+    async def heartbeat(self, reconciliation_id: UUID, compared: Mapping[str, int]) -> None:
         async with self._engine.begin() as connection:
-            await connection.execute(_BEAT, {"id": reconciliation_id, "compared": json.dumps(dict(compared))})
+            await connection.execute(_HEARTBEAT, {"id": reconciliation_id, "compared": json.dumps(dict(compared))})
 
-    async def add(self, reconciliation_id: UUID, found: Sequence[Difference]) -> None:
-        """Write differences down; an entity that is in twice counts once, an extra that was noted before not at all."""
-        if not found:
+    async def add_differences(self, reconciliation_id: UUID, differences: Sequence[Difference]) -> None:
+        """Store differences. An entity is stored once, and an extra that was repaired before is not stored again."""
+        if not differences:
             return
         columns = {
-            "kinds": [str(each.kind) for each in found],
-            "ids": [each.id for each in found],
-            "causes": [each.cause for each in found],
-            "details": [each.detail[:1000] for each in found],
-            "versions": [each.version for each in found],
-            "jobs": [each.job_id for each in found],
+            "kinds": [str(difference.kind) for difference in differences],
+            "ids": [difference.id for difference in differences],
+            "causes": [difference.cause for difference in differences],
+            "details": [difference.detail[:1000] for difference in differences],
+            "versions": [difference.version for difference in differences],
+            "jobs": [difference.job_id for difference in differences],
         }
         async with self._engine.begin() as connection:
             await connection.execute(_ADD, {"id": reconciliation_id, **columns})
 
-    async def end(
+    async def finish(
         self, reconciliation_id: UUID, compared: Mapping[str, JsonValue], notes: Sequence[str], error: str | None
     ) -> ReconciliationView:
-        """Close it. Raise an alert when it found differences, else end the last one."""
-        told = {
+        """End a running reconciliation. Raise an alert if there are differences, otherwise resolve it."""
+        values = {
             "compared": json.dumps(dict(compared)),
             "notes": json.dumps(list(notes)),
             "error": error,
             "silent": SILENT,
         }
         async with self._engine.begin() as connection:
-            row = (await connection.execute(_END, {"id": reconciliation_id, **told})).mappings().one()
+            row = (await connection.execute(_FINISH, {"id": reconciliation_id, **values})).mappings().one()
             view = ReconciliationView(**row)
             if view.state == "done":
                 await self._alert(connection, view)
@@ -218,20 +225,22 @@ class Reconciliations:
 
     async def _alert(self, connection: AsyncConnection, view: ReconciliationView) -> None:
         await resolve_alert(connection, ReasonCode.RECONCILIATION_DIFFERENCES, DIFFERENCES)
-        if view.differences:
-            counts: dict[str, JsonValue] = dict(sorted(view.found.items()))
+        if view.difference_count:
+            counts: dict[str, JsonValue] = dict(sorted(view.difference_counts.items()))
             reason = because(ReasonCode.RECONCILIATION_DIFFERENCES, counts=counts, reconciliation=str(view.id))
             await raise_alert(connection, reason, DIFFERENCES)
 
-    async def webhooks_off(self, topics: Sequence[str]) -> None:
-        """Raise an alert for the webhooks that the store has switched off; without any, end it."""
+    async def alert_about_webhooks(self, topics: Sequence[str]) -> None:
+        """Raise an alert about the webhooks that the store has switched off; resolve it if there are none."""
         async with self._engine.begin() as connection:
-            await resolve_alert(connection, ReasonCode.STORE_WEBHOOKS_OFF, SUBJECT)
+            await resolve_alert(connection, ReasonCode.STORE_WEBHOOKS_OFF, ALERT_SUBJECT)
             if topics:
-                await raise_alert(connection, because(ReasonCode.STORE_WEBHOOKS_OFF, topics=list(topics)), SUBJECT)
+                await raise_alert(
+                    connection, because(ReasonCode.STORE_WEBHOOKS_OFF, topics=list(topics)), ALERT_SUBJECT
+                )
 
-    async def newest(self) -> list[ReconciliationView]:
-        """The last 50, newest first."""
+    async def list_newest(self) -> list[ReconciliationView]:
+        """The newest 50, the newest first."""
         async with self._engine.connect() as connection:
             rows = await connection.execute(_NEWEST, {"silent": SILENT})
             return [ReconciliationView(**row) for row in rows.mappings()]
@@ -239,22 +248,22 @@ class Reconciliations:
     async def find(
         self, reconciliation_id: UUID, cause: Cause | None = None, limit: int = SHOWN, cursor: str = ""
     ) -> ReconciliationDetail | None:
-        """One with a page of its differences; `cursor` is the page's before."""
+        """A reconciliation with a page of its differences. `cursor` is the previous page's `next_cursor`."""
         after_kind, _, after_id = cursor.partition(":")
         async with self._engine.connect() as connection:
-            found = await connection.execute(_GET, {"id": reconciliation_id, "silent": SILENT})
-            row = found.mappings().one_or_none()
+            result = await connection.execute(_GET, {"id": reconciliation_id, "silent": SILENT})
+            row = result.mappings().one_or_none()
             if row is None:
                 return None
-            asked = {"id": reconciliation_id, "cause": cause, "limit": limit + 1}
-            rows = await connection.execute(_LIST, {**asked, "after_kind": after_kind, "after_id": after_id})
+            page = {"after_kind": after_kind, "after_id": after_id, "limit": limit + 1}
+            rows = await connection.execute(_LIST, {"id": reconciliation_id, "cause": cause, **page})
             items = [DifferenceView(**item) for item in rows.mappings()]
         last = items[limit - 1] if len(items) > limit else None
-        following = f"{last.kind}:{last.entity_id}" if last else None
-        return ReconciliationDetail(**row, items=items[:limit], next_cursor=following)
+        next_cursor = f"{last.kind}:{last.entity_id}" if last else None
+        return ReconciliationDetail(**row, items=items[:limit], next_cursor=next_cursor)
 
 
 async def prune_reconciliations(engine: AsyncEngine, retention: timedelta) -> None:
-    """Forget those that are older."""
+    """Delete reconciliations that are older than `retention`."""
     async with engine.begin() as connection:
         await connection.execute(_PRUNE, {"retention": retention})

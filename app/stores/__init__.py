@@ -1,12 +1,13 @@
-"""The stores that coupons are made in.
+"""Store adapters: the contract in `base.py`, and one package for each store.
 
-    base.py         the contract: what is ordered, what a store holds, how the two are compared
-    failing.py      how a failed call is raised inside of an adapter, and returned as an outcome
-    responses.py    what an HTTP status means in every store
-    remembered.py   what is asked for once and used for some minutes
-    native.py       what a store may do besides: its own webhooks, lists, single entities
-    news.py         the Platform's news to the store
-    conformance/    the promises of all of them, tried on a running shop: `relay conformance`
+    base.py         the contract: coupon spec, store coupon, and the comparison of both
+    native.py       optional abilities: webhooks, lists, single entities
+    loyalty_sync.py optional ability: tier and points on the store's customer
+    failures.py     failed calls: an exception inside an adapter, an outcome outside
+    responses.py    the meaning of an HTTP status that is the same for every store
+    parsing.py      functions that read JSON
+    settings.py     types of settings that several stores have
+    cached.py       a value that is read once and used for some minutes
     woocommerce/    WooCommerce, REST API v3
     magento/        Magento Open Source and Adobe Commerce 2.4, REST
     saleor/         Saleor, GraphQL
@@ -14,17 +15,17 @@
     bigcommerce/    BigCommerce, V2 coupons
     medusa/         Medusa v2, admin API
     vendure/        Vendure 3, admin GraphQL API
-    generic_http.py any store whose merchant runs an endpoint of his own: signed JSON (Standard Webhooks)
+    generic_http.py any store whose merchant runs an endpoint: signed JSON (Standard Webhooks)
 
-Within a store's folder: adapter.py (its settings and its class, and the table "what an answer means"), then as needed
-api.py (one call), coupons.py (an order into the store's terms and back), events.py (the store's entities into ours),
-hooks.py (its webhooks set up).
+Each package has `adapter.py` (settings, adapter class, and the table of responses) and, as needed, `api.py` (one call),
+`coupons.py` (coupon spec to the store's format and back), `events.py` (the store's entities to events), `webhooks.py`
+(setup of webhooks) and `loyalty_sync.py`.
 
-An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of
-`base.StoreAdapter` and the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework:
-a name in `ADAPTERS`, or `package.module:Class` for an adapter that lives outside of this project.
+An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of `base.StoreAdapter` and
+the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework: an adapter is found by
+its name in `ADAPTERS`, or as `package.module:Class` if it is outside of this project.
 
-    adapter = build("woocommerce", HttpClients(time_limit=15))      # ValueError: in words, what is missing or wrong
+    adapter = build("woocommerce", HttpClients(time_limit=15))      # ValueError: a setting is missing or invalid
 """
 
 from collections.abc import Mapping
@@ -59,46 +60,47 @@ ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
 
 
 def adapter_class(name: str) -> StoreAdapterClass:
-    """The class for a name of ADAPTERS or a dotted `package.module:Class`. Raises ValueError for anything else."""
+    """Return the class for a name in ADAPTERS or for `package.module:Class`. Raises ValueError for other names."""
     if name in ADAPTERS:
         return ADAPTERS[name]
     module_name, colon, class_name = name.partition(":")
     if not colon:
-        raise ValueError(f"unknown shop {name!r}; known: {', '.join(sorted(ADAPTERS))}, or package.module:Class")
+        raise ValueError(f"unknown store {name!r}; known: {', '.join(sorted(ADAPTERS))}, or package.module:Class")
     try:
-        found = getattr(import_module(module_name), class_name)
+        chosen = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"the store adapter {name!r} cannot be loaded: {error}") from error
-    if missing := [each for each in ("Settings", "KINDS", "CANNOT", "from_environment") if not hasattr(found, each)]:
-        raise ValueError(f"{name!r} is no store adapter: it lacks {', '.join(missing)} (docs/adapters.md)")
-    return cast(StoreAdapterClass, found)
+    members = ("Settings", "KINDS", "CANNOT", "from_environment")
+    if missing := [member for member in members if not hasattr(chosen, member)]:
+        raise ValueError(f"{name!r} is not a store adapter: it lacks {', '.join(missing)} (docs/adapters.md)")
+    return cast(StoreAdapterClass, chosen)
 
 
 def build(name: str, clients: HttpClients) -> StoreAdapter:
-    """The store's adapter with its variables read from the environment, its calls going through `clients`.
+    """Create the adapter. It reads its variables from the environment, and makes its calls through `clients`.
 
-    Raises ValueError when the name is unknown or variables are missing or wrong; its text names each of them.
+    Raises ValueError if the name is unknown, or if variables are missing or invalid; the text names each of them.
     """
     chosen = adapter_class(name)
     try:
         return chosen.from_environment(clients)
     except ValidationError as error:
-        raise ValueError(f"the store {name!r} is not set up: {'; '.join(_in_words(error, chosen.Settings))}") from error
+        raise ValueError(f"the store {name!r} is not set up: {'; '.join(_problems(error, chosen.Settings))}") from error
 
 
 def variables(settings: type[EnvironmentSettings]) -> dict[str, FieldInfo]:
-    """The environment variables of a settings class by name, each with its field (description, whether required)."""
+    """The environment variables of a settings class, by name, with their fields (description, whether required)."""
     prefix = settings.model_config.get("env_prefix", "")
     return {f"{prefix}{name}".upper(): field for name, field in settings.model_fields.items()}
 
 
-def _in_words(error: ValidationError, settings: type[EnvironmentSettings]) -> list[str]:
+def _problems(error: ValidationError, settings: type[EnvironmentSettings]) -> list[str]:
     known = variables(settings)
-    told = []
+    problems = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         name = settings.model_config.get("env_prefix", "") + "__".join(str(part) for part in item["loc"]).upper()
         if item["type"] == "missing":
-            told.append(f"{name} is not set ({known[name].description})")
+            problems.append(f"{name} is not set ({known[name].description})")
         else:
-            told.append(f"{name} {item['msg'].removeprefix('Value error, ')}".strip())
-    return told
+            problems.append(f"{name} {item['msg'].removeprefix('Value error, ')}".strip())
+    return problems

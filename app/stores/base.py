@@ -1,22 +1,22 @@
-"""The contract between the coupon journey and a store.
+"""The contract of a store adapter: what it receives, what it returns, and the checks that all adapters share.
 
-A store is one folder in this package: its settings class and its adapter class, named in `stores.ADAPTERS`.
-`tests/contract/` runs one behaviour suite over every adapter; docs/adapters.md tells how to add one.
+A store adapter is one package with a settings class and an adapter class, named in `stores.ADAPTERS`. `tests/contract/` runs
+one suite over all of them; docs/adapters.md explains how to add one.
 
-Promises of an adapter:
+Requirements for every adapter:
 
-- `issue_coupon` is idempotent by code: called twice, killed between, answered or not, the store holds one coupon.
-  It looks the code up before it creates whenever `order.first_try` is false; always, when the store itself lets two
-  coupons have one code. A code that the store already holds is compared field by field: the same values are Done,
-  other values Reject naming the differences.
-- Where the store needs several calls for one coupon, a coupon left half made is finished, not called different.
-- What the store cannot express is Reject naming it, never left out in silence.
-- The store's echo is compared with the request: stores accept nonsense with success. A coupon just made that is not
-  what was ordered is removed again, and the outcome is Reject.
-- An answer to a write that cannot be trusted (5xx, no JSON, another shape, no answer) is Unknown.
-- Credentials never appear in an outcome's words, nor do a customer's e-mail address and id.
-- No method raises for anything that the store can do; it answers with an outcome. Tokens are renewed inside the adapter.
-- The engine never runs two calls for one code at a time, over all replicas.
+- `issue_coupon` is idempotent by code. After any number of calls, crashes and lost responses, the store has one coupon. The
+  adapter looks up the code before it creates the coupon whenever `spec.first_try` is false, and always if the store
+  allows two coupons with one code. If the store already has the code, the adapter compares the coupon field by field: Done if
+  it is the same, Reject with the differences otherwise.
+- If a coupon takes several calls, a half-created coupon is completed. It does not count as a different coupon.
+- An option that the store cannot express is a Reject that names the option. It is never left out.
+- The adapter compares the store's response to the creation with the request, because stores accept invalid values with a 2xx.
+  If the new coupon differs, the adapter deletes it and returns Reject.
+- A response to a write that cannot be trusted (5xx, not JSON, another structure, no response) is Unknown.
+- Outcomes contain no credentials, no e-mail address and no id of a customer.
+- No method raises an exception for anything that a store can do. It returns an outcome. Tokens are renewed inside the adapter.
+- The queue never runs two calls for one code at the same time, over all replicas.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
@@ -32,11 +32,11 @@ from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.settings import EnvironmentSettings
-from platform_relay.stores.failing import answers_failures
+from platform_relay.stores.failures import returns_failures
 
 
 class CouponKind(StrEnum):
-    """What a coupon gives."""
+    """The kind of discount that a coupon gives."""
 
     FIXED_AMOUNT = "fixed_amount"
     PERCENTAGE = "percentage"
@@ -46,22 +46,21 @@ class CouponKind(StrEnum):
 
 
 THE_STORE: Final = "the store"
-"""The destination in the facts of the reasons below, which are the same for every store."""
+"""The fact `destination` of the reasons in this module, which are the same for every store."""
 AMOUNTS: Final = frozenset({CouponKind.FIXED_AMOUNT, CouponKind.GIFT_CARD})
 """The kinds whose `value` is an amount of money in `currency`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CouponSpec:
-    """What to issue.
+    """The coupon that the store is asked to create.
 
-    `value` is an amount in `currency` (FIXED_AMOUNT, GIFT_CARD), a percentage above 0 and up to 100 (PERCENTAGE), and
-    None for the others. `code` is to be used exactly as it is. `product_ids` and `variant_ids` are the store's own: it is
-    for all variants of these products, or for these variants alone, never both. FREE_PRODUCT needs one at least.
-    `usage_limit` None: unlimited. `reference` is our own id of the redemption (for stores that can keep
-    one). `customer_id` and `email` restrict the coupon to one customer when given; with both, the one that the store
-    can restrict by is enough. `starts_at` None: at once. `first_try` is true only when no earlier attempt can have
-    reached the store.
+    `code` is used exactly as it is. `value` is an amount in `currency` (FIXED_AMOUNT, GIFT_CARD), a percentage above 0 and
+    up to 100 (PERCENTAGE), and None for the other kinds. `product_ids` and `variant_ids` are the store's ids: the coupon is
+    valid for all variants of these products, or for these variants only; never both. FREE_PRODUCT needs at least one id.
+    `usage_limit` None means unlimited. `customer_id` and `email` restrict the coupon to one customer; if both are set, the
+    store may use either. `starts_at` None means immediately. `reference` is the relay's id of the redemption, for stores that
+    can keep one. `first_try` is true only if no earlier attempt can have reached the store.
     """
 
     code: str
@@ -84,18 +83,19 @@ class CouponSpec:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """The products, or the variants, that it is restricted to; empty: it is for the whole order."""
+        """The products or variants that the coupon is restricted to. Empty: it is valid for the whole order."""
         return self.product_ids or self.variant_ids
 
 
 @dataclass(frozen=True, slots=True)
-class CouponFound:
-    """A coupon as the store holds it, translated back into our words. None: not set in the store.
+class StoreCoupon:
+    """A coupon as the store has it, in the terms of `CouponSpec`. None: not set in the store.
 
-    `unreadable` names the fields that this store cannot tell. `active`: the store would accept it now (apart from
-    having been used up). `one_list`: the store has one list for products and variants; `product_ids` and `variant_ids` are
-    two readings of it, and the ordered one counts. `restrictions` are conditions in the store's own words that no order can
-    ask for. `reference`: the order's, where the store keeps it; it says that a coupon is ours, however it came out.
+    `unreadable` names the fields that this store cannot return. `active`: the store accepts the coupon now, unless it is used
+    up. `shared_item_list`: the store keeps products and variants in one list, so `product_ids` and `variant_ids` both contain
+    the whole list, and only the requested field is compared. `restrictions` are conditions, in the store's terms, that no
+    CouponSpec can request. `reference` is the one of the CouponSpec, if the store keeps it: it proves that the relay
+    created the coupon, also when the coupon differs from the spec.
     """
 
     store_id: str
@@ -105,7 +105,7 @@ class CouponFound:
     currency: str | None = None
     product_ids: tuple[str, ...] = ()
     variant_ids: tuple[str, ...] = ()
-    one_list: bool = False
+    shared_item_list: bool = False
     minimum_spend: Decimal | None = None
     usage_limit: int | None = None
     per_customer_limit: int | None = None
@@ -123,33 +123,34 @@ class CouponFound:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """`check()`: the store answers and our credentials suffice."""
+    """The result of a successful `check()`: the store responds, and the credentials are sufficient."""
 
     detail: str
 
 
 class StoreAdapter(Protocol):
-    """One shop. Close it with `aclose()`."""
+    """One store. `aclose()` closes its connections."""
 
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
-        """Done.result holds `store_id`."""
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
+        """Create the coupon, or confirm that the store has it. Done.result contains `store_id`."""
 
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
-        """The coupon, None when the store has none of this code, or the outcome of a look-up that failed."""
+    async def find_coupon(self, code: str) -> StoreCoupon | Outcome | None:
+        """Return the coupon, None if the store has no coupon with this code, or the outcome of a failed lookup."""
 
     async def retire_coupon(self, code: str) -> Outcome:
-        """Make the coupon unusable (delete or disable); Done when it is gone already."""
+        """Make the coupon unusable (delete or disable it). Done also if it no longer exists."""
 
     async def check(self) -> Ready | Outcome:
-        """Cheap, changes nothing: is the address right, are the credentials good, may we write coupons?"""
+        """Check the address, the credentials and the permission to write coupons. Cheap; changes nothing."""
 
     async def aclose(self) -> None: ...
 
 
 class StoreAdapterClass(Protocol):
-    """What an adapter's class itself offers, for `stores.build` and for the documentation.
+    """The class members of an adapter, used by `stores.build` and by the documentation.
 
-    `CANNOT` names the fields of CouponSpec that the store has nothing for, each with the reason in words.
+    `KINDS` are the kinds of coupons that the store supports. `CANNOT` maps each field of CouponSpec that the store does not
+    support to the reason, as a clause.
     """
 
     Settings: type[EnvironmentSettings]
@@ -158,124 +159,118 @@ class StoreAdapterClass(Protocol):
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> StoreAdapter:
-        """An adapter with its Settings read. Every call goes through a client of `clients`, which keeps the time limit
-        and the pace that all replicas share. Raises pydantic's ValidationError."""
+        """Create the adapter and read its settings from the environment. Raises pydantic's ValidationError.
+
+        All calls must go through a client from `clients`, which applies the timeout and the rate limit that all replicas share.
+        """
 
 
-def refusal(order: CouponSpec, adapter: StoreAdapterClass, now: datetime) -> Reject | None:
-    """Reject for an order that no store can carry out, or that this store cannot express; None when it may be tried."""
-    if flaw := _flaw(order, now):
-        field, problem = flaw
-        return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
-    if order.kind not in adapter.KINDS:
-        return not_supported(order, "kind", f"it has no coupons of the kind {order.kind}")
-    neither = {"customer_id", "email"} <= adapter.CANNOT.keys()
-    asked = {name: why for name, why in adapter.CANNOT.items() if _asked(order, name, now, neither=neither)}
-    if not asked:
+def check_spec(spec: CouponSpec, adapter: StoreAdapterClass, now: datetime) -> Reject | None:
+    """Reject for a spec that is invalid, or that this store cannot express; None otherwise."""
+    if invalid := _invalid_field(spec, now):
+        field, problem = invalid
+        return _invalid(spec, field, problem)
+    if spec.kind not in adapter.KINDS:
+        return not_supported(spec, "kind", f"it has no coupons of the kind {spec.kind}")
+    no_customers = {"customer_id", "email"} <= adapter.CANNOT.keys()
+    requested = {
+        name: problem
+        for name, problem in adapter.CANNOT.items()
+        if _requests(spec, name, now, no_customers=no_customers)
+    }
+    if not requested:
         return None
-    first = next(iter(asked.values()))
-    return not_supported(order, ", ".join(name for name, why in asked.items() if why == first), first)
+    first = next(iter(requested.values()))
+    return not_supported(spec, ", ".join(name for name, problem in requested.items() if problem == first), first)
 
 
-def not_supported(order: CouponSpec, field: str, problem: str) -> Reject:
-    """The store has nothing for `field` of the order."""
-    facts = {"destination": THE_STORE, "code": order.code, "field": field, "problem": problem}
+def not_supported(spec: CouponSpec, field: str, problem: str) -> Reject:
+    """Reject because the store has nothing for `field` of the spec."""
+    facts = {"destination": THE_STORE, "code": spec.code, "field": field, "problem": problem}
     return Reject(because(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))
 
 
-def foreign_items(order: CouponSpec, wrong: Sequence[str]) -> Reject | None:
-    """Reject for `wrong`, ids of the order that no product or variant of the store can have; None when there are none."""
-    if not wrong:
+def invalid_items(spec: CouponSpec, invalid_ids: Sequence[str]) -> Reject | None:
+    """Reject for ids that no product or variant of the store can have; None if there are none."""
+    if not invalid_ids:
         return None
-    field = "product_ids" if order.product_ids else "variant_ids"
-    problem = f"{', '.join(wrong)[:200]}: not the id of a product or variant of the store"
-    return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
+    problem = f"{', '.join(invalid_ids)[:200]}: not the id of a product or variant of the store"
+    return _invalid(spec, "product_ids" if spec.product_ids else "variant_ids", problem)
 
 
-def has_amount(order: CouponSpec) -> bool:
-    """Whether the order names an amount of money in a currency: its value, or the minimum spend."""
-    return bool(order.currency) and (order.kind in AMOUNTS or bool(order.minimum_spend))
+def items_not_found(spec: CouponSpec, missing: Collection[str]) -> Reject:
+    """Reject because the store does not have these products or variants of the spec."""
+    field = "variant_ids" if spec.variant_ids else "product_ids"
+    return _invalid(spec, field, f"the store has no {field.removesuffix('_ids')} {', '.join(sorted(missing))}")
 
 
-def other_currency(order: CouponSpec, sold: Collection[str]) -> Reject | None:
-    """Reject for an amount in another currency than those that the store sells in."""
-    if not has_amount(order) or order.currency in sold:
+def has_amount(spec: CouponSpec) -> bool:
+    """Whether the spec contains an amount of money in a currency: its value or its minimum spend."""
+    return bool(spec.currency) and (spec.kind in AMOUNTS or bool(spec.minimum_spend))
+
+
+def check_currency(spec: CouponSpec, currencies: Collection[str]) -> Reject | None:
+    """Reject for an amount in a currency that is not one of the store's `currencies`; None otherwise."""
+    if not has_amount(spec) or spec.currency in currencies:
         return None
-    facts = {"code": order.code, "ordered": order.currency, "currency": ", ".join(sorted(sold))}
+    facts = {"code": spec.code, "ordered": spec.currency, "currency": ", ".join(sorted(currencies))}
     return Reject(because(ReasonCode.CURRENCY_MISMATCH, destination=THE_STORE, **facts))
 
 
-def no_such_items(order: CouponSpec, missing: Collection[str]) -> Reject:
-    """The store has none of these products, or variants, that the order names."""
-    field = "variant_ids" if order.variant_ids else "product_ids"
-    problem = f"the store has no {field.removesuffix('_ids')} {', '.join(sorted(missing))}"
-    return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field=field, problem=problem))
+def _invalid(spec: CouponSpec, field: str, problem: str) -> Reject:
+    return Reject(because(ReasonCode.COUPON_INVALID, code=spec.code, field=field, problem=problem))
 
 
-def _flaw(order: CouponSpec, now: datetime) -> tuple[str, str] | None:
-    """The field that nobody could carry out, and the problem with it."""
-    value = order.value if order.value is not None and order.value.is_finite() else Decimal(0)
-    spend = order.minimum_spend or Decimal(0)
+def _invalid_field(spec: CouponSpec, now: datetime) -> tuple[str, str] | None:
+    """The first field whose value is invalid for every store, and the problem."""
+    value = spec.value if spec.value is not None and spec.value.is_finite() else Decimal(0)
+    spend, per_customer, expires_at = spec.minimum_spend or Decimal(0), spec.per_customer_limit, spec.expires_at
+    money, percentage = spec.kind in AMOUNTS, spec.kind is CouponKind.PERCENTAGE
+    everything = spec.kind is CouponKind.FREE_PRODUCT and not spec.items
+    given = _format_or_not_set(spec.value)
     rules = (
-        (not order.code.strip(), "code", "its code is empty"),
+        (not spec.code.strip(), "code", "its code is empty"),
+        (money and value <= 0, "value", f"the value of a {spec.kind} must be above 0, not {given}"),
+        (percentage and not 0 < value <= 100, "value", f"a percentage must be above 0 and at most 100, not {given}"),
+        (everything, "product_ids", "a free_product without product_ids or variant_ids would make every product free"),
         (
-            order.kind in AMOUNTS and value <= 0,
-            "value",
-            f"a {order.kind} needs a value above 0, not {_words(order.value)}",
-        ),
-        (
-            order.kind is CouponKind.PERCENTAGE and not 0 < value <= 100,
-            "value",
-            f"a percentage has to be above 0 and at most 100, not {_words(order.value)}",
-        ),
-        (
-            order.kind is CouponKind.FREE_PRODUCT and not order.items,
-            "product_ids",
-            "free_product without product_ids or variant_ids would make everything free",
-        ),
-        (
-            order.product_ids and order.variant_ids,
+            spec.product_ids and spec.variant_ids,
             "variant_ids",
-            "product_ids and variant_ids cannot be combined; give the variants alone",
+            "product_ids and variant_ids cannot be combined; give only the variants",
         ),
-        (not spend.is_finite() or spend < 0, "minimum_spend", f"minimum_spend cannot be {_words(spend)}"),
-        (order.usage_limit is not None and order.usage_limit < 1, "usage_limit", "usage_limit is below 1"),
+        (not spend.is_finite() or spend < 0, "minimum_spend", f"minimum_spend cannot be {_format_or_not_set(spend)}"),
+        (spec.usage_limit is not None and spec.usage_limit < 1, "usage_limit", "usage_limit is below 1"),
+        (per_customer is not None and per_customer < 1, "per_customer_limit", "per_customer_limit is below 1"),
         (
-            order.per_customer_limit is not None and order.per_customer_limit < 1,
-            "per_customer_limit",
-            "per_customer_limit is below 1",
-        ),
-        (
-            order.expires_at is not None and order.expires_at <= now,
+            expires_at is not None and expires_at <= now,
             "expires_at",
-            f"expires_at ({_words(order.expires_at)}) is past",
+            f"expires_at ({_format(expires_at)}) is in the past",
         ),
     )
     return next(((field, problem) for broken, field, problem in rules if broken), None)
 
 
-def _asked(order: CouponSpec, name: str, now: datetime, *, neither: bool) -> bool:
-    """Whether the order wants something of the field that a store without it would not give. Of a customer's id and e-mail
-    one is enough; `neither`: the store can restrict by none of them."""
+def _requests(spec: CouponSpec, name: str, now: datetime, *, no_customers: bool) -> bool:
+    """Whether the spec needs this field, which the store does not support. If a store supports one of `customer_id` and
+    `email`, that one is enough; `no_customers`: it supports neither."""
     match name:
         case "starts_at":
-            return order.starts_at is not None and order.starts_at > now
+            return spec.starts_at is not None and spec.starts_at > now
         case "customer_id":
-            return order.customer_id is not None and (order.email is None or neither)
+            return spec.customer_id is not None and (spec.email is None or no_customers)
         case "email":
-            return order.email is not None and (order.customer_id is None or neither)
+            return spec.email is not None and (spec.customer_id is None or no_customers)
         case "combinable":
-            return not order.combinable
+            return not spec.combinable
         case _:
-            return getattr(order, name) not in (None, ())
+            return getattr(spec, name) not in (None, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field of a store's coupon that is not what was ordered. None: not set.
+    """One field in which a store's coupon differs from the spec. None: not set.
 
-    The e-mail address and the customer's id are personal: `actual` and `expected` are then no values, but "set" or
-    "another value".
+    E-mail addresses and customer ids are personal data: for these, `actual` and `expected` are "set" or "another value".
     """
 
     field: str
@@ -287,101 +282,101 @@ class Difference:
         return {"field": self.field, "actual": self.actual, "expected": self.expected}
 
 
-def as_facts(different: Sequence[Difference]) -> list[JsonValue]:
+def difference_facts(different: Sequence[Difference]) -> list[JsonValue]:
     """The fact `differences` of a reason."""
-    return [each.as_fact() for each in different]
+    return [difference.as_fact() for difference in different]
 
 
-def judge(order: CouponSpec, found: CouponFound) -> Done | Reject:
-    """What a coupon that the store already held means for this order."""
-    if different := differences(order, found):
-        facts = {"destination": THE_STORE, "code": order.code, "store_id": found.store_id}
-        return Reject(because(ReasonCode.CODE_TAKEN, **facts, differences=as_facts(different)))
-    return Done({"store_id": found.store_id})
+def differences(spec: CouponSpec, coupon: StoreCoupon) -> tuple[Difference, ...]:
+    """The fields in which a store's coupon differs from the spec.
 
-
-async def already_held(store: StoreAdapter, order: CouponSpec) -> Outcome | None:
-    """What the coupon that the store holds under the order's code means; None when it holds none."""
-    found = await store.find_coupon(order.code)
-    return judge(order, found) if isinstance(found, CouponFound) else found
-
-
-async def as_made(
-    order: CouponSpec,
-    found: CouponFound,
-    remove: Callable[[str], Coroutine[Any, Any, Outcome]],
-    evidence: Evidence = Evidence(),
-) -> Done | Reject:
-    """What a coupon that the store has just made means: one that is not as ordered is removed again by its store id."""
-    if different := differences(order, found):
-        return await undone(not_as_ordered(order, different), remove, found.store_id)
-    return Done({"store_id": found.store_id}, evidence=evidence)
-
-
-def not_as_ordered(order: CouponSpec, different: Sequence[Difference]) -> Reject:
-    """The store made another coupon than was ordered."""
-    return Reject(because(ReasonCode.COUPON_DIFFERS, code=order.code, differences=as_facts(different)))
-
-
-def cleaned_up(refused: Reject, removed: Outcome, store_id: str) -> Reject:
-    """The refusal of a coupon of which something was made already; `removed` is how taking it away again went."""
-    gone = isinstance(removed, Done)
-    cleanup = "It was deleted again." if gone else f"It is still there: delete coupon {store_id} in the store."
-    store_id = str(refused.reason.facts.get("store_id", store_id))  # of CODE_TAKEN: the other coupon's
-    return replace(refused, reason=refused.reason.also(store_id=store_id, cleanup=cleanup, removed=gone))
-
-
-async def undone(refused: Reject, remove: Callable[[str], Coroutine[Any, Any, Outcome]], store_id: str) -> Reject:
-    """The refusal of a coupon of which something was made already, which is removed again by its store id."""
-    return cleaned_up(refused, await answers_failures(remove)(store_id), store_id)
-
-
-def differences(order: CouponSpec, found: CouponFound) -> tuple[Difference, ...]:
-    """Where a store's coupon is not what was ordered; empty when it is.
-
-    E-mail addresses are compared without case, times to the second; fields that the store cannot tell are passed over.
-    Codes are compared without case too: stores that keep one spelling find a coupon under any. Each restriction that was
-    not ordered is a difference of its own, in the field `restrictions`.
+    Codes and e-mail addresses are compared without case (many stores ignore the case of a code), times to the second. Fields
+    that the store cannot return are not compared. Each restriction is a difference in the field `restrictions`.
     """
     different: list[Difference] = []
 
-    def compare(name: str, actual: object, expected: object, secret: bool = False) -> None:
-        if name in found.unreadable or actual == expected:
+    def compare(name: str, actual: object, expected: object, personal: bool = False) -> None:
+        if name in coupon.unreadable or actual == expected:
             return
-        if secret:
+        if personal:
             other = "set" if expected is None else "another value"
             different.append(Difference(name, None if actual is None else other, None if expected is None else "set"))
         else:
-            different.append(Difference(name, _shown(actual), _shown(expected)))
+            different.append(Difference(name, _format(actual), _format(expected)))
 
-    compare("code", found.code.casefold(), order.code.casefold())
-    compare("kind", found.kind, order.kind)
-    if order.kind in AMOUNTS or order.kind is CouponKind.PERCENTAGE:
-        compare("value", found.value, order.value)
-    if order.kind in AMOUNTS and order.currency:
-        compare("currency", found.currency, order.currency)
-    readings = ("variant_ids",) if order.variant_ids else ("product_ids",)
-    for name in readings if found.one_list else ("product_ids", "variant_ids"):
-        compare(name, tuple(sorted(getattr(found, name))), tuple(sorted(getattr(order, name))))
-    compare("minimum_spend", found.minimum_spend or None, order.minimum_spend or None)
-    compare("usage_limit", found.usage_limit, order.usage_limit)
-    compare("per_customer_limit", found.per_customer_limit, order.per_customer_limit)
-    compare("customer_id", found.customer_id, order.customer_id, secret=True)
-    compare("email", (found.email or "").casefold() or None, (order.email or "").casefold() or None, secret=True)
-    compare("combinable", found.combinable, order.combinable)
-    if order.starts_at is not None:
-        compare("starts_at", _second(found.starts_at), _second(order.starts_at))
-    compare("expires_at", _second(found.expires_at), _second(order.expires_at))
-    compare("active", found.active, True)
-    different += [Difference("restrictions", _shown(restriction), None) for restriction in found.restrictions]
+    compare("code", coupon.code.casefold(), spec.code.casefold())
+    compare("kind", coupon.kind, spec.kind)
+    if spec.kind in AMOUNTS or spec.kind is CouponKind.PERCENTAGE:
+        compare("value", coupon.value, spec.value)
+    if spec.kind in AMOUNTS and spec.currency:
+        compare("currency", coupon.currency, spec.currency)
+    requested = ("variant_ids",) if spec.variant_ids else ("product_ids",)
+    for name in requested if coupon.shared_item_list else ("product_ids", "variant_ids"):
+        compare(name, tuple(sorted(getattr(coupon, name))), tuple(sorted(getattr(spec, name))))
+    compare("minimum_spend", coupon.minimum_spend or None, spec.minimum_spend or None)
+    compare("usage_limit", coupon.usage_limit, spec.usage_limit)
+    compare("per_customer_limit", coupon.per_customer_limit, spec.per_customer_limit)
+    compare("customer_id", coupon.customer_id, spec.customer_id, personal=True)
+    compare("email", (coupon.email or "").casefold() or None, (spec.email or "").casefold() or None, personal=True)
+    compare("combinable", coupon.combinable, spec.combinable)
+    if spec.starts_at is not None:
+        compare("starts_at", _second(coupon.starts_at), _second(spec.starts_at))
+    compare("expires_at", _second(coupon.expires_at), _second(spec.expires_at))
+    compare("active", coupon.active, True)
+    different += [Difference("restrictions", _format(restriction), None) for restriction in coupon.restrictions]
     return tuple(different)
+
+
+def compare_existing(spec: CouponSpec, coupon: StoreCoupon) -> Done | Reject:
+    """The outcome for a coupon that the store already had: Done if it fits the spec, else Reject with the differences."""
+    if different := differences(spec, coupon):
+        facts = {"destination": THE_STORE, "code": spec.code, "store_id": coupon.store_id}
+        return Reject(because(ReasonCode.CODE_TAKEN, **facts, differences=difference_facts(different)))
+    return Done({"store_id": coupon.store_id})
+
+
+async def find_existing(store: StoreAdapter, spec: CouponSpec) -> Outcome | None:
+    """Look up the code of the spec, and compare the coupon. None: the store has no coupon with this code."""
+    coupon = await store.find_coupon(spec.code)
+    return compare_existing(spec, coupon) if isinstance(coupon, StoreCoupon) else coupon
+
+
+Delete = Callable[[str], Coroutine[Any, Any, Outcome]]
+"""Deletes a coupon by its store id."""
+
+
+async def confirm_created(
+    spec: CouponSpec, coupon: StoreCoupon, delete: Delete, evidence: Evidence = Evidence()
+) -> Done | Reject:
+    """The outcome for a coupon that the store has just created. A coupon that differs from the spec is deleted."""
+    if different := differences(spec, coupon):
+        return await reject_and_delete(created_differently(spec, different), delete, coupon.store_id)
+    return Done({"store_id": coupon.store_id}, evidence=evidence)
+
+
+def created_differently(spec: CouponSpec, different: Sequence[Difference]) -> Reject:
+    """Reject because the coupon that the store created differs from the spec."""
+    return Reject(because(ReasonCode.COUPON_DIFFERS, code=spec.code, differences=difference_facts(different)))
+
+
+async def reject_and_delete(rejection: Reject, delete: Delete, store_id: str) -> Reject:
+    """Delete what was created for a rejected coupon. Returns the rejection, with the result of the deletion."""
+    return with_cleanup(rejection, await returns_failures(delete)(store_id), store_id)
+
+
+def with_cleanup(rejection: Reject, deletion: Outcome, store_id: str) -> Reject:
+    """The rejection with the result of deleting what was created for the coupon."""
+    deleted = isinstance(deletion, Done)
+    cleanup = "It was deleted again." if deleted else f"It is still there: delete coupon {store_id} in the store."
+    store_id = str(rejection.reason.facts.get("store_id", store_id))  # CODE_TAKEN has the id of the other coupon
+    return replace(rejection, reason=rejection.reason.also(store_id=store_id, cleanup=cleanup, removed=deleted))
 
 
 def _second(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC).replace(microsecond=0)
 
 
-def _shown(value: object) -> str | None:
+def _format(value: object) -> str | None:
     match value:
         case None | ():
             return None
@@ -390,10 +385,10 @@ def _shown(value: object) -> str | None:
         case datetime():
             return value.isoformat()
         case tuple():
-            return _shown(", ".join(value))
+            return _format(", ".join(value))
         case _:
             return str(value)[:300].replace("\x00", "\ufffd")
 
 
-def _words(value: object) -> str:
-    return _shown(value) or "not set"
+def _format_or_not_set(value: object) -> str:
+    return _format(value) or "not set"

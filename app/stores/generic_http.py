@@ -1,26 +1,35 @@
-"""Any shop: signed JSON to an endpoint that the merchant writes.
+"""Any store: signed JSON requests to an endpoint that the merchant implements.
 
-Every call is a POST of a JSON object, signed by Standard Webhooks (https://www.standardwebhooks.com): the headers
-`webhook-id`, `webhook-timestamp` and `webhook-signature` prove who sent exactly this body and when. POST throughout,
-and `type` in the body, because the signature covers the body alone: a signed look-up can never pass for a removal, nor
-one for another code.
+Every call is a POST with a JSON object, signed according to Standard Webhooks (https://www.standardwebhooks.com): the headers
+`webhook-id`, `webhook-timestamp` and `webhook-signature` prove who sent this body and when. The signature covers only the
+body. Therefore every call is a POST, and `type` in the body names the operation: a signed lookup cannot be replayed as a
+retirement, or for another code.
 
     POST {url}/coupons          {"type": "coupon.issue", "code": "AB12", "kind": "fixed_amount", "value": "5.00", …}
-                                201 made · 200 held already with these values · 409 held with other values
+                                201 created · 200 it already exists with these values · 409 it exists with other values
     POST {url}/coupons/lookup   {"type": "coupon.lookup", "code": "AB12"}
                                 200 · 404 {"message": "no such coupon"}
     POST {url}/coupons/retire   {"type": "coupon.retire", "code": "AB12"}
-                                200 it cannot be used any more · 404 {"message": "no such coupon"}
+                                200 it can no longer be used · 404 {"message": "no such coupon"}
 
-    POST {url}/news             {"type": "news", "topic": "points/earned", "id": "…", "body": {…as the Platform sent it}}
-                                2xx taken · 404 {"message": "no news"}: this endpoint wants none (with STORE__LOYALTY_SYNC only)
+    POST {url}/loyalty          {"type": "loyalty.sync", "topic": "points/earned", "id": "…", "body": {…the Platform's webhook}}
+                                2xx stored · 404 {"message": "no loyalty sync"}: not supported (only with STORE__LOYALTY_SYNC)
 
-200, 201 and 409 carry the coupon as the store holds it, under the names and in the forms in which it was sent:
-`{"coupon": {…}, "state": "active" | "retired"}`, in `coupon` also `id` (the store's own) and `used` (a count) where
-known. 422 `{"message": …}` refuses what the store cannot express. 401: the signature does not fit. Calls come again
-after a lost answer; `code` is what makes them the same call.
+200, 201 and 409 contain the coupon as the store has it, with the names and formats of the request:
+`{"coupon": {…}, "state": "active" | "retired"}`; `coupon` also contains `id` (the store's id) and `used` (a count), if
+known. 422 `{"message": …}` rejects an option that the store cannot express. 401: the signature is wrong. A call is repeated
+after a lost response; calls with the same `code` are the same call.
 
-Amounts and percentages are decimal texts, times RFC 3339 in UTC, what does not apply is null.
+Amounts and percentages are decimal strings, times are RFC 3339 in UTC, and a value that is not set is null. Responses:
+
+    2xx with a coupon            Done if it fits the spec; a new coupon that differs is retired, Reject
+    2xx, anything else           Unknown
+    409 with a coupon            compared with the spec: Done or Reject
+    404 with a message above     no such coupon: Done for a retirement; the loyalty sync is skipped
+    404 other, 401, 403, 3xx     Blocked
+    408, 425, 429                Retry
+    5xx                          Unknown for a creation, Retry otherwise
+    other 4xx                    Reject with the message
 """
 
 import json
@@ -30,7 +39,7 @@ from decimal import Decimal, InvalidOperation
 from typing import ClassVar, Final, Self
 from uuid import uuid4
 
-from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
+from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
@@ -39,38 +48,41 @@ from platform_relay.core.outcomes import Blocked, Done, Outcome, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Ready,
-    already_held,
-    as_made,
-    judge,
-    refusal,
+    StoreCoupon,
+    check_spec,
+    compare_existing,
+    confirm_created,
+    find_existing,
 )
-from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.failures import CallFailed, returns_failures
+from platform_relay.stores.parsing import format_time, parse_time, value_at, whole_number
 from platform_relay.stores.responses import Responses
+from platform_relay.stores.settings import CaFile
 
 RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL")
 CREATION: Final = "the creation of the coupon"
-LOOK_UP: Final = "the coupon look-up"
+LOOKUP: Final = "the coupon lookup"
 RETIREMENT: Final = "the retirement of the coupon"
-NONE_SUCH: Final = "no such coupon"
-NO_NEWS: Final = "no news"
+LOYALTY_SYNC: Final = "the loyalty sync"
+NO_COUPON: Final = "no such coupon"
+NO_LOYALTY_SYNC: Final = "no loyalty sync"
 PROBE: Final = "relay-check"
-"""The code that `check` looks up."""
+"""The code that `check` looks up. No coupon has it."""
 
 
 class GenericHttpSettings(EnvironmentSettings):
-    """`GENERIC_HTTP__URL` and so on."""
+    """The variables `GENERIC_HTTP__…`."""
 
     model_config = SettingsConfigDict(env_prefix="GENERIC_HTTP__")
 
-    url: HttpUrl = Field(description="Base address of the merchant's endpoint; `/coupons` is added to it.")
-    secret: SecretStr = Field(description="The shared signing secret: `whsec_` and at least 24 bytes in base64.")
-    ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for an endpoint with a certificate of its own making."
+    url: HttpUrl = Field(description="Base URL of the merchant's endpoint. The relay adds `/coupons` to it.")
+    secret: SecretStr = Field(
+        description="The shared signing secret: `whsec_`, followed by at least 24 bytes in base64."
     )
+    ca_file: CaFile = None
 
     _no_placeholder = field_validator("secret")(refuse_placeholder)
 
@@ -83,12 +95,12 @@ class GenericHttpSettings(EnvironmentSettings):
         except (ValueError, RuntimeError):
             value = ""
         if not value.startswith("whsec_") or len(value) < len("whsec_") + 32:
-            raise ValueError("is no signing secret; make one with: echo whsec_$(openssl rand -base64 32)")
+            raise ValueError("is not a signing secret; generate one with: echo whsec_$(openssl rand -base64 32)")
         return secret
 
 
 class GenericHttp:
-    """The merchant's endpoint."""
+    """Creates coupons through the merchant's endpoint."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = GenericHttpSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind)
@@ -97,7 +109,7 @@ class GenericHttp:
     def __init__(self, settings: GenericHttpSettings, clients: HttpClients) -> None:
         secret = settings.secret.get_secret_value()
         self._host = settings.url.host or ""
-        self._url = str(settings.url).rstrip("/") + "/coupons"
+        self._url = str(settings.url).rstrip("/")
         self._signer = Webhook(secret)
         self._http = clients.make(
             settings.url, ca_file=settings.ca_file, secrets=(secret, secret.removeprefix("whsec_"))
@@ -112,142 +124,136 @@ class GenericHttp:
         """Close the connections."""
         await self._http.aclose()
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
-        hindrance = refusal(order, GenericHttp, datetime.now(UTC)) or (
-            None if order.first_try else await already_held(self, order)
+        outcome = check_spec(spec, GenericHttp, datetime.now(UTC)) or (
+            None if spec.first_try else await find_existing(self, spec)
         )
-        return hindrance or await self._create(order)
+        return outcome or await self._create(spec)
 
-    async def _create(self, order: CouponSpec) -> Outcome:
-        async def remove(_: str) -> Outcome:
-            return await self.retire_coupon(order.code)
+    async def _create(self, spec: CouponSpec) -> Outcome:
+        async def retire(_: str) -> Outcome:
+            return await self.retire_coupon(spec.code)
 
-        answer = await self._call("", coupon_body(order))
+        answer = await self._call("/coupons", coupon_body(spec))
         if answer.status != 409:
-            _succeeded(answer, CREATION, wrote=True)
-        found = _found(answer, CREATION)
-        return await as_made(order, found, remove) if answer.status == 201 else judge(order, found)
+            _raise_for_status(answer, CREATION, wrote=True)
+        coupon = _coupon(answer, CREATION)
+        return await confirm_created(spec, coupon, retire) if answer.status == 201 else compare_existing(spec, coupon)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | None:
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | None:
         """See `base.StoreAdapter`."""
-        answer = await self._call("/lookup", {"type": "coupon.lookup", "code": code})
-        if _message(answer) == NONE_SUCH:
+        answer = await self._call("/coupons/lookup", {"type": "coupon.lookup", "code": code})
+        if _message(answer) == NO_COUPON:
             return None
-        _succeeded(answer, LOOK_UP)
-        return _found(answer, LOOK_UP)
+        _raise_for_status(answer, LOOKUP)
+        return _coupon(answer, LOOKUP)
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`."""
-        answer = await self._call("/retire", {"type": "coupon.retire", "code": code})
-        if _message(answer) == NONE_SUCH:
+        answer = await self._call("/coupons/retire", {"type": "coupon.retire", "code": code})
+        if _message(answer) == NO_COUPON:
             return Done()
-        _succeeded(answer, RETIREMENT)
-        if _found(answer, RETIREMENT).active:
+        _raise_for_status(answer, RETIREMENT)
+        if _coupon(answer, RETIREMENT).active:
             return Unknown(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, answer, code=code), answer.evidence())
         return Done()
 
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. Looks a code up that nobody has; whoever may look up may write, too."""
-        found = await self.find_coupon(PROBE)
-        if found is None or isinstance(found, CouponFound):
-            return Ready(f"the endpoint at {self._host} answers and accepts our signature")
-        return found
+        """See `base.StoreAdapter`. Looks up a code that does not exist. The same secret permits reading and writing."""
+        result = await self.find_coupon(PROBE)
+        if result is None or isinstance(result, StoreCoupon):
+            return Ready(f"the endpoint at {self._host} responds and accepts the relay's signature")
+        return result
 
-    @answers_failures
+    @returns_failures
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-        """See `news.SyncsLoyalty`. The `webhook-id` header is the message's, the same at every try."""
-        news: dict[str, JsonValue] = {"type": "news", "topic": topic, "id": message_id, "body": dict(body)}
-        answer = await self._call("/news", news, self._url.removesuffix("/coupons"), f"msg_{message_id}")
-        if _message(answer) == NO_NEWS:
-            return Skip(because(ReasonCode.NOT_APPLICABLE, explanation="the store's endpoint wants no news"))
-        _succeeded(answer, "the news")
+        """See `loyalty_sync.SyncsLoyalty`. The header `webhook-id` contains the message's id, the same at every attempt."""
+        content: dict[str, JsonValue] = {"type": "loyalty.sync", "topic": topic, "id": message_id, "body": dict(body)}
+        answer = await self._call("/loyalty", content, f"msg_{message_id}")
+        if _message(answer) == NO_LOYALTY_SYNC:
+            explanation = "the store's endpoint does not support the loyalty sync"
+            return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+        _raise_for_status(answer, LOYALTY_SYNC)
         return Done(evidence=answer.evidence())
 
-    async def _call(
-        self, path: str, body: Mapping[str, JsonValue], base: str | None = None, message: str | None = None
-    ) -> Answer:
+    async def _call(self, path: str, body: Mapping[str, JsonValue], message_id: str | None = None) -> Answer:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        message, now = message or f"msg_{uuid4().hex}", datetime.now(UTC)
+        message_id, now = message_id or f"msg_{uuid4().hex}", datetime.now(UTC)
         headers = {
             "content-type": "application/json",
-            "webhook-id": message,
+            "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._signer.sign(message, now, text),
+            "webhook-signature": self._signer.sign(message_id, now, text),
         }
-        url = (base or self._url) + path
-        return RESPONSES.received(await self._http.call("POST", url, content=text.encode(), headers=headers))
+        return RESPONSES.require(
+            await self._http.call("POST", self._url + path, content=text.encode(), headers=headers)
+        )
 
 
-def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
-    """The order as it is sent."""
+def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
+    """The body of a creation."""
     return {
         "type": "coupon.issue",
-        "code": order.code,
-        "kind": order.kind.value,
-        "value": None if order.value is None else f"{order.value:f}",
-        "currency": order.currency,
-        "title": order.title,
-        "product_ids": list(order.product_ids),
-        "variant_ids": list(order.variant_ids),
-        "minimum_spend": None if order.minimum_spend is None else f"{order.minimum_spend:f}",
-        "usage_limit": order.usage_limit,
-        "per_customer_limit": order.per_customer_limit,
-        "customer_id": order.customer_id,
-        "email": order.email,
-        "combinable": order.combinable,
-        "starts_at": _written(order.starts_at),
-        "expires_at": _written(order.expires_at),
-        "reference": order.reference,
+        "code": spec.code,
+        "kind": spec.kind.value,
+        "value": None if spec.value is None else f"{spec.value:f}",
+        "currency": spec.currency,
+        "title": spec.title,
+        "product_ids": list(spec.product_ids),
+        "variant_ids": list(spec.variant_ids),
+        "minimum_spend": None if spec.minimum_spend is None else f"{spec.minimum_spend:f}",
+        "usage_limit": spec.usage_limit,
+        "per_customer_limit": spec.per_customer_limit,
+        "customer_id": spec.customer_id,
+        "email": spec.email,
+        "combinable": spec.combinable,
+        "starts_at": format_time(spec.starts_at),
+        "expires_at": format_time(spec.expires_at),
+        "reference": spec.reference,
     }
 
 
-def _written(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _message(answer: Answer) -> str | None:
-    """The protocol's word in a 404 ("no such coupon"); None for any other answer. Another 404 is a wrong address."""
-    value = answer.json() if answer.status == 404 else None
-    message = value.get("message") if isinstance(value, dict) else None
+    """The message of a 404 that belongs to the protocol ("no such coupon"). Any other 404 means a wrong URL."""
+    message = value_at(answer.json(), "message") if answer.status == 404 else None
     return message if isinstance(message, str) else None
 
 
-def _succeeded(answer: Answer, request: str, *, wrote: bool = False) -> None:
-    """Raises CallFailed for every status but 2xx."""
+def _raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> None:
+    """Raise CallFailed for every status except 2xx."""
     if answer.status in (401, 403):
-        facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Compare the clocks of both machines, too."}
+        facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Also compare the clocks of both machines."}
         raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence()))
-    value = answer.json() if 400 <= answer.status < 500 else None
-    words = value.get("message") if isinstance(value, dict) else None
-    response = answer.without_secrets(words)[:300] if isinstance(words, str) else ""
-    RESPONSES.succeeded(answer, request, response, wrote=wrote)
+    message = value_at(answer.json(), "message") if 400 <= answer.status < 500 else None
+    response = answer.quote(message) if isinstance(message, str) else ""
+    RESPONSES.raise_for_status(answer, request, response, wrote=wrote)
 
 
-def _found(answer: Answer, request: str) -> CouponFound:
-    """The coupon that an answer shows. Raises CallFailed."""
-    value = RESPONSES.document(answer, request)
-    row, state = (value.get("coupon"), value.get("state")) if isinstance(value, dict) else (None, None)
-    found = coupon_found(row, active=state == "active") if isinstance(row, dict) else None
-    if found is None:
-        raise RESPONSES.unreadable(request, "it does not show a readable coupon", answer)
-    return found
+def _coupon(answer: Answer, request: str) -> StoreCoupon:
+    """The coupon in a response. Raises CallFailed if there is none."""
+    value = RESPONSES.json(answer, request)
+    row = value_at(value, "coupon")
+    coupon = parse_coupon(row, active=value_at(value, "state") == "active") if isinstance(row, dict) else None
+    if coupon is None:
+        raise RESPONSES.unreadable(request, "it does not contain a readable coupon", answer)
+    return coupon
 
 
-def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | None:
-    """A coupon of the protocol in our words; None when its forms are not the protocol's."""
+def parse_coupon(row: Mapping[str, JsonValue], active: bool) -> StoreCoupon | None:
+    """Translate a coupon of the protocol; None if a value does not have the format of the protocol."""
     code, kind = row.get("code"), row.get("kind")
     if not isinstance(code, str):
         return None
     try:
-        expires_at = _moment(row.get("expires_at"))
-        return CouponFound(
+        expires_at = parse_time(row.get("expires_at"))
+        return StoreCoupon(
             store_id=str(row.get("id") or code),
             code=code,
-            kind=next((each for each in CouponKind if each == kind), None),
+            kind=next((known for known in CouponKind if known == kind), None),
             value=_decimal(row.get("value")),
             currency=_text(row.get("currency")),
             product_ids=_ids(row.get("product_ids")),
@@ -259,7 +265,7 @@ def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | No
             email=_text(row.get("email")),
             customer_id=_text(row.get("customer_id")),
             combinable=row.get("combinable") is not False,
-            starts_at=_moment(row.get("starts_at")),
+            starts_at=parse_time(row.get("starts_at")),
             expires_at=expires_at,
             active=active and (expires_at is None or expires_at > datetime.now(UTC)),
             reference=_text(row.get("reference")),
@@ -269,7 +275,7 @@ def coupon_found(row: Mapping[str, JsonValue], active: bool) -> CouponFound | No
 
 
 def _ids(value: JsonValue) -> tuple[str, ...]:
-    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+    return tuple(str(item_id) for item_id in value) if isinstance(value, list) else ()
 
 
 def _decimal(value: JsonValue) -> Decimal | None:
@@ -277,17 +283,8 @@ def _decimal(value: JsonValue) -> Decimal | None:
         return None
     number = Decimal(str(value))
     if not number.is_finite():
-        raise ValueError("not a number")
+        raise ValueError("not a finite number")
     return number
-
-
-def _moment(value: JsonValue) -> datetime | None:
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(str(value))
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment
 
 
 def _text(value: JsonValue) -> str | None:
@@ -295,6 +292,7 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _count(value: JsonValue) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise ValueError("not a count")
+    number = whole_number(value)
+    if number is None and value is not None:
+        raise ValueError("not a count")
+    return number

@@ -1,8 +1,8 @@
-"""What a store may do with the Platform's news: one more ability beside coupons, asked for by `isinstance`.
+"""The optional ability of an adapter to sync loyalty data: the customer's tier and points, written to the store's customer.
 
-A store without an endpoint of the merchant's keeps, on its own customer, where the customer stands: the tier's title, the
-points, and as of when. It is read first and written only where it differs: a write is a change of the customer, which
-the store tells, which the Platform tells again; equal values end that circle.
+Stores without an endpoint of the merchant keep three fields on their own customer: the title of the tier, the points, and
+the time that both belong to. The relay reads the fields first and writes only differences. Each write changes the customer,
+which the store reports to the relay, and the Platform then reports again; writing equal values would never end.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,31 +16,36 @@ from pydantic import JsonValue
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.responses import Responses
 
 TIER: Final = "tier"
 POINTS: Final = "points"
 AS_OF: Final = "as_of"
-NAMES: Final = (TIER, POINTS, AS_OF)
-"""What is kept on a customer; each store puts its prefix or namespace before them."""
-Kept = Mapping[str, JsonValue]
-"""What a customer has, by `NAMES`."""
+FIELDS: Final = (TIER, POINTS, AS_OF)
+"""The fields that are stored on a customer."""
+PREFIX: Final = "platform_relay_"
+"""The prefix of the fields, in stores without namespaces."""
+StoredFields = Mapping[str, JsonValue]
+"""The stored fields of a customer, by `FIELDS`."""
 
-CLOCKS: Final = timedelta(days=1)
-"""So far the Platform's clock, which tells `as_of`, may be ahead of ours."""
+CLOCK_TOLERANCE: Final = timedelta(days=1)
+"""How far the Platform's clock, which sets `as_of`, may be ahead of the relay's clock."""
 
 
 @runtime_checkable
 class SyncsLoyalty(Protocol):
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-        """Tell the store what the Platform said: a topic of its webhooks and their body. May come twice, with the same
-        `message_id`; the newest about a customer comes last."""
+        """Write the tier and points in one webhook of the Platform to the store. `topic` and `body` are the webhook's.
+
+        May be called twice with the same `message_id`. The newest webhook of a customer comes last.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a customer stands. `customer_id` is the store's; None: the news does not tell it, and what is there stays."""
+class LoyaltyStatus:
+    """A customer's tier and points at the time `as_of`. `customer_id` is the store's. None: not in the webhook; the stored
+    value is kept."""
 
     customer_id: str
     tier: str | None
@@ -48,96 +53,104 @@ class Standing:
     as_of: datetime | None
 
 
-async def keep_standing(
+async def sync_customer(
     responses: Responses,
     topic: str,
     body: Mapping[str, JsonValue],
     *,
-    own_id: Callable[[str], str | None],
-    read: Callable[[str], Coroutine[Any, Any, Kept]],
-    write: Callable[[str, Mapping[str, str]], Coroutine[Any, Any, Kept]],
+    parse_id: Callable[[str], str | None],
+    read: Callable[[str], Coroutine[Any, Any, StoredFields]],
+    write: Callable[[str, Mapping[str, str]], Coroutine[Any, Any, StoredFields]],
 ) -> Outcome:
-    """Keep on the store's customer where the customer stands. `own_id` is the customer's id as the store writes it, None
-    for what is none; `write` returns what the store shows after it. Raises CallFailed as `read` and `write` do."""
-    news = standing(topic, body)
-    if isinstance(news, Skip):
-        return news
-    customer_id = own_id(news.customer_id)
+    """Write a customer's tier and points to the store's customer, where they differ.
+
+    `parse_id` returns the id in the form that the store uses, or None if it is not an id of the store. `read` returns the
+    stored fields, `write` the stored fields after the change. Raises CallFailed if `read` or `write` do.
+    """
+    status = loyalty_status(topic, body)
+    if isinstance(status, Skip):
+        return status
+    customer_id = parse_id(status.customer_id)
     if customer_id is None:
-        return _nothing(f"the webhook's customer has no id of {responses.destination}")
-    wanted = due(news, await read(customer_id), datetime.now(UTC))
-    if isinstance(wanted, Skip):
-        return wanted
-    kept = await write(customer_id, wanted)
-    if any(_text(kept.get(name)) != value for name, value in wanted.items()):
-        raise responses.unreadable("the change of the customer", "it does not show what was changed")
+        return _not_applicable(f"the customer in the webhook has no id of {responses.destination}")
+    changes = fields_to_write(status, await read(customer_id), datetime.now(UTC))
+    if isinstance(changes, Skip):
+        return changes
+    stored = await write(customer_id, changes)
+    if any(_text(stored.get(name)) != value for name, value in changes.items()):
+        raise responses.unreadable("the change of the customer", "it does not contain the changed fields")
     return Done()
 
 
-def whole_id(customer_id: str) -> str | None:
-    """The id of a customer in a store that counts them from 1."""
+def stored_fields(values: Mapping[Any, JsonValue], prefix: str) -> StoredFields:
+    """The stored fields among a customer's metadata, whose keys have a prefix."""
+    return {name: values[prefix + name] for name in FIELDS if prefix + name in values}
+
+
+def numeric_id(customer_id: str) -> str | None:
+    """The id of a customer in a store whose ids are numbers from 1; None for any other text."""
     number = int(customer_id) if customer_id.isascii() and customer_id.isdigit() else 0
     return str(number) if number else None
 
 
-def no_such_customer(responses: Responses, customer_id: str, answer: Answer | None = None) -> CallFailed:
-    """To raise: the store does not know the customer."""
+def customer_not_found(responses: Responses, customer_id: str, answer: Answer | None = None) -> CallFailed:
+    """To raise: the store has no customer with this id."""
     reason = responses.reason(ReasonCode.ENTITY_NOT_FOUND, answer, entity="customer", id=customer_id)
     return CallFailed(Reject(reason, answer.evidence() if answer else Evidence()))
 
 
-def of_customers_alone(failed: CallFailed) -> CallFailed:
-    """The failure of a call about a customer. A permission that only these calls need is no reason to pause the store,
-    coupons and all: Reject instead of Blocked."""
+def not_blocking(failed: CallFailed) -> CallFailed:
+    """The failure of a call about a customer: Reject instead of Blocked if a permission is missing. Only these calls need the
+    permission, so its absence must not pause the store and its coupons."""
     missing = failed.outcome.reason.code is ReasonCode.PERMISSION_MISSING
     return CallFailed(Reject(failed.outcome.reason, failed.outcome.evidence)) if missing else failed
 
 
-def _nothing(explanation: str) -> Skip:
+def _not_applicable(explanation: str) -> Skip:
     return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
 
 
-def standing(topic: str, body: Mapping[str, JsonValue]) -> Standing | Skip:
-    """Where the customer of a webhook stands, by the names of `platform.webhooks`; Skip when it tells none."""
+def loyalty_status(topic: str, body: Mapping[str, JsonValue]) -> LoyaltyStatus | Skip:
+    """Read the customer's tier and points from a webhook of the Platform. Skip if it contains none."""
     customer = body if topic == "customers/updated" else body.get("customer")
     customer_id = _text(customer.get("externalId")) if isinstance(customer, dict) else None
     if not isinstance(customer, dict) or customer_id is None:
-        return _nothing("the webhook names no customer of the store")
+        return _not_applicable("the webhook contains no customer of the store")
     tier = _title(body.get("newTier")) or _title(customer.get("currentLoyaltyTier"))
-    points = _whole(customer.get("pointBalance"))
+    points = _integer(customer.get("pointBalance"))
     if tier is None and points is None:
-        return _nothing("the webhook carries neither a tier nor a balance")
-    return Standing(customer_id, tier, points, _moment(customer.get("updatedAt")))
+        return _not_applicable("the webhook contains neither a tier nor a point balance")
+    return LoyaltyStatus(customer_id, tier, points, _parse_time(customer.get("updatedAt")))
 
 
-def due(news: Standing, held: Kept, now: datetime) -> dict[str, str] | Skip:
-    """What has to be written, by `NAMES`, where the customer has `held` now; Skip when nothing has, or it is newer.
+def fields_to_write(status: LoyaltyStatus, stored: StoredFields, now: datetime) -> dict[str, str] | Skip:
+    """The fields that must be written, by `FIELDS`. Skip if none differs, or if the stored fields are newer.
 
-    What claims to be of a time to come was not written by us, and would stay for ever.
+    A stored time in the future does not count as newer: the relay did not write it, and it would block all updates.
     """
-    shown = _moment(held.get(AS_OF))
-    if shown and news.as_of and news.as_of < shown < now + CLOCKS:
-        return Skip(because(ReasonCode.NEWER_VERSION, newer=shown.isoformat()))
-    wanted = {TIER: news.tier, POINTS: None if news.points is None else str(news.points)}
-    if all(value is None or value == _text(held.get(name)) for name, value in wanted.items()):
+    stored_at = _parse_time(stored.get(AS_OF))
+    if stored_at and status.as_of and status.as_of < stored_at < now + CLOCK_TOLERANCE:
+        return Skip(because(ReasonCode.NEWER_VERSION, newer=stored_at.isoformat()))
+    fields = {TIER: status.tier, POINTS: None if status.points is None else str(status.points)}
+    if all(value is None or value == _text(stored.get(name)) for name, value in fields.items()):
         return Skip(because(ReasonCode.UNCHANGED, destination="the store"))
-    wanted[AS_OF] = news.as_of.isoformat() if news.as_of else None
-    return {name: value for name, value in wanted.items() if value is not None}
+    fields[AS_OF] = status.as_of.isoformat() if status.as_of else None
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _title(tier: JsonValue) -> str | None:
     return _text(tier.get("title")) if isinstance(tier, dict) else None
 
 
-def _whole(value: JsonValue) -> int | None:
+def _integer(value: JsonValue) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    sensible = number.is_finite() and abs(number.adjusted()) <= 15
-    return int(number) if sensible and number == int(number) else None
+    in_range = number.is_finite() and abs(number.adjusted()) <= 15
+    return int(number) if in_range and number == int(number) else None
 
 
 def _text(value: JsonValue) -> str | None:
@@ -146,7 +159,7 @@ def _text(value: JsonValue) -> str | None:
     return (value.strip()[:255] or None) if isinstance(value, str) else None
 
 
-def _moment(value: JsonValue) -> datetime | None:
+def _parse_time(value: JsonValue) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:

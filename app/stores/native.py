@@ -1,9 +1,8 @@
-"""What a store may be able to do besides coupons: its own webhooks in, its lists read, its webhooks set up.
+"""The optional abilities of an adapter: native events, from webhooks and lists, and the setup of webhooks.
 
-Each ability is a Protocol of its own; an adapter has the ones its store allows, and `isinstance` asks for them.
-All translate into the typed events of `platform_relay.inbox.messages`, with the store's own time as `updatedAt`, money
-as decimals and the
-store's order state as one of the Platform's eight financial states (docs/stores.md).
+Each ability is a Protocol. An adapter has the abilities that its store supports; the relay checks them with `isinstance`.
+All of them translate the store's entities into the events of `platform_relay.inbox.events`: `updatedAt` is the store's own
+time of change, amounts are decimals, and order states are mapped to the Platform's eight financial states (docs/stores.md).
 """
 
 import hashlib
@@ -14,28 +13,28 @@ from typing import Protocol, runtime_checkable
 
 from platform_relay.core.outcomes import Outcome
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 
 
 @dataclass(frozen=True, slots=True)
 class NativeEvent:
-    """A store's entity in our words. `dedupe_key` names this version of it, however often and from where it comes."""
+    """A store's entity, translated into an event. `dedupe_key` identifies this version of the entity, from any source."""
 
     kind: Kind
     event: CustomerEvent | OrderEvent | ProductEvent
     dedupe_key: str
 
 
-def native_event(shop: str, kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
-    """The event, its version named by what it says: the same from wherever it comes, a webhook or a list."""
+def native_event(store: str, kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
+    """Create the event. Its key depends on the content only, so a webhook and a list give the same key."""
     digest = hashlib.sha256(event.model_dump_json(exclude_none=True).encode()).hexdigest()[:32]
     moment = event.updatedAt.isoformat() if event.updatedAt else ""
-    return NativeEvent(kind, event, f"{shop}:{kind}:{event.id}:{moment}:{digest}")
+    return NativeEvent(kind, event, f"{store}:{kind}:{event.id}:{moment}:{digest}")
 
 
 @dataclass(frozen=True, slots=True)
 class ToFetch:
-    """The webhook names an entity only; a job fetches it (`FetchesEntities`)."""
+    """The webhook contains only the id of an entity. A job fetches the entity (`FetchesEntities`)."""
 
     kind: Kind
     id: str
@@ -44,30 +43,30 @@ class ToFetch:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Genuine (or harmless) and nothing to relay: a ping, a deletion, a trashed order. Stored and counted."""
+    """The webhook is genuine, but nothing is relayed: a ping, a deletion, an order in the trash. It is stored and counted."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Not the store's: no or a wrong signature. Nothing is stored; the answer is 401."""
+class Unverified:
+    """The webhook could not be verified: its signature is missing or wrong. Nothing is stored; the response is 401."""
 
     reason: Reason
 
 
 def not_relayed(explanation: str) -> Ignored:
-    """What the store sent is nothing that the Platform wants."""
+    """Ignored because the Platform has no use for the webhook."""
     return Ignored(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
 
 
 def unreadable_webhook(destination: str, problem: str) -> Ignored:
-    """Genuine, and its body cannot be read."""
+    """Ignored because the body of the genuine webhook cannot be read."""
     return Ignored(because(ReasonCode.ENTITY_UNREADABLE, destination=destination, entity="webhook", problem=problem))
 
 
 def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None, problem: str | None = None) -> Reason:
-    """A customer, an order or a product of the store cannot be read."""
+    """The reason for a customer, an order or a product of the store that cannot be read."""
     return because(
         ReasonCode.ENTITY_UNREADABLE,
         destination=destination,
@@ -77,35 +76,37 @@ def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None,
     )
 
 
-def wrong_signature(setting: str | None, problem: str | None = None) -> Refused:
-    """The signature does not fit the body and the secret in `setting`, or, with None, a key that the store publishes."""
-    return Refused(because(ReasonCode.SIGNATURE_WRONG, setting=setting, problem=problem))
+def invalid_signature(setting: str | None, problem: str | None = None) -> Unverified:
+    """Unverified because the signature does not fit the body. `setting` holds the secret; None: the store publishes the key."""
+    return Unverified(because(ReasonCode.SIGNATURE_WRONG, setting=setting, problem=problem))
 
 
 def secret_missing(setting: str) -> Reason:
-    """Without a secret no webhook of the store can be verified, and none is set up."""
-    return because(ReasonCode.SETTING_MISSING, setting=setting, purpose="it verifies the webhooks of the store")
+    """The reason when the secret in `setting` is missing, which verifies the store's webhooks."""
+    return because(ReasonCode.SETTING_MISSING, setting=setting, purpose="it verifies the store's webhooks")
 
 
-Parsed = NativeEvent | ToFetch | Ignored | Refused
+ParsedWebhook = NativeEvent | ToFetch | Ignored | Unverified
 
 
 @runtime_checkable
 class ReceivesWebhooks(Protocol):
-    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
-        """Verify the store's signature over the raw body in constant time, then translate. `headers` have lower-case
-        names. Never raises for what arrives; what cannot be read in spite of a right signature is Ignored."""
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
+        """Verify the store's signature over the raw body in constant time, then translate the body.
+
+        `headers` have lower-case names. Never raises. A body that cannot be read, but has a valid signature, is Ignored.
+        """
 
 
 @runtime_checkable
 class FetchesEntities(Protocol):
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-        """The entity as the store has it now; None when it is gone."""
+        """Return the entity as the store has it now; None if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next`: the cursor of the next page; None: this was the last."""
+    """One page of a list. `next` is the cursor of the next page; None: this page is the last."""
 
     events: tuple[NativeEvent, ...]
     next: str | None
@@ -114,12 +115,15 @@ class Page:
 @runtime_checkable
 class ListsEntities(Protocol):
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
-        """Entities changed since (None: all), oldest change first where the store can; `cursor` from the page before."""
+        """Return a page of the entities that changed since `since` (None: all), the oldest change first if the store can sort.
+
+        `cursor` is `next` of the page before; None starts at the first page.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """One webhook of the store. `enabled` false: the store switched it off."""
+class StoreWebhook:
+    """One webhook that is set up in the store. `enabled` is false if the store has switched it off."""
 
     id: str
     topic: str
@@ -129,14 +133,17 @@ class Hook:
 
 @runtime_checkable
 class SetsUpWebhooks(Protocol):
-    async def list_hooks(self, address: str) -> tuple[Hook, ...] | Outcome:
-        """Those of the store's webhooks that go to `address`."""
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...] | Outcome:
+        """Return the store's webhooks that go to `address`."""
 
-    def wanted_topics(self) -> tuple[str, ...]: ...
+    def webhook_topics(self) -> tuple[str, ...]:
+        """The topics that the relay needs."""
 
-    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
-        """Set one up, enabled, with the secret that `parse_event` verifies."""
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook | Outcome:
+        """Create an enabled webhook, signed with the secret that `parse_event` verifies."""
 
-    async def enable_hook(self, hook: Hook) -> Outcome: ...
+    async def enable_webhook(self, webhook: StoreWebhook) -> Outcome:
+        """Switch on a webhook that the store has switched off."""
 
-    async def delete_hook(self, hook: Hook) -> Outcome: ...
+    async def delete_webhook(self, webhook: StoreWebhook) -> Outcome:
+        """Delete a webhook. Done also if it no longer exists."""

@@ -1,50 +1,51 @@
-"""What a store's HTTP responses mean, as far as it is the same for every store.
+"""The meaning of HTTP responses that is the same for every store.
 
     RESPONSES = Responses("Medusa", "MEDUSA__URL")
 
-    answer = RESPONSES.received(await http.call("GET", url))    # raises CallFailed when no response came
-    RESPONSES.succeeded(answer, "the list of orders", words(answer))
-    value = RESPONSES.document(answer, "the list of orders")
+    answer = RESPONSES.require(await http.call("GET", url))    # raises CallFailed if no response came
+    RESPONSES.raise_for_status(answer, "the list of orders", error_text(answer))
+    value = RESPONSES.json(answer, "the list of orders")
 
-What only one store means by a status is looked at before, in the store's own `api.py`.
+A status with a special meaning in one store is handled before, in that store's `api.py`.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pydantic import JsonValue
 
 from platform_relay.core.http import Answer, Failure, failure_of
 from platform_relay.core.outcomes import Blocked, Reject, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.failing import CallFailed
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.native import unreadable_entity
 
-MAY_PASS = (408, 425, 429)
-"""The statuses below 500 that ask for another attempt."""
+RETRYABLE: Final = (408, 425, 429)
+"""The statuses below 500 that are retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """The responses of one store: `destination` is its display name, `address_setting` the variable with its address."""
+    """Reads the responses of one store. `destination` is its display name, `address_setting` the variable with its URL."""
 
     destination: str
     address_setting: str
 
     def reason(self, code: ReasonCode, answer: Answer | None = None, /, **facts: JsonValue) -> Reason:
-        """A reason about this store, with the status of the answer."""
+        """A reason about this store, with the status of the response."""
         status = answer.status if answer else None
         return because(code, **{"destination": self.destination, "status": status, **facts})
 
-    def received(self, answer: Answer | Failure) -> Answer:
-        """The answer of a call. Raises CallFailed when no complete one came."""
+    def require(self, answer: Answer | Failure) -> Answer:
+        """Return the response of a call. Raises CallFailed if no complete response came."""
         if isinstance(answer, Answer):
             return answer
-        raise CallFailed(self.named(answer))
+        raise CallFailed(self.with_destination(answer))
 
     def failure(self, answer: Answer, request: str, response: str = "", *, wrote: bool = False) -> Failure | None:
-        """What a status means; None for 2xx. `response` are the store's own words. With `wrote`, a 5xx is Unknown:
-        the request may have been applied."""
+        """The failure for a status; None for 2xx. `response` is the error text of the store. With `wrote`, a 5xx is Unknown,
+        because the store may have applied the request."""
         match answer.status:
             case 401 | 403:
                 return Blocked(self.reason(ReasonCode.KEY_REJECTED, answer, response=response), answer.evidence())
@@ -54,37 +55,37 @@ class Responses:
             case status if status >= 500 and wrote:
                 facts = {"request": request, "response": response}
                 return Unknown(self.reason(ReasonCode.SERVER_ERROR, answer, **facts), answer.evidence())
-            case status if 400 <= status < 500 and status not in MAY_PASS:
+            case status if 400 <= status < 500 and status not in RETRYABLE:
                 return self.rejected(request, response, answer)
         failure = failure_of(answer, request=request)
-        return failure and self.named(failure, response=response)
+        return failure and self.with_destination(failure, response=response)
 
-    def succeeded(self, answer: Answer, request: str, response: str = "", *, wrote: bool = False) -> None:
-        """Raises CallFailed for every status but 2xx."""
+    def raise_for_status(self, answer: Answer, request: str, response: str = "", *, wrote: bool = False) -> None:
+        """Raise CallFailed for every status except 2xx."""
         if failure := self.failure(answer, request, response, wrote=wrote):
             raise CallFailed(failure)
 
-    def document(self, answer: Answer, request: str) -> JsonValue:
-        """The JSON of an answer. Raises CallFailed when there is none."""
+    def json(self, answer: Answer, request: str) -> JsonValue:
+        """Return the JSON body of a response. Raises CallFailed if the body is not JSON."""
         value = answer.json(request)
         if isinstance(value, Unknown):
-            raise CallFailed(self.named(value))
+            raise CallFailed(self.with_destination(value))
         return value
 
     def rejected(self, request: str, response: str, answer: Answer) -> Reject:
-        """The store does not accept the request as it is."""
+        """Reject because the store does not accept the request."""
         reason = self.reason(ReasonCode.REJECTED_BY_DESTINATION, answer, request=request, response=response)
         return Reject(reason, answer.evidence())
 
     def unreadable(self, request: str, problem: str, answer: Answer | None = None) -> CallFailed:
-        """The response to the request is not what this API answers."""
+        """To raise: the response does not have the structure of this API."""
         reason = self.reason(ReasonCode.RESPONSE_UNREADABLE, answer, request=request, problem=problem)
         return CallFailed(Unknown(reason, answer.evidence()) if answer else Unknown(reason))
 
     def unreadable_entity(self, kind: Kind, entity_id: str) -> CallFailed:
-        """The store has the entity, and it cannot be translated."""
+        """To raise: the store has the entity, but it cannot be translated into an event."""
         return CallFailed(Reject(unreadable_entity(self.destination, kind, entity_id)))
 
-    def named(self, failure: Failure, **facts: JsonValue) -> Failure:
-        """The failure, with the name of the store and further facts."""
+    def with_destination(self, failure: Failure, **facts: JsonValue) -> Failure:
+        """The failure with the name of the store, and with further facts."""
         return replace(failure, reason=failure.reason.also(destination=self.destination, **facts))

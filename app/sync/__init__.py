@@ -1,1 +1,1 @@
-"""Reading from the store: polling, backfill and the store's own webhooks."""
+"""Reading from the store: polling, backfill, and the store's own webhooks."""

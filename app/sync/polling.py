@@ -1,8 +1,8 @@
-"""Reads what changed in the store since the last time: for stores without webhooks, and where webhooks were missed.
+"""Polls the store for changes since the last poll: for stores without webhooks, and for webhooks that were missed.
 
-The cursor of each kind is a row with a lease, so one replica polls at a time, and no transaction is open during a call.
-Each round begins `OVERLAP` before the last one, because stores list changes late; what was read before is recognised by
-its dedupe key.
+The cursor of each kind is a row with a lease, so that one replica polls at a time. No transaction is open during a call.
+Each poll begins `OVERLAP` before the last one, because stores list changes late. The inbox recognises what it has already
+accepted by its dedupe key.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Outcome, reason_of
 from platform_relay.core.reasons import Reason
-from platform_relay.forwarding.fetch import message_of
+from platform_relay.forwarding.fetch import store_message
+from platform_relay.inbox.events import Kind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import Incoming, Kind
+from platform_relay.inbox.messages import Incoming
 from platform_relay.stores.native import ListsEntities, NativeEvent, Page
 
 log: Final = structlog.get_logger(__name__)
 
 OVERLAP: Final = timedelta(minutes=10)
 LEASE_SECONDS: Final = 120.0
-ORDER: Final = (Kind.CUSTOMER, Kind.PRODUCT, Kind.ORDER)
-"""Customers before the orders that need them."""
+KINDS_IN_ORDER: Final = (Kind.CUSTOMER, Kind.PRODUCT, Kind.ORDER)
+"""Customers come before the orders that depend on them."""
 
-_TAKE: Final = text("""
+_ACQUIRE: Final = text("""
 INSERT INTO poll_cursor AS mine (source, kind, since, leased_until)
 VALUES (:source, :kind, CAST(:start AS timestamptz), now() + make_interval(secs => :lease))
 ON CONFLICT (source, kind) DO UPDATE SET leased_until = excluded.leased_until WHERE mine.leased_until < now()
@@ -38,14 +39,14 @@ RETURNING since, now() AS started
 _RENEW: Final = text("""
 UPDATE poll_cursor SET leased_until = now() + make_interval(secs => :lease) WHERE source = :source AND kind = :kind
 """)
-_MOVE: Final = text("""
+_RELEASE: Final = text("""
 UPDATE poll_cursor SET since = :since, leased_until = '-infinity' WHERE source = :source AND kind = :kind
 """)
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
-    """One round: entities seen, of which `new` were not known; `failed`: why it ended early."""
+class PollResult:
+    """The number of entities that were read, and how many of them were `new`. `failed`: why the poll ended early."""
 
     seen: int
     new: int
@@ -61,15 +62,18 @@ async def poll(
     *,
     start: datetime | None = None,
     backfill: bool = False,
-) -> Polled | None:
-    """Read what changed and take it in; None when another replica does so now. The first round begins at `start`
-    (None: everything). Raises DatabaseAway when something could not be taken in; the next round reads it again."""
+) -> PollResult | None:
+    """Read and accept what changed. Returns None if another replica is polling this kind now.
+
+    The first poll begins at `start` (None: everything). Raises DatabaseAway if something could not be accepted; the next
+    poll reads it again.
+    """
     where = {"source": source, "kind": str(kind), "lease": LEASE_SECONDS}
     async with engine.begin() as connection:
-        taken = (await connection.execute(_TAKE, {**where, "start": start})).one_or_none()
-    if taken is None:
+        row = (await connection.execute(_ACQUIRE, {**where, "start": start})).one_or_none()
+    if row is None:
         return None
-    since = taken.since - OVERLAP if taken.since is not None else None
+    since = row.since - OVERLAP if row.since is not None else None
     seen = new = 0
     failed: Reason | None = None
     cursor: str | None = None
@@ -79,7 +83,7 @@ async def poll(
             failed = reason_of(page)
             log.warning("poll_failed", source=source, kind=kind, reason_code=failed.code, text=failed.text)
             break
-        items = [item_of(event, source, backfill=backfill) for event in page.events]
+        items = [inbox_item(event, source, backfill=backfill) for event in page.events]
         receipts = await inbox.accept_many(items)
         seen += len(receipts)
         new += sum(receipt.status == "accepted" for receipt in receipts)
@@ -89,12 +93,12 @@ async def poll(
         async with engine.begin() as connection:
             await connection.execute(_RENEW, where)
     async with engine.begin() as connection:
-        await connection.execute(_MOVE, {**where, "since": taken.since if failed else taken.started})
-    return Polled(seen, new, failed)
+        await connection.execute(_RELEASE, {**where, "since": row.since if failed else row.started})
+    return PollResult(seen, new, failed)
 
 
-def item_of(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
-    """What the inbox accepts for an entity of the store's lists."""
+def inbox_item(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
+    """An entity of the store's lists as the message that the inbox accepts."""
     message_id = uuid_utils.compat.uuid7()
     raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
-    return message_id, message_of(event, raw, source=source, message_id=str(message_id), backfill=backfill)
+    return message_id, store_message(event, raw, source=source, message_id=str(message_id), backfill=backfill)

@@ -1,4 +1,4 @@
-"""The store's webhooks to the relay: set up, checked, removed. Idempotent: only what is missing is created."""
+"""The store's webhooks to the relay: planned, installed, removed and watched. Installing again changes only what is missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,89 +13,93 @@ from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.core.outcomes import Done, Outcome, Skip, reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.stores.native import Hook, ListsEntities, SetsUpWebhooks
+from platform_relay.stores.native import ListsEntities, SetsUpWebhooks, StoreWebhook
 from platform_relay.sync.backfill import backfill
-from platform_relay.sync.polling import ORDER
+from platform_relay.sync.polling import KINDS_IN_ORDER
 
 log: Final = structlog.get_logger(__name__)
 
-SUBJECT: Final = "shop"
-"""Of the alert; there is one for all topics."""
+ALERT_SUBJECT: Final = "store"
+"""One alert is about all topics."""
 GAP: Final = timedelta(days=14)
-"""How far back the lists are read: stores switch webhooks off after days of failing deliveries, and do not report when."""
+"""How far back the lists are read. Stores switch webhooks off after days of failed deliveries, without reporting when."""
 
 _HAS_SENT: Final = text("SELECT EXISTS (SELECT FROM message WHERE source = :source)")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One change in the store. `hook` is None for one that is to be created."""
+class WebhookChange:
+    """One change in the store. `webhook` is None if the webhook is to be created."""
 
-    act: Literal["create", "enable", "delete", "keep"]
+    action: Literal["create", "enable", "delete", "keep"]
     topic: str
-    hook: Hook | None = None
+    webhook: StoreWebhook | None = None
 
 
-def plan(wanted: Sequence[str], present: Sequence[Hook], *, remove: bool = False) -> list[Step]:
-    """What leads from the webhooks that are `present` to the `wanted` topics, or to none. A second webhook of one topic
-    is deleted: it would send everything twice."""
+def plan(topics: Sequence[str], present: Sequence[StoreWebhook], *, remove: bool = False) -> list[WebhookChange]:
+    """The changes that lead from the `present` webhooks to one for each topic, or with `remove` to none.
+
+    A second webhook for the same topic is deleted, because it sends each event twice.
+    """
     if remove:
-        return [Step("delete", hook.topic, hook) for hook in present]
-    steps: list[Step] = []
-    for topic in wanted:
-        ours = [hook for hook in present if hook.topic == topic]
-        if not ours:
-            steps.append(Step("create", topic))
+        return [WebhookChange("delete", webhook.topic, webhook) for webhook in present]
+    changes: list[WebhookChange] = []
+    for topic in topics:
+        webhooks = [webhook for webhook in present if webhook.topic == topic]
+        if not webhooks:
+            changes.append(WebhookChange("create", topic))
             continue
-        best = next((hook for hook in ours if hook.enabled), ours[0])
-        steps.append(Step("keep" if best.enabled else "enable", topic, best))
-        steps += [Step("delete", topic, hook) for hook in ours if hook is not best]
-    return steps
+        best = next((webhook for webhook in webhooks if webhook.enabled), webhooks[0])
+        changes.append(WebhookChange("keep" if best.enabled else "enable", topic, best))
+        changes += [WebhookChange("delete", topic, webhook) for webhook in webhooks if webhook is not best]
+    return changes
 
 
-async def carry_out(store: SetsUpWebhooks, address: str, step: Step) -> Outcome:
-    """Do one step in the store."""
-    if step.act == "create":
-        created = await store.create_hook(step.topic, address)
-        return Done() if isinstance(created, Hook) else created
-    if step.act == "keep" or step.hook is None:
-        return Skip(because(ReasonCode.NOT_APPLICABLE, explanation="the webhook is as it should be"))
-    return await (store.enable_hook(step.hook) if step.act == "enable" else store.delete_hook(step.hook))
+async def apply(store: SetsUpWebhooks, address: str, change: WebhookChange) -> Outcome:
+    """Make one change in the store."""
+    if change.action == "create":
+        created = await store.create_webhook(change.topic, address)
+        return Done() if isinstance(created, StoreWebhook) else created
+    if change.action == "keep" or change.webhook is None:
+        return Skip(because(ReasonCode.NOT_APPLICABLE, explanation="the webhook is installed and enabled"))
+    return await (
+        store.enable_webhook(change.webhook) if change.action == "enable" else store.delete_webhook(change.webhook)
+    )
 
 
-async def look_after(
+async def watch(
     engine: AsyncEngine, inbox: Inbox, store: SetsUpWebhooks, source: str, address: str
 ) -> list[str] | Outcome:
-    """Switch on the webhooks that the store has switched off or lost, raise an alert, and read what was missed from the lists.
+    """Restore webhooks that the store switched off or lost, raise an alert, and read missed changes from the store's lists.
 
-    Returns the topics that were off, or why the store could not be asked. The alert stays open until all webhooks are on.
-    No alert is raised for a store of which nothing has been received yet.
+    Returns the topics that were off, or the outcome if the webhooks could not be listed. The alert stays open until all
+    webhooks are on. No alert is raised for a store that has not sent anything yet.
     """
-    present = await store.list_hooks(address)
+    present = await store.list_webhooks(address)
     if not isinstance(present, tuple):
         return present
-    off = [step for step in plan(store.wanted_topics(), present) if step.act in ("create", "enable")]
+    off = [change for change in plan(store.webhook_topics(), present) if change.action in ("create", "enable")]
     if not off:
         async with engine.begin() as connection:
-            await resolve_alert(connection, ReasonCode.STORE_WEBHOOKS_OFF, SUBJECT)
+            await resolve_alert(connection, ReasonCode.STORE_WEBHOOKS_OFF, ALERT_SUBJECT)
         return []
     failures: dict[str, Reason] = {}
-    for step in off:
-        outcome = await carry_out(store, address, step)
+    for change in off:
+        outcome = await apply(store, address, change)
         if not isinstance(outcome, Done | Skip):
-            failures[step.topic] = reason_of(outcome)
+            failures[change.topic] = reason_of(outcome)
+    topics = [change.topic for change in off]
     if not failures and not await _has_sent(engine, source):
-        return [step.topic for step in off]
-    new = await _alert(engine, [step.topic for step in off], failures)
+        return topics
+    new = await _alert(engine, topics, failures)
     lister: object = store
     if isinstance(lister, ListsEntities) and (new or not failures):
         since = datetime.now(UTC) - GAP
-        for kind in ORDER:
-            read = await backfill(inbox, lister, source, kind, since)
-            log.info(
-                "store_webhook_gap", kind=kind, seen=read.seen, new=read.new, failed=read.failed and read.failed.code
-            )
-    return [step.topic for step in off]
+        for kind in KINDS_IN_ORDER:
+            result = await backfill(inbox, lister, source, kind, since)
+            failure = result.failed and result.failed.code
+            log.info("store_webhook_gap", kind=kind, seen=result.seen, new=result.new, failed=failure)
+    return topics
 
 
 async def _has_sent(engine: AsyncEngine, source: str) -> bool:
@@ -104,7 +108,7 @@ async def _has_sent(engine: AsyncEngine, source: str) -> bool:
 
 
 async def _alert(engine: AsyncEngine, topics: Sequence[str], failures: Mapping[str, Reason]) -> bool:
-    """Raise the alert; false when it is open already."""
+    """Raise the alert; False if it is already open."""
     reason = because(
         ReasonCode.STORE_WEBHOOKS_OFF,
         topics=list(topics),
@@ -112,4 +116,4 @@ async def _alert(engine: AsyncEngine, topics: Sequence[str], failures: Mapping[s
         days=None if failures else GAP.days,
     )
     async with engine.begin() as connection:
-        return await raise_alert(connection, reason, SUBJECT)
+        return await raise_alert(connection, reason, ALERT_SUBJECT)

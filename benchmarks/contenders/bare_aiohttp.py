@@ -5,13 +5,13 @@ import asyncio
 import aiohttp
 
 from benchmarks.contenders.task import Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 async def work(task: Task) -> None:
     events = task.events()
     headers = {"x-api-key": "sim-platform-key", "content-type": "application/json"}
-    connector = aiohttp.TCPConnector(limit=2 * SLOTS)
+    connector = aiohttp.TCPConnector(limit=2 * CONCURRENCY)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
         async def run() -> None:
@@ -20,7 +20,7 @@ async def work(task: Task) -> None:
                     answer.raise_for_status()
                     await answer.read()
 
-        await asyncio.gather(*(run() for _ in range(SLOTS)))
+        await asyncio.gather(*(run() for _ in range(CONCURRENCY)))
 
 
 if __name__ == "__main__":

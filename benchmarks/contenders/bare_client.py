@@ -7,12 +7,14 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from benchmarks.contenders.task import Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 async def work(task: Task) -> None:
     events = task.events()
-    transport = AiohttpTransport(client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * SLOTS)))
+    transport = AiohttpTransport(
+        client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2 * CONCURRENCY))
+    )
     headers = {"x-api-key": "sim-platform-key", "content-type": "application/json"}
     async with httpx.AsyncClient(transport=transport, headers=headers, trust_env=False) as client:
 
@@ -21,7 +23,7 @@ async def work(task: Task) -> None:
                 answer = await client.put(f"{task.platform_url}/v1/customers/{identifier}", content=body)
                 answer.raise_for_status()
 
-        await asyncio.gather(*(run() for _ in range(SLOTS)))
+        await asyncio.gather(*(run() for _ in range(CONCURRENCY)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 async def work(task: Task) -> None:
@@ -13,7 +13,7 @@ async def work(task: Task) -> None:
         for identifier, body in events:
             await platform.put(identifier, body)
 
-    await asyncio.gather(*(run() for _ in range(SLOTS)))
+    await asyncio.gather(*(run() for _ in range(CONCURRENCY)))
     await platform.aclose()
 
 

@@ -11,7 +11,7 @@ import threading
 from celery import Celery  # type: ignore[import-untyped]  # it has no types
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 def _app(task: Task) -> Celery:
@@ -46,7 +46,7 @@ async def work(task: Task) -> None:
     def put(identifier: str, body: str) -> int:
         return asyncio.run_coroutine_threadsafe(platform.put(identifier, body.encode()), loop).result()
 
-    options = ["worker", "--pool", "threads", "--concurrency", str(SLOTS), "--loglevel", "ERROR"]
+    options = ["worker", "--pool", "threads", "--concurrency", str(CONCURRENCY), "--loglevel", "ERROR"]
     await asyncio.to_thread(app.worker_main, [*options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
 
 

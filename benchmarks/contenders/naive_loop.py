@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 class Base(DeclarativeBase):
@@ -37,7 +37,7 @@ class Attempt(Base):
 
 
 def _engine(task: Task) -> AsyncEngine:
-    return create_async_engine(task.database_url, pool_size=SLOTS, max_overflow=0)
+    return create_async_engine(task.database_url, pool_size=CONCURRENCY, max_overflow=0)
 
 
 async def prepare(task: Task) -> None:
@@ -71,7 +71,7 @@ async def work(task: Task) -> None:
         while await one():
             pass
 
-    await asyncio.gather(*(run() for _ in range(SLOTS)))
+    await asyncio.gather(*(run() for _ in range(CONCURRENCY)))
     await platform.aclose()
     await engine.dispose()
 

@@ -12,7 +12,7 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 PART = 500
 
@@ -39,7 +39,7 @@ async def work(task: Task) -> None:
         identifier, _, body = (job.payload or b"").partition(b" ")
         await platform.put(identifier.decode(), body)
 
-    await queue.run(batch_size=SLOTS // 2, max_concurrent_tasks=SLOTS, mode=QueueExecutionMode.drain)
+    await queue.run(batch_size=CONCURRENCY // 2, max_concurrent_tasks=CONCURRENCY, mode=QueueExecutionMode.drain)
     await platform.aclose()
 
 

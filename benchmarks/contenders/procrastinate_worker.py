@@ -10,11 +10,11 @@ from procrastinate import App, PsycopgConnector
 from procrastinate.types import JSONDict
 
 from benchmarks.contenders.task import PlatformCalls, Task, main
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 
 
 def _app(task: Task) -> App:
-    return App(connector=PsycopgConnector(conninfo=task.libpq_url, min_size=4, max_size=SLOTS))
+    return App(connector=PsycopgConnector(conninfo=task.libpq_url, min_size=4, max_size=CONCURRENCY))
 
 
 async def prepare(task: Task) -> None:
@@ -38,7 +38,7 @@ async def work(task: Task) -> None:
         return await platform.put(identifier, body.encode())
 
     async with app.open_async():
-        await app.run_worker_async(concurrency=SLOTS, wait=False, delete_jobs="never")
+        await app.run_worker_async(concurrency=CONCURRENCY, wait=False, delete_jobs="never")
     await platform.aclose()
 
 

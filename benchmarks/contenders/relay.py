@@ -7,8 +7,9 @@ from uuid_utils.compat import uuid7
 from benchmarks.contenders.task import Task, main
 from platform_relay.core.database import create_engine
 from platform_relay.core.encryption import NO_KEYS, KeyRing
+from platform_relay.inbox.events import CustomerEvent
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import CustomerEvent, incoming
+from platform_relay.inbox.messages import incoming
 
 PART = 2000
 

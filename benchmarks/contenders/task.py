@@ -10,7 +10,7 @@ from typing import Self
 import uvloop
 
 from benchmarks import bodies
-from benchmarks.scale import SLOTS
+from benchmarks.scale import CONCURRENCY
 from platform_relay.core.http import Answer, HttpClient
 
 VARIABLE = "BENCHMARK_TASK"
@@ -48,7 +48,7 @@ class PlatformCalls:
 
     def __init__(self, task: Task) -> None:
         self._url = f"{task.platform_url}/v1/customers/"
-        self._http = HttpClient(connections=2 * SLOTS)
+        self._http = HttpClient(connections=2 * CONCURRENCY)
         self._headers = {"x-api-key": "sim-platform-key", "content-type": "application/json"}
 
     async def put(self, identifier: str, body: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The NDJSON door: events per second of one web process, beside its single door."""
+"""The NDJSON endpoint: events per second of one web process, beside its single endpoint."""
 
 from dataclasses import replace
 from functools import partial
@@ -31,8 +31,8 @@ def run(stage: Stage) -> list[Result]:
             middle = medians(figures)
             times.append(ratio(figures["batch"], figures["single"]))
             shown = {f"{name} /s": round(value) for name, value in middle.items()} | {
-                "times the single door": times[-1]
+                "times the single endpoint": times[-1]
             }
             details.append(Detail(f"{size / 1000:g} KB", float(round(middle["batch"])), shown))
-    note = f"{scale.batch_lines} lines a batch, {AT_ONCE} batches at once; {min(times):.1f} times the single door"
+    note = f"{scale.batch_lines} lines a batch, {AT_ONCE} batches at once; {min(times):.1f} times the single endpoint"
     return [replace(lowest("batch_ingest_per_s", details, note), judged=min(times))]

@@ -27,9 +27,9 @@ INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, 
 SELECT job, message, 'forward_customer', 'platform', 'customer:p' || n, 1, 'done', true, 1, false,
        now() - interval '1 day', now() - interval '1 day'
 FROM past ORDER BY n;
-INSERT INTO attempt (job_id, claim, number, started_at, duration_ms, outcome, status)
+INSERT INTO attempt (job_id, fencing_token, number, started_at, duration_ms, outcome, status)
 SELECT job, 1, 1, now() - interval '1 day', 12, 'done', 200 FROM past ORDER BY n;
-INSERT INTO entity (destination, key, known, version, digest)
+INSERT INTO entity (destination, key, exists_remotely, version, digest)
 SELECT 'platform', 'customer:p' || n, true, now() - interval '1 day', sha256(int8send(n)) FROM past ORDER BY n;
 DROP TABLE past;
 """  # noqa: S608  # constants only
@@ -38,11 +38,11 @@ BLOCKED: Final = f"""
 SET synchronous_commit = off;
 CREATE TEMP TABLE past AS SELECT {IDENTIFIERS} FROM generate_series(0, %(blocked)d - 1) AS n;
 {MESSAGES.format(prefix="'b'", entity=f"n / {PER_LANE}")}
-INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, attempts, uncertain, created_at, after)
+INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, attempts, uncertain, created_at, depends_on)
 SELECT job, message, 'forward_order', 'platform', 'order:b' || n / {PER_LANE}, n %% {PER_LANE} + 1, 'waiting', false, 0,
        false, now() - interval '1 day', 'customer:b' || n / {PER_LANE}
 FROM past ORDER BY n;
-INSERT INTO lane (destination, key, run_at, claim, leased, awaited, priority, waiting, last_seq, waits_for)
+INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq, waits_for)
 SELECT 'platform', 'order:b' || n / {PER_LANE}, now() + interval '1 day', 1, false, false, 0, count(*), count(*),
        CASE WHEN n / {PER_LANE} %% 2 = 0 THEN 'customer:b' || n / {PER_LANE} END
 FROM past GROUP BY n / {PER_LANE};

@@ -30,7 +30,7 @@ def _measure(stage: Stage, url: str) -> dict[str, float]:
     """Milliseconds, `{"p50": …, "p99": …}`."""
     stage.platform.reset()
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-    dice, series, sent = random.Random(1), next(stage.series), {}
+    rng, series, sent = random.Random(1), next(stage.series), {}
     warm_up = 5
     for number in range(warm_up + stage.scale.samples):
         identifier = bodies.entity_id(series, number)
@@ -46,7 +46,7 @@ def _measure(stage: Stage, url: str) -> dict[str, float]:
         if number == warm_up - 1:
             until(lambda: _received(stage) >= warm_up, PATIENCE, "the worker sends nothing")
             connection.close()  # it may have been idle for too long; the next request opens another
-        time.sleep(dice.uniform(*IDLE))
+        time.sleep(rng.uniform(*IDLE))
     connection.close()
     until(lambda: _received(stage) >= len(sent), PATIENCE, "not all events were delivered")
     arrived = {entry["entity"]: entry["at"] for entry in stage.platform.ledger(body=0)}

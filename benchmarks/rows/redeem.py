@@ -10,7 +10,7 @@ from benchmarks.stage import DOOR, PATIENCE, Stage, until
 
 SHOP_DELAY: Final = 0.02
 RULE: Final = "rule-5-off"
-NO_LIMITS: Final = {"COUPONS__FUSE__CUSTOMER_COUNT": "none"}
+NO_LIMITS: Final = {"COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT": "none"}
 """One customer redeems more than the fuse lets through by default."""
 ACTIVE: Final = (
     "SELECT code, CAST(extract(epoch FROM active_at) AS float8) AS at FROM coupon WHERE active_at IS NOT NULL"
@@ -21,7 +21,7 @@ def run(stage: Stage) -> list[Result]:
     database_url = stage.database()
     stage.platform.reset()
     stage.shop.control("latency", seconds=SHOP_DELAY)
-    dice, sent = random.Random(1), {}
+    rng, sent = random.Random(1), {}
     try:
         with (
             stage.web(["platform_relay.cli", "web"], database_url, **NO_LIMITS) as (url, _),
@@ -44,11 +44,11 @@ def run(stage: Stage) -> list[Result]:
             sent.clear()
             for _ in range(stage.scale.samples // 2):
                 redeem()
-                time.sleep(dice.uniform(0.05, 0.1))
+                time.sleep(rng.uniform(0.05, 0.1))
             until(active, PATIENCE, "not all coupons are active")
             became = {row["code"]: row["at"] for row in stage.sql(database_url, ACTIVE)}
     finally:
         stage.shop.control("latency", seconds=0)
     waits = [1000 * (became[code] - at) for code, at in sent.items()]
     value = {"p50": percentile(waits, 0.5), "p99": percentile(waits, 0.99)}
-    return [highest("redeem_ms", [Detail("web and worker in two processes, shop 20 ms", value)])]
+    return [highest("redeem_ms", [Detail("web and worker in two processes, store 20 ms", value)])]

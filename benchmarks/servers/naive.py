@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from benchmarks.servers.null import KeyServices, Receipt
 from benchmarks.servers.serving import serve
-from platform_relay.api.authentication import Caller, Keys
-from platform_relay.inbox.messages import CustomerEvent
+from platform_relay.api.authentication import Authenticator, Caller
+from platform_relay.inbox.events import CustomerEvent
 
 
 class Base(DeclarativeBase):
@@ -45,7 +45,7 @@ class Job(Base):
 
 
 def create_app() -> FastAPI:
-    keys = Keys(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
+    keys = Authenticator(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
     engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=20, max_overflow=0)
     sessions = async_sessionmaker(engine, expire_on_commit=False)
 

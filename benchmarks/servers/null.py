@@ -11,9 +11,9 @@ from starlette.requests import Request
 from uuid_utils.compat import uuid7
 
 from benchmarks.servers.serving import serve
-from platform_relay.api.authentication import Caller, Keys
+from platform_relay.api.authentication import Authenticator, Caller
 from platform_relay.core.database import create_engine
-from platform_relay.inbox.messages import CustomerEvent
+from platform_relay.inbox.events import CustomerEvent
 from platform_relay.settings import Settings
 
 
@@ -35,7 +35,7 @@ class KeyServices:
 
 def create_app() -> FastAPI:
     app = FastAPI()
-    keys = Keys(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
+    keys = Authenticator(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
 
     async def caller(request: Request) -> Caller:
         return await keys.require(request, "events")

@@ -49,7 +49,7 @@ def upgrade() -> None:
     op.create_table(
         "attempt",
         sa.Column("job_id", sa.Uuid(), nullable=False),
-        sa.Column("claim", sa.BigInteger(), nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("duration_ms", sa.Integer(), nullable=True),
@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("reason_code", sa.Text(), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("excerpt", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("job_id", "claim", name=op.f("pk_attempt")),
+        sa.PrimaryKeyConstraint("job_id", "fencing_token", name=op.f("pk_attempt")),
     )
     op.create_index(
         op.f("ix_attempt_started_at"),
@@ -96,9 +96,9 @@ def upgrade() -> None:
         sa.Column("rule_id", sa.Text(), nullable=True),
         sa.Column("rule_version", sa.Integer(), nullable=True),
         sa.Column("rule_edited", sa.Boolean(), nullable=False),
-        sa.Column("proof", sa.Text(), nullable=True),
+        sa.Column("verification", sa.Text(), nullable=True),
         sa.Column("decision", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("ordered", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("issued_spec", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("orders", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("points", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
@@ -112,7 +112,7 @@ def upgrade() -> None:
         sa.Column("active_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("drift_checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "state IN ('pending', 'held', 'active', 'used', 'retired', 'given_back', 'refused')",
+            "state IN ('pending', 'held', 'active', 'used', 'retired', 'points_returned', 'refused')",
             name=op.f("ck_coupon_state"),
         ),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_coupon")),
@@ -137,9 +137,9 @@ def upgrade() -> None:
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("pace", sa.Double(), nullable=True),
-        sa.Column("slowed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_call_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("rate_limit", sa.Double(), nullable=True),
+        sa.Column("rate_limited_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_destination_state")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_destination")),
     )
@@ -160,7 +160,7 @@ def upgrade() -> None:
         "entity",
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("known", sa.Boolean(), nullable=False),
+        sa.Column("exists_remotely", sa.Boolean(), nullable=False),
         sa.Column("version", sa.DateTime(timezone=True), nullable=True),
         sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("destination", "key", name=op.f("pk_entity")),
@@ -193,7 +193,7 @@ def upgrade() -> None:
     op.create_table(
         "issuance_limit",
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("tripped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reached_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_by", sa.Text(), nullable=True),
@@ -214,7 +214,7 @@ def upgrade() -> None:
         sa.Column("reason_code", sa.Text(), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("version", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("after", sa.Text(), nullable=True),
+        sa.Column("depends_on", sa.Text(), nullable=True),
         sa.Column("collapse", sa.Boolean(), nullable=False),
         sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -238,13 +238,13 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("claim", sa.BigInteger(), nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
         sa.Column("leased", sa.Boolean(), nullable=False),
         sa.Column("priority", sa.SmallInteger(), nullable=False),
-        sa.Column("waiting", sa.Integer(), nullable=False),
+        sa.Column("open_jobs", sa.Integer(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("waits_for", sa.Text(), nullable=True),
-        sa.Column("awaited", sa.Boolean(), nullable=False),
+        sa.Column("has_dependents", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("key", "destination", name=op.f("pk_lane")),
     )
     op.create_index(
@@ -252,9 +252,9 @@ def upgrade() -> None:
         "lane",
         ["destination", "priority", "run_at"],
         unique=False,
-        postgresql_where=sa.text("waiting > 0"),
+        postgresql_where=sa.text("open_jobs > 0"),
     )
-    op.create_index("ix_lane_idle", "lane", ["run_at"], unique=False, postgresql_where=sa.text("waiting = 0"))
+    op.create_index("ix_lane_idle", "lane", ["run_at"], unique=False, postgresql_where=sa.text("open_jobs = 0"))
     op.create_index(
         "ix_lane_waits_for", "lane", ["waits_for"], unique=False, postgresql_where=sa.text("waits_for IS NOT NULL")
     )
@@ -349,7 +349,7 @@ def upgrade() -> None:
         sa.Column("grace", sa.Interval(), nullable=True),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("compared", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("found", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("difference_counts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("notes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
@@ -374,7 +374,7 @@ def upgrade() -> None:
             " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
         )
     for destination in ("platform", "store"):
-        columns = "name, state, since, failures, next_at"
+        columns = "name, state, since, failures, next_call_at"
         opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
         op.execute(opened.bindparams(name=destination))
 

@@ -1,4 +1,4 @@
-"""The web program on a database of its own, and its callers."""
+"""Fixtures: the web application on its own database, and its clients."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import wiring
 from platform_relay.settings import PlatformSettings, Settings
-from tests.api.served import OPERATOR_KEY, PREVIOUS_DOOR_SECRET, STORE_KEY, WEBHOOK_SECRET, Caller, Stored, serving
+from tests.api.served import OPERATOR_KEY, PREVIOUS_WEBHOOK_SECRET, STORE_KEY, WEBHOOK_SECRET, Caller, Stored, serving
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> Settings:
         store_key=SecretStr(STORE_KEY),
         operator_key=SecretStr(OPERATOR_KEY),
         platform=PlatformSettings(
-            webhook_secret=SecretStr(WEBHOOK_SECRET), webhook_secret_previous=SecretStr(PREVIOUS_DOOR_SECRET)
+            webhook_secret=SecretStr(WEBHOOK_SECRET), webhook_secret_previous=SecretStr(PREVIOUS_WEBHOOK_SECRET)
         ),
     )
 
@@ -40,7 +40,7 @@ def parts(web: tuple[wiring.Services, str]) -> wiring.Services:
 
 @pytest.fixture
 async def calling(web: tuple[wiring.Services, str]) -> AsyncIterator[Caller]:
-    """Makes clients by their key."""
+    """A function that makes a client for an API key."""
     async with AsyncExitStack() as stack:
 
         async def client(key: str | None) -> httpx.AsyncClient:
@@ -67,7 +67,7 @@ async def nobody(calling: Caller) -> httpx.AsyncClient:
 
 @pytest.fixture
 def stored(engine: AsyncEngine) -> Stored:
-    """How many messages the database holds."""
+    """A function that counts the messages in the database."""
 
     async def count() -> int:
         async with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The real web program, served by uvicorn in the test's own event loop."""
+"""Serves the real web application with uvicorn, in the test's event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,18 +14,18 @@ from tests.helpers import eventually, free_port
 
 STORE_KEY = "store-key-for-tests"
 OPERATOR_KEY = "operator-key-for-tests"
-WEBHOOK_SECRET = "door-secret-for-tests"
-PREVIOUS_DOOR_SECRET = "previous-door-secret-for-tests"
+WEBHOOK_SECRET = "webhook-secret-for-tests"
+PREVIOUS_WEBHOOK_SECRET = "previous-webhook-secret-for-tests"
 
 Caller = Callable[[str | None], Awaitable[httpx.AsyncClient]]
-"""Makes a client with this key."""
+"""Makes a client with this API key."""
 Stored = Callable[[], Awaitable[int]]
-"""How many messages the database holds."""
+"""A function that counts the messages in the database."""
 
 
 @asynccontextmanager
 async def serving(settings: Settings, database_url: str) -> AsyncIterator[tuple[wiring.Services, str]]:
-    """The web program's parts and its address."""
+    """The application's services and its base URL."""
     async with wiring.services(settings, database_url, "web") as parts:
         port = free_port()
         server = uvicorn.Server(

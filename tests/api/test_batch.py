@@ -1,4 +1,4 @@
-"""Many events in one request."""
+"""Batches of events: POST /v1/events/batch."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.api.batch import LINES, spans
+from platform_relay.api.batch import MAX_LINES, spans
 from tests.api.served import Stored
 
 ORDER = {"id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "1.00"}
@@ -24,7 +24,7 @@ async def post(store: httpx.AsyncClient, *lines: str) -> list[dict[str, object]]
     return [json.loads(answered) for answered in answer.text.splitlines()]
 
 
-async def test_good_lines_are_stored_and_bad_ones_refuse_nobody(store: httpx.AsyncClient, stored: Stored) -> None:
+async def test_valid_lines_are_stored_although_others_are_invalid(store: httpx.AsyncClient, stored: Stored) -> None:
     answers = await post(
         store,
         line("customers", {"id": 1}),
@@ -68,40 +68,40 @@ async def test_good_lines_are_stored_and_bad_ones_refuse_nobody(store: httpx.Asy
     assert await stored() == 2
 
 
-async def test_an_event_is_kept_exactly_as_it_was_written(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
+async def test_an_event_is_stored_byte_for_byte(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
     event = '{ "id": 1,  "weight": 1.10, "note": "}\\u00e9{é" }'
     await post(store, f'{{"event" : {event} ,"type":"customers"}}')
     async with engine.connect() as connection:
         assert bytes((await connection.execute(text("SELECT body FROM message"))).scalar_one()) == event.encode()
 
 
-async def test_a_thousand_lines_are_taken_and_one_more_is_not(store: httpx.AsyncClient, stored: Stored) -> None:
-    lines = [line("products", {"id": number}) for number in range(LINES + 1)]
+async def test_a_batch_has_at_most_a_thousand_lines(store: httpx.AsyncClient, stored: Stored) -> None:
+    lines = [line("products", {"id": number}) for number in range(MAX_LINES + 1)]
     refused = await store.post("/v1/events/batch?backfill=true", content="\n".join(lines))
     assert (refused.status_code, refused.json()["type"]) == (422, "urn:platform-relay:problem:too-many-lines")
     assert await stored() == 0
-    assert {answer["status"] for answer in await post(store, *lines[:LINES])} == {"accepted"}
-    assert await stored() == LINES
+    assert {answer["status"] for answer in await post(store, *lines[:MAX_LINES])} == {"accepted"}
+    assert await stored() == MAX_LINES
 
 
-async def test_one_line_too_large_refuses_only_itself(store: httpx.AsyncClient) -> None:
+async def test_a_line_that_is_too_large_does_not_affect_others(store: httpx.AsyncClient) -> None:
     answers = await post(store, line("products", {"id": 1, "x": "y" * (1 << 20)}), line("products", {"id": 2}))
     assert [answer["status"] for answer in answers] == ["refused", "accepted"]
 
 
-async def test_an_empty_batch_is_answered_empty(store: httpx.AsyncClient) -> None:
+async def test_an_empty_batch_gets_an_empty_response(store: httpx.AsyncClient) -> None:
     assert await post(store, "", "  ") == []
 
 
-NO_OBJECTS = ["", "{", "[]", "1", "{}x", '{"a":1,}', '{"a" 1}', "{a:1}", "{1:1}", '{"a":1 "b":2}', "{,}"]
+NOT_OBJECTS = ["", "{", "[]", "1", "{}x", '{"a":1,}', '{"a" 1}', "{a:1}", "{1:1}", '{"a":1 "b":2}', "{,}"]
 
 
-@pytest.mark.parametrize("written", NO_OBJECTS)
-def test_what_is_not_one_object_has_no_spans(written: str) -> None:
+@pytest.mark.parametrize("written", NOT_OBJECTS)
+def test_spans_rejects_text_that_is_not_one_object(written: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the parser's own words differ
         spans(written)
 
 
-def test_spans_are_what_was_written() -> None:
+def test_spans_are_the_source_text() -> None:
     assert spans(' { "a" : 1.10 , "b":{"c": [ ]} } ') == {"a": "1.10", "b": '{"c": [ ]}'}
     assert spans("{ }") == {}

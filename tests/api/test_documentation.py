@@ -1,4 +1,4 @@
-"""The pages of the API's description need nothing from another machine."""
+"""The documentation pages load nothing from other servers."""
 
 from html.parser import HTMLParser
 
@@ -7,7 +7,7 @@ from typing_extensions import override
 
 
 class References(HTMLParser):
-    """What a page makes the browser fetch."""
+    """The references of a page that the browser loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ async def test_pages_fetch_only_from_this_server(nobody: httpx.AsyncClient) -> N
         assert "http" not in policy
 
 
-async def test_the_description_is_served_without_a_key(nobody: httpx.AsyncClient) -> None:
+async def test_the_openapi_document_needs_no_key(nobody: httpx.AsyncClient) -> None:
     answer = await nobody.get("/openapi.json")
     assert answer.status_code == 200
     assert "/v1/events/orders" in answer.json()["paths"]
 
 
-async def test_assets_do_not_lead_out_of_their_folder(nobody: httpx.AsyncClient) -> None:
+async def test_asset_paths_cannot_leave_their_folder(nobody: httpx.AsyncClient) -> None:
     for path in ("/docs/assets/../core.py", "/docs/assets/%2e%2e/core.py", "/docs/assets/", "/docs/assets/none.js"):
         answer = await nobody.get(path)
         assert answer.status_code == 404, path

@@ -1,4 +1,4 @@
-"""The store's door."""
+"""Events of the store: POST /v1/events/… and GET /v1/events/{message_id}."""
 
 import json
 from uuid import UUID
@@ -16,7 +16,7 @@ PRODUCT = {"id": "7", "title": "Teapot"}
 
 
 @pytest.mark.parametrize(("kind", "body"), [("customers", CUSTOMER), ("orders", ORDER), ("products", PRODUCT)])
-async def test_an_event_is_stored_as_sent_and_owes_a_job(
+async def test_an_event_is_stored_as_sent_with_a_job(
     store: httpx.AsyncClient, engine: AsyncEngine, kind: str, body: dict[str, str]
 ) -> None:
     raw = json.dumps(body, indent=1).encode()
@@ -31,16 +31,17 @@ async def test_an_event_is_stored_as_sent_and_owes_a_job(
     assert [tuple(job) for job in jobs] == [(UUID(receipt["id"]), "waiting")]
 
 
-async def test_the_receipt_leads_to_what_became_of_it(store: httpx.AsyncClient) -> None:
+async def test_the_receipt_links_to_the_event(store: httpx.AsyncClient) -> None:
     receipt = (await store.post("/v1/events/orders", json=ORDER)).json()
     answer = await store.get(receipt["links"]["self"])
     message = answer.json()
     assert answer.status_code == 200
     assert (message["id"], message["kind"], message["state"]) == (receipt["id"], "orders", "waiting")
     [job] = message["jobs"]
-    assert (job["kind"], job["lane"], job["state"], job["tries"]) == ("forward_order", "order:1001", "waiting", [])
-    assert job["says"]
-    assert job["next"]
+    assert (job["kind"], job["lane"], job["state"], job["attempts"]) == ("forward_order", "order:1001", "waiting", [])
+    assert (job["reason_code"], job["facts"]) == (None, None)
+    assert job["text"]
+    assert job["next_step"]
 
 
 async def test_the_same_key_and_body_gets_the_first_receipt(store: httpx.AsyncClient, stored: Stored) -> None:
@@ -60,7 +61,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(store: httpx.AsyncCl
     assert await stored() == 1
 
 
-async def test_an_odd_idempotency_key_is_refused(store: httpx.AsyncClient, stored: Stored) -> None:
+async def test_an_invalid_idempotency_key_is_rejected(store: httpx.AsyncClient, stored: Stored) -> None:
     for key in (b"", b"two words", b"x" * 256, "na\u00efve".encode("latin-1")):
         headers = httpx.Headers([(b"idempotency-key", key)])
         answer = await store.post("/v1/events/customers", json=CUSTOMER, headers=headers)
@@ -97,7 +98,7 @@ BAD_ORDERS: list[tuple[dict[str, object], str]] = [
 ]
 
 
-async def test_a_bad_customer_is_refused_by_field_and_not_stored(store: httpx.AsyncClient, stored: Stored) -> None:
+async def test_an_invalid_customer_is_rejected_with_its_fields(store: httpx.AsyncClient, stored: Stored) -> None:
     for body, problem, field in BAD_CUSTOMERS:
         answer = await store.post("/v1/events/customers", content=body)
         document = answer.json()
@@ -105,11 +106,11 @@ async def test_a_bad_customer_is_refused_by_field_and_not_stored(store: httpx.As
         assert answer.headers["content-type"] == "application/problem+json"
         assert (document["type"], document["status"]) == (f"urn:platform-relay:problem:{problem}", 422), body
         assert [error["field"] for error in document["errors"]] == [field], body
-        assert document["next"]
+        assert document["next_step"]
     assert await stored() == 0
 
 
-async def test_a_bad_order_is_refused_by_field_and_not_stored(store: httpx.AsyncClient, stored: Stored) -> None:
+async def test_an_invalid_order_is_rejected_with_its_fields(store: httpx.AsyncClient, stored: Stored) -> None:
     for change, field in BAD_ORDERS:
         answer = await store.post("/v1/events/orders", json={**ORDER, **change})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), change
@@ -118,8 +119,8 @@ async def test_a_bad_order_is_refused_by_field_and_not_stored(store: httpx.Async
 
 
 @pytest.mark.parametrize("field", ["lineItems", "discountCodes", "tags"])
-async def test_of_many_wrong_elements_the_first_is_told(store: httpx.AsyncClient, field: str) -> None:
-    """To describe each of a million would keep the process for seconds."""
+async def test_only_the_first_invalid_element_is_reported(store: httpx.AsyncClient, field: str) -> None:
+    """Describing each of a million elements would block the process for seconds."""
     kind, event = ("customers", CUSTOMER) if field == "tags" else ("orders", ORDER)
     answer = await store.post(f"/v1/events/{kind}", json={**event, field: [0] * 1000})
     assert [error["field"] for error in answer.json()["errors"]] == [f"{field}.0"]
@@ -132,7 +133,7 @@ async def test_ids_that_are_integers_are_kept_exactly(store: httpx.AsyncClient, 
         assert (await connection.execute(text("SELECT lane FROM job"))).scalar_one() == f"customer:{big}"
 
 
-async def test_backfill_waits_behind_what_is_live(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
+async def test_backfill_is_delivered_after_live_events(store: httpx.AsyncClient, engine: AsyncEngine) -> None:
     await store.post("/v1/events/customers?backfill=true", json=CUSTOMER)
     await store.post("/v1/events/products", json=PRODUCT)
     odd = await store.post("/v1/events/products?backfill=maybe", json=PRODUCT)

@@ -1,4 +1,4 @@
-"""Files taken in over HTTP."""
+"""Imports of files over HTTP."""
 
 import httpx
 
@@ -7,20 +7,20 @@ from tests.helpers import eventually
 GOOD = "id,email,updatedAt\n" + "".join(f"{n},a{n}@example.com,2026-01-01T00:00:00Z\n" for n in range(1, 2501))
 
 
-async def test_a_file_over_http(operator: httpx.AsyncClient, store: httpx.AsyncClient) -> None:
+async def test_a_file_is_imported_and_uploaded_again(operator: httpx.AsyncClient, store: httpx.AsyncClient) -> None:
     headers = {"content-type": "text/csv; charset=utf-8"}
     first = await operator.post("/v1/imports?kind=customers", content=GOOD, headers=headers)
     assert first.status_code == 202, first.text
 
     async def done() -> bool:
-        told = (await operator.get(f"/v1/imports/{first.json()['id']}")).json()
-        return bool(told["state"] == "done" and told["accepted"] == 2500)
+        run = (await operator.get(f"/v1/imports/{first.json()['id']}")).json()
+        return bool(run["state"] == "done" and run["accepted"] == 2500)
 
     await eventually(done, 20)
     again = await operator.post("/v1/imports?kind=customers", content=GOOD, headers=headers)
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
     assert (await store.post("/v1/imports?kind=customers", content=GOOD, headers=headers)).status_code == 403
-    assert [each["id"] for each in (await store.get("/v1/imports")).json()] == [first.json()["id"]]
+    assert [run["id"] for run in (await store.get("/v1/imports")).json()] == [first.json()["id"]]
     unknown = await operator.post("/v1/imports?kind=customers", content=b"x", headers={"content-type": "text/html"})
     assert unknown.status_code == 422
     no_id = await operator.post("/v1/imports?kind=customers", content=b"a,b\n1,2\n", headers=headers)

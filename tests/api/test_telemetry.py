@@ -5,7 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any  # log records are free-form JSON
+from typing import Any  # JSON
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from platform_relay.core.telemetry import configure_logging, log_attempt, log_message, secrets_of
+from platform_relay.core.logs import configure_logging, log_attempt, log_message, secrets_of
 from platform_relay.settings import PlatformSettings, Settings
 from tests.api.served import STORE_KEY, WEBHOOK_SECRET
 
@@ -31,6 +31,11 @@ def logging_as_configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def configure(settings: Settings, *more_secrets: str) -> None:
+    secrets = [*secrets_of(settings), *more_secrets]
+    configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=secrets)
+
+
 def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
@@ -41,7 +46,7 @@ async def test_one_wide_record_per_message(
     logging_as_configured: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configure_logging(settings)
+    configure(settings)
     receipt = (await store.post("/v1/events/customers", json={"id": 1, "email": "ada@example.com"})).json()
     await store.post(f"/v1/webhooks/platform/{WEBHOOK_SECRET}", json={}, headers={"X-Webhook-Topic": "points/earned"})
     written = capsys.readouterr().err
@@ -61,7 +66,7 @@ async def test_a_batch_has_a_record_for_each_message_in_pieces_that_a_pipe_takes
     logging_as_configured: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    configure_logging(settings)
+    configure(settings)
     stream = Pieces()
     monkeypatch.setattr("sys.stderr", stream)
     lines = "\n".join(json.dumps({"type": "customers", "event": {"id": f"ö{number}"}}) for number in range(60))
@@ -93,7 +98,7 @@ def attempt(kind: str) -> None:
         kind=kind,
         destination="platform",
         attempt=1,
-        claim=1,
+        fencing_token=1,
         outcome="retry",
         state="waiting",
         milliseconds=1,
@@ -103,7 +108,7 @@ def attempt(kind: str) -> None:
 def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost_with_the_loop(
     settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure_logging(settings)
+    configure(settings)
     stream = Pieces()
     monkeypatch.setattr("sys.stderr", stream)
 
@@ -135,7 +140,7 @@ def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost
 def test_what_json_cannot_hold_is_told_all_the_same(
     settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure_logging(settings)
+    configure(settings)
     stream = Pieces()
     monkeypatch.setattr("sys.stderr", stream)
     for odd in ("half of a pair: \ud800", b"\xff", object):
@@ -150,7 +155,7 @@ def test_secrets_are_masked_whoever_writes_them(
     secret = 'hush"hush\\hush'
     settings = Settings(_env_file=None, platform=PlatformSettings(api_key=SecretStr(secret)))
     assert list(secrets_of(settings)) == [secret]
-    configure_logging(settings, ["shop-secret"])
+    configure(settings, "shop-secret")
     structlog.get_logger("ours").info("calls", url=f"https://x/?key={secret}", shop="shop-secret")
     try:
         raise ValueError(secret)
@@ -168,7 +173,7 @@ def test_secrets_are_masked_whoever_writes_them(
 def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
     logging_as_configured: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(Settings(_env_file=None, log_level="WARNING"))
+    configure(Settings(_env_file=None, log_level="WARNING"))
     message = uuid7()
     log_message(message, source="store", kind="orders", status="accepted", size=1, jobs=1, milliseconds=1, caller="x")
     for state in ("waiting", "dead"):
@@ -178,7 +183,7 @@ def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
             kind="forward_order",
             destination="platform",
             attempt=3,
-            claim=9,
+            fencing_token=9,
             outcome="reject",
             state=state,
             milliseconds=12.34,
@@ -193,7 +198,7 @@ def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
 
 
 def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(Settings(_env_file=None, log_format="text"))
+    configure(Settings(_env_file=None, log_format="text"))
     structlog.get_logger("ours").info("hello", number=1)
     written = capsys.readouterr().err
     assert "hello" in written
@@ -203,7 +208,7 @@ def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureF
 async def test_a_databases_error_quotes_no_row(
     settings: Settings, engine: AsyncEngine, logging_as_configured: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(settings)
+    configure(settings)
     person = b"ada@example.com"
     statement = text(
         "INSERT INTO message (id, source, kind, dedupe_key, body) VALUES (gen_random_uuid(), '', '', '', :body)"
@@ -215,6 +220,6 @@ async def test_a_databases_error_quotes_no_row(
         structlog.get_logger("ours").exception("failed")
     written = capsys.readouterr().err
     assert "NotNullViolation" in written
-    assert "DETAIL: left out" in written
+    assert "DETAIL: removed" in written
     assert "ada@example.com" not in written
     assert b"ada@example.com".hex() not in written

@@ -1,4 +1,4 @@
-"""Real Chromium on the real console. Skipped with a word where there is no Chromium (`CHROMIUM` names one elsewhere)."""
+"""Real Chromium on the real console. Skipped without Chromium (`CHROMIUM` is the path of one)."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ FLAGS: Final = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them share one stage, so all of them go to one of xdist's workers."""
+    """All these tests share one stage, so they run in one xdist worker."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("browser"))
@@ -30,10 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
-    return found
+    return path
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -57,7 +57,7 @@ async def stage(chromium: str, server_url: str, template_database: str) -> Async
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(browser: Browser, stage: Stage) -> AsyncIterator[Desk]:
-    """An operator at her desk, signed in. What her browser complained about fails the test."""
+    """A signed-in operator. Errors and warnings of the browser fail the test."""
     async with Desk.at(browser, stage) as desk:
         await desk.sign_in()
         yield desk

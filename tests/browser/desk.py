@@ -1,4 +1,4 @@
-"""An operator at her desk: a browser on the console, and what it complained about."""
+"""An operator at her desk: a browser on the console, and the errors and warnings it reported."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +18,10 @@ class Desk:
         self.page = page
         self._where = where
         self.complaints: list[str] = []
-        page.on("console", self._said)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("response", self._answered)
-        page.on("request", self._asked)
+        page.on("response", self._on_response)
+        page.on("request", self._on_request)
 
     @classmethod
     @asynccontextmanager
@@ -52,30 +52,30 @@ class Desk:
         assert isinstance(self._where, Stage)
         return self._where
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.type}: {message.text} ({self.page.url})")
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if response.status >= 500:
             self.complaints.append(f"{response.status} {response.url}")
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if not request.url.startswith(_url(self._where)):
-            self.complaints.append(f"asked elsewhere: {request.url}")
+            self.complaints.append(f"request to another origin: {request.url}")
 
     def no_complaints(self) -> None:
-        """Errors of scripts, of the content security policy, and of anything that was not found."""
+        """No errors of scripts, no violations of the content security policy, and nothing not found."""
         assert self.complaints == []
 
     def expected(self, words: str) -> None:
-        """The browser reports a refusal that the test provoked."""
-        told = [each for each in self.complaints if words not in each]
-        assert len(told) < len(self.complaints), f"nobody complained of {words}: {self.complaints}"
-        self.complaints[:] = told
+        """Removes the complaint about an error that the test provoked."""
+        rest = [complaint for complaint in self.complaints if words not in complaint]
+        assert len(rest) < len(self.complaints), f"no complaint contains {words}: {self.complaints}"
+        self.complaints[:] = rest
 
     async def open(self, path: str) -> None:
-        """A page, complete."""
+        """Opens a page and waits for its fonts."""
         await self.page.goto(path)
         await self.page.evaluate("document.fonts.ready")
 

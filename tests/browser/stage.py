@@ -1,7 +1,7 @@
 """A store's morning on the real programs: `relay serve` between a simulated Platform and a simulated shop.
 
-1001 …     delivered                        3001 …  refused by the Platform, in a pile
-SPRING5    active      MUGLOVER   held: nobody knows what its rule is worth
+1001 …     delivered                        3001 …  rejected by the Platform, in one failure group
+SPRING5    active      MUGLOVER   held: its rule has no value
 TEAPOT10   used in 1020                     OOPS50  retired
 """
 
@@ -26,7 +26,7 @@ from tests.helpers import eventually, free_port
 
 STORE_KEY: Final = "store-key-of-the-browser-suite"
 OPERATOR_KEY: Final = "operator-key-of-the-browser-suite"
-DOOR: Final = "door-secret-of-the-browser-suite"
+WEBHOOK_SECRET: Final = "webhook-secret-of-the-browser-suite"
 UNKNOWN_RULE: Final = "rule-birthday"
 PEOPLE: Final = (
     ("Ada", "Almeida"), ("Ben", "Fischer"), ("Carla", "Costa"), ("Daan", "Jansen"), ("Elif", "Kaya"),
@@ -47,20 +47,20 @@ class Stage:
     async def send(self, kind: str, events: Iterable[dict[str, object]]) -> None:
         lines = "\n".join(json.dumps({"type": kind, "event": event}) for event in events)
         headers = {"authorization": f"Bearer {STORE_KEY}", "content-type": "application/x-ndjson"}
-        answer = await self.client.post("/v1/events/batch", content=lines, headers=headers)
-        assert answer.status_code == 200, answer.text
-        refused = [line for line in answer.text.splitlines() if '"accepted"' not in line]
+        response = await self.client.post("/v1/events/batch", content=lines, headers=headers)
+        assert response.status_code == 200, response.text
+        refused = [line for line in response.text.splitlines() if '"accepted"' not in line]
         assert not refused, refused
 
     async def redeem(self, code: str, customer: int, rule: str, **more: object) -> None:
         """The Platform's webhook has been stored when this returns."""
         fields = {"customerId": str(customer), "ruleId": rule, "code": code, "allow_overdraft": True, **more}
-        self.platform.control("redeem", url=f"{self.url}/v1/webhooks/platform/{DOOR}", **fields)
+        self.platform.control("redeem", url=f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}", **fields)
 
     async def refused(self, first: int, many: int, currency: str) -> None:
-        """Orders in a currency that the Platform refuses, until `accept`; they make a pile of their own."""
-        said = {"message": f"currency {currency} is not enabled for this shop"}
-        rule = {"contains": f'"{currency}"', "status": 422, "body": said, "persistent": True}
+        """Sends orders in a currency that the Platform rejects until `accept`. They form one failure group."""
+        response = {"message": f"currency {currency} is not enabled for this shop"}
+        rule = {"contains": f'"{currency}"', "status": 422, "body": response, "persistent": True}
         self.platform.script(path="/v1/orders", **rule)
         buyers = range(101, 125)
         numbers = range(first, first + many)
@@ -70,27 +70,27 @@ class Stage:
         await self.idle()
 
     def accept(self, currency: str) -> None:
-        """The Platform takes it from now on."""
+        """The Platform accepts the currency from now on."""
         for rule in self.platform.inspect("script")["rules"]:
             if rule.get("contains") == f'"{currency}"':
                 self.platform.control("clear", ids=[rule["id"]])
 
-    # ------------------------------------------------------------------------------------------- what became of it
+    # ------------------------------------------------------------------------------------------- the outcome
 
     async def api(self, method: str, path: str, **request: Any) -> Any:  # Any: JSON
         headers = {"authorization": f"Bearer {OPERATOR_KEY}"}
-        answer = await self.client.request(method, path, headers=headers, **request)
-        assert answer.is_success, answer.text
-        return answer.json()
+        response = await self.client.request(method, path, headers=headers, **request)
+        assert response.is_success, response.text
+        return response.json()
 
     async def coupon(self, code: str, state: str) -> None:
         """Returns when the coupon is in that state."""
 
         async def there() -> bool:
             headers = {"authorization": f"Bearer {OPERATOR_KEY}"}
-            answer = await self.client.get(f"/v1/coupons/{code}", headers=headers)
-            assert answer.is_success, answer.text
-            assert answer.json()["state"] == state, answer.text
+            response = await self.client.get(f"/v1/coupons/{code}", headers=headers)
+            assert response.is_success, response.text
+            assert response.json()["state"] == state, response.text
             return True
 
         await eventually(there, 20)
@@ -107,11 +107,11 @@ class Stage:
         """Returns when nothing is on its way (what is held may be)."""
 
         async def quiet() -> bool:
-            owed = await self.sql(
+            unfinished = await self.sql(
                 "SELECT job.lane, job.reason_code, job.facts FROM job"
                 " JOIN lane ON lane.destination = job.destination AND lane.key = job.lane WHERE job.open AND lane.waits_for IS NULL"
             )
-            assert owed == [], owed
+            assert unfinished == [], unfinished
             if dead is not None:
                 assert await self.sql("SELECT count(*) FROM job WHERE dead") == [(dead,)]
 
@@ -136,8 +136,8 @@ def person(number: int) -> dict[str, object]:
 
 def order(number: int, customer: int, total: str = "45.00", **more: object) -> dict[str, object]:
     buyer = person(customer)
-    told = {"id": str(number), "customerId": buyer["id"], "email": buyer["email"], "financialStatus": "paid"}
-    return {**told, "currency": "EUR", "totalPrice": total, "updatedAt": datetime.now(UTC).isoformat(), **more}
+    fields = {"id": str(number), "customerId": buyer["id"], "email": buyer["email"], "financialStatus": "paid"}
+    return {**fields, "currency": "EUR", "totalPrice": total, "updatedAt": datetime.now(UTC).isoformat(), **more}
 
 
 @asynccontextmanager
@@ -169,15 +169,15 @@ def _relay(folder: Path, database_url: str, platform: Simulator, shop: Simulator
         "PLATFORM__API_KEY": known["api_key"],
         "PLATFORM__LAUNCHER_URL": platform.url,
         "PLATFORM__SHOP_KEY": known["shop_key"],
-        "PLATFORM__WEBHOOK_SECRET": DOOR,
+        "PLATFORM__WEBHOOK_SECRET": WEBHOOK_SECRET,
         "STORE__ADAPTER": "woocommerce",
         "WOOCOMMERCE__URL": shop.url,
         "WOOCOMMERCE__CONSUMER_KEY": sells["consumer_key"],
         "WOOCOMMERCE__CONSUMER_SECRET": sells["consumer_secret"],
-        "RETRY__FIRST": "0.2",
-        "RETRY__LONGEST": "1",
+        "RETRY__INITIAL_DELAY": "0.2",
+        "RETRY__MAX_DELAY": "1",
         "COUPONS__CURRENCY": "EUR",
-        "COUPONS__FUSE__CUSTOMER_COUNT": "3",
+        "COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT": "3",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     with (folder / "relay.log").open("wb") as log:  # in the folder, where no .env is

@@ -1,4 +1,4 @@
-"""*Coupons* and *Reward rules*: every decision that a person may have to take."""
+"""*Coupons* and *Reward rules*: every decision that an operator may have to take."""
 
 import pytest
 from playwright.async_api import expect
@@ -16,62 +16,62 @@ async def decide(desk: Desk, code: str, menu: str, button: str, why: str, **fiel
     await box.locator("summary").click()
     for label, value in fields.items():
         await box.get_by_label(label).fill(value)
-    await box.get_by_label("Why?").fill(why)
+    await box.get_by_label("Reason").fill(why)
     await box.get_by_role("button", name=button).click()
 
 
 def rule_without_value(desk: Desk, rule: str) -> None:
-    """One that the Platform lists, and nobody knows the value of."""
-    told = {
+    """A rule that the Platform lists without a value."""
+    definition = {
         "id": rule,
         "title": "A surprise",
         "pointCost": 150,
         "discountValue": None,
         "templateName": "amountdiscount",
     }
-    desk.stage.platform.control("rules", rules=[told])
+    desk.stage.platform.control("rules", rules=[definition])
 
 
 async def test_a_held_coupon_is_given_its_value(desk: Desk) -> None:
     rule_without_value(desk, "rule-surprise-1")
     await desk.stage.redeem("VALUED7", 110, "rule-surprise-1")
     await desk.stage.coupon("VALUED7", "held")
-    await decide(desk, "VALUED7", "Say what it is worth", "Make it", "As printed in the letter.", Value="a lot")
+    await decide(desk, "VALUED7", "Set value", "Create with this value", "As printed in the letter.", Value="a lot")
     await expect(desk.page.get_by_role("status")).to_contain_text("not a number")
-    await decide(desk, "VALUED7", "Say what it is worth", "Make it", "As printed in the letter.", Value="7.00")
-    await expect(desk.page.get_by_role("status")).to_contain_text("It goes on with this value.")
+    await decide(desk, "VALUED7", "Set value", "Create with this value", "As printed in the letter.", Value="7.00")
+    await expect(desk.page.get_by_role("status")).to_contain_text("The coupon continues with this value.")
     await desk.stage.coupon("VALUED7", "active")
     await desk.open("/console/coupons?state=active&customer=110")
     row = desk.page.get_by_role("row").filter(has_text="VALUED7")
     await expect(row).to_contain_text("7.00 EUR")
 
 
-async def test_a_forgery_that_proves_genuine_is_approved(desk: Desk) -> None:
-    """Above COUPONS__CONFIRM_ABOVE, and not in the Platform's list of rewards: a person has to vouch for it."""
+async def test_a_held_coupon_is_approved(desk: Desk) -> None:
+    """Above COUPONS__CONFIRM_ABOVE, and not in the Platform's list of rewards: an operator has to approve it."""
     stage = desk.stage
-    where = {"url": f"{stage.url}/v1/webhooks/platform/door-secret-of-the-browser-suite"}
+    where = {"url": f"{stage.url}/v1/webhooks/platform/webhook-secret-of-the-browser-suite"}
     stage.platform.control("tier-reward", customerId="111", discountAmount=50, code="GOLD50", listed=False, **where)
     await stage.coupon("GOLD50", "held")
     await decide(desk, "GOLD50", "Approve", "Approve", "The Platform's support confirmed it.")
-    await expect(desk.page.get_by_role("status")).to_contain_text("It is approved")
+    await expect(desk.page.get_by_role("status")).to_contain_text("The coupon is approved")
     await stage.coupon("GOLD50", "active")
     await desk.page.reload()
-    await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("coupon.approve")
+    await expect(desk.page.get_by_role("region", name="Audit")).to_contain_text("coupon.approve")
 
 
-async def test_a_coupon_is_retired_and_its_points_given_back(desk: Desk) -> None:
+async def test_a_coupon_is_retired_and_its_points_returned(desk: Desk) -> None:
     await desk.stage.redeem("REGRET5", 112, "rule-5-off")
     await desk.stage.coupon("REGRET5", "active")
     await decide(desk, "REGRET5", "Retire", "Retire", "The customer changed her mind.")
-    await expect(desk.page.get_by_role("status")).to_contain_text("It is being made unusable")
+    await expect(desk.page.get_by_role("status")).to_contain_text("The coupon is being made unusable")
     await desk.stage.coupon("REGRET5", "retired")
     assert "regret5" not in str(desk.stage.shop.state("coupons")).lower()
-    await decide(desk, "REGRET5", "Give the points back", "Give", "The customer changed her mind.")
-    await expect(desk.page.get_by_role("status")).to_contain_text("The points are being given back.")
-    await desk.stage.coupon("REGRET5", "given_back")
+    await decide(desk, "REGRET5", "Return points", "Return points", "The customer changed her mind.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("The points are being returned.")
+    await desk.stage.coupon("REGRET5", "points_returned")
 
 
-async def test_an_alert_is_dismissed_after_a_look(desk: Desk) -> None:
+async def test_an_alert_is_dismissed(desk: Desk) -> None:
     await desk.stage.redeem("SHARED5", 115, "rule-5-off")
     await desk.stage.coupon("SHARED5", "active")
     overused = because(ReasonCode.COUPON_OVERUSED, code="SHARED5", orders=2, limit=1, order_ids=["1001", "1002"])
@@ -82,33 +82,33 @@ async def test_an_alert_is_dismissed_after_a_look(desk: Desk) -> None:
     await decide(desk, "SHARED5", "Dismiss the alert", "Dismiss", "One basket, split by the store.")
     await expect(desk.page.get_by_role("status")).to_contain_text("1 alert dismissed.")
     await expect(desk.page.get_by_role("region", name="Alerts")).to_have_count(0)
-    await expect(desk.page.get_by_role("region", name="Who did what")).to_contain_text("coupon.dismiss")
+    await expect(desk.page.get_by_role("region", name="Audit")).to_contain_text("coupon.dismiss")
 
 
-async def test_the_fuse_is_released(desk: Desk) -> None:
-    """COUPONS__FUSE__CUSTOMER_COUNT is 3 here."""
+async def test_an_issuance_limit_is_released(desk: Desk) -> None:
+    """COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT is 3 here."""
     for number in range(4):
         await desk.stage.redeem(f"EAGER{number}", 113, "rule-5-off")
         await desk.stage.coupon(f"EAGER{number}", "active" if number < 3 else "held")
     await desk.open("/console/coupons?customer=113")
     await expect(desk.page.get_by_role("row").filter(has_text="EAGER3")).to_contain_text("held")
-    await desk.page.locator("summary", has_text="Release the fuse").click()
-    await desk.page.get_by_label("Only this customer's").fill("113")
-    await desk.page.get_by_label("Why?").fill("A birthday, all of them are hers.")
+    await desk.page.locator("summary", has_text="Release issuance limits").click()
+    await desk.page.get_by_label("Customer id in the store (empty").fill("113")
+    await desk.page.get_by_label("Reason (stored").fill("A birthday, all of them are hers.")
     await desk.page.get_by_role("button", name="Release").click()
-    await expect(desk.page.get_by_role("status")).to_contain_text("1 fuse released; 1 held coupon goes on.")
+    await expect(desk.page.get_by_role("status")).to_contain_text("1 issuance limit released; 1 held coupon continues.")
     await desk.stage.coupon("EAGER3", "active")
 
 
-async def test_a_rule_is_told_changed_and_deleted(desk: Desk) -> None:
+async def test_a_rule_is_created_changed_and_deleted(desk: Desk) -> None:
     page = desk.page
     rule_without_value(desk, "rule-surprise-2")
     await desk.stage.redeem("RULED9", 114, "rule-surprise-2")
     await desk.stage.coupon("RULED9", "held")
-    await desk.open("/console/stuck?state=held")
+    await desk.open("/console/dead-and-held?state=held")
     await page.get_by_role("row").filter(has_text="reward-rule:rule-surprise-2").get_by_role("link").click()
-    await page.get_by_role("link", name="Say what the rule is worth").click()
-    await expect(page.get_by_label("Id, as")).to_have_value("rule-surprise-2")
+    await page.get_by_role("link", name="Set the value of the rule").click()
+    await expect(page.get_by_label("Rule id, as")).to_have_value("rule-surprise-2")
     value = page.get_by_label("Value", exact=True)
     await value.fill("nine")
     await page.get_by_role("button", name="Save as a new version").click()
@@ -117,9 +117,7 @@ async def test_a_rule_is_told_changed_and_deleted(desk: Desk) -> None:
     await value.fill("9.00")
     await page.get_by_label("Title").fill("Anniversary")
     await page.get_by_role("button", name="Save as a new version").click()
-    await expect(page.get_by_role("status")).to_contain_text(
-        "Version 1 of rule-surprise-2 counts from now on; 1 waiting"
-    )
+    await expect(page.get_by_role("status")).to_contain_text("Version 1 of rule-surprise-2 is now in effect; 1 waiting")
     await desk.stage.coupon("RULED9", "active")
 
     await value.fill("8.00")
@@ -130,6 +128,6 @@ async def test_a_rule_is_told_changed_and_deleted(desk: Desk) -> None:
     await page.get_by_role("link", name="Reward rules").click()
     await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_contain_text("8.00")
     await page.get_by_role("link", name="rule-surprise-2").click()
-    await page.get_by_role("button", name="Delete the rule").click()
+    await page.get_by_role("button", name="Delete rule").click()
     await expect(page.get_by_role("status")).to_contain_text("rule-surprise-2 is deleted")
     await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_have_count(0)

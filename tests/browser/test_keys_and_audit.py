@@ -14,16 +14,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_the_life_of_a_key(desk: Desk, browser: Browser) -> None:
     page = desk.page
     await desk.open("/console/keys")
-    await page.get_by_label("Whose is it?").fill("Support")
-    await page.get_by_role("button", name="Make the key").click()
+    await page.get_by_label("Name (the program").fill("Support")
+    await page.get_by_role("button", name="Create key").click()
     await expect(page.get_by_role("heading", name="The key needs a name and a scope")).to_be_visible()
     desk.expected("422")
 
     await desk.open("/console/keys")
-    await page.get_by_label("Whose is it?").fill("Support")
+    await page.get_by_label("Name (the program").fill("Support")
     await page.get_by_role("checkbox", name="read").check()
     await page.get_by_label("Days until it expires").fill("30")
-    await page.get_by_role("button", name="Make the key").click()
+    await page.get_by_role("button", name="Create key").click()
     key = await page.locator("#new-key").inner_text()
     await desk.open("/console/keys")
     await expect(page.locator("body")).not_to_contain_text(key)
@@ -34,11 +34,11 @@ async def test_the_life_of_a_key(desk: Desk, browser: Browser) -> None:
         await expect(support.page.get_by_role("link", name="Open the job")).to_be_visible()
         await expect(support.page.get_by_role("button", name="Retry")).to_have_count(0)
         await support.open("/console/keys")
-        await expect(support.page.get_by_role("button", name="Make the key")).to_have_count(0)
+        await expect(support.page.get_by_role("button", name="Create key")).to_have_count(0)
         support.no_complaints()
 
         await page.get_by_role("button", name="Rotate the key of Support").click()
-        await expect(page.get_by_role("status")).to_contain_text("The old one works until")
+        await expect(page.get_by_role("status")).to_contain_text("The old key works until")
         newer = await page.locator("#new-key").inner_text()
         assert newer != key
         await support.open("/console")
@@ -60,7 +60,7 @@ async def test_the_life_of_a_key(desk: Desk, browser: Browser) -> None:
     for action in ("key.create", "key.rotate", "key.revoke", "coupon.retire"):
         await expect(table).to_contain_text(action)
     assert not re.search(re.escape(key), await table.inner_text())
-    await page.get_by_label("Only what was done to").fill("OOPS15")
+    await page.get_by_label("Subject").fill("OOPS15")
     await page.get_by_role("button", name="Show").click()
     await expect(table).to_contain_text("Redeemed by mistake, she told us on the phone.")
     await expect(table).not_to_contain_text("key.create")

@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
 
 from platform_relay.console.pages import POLICY
 from tests.browser.desk import PHONE, Desk
@@ -35,11 +36,11 @@ async def _message_path(stage: Stage) -> str:
 PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
     "now": "/console",
     "search": "/console/search",
-    "story of a refused order": "/console/search?q=3001",
-    "story of a held coupon": "/console/search?q=MUGLOVER",
+    "explanation of a rejected order": "/console/search?q=3001",
+    "explanation of a held coupon": "/console/search?q=MUGLOVER",
     "nothing found": "/console/search?q=no-such-thing",
-    "given up": "/console/stuck",
-    "held": "/console/stuck?state=held",
+    "dead-lettered": "/console/dead-and-held",
+    "held": "/console/dead-and-held?state=held",
     "job": _job_path,
     "edit": _edit_path,
     "message": _message_path,
@@ -62,8 +63,17 @@ async def test_a_page(name: str, desk: Desk) -> None:
     await check(desk)
 
 
-async def test_a_pile_with_its_forms_open(desk: Desk) -> None:
-    await desk.open("/console/stuck")
+async def test_an_explanation_shows_buttons_and_steps_and_no_calls_of_the_api(desk: Desk) -> None:
+    await desk.open("/console/search?q=3001")
+    steps = desk.page.get_by_role("region", name="What you can do")
+    await expect(steps).to_contain_text("Correct the cause in the store.")
+    await expect(steps.get_by_role("button", name="Retry")).to_have_count(1)
+    await expect(desk.page.get_by_role("main")).not_to_contain_text("/v1/")
+    await expect(steps).not_to_contain_text("Retry the job.")
+
+
+async def test_a_failure_group_with_its_forms_open(desk: Desk) -> None:
+    await desk.open("/console/dead-and-held")
     await desk.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
     for menu in await desk.page.locator("summary").all():
         await menu.click()
@@ -98,12 +108,12 @@ async def check(desk: Desk) -> None:
 
 
 async def accessible(desk: Desk, options: dict[str, object] | None = None) -> list[str]:
-    found = await AXE.run(desk.page, options=options)
-    assert found.response["passes"], "axe looked at nothing"
+    results = await AXE.run(desk.page, options=options)
+    assert results.response["passes"], "axe checked nothing"
     return [
-        f"{each['id']}: {each['help']}: {each['nodes'][0]['html']}"
-        for each in found.response["violations"]
-        if each["impact"] in SERIOUS
+        f"{violation['id']}: {violation['help']}: {violation['nodes'][0]['html']}"
+        for violation in results.response["violations"]
+        if violation["impact"] in SERIOUS
     ]
 
 

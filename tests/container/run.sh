@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The stack on a real Docker Engine: the demo's day ends with nothing lost and nothing doubled, also with three workers,
-# while workers are killed and the database is restarted; the image runs without rights on a read-only file system.
+# Tests the stack on a real Docker Engine. The demo's day must end with nothing lost and nothing duplicated, also with
+# three workers while workers are killed and the database is restarted. The image must run without privileges on a
+# read-only file system.
 #
-#   DC   how docker compose is called (default: docker compose); the images must be built
+#   DC   the command of docker compose (default: docker compose); the images must be built
 set -euo pipefail
 DC=${DC:-docker compose}
 dc() { $DC --profile demo "$@"; }
@@ -15,8 +16,8 @@ day() { # day NAME: one day of the demo; fails unless its last line says lost 0 
 }
 trap 'rm -f day-*.log killed.log restarted.log' EXIT
 
-dc up -d --wait demo-web demo-worker demo-platform demo-shop
-for _ in $(seq 300); do # `up` of the whole profile has begun a day already; two at once would take each other's events for doubles
+dc up -d --wait demo-web demo-worker demo-platform demo-store
+for _ in $(seq 300); do # `up` of the complete profile has started a day; two days at once would count the events of the other as duplicates
   [ -n "$(dc ps -q --status running demo)" ] || break
   sleep 1
 done
@@ -34,7 +35,7 @@ faults() { # all three workers killed three times, and the database restarted in
 faults 3>killed.log >/dev/null 2>&1 &
 day killed
 wait
-[ "$(wc -l <killed.log)" = 3 ] && [ -s restarted.log ] || { echo 'the workers were not killed, or the database not restarted'; exit 1; }
+[ "$(wc -l <killed.log)" = 3 ] && [ -s restarted.log ] || { echo 'the workers were not killed, or the database was not restarted'; exit 1; }
 
 dc run --rm -T --no-deps --entrypoint sh demo-web -c 'touch /srv/x 2>/dev/null && exit 1; id -u | grep -qx 10001; relay --help >/dev/null'
 echo '3 passed, 0 failed'

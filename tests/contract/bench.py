@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from platform_relay.core.http import HttpClients, Pace
+from platform_relay.core.http import HttpClients, RateLimit
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores import adapter_class
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, StoreAdapter
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreAdapter, StoreCoupon
 from simulators.process import Simulator
 from tests.contract.doubles.process import run
 
@@ -199,8 +199,8 @@ class Bench:
     def point_at(self, url: str) -> None:
         self.set("URL", url + self.shop.base)
 
-    def build(self, time_limit: float = 5.0, pace: Pace | None = None) -> StoreAdapter:
-        adapter: StoreAdapter = adapter_class(self.name).from_environment(HttpClients(time_limit, pace))
+    def build(self, time_limit: float = 5.0, rate_limit: RateLimit | None = None) -> StoreAdapter:
+        adapter: StoreAdapter = adapter_class(self.name).from_environment(HttpClients(time_limit, rate_limit))
         self._built.append(adapter)
         return adapter
 
@@ -217,7 +217,7 @@ class Bench:
     async def usable(self, code: str = CODE) -> bool:
         """Whether the store holds an active coupon of this code."""
         found = await self.adapter.find_coupon(code)
-        assert found is None or isinstance(found, CouponFound), found
+        assert found is None or isinstance(found, StoreCoupon), found
         return found is not None and found.active
 
     async def aclose(self) -> None:

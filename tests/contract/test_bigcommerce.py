@@ -14,7 +14,7 @@ import pytest
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind
-from platform_relay.stores.bigcommerce.adapter import coupon_body, coupon_found
+from platform_relay.stores.bigcommerce.adapter import coupon_body, parse_coupon
 from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "bigcommerce" / "marketing.v2.yml"
@@ -128,7 +128,7 @@ def test_the_documents_example_is_understood() -> None:
         "applies_to": {"entity": "categories", "ids": [0]}, "num_uses": 0, "max_uses": 25, "max_uses_per_customer": 0,
         "restricted_to": {"countries": "AU"}, "shipping_methods": ["shipping_endicia"],
     }  # fmt: skip
-    found = coupon_found(row, NOW)
+    found = parse_coupon(row, NOW)
     assert found is not None
     assert (found.value, found.minimum_spend, found.usage_limit, found.per_customer_limit) == (
         Decimal(5),
@@ -145,7 +145,7 @@ def test_the_documents_example_is_understood() -> None:
             {"id": 1, "code": "x", "expires": "soon"}]
 )  # fmt: skip
 def test_what_is_no_coupon(row: Any) -> None:
-    assert coupon_found(row, NOW) is None
+    assert parse_coupon(row, NOW) is None
 
 
 def test_the_name_fits(bench: Bench) -> None:

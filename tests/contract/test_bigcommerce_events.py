@@ -1,4 +1,4 @@
-"""BigCommerce's webhooks in, what they name fetched, its lists read, its hooks set up."""
+"""BigCommerce's webhooks in, what they name fetched, its lists read, its webhooks set up."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from standardwebhooks import Webhook
 
 from platform_relay.core.outcomes import Done, Reject, Retry, Skip
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores.bigcommerce.adapter import BigCommerce
 from platform_relay.stores.bigcommerce.events import financial_status
 from platform_relay.stores.native import (
     FetchesEntities,
-    Hook,
     Ignored,
     ListsEntities,
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
     ReceivesWebhooks,
-    Refused,
     SetsUpWebhooks,
+    StoreWebhook,
     ToFetch,
+    Unverified,
 )
 from tests.contract.bench import Bench, double
 
@@ -76,7 +76,7 @@ def shop(bench: Bench) -> BigCommerce:
     return bench.adapter
 
 
-async def receive(shop: BigCommerce, body: Any, secret: str = SECRET, at: datetime | None = None) -> Parsed:
+async def receive(shop: BigCommerce, body: Any, secret: str = SECRET, at: datetime | None = None) -> ParsedWebhook:
     text, moment = body if isinstance(body, str) else json.dumps(body), at or datetime.now(UTC)
     signature = Webhook(secret.encode()).sign("msg_1", moment, text)
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(moment.timestamp())), "webhook-signature": signature}
@@ -121,7 +121,7 @@ async def test_what_is_not_signed_or_old_is_refused(bench: Bench, shop: BigComme
         await receive(shop, BODY, secret="another-secret"),
         await receive(shop, BODY, at=datetime.now(UTC) - timedelta(hours=1)),
     ):
-        assert isinstance(parsed, Refused)
+        assert isinstance(parsed, Unverified)
         assert parsed.reason.code is ReasonCode.SIGNATURE_WRONG
         assert parsed.reason.facts["setting"] == "BIGCOMMERCE__CLIENT_SECRET"
 
@@ -213,21 +213,21 @@ async def test_a_list_may_be_empty(shop: BigCommerce, kind: Kind) -> None:
 
 
 async def test_hooks_are_set_up_once_switched_on_again_and_removed(bench: Bench, shop: BigCommerce) -> None:
-    assert await shop.list_hooks(ADDRESS) == ()
+    assert await shop.list_webhooks(ADDRESS) == ()
     for _ in range(2):
-        for topic in shop.wanted_topics():
-            assert isinstance(await shop.create_hook(topic, ADDRESS), Hook)
-    assert len(bench.simulator.state("hooks")) == len(shop.wanted_topics())
+        for topic in shop.webhook_topics():
+            assert isinstance(await shop.create_webhook(topic, ADDRESS), StoreWebhook)
+    assert len(bench.simulator.state("webhooks")) == len(shop.webhook_topics())
     bench.simulator.control("switch-off")
-    hooks = await shop.list_hooks(ADDRESS)
-    assert isinstance(hooks, tuple)
-    assert not any(hook.enabled for hook in hooks)
-    assert isinstance(await shop.enable_hook(hooks[0]), Done)
-    again = await shop.list_hooks(ADDRESS)
+    webhooks = await shop.list_webhooks(ADDRESS)
+    assert isinstance(webhooks, tuple)
+    assert not any(webhook.enabled for webhook in webhooks)
+    assert isinstance(await shop.enable_webhook(webhooks[0]), Done)
+    again = await shop.list_webhooks(ADDRESS)
     assert isinstance(again, tuple)
-    assert [hook.enabled for hook in again].count(True) == 1
-    for hook in hooks:
+    assert [webhook.enabled for webhook in again].count(True) == 1
+    for webhook in webhooks:
         for _ in range(2):
-            assert isinstance(await shop.delete_hook(hook), Done)
-    assert await shop.list_hooks(ADDRESS) == ()
-    assert isinstance(await shop.create_hook("store/order/created", "http://relay.example"), Reject)
+            assert isinstance(await shop.delete_webhook(webhook), Done)
+    assert await shop.list_webhooks(ADDRESS) == ()
+    assert isinstance(await shop.create_webhook("store/order/created", "http://relay.example"), Reject)

@@ -1,31 +1,31 @@
-"""The conformance kit over every adapter of ours: no promise is broken, and only what is named here is skipped."""
+"""The conformance kit over every adapter: no requirement is violated, and only the named cases are skipped."""
 
 from __future__ import annotations
 
 import pytest
 
-from platform_relay.conformance import CASES, Facts, run
+from platform_relay.conformance import CASES, SandboxData, run
 from platform_relay.stores import adapter_class
 from tests.contract.bench import Bench
 
-FACTS = Facts(
+DATA = SandboxData(
     product_ids=("7", "12"), variant_ids=("71", "122"), customer_id="4711", email="Jane@Example.com", address="https://relay.example/v1/store-webhooks/x"
 )  # fmt: skip
 SKIPS = (
-    "the adapter renews nothing",  # a double gives the same token again; each adapter's own tests renew
-    "the adapter has no lists", "the adapter fetches nothing", "the adapter sets no webhooks up",
+    "the adapter renews no token",  # a double returns the same token again; the tests of each adapter cover the renewal
+    "the adapter has no lists", "the adapter fetches no entities", "the adapter sets up no webhooks",
     "the store sends no webhooks", "the store has no customers, orders and products",
     "needs a genuine webhook of the store (--webhook)",
-    "the store does not take a request that was changed on its way",  # signed bodies
+    "the store does not accept a request that was changed",  # signed bodies
 )  # fmt: skip
 
 
 @pytest.mark.timeout(300)
-async def test_every_promise_is_kept(bench: Bench) -> None:
+async def test_every_requirement_is_met(bench: Bench) -> None:
     if bench.name == "woocommerce":
         bench.set("WEBHOOK_SECRET", "webhook-secret-of-the-test")
-    verdicts = [verdict async for verdict in run(adapter_class(bench.name), FACTS, time_limit=5)]
-    failed = [f"{verdict.case.name}: {verdict.why}" for verdict in verdicts if verdict.result == "fail"]
+    results = [result async for result in run(adapter_class(bench.name), DATA, time_limit=5)]
+    failed = [f"{result.case.name}: {result.problem}" for result in results if result.result == "fail"]
     assert not failed, "\n".join(failed)
-    assert len(verdicts) == len(CASES)
-    assert {verdict.why.partition(":")[0] for verdict in verdicts if verdict.result == "skip"} <= set(SKIPS), verdicts
+    assert len(results) == len(CASES)
+    assert {result.problem.partition(":")[0] for result in results if result.result == "skip"} <= set(SKIPS), results

@@ -13,9 +13,9 @@ import pytest
 from platform_relay.core.currencies import currency_places
 from platform_relay.core.outcomes import Done, Outcome, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.platform.webhooks import parse
+from platform_relay.platform.webhooks import parse_webhook
 from platform_relay.stores import ADAPTERS
-from platform_relay.stores.base import CouponFound, CouponKind, differences
+from platform_relay.stores.base import CouponKind, StoreCoupon, differences
 from simulators.process import Simulator
 from tests.contract.bench import Bench, order
 
@@ -79,7 +79,7 @@ async def ordered(name: str, what: str, simulator: Simulator, environment: pytes
         outcome = await bench.adapter.issue_coupon(wanted)
         if isinstance(outcome, Done):
             found = await bench.adapter.find_coupon(wanted.code)
-            assert isinstance(found, CouponFound), found
+            assert isinstance(found, StoreCoupon), found
             assert differences(wanted, found) == ()
         else:
             assert isinstance(outcome, Reject), outcome
@@ -128,7 +128,7 @@ def table_of_kinds(names: list[str], outcomes: dict[tuple[str, str], Outcome]) -
 def test_points_given_away_owe_no_coupon() -> None:
     for kind in ("pointdonation", "pos_pointdonation", "subscriptionPointDonation"):
         body = f'{{"id": "p-1", "points": 5, "rewardType": "{kind}", "couponCode": "ab12"}}'
-        webhook = parse("points/redeemed", body.encode())
+        webhook = parse_webhook("points/redeemed", body.encode())
         assert webhook is not None
         assert (webhook.redemptions, webhook.lacks_code) == ((), False)
 

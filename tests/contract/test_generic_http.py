@@ -10,8 +10,8 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.base import CouponFound
-from platform_relay.stores.generic_http import coupon_body, coupon_found
+from platform_relay.stores.base import StoreCoupon
+from platform_relay.stores.generic_http import coupon_body, parse_coupon
 from tests.contract.bench import Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["generic_http"], indirect=True)
@@ -61,7 +61,7 @@ async def test_the_shops_own_id_and_count(bench: Bench) -> None:
     assert outcome.result == {"store_id": "gift-77"}
     bench.misbehave(bench.shop.find, status=200, body=shown)
     found = await bench.adapter.find_coupon(order().code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.used == 1
 
 
@@ -82,7 +82,7 @@ def test_what_is_sent(bench: Bench) -> None:
     ],
 )
 def test_what_is_no_coupon(bench: Bench, row: dict[str, Any]) -> None:
-    assert coupon_found(row, active=True) is None
+    assert parse_coupon(row, active=True) is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""What every adapter promises about a coupon while the store behaves, by the ledgers of the shops' doubles.
+"""The requirements for coupons while the store works, checked with the ledgers of the simulated stores.
 
-The promises themselves are tried by the conformance kit (test_conformance.py), which knows no ledger.
+The conformance kit (test_conformance.py) tests the same requirements without a ledger.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from platform_relay.conformance.sandbox import soon
+from platform_relay.conformance.sandbox import in_30_days
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores import ADAPTERS, adapter_class
-from platform_relay.stores.base import CouponFound, Ready, differences
+from platform_relay.stores.base import Ready, StoreCoupon, differences
 from tests.contract.bench import SHOPS, Bench, differences_of, order
 
 
@@ -29,7 +29,7 @@ async def test_makes_the_coupon_as_ordered(bench: Bench, first_try: bool) -> Non
     outcome = await bench.adapter.issue_coupon(wanted)
     assert isinstance(outcome, Done), outcome
     found = await bench.adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound), found
+    assert isinstance(found, StoreCoupon), found
     assert (found.code, found.store_id) == (wanted.code, outcome.result["store_id"])
     assert differences(wanted, found) == ()
 
@@ -72,13 +72,13 @@ async def test_a_wrong_echo_is_no_success_and_leaves_no_usable_coupon(bench: Ben
     assert not await bench.usable()
 
 
-@pytest.mark.parametrize("fields", [{}, {"title": "Thank (you) [all]", "expires_at": soon()}])
+@pytest.mark.parametrize("fields", [{}, {"title": "Thank (you) [all]", "expires_at": in_30_days()}])
 async def test_the_shop_tells_whose_a_coupon_is(bench: Bench, fields: dict[str, Any]) -> None:
     """Of a redemption of ours or of none: a coupon made otherwise by a try whose answer was lost is known by it."""
     for code, reference in (("A1", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"), ("B2", None)):
         assert isinstance(await bench.adapter.issue_coupon(order(code=code, reference=reference, **fields)), Done)
         found = await bench.adapter.find_coupon(code)
-        assert isinstance(found, CouponFound), found
+        assert isinstance(found, StoreCoupon), found
         assert found.reference == reference
 
 
@@ -90,7 +90,7 @@ async def test_a_coupon_made_otherwise_is_known_as_ours_when_its_answer_was_lost
     outcome = await bench.adapter.issue_coupon(wanted)
     assert isinstance(outcome, Reject), outcome
     found = await bench.adapter.find_coupon(wanted.code)
-    assert found is None or (isinstance(found, CouponFound) and found.reference == wanted.reference)
+    assert found is None or (isinstance(found, StoreCoupon) and found.reference == wanted.reference)
 
 
 async def test_retire(bench: Bench) -> None:

@@ -18,9 +18,9 @@ import pytest
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
-from platform_relay.stores.magento.api import words
-from platform_relay.stores.magento.rules import Market, coupon_body, coupon_found, last_day, rule_body, rule_name
+from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
+from platform_relay.stores.magento.api import error_text
+from platform_relay.stores.magento.rules import Market, coupon_body, last_day, parse_coupon, rule_body, rule_name
 from tests.contract.bench import Bench, differences_of, order, restrictions_of
 from tests.contract.test_misbehaving_shop import FAULTS
 
@@ -116,7 +116,7 @@ async def test_calls_refused_together_log_in_once(bench: Bench) -> None:
     assert logins(bench) == 1
     bench.simulator.control("expire-tokens")
     found = await asyncio.gather(*(bench.adapter.find_coupon(order().code) for _ in range(8)))
-    assert all(isinstance(each, CouponFound) for each in found)
+    assert all(isinstance(each, StoreCoupon) for each in found)
     assert logins(bench) == 2
 
 
@@ -201,7 +201,7 @@ async def test_the_expiry_is_a_day_of_the_shop(bench: Bench) -> None:
     assert isinstance(await bench.adapter.issue_coupon(order(expires_at=evening)), Done)
     assert bench.simulator.state("rules")[0]["to_date"] == "2031-01-31"
     found = await bench.adapter.find_coupon(order().code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.expires_at == evening  # as noted in the description
     assert isinstance(await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=8))), Done)
     other = await bench.adapter.issue_coupon(order(expires_at=evening.replace(hour=23, minute=30)))
@@ -213,7 +213,7 @@ async def test_the_expiry_is_a_day_of_the_shop(bench: Bench) -> None:
 async def test_a_day_that_the_merchant_changed_is_what_counts(bench: Bench) -> None:
     noted = rule_body(order(expires_at=datetime(2031, 1, 31, 8, tzinfo=UTC)), MARKET, ())
     for rule in ({**noted, "to_date": "2031-02-28"}, {**noted, "to_date": "2031-02-28", "description": ""}):
-        found = coupon_found({**rule, "rule_id": 1}, {"code": "x"}, MARKET, {}, datetime.now(UTC))
+        found = parse_coupon({**rule, "rule_id": 1}, {"code": "x"}, MARKET, {}, datetime.now(UTC))
         assert found is not None
         assert found.expires_at == datetime(2031, 2, 28, 22, 59, 59, tzinfo=UTC)
 
@@ -223,7 +223,7 @@ async def test_one_shopper_is_everybody_by_setting(bench: Bench) -> None:
     adapter, wanted = bench.build(), order(email="jane@example.com", customer_id="4711")
     assert isinstance(await adapter.issue_coupon(wanted), Done)
     found = await adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(wanted, found) == ()
 
 
@@ -234,7 +234,7 @@ async def test_what_is_read_back_is_what_was_ordered(bench: Bench, name: str) ->
     wanted = order(**ORDERS[name])
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
     found = await bench.adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(wanted, found) == ()
 
 
@@ -290,7 +290,7 @@ def test_the_last_day(bench: Bench, moment: datetime, day: date) -> None:
     ],
 )  # fmt: skip
 def test_message_templates_are_filled_in(bench: Bench, body: Any, said: str) -> None:
-    assert words(Answer(400, httpx.Headers(), json.dumps(body).encode())) == said
+    assert error_text(Answer(400, httpx.Headers(), json.dumps(body).encode())) == said
 
 
 ORDERS: dict[str, dict[str, Any]] = {
@@ -335,4 +335,4 @@ def test_bodies_fit_the_shops_own_description(bench: Bench, fields: dict[str, An
     ],
 )
 def test_what_is_no_coupon(bench: Bench, rule: dict[str, Any], coupon: dict[str, Any]) -> None:
-    assert coupon_found(rule, coupon, MARKET, {}, datetime.now(UTC)) is None
+    assert parse_coupon(rule, coupon, MARKET, {}, datetime.now(UTC)) is None

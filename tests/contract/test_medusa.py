@@ -13,11 +13,11 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from platform_relay.stores.base import CouponFound, CouponKind, differences
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.base import CouponKind, StoreCoupon, differences
 from platform_relay.stores.medusa.adapter import Medusa
-from platform_relay.stores.medusa.coupons import promotion_body, promotion_found
-from platform_relay.stores.medusa.events import STATUS, financial_status, translated
+from platform_relay.stores.medusa.coupons import parse_promotion, promotion_body
+from platform_relay.stores.medusa.events import STATUS, financial_status, to_event
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench, differences_of, order
 
@@ -186,8 +186,8 @@ async def test_an_inactive_promotion_is_another(bench: Bench) -> None:
 def test_what_no_order_can_ask_for_is_a_restriction(bench: Bench, fields: dict[str, Any], restriction: str) -> None:
     method: Any = {"type": "fixed", "target_type": "order", "value": 5, "currency_code": "eur"}
     row: dict[str, Any] = {"id": "p", "code": order().code, "type": "standard", "status": "active", "limit": 1}
-    plain = promotion_found({**row, "application_method": method}, NOW)
-    found = promotion_found({**row, "application_method": method, **fields}, NOW)
+    plain = parse_promotion({**row, "application_method": method}, NOW)
+    found = parse_promotion({**row, "application_method": method, **fields}, NOW)
     assert plain is not None
     assert found is not None
     assert differences(order(), plain) == ()
@@ -258,7 +258,7 @@ def test_it_lists_and_fetches(bench: Bench) -> None:
 
 
 def test_a_real_order(bench: Bench) -> None:
-    native = translated(Kind.ORDER, {**captured("order.completed"), "payment_status": "captured"})
+    native = to_event(Kind.ORDER, {**captured("order.completed"), "payment_status": "captured"})
     assert native is not None
     event = native.event
     assert isinstance(event, OrderEvent)
@@ -274,8 +274,8 @@ def test_a_real_order(bench: Bench) -> None:
 
 def test_a_capture_is_a_new_version_though_the_order_is_as_it_was(bench: Bench) -> None:
     row = captured("order.placed")
-    placed = translated(Kind.ORDER, {**row, "payment_status": "authorized"})
-    paid = translated(
+    placed = to_event(Kind.ORDER, {**row, "payment_status": "authorized"})
+    paid = to_event(
         Kind.ORDER,
         {**row, "payment_status": "captured", "payment_collections": [{"updated_at": "2026-11-23T06:00:00.000Z"}]},
     )
@@ -286,7 +286,7 @@ def test_a_capture_is_a_new_version_though_the_order_is_as_it_was(bench: Bench) 
 
 
 def test_a_guest_goes_by_address(bench: Bench) -> None:
-    native = translated(Kind.ORDER, {**captured("order.placed"), "customer": {"has_account": False}})
+    native = to_event(Kind.ORDER, {**captured("order.placed"), "customer": {"has_account": False}})
     assert native is not None
     assert isinstance(native.event, OrderEvent)
     assert native.event.customerId is None
@@ -295,7 +295,7 @@ def test_a_guest_goes_by_address(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", sorted(str(each) for each in STATUS))
 def test_every_payment_status_means_something(bench: Bench, status: str) -> None:
-    native = translated(Kind.ORDER, {**captured("order.placed"), "payment_status": status})
+    native = to_event(Kind.ORDER, {**captured("order.placed"), "payment_status": status})
     assert native is not None
     cancelled = financial_status({"payment_status": status, "status": "canceled"})
     assert cancelled == ("voided" if STATUS[status] in ("pending", "authorized") else STATUS[status])
@@ -365,5 +365,5 @@ async def test_a_list_that_cannot_be_read(bench: Bench) -> None:
 async def test_find_shows_what_is_used(bench: Bench) -> None:
     await bench.adapter.issue_coupon(order())
     found = await bench.adapter.find_coupon(order().code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.used == 0

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.medusa.coupons import promotion_body
 from platform_relay.stores.medusa.events import _changed

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from platform_relay.core.http import HttpClients
-from platform_relay.inbox.messages import FinancialStatus
+from platform_relay.inbox.events import FinancialStatus
 from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores import ADAPTERS, adapter_class, build, variables
 from platform_relay.stores.base import CouponKind
@@ -25,9 +25,9 @@ OPTIONS = (
 )  # fmt: skip
 ABILITIES = {
     ReceivesWebhooks: "its own webhooks",
-    SetsUpWebhooks: "webhooks set up by `relay connect`",
+    SetsUpWebhooks: "webhooks set up by `relay webhooks install`",
     ListsEntities: "lists: `relay poll`, backfill, reconcile",
-    SyncsLoyalty: "the Platform's news (`STORE__LOYALTY_SYNC`)",
+    SyncsLoyalty: "loyalty sync: tier and points (`STORE__LOYALTY_SYNC`)",
 }
 VARIABLES = {
     "GENERIC_HTTP__URL": "https://shop.example/relay",
@@ -88,7 +88,7 @@ def test_what_is_wrong_is_told_without_the_secret(monkeypatch: pytest.MonkeyPatc
 def test_every_adapter_has_its_page(name: str) -> None:
     chosen = adapter_class(name)
     assert issubclass(chosen.Settings, EnvironmentSettings)
-    page = (DOCS / "shops" / f"{name}.md").read_text()
+    page = (DOCS / "stores" / f"{name}.md").read_text()
     table = {row[0]: row[1:] for row in re.findall(r"^\| `([A-Z_0-9]+)` \| (yes|no) \| (.+) \|$", page, re.MULTILINE)}
     assert table == {
         variable: ("yes" if field.is_required() else "no", field.description)
@@ -100,7 +100,7 @@ def test_every_adapter_has_its_page(name: str) -> None:
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_page_tells_what_a_merchant_has_to_know(name: str) -> None:
-    page = (DOCS / "shops" / f"{name}.md").read_text()
+    page = (DOCS / "stores" / f"{name}.md").read_text()
     headings = " ".join(re.findall(r"^## (.+)$", page, re.MULTILINE)).lower()
     assert {"permissions", "limits"} <= set(re.findall(r"\w+", headings))
     assert re.search("webhooks|events", headings)
@@ -124,7 +124,7 @@ def test_the_table_of_shops_is_the_codes() -> None:
 def table_of_shops() -> str:
     names = sorted(ADAPTERS)
     lines = [
-        "| | " + " | ".join(f"[`{name}`](shops/{name}.md)" for name in names) + " |",
+        "| | " + " | ".join(f"[`{name}`](stores/{name}.md)" for name in names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
     rows: list[tuple[str, list[bool]]] = [

@@ -14,10 +14,10 @@ from graphql.execution.values import get_variable_values
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
+from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.loyalty_sync import KEYS, metadata
-from platform_relay.stores.saleor.vouchers import Channel, listing_input, voucher_found, voucher_input
+from platform_relay.stores.saleor.vouchers import Channel, listing_input, parse_voucher, voucher_input
 from platform_relay.stores.saleor.vouchers import metadata as reference
 from platform_relay.stores.saleor.webhooks import TOPICS
 from tests.contract.bench import Bench, differences_of, order, restrictions_of
@@ -113,7 +113,7 @@ async def test_a_fuzzy_search_is_compared_exactly(bench: Bench) -> None:
     assert await bench.adapter.find_coupon(order().code) is None
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     found = await bench.adapter.find_coupon(order().code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.code == order().code
     assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
     assert len(vouchers(bench)) == 46
@@ -169,7 +169,7 @@ async def test_a_missing_permission_is_named(bench: Bench) -> None:
     bench.simulator.config(permissions=["MANAGE_DISCOUNTS", "MANAGE_ORDERS"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Ready)
-    assert "it lacks MANAGE_USERS (customers), MANAGE_PRODUCTS (products)" in outcome.detail
+    assert "lacks MANAGE_USERS (customers), MANAGE_PRODUCTS (products)" in outcome.detail
     bench.simulator.config(permissions=["MANAGE_ORDERS"])
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Blocked)
@@ -214,7 +214,7 @@ async def test_one_shopper_is_everybody_by_setting(bench: Bench) -> None:
     adapter, wanted = bench.build(), order(email="jane@example.com", customer_id="4711")
     assert isinstance(await adapter.issue_coupon(wanted), Done)
     found = await adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(wanted, found) == ()
 
 
@@ -226,7 +226,7 @@ async def test_what_is_read_back_is_what_was_ordered(bench: Bench, name: str) ->
     wanted = order(**ORDERS[name])
     assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
     found = await bench.adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(wanted, found) == ()
 
 
@@ -292,19 +292,19 @@ def variables() -> list[tuple[str, dict[str, Any]]]:
     for document, after in itertools.product((documents.CUSTOMERS, documents.ORDERS, documents.PRODUCTS), (None, "x")):
         sent += [(document, {"after": after, "updated": each}) for each in (None, {"gte": "2026-11-23T05:00:00+00:00"})]
     for document in (
-        documents.CUSTOMER, documents.ORDER, documents.PRODUCT, documents.DELETE_VOUCHER, documents.ENABLE_HOOK,
-        documents.DELETE_HOOK,
+        documents.CUSTOMER, documents.ORDER, documents.PRODUCT, documents.DELETE_VOUCHER, documents.ENABLE_WEBHOOK,
+        documents.DELETE_WEBHOOK,
     ):  # fmt: skip
         sent.append((document, {"id": "x"}))
     for events, names in TOPICS.values():
-        hook = {"name": "n", "targetUrl": "https://x", "asyncEvents": list(names), "isActive": True, "query": events}
-        sent += [(events, {}), (documents.CREATE_HOOK, {"input": {**hook, "secretKey": "s"}})]
-    sent += [(each, {}) for each in (documents.CHANNELS, documents.PERMISSIONS, documents.HOOKS)]
+        webhook = {"name": "n", "targetUrl": "https://x", "asyncEvents": list(names), "isActive": True, "query": events}
+        sent += [(events, {}), (documents.CREATE_WEBHOOK, {"input": {**webhook, "secretKey": "s"}})]
+    sent += [(each, {}) for each in (documents.CHANNELS, documents.PERMISSIONS, documents.WEBHOOKS)]
     sent += [(documents.FIND_VOUCHERS, {"code": "x", "after": after}) for after in (None, "y")]
     standing: dict[str, Any] = {"id": "VXNlcjox", "keys": KEYS}
     sent += [
-        (documents.STANDING, standing),
-        (documents.SET_STANDING, {**standing, "input": metadata({"tier": "Gold"})}),
+        (documents.LOYALTY_FIELDS, standing),
+        (documents.SET_LOYALTY_FIELDS, {**standing, "input": metadata({"tier": "Gold"})}),
     ]
     return [*sent, (documents.DELETE_CODES, {"ids": ["x"]})]
 
@@ -351,11 +351,11 @@ def test_what_is_sent() -> None:
             voucher("x", channelListings=[{"channel": CHANNELS[1], "discountValue": "NaN"}])]
 )  # fmt: skip
 def test_what_is_no_coupon(row: dict[str, Any]) -> None:
-    assert voucher_found(row, "x", EU, datetime.now(UTC)) is None
+    assert parse_voucher(row, "x", EU, datetime.now(UTC)) is None
 
 
 def test_used_up_by_time() -> None:
     ended = datetime.now(UTC) - timedelta(days=1)
-    found = voucher_found(voucher("x", endDate=ended.isoformat()), "x", EU, datetime.now(UTC))
+    found = parse_voucher(voucher("x", endDate=ended.isoformat()), "x", EU, datetime.now(UTC))
     assert found is not None
     assert not found.active

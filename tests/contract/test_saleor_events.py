@@ -16,23 +16,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from platform_relay.core.outcomes import Done, Reject
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     FetchesEntities,
-    Hook,
     Ignored,
     ListsEntities,
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
     ReceivesWebhooks,
-    Refused,
     SetsUpWebhooks,
+    StoreWebhook,
     ToFetch,
+    Unverified,
 )
 from platform_relay.stores.saleor import webhooks
 from platform_relay.stores.saleor.adapter import Saleor
-from platform_relay.stores.saleor.events import financial_status, parsed, translated
+from platform_relay.stores.saleor.events import financial_status, parse_webhook, to_event
 from tests.contract.bench import Bench
 from tests.contract.doubles.saleor import connection
 
@@ -115,15 +115,15 @@ async def test_hmac(bench: Bench) -> None:
     for headers in (
         by_hmac(BODY, "another-secret"), by_hmac(BODY + b" "), {"saleor-signature": "ü"}, {"saleor-signature": ""}, {},
     ):  # fmt: skip
-        assert isinstance(await adapter.parse_event(headers, BODY), Refused), headers
+        assert isinstance(await adapter.parse_event(headers, BODY), Unverified), headers
     for body in (BODY + b" ", BODY.replace(b"Janet", b"Mallory"), b""):
-        assert isinstance(await adapter.parse_event(by_hmac(BODY), body), Refused)
+        assert isinstance(await adapter.parse_event(by_hmac(BODY), body), Unverified)
 
 
 @on_bench
 async def test_without_a_secret_no_hmac_is_right(bench: Bench) -> None:
     for secret in ("", "None"):
-        assert isinstance(await saleor(bench).parse_event(by_hmac(BODY, secret), BODY), Refused)
+        assert isinstance(await saleor(bench).parse_event(by_hmac(BODY, secret), BODY), Unverified)
 
 
 @on_bench
@@ -139,7 +139,7 @@ async def test_jws(bench: Bench, keys: list[RSAPrivateKey]) -> None:
         ({"saleor-signature": "a.b.c"}, BODY),
         ({"saleor-signature": ".."}, BODY),
     ):
-        assert isinstance(await adapter.parse_event(headers, body), Refused)
+        assert isinstance(await adapter.parse_event(headers, body), Unverified)
 
 
 @on_bench
@@ -162,7 +162,7 @@ async def test_jws_by_another_algorithm(bench: Bench, keys: list[RSAPrivateKey])
         attached,
         signed(BODY, keys[0], crit=["b64", "exp"], exp=1)["saleor-signature"],
     ):
-        assert isinstance(await adapter.parse_event({"saleor-signature": token}, BODY), Refused), token
+        assert isinstance(await adapter.parse_event({"saleor-signature": token}, BODY), Unverified), token
 
 
 @on_bench
@@ -178,14 +178,14 @@ async def test_keys_are_kept_and_fetched_again_for_a_new_one(
         assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)
     assert fetches() == 1
     bench.simulator.config(jwks=shown(("k1", keys[0]), ("k2", keys[1])))
-    assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), Refused)  # asked just now
+    assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), Unverified)  # asked just now
     assert fetches() == 1
     monkeypatch.setattr(webhooks, "AGAIN_SECONDS", 0.0)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[1], kid="k2"), BODY), NativeEvent)
     assert fetches() == 2
     bench.simulator.config(jwks=shown(("k2", keys[1])))
     monkeypatch.setattr(webhooks, "KEY_SECONDS", 0.0)
-    assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)  # rotated away
+    assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Unverified)  # rotated away
 
 
 @on_bench
@@ -201,7 +201,7 @@ async def test_keys_that_cannot_be_fetched(
         {"status": 200, "body": {"keys": [{"kty": "RSA", "kid": "k1"}]}},
     ):
         bench.misbehave(("GET", "/.well-known/jwks.json"), **fault)
-        assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Refused)
+        assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), Unverified)
     assert isinstance(await adapter.parse_event(signed(BODY, keys[0]), BODY), NativeEvent)
     monkeypatch.setattr(webhooks, "KEY_SECONDS", 0.0)
     bench.misbehave(("GET", "/.well-known/jwks.json"), status=503)
@@ -211,10 +211,10 @@ async def test_keys_that_cannot_be_fetched(
 # -- what it says -----------------------------------------------------------------------------------------------------
 
 
-def captured(name: str) -> Parsed:
+def captured(name: str) -> ParsedWebhook:
     delivery = json.loads((PAYLOADS / f"{name}.json").read_text())
     headers = {key.lower(): value for key, value in delivery["headers"].items()}
-    return parsed(headers, delivery["body_raw"].encode(), "eu")
+    return parse_webhook(headers, delivery["body_raw"].encode(), "eu")
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_what_is_not_relayed(name: str) -> None:
     ],
 )
 def test_what_is_ignored(event: str, body: bytes) -> None:
-    assert isinstance(parsed({"saleor-event": event}, body, "eu"), Ignored)
+    assert isinstance(parse_webhook({"saleor-event": event}, body, "eu"), Ignored)
 
 
 def test_a_customer() -> None:
-    told = parsed({"saleor-event": "customer_updated"}, BODY, "eu")
+    told = parse_webhook({"saleor-event": "customer_updated"}, BODY, "eu")
     assert isinstance(told, NativeEvent)
     assert isinstance(told.event, CustomerEvent)
     assert (told.event.id, told.event.email, told.event.firstName) == ("VXNlcjoz", "jane@example.com", "Janet")
@@ -267,7 +267,7 @@ def test_a_customer() -> None:
 
 
 def test_a_guests_order() -> None:
-    told = parsed({"saleor-event": "order_created"}, json.dumps({"order": an_order()}).encode(), "eu")
+    told = parse_webhook({"saleor-event": "order_created"}, json.dumps({"order": an_order()}).encode(), "eu")
     assert isinstance(told, NativeEvent)
     event = told.event
     assert isinstance(event, OrderEvent)
@@ -316,7 +316,7 @@ def test_a_product_tells_all_its_variants_or_none(whole: bool) -> None:
         "thumbnail": {"url": "https://shop.example/mug.jpg"}, "productVariants": variants,
         "channelListings": [{"isPublished": True, "channel": {"slug": "eu"}}],
     }  # fmt: skip
-    told = parsed(
+    told = parse_webhook(
         {"saleor-event": "product_variant_deleted"}, json.dumps({"productVariant": {"product": node}}).encode(), "eu"
     )
     assert isinstance(told, NativeEvent)
@@ -324,7 +324,7 @@ def test_a_product_tells_all_its_variants_or_none(whole: bool) -> None:
     assert (told.event.title, told.event.status, told.event.externalUrlHandle) == ("Mug", "active", "mug")
     ids = [each.externalVariantId for each in told.event.variants] if told.event.variants is not None else None
     assert ids == (["v1", "v2"] if whole else None)
-    elsewhere = translated(Kind.PRODUCT, node, "us")
+    elsewhere = to_event(Kind.PRODUCT, node, "us")
     assert elsewhere is not None
     assert isinstance(elsewhere.event, ProductEvent)
     assert elsewhere.event.status == "draft"
@@ -348,7 +348,7 @@ async def test_lists_are_paged_and_say_what_webhooks_say(bench: Bench) -> None:
         read, cursor, pages = [*read, *page.events], page.next, pages + 1
     assert [each.event.id for each in read] == ["o12", "o13", "o14"]
     assert pages == 2
-    told = parsed({"saleor-event": "order_updated"}, json.dumps({"order": orders[0]}).encode(), "eu")
+    told = parse_webhook({"saleor-event": "order_updated"}, json.dumps({"order": orders[0]}).encode(), "eu")
     assert told == read[-1]
     assert await adapter.fetch(Kind.ORDER, "o14") == told
     assert await adapter.fetch(Kind.ORDER, "o99") is None
@@ -358,25 +358,25 @@ async def test_lists_are_paged_and_say_what_webhooks_say(bench: Bench) -> None:
 @pytest.mark.parametrize("secret", ["", SECRET])
 async def test_webhooks_are_set_up_and_taken_away(bench: Bench, secret: str) -> None:
     adapter = saleor(bench, secret)
-    assert await adapter.list_hooks(ADDRESS) == ()
-    for topic in adapter.wanted_topics():
-        made = await adapter.create_hook(topic, ADDRESS)
-        assert isinstance(made, Hook)
+    assert await adapter.list_webhooks(ADDRESS) == ()
+    for topic in adapter.webhook_topics():
+        made = await adapter.create_webhook(topic, ADDRESS)
+        assert isinstance(made, StoreWebhook)
         assert (made.topic, made.address, made.enabled) == (topic, ADDRESS, True)
-    assert await adapter.list_hooks("https://elsewhere.example") == ()
-    held = await adapter.list_hooks(ADDRESS)
+    assert await adapter.list_webhooks("https://elsewhere.example") == ()
+    held = await adapter.list_webhooks(ADDRESS)
     assert isinstance(held, tuple)
     assert [each.topic for each in held] == ["customers", "orders", "products"]
-    stored = bench.simulator.state("hooks")
+    stored = bench.simulator.state("webhooks")
     assert {each["secretKey"] for each in stored} == {secret or None}
     assert all(each["query"] for each in stored)
-    bench.simulator.control("seed", hooks=[{**stored[0], "isActive": False}])
-    off = await adapter.list_hooks(ADDRESS)
+    bench.simulator.control("seed", webhooks=[{**stored[0], "isActive": False}])
+    off = await adapter.list_webhooks(ADDRESS)
     assert isinstance(off, tuple)
     assert [each.enabled for each in off] == [False, True, True]
-    assert isinstance(await adapter.enable_hook(off[0]), Done)
-    assert bench.simulator.state("hooks")[0]["isActive"] is True
-    for hook in (*held, held[0]):
-        assert isinstance(await adapter.delete_hook(hook), Done)
-    assert await adapter.list_hooks(ADDRESS) == ()
-    assert isinstance(await adapter.create_hook("refunds", ADDRESS), Reject)
+    assert isinstance(await adapter.enable_webhook(off[0]), Done)
+    assert bench.simulator.state("webhooks")[0]["isActive"] is True
+    for webhook in (*held, held[0]):
+        assert isinstance(await adapter.delete_webhook(webhook), Done)
+    assert await adapter.list_webhooks(ADDRESS) == ()
+    assert isinstance(await adapter.create_webhook("refunds", ADDRESS), Reject)

@@ -14,9 +14,9 @@ from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores import build
-from platform_relay.stores.base import CouponFound, CouponKind, Ready
+from platform_relay.stores.base import CouponKind, Ready, StoreCoupon
 from platform_relay.stores.shopify.api import until_affordable
-from platform_relay.stores.shopify.coupons import coupon_found, coupon_input
+from platform_relay.stores.shopify.coupons import coupon_input, parse_coupon
 from tests.contract.bench import CODE, Bench, differences_of, double, order
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -194,21 +194,23 @@ def test_what_is_sent() -> None:
     "node", [None, {}, {"id": "x"}, {"id": "x", "codeDiscount": {"__typename": "DiscountCodeBasic"}}]
 )
 def test_what_is_no_discount(node: Any) -> None:
-    assert coupon_found(node, CODE) is None
+    assert parse_coupon(node, CODE) is None
 
 
-@pytest.mark.parametrize(("name", "words"), [("products", "further products"), ("productVariants", "further variants")])
-async def test_a_list_that_goes_on_is_a_restriction_of_its_own(bench: Bench, name: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "restriction"), [("products", "further products"), ("productVariants", "further variants")]
+)
+async def test_a_list_that_goes_on_is_a_restriction_of_its_own(bench: Bench, name: str, restriction: str) -> None:
     """Up to 100 are read; what is behind them could be anything."""
     await bench.adapter.issue_coupon(order(variant_ids=("71",)))
     (node,) = bench.simulator.state("coupons")
-    read = coupon_found(node, CODE)
+    read = parse_coupon(node, CODE)
     assert read is not None
     assert (read.variant_ids, read.restrictions) == (("71",), ())
     node["codeDiscount"]["customerGets"]["items"][name]["pageInfo"]["hasNextPage"] = True
-    read = coupon_found(node, CODE)
+    read = parse_coupon(node, CODE)
     assert read is not None
-    assert read.restrictions == (words,)
+    assert read.restrictions == (restriction,)
 
 
 @pytest.mark.parametrize("more", [100, 101])
@@ -218,6 +220,6 @@ async def test_no_more_are_ordered_than_are_read(bench: Bench, more: int) -> Non
 
 
 def test_a_buy_x_get_y_discount_is_nothing_of_ours() -> None:
-    found = coupon_found({"id": "x", "codeDiscount": {"__typename": "DiscountCodeBxgy"}}, CODE)
-    assert isinstance(found, CouponFound)
+    found = parse_coupon({"id": "x", "codeDiscount": {"__typename": "DiscountCodeBxgy"}}, CODE)
+    assert isinstance(found, StoreCoupon)
     assert (found.kind, found.active) == (None, False)

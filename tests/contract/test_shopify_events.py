@@ -18,18 +18,18 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     FetchesEntities,
-    Hook,
     Ignored,
     ListsEntities,
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
     ReceivesWebhooks,
-    Refused,
     SetsUpWebhooks,
+    StoreWebhook,
+    Unverified,
 )
 from platform_relay.stores.shopify.adapter import Shopify
 from tests.contract.bench import Bench, double
@@ -90,7 +90,7 @@ def signed(raw: bytes, topic: str, secret: str = SECRET, **headers: str) -> dict
     return {"x-shopify-topic": topic, "x-shopify-hmac-sha256": signature, **headers}
 
 
-async def receive(shop: Shopify, topic: str, body: Any, **headers: str) -> Parsed:
+async def receive(shop: Shopify, topic: str, body: Any, **headers: str) -> ParsedWebhook:
     raw = json.dumps(body).encode()
     return await shop.parse_event(signed(raw, topic, **headers), raw)
 
@@ -170,7 +170,7 @@ async def test_a_list_of_variants_that_was_cut_is_left_out(shop: Shopify) -> Non
                                      signed(b"{}", "orders/create"), signed(b"x", "orders/create", "another")])  # fmt: skip
 async def test_what_is_not_signed_is_refused(shop: Shopify, headers: dict[str, str]) -> None:
     parsed = await shop.parse_event({"x-shopify-topic": "orders/create", **headers}, b"x")
-    assert isinstance(parsed, Refused)
+    assert isinstance(parsed, Unverified)
     assert parsed.reason.code is ReasonCode.SIGNATURE_WRONG
     assert parsed.reason.facts["setting"] == "SHOPIFY__CLIENT_SECRET"
 
@@ -179,8 +179,8 @@ async def test_without_the_secret_nothing_is_believed(bench: Bench, monkeypatch:
     monkeypatch.delenv("SHOPIFY__CLIENT_SECRET")
     shop = bench.build()
     assert isinstance(shop, Shopify)
-    for outcome in (await receive(shop, "orders/create", ORDER), await shop.create_hook("orders/create", ADDRESS)):
-        assert isinstance(outcome, Refused | Reject)
+    for outcome in (await receive(shop, "orders/create", ORDER), await shop.create_webhook("orders/create", ADDRESS)):
+        assert isinstance(outcome, Unverified | Reject)
         assert outcome.reason.code is ReasonCode.SETTING_MISSING
         assert outcome.reason.facts["setting"] == "SHOPIFY__CLIENT_SECRET"
 
@@ -245,19 +245,19 @@ async def test_a_list_that_may_not_be_read_is_blocked(bench: Bench, shop: Shopif
 
 
 async def test_webhooks_are_set_up_once_and_removed(bench: Bench, shop: Shopify) -> None:
-    assert await shop.list_hooks(ADDRESS) == ()
+    assert await shop.list_webhooks(ADDRESS) == ()
     for _ in range(2):
-        for topic in shop.wanted_topics():
-            made = await shop.create_hook(topic, ADDRESS)
-            assert isinstance(made, Hook), made
+        for topic in shop.webhook_topics():
+            made = await shop.create_webhook(topic, ADDRESS)
+            assert isinstance(made, StoreWebhook), made
             assert (made.topic, made.enabled) == (topic, True)
-    hooks = await shop.list_hooks(ADDRESS)
-    assert isinstance(hooks, tuple)
-    assert {hook.topic for hook in hooks} == set(shop.wanted_topics())
-    assert len(bench.simulator.state("webhooks")) == len(shop.wanted_topics())
-    assert isinstance(await shop.enable_hook(hooks[0]), Done)
-    for hook in hooks:
+    webhooks = await shop.list_webhooks(ADDRESS)
+    assert isinstance(webhooks, tuple)
+    assert {webhook.topic for webhook in webhooks} == set(shop.webhook_topics())
+    assert len(bench.simulator.state("webhooks")) == len(shop.webhook_topics())
+    assert isinstance(await shop.enable_webhook(webhooks[0]), Done)
+    for webhook in webhooks:
         for _ in range(2):
-            assert isinstance(await shop.delete_hook(hook), Done)
-    assert await shop.list_hooks(ADDRESS) == ()
-    assert isinstance(await shop.create_hook("orders/create", "http://relay.example"), Reject)
+            assert isinstance(await shop.delete_webhook(webhook), Done)
+    assert await shop.list_webhooks(ADDRESS) == ()
+    assert isinstance(await shop.create_webhook("orders/create", "http://relay.example"), Reject)

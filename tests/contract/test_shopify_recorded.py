@@ -18,14 +18,14 @@ import pytest
 from platform_relay.core.http import Answer
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind, Difference, differences
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.shopify.adapter import is_taken, of_user_errors
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.shopify.adapter import creation_failure, is_taken
 from platform_relay.stores.shopify.api import data_of
-from platform_relay.stores.shopify.coupons import coupon_found
+from platform_relay.stores.shopify.coupons import parse_coupon
 from tests.contract.bench import order
 
 FOLDER = Path(__file__).parents[3] / "shared" / "payloads" / "shopify_recorded"
-FINE, REJECT, LOOK_UP, NONE, FOUND = "fine", "Reject", "look up", "none", "found"
+FINE, REJECT, LOOKUP, NONE, FOUND = "fine", "Reject", "look up", "none", "found"
 TIDY = (r"^/(setup|cleanup)", FINE)
 
 TABLE: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {
@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {
     "discount-redeem-code-bulk": (4, (("", FINE),)),
     "discount-starts-at-required-validation": (12, (("", REJECT),)),
     "discount-title-validation": (48, (TIDY, ("", REJECT))),
-    "discount-validation-branches": (13, (TIDY, ("/duplicate$", LOOK_UP), ("", REJECT))),
+    "discount-validation-branches": (13, (TIDY, ("/duplicate$", LOOKUP), ("", REJECT))),
     # a value of 0 is accepted by the store; the comparison with what was ordered is what stops it
     "discount-value-bounds": (7, (TIDY, ("/(percentageZero|amountZero)$", FINE), ("", REJECT))),
 }
@@ -67,10 +67,10 @@ def answers(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 def meaning(answer: Any) -> str:
     if "errors" in answer:
         with pytest.raises(CallFailed) as failed:
-            data_of(Answer(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", write=True)
+            data_of(Answer(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", wrote=True)
         return type(failed.value.outcome).__name__
-    outcome = of_user_errors(answer, order())
-    return FINE if outcome is None else LOOK_UP if is_taken(answer) else type(outcome).__name__
+    outcome = creation_failure(answer, order())
+    return FINE if outcome is None else LOOKUP if is_taken(answer) else type(outcome).__name__
 
 
 def test_every_recording_is_in_the_table() -> None:
@@ -90,7 +90,7 @@ def test_every_answer_is_classified_as_a_person_would(name: str) -> None:
 
 def test_a_refusals_words_reach_the_operator() -> None:
     found = dict(answers(recording("discount-value-bounds")))
-    outcome = of_user_errors(found["/cases/bounds/response/data/percentageHigh"], order())
+    outcome = creation_failure(found["/cases/bounds/response/data/percentageHigh"], order())
     assert outcome is not None
     assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
     response = str(outcome.reason.facts["response"])
@@ -121,7 +121,7 @@ def made(name: str, place: str, mutation: str) -> Any:
 
 
 def test_a_recorded_percentage_is_understood() -> None:
-    found = coupon_found(made("discount-code-basic-lifecycle", "create", "discountCodeBasicCreate"), "x")
+    found = parse_coupon(made("discount-code-basic-lifecycle", "create", "discountCodeBasicCreate"), "x")
     assert found is not None
     assert (found.kind, found.value, found.minimum_spend) == (CouponKind.PERCENTAGE, Decimal(10), Decimal(1))
     assert (found.active, found.combinable, found.customer_id, found.restrictions) == (True, True, None, ())
@@ -129,7 +129,7 @@ def test_a_recorded_percentage_is_understood() -> None:
 
 def test_a_recorded_free_shipping_is_understood() -> None:
     node = made("discount-free-shipping-lifecycle", "codeCreate", "discountCodeFreeShippingCreate")
-    found = coupon_found(node, "HAR196FREE1785195915210")
+    found = parse_coupon(node, "HAR196FREE1785195915210")
     assert found is not None
     assert (found.kind, found.usage_limit, found.per_customer_limit) == (CouponKind.FREE_SHIPPING, 5, 1)
     assert found.restrictions == ("a maximum shipping price",)
@@ -137,7 +137,7 @@ def test_a_recorded_free_shipping_is_understood() -> None:
 
 def test_a_recorded_deactivation_is_no_usable_coupon() -> None:
     node = made("discount-free-shipping-lifecycle", "codeDeactivate", "discountCodeDeactivate")
-    found = coupon_found(node, "HAR196SHIP1785195915210")
+    found = parse_coupon(node, "HAR196SHIP1785195915210")
     assert found is not None
     assert not found.active
     assert "countries" in found.restrictions

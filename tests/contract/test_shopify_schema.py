@@ -11,11 +11,11 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.shopify import documents as documents
 from platform_relay.stores.shopify.coupons import coupon_input
-from platform_relay.stores.shopify.events import GETS, LISTS, WANTED, changed_since
+from platform_relay.stores.shopify.events import GETS, LISTS, TOPICS, changed_since
 from platform_relay.stores.shopify.loyalty_sync import NAMESPACE, metafields
 from tests.contract.bench import order
 
@@ -32,7 +32,7 @@ COUPONS = {
     "dates": order(starts_at=NOW, expires_at=LATER, title="Dankeschön"),
 }
 ID = {"id": "gid://shopify/Order/1"}
-HOOK = {"uri": "https://relay.example/hook", "format": "JSON"}
+WEBHOOK = {"uri": "https://relay.example/webhook", "format": "JSON"}
 SENT: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         f"create {name}": (
@@ -49,17 +49,20 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"list {kind}": (LISTS[kind], {"cursor": None, "changed": changed_since(NOW)}) for kind in Kind},
     **{f"list all {kind}": (LISTS[kind], {"cursor": "abc", "changed": None}) for kind in Kind},
     **{f"get {kind}": (GETS[kind][0], ID) for kind in Kind},
-    "list hooks": (documents.LIST_HOOKS, {"uri": HOOK["uri"]}),
+    "list webhooks": (documents.LIST_WEBHOOKS, {"uri": WEBHOOK["uri"]}),
     **{
-        f"create hook {topic}": (documents.CREATE_HOOK, {"topic": topic.upper().replace("/", "_"), "hook": HOOK})
-        for topic in WANTED
+        f"create webhook {topic}": (
+            documents.CREATE_WEBHOOK,
+            {"topic": topic.upper().replace("/", "_"), "webhook": WEBHOOK},
+        )
+        for topic in TOPICS
     },
-    "standing": (documents.STANDING, {"id": "gid://shopify/Customer/1", "namespace": NAMESPACE}),
+    "standing": (documents.LOYALTY_FIELDS, {"id": "gid://shopify/Customer/1", "namespace": NAMESPACE}),
     "set standing": (
-        documents.SET_STANDING,
+        documents.SET_LOYALTY_FIELDS,
         {"metafields": metafields("gid://shopify/Customer/1", {"tier": "Gold", "points": "5", "as_of": "2026"})},
     ),
-    "delete hook": (documents.DELETE_HOOK, ID),
+    "delete webhook": (documents.DELETE_WEBHOOK, ID),
 }
 
 

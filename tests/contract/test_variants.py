@@ -14,7 +14,7 @@ from platform_relay.conformance.coupons import KINDS
 from platform_relay.core.outcomes import Done, Reject
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores import ADAPTERS, adapter_class
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Difference, differences
+from platform_relay.stores.base import CouponKind, CouponSpec, Difference, StoreCoupon, differences
 from tests.contract.bench import Bench, differences_of, order
 
 WANTED = order(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), currency=None, variant_ids=("71", "122"))
@@ -75,9 +75,9 @@ def only(bench: Bench, kind: str) -> Any:
     return row
 
 
-async def read_back(bench: Bench) -> CouponFound:
+async def read_back(bench: Bench) -> StoreCoupon:
     found = await bench.adapter.find_coupon(WANTED.code)
-    assert isinstance(found, CouponFound), found
+    assert isinstance(found, StoreCoupon), found
     return found
 
 

@@ -12,12 +12,12 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores import build
-from platform_relay.stores.base import CouponFound, CouponKind, Ready, differences
+from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from platform_relay.stores.vendure.adapter import Vendure
-from platform_relay.stores.vendure.coupons import Market, promotion_found, promotion_input
+from platform_relay.stores.vendure.coupons import Market, parse_promotion, promotion_input
 from platform_relay.stores.vendure.events import financial_status
 from tests.contract.bench import CODE, Bench, differences_of, order
 
@@ -43,7 +43,7 @@ def held(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
-async def with_twin(bench: Bench, **changes: Any) -> None:
+async def with_duplicate(bench: Bench, **changes: Any) -> None:
     """The coupon as ordered, and a second promotion of its code."""
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     bench.simulator.control("seed", promotions=[{**held(bench)[0], "id": "99", **changes}])
@@ -62,16 +62,16 @@ async def test_it_looks_before_every_creation(bench: Bench) -> None:
     assert bench.made() == 1
 
 
-async def test_a_surplus_twin_is_retired_and_the_oldest_stays(bench: Bench) -> None:
-    await with_twin(bench)
+async def test_a_surplus_duplicate_is_retired_and_the_oldest_stays(bench: Bench) -> None:
+    await with_duplicate(bench)
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Done)
     assert outcome.result == {"store_id": "1"}
     assert [row["id"] for row in held(bench)] == ["1"]
 
 
-async def test_a_twin_that_cannot_be_retired_is_no_success(bench: Bench) -> None:
-    await with_twin(bench)
+async def test_a_duplicate_that_cannot_be_retired_is_no_success(bench: Bench) -> None:
+    await with_duplicate(bench)
     bench.misbehave(DELETE, status=503)
     assert isinstance(await bench.adapter.issue_coupon(order()), Retry)
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
@@ -79,7 +79,7 @@ async def test_a_twin_that_cannot_be_retired_is_no_success(bench: Bench) -> None
 
 
 async def test_two_made_at_once_become_one(bench: Bench) -> None:
-    """The look-up before shows nothing (another program makes the same coupon), the one after shows both."""
+    """The lookup before shows nothing (another program makes the same coupon), the one after shows both."""
     await bench.adapter.issue_coupon(order())
     bench.simulator.config(hidden=1)
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
@@ -87,19 +87,19 @@ async def test_two_made_at_once_become_one(bench: Bench) -> None:
     assert [row["id"] for row in held(bench)] == ["1"]
 
 
-async def test_a_twin_shows_in_the_read_back(bench: Bench) -> None:
-    await with_twin(bench)
+async def test_a_duplicate_shows_in_the_read_back(bench: Bench) -> None:
+    await with_duplicate(bench)
     found = await bench.adapter.find_coupon(CODE)
-    assert isinstance(found, CouponFound)
-    (twin,) = differences(order(), found)
-    assert twin.field == "restrictions"
-    assert "a twin, promotion 99" in str(twin.actual)
+    assert isinstance(found, StoreCoupon)
+    (duplicate,) = differences(order(), found)
+    assert duplicate.field == "restrictions"
+    assert "a duplicate, promotion 99" in str(duplicate.actual)
 
 
 @pytest.mark.parametrize("code", [CODE, CODE.upper()])
 async def test_a_promotion_of_the_merchant_is_left_alone(bench: Bench, code: str) -> None:
     """Also in another spelling: the customer's entry has no case, and the discounts would add up."""
-    await with_twin(bench, couponCode=code, actions=discount("700"))
+    await with_duplicate(bench, couponCode=code, actions=discount("700"))
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Reject), outcome
     assert outcome.reason.code is ReasonCode.CODE_TAKEN
@@ -108,16 +108,16 @@ async def test_a_promotion_of_the_merchant_is_left_alone(bench: Bench, code: str
 
 
 async def test_a_disabled_one_does_not_count_beside_ours(bench: Bench) -> None:
-    await with_twin(bench, enabled=False, actions=discount("700"))
+    await with_duplicate(bench, enabled=False, actions=discount("700"))
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
     assert len(held(bench)) == 2
     found = await bench.adapter.find_coupon(CODE)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(order(), found) == ()
 
 
 async def test_ours_goes_again_when_somebody_else_was_faster(bench: Bench) -> None:
-    await with_twin(bench, actions=discount("700"))
+    await with_duplicate(bench, actions=discount("700"))
     await bench.adapter._delete("1")  # type: ignore[attr-defined]  # leaves the other one  # noqa: SLF001
     bench.simulator.config(hidden=1)
     outcome = await bench.adapter.issue_coupon(order())
@@ -128,7 +128,7 @@ async def test_ours_goes_again_when_somebody_else_was_faster(bench: Bench) -> No
 
 
 async def test_all_of_the_code_are_retired_and_only_they(bench: Bench) -> None:
-    await with_twin(bench)
+    await with_duplicate(bench)
     bench.simulator.control("seed", promotions=[{**held(bench)[0], "id": "100", "couponCode": CODE.upper()}])
     assert isinstance(await bench.adapter.retire_coupon(CODE), Done)
     assert [row["id"] for row in held(bench)] == ["100"]
@@ -136,8 +136,8 @@ async def test_all_of_the_code_are_retired_and_only_they(bench: Bench) -> None:
 
 async def test_one_deleted_meanwhile_is_retired(bench: Bench) -> None:
     await bench.adapter.issue_coupon(order())
-    gone = {"errors": [{"message": "No Promotion", "extensions": {"code": "ENTITY_NOT_FOUND"}}], "data": None}
-    bench.misbehave(DELETE, mode="apply_then", status=200, body=gone)
+    is_not_found = {"errors": [{"message": "No Promotion", "extensions": {"code": "ENTITY_NOT_FOUND"}}], "data": None}
+    bench.misbehave(DELETE, mode="apply_then", status=200, body=is_not_found)
     assert isinstance(await bench.adapter.retire_coupon(CODE), Done)
 
 
@@ -156,7 +156,7 @@ async def test_one_customer_is_refused_or_left_out_as_the_setting_says(bench: Be
     adapter = bench.build()
     assert isinstance(await adapter.issue_coupon(order(**who)), Done)
     found = await adapter.find_coupon(CODE)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert differences(order(**who), found) == ()
 
 
@@ -354,8 +354,8 @@ def test_what_no_order_can_ask_for_is_a_difference(bench: Bench, conditions: Any
         {"code": code, "args": [{"name": k, "value": v} for k, v in args.items()]} for code, args in conditions
     ]
     row: dict[str, Any] = {"id": "1", "enabled": True, "couponCode": CODE, "usageLimit": 1}
-    plain = promotion_found({**row, "conditions": [], "actions": discount("500")}, MARKET, {}, NOW)
-    found = promotion_found({**row, "conditions": read, "actions": actions}, MARKET, {}, NOW)
+    plain = parse_promotion({**row, "conditions": [], "actions": discount("500")}, MARKET, {}, NOW)
+    found = parse_promotion({**row, "conditions": read, "actions": actions}, MARKET, {}, NOW)
     assert plain is not None
     assert found is not None
     assert differences(order(), plain) == ()

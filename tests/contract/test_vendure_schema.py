@@ -13,7 +13,7 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
 from platform_relay.stores.vendure.api import LOGIN

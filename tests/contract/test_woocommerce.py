@@ -15,11 +15,11 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.base import CouponFound, CouponKind
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.base import CouponKind, StoreCoupon
 from platform_relay.stores.native import FetchesEntities
 from platform_relay.stores.woocommerce.api import GONE
-from platform_relay.stores.woocommerce.coupons import coupon_body, coupon_found
+from platform_relay.stores.woocommerce.coupons import coupon_body, parse_coupon
 from tests.contract.bench import Bench, differences_of, order
 from tests.contract.tls import Certificate, front, self_signed
 
@@ -86,7 +86,7 @@ async def test_an_unknown_key_is_told_from_a_wrong_secret(bench: Bench) -> None:
     wrong_secret = await bench.adapter.check()
     assert isinstance(wrong_secret, Blocked)
     assert wrong_secret.reason.code is ReasonCode.KEY_REJECTED
-    assert "signature does not fit" in wrong_secret.reason.next_step
+    assert "signature may be wrong" in wrong_secret.reason.next_step
     bench.simulator.config(require_tls=True, consumer_key="ck_another")
     assert isinstance(await bench.adapter.check(), Blocked)
 
@@ -149,7 +149,7 @@ async def test_store_time_is_not_ours(bench: Bench) -> None:
     expires_at = datetime(2031, 1, 31, 23, 59, 59, tzinfo=UTC)
     assert isinstance(await bench.adapter.issue_coupon(order(expires_at=expires_at)), Done)
     found = await bench.adapter.find_coupon(order().code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.expires_at == expires_at
 
 
@@ -209,7 +209,7 @@ def test_what_is_sent(bench: Bench) -> None:
 def test_a_real_shops_answer_is_understood(bench: Bench) -> None:
     if not RECORDED.exists():
         pytest.skip("the recorded answers (../shared) are not here")
-    found = coupon_found(json.loads(RECORDED.read_text()), NOW)
+    found = parse_coupon(json.loads(RECORDED.read_text()), NOW)
     assert found is not None
     assert (found.code, found.kind, found.value) == ("SPRING-10", CouponKind.PERCENTAGE, Decimal("10.50"))
     assert (found.email, found.combinable, found.minimum_spend) == ("jane@example.com", False, Decimal(30))
@@ -223,7 +223,7 @@ def test_a_real_shops_answer_is_understood(bench: Bench) -> None:
             {"id": 1, "code": "x", "amount": "a lot"}, {"id": 1, "code": "x", "date_expires_gmt": "soon"}]
 )  # fmt: skip
 def test_what_is_no_coupon(bench: Bench, row: Any) -> None:
-    assert coupon_found(row, NOW) is None
+    assert parse_coupon(row, NOW) is None
 
 
 async def test_a_product_id_of_another_shop_is_rejected(bench: Bench) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
-from platform_relay.stores.native import Ignored, NativeEvent, Parsed, Refused
-from platform_relay.stores.woocommerce.events import event_of, financial_status, parse
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.stores.native import Ignored, NativeEvent, ParsedWebhook, Unverified
+from platform_relay.stores.woocommerce.events import financial_status, parse_webhook, to_event
 
 PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
 SECRET = b"the-secret-of-these-tests"
@@ -29,12 +29,12 @@ def signed(headers: dict[str, str], raw: bytes) -> dict[str, str]:
     return {**headers, "x-wc-webhook-signature": digest} if "x-wc-webhook-topic" in headers else headers
 
 
-def news(name: str) -> Parsed:
-    return parse(*received(name), SECRET)
+def webhook(name: str) -> ParsedWebhook:
+    return parse_webhook(*received(name), SECRET)
 
 
 def test_a_customer() -> None:
-    parsed = news("customer.created")
+    parsed = webhook("customer.created")
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, CustomerEvent)
     assert (parsed.event.id, parsed.event.email, parsed.event.firstName, parsed.event.phone) == (
@@ -51,7 +51,7 @@ def test_a_customer() -> None:
     [("order.created", "pending"), ("order.updated.pending", "pending"), ("order.updated.processing", "paid")],
 )
 def test_an_order(name: str, status: str) -> None:
-    parsed = news(name)
+    parsed = webhook(name)
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, OrderEvent)
     event = parsed.event
@@ -68,7 +68,7 @@ def test_an_order(name: str, status: str) -> None:
 
 
 def test_a_product() -> None:
-    parsed = news("product.created")
+    parsed = webhook("product.created")
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, ProductEvent)
     assert (parsed.event.id, parsed.event.title, parsed.event.status) == ("43", "Mug", "active")
@@ -79,7 +79,7 @@ def test_two_orders_of_one_second_share_a_delivery_id_and_are_two_messages() -> 
         received(f"order.created.same_delivery_id_{each}") for each in "ab"
     )
     assert first_headers["x-wc-webhook-delivery-id"] == second_headers["x-wc-webhook-delivery-id"]
-    one, other = parse(first_headers, first, SECRET), parse(second_headers, second, SECRET)
+    one, other = parse_webhook(first_headers, first, SECRET), parse_webhook(second_headers, second, SECRET)
     assert isinstance(one, NativeEvent)
     assert isinstance(other, NativeEvent)
     assert one.dedupe_key != other.dedupe_key
@@ -88,7 +88,7 @@ def test_two_orders_of_one_second_share_a_delivery_id_and_are_two_messages() -> 
 def test_created_and_updated_with_the_same_body_are_one() -> None:
     headers, raw = received("order.created")
     updated = {**headers, "x-wc-webhook-topic": "order.updated"}
-    one, other = parse(headers, raw, SECRET), parse(updated, raw, SECRET)
+    one, other = parse_webhook(headers, raw, SECRET), parse_webhook(updated, raw, SECRET)
     assert isinstance(one, NativeEvent)
     assert isinstance(other, NativeEvent)
     assert one.dedupe_key == other.dedupe_key
@@ -105,7 +105,7 @@ def test_created_and_updated_with_the_same_body_are_one() -> None:
     ],
 )
 def test_what_is_not_relayed(name: str) -> None:
-    parsed = news(name)
+    parsed = webhook(name)
     assert isinstance(parsed, Ignored)
     assert parsed.reason.code is ReasonCode.NOT_APPLICABLE
     assert parsed.reason.facts["explanation"]
@@ -115,7 +115,7 @@ def test_what_is_not_relayed(name: str) -> None:
     ("raw", "entity"), [(b"{", "webhook"), (b"[]", "order"), (b'{"id":1,"line_items":7,"billing":"jane@x.y"}', "order")]
 )
 def test_a_signed_body_that_cannot_be_read(raw: bytes, entity: str) -> None:
-    parsed = parse(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
+    parsed = parse_webhook(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
     assert isinstance(parsed, Ignored)
     assert parsed.reason.code is ReasonCode.ENTITY_UNREADABLE
     assert parsed.reason.facts["entity"] == entity
@@ -124,25 +124,25 @@ def test_a_signed_body_that_cannot_be_read(raw: bytes, entity: str) -> None:
 
 def test_a_signed_error_body_of_an_order_that_is_gone() -> None:
     raw = b'{"code":"woocommerce_rest_shop_order_invalid_id","message":"Invalid ID.","data":{"status":404}}'
-    parsed = parse(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
+    parsed = parse_webhook(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
     assert isinstance(parsed, Ignored)
     assert parsed.reason.code is ReasonCode.GONE_FROM_STORE
 
 
 def test_an_orders_id_in_a_product_deletion_deletes_nothing() -> None:
     raw = b'{"id":44}'
-    assert isinstance(parse(signed({"x-wc-webhook-topic": "product.deleted"}, raw), raw, SECRET), Ignored)
+    assert isinstance(parse_webhook(signed({"x-wc-webhook-topic": "product.deleted"}, raw), raw, SECRET), Ignored)
 
 
 @pytest.mark.parametrize("change", [b" ", b"\n", b"x"])
 def test_a_changed_body_is_refused(change: bytes) -> None:
     headers, raw = received("order.created")
-    refused = parse(headers, raw + change, SECRET)
-    assert isinstance(refused, Refused)
+    refused = parse_webhook(headers, raw + change, SECRET)
+    assert isinstance(refused, Unverified)
     assert refused.reason.code is ReasonCode.SIGNATURE_WRONG
     assert refused.reason.facts["setting"] == "WOOCOMMERCE__WEBHOOK_SECRET"
-    assert isinstance(parse({**headers, "x-wc-webhook-signature": ""}, raw, SECRET), Refused)
-    assert isinstance(parse(headers, raw, b"another secret"), Refused)
+    assert isinstance(parse_webhook({**headers, "x-wc-webhook-signature": ""}, raw, SECRET), Unverified)
+    assert isinstance(parse_webhook(headers, raw, b"another secret"), Unverified)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_financial_states(shown: dict[str, object], status: str) -> None:
 
 @pytest.mark.parametrize("status", ["trash", "checkout-draft", "auto-draft"])
 def test_what_is_no_order(status: str) -> None:
-    assert isinstance(event_of(Kind.ORDER, {"id": 1, "status": status}), Ignored)
+    assert isinstance(to_event(Kind.ORDER, {"id": 1, "status": status}), Ignored)
 
 
 def test_a_guest_order_has_no_customer() -> None:
@@ -176,7 +176,7 @@ def test_a_guest_order_has_no_customer() -> None:
         "customer_id": 0,
         "billing": {"email": "a@b.de"},
     }
-    parsed = event_of(Kind.ORDER, shown)
+    parsed = to_event(Kind.ORDER, shown)
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, OrderEvent)
     assert (parsed.event.customerId, parsed.event.email, str(parsed.event.totalPrice)) == (None, "a@b.de", "1200")

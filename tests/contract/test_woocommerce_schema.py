@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.woocommerce.coupons import coupon_body
 from tests.contract.bench import Bench, order
@@ -65,7 +65,7 @@ async def test_a_webhook_is_what_the_shop_takes(bench: Bench) -> None:
     bench.set("WEBHOOK_SECRET", "webhook-secret-of-the-test")
     adapter: Any = bench.build()
     bench.simulator.reset()
-    await adapter.create_hook("order.updated", "https://relay.example/in")
+    await adapter.create_webhook("order.updated", "https://relay.example/in")
     [call] = bench.simulator.ledger()
     known = arguments("webhooks", "POST")
     assert set(call["body"]) <= set(known)

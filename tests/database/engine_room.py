@@ -26,8 +26,8 @@ def customer(key: str, version: int | None = None, *, backfill: bool = False) ->
     )
 
 
-def order(key: str, version: int | None = None, after: str | None = None) -> Incoming:
-    return message(JobSpec("forward_order", "platform", f"order:{key}", after=after), version=version)
+def order(key: str, version: int | None = None, depends_on: str | None = None) -> Incoming:
+    return message(JobSpec("forward_order", "platform", f"order:{key}", depends_on=depends_on), version=version)
 
 
 def message(
@@ -89,10 +89,10 @@ async def job_row(engine: AsyncEngine, job_id: UUID) -> dict[str, object]:
 
 
 async def broken_counts(engine: AsyncEngine) -> list[tuple[object, ...]]:
-    """Lanes whose `waiting` is not the number of their open jobs: must be none, always."""
+    """Lanes whose `open_jobs` is not the number of their open jobs: must be none, always."""
     return await rows(
         engine,
-        """SELECT lane.key, lane.waiting, count(job.id) FROM lane
+        """SELECT lane.key, lane.open_jobs, count(job.id) FROM lane
            LEFT JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open
-           GROUP BY lane.destination, lane.key, lane.waiting HAVING lane.waiting <> count(job.id)""",
+           GROUP BY lane.destination, lane.key, lane.open_jobs HAVING lane.open_jobs <> count(job.id)""",
     )

@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons import codes, issuance_limits
-from platform_relay.coupons.transitions import SOURCES, Claim, CouponRecord, Coupons
-from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.coupons.records import CouponRecord, RedemptionClaim
+from platform_relay.coupons.transitions import ALLOWED_FROM, Coupons
+from platform_relay.coupons.valuation_rules import RewardValue
+from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import RewardKind
 from platform_relay.settings import IssuanceLimitSettings
 from tests.helpers import eventually
@@ -21,7 +23,9 @@ from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY
 
 REDEMPTION = Redemption("ab12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
-VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
+VALUED = RewardValue(
+    RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3
+)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ async def message(engine: AsyncEngine) -> UUID:
 async def move(coupons: Coupons, message: UUID, state: str) -> object:  # noqa: PLR0911  # one per state
     match state:
         case "pending":
-            return await coupons.price(Claim(REDEMPTION, message), VALUED)
+            return await coupons.admit(RedemptionClaim(REDEMPTION, message), VALUED)
         case "held":
             return await coupons.hold("ab12", WHY)
         case "active":
@@ -46,8 +50,8 @@ async def move(coupons: Coupons, message: UUID, state: str) -> object:  # noqa: 
             return await coupons.use("ab12", "1001")
         case "retired":
             return await coupons.retire("ab12", WHY)
-        case "given_back":
-            return await coupons.give_back("ab12", 500)
+        case "points_returned":
+            return await coupons.mark_points_returned("ab12", 500)
         case _:
             return await coupons.refuse("ab12", WHY)
 
@@ -58,7 +62,7 @@ REASONS: dict[str, Reason | None] = {
     "held": WHY,
     "used": because(ReasonCode.COUPON_USED, order="1001"),
     "retired": WHY,
-    "given_back": because(ReasonCode.POINTS_RETURNED, points=500),
+    "points_returned": because(ReasonCode.POINTS_RETURNED, points=500),
     "refused": WHY,
 }
 
@@ -83,8 +87,8 @@ async def test_a_code_is_opened_once(coupons: Coupons, message: UUID, engine: As
     assert (again.redemption_id, again.created_at) == ("p-1", first.created_at)
 
 
-@pytest.mark.parametrize("start", SOURCES)
-@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("start", ALLOWED_FROM)
+@pytest.mark.parametrize("to", ALLOWED_FROM)
 async def test_every_transition_starts_where_it_may_and_can_be_repeated(
     coupons: Coupons, message: UUID, engine: AsyncEngine, start: str, to: str
 ) -> None:
@@ -92,7 +96,7 @@ async def test_every_transition_starts_where_it_may_and_can_be_repeated(
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE coupon SET state = :state"), {"state": start})
     moved = await move(coupons, message, to)
-    allowed = start in SOURCES[to]
+    allowed = start in ALLOWED_FROM[to]
     assert (moved is not None) is allowed
     found = await coupons.find("ab12")
     assert found is not None
@@ -107,8 +111,8 @@ async def test_every_transition_starts_where_it_may_and_can_be_repeated(
 
 async def test_a_value_is_kept_with_where_it_comes_from(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
     await coupons.open(REDEMPTION, message)
-    await coupons.price(Claim(REDEMPTION, message), VALUED)
-    issued = await coupons.issued("ab12", "store-1")
+    await coupons.admit(RedemptionClaim(REDEMPTION, message), VALUED)
+    issued = await coupons.mark_created("ab12", "store-1")
     assert issued is not None
     assert (issued.state, issued.store_id) == ("pending", "store-1")
     assert await coupons.activate("ab12", "store-1")
@@ -134,11 +138,11 @@ async def test_an_order_uses_the_spelling_that_was_given_away(coupons: Coupons, 
     for code in ("AB12", "ab12"):
         await coupons.open(replace(REDEMPTION, code=code), message)
     assert {coupon.code for coupon in await coupons.find_all(["Ab12"])} == {"AB12", "ab12"}
-    await coupons.price(Claim(replace(REDEMPTION, code="AB12"), message), VALUED)
+    await coupons.admit(RedemptionClaim(replace(REDEMPTION, code="AB12"), message), VALUED)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
     await coupons.retire("AB12", WHY)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["AB12"]
-    await coupons.price(Claim(REDEMPTION, message), VALUED)
+    await coupons.admit(RedemptionClaim(REDEMPTION, message), VALUED)
     assert [coupon.code for coupon in await coupons.find_all(["Ab12"])] == ["ab12"]
 
 
@@ -146,12 +150,12 @@ async def test_of_two_spellings_of_a_code_one_is_given_away(
     coupons: Coupons, message: UUID, engine: AsyncEngine
 ) -> None:
     """Also when two replicas are asked at once: each waits for the other, whoever is first."""
-    claims = [Claim(replace(REDEMPTION, code=code, id=code), message) for code in ("ab12", "AB12")]
+    claims = [RedemptionClaim(replace(REDEMPTION, code=code, id=code), message) for code in ("ab12", "AB12")]
     for claim in claims:
         await coupons.open(claim.redemption, message)
     async with engine.begin() as another:
         await another.execute(codes._LOCK, {"code": "aB12"})  # noqa: SLF001  # a third replica, which is slow
-        replicas = [asyncio.create_task(Coupons(engine).price(claim, VALUED)) for claim in claims]
+        replicas = [asyncio.create_task(Coupons(engine).admit(claim, VALUED)) for claim in claims]
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 
         async def both_wait() -> bool:
@@ -165,13 +169,15 @@ async def test_of_two_spellings_of_a_code_one_is_given_away(
     other = next(claim for claim in claims if claim.redemption.code != given.code)
     code = other.redemption.code
     assert similar == because(ReasonCode.SIMILAR_CODE, code=code, other=given.code, redemption=given.code)
-    assert await coupons.price(other, VALUED) == similar
-    assert await coupons.price(next(claim for claim in claims if claim is not other), VALUED) is not None
+    assert await coupons.admit(other, VALUED) == similar
+    assert await coupons.admit(next(claim for claim in claims if claim is not other), VALUED) is not None
     assert await coupons.retire(given.code, WHY)
-    assert isinstance(await coupons.price(other, VALUED), CouponRecord)
+    assert isinstance(await coupons.admit(other, VALUED), CouponRecord)
 
 
-async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, message: UUID, engine: AsyncEngine) -> None:
+async def test_waiting_for_the_issuance_limits_holds_no_connection(
+    coupons: Coupons, message: UUID, engine: AsyncEngine
+) -> None:
     """Else a crowd of redemptions takes every connection, and nothing is claimed or settled on either destination."""
     codes = [f"code{number}" for number in range(20)]
     for number, code in enumerate(codes):
@@ -180,7 +186,9 @@ async def test_who_waits_for_the_fuse_holds_no_connection(coupons: Coupons, mess
         await another.execute(issuance_limits._LOCK)  # noqa: SLF001  # another replica, which is slow
         pricing = [
             asyncio.create_task(
-                coupons.price(Claim(replace(REDEMPTION, code=code), message), VALUED, limits=IssuanceLimitSettings())
+                coupons.admit(
+                    RedemptionClaim(replace(REDEMPTION, code=code), message), VALUED, limits=IssuanceLimitSettings()
+                )
             )
             for code in codes
         ]
@@ -201,5 +209,8 @@ async def test_what_is_being_retired_is_given_to_no_other_claim(
     await coupons.open(REDEMPTION, message)
     async with engine.begin() as connection:
         await connection.execute(text("""UPDATE coupon SET decision = '{"by": "ada", "why": "w", "retire": true}'"""))
-    for claim in (Claim(REDEMPTION, message), Claim(REDEMPTION, await store_message(engine, "points/redeemed"))):
-        assert await coupons.price(claim, VALUED) is None
+    for claim in (
+        RedemptionClaim(REDEMPTION, message),
+        RedemptionClaim(REDEMPTION, await store_message(engine, "points/redeemed")),
+    ):
+        assert await coupons.admit(claim, VALUED) is None

@@ -31,8 +31,8 @@ async def test_what_became_of_an_owed_delivery(engine: AsyncEngine) -> None:
     customers = Customers(engine)
     message = await store_message(engine, "orders")
     await store_job(engine, message, "forward_order", "running", seq=5)
-    assert await customers.owed_by(message) is None
+    assert await customers.delivery_for(message) is None
     await store_job(engine, message, "forward_customer", "dead", reason=HTTP_400)
-    assert await customers.owed_by(message) == CustomerDelivery("failed", HTTP_400)
+    assert await customers.delivery_for(message) == CustomerDelivery("failed", HTTP_400)
     await store_job(engine, message, "forward_customer", "waiting", seq=2)
-    assert await customers.owed_by(message) == CustomerDelivery("open", None)
+    assert await customers.delivery_for(message) == CustomerDelivery("open", None)

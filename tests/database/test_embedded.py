@@ -159,5 +159,5 @@ def test_says_why_it_cannot_start(folder: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="did not start"):
         EmbeddedPostgres.start(folder)
     (folder / "pgdata" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(EmbeddedPostgresError, match="made by PostgreSQL 16, this is 18"):
+    with pytest.raises(EmbeddedPostgresError, match="created by PostgreSQL 16, but this is PostgreSQL 18"):
         EmbeddedPostgres.start(folder)

@@ -95,8 +95,8 @@ async def test_what_becomes_urgent_is_due_from_then_on(engine: AsyncEngine) -> N
     await accept(engine, customer("1", backfill=True), customer("2", backfill=True))
     await run(engine, "UPDATE lane SET run_at = run_at - interval '1 hour'")
     fresh = "SELECT key FROM lane WHERE priority = 0 AND run_at > now() - interval '1 minute' ORDER BY key"
-    await accept(engine, customer("1"), order("7", after="customer:2"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:2"))
     assert await rows(engine, fresh) == [("customer:1",), ("order:7",)]
     [waiting] = [job for job in await claim(engine) if job.lane == "order:7"]
-    await settle(engine, [waiting], Park("customer:2", WAITING_FOR_LANE, False, 3600.0), None)
+    await settle(engine, [waiting], Park("customer:2", WAITING_FOR_LANE, False, 3600.0, for_lane=True), None)
     assert ("customer:2",) in await rows(engine, fresh)

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import JsonValue
@@ -10,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Evidence
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
+from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.queue.loop import Loop, LoopSettings
 from platform_relay.queue.queue import Queue, Settlement
 from platform_relay.queue.retry import RetryPolicy
@@ -20,7 +22,7 @@ from platform_relay.queue.states import Again, Park, dead, done
 from .engine_room import accept, claim, order, rows, settle, states
 
 POLICY = RetryPolicy()
-RUNNER = Runner({}, POLICY, time_limit=1, longest_wait=1e9, dice=lambda: 0.0)
+RUNNER = Runner({}, POLICY, time_limit=1, longest_wait=1e9, random=lambda: 0.0)
 NASTY = "half \ud800 of a pair, and \x00"
 
 
@@ -75,13 +77,16 @@ async def test_a_far_sides_unstorable_words_do_not_stop_the_destination(engine: 
 
 
 async def test_a_loop_of_which_a_part_died_ends_even_while_it_is_woken(engine: AsyncEngine) -> None:
-    """asyncio.wait_for of Python 3.11 loses a cancellation that meets a wake-up, and the claimer went on alone."""
+    """asyncio.wait_for of Python 3.11 loses a cancellation that meets a wake-up, and the claimer continued alone."""
 
-    class DestinationGuard:
+    class NoRoom:
         def allowance(self, _room: int, _in_hand: int) -> int:
             return 0
 
-    loop = Loop(Queue(engine, "platform"), DestinationGuard(), RUNNER, LoopSettings(slots=1, poll=60.0), None)  # type: ignore[arg-type]  # DestinationGuard has the one method that is asked
+    guard: Any = NoRoom()  # it has the one method that is called
+    observer: Any = None
+    settings = LoopSettings(concurrency=1, poll_interval=60.0)
+    loop = Loop(Queue(engine, "platform"), guard, RUNNER, settings, observer)
     claimer = asyncio.create_task(loop._claim_all())  # noqa: SLF001  # the part that did not end
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -17,13 +17,13 @@ from .engine_room import accept, broken_counts, customer, message, order, rows, 
 
 
 async def test_a_receipt_means_that_message_job_and_lane_are_committed(engine: AsyncEngine) -> None:
-    [receipt] = await accept(engine, order("1", 1, after="customer:9"))
+    [receipt] = await accept(engine, order("1", 1, depends_on="customer:9"))
     assert receipt.status == "accepted"
     assert await rows(engine, "SELECT id, kind, body FROM message") == [(receipt.id, "test", b'{"version": 1}')]
-    assert await rows(engine, "SELECT message_id, lane, seq, state, after FROM job") == [
+    assert await rows(engine, "SELECT message_id, lane, seq, state, depends_on FROM job") == [
         (receipt.id, "order:1", 1, "waiting", "customer:9")
     ]
-    assert await rows(engine, "SELECT key, waiting, last_seq, leased FROM lane") == [("order:1", 1, 1, False)]
+    assert await rows(engine, "SELECT key, open_jobs, last_seq, leased FROM lane") == [("order:1", 1, 1, False)]
 
 
 async def test_the_same_again_gets_the_first_receipt(engine: AsyncEngine) -> None:
@@ -31,7 +31,7 @@ async def test_the_same_again_gets_the_first_receipt(engine: AsyncEngine) -> Non
     [later] = await accept(engine, message(JobSpec("k", "platform", "l"), dedupe_key="key:1"))
     assert [first.status, again.status, later.status] == ["accepted", "duplicate", "duplicate"]
     assert first.id == again.id == later.id
-    assert await rows(engine, "SELECT waiting FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT open_jobs FROM lane") == [(1,)]
 
 
 async def test_one_key_with_another_body_is_a_conflict(engine: AsyncEngine) -> None:
@@ -56,7 +56,7 @@ async def test_two_replicas_with_crossing_lanes_do_not_deadlock(engine: AsyncEng
     keys = [str(number) for number in range(60)]
     batches = [[order(key) for key in (keys if turn % 2 else reversed(keys))] for turn in range(8)]
     await asyncio.gather(*(accept(engine, *batch) for batch in batches))
-    assert await rows(engine, "SELECT DISTINCT waiting FROM lane") == [(8,)]
+    assert await rows(engine, "SELECT DISTINCT open_jobs FROM lane") == [(8,)]
 
 
 async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine: AsyncEngine) -> None:
@@ -65,7 +65,7 @@ async def test_the_same_event_at_once_on_many_replicas_is_stored_once(engine: As
     )
     assert len({receipt.id for [receipt] in receipts}) == 1
     assert sorted(receipt.status for [receipt] in receipts) == ["accepted"] + ["duplicate"] * 7
-    assert await rows(engine, "SELECT waiting FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT open_jobs FROM lane") == [(1,)]
 
 
 async def test_one_impossible_message_does_not_refuse_the_others(engine: AsyncEngine) -> None:
@@ -106,9 +106,9 @@ async def test_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
 async def test_a_new_version_revives_an_idle_lane(engine: AsyncEngine) -> None:
     await accept(engine, customer("1"))
     await run(engine, "UPDATE job SET state = 'done'")
-    await run(engine, "UPDATE lane SET waiting = 0, run_at = 'infinity'")
+    await run(engine, "UPDATE lane SET open_jobs = 0, run_at = 'infinity'")
     await accept(engine, customer("1", backfill=True))
-    assert await rows(engine, "SELECT waiting, last_seq, priority, run_at <= now() FROM lane") == [(1, 2, 1, True)]
+    assert await rows(engine, "SELECT open_jobs, last_seq, priority, run_at <= now() FROM lane") == [(1, 2, 1, True)]
 
 
 async def test_a_commit_that_waits_for_a_lane_does_not_hold_up_the_next(engine: AsyncEngine) -> None:
@@ -133,7 +133,7 @@ async def test_what_one_call_brings_keeps_its_order_among_other_calls(engine: As
     disorder = """SELECT count(*) FROM (SELECT version, lag(version) OVER (PARTITION BY lane ORDER BY seq) AS before
                   FROM job) AS t WHERE version <= before"""
     assert await rows(engine, disorder) == [(0,)]
-    assert await rows(engine, "SELECT count(*), sum(waiting) FROM lane") == [(60, 1800)]
+    assert await rows(engine, "SELECT count(*), sum(open_jobs) FROM lane") == [(60, 1800)]
 
 
 async def test_one_impossible_message_of_a_call_fails_the_call_and_refuses_nothing_else(engine: AsyncEngine) -> None:

@@ -9,8 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.coupons.ledger import read_ledger
-from platform_relay.coupons.transitions import Claim, Coupons
-from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.coupons.records import RedemptionClaim
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.coupons.valuation_rules import RewardValue
+from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS, RewardKind
 from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY
@@ -20,20 +22,20 @@ STEPS = 250
 PLACES = {"EUR": 2, "JPY": 0, "KWD": 3}
 
 
-async def step(coupons: Coupons, claim: Claim, dice: random.Random) -> None:
+async def step(coupons: Coupons, claim: RedemptionClaim, rng: random.Random) -> None:
     """One transition, whether the coupon's state allows it or not."""
     code = claim.redemption.code
-    currency = dice.choice(list(PLACES))
-    kind = dice.choice(list(RewardKind))
-    value = Decimal(dice.randint(1, 99_999)).scaleb(-PLACES[currency]) if kind in AMOUNTS else None
-    valued = Valued(kind, value, currency if kind in AMOUNTS else None, "rule", "a rule", "r1", 1)
-    match dice.randrange(9):
+    currency = rng.choice(list(PLACES))
+    kind = rng.choice(list(RewardKind))
+    amount = Decimal(rng.randint(1, 99_999)).scaleb(-PLACES[currency]) if kind in AMOUNTS else None
+    value = RewardValue(kind, amount, currency if kind in AMOUNTS else None, "rule", "a rule", "r1", 1)
+    match rng.randrange(9):
         case 0 | 1:
-            await coupons.price(claim, valued)
+            await coupons.admit(claim, value)
         case 2:
-            refused = dice.random() < 0.5
-            known = None if refused or dice.random() < 0.5 else valued
-            await coupons.hold_claim(claim, WHY, refused=refused, valued=known)
+            rejected = rng.random() < 0.5
+            known = None if rejected or rng.random() < 0.5 else value
+            await coupons.hold_claim(claim, WHY, rejected=rejected, value=known)
         case 3 | 4:
             await coupons.activate(code, "store-1")
         case 5:
@@ -41,22 +43,24 @@ async def step(coupons: Coupons, claim: Claim, dice: random.Random) -> None:
         case 6:
             await coupons.retire(code, WHY)
         case 7:
-            await coupons.give_back(code, 500)
+            await coupons.mark_points_returned(code, 500)
         case _:
             await coupons.refuse(code, WHY)
 
 
 async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine) -> None:
-    dice, coupons = random.Random(SEED), Coupons(engine)
+    rng, coupons = random.Random(SEED), Coupons(engine)
     claims = [
-        Claim(Redemption(f"code{code}", f"p-{code}-{by}", None, "r1", 500, str(by)), await store_message(engine, "x"))
+        RedemptionClaim(
+            Redemption(f"code{code}", f"p-{code}-{by}", None, "r1", 500, str(by)), await store_message(engine, "x")
+        )
         for code in range(12)
         for by in range(2)
     ]
     for number in range(STEPS):
-        claim = dice.choice(claims)
+        claim = rng.choice(claims)
         await coupons.open(claim.redemption, claim.message_id)
-        await step(coupons, claim, dice)
+        await step(coupons, claim, rng)
         async with engine.connect() as connection:
             ledger = await read_ledger(connection)
             rows = (await connection.execute(text("SELECT kind, currency, value, state FROM coupon"))).all()
@@ -68,7 +72,7 @@ async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine
                 expected[row.currency] += row.value
         assert {line.currency: line.redeemed for line in ledger.currencies} == expected, told
         for line in ledger.currencies:
-            parts = line.active + line.used + line.held + line.retired + line.given_back
+            parts = line.active + line.used + line.held + line.retired + line.points_returned
             assert parts == line.redeemed == round(parts, PLACES[line.currency]), told
         counted = sum(line.coupons for line in ledger.currencies) + sum(line.coupons for line in ledger.kinds)
         assert counted == sum(row.state != "refused" for row in rows), told

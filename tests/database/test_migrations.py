@@ -102,7 +102,7 @@ async def a_later_release_migrated(engine: AsyncEngine, works_with: str | None) 
 @pytest.mark.parametrize("works_with", [None, "9999"])
 async def test_a_database_that_needs_a_later_release_is_refused(engine: AsyncEngine, works_with: str | None) -> None:
     await a_later_release_migrated(engine, works_with)
-    assert "works with releases from 9999 on" in str(await migrate.misfit(engine))
+    assert "works with releases from 9999 on" in str(await migrate.incompatibility(engine))
     with pytest.raises(migrate.DatabaseAheadError, match="9999"):
         await migrate.upgrade(engine)
 
@@ -111,7 +111,7 @@ async def test_the_release_before_goes_on_and_starts_again_on_tables_that_a_late
     engine: AsyncEngine,
 ) -> None:
     await a_later_release_migrated(engine, migrate.head())
-    assert await migrate.misfit(engine) is None
+    assert await migrate.incompatibility(engine) is None
     await migrate.upgrade(engine)
     assert await migrate.current(engine) == "9999"
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.ids import first_id
 from platform_relay.coupons import codes
-from platform_relay.explain import gather
+from platform_relay.explain import collect
 from platform_relay.inbox import retention
 from platform_relay.queue import oldest_due, statements
 from platform_relay.reconcile import compare
@@ -20,7 +20,7 @@ from platform_relay.reconcile import compare
 from .engine_room import NOON, accept, order
 
 FILL = """
-INSERT INTO lane (destination, key, run_at, claim, leased, awaited, priority, waiting, last_seq)
+INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq)
 SELECT 'platform', 'order:' || n, now() - n * interval '1 ms', 0, false, false, 0, (n % 3 <> 0)::int, 1
 FROM generate_series(1, 30000) AS n;
 INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, received_at)
@@ -63,9 +63,9 @@ def scans(node: Node) -> set[tuple[str, str]]:
 
 
 QUIET = """
-UPDATE job SET state = 'done', finished_at = now(); UPDATE lane SET waiting = 0;
+UPDATE job SET state = 'done', finished_at = now(); UPDATE lane SET open_jobs = 0;
 ANALYZE lane; ANALYZE job; ANALYZE message; ANALYZE entity;
-UPDATE job SET state = 'waiting', finished_at = NULL; UPDATE lane SET waiting = 1
+UPDATE job SET state = 'waiting', finished_at = NULL; UPDATE lane SET open_jobs = 1
 """
 """The statistics of a moment when nothing was owed, and 30,000 jobs since: Postgres takes the index of open jobs for an
 empty one, and reads all of it for each job that is settled. Seen: a settle of seconds, then of more than a lease."""
@@ -112,10 +112,10 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
 
 async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     names = {
-        "lanes": ["order:1"], "claims": [1], "ids": [None], "states": ["done"], "dispositions": [None], "codes": [None],
+        "lanes": ["order:1"], "tokens": [1], "ids": [None], "states": ["done"], "dispositions": [None], "codes": [None],
         "facts": [None],
         "uncertains": [False], "given_back": [0], "results": [None], "delays": [0.0], "digests": [None],
-        "versions": [None], "known": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
+        "versions": [None], "exists_remotely": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
         "outcomes": ["done"], "statuses": [200], "attempt_codes": [None], "attempt_facts": [None], "excerpts": [None],
     }  # fmt: skip
     explained = await plan(filled, statements.SETTLE, {"destination": "platform", **names})
@@ -136,19 +136,19 @@ async def test_the_retention_reads_no_young_bodies(filled: AsyncEngine) -> None:
 
 
 EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
-    **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in gather.BY_REF.items()},
-    "by id": (gather.BY_ID, {"ids": [None], "limit": 51}),
-    "by e-mail": (gather.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
-    "jobs": (gather.JOBS, {"ids": [None]}),
-    "open jobs": (gather.OPEN, {"destinations": ["platform"], "lanes": ["order:1"]}),
-    "attempts": (gather.ATTEMPTS, {"ids": [None]}),
-    "coupons": (gather.COUPONS, {"codes": ["ab12"]}),
-    "a code's other spelling": (codes.TAKEN, {"code": "ab12"}),
-    "coupons of a customer": (gather.COUPONS_OF, {"key": "42", "limit": 50}),
-    "audit": (gather.AUDIT, {"subjects": ["ab12"]}),
+    **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in collect.BY_REF.items()},
+    "by id": (collect.BY_ID, {"ids": [None], "limit": 51}),
+    "by e-mail": (collect.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
+    "jobs": (collect.JOBS, {"ids": [None]}),
+    "open jobs": (collect.OPEN, {"destinations": ["platform"], "lanes": ["order:1"]}),
+    "attempts": (collect.ATTEMPTS, {"ids": [None]}),
+    "coupons": (collect.COUPONS, {"codes": ["ab12"]}),
+    "a code's other spelling": (codes.SIMILAR_CODE, {"code": "ab12"}),
+    "coupons of a customer": (collect.COUPONS_OF, {"key": "42", "limit": 50}),
+    "audit": (collect.AUDIT, {"subjects": ["ab12"]}),
     **{
         f"reconcile {kind}": (statement, {"refs": ["1"], "dedupe_keys": ["k"], "source": "woocommerce"})
-        for kind, statement in compare.HELD.items()
+        for kind, statement in compare.RELAY_SNAPSHOTS.items()
     },
 }
 KEYS = {

@@ -55,8 +55,8 @@ async def test_a_version_that_arrives_while_another_is_sent_is_not_lost(engine: 
     assert settled.more
     [job] = await claim(engine)
     assert job.version == at(2)
-    assert job.known
-    assert job.delivered == b"digest"
+    assert job.exists_remotely
+    assert job.delivered_digest == b"digest"
 
 
 async def test_what_is_replaced_says_why(engine: AsyncEngine) -> None:
@@ -79,14 +79,14 @@ async def test_a_version_that_changed_nothing_is_seen_and_an_older_one_does_not_
     for version, ended in ((1, DONE), (3, skipped(UNCHANGED))):
         await accept(engine, customer("1", version))
         await settle(engine, await claim(engine), ended)
-    assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, b"digest")]
+    assert await rows(engine, "SELECT version, exists_remotely, digest FROM entity") == [(at(3), True, b"digest")]
     await accept(engine, customer("1", 2))
     [late] = await claim(engine)
     decided = before(late, RetryPolicy(), 3600.0)
     assert isinstance(decided, Finish)
     assert decided.state == "superseded"
     await settle(engine, [late], dead("rejected", HTTP_400))
-    assert await rows(engine, "SELECT version, known, digest FROM entity") == [(at(3), True, None)]
+    assert await rows(engine, "SELECT version, exists_remotely, digest FROM entity") == [(at(3), True, None)]
 
 
 async def test_what_was_skipped_without_ever_being_there_is_not_known(engine: AsyncEngine) -> None:
@@ -113,25 +113,25 @@ async def test_orders_never_collapse(engine: AsyncEngine) -> None:
     assert await states(engine) == {"done": 1, "waiting": 1}
 
 
-async def test_settling_names_the_claim(engine: AsyncEngine) -> None:
+async def test_settling_names_the_fencing_token(engine: AsyncEngine) -> None:
     """A worker that slept through its lease changes nothing."""
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    assert fresh.claim == stale.claim + 1
+    assert fresh.fencing_token == stale.fencing_token + 1
     assert fresh.uncertain
     settled = await settle(engine, [stale], dead("rejected", HTTP_400))
     assert [lost.job for lost in settled.lost] == [stale]
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
-    assert await rows(engine, "SELECT outcome FROM attempt ORDER BY claim") == [("lost",), ("done",)]
+    assert await rows(engine, "SELECT outcome FROM attempt ORDER BY fencing_token") == [("lost",), ("done",)]
 
 
 async def test_a_stale_park_changes_nothing(engine: AsyncEngine) -> None:
-    await accept(engine, customer("1"), order("7", after="customer:1"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     [stale] = [job for job in await claim(engine, lease=0.0) if job.lane == "order:7"]
     [fresh] = [job for job in await claim(engine) if job.lane == "order:7"]
-    settled = await settle(engine, [stale], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
+    settled = await settle(engine, [stale], Park("customer:1", WAITING_FOR_LANE, False, 3600.0, for_lane=True), None)
     assert [lost.job for lost in settled.lost] == [stale]
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
@@ -183,7 +183,7 @@ async def test_a_version_that_died_still_counts_as_seen(engine: AsyncEngine) -> 
     await accept(engine, customer("1", 4))
     [job] = await claim(engine)
     assert job.delivered_version == at(5)
-    assert not job.known
+    assert not job.exists_remotely
     await settle(engine, [job], superseded(NEWER), None)
     assert await states(engine) == {"dead": 1, "superseded": 1}
 
@@ -205,11 +205,11 @@ async def test_a_job_committed_while_its_lane_empties_is_not_stranded(engine: As
 
 
 async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engine: AsyncEngine) -> None:
-    await accept(engine, customer("1"), order("7", after="customer:1"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
     waiting = jobs["order:7"]
     assert waiting.must_wait
-    await settle(engine, [waiting], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
+    await settle(engine, [waiting], Park("customer:1", WAITING_FOR_LANE, False, 3600.0, for_lane=True), None)
     assert await claim(engine) == []
     row = await job_row(engine, waiting.id)
     assert (row["state"], row["attempts"], row["disposition"]) == ("waiting", 0, "parked")
@@ -221,9 +221,9 @@ async def test_an_order_waits_for_its_customer_and_is_woken_by_the_delivery(engi
 
 
 async def test_a_customer_that_dies_wakes_its_orders_too(engine: AsyncEngine) -> None:
-    await accept(engine, customer("1"), order("7", after="customer:1"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
-    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
+    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0, for_lane=True), None)
     await settle(engine, [jobs["customer:1"]], dead("rejected", HTTP_400), "reject")
     [job] = await claim(engine)
     assert job.lane == "order:7"
@@ -232,9 +232,9 @@ async def test_a_customer_that_dies_wakes_its_orders_too(engine: AsyncEngine) ->
 
 async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine: AsyncEngine) -> None:
     for number in range(25):
-        await accept(engine, customer(f"{number}"), order(f"{number}", after=f"customer:{number}"))
+        await accept(engine, customer(f"{number}"), order(f"{number}", depends_on=f"customer:{number}"))
         jobs = {job.lane: job for job in await claim(engine)}
-        park = Park(f"customer:{number}", WAITING_FOR_LANE, False, 3600.0)
+        park = Park(f"customer:{number}", WAITING_FOR_LANE, False, 3600.0, for_lane=True)
         await asyncio.gather(
             settle(engine, [jobs[f"order:{number}"]], park, None),
             settle(engine, [jobs[f"customer:{number}"]], DONE),
@@ -245,15 +245,20 @@ async def test_parking_and_delivering_at_once_never_loses_the_wake_up(engine: As
 
 
 async def test_an_order_does_not_wait_for_a_customer_that_is_not_owed(engine: AsyncEngine) -> None:
-    await accept(engine, order("7", after="customer:1"))
+    await accept(engine, order("7", depends_on="customer:1"))
     [job] = await claim(engine)
     assert not job.must_wait
 
 
 async def test_an_unknown_customer_is_owed_once_and_waited_for(engine: AsyncEngine) -> None:
-    await accept(engine, order("7", after="customer:1"), order("8", after="customer:1"))
-    owes = (JobSpec("forward_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
-    await settle(engine, await claim(engine), Park("customer:1", WAITING_FOR_LANE, False, 3600.0, owes), "wait")
+    await accept(engine, order("7", depends_on="customer:1"), order("8", depends_on="customer:1"))
+    follow_ups = (JobSpec("forward_customer", "platform", "customer:1", {"from": "order"}, collapse=True),)
+    await settle(
+        engine,
+        await claim(engine),
+        Park("customer:1", WAITING_FOR_LANE, False, 3600.0, follow_ups, for_lane=True),
+        "wait",
+    )
     [job] = await claim(engine)
     assert (job.lane, job.kind, dict(job.params)) == ("customer:1", "forward_customer", {"from": "order"})
     await settle(engine, [job], DONE)
@@ -292,14 +297,14 @@ async def test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain(engine
     assert await rows(engine, asleep) == [(True,)], "nothing came: it sleeps"
     assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
     await settle(engine, await claim(engine), DONE)
-    assert await rows(engine, "SELECT waits_for, waiting FROM lane") == [(None, 0)]
+    assert await rows(engine, "SELECT waits_for, open_jobs FROM lane") == [(None, 0)]
 
 
 async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
-    await accept(engine, customer("1"), order("7", after="customer:1"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     jobs = {job.lane: job for job in await claim(engine)}
-    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0), None)
-    await run(engine, "UPDATE lane SET awaited = false")
+    await settle(engine, [jobs["order:7"]], Park("customer:1", WAITING_FOR_LANE, False, 3600.0, for_lane=True), None)
+    await run(engine, "UPDATE lane SET has_dependents = false")
     await settle(engine, [jobs["customer:1"]], DONE)
     assert await claim(engine) == []
     assert await queue.wake_stranded(engine) == ["platform"]
@@ -308,8 +313,8 @@ async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
 
 async def test_what_a_job_owes_is_taken_on_with_its_settling(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
-    owed = JobSpec("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
-    settled = await settle(engine, await claim(engine), done({}, b"d", (owed,)))
+    follow_up = JobSpec("use_reward", "platform", "coupon:AB12", {"code": "AB12"})
+    settled = await settle(engine, await claim(engine), done({}, b"d", (follow_up,)))
     assert settled.more
     [job] = await claim(engine)
     assert (job.kind, dict(job.params)) == ("use_reward", {"code": "AB12"})
@@ -319,8 +324,8 @@ async def test_what_a_stale_settle_owes_is_not_taken_on(engine: AsyncEngine) -> 
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    owed = JobSpec("use_reward", "platform", "coupon:AB12")
-    await settle(engine, [stale], done({}, b"d", (owed,)))
+    follow_up = JobSpec("use_reward", "platform", "coupon:AB12")
+    await settle(engine, [stale], done({}, b"d", (follow_up,)))
     assert await states(engine) == {"running": 1}
     await settle(engine, [fresh], DONE)
 
@@ -330,8 +335,8 @@ async def test_of_two_attempts_settled_together_only_the_one_with_the_lease_coun
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    owed = JobSpec("use_reward", "platform", "coupon:AB12")
-    settled = await settle(engine, [stale, fresh], done({}, b"d", (owed,)))
+    follow_up = JobSpec("use_reward", "platform", "coupon:AB12")
+    settled = await settle(engine, [stale, fresh], done({}, b"d", (follow_up,)))
     assert [lost.job for lost in settled.lost] == [stale]
     assert await states(engine) == {"done": 1, "waiting": 1}
 
@@ -350,13 +355,13 @@ async def test_a_live_event_lifts_its_lane_out_of_the_backfill(engine: AsyncEngi
 async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [job] = await claim(engine, lease=0.0)
-    await queue.Queue(engine, "platform").renew([(job.lane, job.claim)], lease=60.0)
+    await queue.Queue(engine, "platform").renew([(job.lane, job.fencing_token)], lease=60.0)
     assert await claim(engine) == []
     await run(engine, "UPDATE lane SET run_at = now()")
     [other] = await claim(engine, lease=0.0)
-    await queue.Queue(engine, "platform").renew([(job.lane, job.claim)], lease=60.0)
+    await queue.Queue(engine, "platform").renew([(job.lane, job.fencing_token)], lease=60.0)
     assert len(await claim(engine)) == 1
-    assert other.claim == job.claim + 1
+    assert other.fencing_token == job.fencing_token + 1
 
 
 async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine: AsyncEngine) -> None:

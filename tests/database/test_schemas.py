@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay import wiring
+from platform_relay.audit.record import audit
 from platform_relay.core import migrate
 from platform_relay.core.database import (
     PUBLIC,
@@ -33,7 +34,6 @@ from platform_relay.core.database import (
     single_statement,
 )
 from platform_relay.coupons import codes, issuance_limits, reward_rules
-from platform_relay.jobs.actions import audit
 from platform_relay.queue.notifications import Notifier, listen
 from platform_relay.queue.queue import Queue
 from platform_relay.settings import IssuanceLimitSettings, PlatformSettings, Settings
@@ -112,7 +112,7 @@ async def test_each_schema_is_created_and_migrated_by_itself(address: Address) -
         await migrate.upgrade(one)
         assert await migrate.current(one) == migrate.head()
         assert await migrate.current(two) is None
-        assert await migrate.misfit(two) is not None
+        assert await migrate.incompatibility(two) is not None
         await migrate.upgrade(two)
         async with one.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -206,10 +206,10 @@ async def test_a_hint_wakes_the_relay_of_its_schema_alone(
 Take = Callable[[AsyncConnection], Awaitable[object]]
 LOCKS: Mapping[str, Take] = {
     "audit": lambda connection: audit(connection, "test", "job.retry", "jobs", {}),
-    "fuse": lambda connection: issuance_limits.check_limits(
+    "issuance limit": lambda connection: issuance_limits.check_limits(
         connection, "AB12", None, Decimal(5), IssuanceLimitSettings()
     ),
-    "spelling": lambda connection: codes.taken_in_another_spelling(connection, "AB12"),
+    "spelling": lambda connection: codes.find_similar_code(connection, "AB12"),
     "reward rule": lambda connection: reward_rules.delete(connection, "rule-1", "test"),
 }
 
@@ -243,8 +243,8 @@ async def test_a_worker_is_woken_by_what_its_own_shop_accepts(
             _env_file=None,
             data_dir=tmp_path,
             database_schema=schema,
-            listen_url=SecretStr(address.direct),
-            poll=60,
+            database_listen_url=SecretStr(address.direct),
+            poll_interval=60,
             platform=PlatformSettings(url=HttpUrl(f"http://127.0.0.1:{free_port()}")),
         )
 
@@ -252,8 +252,8 @@ async def test_a_worker_is_woken_by_what_its_own_shop_accepts(
     async def worker(schema: str) -> AsyncIterator[list[str]]:
         heard: list[str] = []
         chosen = settings(schema)
-        async with wiring.services(chosen, address.url, "worker") as parts, wiring.destinations(parts) as far:
-            worker = Worker(parts, far)
+        async with wiring.services(chosen, address.url, "worker") as parts, wiring.clients(parts) as clients:
+            worker = Worker(parts, clients)
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(worker, "wake", heard.append)
                 running = asyncio.create_task(worker.run())
@@ -308,8 +308,8 @@ async def test_commands_work_on_the_schema_of_the_settings(empty_database_url: s
     async with engine_on(empty_database_url, ONE) as one, engine_on(empty_database_url, TWO) as two:
         assert (await count(one, "api_key"), await count(two, "api_key")) == (0, 1)
         assert (await count(one, "audit"), await count(two, "audit")) == (0, 1)
-    assert "1 lines" in run(TWO, "audit", "verify")
-    assert "0 lines" in run(ONE, "audit", "verify")
+    assert "1 entries" in run(TWO, "audit", "verify")
+    assert "0 entries" in run(ONE, "audit", "verify")
 
 
 def test_the_embedded_server_has_the_schema_too(tmp_path: Path) -> None:
@@ -327,4 +327,4 @@ def test_the_embedded_server_has_the_schema_too(tmp_path: Path) -> None:
         )
         assert ran.returncode == 0, ran.stderr
     ran = relay(tmp_path, "audit", "verify", DATABASE_SCHEMA=ONE, DATA_DIR=str(tmp_path / "data"))
-    assert "1 lines" in ran.stdout, ran.stdout + ran.stderr
+    assert "1 entries" in ran.stdout, ran.stdout + ran.stderr

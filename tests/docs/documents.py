@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from platform_relay import wiring
 from platform_relay.core.database import create_engine
-from platform_relay.core.telemetry import Metrics
+from platform_relay.core.metrics import Metrics
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.jobs.actions import Operator
+from platform_relay.jobs.actions import OperatorActions
 from platform_relay.main import create_app
 from platform_relay.settings import Settings
 
@@ -19,9 +19,9 @@ async def openapi_document() -> dict[str, Any]:
     services = wiring.Services(
         settings=Settings(_env_file=None),
         engine=engine,
-        gates={},
+        guards={},
         inbox=Inbox(engine, on_commit=lambda _: None),
-        operator=Operator(engine),
+        actions=OperatorActions(engine),
         metrics=Metrics(CollectorRegistry()),
         listen_url="",
         on_work=[],

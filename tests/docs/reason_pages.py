@@ -20,15 +20,15 @@ EXPLAIN_PAGE: Final = DOCS / "explain.md"
 RANKS: Final = {
     Rank.FINE: "fine",
     Rank.FOR_INFORMATION: "for information",
-    Rank.BY_ITSELF: "continues automatically",
-    Rank.NEEDS_A_PERSON: "needs an operator",
-    Rank.GIVEN_UP: "dead-lettered",
+    Rank.AUTOMATIC: "continues automatically",
+    Rank.NEEDS_OPERATOR: "needs an operator",
+    Rank.DEAD: "dead-lettered",
 }
 TABLES: Final = (
     ("A destination is blocked", causes.BLOCKED, "destination_blocked"),
     ("A job is retried", causes.RETRIED, "failing"),
-    ("A job is parked, or a coupon is held", causes.PARKED, "coupon_held or in_turn"),
-    ("A job was rejected and is dead-lettered", causes.DEAD, "rejected or shop_rejected"),
+    ("A job is parked, or a coupon is held", causes.PARKED, "coupon_held or waiting_for_turn"),
+    ("A job was rejected and is dead-lettered", causes.DEAD, "rejected or rejected_by_store"),
 )
 
 CODES_INTRO: Final = """# Reason codes
@@ -86,7 +86,7 @@ def explain_page() -> str:
         leads = [(f"`{name}`", ", ".join(each)) for name, each in by_cause.items()]
         leads.append((", ".join(f"`{name}`" for name in otherwise.split(" or ")), "any other"))
         parts.append(f"### {title}\n\n{_table(('cause', 'reason codes'), leads)}")
-    settings = ", ".join(f"`{name}`" for name in sorted(causes.TO_CONFIRM))
+    settings = ", ".join(f"`{name}`" for name in sorted(causes.VERIFICATION_SETTINGS))
     parts.append(f"A held coupon whose reason names one of the settings {settings} has the cause `cannot_confirm`.\n")
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""The API's description is complete and right, and every problem it names is explained."""
+"""The API's documentation is complete and valid, and docs/errors.md explains every problem."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def operations(document: dict[str, Any]) -> list[Operation]:
     ]
 
 
-def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     named = [operation.body["operationId"] for operation in operations(document)]
     assert len(set(named)) == len(named)
@@ -53,7 +53,7 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
             assert parameter.get("description"), (operation.name, parameter)
 
 
-def test_every_operation_tells_its_answers_by_example(document: dict[str, Any]) -> None:
+def test_every_response_has_an_example(document: dict[str, Any]) -> None:
     for operation in operations(document):
         responses = operation.body["responses"]
         good = [status for status in responses if status.startswith("2")]
@@ -67,7 +67,7 @@ def test_every_operation_tells_its_answers_by_example(document: dict[str, Any]) 
             assert all("example" in media for media in body["content"].values()), operation.name
 
 
-def test_every_operation_tells_its_problems(document: dict[str, Any]) -> None:
+def test_every_operation_lists_its_problems(document: dict[str, Any]) -> None:
     ids = {problem.id for problem in all_problems()}
     for operation in operations(document):
         problems = {
@@ -112,7 +112,7 @@ def test_schemas_are_schemas_and_examples_fit_them(document: dict[str, Any]) -> 
                 validator.validate(example)
 
 
-def test_the_platforms_webhooks_are_described(document: dict[str, Any]) -> None:
+def test_the_webhooks_of_the_platform_are_described(document: dict[str, Any]) -> None:
     assert {"points/redeemed", "customers/tier_entry_reward_earned", "referrals/completed"} <= set(document["webhooks"])
     for item in document["webhooks"].values():
         operation = item["post"]
@@ -128,11 +128,11 @@ def test_every_problem_is_explained() -> None:
     assert list(sections) == [problem.id for problem in all_problems()]
     for problem in all_problems():
         assert f"| [`{problem.id}`](#{problem.id}) | {problem.status} | {problem.title} |" in page
-        assert problem.next in sections[problem.id]
+        assert problem.next_step in sections[problem.id]
         assert f"{problem.status}: {problem.title}" in sections[problem.id]
 
 
-def test_every_problem_is_drawn_in_the_tree() -> None:
+def test_the_docstring_shows_the_tree_of_problems() -> None:
     import platform_relay.core.errors  # noqa: PLC0415  # for its docstring
 
     drawn = re.findall(r"(\w+) +(?:\d{3} +)?([a-z]+-[a-z-]+)$", platform_relay.core.errors.__doc__ or "", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""docs/api.md is what the OpenAPI document says, and each of its commands and expressions is answered as it says."""
+"""docs/api.md agrees with the OpenAPI document, and each of its commands and expressions gets the documented response."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import PlatformSettings, Settings, StoreSettings
 from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, serving
 from tests.conftest import temporary_database
-from tests.docs.api_page import HINDERED, PAGE, REFUSED, Operation, operations, page
+from tests.docs.api_page import ERRORS_BY_REQUEST, ERRORS_BY_STATE, PAGE, Operation, operations, page
 from tests.docs.documents import openapi_document
 from tests.explain.scene import CODE, Scene, answered
 from tests.helpers import free_port
@@ -38,10 +38,10 @@ Variables = dict[str, str]
 Prepare = Callable[[Scene, Operation], Awaitable[Variables]]
 
 
-# ----------------------------------------------------------------------------------------------- what has to be there first
+# ----------------------------------------------------------------------------------------------- preparations
 
 
-async def nothing(scene: Scene, _: Operation) -> Variables:
+async def no_preparation(scene: Scene, _: Operation) -> Variables:
     return {}
 
 
@@ -81,12 +81,12 @@ async def an_over_used_coupon(scene: Scene, operation: Operation) -> Variables:
 
 
 async def a_paused_destination(scene: Scene, _: Operation) -> Variables:
-    await scene.operator.pause("platform", "the store is moved", "operator")
+    await scene.actions.pause("platform", "the store is moved", "operator")
     return {}
 
 
 async def a_rule(scene: Scene, _: Operation) -> Variables:
-    put = next(each for each in OPERATIONS if each.id == "put_reward_rule")
+    put = next(operation for operation in OPERATIONS if operation.id == "put_reward_rule")
     definition = re.search(r"--data-binary '(.*?)' \"", put.curl)
     assert definition
     await scene.sql(
@@ -109,7 +109,7 @@ async def an_import(scene: Scene, _: Operation) -> Variables:
 
 
 async def a_reconciliation(scene: Scene, _: Operation) -> Variables:
-    return {"RECONCILIATION_ID": str(await Reconciliations(scene.engine).ask("operator", None))}
+    return {"RECONCILIATION_ID": str(await Reconciliations(scene.engine).request("operator", None))}
 
 
 async def a_signature(_: Scene, operation: Operation) -> Variables:
@@ -119,13 +119,13 @@ async def a_signature(_: Scene, operation: Operation) -> Variables:
     return {"SIGNATURE": base64.b64encode(digest).decode()}
 
 
-FIRST: Final[dict[str, Prepare]] = {
+PREPARATIONS: Final[dict[str, Prepare]] = {
     "read_event": a_message,
-    "take_store_webhook": a_signature,
+    "receive_store_webhook": a_signature,
     **dict.fromkeys(("retry_job", "drop_job", "read_job"), a_dead_job),
     "resume_destination": a_paused_destination,
     **dict.fromkeys(("read_reward_rule", "delete_reward_rule"), a_rule),
-    **dict.fromkeys(("approve_coupon", "correct_coupon"), a_held_coupon),
+    **dict.fromkeys(("approve_coupon", "set_coupon_value"), a_held_coupon),
     **dict.fromkeys(("read_coupon", "retire_coupon"), an_active_coupon),
     "return_points": a_retired_coupon,
     "dismiss_coupon_alerts": an_over_used_coupon,
@@ -134,14 +134,14 @@ FIRST: Final[dict[str, Prepare]] = {
 }
 
 
-# ----------------------------------------------------------------------------------------------- they are run
+# ----------------------------------------------------------------------------------------------- the commands
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def relay(
     server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[wiring.Services, str]]:
-    """One relay for all of them, with a WooCommerce that nobody calls."""
+    """One relay for all operations, with a WooCommerce adapter that is never called."""
     shop = {"URL": "http://127.0.0.1:1", "CONSUMER_KEY": "ck_of_the_test", "CONSUMER_SECRET": "cs_of_the_test"}
     with pytest.MonkeyPatch.context() as environment:
         for name, value in {**shop, "WEBHOOK_SECRET": SECRET}.items():
@@ -188,16 +188,18 @@ WAYS: Final = {"curl": curled, "httpx": called}
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.id)
-async def test_it_is_answered_as_documented(operation: Operation, way: str, relay: tuple[wiring.Services, str]) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+async def test_an_operation_responds_as_documented(
+    operation: Operation, way: str, relay: tuple[wiring.Services, str]
+) -> None:
     parts, url = relay
     scene = Scene(parts.engine)
     await scene.sql(
         "TRUNCATE message, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation"
     )
     await scene.sql("UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
-    first = await FIRST.get(operation.id, nothing)(scene, operation)
-    variables = {"KEY": OPERATOR_KEY, "WEBHOOK_SECRET": WEBHOOK_SECRET, **first}
+    prepared = await PREPARATIONS.get(operation.id, no_preparation)(scene, operation)
+    variables = {"KEY": OPERATOR_KEY, "WEBHOOK_SECRET": WEBHOOK_SECRET, **prepared}
     status, media, text = await WAYS[way](operation, url, variables)
     documented = operation.responses.get(str(status))
     assert 200 <= status < 300, text
@@ -211,37 +213,37 @@ async def test_it_is_answered_as_documented(operation: Operation, way: str, rela
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
-@pytest.mark.parametrize("problem", REFUSED)
-async def test_it_is_refused_as_documented(problem: str, relay: tuple[wiring.Services, str]) -> None:
+@pytest.mark.parametrize("problem", ERRORS_BY_REQUEST)
+async def test_an_error_by_request_is_as_documented(problem: str, relay: tuple[wiring.Services, str]) -> None:
     parts, url = relay
     scene = Scene(parts.engine)
     await scene.sql("TRUNCATE message, job, lane, attempt, entity")
     await scene.order()
     job = await scene.run(Done(digest=b"d"))
     variables = {"RELAY": url, "KEY": OPERATOR_KEY, "STORE_KEY": STORE_KEY, "JOB_ID": str(job.id)}
-    await _refused(problem, REFUSED[problem], variables)
+    await _check_error(problem, ERRORS_BY_REQUEST[problem], variables)
 
 
-async def _refused(problem: str, command: str, variables: Variables) -> None:
-    """What the last of the command's requests is told is the problem that the page shows."""
+async def _check_error(problem: str, command: str, variables: Variables) -> None:
+    """The response to the last request of the command is the problem on the page."""
     given = "".join(f"{name}='{value}'\n" for name, value in variables.items())
     command = command.replace("curl -s", "curl --noproxy '*' -s -w '\\n%{content_type}\\n%{http_code}\\n'")
     process = await asyncio.create_subprocess_exec("bash", "-euc", given + command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     body, media, status = out.decode().rstrip("\n").rsplit("\n", 2)
-    told = json.loads(body.splitlines()[-1])
-    assert (media, told["type"], told["status"]) == ("application/problem+json", URN + problem, int(status))
-    shown = next(each for each in all_problems() if each.id == problem)().document()
-    assert (told["title"], told["next"]) == (shown["title"], shown["next"])
+    document = json.loads(body.splitlines()[-1])
+    assert (media, document["type"], document["status"]) == ("application/problem+json", URN + problem, int(status))
+    documented = next(kind for kind in all_problems() if kind.id == problem)().document()
+    assert (document["title"], document["next_step"]) == (documented["title"], documented["next_step"])
 
 
 async def _broken(*_: object, **__: object) -> None:
-    raise RuntimeError("a fault of the relay's own")
+    raise RuntimeError("an error in the relay")
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the commands need curl and bash")
-@pytest.mark.parametrize("problem", HINDERED)
-async def test_it_is_refused_as_documented_by_a_relay_that_is_hindered(
+@pytest.mark.parametrize("problem", ERRORS_BY_STATE)
+async def test_an_error_by_state_is_as_documented(
     problem: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path, operator_key=SecretStr(OPERATOR_KEY))
@@ -250,23 +252,23 @@ async def test_it_is_refused_as_documented_by_a_relay_that_is_hindered(
         if problem == "internal-error":
             monkeypatch.setattr(parts.inbox, "accept", _broken)
         monkeypatch.setattr("platform_relay.api.request_body.SECONDS", 0.2)
-        command = re.sub(r"sleep \d+", "sleep 2", HINDERED[problem][1])  # longer than the 0.2 s
-        await _refused(problem, command, {"RELAY": url, "KEY": OPERATOR_KEY})
+        command = re.sub(r"sleep \d+", "sleep 2", ERRORS_BY_STATE[problem][1])  # longer than the 0.2 s
+        await _check_error(problem, command, {"RELAY": url, "KEY": OPERATOR_KEY})
 
 
-def test_every_refusal_is_there() -> None:
-    assert sorted([*REFUSED, *HINDERED]) == sorted(problem.id for problem in all_problems())
+def test_every_error_is_on_the_page() -> None:
+    assert sorted([*ERRORS_BY_REQUEST, *ERRORS_BY_STATE]) == sorted(problem.id for problem in all_problems())
 
 
 # ----------------------------------------------------------------------------------------------- the page, the document
 
 
-def test_the_page_is_what_the_document_says() -> None:
+def test_the_page_agrees_with_the_document() -> None:
     assert PAGE.read_text("utf-8") == page(DOCUMENT), "run: python -m tests.docs.api_page"
 
 
 def test_every_preparation_is_of_an_operation() -> None:
-    assert set(FIRST) <= {each.id for each in OPERATIONS}
+    assert set(PREPARATIONS) <= {operation.id for operation in OPERATIONS}
 
 
 def test_other_programs_can_import_the_document() -> None:

@@ -1,6 +1,6 @@
-"""The commands of docs/getting-started.md are run, one after another, and must be answered as the page says.
+"""Runs the commands of docs/getting-started.md one after another, and compares the answers with the page.
 
-The relay is started as the page starts it: `relay serve`, with the page's own `.env`; only ports and database are ours.
+The relay is started as on the page: `relay serve`, with the page's `.env`. Only ports and database differ.
 """
 
 import json
@@ -28,11 +28,11 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ANY = "…"
 ASYNCHRONOUS = 20.0
-"""Seconds within which what a read shows has to have happened."""
+"""Seconds within which a read has to show the answer of the page."""
 
 
 class Step(NamedTuple):
-    """A command of the page; `status` and `answer` (JSON texts, one for each line of NDJSON) where it tells them."""
+    """A command of the page; `status` and `answer` (JSON documents, one for each line of NDJSON) if the page has them."""
 
     command: str
     status: int | None
@@ -50,9 +50,9 @@ def read_page(text: str) -> Page:
     settings, variables = "", ""
     files: dict[str, str] = {}
     steps: list[Step] = []
-    for found in BLOCK.finditer(text):
-        language, block = found.groups()
-        before = text[: found.start()].rstrip().rpartition("\n")[2]
+    for match in BLOCK.finditer(text):
+        language, block = match.groups()
+        before = text[: match.start()].rstrip().rpartition("\n")[2]
         if language == "ini":
             settings = block
         elif language == "bash" and block.startswith("RELAY="):
@@ -64,7 +64,7 @@ def read_page(text: str) -> Page:
         elif name := re.search(r"into `([\w.]+)`:$", before):
             files[name[1]] = block
         else:
-            raise AssertionError(f"nothing says what this block is: {before!r}")
+            raise AssertionError(f"the line before a block must describe it: {before!r}")
     return Page(settings, variables, files, steps)
 
 
@@ -83,15 +83,15 @@ class Stack(NamedTuple):
 
 @contextmanager
 def stack(page: Page, folder: Path, database_url: str) -> Iterator[Stack]:
-    """The page's three programs; its ports become free ones."""
+    """Runs the page's three programs on free ports."""
     port = free_port()
     with run("platform") as platform, run("shop") as shop:
 
-        def ours(text: str) -> str:
+        def localized(text: str) -> str:
             text = text.replace("http://127.0.0.1:8101", platform.url).replace("http://127.0.0.1:8102", shop.url)
             return re.sub(r"(127\.0\.0\.1:|PORT=)8080", rf"\g<1>{port}", text)
 
-        (folder / ".env").write_text(ours(page.settings))
+        (folder / ".env").write_text(localized(page.settings))
         environment = {**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
         with (folder / "relay.log").open("wb") as log:
             relay = subprocess.Popen(
@@ -103,7 +103,7 @@ def stack(page: Page, folder: Path, database_url: str) -> Iterator[Stack]:
             )
         try:
             eventually_sync(lambda: is_ready(f"http://127.0.0.1:{port}"), within=40)
-            yield Stack(folder, ours(page.variables))
+            yield Stack(folder, localized(page.variables))
         finally:
             relay.terminate()
             try:
@@ -121,18 +121,18 @@ def is_ready(url: str) -> bool:
 
 
 def call(here: Stack, command: str) -> tuple[int, list[JsonValue]]:
-    """The status and the answer of a curl command, run by the shell like the reader's."""
+    """The status and the answer of a curl command, run by bash."""
     assert command.startswith("curl -s ")
-    told = "curl --noproxy '*' -s -w '\\n%{http_code}' " + command.removeprefix("curl -s ")
-    program = ["bash", "-euc", f"{here.variables}\n{told}"]
-    ran = subprocess.run(program, cwd=here.folder, capture_output=True, text=True, timeout=30, check=False)
-    assert ran.returncode == 0, f"{command}\n{ran.stderr}"
-    body, _, status = ran.stdout.rpartition("\n")
+    with_status = "curl --noproxy '*' -s -w '\\n%{http_code}' " + command.removeprefix("curl -s ")
+    program = ["bash", "-euc", f"{here.variables}\n{with_status}"]
+    result = subprocess.run(program, cwd=here.folder, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
+    body, _, status = result.stdout.rpartition("\n")
     return int(status), documents(body)
 
 
 def same(page: JsonValue, real: JsonValue, ids: dict[str, str]) -> bool:
-    """Whether an answer is the page's. `ids` gives for each id of the page the real one, and learns."""
+    """Whether an answer equals the page's. `ids` maps each id of the page to the real one, and is extended."""
     if page == ANY:
         return True
     if isinstance(page, dict) and isinstance(real, dict):
@@ -150,7 +150,7 @@ def same(page: JsonValue, real: JsonValue, ids: dict[str, str]) -> bool:
 @pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("bash")), reason="the page's commands need curl and bash"
 )
-def test_every_command_is_answered_as_the_page_says(tmp_path: Path, database_url: str) -> None:
+def test_every_command_has_the_answer_of_the_page(tmp_path: Path, database_url: str) -> None:
     page = read_page(PAGE)
     assert len(page.steps) >= 20
     ids: dict[str, str] = {}
@@ -172,9 +172,9 @@ def run_step(here: Stack, step: Step, ids: dict[str, str]) -> None:
             assert status == 200, f"{command}{status} {answer}"
             return True
         learnt = dict(ids)
-        told = f"{command}\nanswered {status}:\n{json.dumps(answer, ensure_ascii=False, indent=1)}"
-        assert status == step.status, told
-        assert same(list(step.answer), answer, learnt), told
+        message = f"{command}\nanswered {status}:\n{json.dumps(answer, ensure_ascii=False, indent=1)}"
+        assert status == step.status, message
+        assert same(list(step.answer), answer, learnt), message
         ids.update(learnt)
         return True
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from platform_relay.core.telemetry import Backlog, Look, QueueGauges
+from platform_relay.core.metrics import Backlog, QueueGauges, QueueSnapshot
 from platform_relay.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -92,8 +92,8 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
     [metric] = scaler["spec"]["metrics"]
     registry = CollectorRegistry()
 
-    async def read() -> Look:
-        return Look([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead={}, state="open")])
+    async def read() -> QueueSnapshot:
+        return QueueSnapshot([Backlog("platform", waiting=1, oldest=2.0, oldest_waiting=3.0, dead={}, state="open")])
 
     text = asyncio.run(QueueGauges(registry, read).exposition()).decode()
     assert f'{metric["external"]["metric"]["name"]}{{destination="platform"}} 2.0' in text
@@ -101,10 +101,10 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is() -> None:
 
 def test_a_worker_is_known_to_live_by_the_file_that_it_touches() -> None:
     [worker] = pods()["worker"]["spec"]["containers"]
-    [beat] = [each["value"] for each in worker["env"] if each["name"] == "HEARTBEAT"]
+    [beat] = [each["value"] for each in worker["env"] if each["name"] == "HEARTBEAT_FILE"]
     assert f"find {beat} " in worker["livenessProbe"]["exec"]["command"][-1]
     assert any(beat.startswith(mount["mountPath"]) for mount in worker["volumeMounts"])
-    assert "heartbeat" in Settings.model_fields
+    assert "heartbeat_file" in Settings.model_fields
 
 
 def test_no_container_has_rights_it_does_not_need() -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from platform_relay.platform.fields import ASSUMPTIONS
-from platform_relay.platform.webhooks import incoming, redemption_of
+from platform_relay.platform.webhooks import redemption_of, webhook_message
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "platform.md").read_text("utf-8")
@@ -24,7 +24,7 @@ def test_the_files_that_it_names_exist() -> None:
 def test_the_rule_ids_that_it_names_are_those_of_the_webhooks() -> None:
     raw = b'{"id": "1", "customerReward": {"couponCode": "a"}, "friendReward": {"couponCode": "b"}, "couponCode": "c"}'
     for topic in ("referrals/started", "customers/tier_entry_reward_earned"):
-        for job in incoming(topic, None, raw, "m").jobs:
+        for job in webhook_message(topic, raw, "m").jobs:
             redemption = redemption_of(topic, job.params["reward"], raw)
             assert redemption is not None
             assert f"`{redemption.rule_id}`" in PAGE

@@ -1,6 +1,7 @@
 """docs/reason-codes.md and docs/explain.md are what the code says; every text reads well with and without its facts."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import causes
 from platform_relay.explain.causes import CAUSES
 from tests.docs.reason_pages import CODES_PAGE, EXPLAIN_PAGE, codes_page, explain_page
+
+APP = Path(__file__).parents[2] / "app"
 
 
 def test_the_pages_are_those_of_the_code() -> None:
@@ -19,6 +22,12 @@ def test_the_pages_are_those_of_the_code() -> None:
 def test_every_code_and_every_cause_is_on_its_page() -> None:
     assert set(re.findall(r"^\| `(\w+)`", codes_page(), re.MULTILINE)) == set(ReasonCode) == set(TEXTS)
     assert {f"`{name}`" for name in CAUSES} <= set(re.findall(r"`\w+`", explain_page()))
+
+
+def test_every_code_is_given_somewhere() -> None:
+    sources = [path for path in APP.rglob("*.py") if path.stem not in ("reasons", "reason_texts")]
+    given = {name for path in sources for name in re.findall(r"ReasonCode\.(\w+)", path.read_text("utf-8"))}
+    assert {code.name for code in ReasonCode} - given == set()
 
 
 @pytest.mark.parametrize("table", [causes.BLOCKED, causes.RETRIED, causes.PARKED, causes.DEAD])

@@ -1,4 +1,4 @@
-"""The table of promises in docs/reliability.md is that of `make mutation`, and the tests that it names are there."""
+"""The table of guarantees in docs/reliability.md is that of `make mutation`, and the tests that it names exist."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,12 @@ from tests.mutation.breaks import BREAKS, table
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_promises_is_the_programs() -> None:
+def test_the_page_has_the_table_of_guarantees() -> None:
     assert table() in (ROOT / "docs" / "reliability.md").read_text()
 
 
-def test_every_promise_has_its_test_and_can_be_broken() -> None:
-    for each in BREAKS:
-        assert (ROOT / each.file).read_text().count(each.old) == 1, each.what
-        path, _, name = each.guard.partition("::")
-        assert re.search(rf"def {name}\(", (ROOT / path).read_text()), each.guard
+def test_every_guarantee_has_its_test_and_can_be_broken() -> None:
+    for change in BREAKS:
+        assert (ROOT / change.file).read_text().count(change.old) == 1, change.what
+        path, _, name = change.guard.partition("::")
+        assert re.search(rf"def {name}\(", (ROOT / path).read_text()), change.guard

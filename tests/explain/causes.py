@@ -19,32 +19,35 @@ from platform_relay.core.outcomes import Blocked, Done, Evidence, JobSpec, Rejec
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons import issuance_limits
 from platform_relay.coupons.issuance_limits import Usage
-from platform_relay.coupons.spec import closed
-from platform_relay.coupons.transitions import Claim
+from platform_relay.coupons.records import RedemptionClaim
+from platform_relay.coupons.reward_rules import OperatorRule, RewardRuleDefinition, rule_key
+from platform_relay.coupons.spec import already_decided
+from platform_relay.coupons.valuation_rules import NoValue, RewardValue, find_value
 from platform_relay.explain.records import Key
-from platform_relay.forwarding.fetch import message_of
-from platform_relay.inbox.messages import PLATFORM, Kind, OrderEvent, coupon_lane, customer_lane
+from platform_relay.forwarding.fetch import store_message
+from platform_relay.inbox.events import Kind, OrderEvent
+from platform_relay.inbox.messages import PLATFORM, coupon_lane, customer_lane
 from platform_relay.inbox.retention import prune_bodies
-from platform_relay.platform.answers import understand
-from platform_relay.platform.outcomes import unreadable
-from platform_relay.platform.rewards import Redemption, Unvalued, Valued, resolve, rule_key
-from platform_relay.platform.rules import OperatorRule, RewardKind, RewardRuleDefinition
+from platform_relay.platform.outcomes import unreadable_event
+from platform_relay.platform.redemptions import Redemption
+from platform_relay.platform.responses import read_response
+from platform_relay.platform.rules import RewardKind
 from platform_relay.queue.decide import Interrupted
 from platform_relay.queue.queue import Queue
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
 from platform_relay.settings import CouponSettings, IssuanceLimitSettings
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Difference,
-    as_facts,
-    cleaned_up,
+    StoreCoupon,
+    check_spec,
+    compare_existing,
+    created_differently,
+    difference_facts,
     differences,
-    judge,
-    not_as_ordered,
-    refusal,
+    with_cleanup,
 )
 from platform_relay.stores.native import Ignored, ToFetch
 from platform_relay.stores.woocommerce.adapter import WooCommerce
@@ -154,7 +157,7 @@ async def order_of_nothing(scene: Scene) -> None:
     await scene.run(answered(200))
 
 
-@injected("order", "1001", "sent_twice")
+@injected("order", "1001", "duplicate")
 async def sent_twice(scene: Scene) -> None:
     for outcome in (answered(200), Skip(UNCHANGED)):
         await scene.order()
@@ -188,7 +191,7 @@ async def an_older_version_came_late(scene: Scene) -> None:
 # ----------------------------------------------------------------------------------------------- orders: waiting
 
 
-@injected("order", "1001", "in_turn")
+@injected("order", "1001", "waiting_for_turn")
 async def just_accepted(scene: Scene) -> None:
     await scene.order()
 
@@ -211,7 +214,7 @@ async def nobody_works(scene: Scene) -> None:
     await scene.sql("UPDATE lane SET run_at = now() - interval '10 minutes'")
 
 
-@injected("order", "1001", "backfill_turn")
+@injected("order", "1001", "waiting_for_live_events")
 async def part_of_an_import(scene: Scene) -> None:
     await scene.order(backfill=True)
 
@@ -228,50 +231,50 @@ async def the_platform_cannot_be_reached(scene: Scene) -> None:
     await scene.run(Retry(because(ReasonCode.CONNECTION_FAILED, destination=THE_PLATFORM, error="Connection refused")))
 
 
-@injected("order", "1001", "throttled", ReasonCode.RATE_LIMITED, status=429)
+@injected("order", "1001", "rate_limited", ReasonCode.RATE_LIMITED, status=429)
 async def too_many_calls(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(429, "slow down"))
 
 
-@injected("order", "1001", "no_answer", ReasonCode.TIMED_OUT)
+@injected("order", "1001", "no_response", ReasonCode.TIMED_OUT)
 async def the_answer_never_came(scene: Scene) -> None:
     await scene.order()
     await scene.run(Unknown(because(ReasonCode.TIMED_OUT, destination=THE_PLATFORM, seconds=10)))
 
 
-@injected("order", "1001", "no_answer", ReasonCode.CONNECTION_LOST)
+@injected("order", "1001", "no_response", ReasonCode.CONNECTION_LOST)
 async def the_connection_broke(scene: Scene) -> None:
     await scene.order()
     await scene.run(Unknown(because(ReasonCode.CONNECTION_LOST, destination=THE_PLATFORM)))
 
 
-@injected("order", "1001", "odd_answer", ReasonCode.RESPONSE_UNREADABLE, status=200)
+@injected("order", "1001", "unreadable_response", ReasonCode.RESPONSE_UNREADABLE, status=200)
 async def a_page_instead_of_an_answer(scene: Scene) -> None:
     await scene.order()
-    page = understand(Answer(200, httpx.Headers(), b"<html>maintenance</html>"))
+    page = read_response(Answer(200, httpx.Headers(), b"<html>maintenance</html>"))
     assert isinstance(page, Unknown)
     await scene.run(page)
 
 
-@injected("order", "1001", "relay_fault_retrying", ReasonCode.INTERNAL_ERROR)
+@injected("order", "1001", "internal_error_retrying", ReasonCode.INTERNAL_ERROR)
 async def our_own_bug(scene: Scene) -> None:
     await scene.order()
     await scene.run(KeyError("a bug"))
 
 
-@injected("order", "1001", "outage", ReasonCode.MANY_FAILURES)
+@injected("order", "1001", "outage", ReasonCode.SERVER_ERROR)
 async def everything_fails(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503))
-    reason = because(ReasonCode.MANY_FAILURES, destination=THE_PLATFORM, failures=10)
+    reason = because(ReasonCode.SERVER_ERROR, destination=THE_PLATFORM, request="the customer", status=503)
     await scene.destinations.close(PLATFORM, "tripped", reason, probing=False)
 
 
 @injected("order", "1001", "destination_paused", ReasonCode.OPERATOR_PAUSED)
 async def paused_by_an_operator(scene: Scene) -> None:
     await scene.order()
-    await scene.operator.pause(PLATFORM, "the store is moved", "anna")
+    await scene.actions.pause(PLATFORM, "the store is moved", "anna")
 
 
 def blocked(status: int) -> Inject:
@@ -285,7 +288,7 @@ def blocked(status: int) -> Inject:
     return inject
 
 
-for status, cause in ((401, "key_refused"), (403, "key_refused"), (404, "wrong_address")):
+for status, cause in ((401, "key_rejected"), (403, "key_rejected"), (404, "wrong_address")):
     CAUSES.append(Injected(f"blocked_{status}", blocked(status), "order", "1001", cause, status))
 
 
@@ -299,7 +302,7 @@ def closed_because(code: ReasonCode, **facts: str) -> Inject:
 
 
 for name, inject, cause, code in (
-    ("expired_certificate", closed_because(ReasonCode.TLS_FAILED), "certificate", ReasonCode.TLS_FAILED),
+    ("expired_certificate", closed_because(ReasonCode.TLS_FAILED), "certificate_rejected", ReasonCode.TLS_FAILED),
     ("redirect", closed_because(ReasonCode.REDIRECTED), "wrong_address", ReasonCode.REDIRECTED),
     ("egress", closed_because(ReasonCode.EGRESS_DENIED, host="10.0.0.1"), "wrong_address", ReasonCode.EGRESS_DENIED),
     ("bad_address", closed_because(ReasonCode.ADDRESS_INVALID), "wrong_address", ReasonCode.ADDRESS_INVALID),
@@ -310,7 +313,7 @@ for name, inject, cause, code in (
     CAUSES.append(Injected(f"closed_by_{name}", inject, "order", "1001", cause, code=code))
 
 
-@injected("order", "1001", "earlier_first")
+@injected("order", "1001", "behind_earlier_event")
 async def an_earlier_version_is_stuck(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(500))
@@ -329,7 +332,7 @@ async def its_customer_comes_first(scene: Scene) -> None:
 async def the_platform_did_not_know_the_customer(scene: Scene) -> None:
     await scene.order()
     put = JobSpec("forward_customer", PLATFORM, customer_lane("42"), params={"from": "order"}, collapse=True)
-    await scene.run(Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), customer_lane("42"), 300, (put,)))
+    await scene.run(Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), customer_lane("42"), 300, (put,), for_lane=True))
 
 
 @injected("order", "1001", "customer_still_unknown", ReasonCode.CUSTOMER_STILL_UNKNOWN)
@@ -342,7 +345,7 @@ async def the_platform_forgot_the_customer(scene: Scene) -> None:
 async def retried(scene: Scene) -> None:
     await scene.order()
     job = await scene.run(answered(422, "no"))
-    await scene.operator.retry([job.id], "anna")
+    await scene.actions.retry([job.id], "anna")
 
 
 @injected("order", "1001", "worker_restarted", ReasonCode.SHUTDOWN)
@@ -350,7 +353,7 @@ async def given_back(scene: Scene) -> None:
     await scene.order()
     queue = Queue(scene.engine, PLATFORM)
     [job] = await queue.claim(1, lease=30)
-    runner = Runner({}, RetryPolicy(), time_limit=1, longest_wait=1e6, dice=lambda: 0.0)
+    runner = Runner({}, RetryPolicy(), time_limit=1, longest_wait=1e6, random=lambda: 0.0)
     await queue.settle([runner.settlement(job, Interrupted(sent=False), 0.0)])
 
 
@@ -377,13 +380,13 @@ async def nobody_to_credit(scene: Scene) -> None:
     await scene.run(Reject(because(ReasonCode.NO_CUSTOMER, entity="order")))
 
 
-@injected("order", "1001", "gave_up", ReasonCode.DESTINATION_UNAVAILABLE, status=503)
+@injected("order", "1001", "exhausted", ReasonCode.DESTINATION_UNAVAILABLE, status=503)
 async def it_failed_for_too_long(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503), policy=HASTY)
 
 
-@injected("order", "1001", "relay_fault", ReasonCode.INTERNAL_ERROR)
+@injected("order", "1001", "internal_error", ReasonCode.INTERNAL_ERROR)
 async def our_own_bug_for_too_long(scene: Scene) -> None:
     await scene.order()
     await scene.run(KeyError("a bug"), policy=HASTY)
@@ -400,16 +403,16 @@ async def it_waited_for_too_long(scene: Scene) -> None:
 async def dropped_by_an_operator(scene: Scene) -> None:
     await scene.order()
     job = await scene.run(answered(422, "no"))
-    await scene.operator.drop([job.id], "anna", "a test order")
+    await scene.actions.drop([job.id], "anna", "a test order")
 
 
-@injected("order", "1001", "unreadable", ReasonCode.STORED_EVENT_UNREADABLE)
+@injected("order", "1001", "unreadable_event", ReasonCode.STORED_EVENT_UNREADABLE)
 async def an_old_body_that_is_no_event(scene: Scene) -> None:
     await scene.order()
     try:
         OrderEvent.parse(b"{}")
     except ValidationError as error:
-        await scene.run(unreadable(error))
+        await scene.run(unreadable_event(error))
 
 
 # ----------------------------------------------------------------------------------------------- nothing, or little
@@ -420,10 +423,10 @@ async def never_sent(scene: Scene) -> None:
     await scene.order("1001")
 
 
-@injected("order", "4711", "webhooks_off")
+@injected("order", "4711", "store_webhooks_off")
 async def the_shops_webhooks_are_off(scene: Scene) -> None:
     reason = because(ReasonCode.STORE_WEBHOOKS_OFF, topics=["order.updated"])
-    await Alerts(scene.engine).raise_alert(reason, "shop")
+    await Alerts(scene.engine).raise_alert(reason, "store")
 
 
 @injected("coupon", "nosuchcode", "never_received")
@@ -436,24 +439,24 @@ async def no_such_message(scene: Scene) -> None:
     await scene.order()
 
 
-@injected("order", "77", "gone_from_shop", ReasonCode.GONE_FROM_STORE)
+@injected("order", "77", "gone_from_store", ReasonCode.GONE_FROM_STORE)
 async def deleted_before_it_was_fetched(scene: Scene) -> None:
     parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
-    await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
+    await scene.accept(store_message(parsed, b"{}", source="shop", message_id="m"))
     await scene.run(Skip(because(ReasonCode.GONE_FROM_STORE, entity="order")), "store")
 
 
 @injected("order", "77", "unreachable", ReasonCode.CONNECTION_FAILED)
 async def the_shop_is_away(scene: Scene) -> None:
     parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
-    await scene.accept(message_of(parsed, b"{}", source="shop", message_id="m"))
+    await scene.accept(store_message(parsed, b"{}", source="shop", message_id="m"))
     await scene.run(Retry(NOT_REACHED), "store")
 
 
 @injected("message", "", "ignored")
 async def news_of_no_use(scene: Scene) -> str:
     receipt = await scene.accept(
-        message_of(
+        store_message(
             Ignored(because(ReasonCode.NOT_APPLICABLE, explanation="it is a ping")),
             b"ping",
             source="shop",
@@ -500,43 +503,43 @@ async def by_rule(scene: Scene, value: str | None) -> None:
     if value is not None:
         definition = RewardRuleDefinition.model_construct(kind=RewardKind.FIXED_AMOUNT, value=Decimal(value))
         rule = OperatorRule("rule-7", 1, definition)
-    found = resolve(redemption, operator_rule=rule, launcher_rules=(), settings=SETTINGS)
-    assert isinstance(found, Unvalued)
+    found = find_value(redemption, operator_rule=rule, launcher_rules=(), settings=SETTINGS)
+    assert isinstance(found, NoValue)
     await held(scene, Wait(found.reason, found.key))
 
 
-@injected("coupon", CODE, "no_rule", ReasonCode.NO_VALUE)
+@injected("coupon", CODE, "no_reward_rule", ReasonCode.NO_VALUE)
 async def held_for_a_rule(scene: Scene) -> None:
     await by_rule(scene, None)
 
 
-@injected("coupon", CODE, "amount_zero", ReasonCode.VALUE_ZERO)
+@injected("coupon", CODE, "value_zero", ReasonCode.VALUE_ZERO)
 async def worth_nothing(scene: Scene) -> None:
     await by_rule(scene, "0.001")
 
 
-@injected("coupon", CODE, "over_limit", ReasonCode.VALUE_ABOVE_LIMIT)
+@injected("coupon", CODE, "value_above_limit", ReasonCode.VALUE_ABOVE_LIMIT)
 async def worth_too_much(scene: Scene) -> None:
     await by_rule(scene, "100000")
 
 
-@injected("coupon", CODE, "launcher_away", ReasonCode.LAUNCHER_UNAVAILABLE)
+@injected("coupon", CODE, "launcher_unavailable", ReasonCode.LAUNCHER_UNAVAILABLE)
 async def the_launcher_is_away(scene: Scene) -> None:
     await scene.promised()
     away = because(ReasonCode.LAUNCHER_UNAVAILABLE, problem="HTTP 503")
     await held(scene, Wait(away, rule_key("rule-7"), 30))
 
 
-@injected("coupon", CODE, "fuse", ReasonCode.ISSUANCE_LIMIT_REACHED)
-async def held_by_the_fuse(scene: Scene) -> None:
+@injected("coupon", CODE, "issuance_limit", ReasonCode.ISSUANCE_LIMIT_REACHED)
+async def held_by_an_issuance_limit(scene: Scene) -> None:
     await scene.promised()
     usage = Usage(20, Decimal(0), 20, Decimal(0), 20, Decimal(0))
-    blown = issuance_limits.over(usage, Decimal(5), IssuanceLimitSettings())
-    assert blown is not None
-    await held(scene, Wait(blown[1], issuance_limits.WAITS_FOR, 600))
+    exceeded = issuance_limits.exceeded(usage, Decimal(5), IssuanceLimitSettings())
+    assert exceeded is not None
+    await held(scene, Wait(exceeded[1], issuance_limits.WAIT_KEY, 600))
 
 
-@injected("coupon", CODE, "confirming", ReasonCode.CONFIRMATION_PENDING)
+@injected("coupon", CODE, "confirmation_pending", ReasonCode.CONFIRMATION_PENDING)
 async def being_confirmed(scene: Scene) -> None:
     await scene.promised()
     explanation = "the Platform does not list the code among this customer's rewards"
@@ -549,7 +552,7 @@ async def no_shop_key_to_confirm_with(scene: Scene) -> None:
     await held(scene, Wait(because(ReasonCode.SETTING_MISSING, setting="PLATFORM__SHOP_KEY"), "settings", 600))
 
 
-@injected("coupon", CODE, "no_shop", ReasonCode.NO_STORE)
+@injected("coupon", CODE, "no_store", ReasonCode.NO_STORE)
 async def no_shop_is_configured(scene: Scene) -> None:
     await scene.promised()
     await held(scene, Wait(because(ReasonCode.NO_STORE), "settings", 60))
@@ -565,7 +568,7 @@ async def forged(scene: Scene) -> None:
 @injected("coupon", CODE, "code_taken", ReasonCode.CODE_TAKEN)
 async def code_taken(scene: Scene) -> None:
     await scene.promised()
-    verdict = judge(ORDERED, CouponFound("9", CODE, CouponKind.PERCENTAGE, Decimal(50), usage_limit=1))
+    verdict = compare_existing(ORDERED, StoreCoupon("9", CODE, CouponKind.PERCENTAGE, Decimal(50), usage_limit=1))
     assert isinstance(verdict, Reject)
     await held(scene, verdict)
 
@@ -573,39 +576,39 @@ async def code_taken(scene: Scene) -> None:
 @injected("coupon", CODE, "coupon_differs", ReasonCode.COUPON_DIFFERS)
 async def coupon_edited(scene: Scene) -> None:
     await scene.promised()
-    different = differences(ORDERED, CouponFound("9", CODE, CouponKind.FIXED_AMOUNT, Decimal(0), "EUR", usage_limit=1))
-    await held(scene, cleaned_up(not_as_ordered(ORDERED, different), Done(), "9"))
+    different = differences(ORDERED, StoreCoupon("9", CODE, CouponKind.FIXED_AMOUNT, Decimal(0), "EUR", usage_limit=1))
+    await held(scene, with_cleanup(created_differently(ORDERED, different), Done(), "9"))
 
 
-@injected("message", "", "other_redemption", ReasonCode.CODE_OF_ANOTHER_REDEMPTION)
+@injected("message", "", "code_of_another_redemption", ReasonCode.CODE_OF_ANOTHER_REDEMPTION)
 async def a_code_promised_twice(scene: Scene) -> str:
     await issued(scene)
     second = await scene.redeemed(identifier="p-2")
     coupon = await scene.coupons.find(CODE)
     assert coupon is not None
-    verdict = closed(coupon, Redemption(CODE, "p-2", "amountdiscount", "rule-7"), second.id)
+    verdict = already_decided(coupon, Redemption(CODE, "p-2", "amountdiscount", "rule-7"), second.id)
     assert isinstance(verdict, Reject)
     await scene.run(verdict, "store")
     return str(second.id)
 
 
-@injected("coupon", CODE, "shop_cannot", ReasonCode.NOT_SUPPORTED_BY_STORE)
+@injected("coupon", CODE, "not_supported_by_store", ReasonCode.NOT_SUPPORTED_BY_STORE)
 async def the_shop_has_no_such_coupons(scene: Scene) -> None:
     await scene.promised()
     order = CouponSpec(CODE, CouponKind.GIFT_CARD, Decimal(5), "EUR")
-    verdict = refusal(order, WooCommerce, datetime.now(UTC))
+    verdict = check_spec(order, WooCommerce, datetime.now(UTC))
     assert isinstance(verdict, Reject)
     await held(scene, verdict)
 
 
-@injected("coupon", CODE, "shop_rejected", ReasonCode.REJECTED_BY_DESTINATION, status=400)
+@injected("coupon", CODE, "rejected_by_store", ReasonCode.REJECTED_BY_DESTINATION, status=400)
 async def the_shop_refuses(scene: Scene) -> None:
     await scene.promised()
     facts = {"destination": THE_STORE, "response": "invalid parameter amount"}
     await held(scene, Reject(because(ReasonCode.REJECTED_BY_DESTINATION, status=400, **facts), Evidence(400)))
 
 
-@injected("message", "", "no_code", ReasonCode.NO_COUPON_CODE)
+@injected("message", "", "no_coupon_code", ReasonCode.NO_COUPON_CODE)
 async def a_redemption_without_a_code(scene: Scene) -> str:
     receipt = await scene.redeemed(code=None)
     await scene.run(Reject(because(ReasonCode.NO_COUPON_CODE)), "store")
@@ -618,13 +621,13 @@ async def shop_away(scene: Scene) -> None:
     await scene.run(Retry(NOT_REACHED), "store")
 
 
-@injected("coupon", CODE, "not_visible_yet", ReasonCode.COUPON_NOT_VISIBLE)
+@injected("coupon", CODE, "coupon_not_visible", ReasonCode.COUPON_NOT_VISIBLE)
 async def the_shop_does_not_show_it_yet(scene: Scene) -> None:
     await scene.promised()
     await scene.run(Retry(because(ReasonCode.COUPON_NOT_VISIBLE, destination=THE_STORE, code=CODE), 2.0), "store")
 
 
-@injected("coupon", CODE, "key_refused", ReasonCode.KEY_REJECTED)
+@injected("coupon", CODE, "key_rejected", ReasonCode.KEY_REJECTED)
 async def the_shop_refuses_our_key(scene: Scene) -> None:
     await scene.promised()
     reason = because(ReasonCode.KEY_REJECTED, destination=THE_STORE, status=401)
@@ -633,9 +636,11 @@ async def the_shop_refuses_our_key(scene: Scene) -> None:
 
 async def issued(scene: Scene) -> None:
     receipt, redemption, _ = await scene.promised()
-    claim = Claim(redemption, receipt.id)
-    valued = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule rule-7", "rule-7", 1)
-    await scene.coupons.price(claim, valued)
+    claim = RedemptionClaim(redemption, receipt.id)
+    valued = RewardValue(
+        RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule rule-7", "rule-7", 1
+    )
+    await scene.coupons.admit(claim, valued)
     await scene.coupons.activate(CODE, "9")
     await scene.run(Done({"code": CODE, "store_id": "9"}), "store")
 
@@ -648,7 +653,7 @@ async def in_the_shop(scene: Scene) -> None:
 @injected("coupon", CODE, "coupon_changed", ReasonCode.COUPON_DRIFT)
 async def edited_in_the_shop_afterwards(scene: Scene) -> None:
     await issued(scene)
-    changed = as_facts([Difference("value", "50.00", "5.00")])
+    changed = difference_facts([Difference("value", "50.00", "5.00")])
     await Alerts(scene.engine).raise_alert(because(ReasonCode.COUPON_DRIFT, code=CODE, differences=changed), CODE)
 
 
@@ -656,8 +661,8 @@ async def edited_in_the_shop_afterwards(scene: Scene) -> None:
 async def used(scene: Scene) -> None:
     await issued(scene)
     await scene.order(discountCodes=[{"code": CODE}])
-    owed = JobSpec("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
-    await scene.run(Done(digest=b"d", owes=(owed,)))
+    follow_up = JobSpec("use_reward", PLATFORM, coupon_lane(CODE), params={"code": CODE, "order": "1001"})
+    await scene.run(Done(digest=b"d", follow_ups=(follow_up,)))
     await scene.coupons.use(CODE, "1001")
     await scene.run(answered(200))
 

@@ -13,17 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Outcome
-from platform_relay.coupons.transitions import CouponRecord, Coupons
-from platform_relay.explain.gather import explain
+from platform_relay.coupons.records import CouponRecord
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.explain.collect import explain
+from platform_relay.explain.explanation import Explanation
 from platform_relay.explain.records import Key
-from platform_relay.explain.story import Explanation
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.inbox.inbox import Inbox, Receipt
-from platform_relay.inbox.messages import EVENTS, Incoming, Kind, incoming
-from platform_relay.jobs.actions import Operator
+from platform_relay.inbox.messages import Incoming, incoming
+from platform_relay.jobs.actions import OperatorActions
 from platform_relay.platform import webhooks
-from platform_relay.platform.answers import understand
-from platform_relay.platform.outcomes import settled
-from platform_relay.platform.rewards import Redemption
+from platform_relay.platform.outcomes import outcome_of
+from platform_relay.platform.redemptions import Redemption
+from platform_relay.platform.responses import read_response
 from platform_relay.platform.webhooks import redemption_of
 from platform_relay.queue.destinations import DestinationStates
 from platform_relay.queue.jobs import Job
@@ -42,7 +44,7 @@ Handler = Callable[[Job], Awaitable[Outcome]]
 def answered(status: int, message: str | None = None) -> Outcome:
     """What the handlers make of this answer of the Platform."""
     body = json.dumps({"message": message} if message else {}).encode()
-    return settled(understand(Answer(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
+    return outcome_of(read_response(Answer(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
 
 
 class Scene:
@@ -50,7 +52,7 @@ class Scene:
         self.engine = engine
         self.inbox = Inbox(engine, on_commit=lambda _: None)
         self.coupons = Coupons(engine)
-        self.operator = Operator(engine)
+        self.actions = OperatorActions(engine)
         self.destinations = DestinationStates(engine)
 
     # ------------------------------------------------------------------------------------------- what arrives
@@ -82,7 +84,7 @@ class Scene:
         }
         message_id = uuid_utils.compat.uuid7()
         raw = json.dumps(body).encode()
-        return await self.accept(webhooks.incoming("points/redeemed", None, raw, str(message_id)), message_id)
+        return await self.accept(webhooks.webhook_message("points/redeemed", raw, str(message_id)), message_id)
 
     async def promised(self) -> tuple[Receipt, Redemption, CouponRecord]:
         """A redemption with its coupon's row."""
@@ -108,7 +110,9 @@ class Scene:
         jobs = await queue.claim(1, lease=30) or await queue.claim(1, lease=30, priority=1)
         [job] = jobs
         kinds = ("forward_order", "forward_customer", "forward_product", "use_reward", "issue_coupon", "fetch_entity")
-        runner = Runner(dict.fromkeys(kinds, handler), policy, time_limit=5, longest_wait=86400 * 30, dice=lambda: 0.0)
+        runner = Runner(
+            dict.fromkeys(kinds, handler), policy, time_limit=5, longest_wait=86400 * 30, random=lambda: 0.0
+        )
         settlement, _ = await runner.run(job)
         await queue.settle([settlement])
         return job

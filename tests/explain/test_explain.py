@@ -10,12 +10,12 @@ from platform_relay.core.database import create_engine
 from platform_relay.core.outcomes import Reject
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import causes
-from platform_relay.explain.story import Explanation, in_text
+from platform_relay.explain.explanation import Explanation, as_text
 from tests.conftest import temporary_database
 from tests.explain.causes import CAUSES, Injected
 from tests.explain.scene import CODE, Scene, answered
 
-NOT_INJECTED = {"stored_only", "coupon_given_back", "coupon_held", "rule_unclear"}
+NOT_INJECTED = {"stored_only", "coupon_points_returned", "coupon_held", "value_uncertain"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -50,21 +50,21 @@ def test_every_cause_is_injected_and_every_code_leads_to_one() -> None:
 async def test_the_right_cause_is_named(case: Injected, scene: Scene) -> None:
     key = await case.inject(scene) or case.key
     explanation = await scene.explain(case.by, key)
-    expected = (case.cause, "certain" if explanation.found else "likely")
-    assert (explanation.cause, explanation.confidence) == expected, in_text(explanation)
+    expected = (case.cause, "certain" if explanation.matched else "likely")
+    assert (explanation.cause, explanation.confidence) == expected, as_text(explanation)
     assert case.status in (None, explanation.finding.status)
-    assert case.code in (None, explanation.finding.reason_code), in_text(explanation)
+    assert case.code in (None, explanation.finding.reason_code), as_text(explanation)
     assert_readable(explanation)
-    needs_an_operator = causes.CAUSES[explanation.cause].rank >= causes.Rank.NEEDS_A_PERSON
+    needs_an_operator = causes.CAUSES[explanation.cause].rank >= causes.Rank.NEEDS_OPERATOR
     assert not needs_an_operator or explanation.steps
-    assert [line.at for line in explanation.story] == sorted(line.at for line in explanation.story)
+    assert [line.at for line in explanation.timeline] == sorted(line.at for line in explanation.timeline)
     assert explanation.searched
-    assert explanation.asked == {case.by: explanation.asked[case.by]}
+    assert explanation.query == {case.by: explanation.query[case.by]}
 
 
 def assert_readable(explanation: Explanation) -> None:
     """Whole sentences, no template left over; the API's calls and the commands stand apart from the text."""
-    sentences = [explanation.text, explanation.next_step, *(line.text for line in explanation.story)]
+    sentences = [explanation.text, explanation.next_step, *(line.text for line in explanation.timeline)]
     sentences += [step.text for step in explanation.steps]
     for sentence in sentences:
         assert sentence.endswith("."), sentence
@@ -82,7 +82,7 @@ async def test_the_story_of_a_rejected_order(scene: Scene) -> None:
     assert reason.facts["status"] == 422
     assert "currency must be ISO 4217" in reason.text
     assert explanation.text == f"Order 1001: {reason.text}"
-    assert [line.text for line in explanation.story] == [
+    assert [line.text for line in explanation.timeline] == [
         "The store's backend reported order 1001 (paid 45.00 EUR); so order 1001 must be sent to the Platform.",
         f"Order 1001, attempt 1: {reason.text}",
         "Order 1001: dead-lettered.",
@@ -100,8 +100,8 @@ async def test_attempts_that_fail_in_the_same_way_are_one_line(scene: Scene) -> 
         await scene.run(answered(503))
         await scene.due()
     explanation = await scene.explain("order", "1001")
-    assert len(explanation.story) == 2
-    assert "attempts 1 to 5, the last at " in explanation.story[1].text
+    assert len(explanation.timeline) == 2
+    assert "attempts 1 to 5, the last at " in explanation.timeline[1].text
 
 
 async def test_the_cause_behind_a_waiting_order_is_named(scene: Scene) -> None:
@@ -134,7 +134,7 @@ async def test_what_operators_did_is_part_of_the_story(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "dropped_by_an_operator")
     await case.inject(scene)
     explanation = await scene.explain("order", "1001")
-    assert "a test order" in explanation.story[-1].text
+    assert "a test order" in explanation.timeline[-1].text
 
 
 async def test_what_was_searched_is_named(scene: Scene) -> None:
@@ -144,13 +144,13 @@ async def test_what_was_searched_is_named(scene: Scene) -> None:
         "coupons of customer nobody@example.com",
         "messages about customer NOBODY@EXAMPLE.COM",
         "coupons of customer NOBODY@EXAMPLE.COM",
-        "customers whose newest kept bodies hold this e-mail address",
+        "customers whose stored bodies contain this e-mail address",
     ]
-    assert "relay backfill" in in_text(explanation)
+    assert "relay backfill" in as_text(explanation)
 
 
 async def test_a_dead_coupon_stands_beside_its_order(scene: Scene) -> None:
     case = next(case for case in CAUSES if case.name == "an_order_whose_coupon_is_dead")
     await case.inject(scene)
     explanation = await scene.explain("order", "1001")
-    assert [(finding.subject, finding.cause) for finding in explanation.also] == [(f"coupon:{CODE}", "code_taken")]
+    assert [(finding.subject, finding.cause) for finding in explanation.related] == [(f"coupon:{CODE}", "code_taken")]

@@ -93,7 +93,7 @@ async def _on(topology: Topology, faults: Sequence[Fault], seed: int) -> list[Re
     try:
         async with topology(folder, random.Random(seed)) as on:
             for number, fault in enumerate(faults):
-                on.dice.seed(f"{seed} {fault.name} {sum(earlier is fault for earlier in faults[:number])}")
+                on.rng.seed(f"{seed} {fault.name} {sum(earlier is fault for earlier in faults[:number])}")
                 report = await play(on, fault)
                 say(f"{'ok  ' if report.clean() else 'FAIL'}  {fault.name}  {'; '.join(report.notes)}")
                 for finding in report.findings():

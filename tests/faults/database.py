@@ -40,7 +40,7 @@ async def everybody_terminated(on: Stage) -> None:
     connection = await on.rig.server.connect()
     for _ in range(5):
         await connection.execute(_TERMINATE, ROLE)
-        await asyncio.sleep(0.3 * on.dice.random())  # at any moment of what they do next
+        await asyncio.sleep(0.3 * on.rng.random())  # at any moment of what they do next
     await connection.close()
 
 
@@ -93,7 +93,7 @@ async def real_deadlocks(on: Stage) -> None:
     while asyncio.get_running_loop().time() < deadline:
         try:
             async with connection.transaction():
-                rows = await connection.fetch("SELECT key FROM lane WHERE waiting > 0 ORDER BY key DESC LIMIT 20")
+                rows = await connection.fetch("SELECT key FROM lane WHERE open_jobs > 0 ORDER BY key DESC LIMIT 20")
                 for row in rows:
                     await connection.execute("SELECT FROM lane WHERE key = $1 FOR UPDATE", row["key"])
         except asyncpg.DeadlockDetectedError:

@@ -17,13 +17,13 @@ PAUSE: Final = 0.3
 _LANES: Final = """
 WITH owed AS (SELECT destination, lane, count(*) AS jobs FROM job WHERE open GROUP BY destination, lane)
 SELECT coalesce(lane.destination, owed.destination) || ' ' || coalesce(lane.key, owed.lane) || ': the lane says '
-       || coalesce(lane.waiting, 0) || ', open jobs are ' || coalesce(owed.jobs, 0)
+       || coalesce(lane.open_jobs, 0) || ', open jobs are ' || coalesce(owed.jobs, 0)
 FROM lane FULL JOIN owed ON owed.destination = lane.destination AND owed.lane = lane.key
-WHERE coalesce(lane.waiting, 0) <> coalesce(owed.jobs, 0)
+WHERE coalesce(lane.open_jobs, 0) <> coalesce(owed.jobs, 0)
 """
 
 _STALE: Final = """
-SELECT count(*) FROM attempt AS old JOIN attempt AS new ON new.job_id = old.job_id AND new.claim > old.claim
+SELECT count(*) FROM attempt AS old JOIN attempt AS new ON new.job_id = old.job_id AND new.fencing_token > old.fencing_token
 WHERE old.outcome <> 'lost' AND new.outcome <> 'lost'
   AND old.started_at + make_interval(secs => old.duration_ms / 1000.0) > new.started_at + interval '10 ms'
 """
@@ -58,7 +58,7 @@ class JobCounts:
             while True:
                 await self._look_at_tables()
                 with suppress(httpx.HTTPError):
-                    answer = await client.get(f"{self._rig.url}/v1/counts")
+                    answer = await client.get(f"{self._rig.url}/v1/jobs/counts")
                     if answer.status_code == 200:
                         self._judge(answer.json())
                 await asyncio.sleep(PAUSE)  # between two samples
@@ -67,7 +67,7 @@ class JobCounts:
         """Jobs by state, as the API tells them. Raises AssertionError while it does not answer."""
         async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {OPERATOR_KEY}"}) as client:
             try:
-                answer = await client.get(f"{self._rig.url}/v1/counts", timeout=5)
+                answer = await client.get(f"{self._rig.url}/v1/jobs/counts", timeout=5)
             except httpx.HTTPError as error:
                 raise AssertionError(f"no answer: {error!r}") from error
             assert answer.status_code == 200, answer.text
@@ -103,8 +103,8 @@ class JobCounts:
     def _judge(self, books: dict[str, object]) -> None:
         self.samples += 1
         if books["balanced"] is not True:
-            self.violations.append(f"/v1/counts is not balanced: {books}")
+            self.violations.append(f"/v1/jobs/counts is not balanced: {books}")
         total = books["total"]
         assert isinstance(total, dict)
         if total["received"] != sum(number for state, number in total.items() if state != "received"):
-            self.violations.append(f"/v1/counts does not add up: {total}")
+            self.violations.append(f"/v1/jobs/counts does not add up: {total}")

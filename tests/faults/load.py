@@ -42,9 +42,9 @@ class Acknowledged:
 class Shop:
     """Sends events; each entity's versions one after another, entities side by side."""
 
-    def __init__(self, rig: Rig, dice: random.Random) -> None:
+    def __init__(self, rig: Rig, rng: random.Random) -> None:
         self._rig = rig
-        self._dice = dice
+        self._rng = rng
         self._client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {STORE_KEY}"},
             timeout=10,
@@ -85,7 +85,7 @@ class Shop:
         """`many` shoppers, one every `gap` seconds on average."""
         for _ in range(many):
             self.shopper()
-            await asyncio.sleep(gap * 2 * self._dice.random())  # a load's own pace
+            await asyncio.sleep(gap * 2 * self._rng.random())  # a load's own pace
 
     async def buyers(self, many: int, gap: float) -> None:
         """`many` shoppers who have an account and order at once, one every `gap` seconds."""
@@ -211,7 +211,7 @@ class Shop:
         while True:
             try:
                 answer = await self._client.post(
-                    self._dice.choice(self._rig.urls) + url, content=content, headers=headers | JSON
+                    self._rng.choice(self._rig.urls) + url, content=content, headers=headers | JSON
                 )
             except httpx.HTTPError as error:
                 said = repr(error)
@@ -222,7 +222,7 @@ class Shop:
                 assert answer.status_code >= 500, f"{url} refuses {content!r}: {said}"
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"{url} does not take {content!r} within {self.patience:g} s; last: {said}")
-            await asyncio.sleep(0.05 + 0.1 * self._dice.random())  # a client's own pause between tries
+            await asyncio.sleep(0.05 + 0.1 * self._rng.random())  # a client's own pause between tries
 
 
 def person(number: int, version: int) -> dict[str, object]:

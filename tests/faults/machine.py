@@ -123,7 +123,7 @@ async def asked_to_end(on: Stage) -> None:
 async def frozen_beyond_its_lease(on: Stage) -> None:
     """SIGSTOP with calls in flight and claimed jobs at hand; another worker takes over; then SIGCONT."""
     on.rig.worker.kill()  # so that the sleeper has all the work
-    sleeper = on.rig.another("serve", "sleeper", SLOTS="4")
+    sleeper = on.rig.another("serve", "sleeper", CONCURRENCY="4")
     sleeper.start()
     await sleeper.up(0)
     on.rig.platform.control("latency", seconds=1.0)
@@ -151,8 +151,8 @@ async def _lost_leases(process: Process) -> float:
 
 
 async def anything_killed(on: Stage) -> None:
-    """Web, worker or Postgres, whichever the dice say, and back at once."""
-    on.notes.append(await on.rig.kill_something(on.dice))
+    """Web, worker or Postgres, whichever the rng say, and back at once."""
+    on.notes.append(await on.rig.kill_something(on.rng))
     await on.rig.ready()
 
 

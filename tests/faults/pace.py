@@ -11,7 +11,7 @@ from tests.faults.rounds import Fault, Stage
 from tests.helpers import eventually
 
 RATE: Final = 20
-"""Calls per second that the paced service may make (PLATFORM__RATE)."""
+"""Calls per second that the paced service may make (PLATFORM__RATE_LIMIT)."""
 CROWD: Final = 400
 IMPORTED: Final = 1500
 LIVE_WITHIN: Final = 5.0
@@ -38,9 +38,9 @@ async def pace_shared_by_two(on: Stage) -> None:
         sum(begun <= at < begun + 1.0 for at in times[number : number + 3 * RATE]) for number, begun in enumerate(times)
     )
     used = (len(times) - 1) / (times[-1] - times[0]) / RATE
-    on.notes.append(f"at most {most} calls in any second of {RATE} allowed, {used:.1%} of the pace used")
+    on.notes.append(f"at most {most} calls in any second of {RATE} allowed, {used:.1%} of the rate used")
     on.promised(f"{most} calls within a second, {RATE} are allowed", kept=most <= RATE)
-    on.promised(f"{used:.1%} of the pace used with a backlog", kept=used >= 0.95)
+    on.promised(f"{used:.1%} of the rate used with a backlog", kept=used >= 0.95)
 
 
 async def backfill_beside_live(on: Stage) -> None:
@@ -49,7 +49,7 @@ async def backfill_beside_live(on: Stage) -> None:
     lags: list[float] = []
     for _ in range(20):
         lags.append(await _lag_of_one(on))
-        await asyncio.sleep(0.2 * on.dice.random())  # a store's own pace
+        await asyncio.sleep(0.2 * on.rng.random())  # a store's own pace
     left = (await on.books.counts())["waiting"]
     on.notes.append(f"{left} imported waited all the while; live ones waited {max(lags):.1f} s at the most")
     assert left > 0, "the backfill was over too soon to be in anybody's way"
@@ -130,9 +130,9 @@ async def _arrived(on: Stage, since: int, many: int) -> bool:
 
 
 def paced_faults() -> list[Fault]:
-    """On a service with PLATFORM__RATE."""
+    """On a service with PLATFORM__RATE_LIMIT."""
     return [
-        Fault("no fault: two workers share a pace", pace_shared_by_two, customers=0, before=0),
+        Fault("no fault: two workers share a rate limit", pace_shared_by_two, customers=0, before=0),
         Fault(
             "no fault: a backfill beside live events",
             backfill_beside_live,

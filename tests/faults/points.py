@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def every_point(limit: int | None = None) -> Fault:
-    """All of them, or `limit` taken by the dice."""
+    """All of them, or `limit` taken by the rng."""
 
     async def inflict(on: Stage) -> None:
         await _Sweep(on, limit).run()
@@ -62,7 +62,7 @@ class _Sweep:
         self._discover()
         self._ordinary = set(self._todo)
         if self._limit is not None:
-            self._todo = self._on.dice.sample(sorted(self._todo), min(self._limit, len(self._todo)))
+            self._todo = self._on.rng.sample(sorted(self._todo), min(self._limit, len(self._todo)))
         while self._todo:
             self._todo.sort(key=lambda point: point.role)  # so that the dead one is the one to start anew
             point = self._todo.pop()

@@ -18,7 +18,7 @@ class Proxy:
     of them before the server has it, half of them after the server has done it and before the client hears of it."""
 
     target: int
-    dice: random.Random
+    rng: random.Random
     port: int = 0
     risk: float = 0.0
     cut_before: int = 0
@@ -60,8 +60,8 @@ class Proxy:
     async def _requests(self, client: asyncio.StreamReader, server: asyncio.StreamWriter, mute: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await client.read(1 << 16):
-                if self.risk and self.dice.random() < self.risk:
-                    if self.dice.random() < 0.5:
+                if self.risk and self.rng.random() < self.risk:
+                    if self.rng.random() < 0.5:
                         self.cut_before += 1
                         return
                     self.cut_after += 1
@@ -85,9 +85,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: int, dice: random.Random) -> AsyncIterator[Proxy]:
+async def proxy(target: int, rng: random.Random) -> AsyncIterator[Proxy]:
     """A proxy in front of 127.0.0.1:target, for the length of the block."""
-    relay = Proxy(target, dice)
+    relay = Proxy(target, rng)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:

@@ -130,14 +130,14 @@ class Rig:
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
             "PLATFORM__WEBHOOK_SECRET": DOOR,
-            "PLATFORM__TIME_LIMIT": "3",
+            "PLATFORM__TIMEOUT": "3",
             "STORE__ADAPTER": "woocommerce",
-            "STORE__TIME_LIMIT": "3",
+            "STORE__TIMEOUT": "3",
             "WOOCOMMERCE__URL": self.shop.url,
             "WOOCOMMERCE__CONSUMER_KEY": "ck_simulator_key",
             "WOOCOMMERCE__CONSUMER_SECRET": "cs_simulator_key",
-            "RETRY__FIRST": "0.2",
-            "RETRY__LONGEST": "2",
+            "RETRY__INITIAL_DELAY": "0.2",
+            "RETRY__MAX_DELAY": "2",
             **self.settings,
         }
         self.web = Process("web", self.environment, self.folder / "web.log", self.code)
@@ -177,9 +177,9 @@ class Rig:
             return (await client.get(f"{self.url}/readyz", timeout=2)).status_code == 200
         return False
 
-    async def kill_something(self, dice: random.Random) -> str:
+    async def kill_something(self, rng: random.Random) -> str:
         """SIGKILL web, worker or a process of Postgres, and start it again at once; which it was."""
-        victim = dice.choice(("web", "worker", "postgres"))
+        victim = rng.choice(("web", "worker", "postgres"))
         if victim == "postgres":
             await self.server.restart(signal.SIGKILL)
         else:

@@ -28,7 +28,7 @@ class Stage:
     rig: Rig
     shop: Shop
     books: JobCounts
-    dice: random.Random
+    rng: random.Random
     notes: list[str] = field(default_factory=list)
     recovery: list[float] = field(default_factory=list)
     """Seconds; filled by faults that measure it themselves."""
@@ -89,11 +89,11 @@ class Report:
 
 
 @asynccontextmanager
-async def stage(rig: Rig, dice: random.Random) -> AsyncIterator[Stage]:
-    shop, books = Shop(rig, dice), JobCounts(rig)
+async def stage(rig: Rig, rng: random.Random) -> AsyncIterator[Stage]:
+    shop, books = Shop(rig, rng), JobCounts(rig)
     watching = asyncio.create_task(books.watch())
     try:
-        yield Stage(rig, shop, books, dice)
+        yield Stage(rig, shop, books, rng)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -36,7 +36,7 @@ async def nothing_is_found(topology: Topology, folder: Path, faults: Sequence[Fa
         async with topology(folder, random.Random(SEED)) as on:
             on.timed = False  # other tests run beside this one
             for fault in faults:
-                on.dice.seed(f"{SEED} {fault.name}")
+                on.rng.seed(f"{SEED} {fault.name}")
                 report = await play(on, fault)
                 findings += [f"{fault.name}: {finding}" for finding in report.findings()]
                 assert report.samples

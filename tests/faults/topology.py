@@ -31,17 +31,17 @@ release works with these tables. Whoever adds the second migration sets it to th
 
 
 @asynccontextmanager
-async def plain(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
-    async with server(folder) as postgres, rig(folder, postgres) as stack, stage(stack, dice) as on:
+async def plain(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
+    async with server(folder) as postgres, rig(folder, postgres) as stack, stage(stack, rng) as on:
         yield on
 
 
 @asynccontextmanager
-async def paced(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+async def paced(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
     async with (
         server(folder) as postgres,
-        rig(folder, postgres, PLATFORM__RATE=f"{RATE}/s") as stack,
-        stage(stack, dice) as on,
+        rig(folder, postgres, PLATFORM__RATE_LIMIT=f"{RATE}/s") as stack,
+        stage(stack, rng) as on,
     ):
         yield on
 
@@ -50,11 +50,11 @@ async def paced(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def upgraded(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+async def upgraded(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
     """Begins with the release before (RELEASE_BEFORE)."""
     old = folder / "release-before"
     _unpack_release_before(old)
-    async with server(folder) as postgres, rig(folder, postgres, code=old) as stack, stage(stack, dice) as on:
+    async with server(folder) as postgres, rig(folder, postgres, code=old) as stack, stage(stack, rng) as on:
         yield on
 
 
@@ -118,12 +118,12 @@ def upgraded_faults() -> list[Fault]:
 
 
 @asynccontextmanager
-async def proxied(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+async def proxied(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
     async with (
         server(folder) as postgres,
-        proxy(postgres.port, dice) as relay,
+        proxy(postgres.port, rng) as relay,
         rig(folder, postgres, database_url=postgres.url(relay.port), proxy=relay) as stack,
-        stage(stack, dice) as on,
+        stage(stack, rng) as on,
     ):
         yield on
 
@@ -132,7 +132,7 @@ async def failover(on: Stage) -> None:
     """The primary is gone, the address leads to the standby, which is read-only until it is promoted."""
     relay, old = on.rig.proxy, on.rig.server
     assert relay is not None
-    copy = await old.standby(on.rig.folder / f"standby-{on.dice.randrange(1 << 30)}")
+    copy = await old.standby(on.rig.folder / f"standby-{on.rng.randrange(1 << 30)}")
     await asyncio.sleep(1)  # load with a standby
     old.stop(signal.SIGKILL)
     relay.lead_to(copy.port)
@@ -156,14 +156,16 @@ async def nothing(_: Stage) -> None:
 
 
 @asynccontextmanager
-async def pooled(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+async def pooled(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
     async with server(folder) as postgres:
         pooler = Pooler(folder, postgres)
         pooler.start()
         try:
             async with (
-                rig(folder, postgres, database_url=postgres.url(pooler.port), LISTEN_URL=postgres.url()) as stack,
-                stage(stack, dice) as on,
+                rig(
+                    folder, postgres, database_url=postgres.url(pooler.port), DATABASE_LISTEN_URL=postgres.url()
+                ) as stack,
+                stage(stack, rng) as on,
             ):
                 stack.pooler = pooler
                 yield on
@@ -192,14 +194,14 @@ def pooled_faults() -> list[Fault]:
 
 
 @asynccontextmanager
-async def small_disk(folder: Path, dice: random.Random) -> AsyncIterator[Stage]:
+async def small_disk(folder: Path, rng: random.Random) -> AsyncIterator[Stage]:
     """Postgres on a file system of its own, in memory and nearly full."""
     disk = folder / "postgres"
     disk.mkdir()
     if not _ran("mount", "-t", "tmpfs", "-o", f"size={DISK}", "relay-fault", str(disk)):
         raise Missing("a small disk cannot be mounted here (needs root with CAP_SYS_ADMIN)")
     try:
-        async with server(folder) as postgres, rig(folder, postgres) as stack, stage(stack, dice) as on:
+        async with server(folder) as postgres, rig(folder, postgres) as stack, stage(stack, rng) as on:
             yield on
     finally:
         _ran("umount", "-l", str(disk))

@@ -1,4 +1,4 @@
-"""A grammar of nasty JSON: bodies of every kind of message, spoilt in one or several places. Pure: dice in, bytes out."""
+"""A grammar of nasty JSON: bodies of every kind of message, spoilt in one or several places. Pure: rng in, bytes out."""
 
 import json
 import random
@@ -52,7 +52,7 @@ Members = dict[str, str]
 """Names of a JSON object, already escaped, with each value as it is written."""
 
 
-def customer(dice: random.Random, one: str) -> Members:
+def customer(rng: random.Random, one: str) -> Members:
     return {
         "id": f'"{one}"',
         "email": f'"{one}@example.com"',
@@ -60,46 +60,46 @@ def customer(dice: random.Random, one: str) -> Members:
         "birthdayMonth": "5",
         "birthdayDay": "11",
         "tags": '["a", "b"]',
-        "updatedAt": _moment(dice),
+        "updatedAt": _moment(rng),
     }
 
 
-def order(dice: random.Random, one: str) -> Members:
+def order(rng: random.Random, one: str) -> Members:
     item = f'{{"productId": "{one}", "quantity": 2, "price": "9.99"}}'
     return {
         "id": f'"{one}"',
         "customerId": f'"{one}"',
         "email": f'"{one}@example.com"',
-        "financialStatus": dice.choice(('"paid"', '"refunded"', '"pending"', '"voided"')),
+        "financialStatus": rng.choice(('"paid"', '"refunded"', '"pending"', '"voided"')),
         "currency": '"EUR"',
         "totalPrice": '"19.98"',
         "subtotalPrice": '"19.98"',
         "lineItems": f"[{item}]",
         "discountCodes": f'[{{"code": "c{one}", "amount": "1.00"}}]',
-        "updatedAt": _moment(dice),
+        "updatedAt": _moment(rng),
     }
 
 
-def product(dice: random.Random, one: str) -> Members:
+def product(rng: random.Random, one: str) -> Members:
     variant = f'{{"externalVariantId": "{one}", "title": "one", "position": 1}}'
-    return {"id": f'"{one}"', "title": '"Tea"', "variants": f"[{variant}]", "updatedAt": _moment(dice)}
+    return {"id": f'"{one}"', "title": '"Tea"', "variants": f"[{variant}]", "updatedAt": _moment(rng)}
 
 
-def webhook(dice: random.Random, one: str) -> Members:
+def webhook(rng: random.Random, one: str) -> Members:
     person = f'{{"id": "{one}", "customerId": "{one}", "email": "{one}@example.com", "name": "Ada"}}'
     return {
-        "id": f'"{one}-{dice.randrange(1 << 30)}"',
-        "couponCode": f'"{one}{dice.randrange(1 << 20)}"',
+        "id": f'"{one}-{rng.randrange(1 << 30)}"',
+        "couponCode": f'"{one}{rng.randrange(1 << 20)}"',
         "points": "-500",
         "customer": person,
         "rule": '{"id": "r1", "type": "fixed_amount", "value": 5}',
         "reward": '{"id": "r1", "couponCode": "x1"}',
-        "createdAt": _moment(dice),
+        "createdAt": _moment(rng),
     }
 
 
-def _moment(dice: random.Random) -> str:
-    return f'"2026-05-{dice.randrange(1, 29):02d}T12:00:{dice.randrange(60):02d}Z"'
+def _moment(rng: random.Random) -> str:
+    return f'"2026-05-{rng.randrange(1, 29):02d}T12:00:{rng.randrange(60):02d}Z"'
 
 
 SHAPES: Final[dict[str, Callable[[random.Random, str], Members]]] = {
@@ -117,31 +117,31 @@ _FIT: Final = {
 }
 
 
-def body(dice: random.Random, kind: str) -> bytes:
+def body(rng: random.Random, kind: str) -> bytes:
     """A body of this kind: good, spoilt in some fields, or spoilt as a whole."""
-    members = SHAPES[kind](dice, f"f{dice.randrange(400)}")
-    for _ in range(dice.choice((0, 1, 1, 1, 2, 4))):
-        name = dice.choice([*members, dice.choice(NAMES)])
-        fitting = _FIT.get(name, ANYTHING) if dice.random() < 0.7 else ANYTHING
-        members[name] = _nested(dice, dice.choice(fitting))
-    if dice.random() < 0.1:
-        del members[dice.choice(list(members))]
+    members = SHAPES[kind](rng, f"f{rng.randrange(400)}")
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
+        name = rng.choice([*members, rng.choice(NAMES)])
+        fitting = _FIT.get(name, ANYTHING) if rng.random() < 0.7 else ANYTHING
+        members[name] = _nested(rng, rng.choice(fitting))
+    if rng.random() < 0.1:
+        del members[rng.choice(list(members))]
     text = "{" + ", ".join(f'"{name}": {value}' for name, value in members.items()) + "}"
-    return dice.choice(WHOLE)(dice, text) if dice.random() < 0.2 else text.encode("utf-8", "surrogatepass")
+    return rng.choice(WHOLE)(rng, text) if rng.random() < 0.2 else text.encode("utf-8", "surrogatepass")
 
 
-def _nested(dice: random.Random, value: str) -> str:
+def _nested(rng: random.Random, value: str) -> str:
     """The value by itself, or some steps down."""
-    if dice.random() < 0.85:
+    if rng.random() < 0.85:
         return value
-    depth = dice.choice((1, 3, 40, 150, 250, 1200))
-    return "[" * depth + value + "]" * depth if dice.random() < 0.5 else '{"a":' * depth + value + "}" * depth
+    depth = rng.choice((1, 3, 40, 150, 250, 1200))
+    return "[" * depth + value + "]" * depth if rng.random() < 0.5 else '{"a":' * depth + value + "}" * depth
 
 
-def line(dice: random.Random, kind: str) -> tuple[bytes, bytes | None]:
+def line(rng: random.Random, kind: str) -> tuple[bytes, bytes | None]:
     """A line of a batch, and the event in it where it is certain which bytes those are."""
-    event = body(dice, kind).replace(b"\n", b" ").replace(b"\r", b" ").strip()
-    extra = dice.choice(("", "", f', "idempotencyKey": {dice.choice(TEXTS)}', f', "x": {dice.choice(ANYTHING)}'))
+    event = body(rng, kind).replace(b"\n", b" ").replace(b"\r", b" ").strip()
+    extra = rng.choice(("", "", f', "idempotencyKey": {rng.choice(TEXTS)}', f', "x": {rng.choice(ANYTHING)}'))
     told = b'{"type": "%s", "event": %s%s}' % (kind.encode(), event, extra.encode("utf-8", "surrogatepass"))
     return (told, event) if _is_json(event) else (told, None)
 
@@ -159,16 +159,16 @@ def _is_json(raw: bytes) -> bool:
 Spoil = Callable[[random.Random, str], bytes]
 
 
-def _cut(dice: random.Random, text: str) -> bytes:
+def _cut(rng: random.Random, text: str) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
-    return raw[: dice.randrange(len(raw) + 1)]
+    return raw[: rng.randrange(len(raw) + 1)]
 
 
-def _broken_bytes(dice: random.Random, text: str) -> bytes:
+def _broken_bytes(rng: random.Random, text: str) -> bytes:
     raw = bytearray(text.encode("utf-8", "surrogatepass"))
-    for _ in range(dice.randrange(1, 4)):
-        at = dice.randrange(len(raw) + 1)
-        raw[at:at] = dice.choice((b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\x00", b"\xe2\x82"))
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(raw) + 1)
+        raw[at:at] = rng.choice((b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\x00", b"\xe2\x82"))
     return bytes(raw)
 
 
@@ -177,40 +177,40 @@ def _twice(_: random.Random, text: str) -> bytes:
     return ('{"id": "first", "email": 1, ' + text[1:-1] + ', "id": "last", "extra": 1, "extra": 2}').encode()
 
 
-def _deep(dice: random.Random, text: str) -> bytes:
-    depth = dice.choices((127, 128, 129, 200, 201, 256, 1000, 100_000), (3, 3, 3, 3, 3, 3, 3, 1))[0]
-    opened, closed = dice.choice((("[", "]"), ('{"a":', "}")))
-    nested = opened * depth + ("1" if dice.random() < 0.8 else "") + closed * (depth if dice.random() < 0.8 else 0)
-    return (nested if dice.random() < 0.3 else f'{text[:-1]}, "deep": {nested}}}').encode()
+def _deep(rng: random.Random, text: str) -> bytes:
+    depth = rng.choices((127, 128, 129, 200, 201, 256, 1000, 100_000), (3, 3, 3, 3, 3, 3, 3, 1))[0]
+    opened, closed = rng.choice((("[", "]"), ('{"a":', "}")))
+    nested = opened * depth + ("1" if rng.random() < 0.8 else "") + closed * (depth if rng.random() < 0.8 else 0)
+    return (nested if rng.random() < 0.3 else f'{text[:-1]}, "deep": {nested}}}').encode()
 
 
-def _wide(dice: random.Random, text: str) -> bytes:
+def _wide(rng: random.Random, text: str) -> bytes:
     """Up to a million elements."""
-    count = dice.choices((1_000, 100_000, 1_000_000), (120, 8, 1))[0]
-    value = dice.choice(("0", "[]", '""'))
-    if dice.random() < 0.3:
+    count = rng.choices((1_000, 100_000, 1_000_000), (120, 8, 1))[0]
+    value = rng.choice(("0", "[]", '""'))
+    if rng.random() < 0.3:
         members = ",".join(f'"n{number}":0' for number in range(min(count, 100_000)))
         return f"{text[:-1]}, {members}}}".encode()
-    return f'{text[:-1]}, "{dice.choice(("wide", "tags", "lineItems"))}": [{",".join([value] * count)}]}}'.encode()
+    return f'{text[:-1]}, "{rng.choice(("wide", "tags", "lineItems"))}": [{",".join([value] * count)}]}}'.encode()
 
 
-def _coded(dice: random.Random, text: str) -> bytes:
-    code = dice.choice(("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "latin-1"))
+def _coded(rng: random.Random, text: str) -> bytes:
+    code = rng.choice(("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "latin-1"))
     return text.encode(code, "replace")
 
 
-def _around(dice: random.Random, text: str) -> bytes:
+def _around(rng: random.Random, text: str) -> bytes:
     outside = ("\n", " \t\r\n", "\x00", "\x0c", "//c\n", "{}", "null", "]", ")]}'\n", "\u00a0", "\u2028")
-    return (dice.choice(outside) + text + dice.choice(("", *outside))).encode("utf-8", "surrogatepass")
+    return (rng.choice(outside) + text + rng.choice(("", *outside))).encode("utf-8", "surrogatepass")
 
 
-def _other(dice: random.Random, _: str) -> bytes:
+def _other(rng: random.Random, _: str) -> bytes:
     whole = (*ANYTHING, "", " ", "{", "[", '"', "{}{}", "[1]", "<xml/>", "id=1&email=a@b", "\x1f\x8b\x08", "--boundary")
-    return dice.choice(whole).encode("utf-8", "surrogatepass")
+    return rng.choice(whole).encode("utf-8", "surrogatepass")
 
 
-def _noise(dice: random.Random, _: str) -> bytes:
-    return dice.randbytes(dice.randrange(1, 200))
+def _noise(rng: random.Random, _: str) -> bytes:
+    return rng.randbytes(rng.randrange(1, 200))
 
 
 WHOLE: Final[tuple[Spoil, ...]] = (_cut, _broken_bytes, _twice, _deep, _wide, _coded, _around, _other, _noise)

@@ -46,9 +46,9 @@ class Case:
 
 def make(target: Target, seed: int, number: int) -> Case:
     """The case number `number` of the run `seed`."""
-    dice = random.Random(f"{seed}/{number}")
-    kind = dice.choices((_event, _webhook, _batch, _operation, _console, _wild), (58, 12, 5, 11, 4, 10))[0]
-    return kind(target, dice)
+    rng = random.Random(f"{seed}/{number}")
+    kind = rng.choices((_event, _webhook, _batch, _operation, _console, _wild), (58, 12, 5, 11, 4, 10))[0]
+    return kind(target, rng)
 
 
 # ----------------------------------------------------------------------------------------------- tame
@@ -60,38 +60,38 @@ def _head(target: Target, method: str, path: str, headers: Sequence[tuple[str, s
 
 
 def _framed(
-    target: Target, dice: random.Random, method: str, path: str, headers: list[tuple[str, str]], raw: bytes
+    target: Target, rng: random.Random, method: str, path: str, headers: list[tuple[str, str]], raw: bytes
 ) -> bytes:
     """The request with its length, or in chunks."""
-    if dice.random() < 0.85:
+    if rng.random() < 0.85:
         return _head(target, method, path, [*headers, ("Content-Length", str(len(raw)))]) + raw
-    return _head(target, method, path, [*headers, ("Transfer-Encoding", "chunked")]) + _chunks(dice, raw)
+    return _head(target, method, path, [*headers, ("Transfer-Encoding", "chunked")]) + _chunks(rng, raw)
 
 
-def _chunks(dice: random.Random, raw: bytes) -> bytes:
+def _chunks(rng: random.Random, raw: bytes) -> bytes:
     """Legal, and as odd as that may be: sizes in either case, with zeros before and extensions behind, trailers."""
     told, at = b"", 0
     while at < len(raw):
-        size = min(len(raw) - at, dice.choice((1, 2, 7, 100, 1000, 65_536)) if len(raw) < 5000 else 65_536)
-        written = f"{size:x}" if dice.random() < 0.5 else f"{size:X}"
-        extension = dice.choice(("", "", ";a=b", ';name="quoted"'))
-        told += f"{'0' * dice.choice((0, 0, 3))}{written}{extension}\r\n".encode() + raw[at : at + size] + b"\r\n"
+        size = min(len(raw) - at, rng.choice((1, 2, 7, 100, 1000, 65_536)) if len(raw) < 5000 else 65_536)
+        written = f"{size:x}" if rng.random() < 0.5 else f"{size:X}"
+        extension = rng.choice(("", "", ";a=b", ';name="quoted"'))
+        told += f"{'0' * rng.choice((0, 0, 3))}{written}{extension}\r\n".encode() + raw[at : at + size] + b"\r\n"
         at += size
-    return told + b"0\r\n" + dice.choice((b"", b"", b"X-Trailer: 1\r\n")) + b"\r\n"
+    return told + b"0\r\n" + rng.choice((b"", b"", b"X-Trailer: 1\r\n")) + b"\r\n"
 
 
-def _event(target: Target, dice: random.Random) -> Case:
-    kind = dice.choice(KINDS)
-    raw = bodies.body(dice, kind)
+def _event(target: Target, rng: random.Random) -> Case:
+    kind = rng.choice(KINDS)
+    raw = bodies.body(rng, kind)
     headers = [("Authorization", f"Bearer {target.store_key}")]
-    if dice.random() < 0.3:
+    if rng.random() < 0.3:
         headers.append(
-            ("Idempotency-Key", dice.choice((f"k{dice.randrange(300)}", "x" * 255, "x" * 256, "a b", "é", "")))
+            ("Idempotency-Key", rng.choice((f"k{rng.randrange(300)}", "x" * 255, "x" * 256, "a b", "é", "")))
         )
-    if dice.random() < 0.1:
-        headers.append(("Content-Type", dice.choice(("text/plain", "application/xml", "x", "multipart/form-data"))))
-    query = dice.choice(("", "", "", "?backfill=true", "?backfill=maybe", "?backfill=%00", "?x=%ff"))
-    data = _framed(target, dice, "POST", f"/v1/events/{kind}{query}", headers, raw)
+    if rng.random() < 0.1:
+        headers.append(("Content-Type", rng.choice(("text/plain", "application/xml", "x", "multipart/form-data"))))
+    query = rng.choice(("", "", "", "?backfill=true", "?backfill=maybe", "?backfill=%00", "?x=%ff"))
+    data = _framed(target, rng, "POST", f"/v1/events/{kind}{query}", headers, raw)
     return Case((data,), (raw,), what=f"event {kind}")
 
 
@@ -101,23 +101,23 @@ TOPICS: Final = (
 )  # fmt: skip
 
 
-def _webhook(target: Target, dice: random.Random) -> Case:
-    raw = bodies.body(dice, "webhook")
-    headers = [("X-Webhook-Topic", dice.choice(TOPICS))]
-    if dice.random() < 0.3:
-        headers.append(("X-Webhook-Id", dice.choice((f"w{dice.randrange(300)}", "", "é", "x" * 400))))
-    secret = target.webhook_secret if dice.random() < 0.95 else dice.choice(("wrong", "%00", "%ff", "a" * 5000))
-    data = _framed(target, dice, "POST", f"/v1/webhooks/platform/{secret}", headers, raw)
+def _webhook(target: Target, rng: random.Random) -> Case:
+    raw = bodies.body(rng, "webhook")
+    headers = [("X-Webhook-Topic", rng.choice(TOPICS))]
+    if rng.random() < 0.3:
+        headers.append(("X-Webhook-Id", rng.choice((f"w{rng.randrange(300)}", "", "é", "x" * 400))))
+    secret = target.webhook_secret if rng.random() < 0.95 else rng.choice(("wrong", "%00", "%ff", "a" * 5000))
+    data = _framed(target, rng, "POST", f"/v1/webhooks/platform/{secret}", headers, raw)
     return Case((data,), (raw,), strict=False, what="webhook")
 
 
-def _batch(target: Target, dice: random.Random) -> Case:
-    told = [bodies.line(dice, dice.choice(KINDS)) for _ in range(dice.choice((0, 1, 3, 20)))]
-    if dice.random() < 0.01:
-        told = [bodies.line(random.Random(0), "customers")] * dice.choice((1000, 1001))
-    raw = dice.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(text for text, _ in told)
+def _batch(target: Target, rng: random.Random) -> Case:
+    told = [bodies.line(rng, rng.choice(KINDS)) for _ in range(rng.choice((0, 1, 3, 20)))]
+    if rng.random() < 0.01:
+        told = [bodies.line(random.Random(0), "customers")] * rng.choice((1000, 1001))
+    raw = rng.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(text for text, _ in told)
     headers = [("Authorization", f"Bearer {target.store_key}"), ("Content-Type", "application/x-ndjson")]
-    data = _framed(target, dice, "POST", "/v1/events/batch", headers, raw)
+    data = _framed(target, rng, "POST", "/v1/events/batch", headers, raw)
     return Case((data,), tuple(event for _, event in told), what="batch")
 
 
@@ -137,21 +137,21 @@ VALUES: Final = (
 MEDIA: Final = ("application/json", "text/csv", "application/x-ndjson", "", "text/csv; charset=utf-16", "*/*")
 
 
-def _operation(target: Target, dice: random.Random) -> Case:
+def _operation(target: Target, rng: random.Random) -> Case:
     """Any operation, with odd parameters and bodies, with any of the keys."""
-    method, pattern = dice.choice(target.operations)
-    path = "/".join(dice.choice(WORDS) if part.startswith("{") else part for part in pattern.split("/"))
-    query = [f"{dice.choice(NAMES)}={dice.choice(VALUES)}" for _ in range(dice.choice((0, 0, 1, 2, 3)))]
-    if dice.random() < 0.05:
-        method = dice.choice(("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "PROPFIND"))
-    key = dice.choice((target.operator_key, target.operator_key, target.store_key, "wrong", "é", ""))
-    raw = b"" if method in ("GET", "HEAD") and dice.random() < 0.9 else _some_body(dice)
-    headers = [("Authorization", f"Bearer {key}"), ("Content-Type", dice.choice(MEDIA))]
-    data = _framed(target, dice, method, path + ("?" if query else "") + "&".join(query), headers, raw)
+    method, pattern = rng.choice(target.operations)
+    path = "/".join(rng.choice(WORDS) if part.startswith("{") else part for part in pattern.split("/"))
+    query = [f"{rng.choice(NAMES)}={rng.choice(VALUES)}" for _ in range(rng.choice((0, 0, 1, 2, 3)))]
+    if rng.random() < 0.05:
+        method = rng.choice(("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "PROPFIND"))
+    key = rng.choice((target.operator_key, target.operator_key, target.store_key, "wrong", "é", ""))
+    raw = b"" if method in ("GET", "HEAD") and rng.random() < 0.9 else _some_body(rng)
+    headers = [("Authorization", f"Bearer {key}"), ("Content-Type", rng.choice(MEDIA))]
+    data = _framed(target, rng, method, path + ("?" if query else "") + "&".join(query), headers, raw)
     return Case((data,), what=f"{method} {pattern}", method=method)
 
 
-def _some_body(dice: random.Random) -> bytes:
+def _some_body(rng: random.Random) -> bytes:
     names = (
         "why",
         "ids",
@@ -168,51 +168,53 @@ def _some_body(dice: random.Random) -> bytes:
         "arrived",
         "email",
     )
-    some = {dice.choice(names): dice.choice(bodies.ANYTHING) for _ in range(dice.randrange(5))}
+    some = {rng.choice(names): rng.choice(bodies.ANYTHING) for _ in range(rng.randrange(5))}
     text = "{" + ", ".join(f'"{name}": {value}' for name, value in some.items()) + "}"
-    csv = f"id,email,updatedAt\n{dice.choice(VALUES)},{dice.choice(VALUES)},{dice.choice(VALUES)}\n"
-    shaped = bodies.body(dice, dice.choice(KINDS))
-    return dice.choice((text.encode("utf-8", "surrogatepass"), csv.encode(), shaped))
+    csv = f"id,email,updatedAt\n{rng.choice(VALUES)},{rng.choice(VALUES)},{rng.choice(VALUES)}\n"
+    shaped = bodies.body(rng, rng.choice(KINDS))
+    return rng.choice((text.encode("utf-8", "surrogatepass"), csv.encode(), shaped))
 
 
 PAGES: Final = (
-    "", "/login", "/audit", "/coupons", "/coupons/ledger", "/coupon", "/rules", "/rule", "/search", "/stuck", "/stuck/pile",
-    "/keys", "/jobs/{}", "/jobs/{}/edit", "/messages/{}", "/nowhere", "/static/{}", "/static/../pages.py", "/static/%2e%2e/x",
+    "", "/login", "/audit", "/coupons", "/coupons/ledger", "/coupon", "/rules", "/rule", "/search", "/dead-and-held",
+    "/dead-and-held/group", "/keys", "/jobs/{}", "/jobs/{}/edit", "/messages/{}", "/nowhere", "/static/{}",
+    "/static/../pages.py", "/static/%2e%2e/x",
 )  # fmt: skip
 FORMS: Final = (
-    "/login", "/logout", "/coupon/approve", "/coupon/{}", "/coupons/fuse", "/jobs/{}/edit", "/jobs/{}/retry", "/keys", "/rule",
-    "/keys/{}/revoke", "/destinations/{}/pause", "/destinations/{}/resume", "/rule/delete", "/stuck/bulk",
+    "/login", "/logout", "/coupon/approve", "/coupon/{}", "/coupons/release-limit", "/jobs/{}/edit", "/jobs/{}/retry",
+    "/keys", "/rule", "/keys/{}/revoke", "/destinations/{}/pause", "/destinations/{}/resume", "/rule/delete",
+    "/dead-and-held/bulk",
 )  # fmt: skip
 
 
-def _console(target: Target, dice: random.Random) -> Case:
-    method = dice.choice(("GET", "GET", "POST"))
-    path = "/console" + dice.choice(PAGES if method == "GET" else FORMS).format(dice.choice(WORDS))
-    query = "&".join(f"{dice.choice(NAMES)}={dice.choice(VALUES)}" for _ in range(dice.choice((0, 1, 2))))
+def _console(target: Target, rng: random.Random) -> Case:
+    method = rng.choice(("GET", "GET", "POST"))
+    path = "/console" + rng.choice(PAGES if method == "GET" else FORMS).format(rng.choice(WORDS))
+    query = "&".join(f"{rng.choice(NAMES)}={rng.choice(VALUES)}" for _ in range(rng.choice((0, 1, 2))))
     headers = [
-        ("Cookie", dice.choice((f"relay_console={target.cookie}", "relay_console=forged", "x", "relay_console=é")))
+        ("Cookie", rng.choice((f"relay_console={target.cookie}", "relay_console=forged", "x", "relay_console=é")))
     ]
-    headers.append(("Origin", dice.choice((f"http://{target.host}:{target.port}", "http://elsewhere", "null"))))
-    if dice.random() < 0.2:
+    headers.append(("Origin", rng.choice((f"http://{target.host}:{target.port}", "http://elsewhere", "null"))))
+    if rng.random() < 0.2:
         headers.append(("HX-Request", "true"))
-    form = {dice.choice((*NAMES, "token", "why", "days", "name", "event")): dice.choice(VALUES) for _ in range(4)}
+    form = {rng.choice((*NAMES, "token", "why", "days", "name", "event")): rng.choice(VALUES) for _ in range(4)}
     raw = (
         b""
         if method == "GET"
-        else dice.choice((urlencode(form).encode(), b"a=%ff&b=%00", dice.randbytes(50), b"&" * 500))
+        else rng.choice((urlencode(form).encode(), b"a=%ff&b=%00", rng.randbytes(50), b"&" * 500))
     )
-    data = _framed(target, dice, method, f"{path}?{query}" if query else path, headers, raw)
+    data = _framed(target, rng, method, f"{path}?{query}" if query else path, headers, raw)
     return Case((data,), what=f"console {method}", method=method)
 
 
 # ----------------------------------------------------------------------------------------------- wild
 
 
-def _wild(target: Target, dice: random.Random) -> Case:
+def _wild(target: Target, rng: random.Random) -> Case:
     """HTTP that no client library would send; each on a connection of its own."""
     kinds, weights = zip(*_WILD, strict=True)
-    kind: Wild = dice.choices(kinds, weights)[0]
-    return kind(target, dice)
+    kind: Wild = rng.choices(kinds, weights)[0]
+    return kind(target, rng)
 
 
 def _own(pieces: Sequence[bytes], what: str, stored: Sequence[bytes | None] = (None,)) -> Case:
@@ -224,13 +226,13 @@ def _post(target: Target, *headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
 
 
-def _good(dice: random.Random) -> bytes:
-    return json.dumps({"id": f"w{dice.randrange(1 << 40)}", "email": "ada@example.com"}).encode()
+def _good(rng: random.Random) -> bytes:
+    return json.dumps({"id": f"w{rng.randrange(1 << 40)}", "email": "ada@example.com"}).encode()
 
 
-def _length(target: Target, dice: random.Random) -> Case:
-    raw = _good(dice)
-    length = dice.choice(
+def _length(target: Target, rng: random.Random) -> Case:
+    raw = _good(rng)
+    length = rng.choice(
         (
             str(len(raw) + 50),
             str(len(raw) - 5),
@@ -249,19 +251,19 @@ def _length(target: Target, dice: random.Random) -> Case:
     return _own([_post(target, f"Content-Length: {length}") + raw], f"Content-Length {length!r} of {len(raw)}")
 
 
-def _two_lengths(target: Target, dice: random.Random) -> Case:
-    raw = _good(dice)
-    second = dice.choice((f"Content-Length: {len(raw)}", "Content-Length: 5", "Transfer-Encoding: chunked"))
+def _two_lengths(target: Target, rng: random.Random) -> Case:
+    raw = _good(rng)
+    second = rng.choice((f"Content-Length: {len(raw)}", "Content-Length: 5", "Transfer-Encoding: chunked"))
     order = [f"Content-Length: {len(raw)}", second]
-    dice.shuffle(order)
-    told = raw if "chunked" not in second or dice.random() < 0.5 else _chunks(dice, raw)
+    rng.shuffle(order)
+    told = raw if "chunked" not in second or rng.random() < 0.5 else _chunks(rng, raw)
     return _own([_post(target, *order) + told], f"two lengths {order}")
 
 
-def _bad_chunks(target: Target, dice: random.Random) -> Case:
-    raw = _good(dice)
+def _bad_chunks(target: Target, rng: random.Random) -> Case:
+    raw = _good(rng)
     size = f"{len(raw):x}".encode()
-    told = dice.choice(
+    told = rng.choice(
         (
             b"FFFFFFFFFFFFFFFFF\r\n" + raw,
             b"-5\r\n" + raw,
@@ -278,18 +280,16 @@ def _bad_chunks(target: Target, dice: random.Random) -> Case:
             b"0\r\n\r\n" + size + b"\r\n" + raw,
         )
     )
-    coding = dice.choice(
-        ("chunked", "Chunked", "chunked, chunked", "gzip, chunked", "identity", "xchunked", "chunked ")
-    )
+    coding = rng.choice(("chunked", "Chunked", "chunked, chunked", "gzip, chunked", "identity", "xchunked", "chunked "))
     return _own([_post(target, f"Transfer-Encoding: {coding}") + told], f"chunks, {coding}")
 
 
-def _bomb(target: Target, dice: random.Random) -> Case:
+def _bomb(target: Target, rng: random.Random) -> Case:
     zeros = b'{"id":"1","note":"' + b"0" * 30_000_000 + b'"}'
     packed = _GZIPPED.setdefault("bomb", gzip.compress(zeros, 9))
-    coding = dice.choice(("gzip", "GZIP", "deflate", "gzip, gzip", "br", "zstd", "identity", "identity, gzip", "x", ""))
-    raw = packed if dice.random() < 0.7 else zlib.compress(_good(dice))
-    raw = _good(dice) if coding == "" else raw
+    coding = rng.choice(("gzip", "GZIP", "deflate", "gzip, gzip", "br", "zstd", "identity", "identity, gzip", "x", ""))
+    raw = packed if rng.random() < 0.7 else zlib.compress(_good(rng))
+    raw = _good(rng) if coding == "" else raw
     head = _post(target, f"Content-Encoding: {coding}", f"Content-Length: {len(raw)}")
     return _own([head + raw], f"bomb in {coding}", [raw])
 
@@ -297,10 +297,10 @@ def _bomb(target: Target, dice: random.Random) -> Case:
 _GZIPPED: Final[dict[str, bytes]] = {}
 
 
-def _headers(target: Target, dice: random.Random) -> Case:
-    raw = _good(dice)
+def _headers(target: Target, rng: random.Random) -> Case:
+    raw = _good(rng)
     length = f"Content-Length: {len(raw)}"
-    odd = dice.choice(
+    odd = rng.choice(
         (
             ["X: " + "y" * 70_000], [f"X-{n}: y" for n in range(2000)], ["X: a\r\n folded"], ["X : y"], ["X\x00: y"], ["X: \x00"],
             [": y"], ["no colon"], ["Expect: 100-continue"], ["Expect: x"], ["Connection: close"],
@@ -314,15 +314,15 @@ def _headers(target: Target, dice: random.Random) -> Case:
     return _own([_post(target, length, *odd) + raw], f"headers {str(odd)[:60]}")
 
 
-def _start_lines(target: Target, dice: random.Random) -> Case:
+def _start_lines(target: Target, rng: random.Random) -> Case:
     key = f"Host: relay\r\nAuthorization: Bearer {target.operator_key}\r\n\r\n".encode()
-    line = dice.choice(
+    line = rng.choice(
         (
-            b"GET * HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET http://elsewhere/v1/counts HTTP/1.1", b"CONNECT relay:80 HTTP/1.1",
-            b"get /v1/counts HTTP/1.1", b"GET /v1/counts HTTP/0.9", b"GET /v1/counts HTTP/1.0", b"GET /v1/counts HTTP/2.0",
-            b"GET /v1/counts HTTP/9.9", b"GET /v1/counts", b"GET  /v1/counts  HTTP/1.1", b"PRI * HTTP/2.0", b"GET /%00 HTTP/1.1",
-            b"GET /\x00 HTTP/1.1", b"GET /\xff\xfe HTTP/1.1", b"GET /" + b"a" * 60_000 + b" HTTP/1.1", b"GET //v1//counts HTTP/1.1",
-            b"GET /v1/../v1/counts HTTP/1.1", b"GET ?a=b HTTP/1.1", b"GET /v1/counts#x HTTP/1.1",
+            b"GET * HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET http://elsewhere/v1/jobs HTTP/1.1", b"CONNECT relay:80 HTTP/1.1",
+            b"get /v1/jobs HTTP/1.1", b"GET /v1/jobs HTTP/0.9", b"GET /v1/jobs HTTP/1.0", b"GET /v1/jobs HTTP/2.0",
+            b"GET /v1/jobs HTTP/9.9", b"GET /v1/jobs", b"GET  /v1/jobs  HTTP/1.1", b"PRI * HTTP/2.0", b"GET /%00 HTTP/1.1",
+            b"GET /\x00 HTTP/1.1", b"GET /\xff\xfe HTTP/1.1", b"GET /" + b"a" * 60_000 + b" HTTP/1.1", b"GET //v1//jobs HTTP/1.1",
+            b"GET /v1/../v1/jobs HTTP/1.1", b"GET ?a=b HTTP/1.1", b"GET /v1/jobs#x HTTP/1.1",
             b"GET /v1/jobs?" + b"a=b&" * 9000 + b" HTTP/1.1",
             b"\r\n\r\nGET /healthz HTTP/1.1", b"HEAD /healthz HTTP/1.1", b"M-SEARCH * HTTP/1.1", b"G\x00T / HTTP/1.1",
             b"GET /v1/jobs?limit=\xff HTTP/1.1",
@@ -333,11 +333,11 @@ def _start_lines(target: Target, dice: random.Random) -> Case:
     return _own([line + b"\r\n" + key], f"line {line[:50]!r}", ())
 
 
-def _noise(_: Target, dice: random.Random) -> Case:
-    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + dice.randbytes(32)
+def _noise(_: Target, rng: random.Random) -> Case:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(32)
     lines = (
         hello,
-        dice.randbytes(300),
+        rng.randbytes(300),
         b"\r\n" * 500,
         b"\x00" * 1000,
         b"EHLO x\r\n",
@@ -345,29 +345,33 @@ def _noise(_: Target, dice: random.Random) -> Case:
         b"*1\r\n$4\r\nPING\r\n",
         b"",
     )
-    return _own([dice.choice(lines)], "noise", ())
+    return _own([rng.choice(lines)], "noise", ())
 
 
-def _crowd(target: Target, dice: random.Random) -> Case:
+def _crowd(target: Target, rng: random.Random) -> Case:
     """Many requests at once; the last one cut."""
-    raws = [_good(dice) for _ in range(dice.choice((2, 30)))]
+    raws = [_good(rng) for _ in range(rng.choice((2, 30)))]
     whole = b"".join(_post(target, f"Content-Length: {len(raw)}") + raw for raw in raws)
     cut = _post(target, "Content-Length: 500") + b'{"id'
     return _own([whole + cut], "pipelined, the last one cut", raws)
 
 
-def _drip(target: Target, dice: random.Random) -> Case:
-    raw = _good(dice)
+def _drip(target: Target, rng: random.Random) -> Case:
+    raw = _good(rng)
     data = _post(target, f"Content-Length: {len(raw)}") + raw
-    steps = sorted(dice.sample(range(1, len(data)), 12))
+    steps = sorted(rng.sample(range(1, len(data)), 12))
     return _own([data[a:b] for a, b in zip([0, *steps], [*steps, len(data)], strict=True)], "in drops", [raw])
 
 
-def _smuggled(target: Target, dice: random.Random) -> Case:
+def _smuggled(target: Target, rng: random.Random) -> Case:
     """A second request inside of the first one's body."""
-    inner = b"GET /v1/counts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + target.operator_key.encode() + b"\r\n\r\n"
-    head = _post(target, f"Content-Length: {len(inner)}", dice.choice(("Transfer-Encoding: chunked", "X: y")))
-    return _own([head + dice.choice((b"", b"0\r\n\r\n")) + inner], "a request in a body")
+    inner = (
+        b"GET /v1/jobs/counts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        + target.operator_key.encode()
+        + b"\r\n\r\n"
+    )
+    head = _post(target, f"Content-Length: {len(inner)}", rng.choice(("Transfer-Encoding: chunked", "X: y")))
+    return _own([head + rng.choice((b"", b"0\r\n\r\n")) + inner], "a request in a body")
 
 
 Wild = Callable[[Target, random.Random], Case]

@@ -25,7 +25,7 @@ SETTINGS: Final = {
     "PLATFORM__WEBHOOK_SECRET": "door-secret-under-fire",
     "STORE__ADAPTER": "woocommerce",
     "BODY_LIMIT": str(4 << 20),  # so that a million elements are read, and not refused for their size
-    "RETRY__FIRST": "0.2",
+    "RETRY__INITIAL_DELAY": "0.2",
     "LOG_LEVEL": "WARNING",
 }
 SCRATCH: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -49,24 +49,29 @@ class Scene:
             async with httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, headers=key) as client:
                 for destination in ("platform", "store"):  # some request may have paused it
                     (await client.post(f"/v1/destinations/{destination}/resume")).raise_for_status()
-            waiting = "SELECT NOT EXISTS (SELECT FROM lane WHERE waiting > 0 AND waits_for IS NULL AND run_at < now())"
+            waiting = (
+                "SELECT NOT EXISTS (SELECT FROM lane WHERE open_jobs > 0 AND waits_for IS NULL AND run_at < now())"
+            )
             try:
                 await eventually(lambda: connection.fetchval(waiting), within=DRAIN_SECONDS)
             except AssertionError:
                 owed = await connection.fetch(
-                    "SELECT lane.destination, key, run_at - now() AS due, leased, priority, state, reason_code, attempts FROM lane"
+                    "SELECT lane.destination, key, run_at - now() AS due, leased, priority, state, disposition,"
+                    " reason_code, facts, attempts FROM lane"
                     " JOIN job ON job.destination = lane.destination AND lane = key AND open"
-                    " WHERE waiting > 0 AND waits_for IS NULL AND run_at < now() LIMIT 5"
+                    " WHERE open_jobs > 0 AND waits_for IS NULL AND run_at < now() LIMIT 5"
                 )
                 return [f"the worker is not through after {DRAIN_SECONDS:g} s: {[dict(row) for row in owed]}"]
             crashed = await connection.fetch(
-                "SELECT job.kind, attempt.detail, count(*) AS times, min(job.message_id::text) AS message FROM attempt"
-                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2"
+                "SELECT job.kind, attempt.reason_code, attempt.facts, count(*) AS times,"
+                " min(job.message_id::text) AS message FROM attempt"
+                " JOIN job ON job.id = job_id WHERE outcome = 'crashed' GROUP BY 1, 2, 3"
             )
         finally:
             await connection.close()
         told = [
-            f"{row['times']} × {row['kind']} crashed: {row['detail']} (message {row['message']})" for row in crashed
+            f"{row['times']} × {row['kind']} crashed: {row['reason_code']} {row['facts']} (message {row['message']})"
+            for row in crashed
         ]
         faults = ("request failed", "Traceback", "never retrieved", "Exception in")
         lines = await asyncio.to_thread(lambda: self.log.read_text("utf-8", "replace").splitlines())

@@ -59,9 +59,9 @@ def _operation(
     seed: int,
     examples: int,
 ) -> None:
-    dice = random.Random(f"{seed} {operation.label} {mode}")
+    rng = random.Random(f"{seed} {operation.label} {mode}")
 
-    @hypothesis.seed(dice.randrange(1 << 32))
+    @hypothesis.seed(rng.randrange(1 << 32))
     @hypothesis.settings(
         max_examples=examples,
         database=None,
@@ -71,9 +71,9 @@ def _operation(
     )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case[Any]) -> None:
-        if "webhook_secret" in case.path_parameters and dice.random() < 0.9:
+        if "webhook_secret" in case.path_parameters and rng.random() < 0.9:
             case.path_parameters["webhook_secret"] = on.target.webhook_secret
-        key = on.target.operator_key if dice.random() < 0.9 else "wrong"
+        key = on.target.operator_key if rng.random() < 0.9 else "wrong"
         tally.requests += 1
         try:
             answer = case.call(on.url, session, {"Authorization": f"Bearer {key}"}, timeout=HANG_SECONDS)

@@ -6,8 +6,8 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 
 from platform_relay.core.http import HttpClient, HttpClients
-from platform_relay.platform.answers import THE_PLATFORM
 from platform_relay.platform.client import PlatformClient
+from platform_relay.platform.responses import THE_PLATFORM
 from platform_relay.stores.woocommerce.adapter import WooCommerce, WooCommerceSettings
 from simulators.process import Simulator, run
 from tests.journeys.handler_jobs import client_of

@@ -1,4 +1,4 @@
-"""Jobs made by hand, as the engine would hand them over, and the destinations that their handlers call."""
+"""Jobs as the queue passes them to handlers, and the clients of the destinations that the handlers call."""
 
 import json
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ def job(
     params: Mapping[str, str] | None = None,
     attempt: int = 1,
     uncertain: bool = False,
-    known: bool = False,
-    delivered: bytes | None = None,
+    exists_remotely: bool = False,
+    delivered_digest: bytes | None = None,
     age: float = 0.0,
 ) -> Job:
     return Job(
@@ -40,16 +40,16 @@ def job(
         destination="platform",
         lane="lane",
         seq=1,
-        claim=1,
+        fencing_token=1,
         attempt=attempt,
         uncertain=uncertain,
         collapse=False,
         body=body if isinstance(body, bytes) else json.dumps(body).encode(),
         params=params or {},
         version=None,
-        after=None,
-        known=known,
-        delivered=delivered,
+        depends_on=None,
+        exists_remotely=exists_remotely,
+        delivered_digest=delivered_digest,
         delivered_version=None,
         must_wait=False,
         age=age,

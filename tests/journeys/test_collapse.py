@@ -9,7 +9,8 @@ from pydantic import HttpUrl, SecretStr
 from uuid_utils.compat import uuid7
 
 from platform_relay import wiring
-from platform_relay.inbox.messages import CustomerEvent, OrderEvent, ProductEvent, incoming
+from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
+from platform_relay.inbox.messages import incoming
 from platform_relay.settings import PlatformSettings, RetrySettings, Settings
 from platform_relay.worker import Worker
 from simulators.process import run
@@ -21,7 +22,7 @@ PAID = {"financialStatus": "paid", "currency": "EUR", "totalPrice": "10.00"}
 Event = CustomerEvent | ProductEvent | OrderEvent
 
 
-def updates(dice: random.Random) -> list[Event]:
+def updates(rng: random.Random) -> list[Event]:
     """What a store says during an outage: everything changes five times, and every customer orders once."""
     events: list[Event] = []
     for update in range(UPDATES):
@@ -29,7 +30,7 @@ def updates(dice: random.Random) -> list[Event]:
         events += [CustomerEvent.model_validate({"id": f"c{n}", "name": f"{update}", **told}) for n in range(CUSTOMERS)]
         events += [ProductEvent.model_validate({"id": f"p{n}", "title": f"{update}", **told}) for n in range(PRODUCTS)]
     events += [OrderEvent.model_validate({"id": f"o{n}", "customerId": f"c{n}", **PAID}) for n in range(CUSTOMERS)]
-    dice.shuffle(events)
+    rng.shuffle(events)
     return events
 
 
@@ -40,10 +41,10 @@ async def test_after_an_outage_at_least_70_percent_fewer_puts_are_sent(database_
         settings = Settings(
             _env_file=None,
             platform=PlatformSettings(url=HttpUrl(platform.url), api_key=SecretStr("sim-platform-key")),
-            retry=RetrySettings(first=0.2, factor=1.0),
+            retry=RetrySettings(initial_delay=0.2, multiplier=1.0),
         )
         parts = await stack.enter_async_context(wiring.services(settings, database_url, "test"))
-        worker = Worker(parts, await stack.enter_async_context(wiring.destinations(parts)))
+        worker = Worker(parts, await stack.enter_async_context(wiring.clients(parts)))
         platform.outage()
         told = updates(random.Random(seed))
         for event in told:
@@ -55,7 +56,7 @@ async def test_after_an_outage_at_least_70_percent_fewer_puts_are_sent(database_
         before = platform.summary()["last_seq"]
 
         async def nothing_waits() -> bool:
-            return not await rows(parts.engine, "SELECT 1 FROM lane WHERE waiting > 0 LIMIT 1")
+            return not await rows(parts.engine, "SELECT 1 FROM lane WHERE open_jobs > 0 LIMIT 1")
 
         await eventually(nothing_waits, within=60)
         worker.stop()

@@ -1,4 +1,4 @@
-"""`relay connect` as a merchant types it."""
+"""`relay webhooks install` as a merchant types it."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def shop(shop_process: Simulator, database_url: str, monkeypatch: pytest.MonkeyP
 
 
 def connect(*words: str) -> Result:
-    return CliRunner().invoke(cli, ["connect", *words])
+    return CliRunner().invoke(cli, ["webhooks", "install", *words])
 
 
 def acts(result: Result) -> list[str]:
@@ -38,20 +38,20 @@ def acts(result: Result) -> list[str]:
     return [told.split(f" {topic} ->")[0].rsplit(" ", 1)[-1] for topic in TOPICS if f" {topic} ->" in told]
 
 
-def hooks(shop: Simulator) -> list[tuple[str, str]]:
-    return sorted((hook["topic"], hook["delivery_url"]) for hook in shop.state("webhooks").values())
+def webhooks(shop: Simulator) -> list[tuple[str, str]]:
+    return sorted((webhook["topic"], webhook["delivery_url"]) for webhook in shop.state("webhooks").values())
 
 
 def test_it_shows_then_does_then_has_nothing_left_to_do_and_takes_down(shop: Simulator) -> None:
     words = ("woocommerce", "--address", ADDRESS)
     assert acts(connect(*words, "--dry-run")) == ["create"] * len(TOPICS)
-    assert hooks(shop) == []
+    assert webhooks(shop) == []
     assert acts(connect(*words)) == ["create"] * len(TOPICS)
-    assert hooks(shop) == [(topic, TARGET) for topic in sorted(TOPICS)]
+    assert webhooks(shop) == [(topic, TARGET) for topic in sorted(TOPICS)]
     assert acts(connect(*words)) == ["keep"] * len(TOPICS)
     assert acts(connect(*words, "--remove", "--dry-run")) == ["delete"] * len(TOPICS)
     assert acts(connect(*words, "--remove")) == ["delete"] * len(TOPICS)
-    assert hooks(shop) == []
+    assert webhooks(shop) == []
     assert acts(connect(*words, "--remove")) == []
 
 
@@ -61,11 +61,11 @@ def test_what_is_wrong_with_the_credentials_is_said_in_words(shop: Simulator) ->
     assert refused.exit_code == 1
     words = " ".join(refused.output.split())
     assert "Grant the permission Read/Write. The key is read-only" in words
-    assert hooks(shop) == []
+    assert webhooks(shop) == []
 
 
 def test_it_needs_to_know_where_it_is_reached(shop: Simulator) -> None:
-    assert "STORE__PUBLIC_URL" in str(connect("woocommerce").exception)
+    assert "PUBLIC_URL" in str(connect("woocommerce").exception)
 
 
 def test_a_shop_without_webhooks_gets_the_piece_to_paste(shop: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,4 +77,4 @@ def test_a_shop_without_webhooks_gets_the_piece_to_paste(shop: Simulator, monkey
         result = connect("medusa")
     assert result.exit_code == 0, result.output
     assert piece.read_text() in result.stdout
-    assert "STORE__POLL" in result.stderr
+    assert "STORE__POLL_INTERVAL" in result.stderr

@@ -15,13 +15,13 @@ from platform_relay.coupons.use_reward import UseReward
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.order import ForwardOrder
 from platform_relay.forwarding.product import ForwardProduct
-from platform_relay.inbox.messages import OrderEvent
+from platform_relay.inbox.events import OrderEvent
 from platform_relay.inbox.stored_customers import Customers
-from platform_relay.platform import translate
+from platform_relay.platform import translation
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.fields import ASSUMED
-from platform_relay.platform.launcher import Launcher, ShopFacts
-from platform_relay.platform.rewards import Redemption
+from platform_relay.platform.launcher import LauncherCache, LauncherFacts
+from platform_relay.platform.redemptions import Redemption
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_job, store_message
 
@@ -64,7 +64,12 @@ async def test_a_customer_is_put_and_an_equal_body_is_not_sent_again(
     assert isinstance(done, Done)
     assert platform.state("customers", "42")["name"] == "Jane Doe"
     again = await forward_customer(
-        job("forward_customer", {**CUSTOMER, "updatedAt": "2025-01-01T00:00:00Z"}, known=True, delivered=done.digest)
+        job(
+            "forward_customer",
+            {**CUSTOMER, "updatedAt": "2025-01-01T00:00:00Z"},
+            exists_remotely=True,
+            delivered_digest=done.digest,
+        )
     )
     assert isinstance(again, Skip)
     assert calls(platform) == [("customer.put", True)]
@@ -151,8 +156,12 @@ async def test_a_product_is_put_before_its_variants(platform: Simulator, client:
     done = await handler(job("forward_product", body))
     assert isinstance(done, Done)
     assert calls(platform) == [("product.put", True), ("variants.post", True)]
-    assert isinstance(await handler(job("forward_product", body, known=True, delivered=done.digest)), Skip)
-    fewer = await handler(job("forward_product", {**body, "variants": []}, known=True, delivered=done.digest))
+    assert isinstance(
+        await handler(job("forward_product", body, exists_remotely=True, delivered_digest=done.digest)), Skip
+    )
+    fewer = await handler(
+        job("forward_product", {**body, "variants": []}, exists_remotely=True, delivered_digest=done.digest)
+    )
     assert isinstance(fewer, Done)
     assert platform.state("products", "7")["variants"] == {}
 
@@ -182,8 +191,12 @@ async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulato
     done = await forward_order(job("forward_order", ORDER))
     assert isinstance(done, Done)
     refunded = {**ORDER, "financialStatus": "refunded"}
-    assert isinstance(await forward_order(job("forward_order", refunded, known=True, delivered=done.digest)), Done)
-    assert isinstance(await forward_order(job("forward_order", ORDER, known=True, delivered=done.digest)), Skip)
+    assert isinstance(
+        await forward_order(job("forward_order", refunded, exists_remotely=True, delivered_digest=done.digest)), Done
+    )
+    assert isinstance(
+        await forward_order(job("forward_order", ORDER, exists_remotely=True, delivered_digest=done.digest)), Skip
+    )
     assert calls(platform) == [("order.post", True), ("order.patch", True)]
     assert platform.state("orders", "1001")[0]["order"]["financialStatus"] == "refunded"
 
@@ -215,7 +228,7 @@ async def test_an_order_that_is_there_already_is_patched(platform: Simulator, fo
 
 async def test_an_order_that_the_platform_forgot_is_posted(platform: Simulator, forward_order: ForwardOrder) -> None:
     seed(platform)
-    assert isinstance(await forward_order(job("forward_order", ORDER, known=True)), Done)
+    assert isinstance(await forward_order(job("forward_order", ORDER, exists_remotely=True)), Done)
     assert [kind for kind, _ in calls(platform)] == ["order.patch", "order.post"]
 
 
@@ -240,14 +253,14 @@ async def test_an_order_of_an_unknown_customer_owes_the_customer_and_waits(
     assert isinstance(waits, Wait)
     assert waits.key == "customer:42"
     assert waits.reason == because(ReasonCode.WAITING_FOR_CUSTOMER)
-    (owed,) = waits.owes
-    assert (owed.kind, owed.destination, owed.lane, owed.collapse) == (
+    (follow_up,) = waits.follow_ups
+    assert (follow_up.kind, follow_up.destination, follow_up.lane, follow_up.collapse) == (
         "forward_customer",
         "platform",
         "customer:42",
         True,
     )
-    assert isinstance(await forward_customer(job("forward_customer", ORDER, params=owed.params)), Done)
+    assert isinstance(await forward_customer(job("forward_customer", ORDER, params=follow_up.params)), Done)
     assert platform.state("customers", "42")["email"] == "jane@example.com"
     assert isinstance(await forward_order(job("forward_order", ORDER, message_id=message)), Done)
 
@@ -260,7 +273,7 @@ async def test_a_guests_order_owes_a_customer_by_mail(
     assert isinstance(waits, Wait)
     assert waits.key == "customer:guest@example.com"
     assert "guest@" not in repr(waits.reason).lower()
-    assert isinstance(await forward_customer(job("forward_customer", guest, params=waits.owes[0].params)), Done)
+    assert isinstance(await forward_customer(job("forward_customer", guest, params=waits.follow_ups[0].params)), Done)
     assert platform.state("customers", "guest@example.com")["name"] == "Gus"
     assert isinstance(await forward_order(job("forward_order", guest)), Done)
 
@@ -300,7 +313,7 @@ async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
     assert isinstance(outcome, expected)
     assert outcome.reason.code is code
     if isinstance(outcome, Wait):
-        assert outcome.owes == ()
+        assert outcome.follow_ups == ()
     if isinstance(outcome, Reject):
         assert outcome.reason.facts["cause"] == cause.as_fact()
         assert "email is invalid" in outcome.reason.text
@@ -329,22 +342,22 @@ async def test_an_order_with_one_of_our_codes_owes_its_use(
     order = {**ORDER, "discountCodes": [{"code": "AB12", "amount": "5"}, {"code": "SUMMER"}]}
     done = await forward_order(job("forward_order", order))
     assert isinstance(done, Done)
-    (owed,) = done.owes
-    assert (owed.kind, owed.destination, owed.lane) == ("use_reward", "platform", "coupon:ab12")
+    (follow_up,) = done.follow_ups
+    assert (follow_up.kind, follow_up.destination, follow_up.lane) == ("use_reward", "platform", "coupon:ab12")
 
     use = UseReward(client, coupons)
-    used = await use(job("use_reward", order, params=owed.params))
+    used = await use(job("use_reward", order, params=follow_up.params))
     assert isinstance(used, Done)
     assert used.digest is not None
     coupon = await coupons.find("ab12")
     assert coupon is not None
     assert (coupon.state, coupon.reason) == ("used", because(ReasonCode.COUPON_USED, order="1001"))
-    again = await use(job("use_reward", order, params=owed.params, known=True))
+    again = await use(job("use_reward", order, params=follow_up.params, exists_remotely=True))
     assert isinstance(again, Skip)
     assert again.reason.code is ReasonCode.REWARD_ALREADY_USED
-    paid_again = await forward_order(job("forward_order", {**order, "totalPrice": "1.00"}, known=True))
+    paid_again = await forward_order(job("forward_order", {**order, "totalPrice": "1.00"}, exists_remotely=True))
     assert isinstance(paid_again, Done)
-    assert paid_again.owes == ()
+    assert paid_again.follow_ups == ()
 
 
 async def test_an_order_that_was_never_paid_uses_nothing(
@@ -357,7 +370,7 @@ async def test_an_order_that_was_never_paid_uses_nothing(
         job("forward_order", {**ORDER, "financialStatus": "voided", "discountCodes": [{"code": "ab12"}]})
     )
     assert isinstance(done, Done)
-    assert done.owes == ()
+    assert done.follow_ups == ()
 
 
 @pytest.mark.parametrize("second_use", ["conflict", "not_found", "accept"])
@@ -382,11 +395,13 @@ async def test_the_use_of_an_unknown_code_is_rejected(client: PlatformClient, en
 # -------------------------------------------------------------------------------- the client and the Launcher
 
 
-async def test_the_launcher_tells_rules_and_currency_once_a_minute(platform: Simulator, client: PlatformClient) -> None:
+async def test_the_launchers_rules_and_currency_are_cached_for_a_minute(
+    platform: Simulator, client: PlatformClient
+) -> None:
     now = [0.0]
-    launcher = Launcher(client, lambda: now[0])
+    launcher = LauncherCache(client, lambda: now[0])
     facts = await launcher.facts()
-    assert isinstance(facts, ShopFacts)
+    assert isinstance(facts, LauncherFacts)
     assert facts.currency == "EUR"
     assert {rule.id for rule in facts.rules} >= {"rule-5-off", "rule-per-100", "rule-old"}
     await launcher.facts()
@@ -398,15 +413,15 @@ async def test_the_launcher_tells_rules_and_currency_once_a_minute(platform: Sim
 
 async def test_a_launcher_that_fails_is_asked_again_soon(platform: Simulator, client: PlatformClient) -> None:
     now = [0.0]
-    launcher = Launcher(client, lambda: now[0])
+    launcher = LauncherCache(client, lambda: now[0])
     platform.script(path="/launcher", status=503, body="")
     assert isinstance(await launcher.facts(), Retry)
     assert isinstance(await launcher.facts(), Retry)
     now[0] = 6.0
-    assert isinstance(await launcher.facts(), ShopFacts)
+    assert isinstance(await launcher.facts(), LauncherFacts)
 
 
-async def test_a_wrong_shop_key_is_named(platform: Simulator, http: HttpClient) -> None:
+async def test_a_wrong_store_key_is_named(platform: Simulator, http: HttpClient) -> None:
     outcome = await client_of(http, platform.url, shop_key="other").redeem_rules()
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.SETTING_WRONG
@@ -467,4 +482,4 @@ async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, 
     done = await forward_order(job("forward_order", ORDER))
     assert isinstance(done, Done)
     event = OrderEvent.model_validate(ORDER)
-    assert done.digest == translate.digest(translate.order(event, ASSUMED))
+    assert done.digest == translation.digest(translation.order(event, ASSUMED))

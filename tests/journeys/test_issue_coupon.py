@@ -18,13 +18,13 @@ from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons import reward_rules
-from platform_relay.coupons.drift_check import tour
+from platform_relay.coupons.drift_check import check_drift
 from platform_relay.coupons.issue import IssueCoupon
-from platform_relay.coupons.reward_rules import RewardRules
-from platform_relay.coupons.transitions import CouponRecord, Coupons
+from platform_relay.coupons.records import CouponRecord
+from platform_relay.coupons.reward_rules import RewardRuleDefinition, RewardRules
+from platform_relay.coupons.transitions import Coupons
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.rules import RewardRuleDefinition
-from platform_relay.platform.webhooks import incoming
+from platform_relay.platform.webhooks import webhook_message
 from platform_relay.settings import CouponSettings
 from platform_relay.stores.generic_http import GenericHttp, GenericHttpSettings
 from platform_relay.stores.woocommerce.adapter import WooCommerce
@@ -84,13 +84,13 @@ async def give(
     """One attempt of the webhook's job `number`, as the engine would make it."""
     raw = json.dumps(body).encode()
     identifier = message_id or await store_message(engine, topic, raw)
-    owed = incoming(topic, None, raw, str(identifier)).jobs[number]
+    spec = webhook_message(topic, raw, str(identifier)).jobs[number]
     return await issue(
         job(
             "issue_coupon",
             raw,
             message_id=identifier,
-            params=owed.params,
+            params=spec.params,
             attempt=attempt,
             uncertain=uncertain,
             age=age,
@@ -99,9 +99,9 @@ async def give(
 
 
 async def coupon(engine: AsyncEngine, code: str = CODE) -> CouponRecord:
-    found = await Coupons(engine).find(code)
-    assert found is not None
-    return found
+    record = await Coupons(engine).find(code)
+    assert record is not None
+    return record
 
 
 async def put_rule(engine: AsyncEngine, rule_id: str, **definition: object) -> None:
@@ -109,7 +109,7 @@ async def put_rule(engine: AsyncEngine, rule_id: str, **definition: object) -> N
         await reward_rules.put(connection, rule_id, RewardRuleDefinition.model_validate(definition), "operator")
 
 
-async def test_a_redemption_becomes_an_active_coupon_of_the_launchers_value(
+async def test_a_redemption_becomes_an_active_coupon_with_the_launchers_value(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     done = await give(issue, engine)
@@ -123,24 +123,24 @@ async def test_a_redemption_becomes_an_active_coupon_of_the_launchers_value(
 async def test_of_two_spellings_of_a_code_one_becomes_a_coupon(
     shop: Simulator, client: PlatformClient, generic: GenericHttp, engine: AsyncEngine
 ) -> None:
-    """Two replicas at once; the store tells the two apart, and would have made both."""
+    """Two replicas at once; the store distinguishes the two codes and would have created both."""
     bodies = [{**REDEEMED, "couponCode": CODE}, {**REDEEMED, "couponCode": CODE.upper(), "id": "p-2"}]
     replicas = [handler(generic, client, engine) for _ in bodies]
-    told = await asyncio.gather(*(give(each, engine, body) for each, body in zip(replicas, bodies, strict=True)))
-    [done] = [each for each in told if isinstance(each, Done)]
-    [held] = [each for each in told if isinstance(each, Reject)]
+    outcomes = await asyncio.gather(
+        *(give(replica, engine, body) for replica, body in zip(replicas, bodies, strict=True))
+    )
+    [done] = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    [held] = [outcome for outcome in outcomes if isinstance(outcome, Reject)]
     assert held.reason.code is ReasonCode.SIMILAR_CODE
     assert held.reason.facts["other"] == done.result["code"]
     assert list(shop.state("relay")) == [done.result["code"]]
-    rows = {each.state: each for each in [await coupon(engine, str(body["couponCode"])) for body in bodies]}
+    rows = {record.state: record for record in [await coupon(engine, str(body["couponCode"])) for body in bodies]}
     assert set(rows) == {"active", "held"}
     assert rows["held"].reason == held.reason
     assert rows["held"].kind is None, "it is worth nothing in the ledger"
 
 
-async def test_a_coupon_that_is_active_is_not_made_again(
-    shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
-) -> None:
+async def test_an_active_coupon_is_not_issued_again(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
     assert isinstance(await give(issue, engine), Done)
     before = len(shop.ledger())
     assert isinstance(await give(issue, engine), Skip)
@@ -148,7 +148,7 @@ async def test_a_coupon_that_is_active_is_not_made_again(
 
 
 @pytest.mark.parametrize("kind", ["woocommerce", "generic"])
-async def test_a_coupon_whose_answer_was_lost_is_one_coupon(
+async def test_a_lost_response_leads_to_one_coupon(
     shop: Simulator,
     client: PlatformClient,
     engine: AsyncEngine,
@@ -167,7 +167,7 @@ async def test_a_coupon_whose_answer_was_lost_is_one_coupon(
     assert len(created) == 1
 
 
-async def test_a_shop_that_makes_another_coupon_than_ordered_holds_it(
+async def test_a_coupon_that_the_store_created_differently_is_held(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     shop.config(distort={"amount": "0.00"})
@@ -200,7 +200,7 @@ async def test_a_coupon_that_differs_and_cannot_be_removed_is_named_with_the_fai
     assert failure["code"] == "destination_unavailable"
 
 
-async def test_a_shop_that_does_not_show_the_coupon_yet_is_asked_again_without_a_second_coupon(
+async def test_a_coupon_that_the_store_does_not_show_yet_is_read_again_and_not_created_twice(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     message = await store_message(engine, "points/redeemed")
@@ -233,7 +233,7 @@ async def test_a_coupon_that_reads_back_differently_is_retired_and_held(
     assert shop.state("coupons", CODE) == []
 
 
-async def test_a_coupon_made_otherwise_by_a_try_whose_answer_was_lost_is_taken_away_again(
+async def test_a_different_coupon_of_an_attempt_without_a_response_is_retired(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     message = await store_message(engine, "points/redeemed")
@@ -249,7 +249,7 @@ async def test_a_coupon_made_otherwise_by_a_try_whose_answer_was_lost_is_taken_a
     assert shop.state("coupons", CODE) == []
 
 
-async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
+async def test_a_code_of_another_coupon_in_the_store_is_held_and_not_changed(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine, store: WooCommerce
 ) -> None:
     await put_rule(engine, "rule-5-off", kind="percentage", value="50")
@@ -265,7 +265,7 @@ async def test_a_code_that_the_shop_uses_otherwise_is_held_and_left_alone(
     assert await store.find_coupon(CODE) is not None
 
 
-async def test_without_a_value_it_is_held_and_goes_on_when_the_rule_is_there(
+async def test_without_a_value_the_coupon_is_held_until_a_rule_exists(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     unknown = {**REDEEMED, "ruleId": "rule-new"}
@@ -282,7 +282,7 @@ async def test_without_a_value_it_is_held_and_goes_on_when_the_rule_is_there(
     assert (row.state, row.value, row.reason) == ("active", Decimal("7.50"), None)
 
 
-async def test_without_a_shop_it_waits_for_the_setting(client: PlatformClient, engine: AsyncEngine) -> None:
+async def test_without_a_store_the_coupon_waits_for_the_setting(client: PlatformClient, engine: AsyncEngine) -> None:
     waits = await give(handler(None, client, engine), engine)
     assert isinstance(waits, Wait)
     assert waits.key == "settings"
@@ -290,7 +290,7 @@ async def test_without_a_shop_it_waits_for_the_setting(client: PlatformClient, e
     assert (await coupon(engine)).state == "held"
 
 
-async def test_without_the_launcher_it_waits_unless_the_operator_knows_the_value(
+async def test_without_the_launcher_the_coupon_waits_unless_an_operators_rule_has_the_value(
     platform: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
 ) -> None:
     platform.outage(True)
@@ -324,7 +324,7 @@ async def test_a_code_of_another_redemption_or_customer_is_rejected(
     assert [entry["kind"] for entry in shop.ledger()].count("coupon.create") == 1
 
 
-async def test_a_referral_makes_two_coupons_once(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
+async def test_a_referral_creates_two_coupons_once(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
     reward = {"discountType": "amountdiscount", "discountAmount": 5.5}
     referral: dict[str, Any] = {
         "id": "f-1",
@@ -343,7 +343,7 @@ async def test_a_referral_makes_two_coupons_once(shop: Simulator, issue: IssueCo
     assert (await coupon(engine, "bbb")).customer_ref == "friend@example.com"
 
 
-async def test_what_the_shop_answers_decides_what_happens(
+async def test_the_stores_response_decides_the_outcome(
     shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     message = await store_message(engine, "points/redeemed")
@@ -358,7 +358,7 @@ async def test_what_the_shop_answers_decides_what_happens(
         assert (await coupon(engine)).state == "pending"
 
 
-async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attempt(
+async def test_the_coupon_settings_apply_in_the_same_way_at_every_attempt(
     shop: Simulator, client: PlatformClient, engine: AsyncEngine, store: WooCommerce
 ) -> None:
     settings = {
@@ -380,7 +380,7 @@ async def test_the_settings_of_coupons_are_kept_and_stay_the_same_at_every_attem
     assert found.expires_at == row.received_at.replace(microsecond=0) + timedelta(days=90)
 
 
-async def test_nobody_to_restrict_a_coupon_to_is_held(
+async def test_a_restricted_coupon_without_a_customer_is_held(
     client: PlatformClient, engine: AsyncEngine, store: WooCommerce
 ) -> None:
     issue = handler(store, client, engine, restrict_to_customer=True)
@@ -388,12 +388,12 @@ async def test_nobody_to_restrict_a_coupon_to_is_held(
     assert (await coupon(engine)).state == "held"
 
 
-async def test_spent_points_without_a_code_are_rejected(issue: IssueCoupon, engine: AsyncEngine) -> None:
+async def test_redeemed_points_without_a_code_are_rejected(issue: IssueCoupon, engine: AsyncEngine) -> None:
     outcome = await give(issue, engine, {**REDEEMED, "couponCode": None})
     assert isinstance(outcome, Reject)
 
 
-async def test_a_refused_redemption_is_never_made(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
+async def test_a_refused_redemption_is_never_issued(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
     assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
     reason = because(ReasonCode.NOT_GENUINE, explanation="the webhook names no customer")
     await Coupons(engine).refuse(CODE, reason)
@@ -408,7 +408,7 @@ async def test_a_refused_redemption_is_never_made(shop: Simulator, issue: IssueC
     ("currency", "rule", "value", "shown"),
     [("JPY", "2.50", "2", "2"), ("EUR", "2.505", "2.50", "2.50"), ("KWD", "2.5055", "2.505", "2.505")],
 )
-async def test_money_has_the_places_of_its_currency_from_the_rule_to_the_shop(
+async def test_money_has_the_decimal_places_of_its_currency_from_the_rule_to_the_store(
     platform: Simulator,
     shop: Simulator,
     client: PlatformClient,
@@ -433,7 +433,7 @@ MUGS = [{"externalId": "4301", "title": "Red"}, {"externalId": "4302", "title": 
 
 
 @pytest.mark.parametrize("rule", ["the Platform's", "the operator's"])
-async def test_a_rule_for_some_variants_makes_a_coupon_for_these_alone(
+async def test_a_rule_for_variants_creates_a_coupon_for_these_only(
     platform: Simulator, shop: Simulator, issue: IssueCoupon, store: WooCommerce, engine: AsyncEngine, rule: str
 ) -> None:
     """The webhook's own words repeat neither product nor variants, and shake nothing off."""
@@ -444,13 +444,13 @@ async def test_a_rule_for_some_variants_makes_a_coupon_for_these_alone(
     assert isinstance(await give(issue, engine, body), Done)
     row = await coupon(engine)
     assert row.state == "active"
-    assert row.ordered is not None
-    assert (row.ordered["product_ids"], row.ordered["variant_ids"]) == ([], ["4301", "4302"])
+    assert row.issued_spec is not None
+    assert (row.issued_spec["product_ids"], row.issued_spec["variant_ids"]) == ([], ["4301", "4302"])
     assert [made["product_ids"] for made in shop.state("coupons", CODE)] == [[4301, 4302]]
-    assert (await tour(engine, store)).findings == ()
+    assert (await check_drift(engine, store)).findings == ()
 
 
-async def test_the_endpoint_is_told_the_variants(
+async def test_the_generic_endpoint_receives_the_variants(
     platform: Simulator, shop: Simulator, generic: GenericHttp, client: PlatformClient, engine: AsyncEngine
 ) -> None:
     platform.control("rules", rules=[{"id": "rule-mug", "variants": [{"externalId": "43-red"}]}])
@@ -461,7 +461,7 @@ async def test_the_endpoint_is_told_the_variants(
     assert (made["kind"], made["product_ids"], made["variant_ids"]) == ("free_product", [], ["43-red"])
 
 
-async def test_a_rule_for_variants_that_tells_no_ids_waits_for_the_operators(
+async def test_a_rule_for_variants_without_ids_waits_for_an_operators_rule(
     platform: Simulator, shop: Simulator, issue: IssueCoupon, engine: AsyncEngine
 ) -> None:
     """Left out, the restriction would make the coupon worth more than the rule says."""

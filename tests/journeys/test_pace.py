@@ -48,7 +48,7 @@ async def two_processes(database_url: str, shop: Simulator, **settings: str) -> 
 
 
 async def test_two_processes_keep_one_rate(database_url: str, shop: Simulator) -> None:
-    times = await two_processes(database_url, shop, STORE__RATE="10/s")
+    times = await two_processes(database_url, shop, STORE__RATE_LIMIT="10/s")
     assert len(times) == 2 * EACH
     # Each with a pace of its own would take half of this; a busy machine only takes longer.
     assert times[-1] - times[0] >= 0.75 * (len(times) - 1) / 10
@@ -58,7 +58,7 @@ async def test_what_the_shop_tells_one_process_stops_both(
     database_url: str, engine: AsyncEngine, shop: Simulator
 ) -> None:
     shop.script(method="GET", path="^/wp-json/wc/v3/coupons$", status=429, skip=9, headers={"Retry-After": "3"})
-    times = await two_processes(database_url, shop, STORE__RATE="20/s")
+    times = await two_processes(database_url, shop, STORE__RATE_LIMIT="20/s")
     assert len(times) == 2 * EACH
     assert max(later - earlier for earlier, later in pairwise(times)) > 1.5
-    assert await rows(engine, "SELECT slowed_at IS NOT NULL FROM destination WHERE name = 'store'") == [(True,)]
+    assert await rows(engine, "SELECT rate_limited_at IS NOT NULL FROM destination WHERE name = 'store'") == [(True,)]

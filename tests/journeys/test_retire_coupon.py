@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Done, Outcome, Retry, Wait
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.coupons.records import RedemptionClaim
 from platform_relay.coupons.retire import RetireCoupon
-from platform_relay.coupons.transitions import Claim, Coupons
-from platform_relay.platform.rewards import Redemption, Valued
+from platform_relay.coupons.transitions import Coupons
+from platform_relay.coupons.valuation_rules import RewardValue
+from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import RewardKind
 from platform_relay.stores.base import CouponKind, CouponSpec
 from platform_relay.stores.woocommerce.adapter import WooCommerce
@@ -18,15 +20,17 @@ from simulators.process import Simulator
 from tests.journeys.handler_jobs import job, store_message
 
 REDEMPTION = Redemption("AB12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
-VALUED = Valued(RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3)
+VALUED = RewardValue(
+    RewardKind.FIXED_AMOUNT, Decimal("5.00"), "EUR", "rule", "the operator's rule r1, version 3", "r1", 3
+)
 
 
 @pytest.fixture
-async def claim(engine: AsyncEngine) -> Claim:
+async def claim(engine: AsyncEngine) -> RedemptionClaim:
     """Its coupon is pending, and the store was not told of it."""
     message: UUID = await store_message(engine, "points/redeemed")
     await Coupons(engine).open(REDEMPTION, message)
-    return Claim(REDEMPTION, message)
+    return RedemptionClaim(REDEMPTION, message)
 
 
 async def retire(store: WooCommerce | None, engine: AsyncEngine) -> Outcome:
@@ -52,10 +56,10 @@ async def made(store: WooCommerce, reference: str | None) -> None:
         (True, True, None, False, None),
     ],
 )
-async def test_what_is_ours_goes_and_what_is_not_stays(
+async def test_only_coupons_of_the_relay_are_retired(
     shop: Simulator,
     store: WooCommerce,
-    claim: Claim,
+    claim: RedemptionClaim,
     engine: AsyncEngine,
     priced: bool,
     said_made: bool,
@@ -65,9 +69,9 @@ async def test_what_is_ours_goes_and_what_is_not_stays(
 ) -> None:
     coupons = Coupons(engine)
     if priced:
-        await coupons.price(claim, VALUED)
+        await coupons.admit(claim, VALUED)
     if said_made:
-        await coupons.issued("AB12", "1")
+        await coupons.mark_created("AB12", "1")
     await made(store, reference)
     assert await retire(store, engine) == Done({"code": "AB12"})
     row = await coupons.find("AB12")
@@ -81,10 +85,10 @@ async def test_what_is_ours_goes_and_what_is_not_stays(
     assert bool(shop.state("coupons", "ab12")) is stays
 
 
-async def test_a_shop_that_cannot_be_asked_is_asked_again(
-    shop: Simulator, store: WooCommerce, claim: Claim, engine: AsyncEngine
+async def test_a_store_that_does_not_respond_is_asked_again(
+    shop: Simulator, store: WooCommerce, claim: RedemptionClaim, engine: AsyncEngine
 ) -> None:
-    await Coupons(engine).price(claim, VALUED)
+    await Coupons(engine).admit(claim, VALUED)
     await made(store, "p-1")
     shop.script(status=503, body="")
     unavailable, waits = await retire(store, engine), await retire(None, engine)

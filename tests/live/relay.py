@@ -40,8 +40,8 @@ class Relay:
             "PLATFORM__LAUNCHER_URL": platform.url,
             "PLATFORM__SHOP_KEY": known["shop_key"],
             "PLATFORM__WEBHOOK_SECRET": DOOR,
-            "RETRY__FIRST": "0.5",
-            "RETRY__LONGEST": "2",
+            "RETRY__INITIAL_DELAY": "0.5",
+            "RETRY__MAX_DELAY": "2",
         }
 
     @contextmanager

@@ -15,8 +15,8 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, differences
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.base import CouponKind, CouponSpec, Ready, StoreCoupon, differences
 from platform_relay.stores.medusa.adapter import Medusa
 from platform_relay.stores.native import Page
 from tests.helpers import eventually_sync
@@ -64,7 +64,7 @@ async def issued(adapter: Medusa, wanted: CouponSpec) -> str:
     first = await adapter.issue_coupon(wanted)
     assert isinstance(first, Done), first
     found = await adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound), found
+    assert isinstance(found, StoreCoupon), found
     assert differences(wanted, found) == ()
     again = await adapter.issue_coupon(replace(wanted, first_try=True))
     assert isinstance(again, Done), again
@@ -138,7 +138,7 @@ async def test_limits_in_orders(adapter: Medusa, shop: MedusaShop) -> None:
     assert shop.buy(shop.cart(once, mug))["discount_total"] == 5
     assert shop.cart(once, mug, email="another@example.com")["discount_total"] == 0
     found = await adapter.find_coupon(once)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.used == 1
     each = await issued(adapter, order(usage_limit=None, per_customer_limit=1))
     assert shop.buy(shop.cart(each, mug))["discount_total"] == 5

@@ -15,8 +15,8 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Ready, differences
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.base import CouponKind, CouponSpec, Ready, StoreCoupon, differences
 from platform_relay.stores.native import Page
 from platform_relay.stores.vendure.adapter import CREATE, Vendure
 from platform_relay.stores.vendure.coupons import Market, promotion_input
@@ -65,7 +65,7 @@ async def issued(adapter: Vendure, wanted: CouponSpec) -> str:
     first = await adapter.issue_coupon(wanted)
     assert isinstance(first, Done), first
     found = await adapter.find_coupon(wanted.code)
-    assert isinstance(found, CouponFound), found
+    assert isinstance(found, StoreCoupon), found
     assert differences(wanted, found) == ()
     again = await adapter.issue_coupon(replace(wanted, first_try=True))
     assert isinstance(again, Done), again
@@ -165,9 +165,9 @@ async def test_duplicates_add_up_and_are_retired(adapter: Vendure, shop: Vendure
         shop.admin(CREATE, input=promotion_input(wanted, MARKET, ()))
     assert shop.cart(code, shop.mug_variant).off == 1500
     found = await adapter.find_coupon(code)
-    assert isinstance(found, CouponFound)
+    assert isinstance(found, StoreCoupon)
     assert found.reference == "r-1"
-    assert "twin" in " ".join(str(each.actual) for each in differences(wanted, found))
+    assert "duplicate" in " ".join(str(each.actual) for each in differences(wanted, found))
     oldest = shop.promotions(code)[0]["id"]
     assert await adapter.issue_coupon(wanted) == Done({"store_id": oldest})
     assert [row["id"] for row in shop.promotions(code)] == [oldest]

@@ -6,7 +6,7 @@ import random
 import sys
 import time
 
-from tests.money.suite import Suite, told
+from tests.money.suite import Suite, summary
 
 SEED = int(os.environ.get("MONEY_SEED", random.SystemRandom().randrange(1 << 32)))
 GENUINE = int(os.environ.get("MONEY_GENUINE", "5000"))
@@ -21,7 +21,7 @@ def main() -> int:
     for words in tally.words[:50]:
         sys.stdout.write(f"{words}\n")
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(suite.sent.items()))
-    sys.stdout.write(f"forged: {kinds}; {time.monotonic() - started:.0f} s\n{told(tally)}\n")
+    sys.stdout.write(f"forged: {kinds}; {time.monotonic() - started:.0f} s\n{summary(tally)}\n")
     return 0 if tally.clean else 1
 
 

@@ -1,4 +1,4 @@
-"""Judges from the store's own ledger: what it holds for each redemption, and what it holds that nobody redeemed."""
+"""Judges from the store's ledger: its coupon for each redemption, and coupons that no customer redeemed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,13 @@ from platform_relay.core.reasons import ReasonCode
 from tests.money.plan import Redemption
 
 REASONS: Mapping[str, ReasonCode] = {"zero": ReasonCode.COUPON_DIFFERS, "taken": ReasonCode.CODE_TAKEN}
-"""The reason code with which a redemption may be held, by the fault it met. The others may not be held."""
+"""The reason code with which a redemption may be held, by the fault of the store. Others must not be held."""
 Row = Mapping[str, Any]
 
 
 @dataclass
 class Tally:
-    """Counts as `make money` prints them; `words` tell each finding."""
+    """The counts that `make money` prints. `words` describe each finding."""
 
     redemptions: int = 0
     active: int = 0
@@ -38,12 +38,12 @@ class Tally:
 
 
 def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[Row], ours: Mapping[str, Row]) -> Tally:
-    """`coupons`: what the store holds now; `created`: its ledger's creations; `ours`: what the service says, by code."""
+    """`coupons`: what the store holds now; `created`: its ledger's creations; `ours`: the relay's coupons, by code."""
     tally = Tally(redemptions=len(plan))
     genuine = {redemption.code: redemption for redemption in plan}
-    made = Counter[str]()
+    created_count = Counter[str]()
     for entry in created:
-        _created(tally, genuine, entry["body"], made)
+        _created(tally, genuine, entry["body"], created_count)
     there: dict[str, list[Row]] = defaultdict(list)
     for coupon in coupons:
         if coupon["status"] != "trash":
@@ -51,34 +51,34 @@ def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[
     for code, rows in there.items():
         if len(rows) > 1 or code not in genuine:
             tally.extra += 1
-            tally.words.append(f"{code}: the store holds {len(rows)} of it")
+            tally.words.append(f"{code}: the store has {len(rows)} of it")
     for redemption in plan:
         _one(tally, redemption, there.get(redemption.code, []), ours.get(redemption.code, {}))
     return tally
 
 
-def _created(tally: Tally, genuine: Mapping[str, Redemption], body: Row, made: Counter[str]) -> None:
-    """Nothing but what was redeemed may ever have been asked for, not even for a moment.
+def _created(tally: Tally, genuine: Mapping[str, Redemption], body: Row, created_count: Counter[str]) -> None:
+    """The relay may only ever create what was redeemed, not even something else for a moment.
 
-    A coupon that comes out as 0 is taken away at once, and made once more by whoever follows a process that was killed
-    just then. The store refuses a code that it still holds, so they never stand beside each other.
+    A coupon that the store creates with the value 0 is retired at once. If the process is killed just then, its successor
+    creates it once more. The store rejects a code that it still has, so both never exist at the same time.
     """
     code = str(body["code"])
-    made[code] += 1
+    created_count[code] += 1
     redemption = genuine.get(code)
-    if redemption is None or (redemption.case == "taken" and made[code] > 1):
+    if redemption is None or (redemption.case == "taken" and created_count[code] > 1):
         tally.minted_from_forged += 1
-        tally.words.append(f"{code}: made, and nobody redeemed it")
-    elif made[code] > 1 and redemption.case != "zero":
+        tally.words.append(f"{code}: created, and no customer redeemed it")
+    elif created_count[code] > 1 and redemption.case != "zero":
         tally.extra += 1
-        tally.words.append(f"{code}: made {made[code]} times")
+        tally.words.append(f"{code}: created {created_count[code]} times")
     elif redemption.case != "taken" and (wrong := _wrong(redemption, body)):
         tally.minted_from_forged += 1
         tally.words.append(f"{code}: ordered with {wrong}")
 
 
 def _wrong(redemption: Redemption, row: Row) -> str:
-    """What is not as redeemed, in words."""
+    """How the coupon differs from the redemption; empty if it does not."""
     expected: tuple[object, ...] = (
         redemption.kind,
         redemption.amount,
@@ -88,7 +88,7 @@ def _wrong(redemption: Redemption, row: Row) -> str:
         1,
         list(redemption.items),
     )
-    found: tuple[object, ...] = (
+    actual: tuple[object, ...] = (
         row["discount_type"],
         Decimal(row.get("amount") or 0),
         bool(row.get("free_shipping")),
@@ -97,7 +97,7 @@ def _wrong(redemption: Redemption, row: Row) -> str:
         row.get("usage_limit"),
         row.get("product_ids"),
     )
-    return "" if found == expected else f"{found} instead of {expected}"
+    return "" if actual == expected else f"{actual} instead of {expected}"
 
 
 def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) -> None:
@@ -120,7 +120,7 @@ def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) 
 
 
 def _may_be_held(redemption: Redemption, ours: Row) -> bool:
-    """Whether the reason is the fault that it met: a coupon worth 0, or a code that the store had before."""
+    """Whether the reason is the fault of the store: a coupon of value 0, or a code that the store already had."""
     if ours.get("reason_code") != REASONS.get(redemption.case):
         return False
     differences: Sequence[Row] = (ours.get("facts") or {}).get("differences", ())

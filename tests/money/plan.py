@@ -1,4 +1,4 @@
-"""What customers redeem, and what forgers send: everything drawn from one seed. Pure."""
+"""The redemptions of customers and the webhooks of forgers, all drawn from one seed. Pure."""
 
 import copy
 import random
@@ -22,7 +22,7 @@ CUPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A genuine one; the rest is what the store has to hold, in WooCommerce's words."""
+    """A genuine redemption, and the coupon that the store must have, in WooCommerce's terms."""
 
     code: str
     case: Case
@@ -40,13 +40,13 @@ class Redemption:
         return f"c{self.customer}@example.com"
 
 
-def redemptions(count: int, customers: int, dice: random.Random) -> list[Redemption]:
-    """Every tenth or so meets one of the store's own faults."""
-    made = []
+def redemptions(count: int, customers: int, rng: random.Random) -> list[Redemption]:
+    """About every tenth redemption meets a fault of the store."""
+    plan = []
     for number in range(count):
-        case: Case = dice.choices(("plain", "zero", "stale", "taken"), (88, 4, 4, 4))[0]
-        code = f"{CASES[case]}{number:05x}{dice.randrange(1 << 24):06x}"
-        points = 100 * dice.randint(1, 20)
+        case: Case = rng.choices(("plain", "zero", "stale", "taken"), (88, 4, 4, 4))[0]
+        code = f"{CASES[case]}{number:05x}{rng.randrange(1 << 24):06x}"
+        points = 100 * rng.randint(1, 20)
         kinds: tuple[tuple[str, int, str, Decimal, bool, Decimal, tuple[int, ...]], ...] = (
             ("rule-per-100", points, "fixed_cart", Decimal(points) / 100, False, Decimal(0), ()),
             ("rule-10-percent", 800, "percent", Decimal(10), False, Decimal(30), ()),
@@ -54,11 +54,9 @@ def redemptions(count: int, customers: int, dice: random.Random) -> list[Redempt
             ("rule-cups", 700, "percent", Decimal(15), False, Decimal(0), (4301, 4302)),
             ("rule-shipping", 300, "fixed_cart", Decimal(0), True, Decimal(0), ()),
         )
-        # Free shipping has the amount 0 by itself: a store that makes 0 of every amount is no fault there.
-        made.append(
-            Redemption(code, case, dice.randrange(customers), *dice.choice(kinds[: 5 if case == "plain" else 4]))
-        )
-    return made
+        # Free shipping always has the amount 0, so a store that changes every amount to 0 is no fault there.
+        plan.append(Redemption(code, case, rng.randrange(customers), *rng.choice(kinds[: 5 if case == "plain" else 4])))
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,11 @@ class Forgery:
     kind: str
     topic: str
     body: Json
-    guessed_door: bool = False
+    guessed_secret: bool = False
 
 
 def _altered(body: Json, other: Json, fresh: str) -> dict[str, Json]:
-    """Kind -> what is written over the genuine `body`. `other`: another one; `fresh`: a code that nobody was given."""
+    """Kind -> what is written over the genuine `body`. `other`: another one; `fresh`: a code that no customer has."""
     return {
         "wrong rule": {"ruleId": "rule-old", "points": 100},
         "unknown rule": {
@@ -113,7 +111,7 @@ def _altered(body: Json, other: Json, fresh: str) -> dict[str, Json]:
         "letter case": {"couponCode": str(body["couponCode"]).upper()},
         "other kind": {"rewardType": "giftcard"},
         "replay": {},
-        "guessed door": {},
+        "guessed secret": {},
     }
 
 
@@ -126,23 +124,23 @@ FORGERIES: Final = (
 )
 
 
-def forgery(kind: str, genuine: Json, other: Json, dice: random.Random) -> Forgery:
-    """A forger's webhook, who has seen the genuine ones (their bodies, and their door). Half of those that claim the
+def forgery(kind: str, genuine: Json, other: Json, rng: random.Random) -> Forgery:
+    """A forger's webhook, who has seen the genuine ones (their bodies and their address). Half of those that claim the
     genuine code do so under the genuine redemption's id."""
     body, topic = copy.deepcopy(genuine), "points/redeemed"
-    fresh = f"f{dice.randrange(1 << 44):011x}"
+    fresh = f"f{rng.randrange(1 << 44):011x}"
     match kind:
         case "old id":
             body |= {"couponCode": fresh}
         case "other code":
             body |= {"id": fresh, "couponCode": fresh}
         case "topic swapped":
-            topic = dice.choice(("customers/tier_entry_reward_earned", "referrals/completed", "points/earned"))
+            topic = rng.choice(("customers/tier_entry_reward_earned", "referrals/completed", "points/earned"))
             body |= {"discountAmount": "15.00", "discountType": "amountdiscount"}
         case "referral":
-            topic = dice.choice(("referrals/started", "referrals/completed"))
+            topic = rng.choice(("referrals/started", "referrals/completed"))
             reward = {"discountType": "amountdiscount", "discountAmount": "15.00"}
-            codes = (fresh, f"{fresh}f") if dice.random() < 0.5 else (body["couponCode"], fresh)
+            codes = (fresh, f"{fresh}f") if rng.random() < 0.5 else (body["couponCode"], fresh)
             body |= {
                 "customerReward": {"id": fresh, "couponCode": codes[0], **reward},
                 "friendReward": {"id": f"{fresh}f", "couponCode": codes[1], **reward},
@@ -150,6 +148,6 @@ def forgery(kind: str, genuine: Json, other: Json, dice: random.Random) -> Forge
             }
         case _:
             body |= _altered(body, other, fresh)[kind]
-            if kind not in ("replay", "guessed door") and dice.random() < 0.5:
+            if kind not in ("replay", "guessed secret") and rng.random() < 0.5:
                 body["id"] = fresh
-    return Forgery(kind, topic, body, guessed_door=kind == "guessed door")
+    return Forgery(kind, topic, body, guessed_secret=kind == "guessed secret")

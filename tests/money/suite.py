@@ -22,9 +22,9 @@ from tests.money.plan import CUPS, DEARER, FORGERIES, Forgery, Json, Redemption,
 SETTINGS = {
     "COUPONS__REQUIRE": "confirmed",
     "COUPONS__RESTRICT_TO_CUSTOMER": "true",
-    "COUPONS__FUSE__CUSTOMER_COUNT": "none",
-    "COUPONS__FUSE__HOUR_COUNT": "none",
-    "COUPONS__FUSE__DAY_COUNT": "none",
+    "COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT": "none",
+    "COUPONS__ISSUANCE_LIMITS__HOUR_COUNT": "none",
+    "COUPONS__ISSUANCE_LIMITS__DAY_COUNT": "none",
 }
 TOGETHER = 24
 PATIENCE = 240.0
@@ -46,9 +46,9 @@ class Suite:
     sent: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> Tally:
-        dice = random.Random(self.seed)
+        rng = random.Random(self.seed)
         customers = max(20, self.genuine // 5)
-        plan = redemptions(self.genuine, customers, dice)
+        plan = redemptions(self.genuine, customers, rng)
         with tempfile.TemporaryDirectory(prefix="money-") as name:
             folder = Path(name)
             folder.chmod(0o711)  # noqa: ASYNC240  # once, at the start
@@ -65,19 +65,19 @@ class Suite:
                 helper = stack.another("worker", "worker2")
                 twin.start()
                 helper.start()
-                doors = [stack.door, stack.door.replace(str(stack.port), twin.environment["PORT"])]
+                endpoints = [stack.door, stack.door.replace(str(stack.port), twin.environment["PORT"])]
                 await _answers(twin)
                 self._prepare(stack, plan, customers)
                 async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
                     keeper = asyncio.create_task(_keep(stack))
                     try:
-                        await self._send(stack, client, doors, plan, dice)
+                        await self._send(stack, client, endpoints, plan, rng)
                         stack.shop.control("clear")
                         stack.platform.control("clear")
                         await _settled(stack)
-                        ours = await _ours(stack, client)
+                        ours = await _relay_coupons(stack, client)
                         tally = self._judged(stack, plan, ours)
-                        tally.words += await _books(stack, client)
+                        tally.words += await _inconsistencies(stack, client)
                     finally:
                         keeper.cancel()
                 return tally
@@ -100,50 +100,53 @@ class Suite:
         stack.platform.control("rules", rules=[DEARER, CUPS])
 
     async def _send(
-        self, stack: Rig, client: httpx.AsyncClient, doors: list[str], plan: list[Redemption], dice: random.Random
+        self, stack: Rig, client: httpx.AsyncClient, endpoints: list[str], plan: list[Redemption], rng: random.Random
     ) -> None:
         self._break(stack)
         known: list[Json] = []
         turn = asyncio.Semaphore(TOGETHER)
         per = self.forged / max(1, len(plan))
-        owed = 0.0
+        due = 0.0
 
         async def one(redemption: Redemption, forgeries: list[str], early: bool, twice: bool) -> None:
             async with turn:
                 body = await self._redeem(stack, client, redemption)
                 known.append(body)
-                other = known[dice.randrange(len(known))]
-                fakes = [forgery(kind, body if dice.random() < 0.7 else other, other, dice) for kind in forgeries]
+                other = known[rng.randrange(len(known))]
+                fakes = [forgery(kind, body if rng.random() < 0.7 else other, other, rng) for kind in forgeries]
                 if early:
-                    await asyncio.gather(*(self._forge(client, doors, fake, dice) for fake in fakes))
+                    await asyncio.gather(*(self._forge(client, endpoints, fake, rng) for fake in fakes))
                 await asyncio.gather(
-                    *(self._post(client, door, "points/redeemed", body) for door in (doors if twice else doors[:1]))
+                    *(
+                        self._post(client, endpoint, "points/redeemed", body)
+                        for endpoint in (endpoints if twice else endpoints[:1])
+                    )
                 )
                 if not early:
-                    await asyncio.gather(*(self._forge(client, doors, fake, dice) for fake in fakes))
+                    await asyncio.gather(*(self._forge(client, endpoints, fake, rng) for fake in fakes))
 
         tasks = []
         for number, redemption in enumerate(plan[:-1]):
-            owed += per
-            kinds = [dice.choice(FORGERIES) for _ in range(int(owed))]
-            owed -= len(kinds)
-            tasks.append(asyncio.create_task(one(redemption, kinds, dice.random() < 0.3, dice.random() < 0.3)))
+            due += per
+            kinds = [rng.choice(FORGERIES) for _ in range(int(due))]
+            due -= len(kinds)
+            tasks.append(asyncio.create_task(one(redemption, kinds, rng.random() < 0.3, rng.random() < 0.3)))
             if number and number % 500 == 0:
                 sys.stderr.write(f"{number} redeemed, {sum(self.sent.values())} forged\n")
             if len(tasks) % 200 == 0:
                 await asyncio.gather(*tasks)
-                await self._hiccup(stack, dice)
+                await self._hiccup(stack, rng)
         await asyncio.gather(*tasks)
-        await self._crowd(client, doors, await self._redeem(stack, client, plan[-1]), known[0], dice)
+        await self._crowd(client, endpoints, await self._redeem(stack, client, plan[-1]), known[0], rng)
 
     async def _crowd(
-        self, client: httpx.AsyncClient, doors: list[str], body: Json, other: Json, dice: random.Random
+        self, client: httpx.AsyncClient, endpoints: list[str], body: Json, other: Json, rng: random.Random
     ) -> None:
         """Forgeries of every kind and the genuine webhook many times, in any order."""
-        sent = [forgery(FORGERIES[number % len(FORGERIES)], body, other, dice) for number in range(CROWD * 4 // 5)]
-        sends = [self._forge(client, doors, fake, dice) for fake in sent]
-        sends += [self._post(client, doors[n % 2], "points/redeemed", body) for n in range(CROWD - len(sent))]
-        dice.shuffle(sends)
+        sent = [forgery(FORGERIES[number % len(FORGERIES)], body, other, rng) for number in range(CROWD * 4 // 5)]
+        sends = [self._forge(client, endpoints, fake, rng) for fake in sent]
+        sends += [self._post(client, endpoints[n % 2], "points/redeemed", body) for n in range(CROWD - len(sent))]
+        rng.shuffle(sends)
         await asyncio.gather(*sends)
 
     def _break(self, stack: Rig) -> None:
@@ -159,18 +162,18 @@ class Suite:
         shop.script(**at, method="GET", status=503, body="<html>busy</html>", rate=0.02)
         shop.script(**at, method="GET", mode="reset_before", rate=0.01)
         for path in ("/launcher/v1/customer", "/v1/customers"):
-            asked = {"path": path, "method": "GET", "persistent": True}
-            platform.script(**asked, status=503, body={"message": "busy"}, rate=0.03)
-            platform.script(**asked, mode="garbage", rate=0.02)
-            platform.script(**asked, mode="reset_after", rate=0.02)
+            requests = {"path": path, "method": "GET", "persistent": True}
+            platform.script(**requests, status=503, body={"message": "busy"}, rate=0.03)
+            platform.script(**requests, mode="garbage", rate=0.02)
+            platform.script(**requests, mode="reset_after", rate=0.02)
 
-    async def _hiccup(self, stack: Rig, dice: random.Random) -> None:
+    async def _hiccup(self, stack: Rig, rng: random.Random) -> None:
         """Now and then something larger: an outage, a token that has expired and is renewed, a process killed."""
-        match dice.randrange(7):
+        match rng.randrange(7):
             case 0:
-                stack.shop.outage(seconds=1.0, mode=dice.choice(("503", "reset")))
+                stack.shop.outage(seconds=1.0, mode=rng.choice(("503", "reset")))
             case 1:
-                stack.platform.outage(seconds=1.0, mode=dice.choice(("503", "reset")))
+                stack.platform.outage(seconds=1.0, mode=rng.choice(("503", "reset")))
             case 2:
                 stack.shop.config(consumer_secret="cs_of_tomorrow")
                 await asyncio.sleep(0.5)  # the fault's own length
@@ -178,7 +181,7 @@ class Suite:
             case 3:
                 await stack.server.restart(signal.SIGKILL)
             case 4 | 5:
-                victim = dice.choice((stack.web, stack.worker, *stack.more))
+                victim = rng.choice((stack.web, stack.worker, *stack.more))
                 victim.kill()
                 victim.start()
             case _:
@@ -186,37 +189,37 @@ class Suite:
 
     @staticmethod
     async def _redeem(stack: Rig, client: httpx.AsyncClient, redemption: Redemption) -> Json:
-        asked = {
+        fields = {
             "customerId": str(redemption.customer),
             "ruleId": redemption.rule,
             "points": redemption.points,
             "code": redemption.code,
             "deliver": False,
         }
-        answer = await client.post(f"{stack.platform.url}/_sim/redeem", json=asked)
+        answer = await client.post(f"{stack.platform.url}/_sim/redeem", json=fields)
         body: Json = answer.raise_for_status().json()["body"]
         return body
 
-    async def _forge(self, client: httpx.AsyncClient, doors: list[str], fake: Forgery, dice: random.Random) -> None:
+    async def _forge(self, client: httpx.AsyncClient, endpoints: list[str], fake: Forgery, rng: random.Random) -> None:
         self.sent[fake.kind] += 1
-        door = dice.choice(doors)
-        if fake.guessed_door:
-            await self._post(client, f"{door[:-4]}{dice.randrange(10_000):04}", fake.topic, fake.body, expected=404)
+        endpoint = rng.choice(endpoints)
+        if fake.guessed_secret:
+            await self._post(client, f"{endpoint[:-4]}{rng.randrange(10_000):04}", fake.topic, fake.body, expected=404)
         else:
-            await self._post(client, door, fake.topic, fake.body)
+            await self._post(client, endpoint, fake.topic, fake.body)
 
     @staticmethod
-    async def _post(client: httpx.AsyncClient, door: str, topic: str, body: Json, expected: int = 200) -> None:
+    async def _post(client: httpx.AsyncClient, endpoint: str, topic: str, body: Json, expected: int = 200) -> None:
         """Until it is answered as expected: who is killed, or has no database, answers later."""
-        told: list[object] = []
+        results: list[object] = []
 
         async def taken() -> bool:
             try:
                 headers = {"x-webhook-topic": topic, "x-webhook-id": "hook"}
-                told[:] = [(await client.post(door, json=body, headers=headers)).status_code]
+                results[:] = [(await client.post(endpoint, json=body, headers=headers)).status_code]
             except httpx.TransportError as error:
-                told[:] = [error]
-            assert told == [expected], told
+                results[:] = [error]
+            assert results == [expected], results
             return True
 
         await eventually(taken, PATIENCE)
@@ -224,7 +227,7 @@ class Suite:
     def _judged(self, stack: Rig, plan: list[Redemption], ours: dict[str, Json]) -> Tally:
         coupons = stack.shop.state("coupons")
         rows = list(coupons.values()) if isinstance(coupons, dict) else coupons
-        flat = [row for each in rows for row in (each if isinstance(each, list) else [each])]
+        flat = [row for item in rows for row in (item if isinstance(item, list) else [item])]
         created = stack.shop.ledger(applied=1, kind="coupon.create")
         tally = judge(plan, flat, created, ours)
         tally.forged = sum(self.sent.values())
@@ -245,7 +248,7 @@ async def _answers(process: Process) -> None:
 
 
 async def _keep(stack: Rig) -> None:
-    """Starts again what ends by itself, as a container's restart policy would."""
+    """Restarts processes that end, as a container's restart policy would."""
     while True:
         for process in (stack.web, stack.worker, *stack.more):
             if not process.running:
@@ -254,7 +257,7 @@ async def _keep(stack: Rig) -> None:
 
 
 async def _settled(stack: Rig, within: float = 600.0) -> None:
-    """Until nothing is owed to the store any more (what waits for a rule that nobody will put is left)."""
+    """Until nothing is due to the store any more (what waits for a rule that nobody will put is left)."""
     connection = await stack.server.connect()
     try:
 
@@ -274,33 +277,33 @@ async def _settled(stack: Rig, within: float = 600.0) -> None:
         await connection.close()
 
 
-async def _books(stack: Rig, client: httpx.AsyncClient) -> list[str]:
-    """What the service's own ledger and audit say against themselves."""
+async def _inconsistencies(stack: Rig, client: httpx.AsyncClient) -> list[str]:
+    """The inconsistencies of the relay's ledger and audit."""
     headers = {"authorization": f"Bearer {OPERATOR_KEY}"}
-    ledger = (await client.get(f"{stack.url}/v1/coupons/ledger", headers=headers)).raise_for_status().json()
-    told = [] if ledger["balanced"] else [f"the ledger is not balanced: {ledger}"]
+    ledger = (await client.get(f"{stack.url}/v1/ledger", headers=headers)).raise_for_status().json()
+    problems = [] if ledger["balanced"] else [f"the ledger is not balanced: {ledger}"]
     engine = create_engine(stack.database_url, application_name="money")
     verdict = await integrity.verify(engine)
     await engine.dispose()
-    return told if verdict.broken is None else [*told, f"the audit: {verdict.broken}"]
+    return problems if verdict.problem is None else [*problems, f"the audit: {verdict.problem}"]
 
 
-async def _ours(stack: Rig, client: httpx.AsyncClient) -> dict[str, Json]:
-    """What the service says about every coupon."""
-    found: dict[str, Json] = {}
+async def _relay_coupons(stack: Rig, client: httpx.AsyncClient) -> dict[str, Json]:
+    """Every coupon of the relay, by code."""
+    coupons: dict[str, Json] = {}
     cursor: str | None = None
     while True:
-        asked = {"limit": "200", **({"cursor": cursor} if cursor else {})}
+        parameters = {"limit": "200", **({"cursor": cursor} if cursor else {})}
         answer = await client.get(
-            f"{stack.url}/v1/coupons", params=asked, headers={"authorization": f"Bearer {OPERATOR_KEY}"}
+            f"{stack.url}/v1/coupons", params=parameters, headers={"authorization": f"Bearer {OPERATOR_KEY}"}
         )
         page = answer.raise_for_status().json()
-        found |= {item["code"]: item for item in page["items"]}
+        coupons |= {item["code"]: item for item in page["items"]}
         cursor = page["next_cursor"]
         if cursor is None:
-            return found
+            return coupons
 
 
-def told(tally: Tally) -> str:
+def summary(tally: Tally) -> str:
     """The last line of `make money`."""
     return json.dumps(tally.counts())

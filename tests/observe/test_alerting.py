@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import Alerts, open_alerts
-from platform_relay.alerts.chat import message, tell_alerts
-from platform_relay.alerts.watch import watch_work
+from platform_relay.alerts.chat import message, send_alerts
+from platform_relay.alerts.watch import watch_queue
 from platform_relay.core.http import HttpClient
 from platform_relay.core.reasons import ALERTS, ReasonCode, because
 from platform_relay.queue.oldest_due import OldestWaiting
@@ -73,15 +73,15 @@ async def test_the_oldest_work_is_seen_whatever_it_waits_for(engine: AsyncEngine
     await aged(engine, 30)
     for _ in range(2):  # the second look goes on where the first one ended
         assert 1800 < await age() < 1860
-    await scene.operator.pause("platform", "the tests", "test")
+    await scene.actions.pause("platform", "the tests", "test")
     assert await age() > 1800
-    await scene.operator.resume("platform", "test")
+    await scene.actions.resume("platform", "test")
     await scene.due()
     await scene.run(answered(200))
     await scene.run(answered(200))
     assert await age() == 0
     await scene.order("1003")
-    await scene.sql("UPDATE lane SET waits_for = 'somebody' WHERE waiting > 0")
+    await scene.sql("UPDATE lane SET waits_for = 'somebody' WHERE open_jobs > 0")
     assert await age() == 0
 
 
@@ -90,15 +90,15 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
     await scene.order("1001")
     await scene.run(answered(422, "currency"), policy=HASTY)
     await scene.order("1002")
-    assert await watch_work(engine, oldest) == 1
+    assert await watch_queue(engine, oldest) == 1
     assert await opened(engine) == [(ReasonCode.JOBS_DEAD, "platform")]
     assert await facts(engine, ReasonCode.JOBS_DEAD) == {"destination": "the Platform", "count": 1}
     await scene.sql("UPDATE destination SET state = 'tripped', since = now() WHERE name = 'platform'")
     await aged(engine, 4)
-    assert await watch_work(engine, oldest) == 0
+    assert await watch_queue(engine, oldest) == 0
     await aged(engine, 27)
-    assert await watch_work(engine, OldestWaiting()) == 2
-    assert await watch_work(engine, OldestWaiting()) == 0, "one of a code and subject is open at a time"
+    assert await watch_queue(engine, OldestWaiting()) == 2
+    assert await watch_queue(engine, OldestWaiting()) == 0, "one of a code and subject is open at a time"
     assert {code for code, _ in await opened(engine)} == {
         ReasonCode.JOBS_DEAD,
         ReasonCode.DESTINATION_CLOSED,
@@ -110,16 +110,16 @@ async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:
     await scene.sql("UPDATE destination SET state = 'open', since = now()")
     await scene.run(answered(200))
     await scene.sql("UPDATE job SET state = 'dropped' WHERE dead")
-    await watch_work(engine, OldestWaiting())
+    await watch_queue(engine, OldestWaiting())
     assert await opened(engine) == []
 
 
 async def test_a_pause_is_let_be_for_an_hour(engine: AsyncEngine) -> None:
     scene = Scene(engine)
-    await scene.operator.pause("store", "the store is moved", "test")
+    await scene.actions.pause("store", "the store is moved", "test")
     for minutes, expected in ((50, []), (11, [(ReasonCode.DESTINATION_CLOSED, "store")])):
         await aged(engine, minutes)
-        await watch_work(engine, OldestWaiting())
+        await watch_queue(engine, OldestWaiting())
         assert await opened(engine) == expected
 
 
@@ -137,11 +137,11 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
         late = because(ReasonCode.COUPON_OVERDUE, code=CODE, state="held", seconds=400, explanation=f"{PERSON} waits")
         await alerts.raise_alert(late, f"{CODE}-{number}")
     await alerts.raise_alert(DEAD, "platform")
-    told = [await tell_alerts(engine, http, url)]
-    assert await tell_alerts(engine, http, url) == 0, "not before its time"
+    told = [await send_alerts(engine, http, url)]
+    assert await send_alerts(engine, http, url) == 0, "not before its time"
     for _ in range(4):
         await aged(engine, 5)
-        told.append(await tell_alerts(engine, http, url))
+        told.append(await send_alerts(engine, http, url))
     assert sum(told) == 4
     said = [entry["body"]["text"] for entry in chat.ledger() if entry["path"] == "/services/chat"]
     assert len(said) == 4, "two that failed, and one of each code"
@@ -151,15 +151,15 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
 
     await alerts.raise_alert(because(ReasonCode.JOBS_DEAD, destination="the store", count=1), "store")
     await aged(engine, -25)  # the last message was just now
-    assert await tell_alerts(engine, http, url) == 0, "not so soon after another of its code"
+    assert await send_alerts(engine, http, url) == 0, "not so soon after another of its code"
     await aged(engine, 60)
-    assert await tell_alerts(engine, http, url) == 1
+    assert await send_alerts(engine, http, url) == 1
 
 
 async def test_what_is_over_is_not_told(engine: AsyncEngine, http: HttpClient, chat: Simulator) -> None:
     await Alerts(engine).raise_alert(DEAD, "platform")
     await Scene(engine).sql("UPDATE alert SET resolved_at = now()")
-    assert await tell_alerts(engine, http, f"{chat.url}/services/chat") == 0
+    assert await send_alerts(engine, http, f"{chat.url}/services/chat") == 0
 
 
 def test_a_chat_message_has_the_alerts_text_and_only_facts_that_name_nobody() -> None:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from platform_relay.alerts.chat import section
-from platform_relay.core.reasons import ALERTS, DISMISSED_BY_HAND, because
-from platform_relay.core.telemetry import Backlog, Look, Metrics, QueueGauges
+from platform_relay.core.metrics import Backlog, Metrics, QueueGauges, QueueSnapshot
+from platform_relay.core.reasons import ALERTS, DISMISSED_BY_HAND, ReasonCode, because
 
 ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
@@ -88,11 +88,11 @@ async def exposed() -> dict[str, set[str]]:
     metrics = Metrics(CollectorRegistry())
     metrics.message("orders", "accepted")
     metrics.request("/v1/events/orders", "POST", 202, 0.01)
-    metrics.attempt("forward_order", "platform", "done", 0.01)
+    metrics.attempt("forward_order", "platform", "retry", 0.01, ReasonCode.SERVER_ERROR)
     metrics.settled("forward_order", "done")
 
-    async def look() -> Look:
-        return Look([Backlog("platform", 1, 2.0, 3.0, {"server_error": 4}, "open")], {"coupon_overdue": 1})
+    async def look() -> QueueSnapshot:
+        return QueueSnapshot([Backlog("platform", 1, 2.0, 3.0, {"server_error": 4}, "open")], {"coupon_overdue": 1})
 
     text = (await QueueGauges(metrics.registry, look).exposition()).decode()
     return {

@@ -55,7 +55,7 @@ async def test_door_attempts_and_calls_are_one_trace(database_url: str) -> None:
         with run("platform", "--set", "record_headers=true") as platform:
             platform.script(path="/v1/customers", method="PUT", status=503, times=1)
             settings = {
-                "DATABASE_URL": database_url, "STORE_KEY": KEY, "OTLP_ENDPOINT": endpoint, "RETRY__FIRST": "0.1",
+                "DATABASE_URL": database_url, "STORE_KEY": KEY, "OTLP_ENDPOINT": endpoint, "RETRY__INITIAL_DELAY": "0.1",
                 "PLATFORM__URL": platform.url, "PLATFORM__API_KEY": "sim-platform-key",
                 "OTEL_BSP_SCHEDULE_DELAY": "100",
             }  # fmt: skip
@@ -96,7 +96,7 @@ def test_off_it_is_not_even_imported() -> None:
     told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 
-    async def handler(job: tracing.Tried) -> None: ...
+    async def handler(job: tracing.TracedJob) -> None: ...
 
     assert tracing.traced(handler) is handler
     tracing.start(None, "test")

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.inbox.messages import CustomerEvent, incoming
+from platform_relay.inbox.events import CustomerEvent
+from platform_relay.inbox.messages import incoming
 from simulators.process import run
 from tests.database.engine_room import accept
 from tests.helpers import eventually, free_port

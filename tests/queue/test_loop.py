@@ -39,7 +39,7 @@ async def all_done(engine: AsyncEngine, jobs: int) -> None:
 async def test_an_order_is_woken_by_its_customers_delivery_and_not_by_polling(engine: AsyncEngine) -> None:
     customers, orders = Desk(), Desk()
     customers.hold()
-    await accept(engine, customer("1"), order("7", after="customer:1"))
+    await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     async with running(engine, {"forward_customer": customers, "forward_order": orders}) as on:
         waits = "SELECT waits_for, run_at > now() + interval '50 minutes' FROM lane WHERE key = 'order:7'"
         await eventually(lambda: _is(engine, waits, [("customer:1", True)]))
@@ -56,7 +56,7 @@ async def test_a_customers_new_version_holds_back_no_order_once_the_customer_is_
         await on.accept(customer("1"))
         await all_done(engine, 1)
         customers.hold()
-        await on.accept(customer("1"), order("7", after="customer:1"))
+        await on.accept(customer("1"), order("7", depends_on="customer:1"))
         await eventually(lambda: orders.calls)
         customers.let_go()
 
@@ -82,7 +82,7 @@ async def test_no_more_calls_at_once_than_slots_and_all_of_them_used(engine: Asy
     orders = Desk()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
-    async with running(engine, {"forward_order": orders}, slots=4):
+    async with running(engine, {"forward_order": orders}, concurrency=4):
         await eventually(lambda: orders.most == 4)
         orders.let_go()
         await all_done(engine, 40)
@@ -106,7 +106,7 @@ async def test_no_more_is_claimed_than_twice_the_slots(engine: AsyncEngine) -> N
     orders = Desk()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
-    async with running(engine, {"forward_order": orders}, slots=4):
+    async with running(engine, {"forward_order": orders}, concurrency=4):
         await eventually(lambda: orders.most == 4)
         assert await states(engine) == {"running": 8, "waiting": 32}
         orders.let_go()
@@ -124,11 +124,11 @@ async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(
     await accept(engine, customer("1"))
     async with running(engine, {"forward_order": orders, "forward_customer": Desk()}) as on:
         await all_done(engine, 1)
-        await on.accept(*(order(str(number), after="customer:1") for number in range(20)))
+        await on.accept(*(order(str(number), depends_on="customer:1") for number in range(20)))
         await eventually(lambda: len(others.calls) == 19)
         poison.let_go()
         await eventually(lambda: _is(engine, STATE, [("waiting", "retry", 1, False)], lane="order:0"))
-        await on.accept(*(order(str(number), after="customer:1") for number in range(20, 30)))
+        await on.accept(*(order(str(number), depends_on="customer:1") for number in range(20, 30)))
         await eventually(lambda: len(others.calls) == 29)
         assert len(poison.calls) == 1
 
@@ -136,7 +136,9 @@ async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(
 async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEngine) -> None:
     orders = Desk(Retry(HTTP_503, None, Evidence(503)))
     await accept(engine, order("1"))
-    async with running(engine, {"forward_order": orders}, policy=RetryPolicy(first=0.01, jitter=0.0), poll=0.05):
+    async with running(
+        engine, {"forward_order": orders}, policy=RetryPolicy(first=0.01, jitter=0.0), poll_interval=0.05
+    ):
         await eventually(lambda: len(orders.calls) >= 3)
         orders.outcome = Done()
         await all_done(engine, 1)
@@ -182,7 +184,7 @@ async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
         await eventually(renewed, 10)
         orders.let_go()
         await all_done(engine, 1)
-    assert await rows(engine, "SELECT claim FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT fencing_token FROM lane") == [(1,)]
     assert len(orders.calls) == 1
 
 
@@ -191,7 +193,7 @@ async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(eng
     orders = Desk()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(60)))
-    async with running(engine, {"forward_order": orders}, slots=2, lease=0.8) as on:
+    async with running(engine, {"forward_order": orders}, concurrency=2, lease=0.8) as on:
         await eventually(lambda: orders.calls)
         async with engine.begin() as another:
             first = "SELECT key FROM lane WHERE leased ORDER BY key LIMIT 1 FOR UPDATE"
@@ -209,7 +211,7 @@ async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(eng
         await all_done(engine, 60)
         assert on.seen.losses == []
     assert len(orders.calls) == 60
-    assert await rows(engine, "SELECT max(claim) FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT max(fencing_token) FROM lane") == [(1,)]
 
 
 async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(engine: AsyncEngine) -> None:
@@ -234,7 +236,7 @@ async def test_at_the_end_what_runs_is_finished_and_nothing_new_begun(engine: As
     orders = Desk()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(9)))
-    async with running(engine, {"forward_order": orders}, slots=2) as on:
+    async with running(engine, {"forward_order": orders}, concurrency=2) as on:
         await eventually(lambda: len(orders.calls) == 2)
         on.loop.stop()
         await eventually(lambda: _is(engine, "SELECT count(*) FROM job WHERE state = 'running'", [(2,)]))
@@ -295,7 +297,7 @@ async def test_a_closed_channel_is_tried_with_one_job_which_opens_it(engine: Asy
     orders.hold()
     await run(engine, "UPDATE destination SET state = 'tripped', retry_at = now() WHERE name = 'platform'")
     await accept(engine, *(order(str(number)) for number in range(5)))
-    async with running(engine, {"forward_order": orders}, poll=0.02):
+    async with running(engine, {"forward_order": orders}, poll_interval=0.02):
         await eventually(lambda: orders.calls)
         await run(engine, "UPDATE destination SET retry_at = now() + interval '1 hour' WHERE name = 'platform'")
         assert await states(engine) == {"running": 1, "waiting": 4}
@@ -307,7 +309,7 @@ async def test_a_closed_channel_is_tried_with_one_job_which_opens_it(engine: Asy
 async def test_a_backfill_is_tried_too_when_nothing_else_is_due(engine: AsyncEngine) -> None:
     await run(engine, "UPDATE destination SET state = 'blocked', retry_at = now() WHERE name = 'platform'")
     await accept(engine, customer("1", backfill=True))
-    async with running(engine, {"forward_customer": Desk()}, poll=0.02):
+    async with running(engine, {"forward_customer": Desk()}, poll_interval=0.02):
         await all_done(engine, 1)
 
 
@@ -321,7 +323,7 @@ async def test_live_work_goes_first_and_backfill_in_its_turn(engine: AsyncEngine
 
     await accept(engine, *(customer(str(number), backfill=True) for number in range(30)))
     await accept(engine, *(order(str(number)) for number in range(60)))
-    async with running(engine, {"forward_order": noted, "forward_customer": noted}, slots=1):
+    async with running(engine, {"forward_order": noted, "forward_customer": noted}, concurrency=1):
         await all_done(engine, 90)
     assert all(lane.startswith("order:") for lane in ran[:8])
     while_live = ran[: max(number for number, lane in enumerate(ran) if lane.startswith("order:"))]
@@ -333,7 +335,7 @@ async def test_with_a_pace_no_more_is_held_than_a_seconds_calls(engine: AsyncEng
     orders = Desk()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
-    async with running(engine, {"forward_order": orders}, slots=32, rate=5.0):
+    async with running(engine, {"forward_order": orders}, concurrency=32, rate=5.0):
         await eventually(lambda: len(orders.calls) == 6)
         assert await states(engine) == {"running": 6, "waiting": 34}
         orders.let_go()
@@ -348,7 +350,7 @@ async def test_a_database_that_goes_away_costs_no_attempt_and_no_process(
     orders = Desk()
     orders.hold()
     await accept(engine, order("1"))
-    async with running(engine, {"forward_order": orders}, poll=0.05) as on:
+    async with running(engine, {"forward_order": orders}, poll_interval=0.05) as on:
         await eventually(lambda: orders.calls)
         async with away(database_url, server_url):
             with capture_logs() as said:

@@ -34,8 +34,9 @@ from platform_relay.core.http import HttpClient
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.order import ForwardOrder
+from platform_relay.inbox.events import CustomerEvent, OrderEvent
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import CustomerEvent, OrderEvent, incoming
+from platform_relay.inbox.messages import incoming
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.queue.decide import Interrupted
 from platform_relay.queue.jobs import Handler, Job
@@ -110,7 +111,7 @@ class Relay:
             "forward_customer": ForwardCustomer(client, customers),
             "forward_order": ForwardOrder(client, Coupons(self.engine), customers, Alerts(self.engine)),
         }
-        self.runner = Runner(handlers, RetryPolicy(), time_limit=30.0, longest_wait=1e6, dice=lambda: 0.0)
+        self.runner = Runner(handlers, RetryPolicy(), time_limit=30.0, longest_wait=1e6, random=lambda: 0.0)
 
     async def anew(self) -> None:
         self.platform.reset()
@@ -141,14 +142,14 @@ class Relay:
         async with self.engine.begin() as connection:
             for job in jobs:
                 await connection.execute(
-                    text("UPDATE lane SET run_at = now() WHERE key = :key AND claim = :claim"),
-                    {"key": job.lane, "claim": job.claim},
+                    text("UPDATE lane SET run_at = now() WHERE key = :key AND fencing_token = :fencing_token"),
+                    {"key": job.lane, "fencing_token": job.fencing_token},
                 )
 
     async def time_passes(self) -> None:
         """Back-offs end. What waits for another lane goes on waiting: only its wake-up may help it."""
         await execute(
-            self.engine, "UPDATE lane SET run_at = now() WHERE waiting > 0 AND NOT leased AND waits_for IS NULL"
+            self.engine, "UPDATE lane SET run_at = now() WHERE open_jobs > 0 AND NOT leased AND waits_for IS NULL"
         )
 
     async def open_jobs(self) -> list[tuple[object, ...]]:
@@ -244,9 +245,9 @@ class Model(RuleBasedStateMachine):
     def wake_up(self) -> None:
         """Its settlements count for nothing where somebody else had the lane meanwhile."""
         late, self.late = self.late, []
-        now = {row[0]: row[1] for row in self.do(rows(self.relay.engine, "SELECT key, claim FROM lane"))}
+        now = {row[0]: row[1] for row in self.do(rows(self.relay.engine, "SELECT key, fencing_token FROM lane"))}
         settled = self.do(self.relay.queue.settle(late))
-        stale = [item for item in late if now[item.job.lane] != item.job.claim]
+        stale = [item for item in late if now[item.job.lane] != item.job.fencing_token]
         assert all(item in settled.lost for item in stale)
 
     # --------------------------------------------------------------------------------- what must hold

@@ -21,8 +21,8 @@ from tests.unit.test_decide import JOB
 SAID = Evidence(418, "a teapot")
 
 
-def runner(handlers: Mapping[str, Handler], *, time_limit: float = 60.0, dice: float = 0.0) -> Runner:
-    return Runner(handlers, RetryPolicy(first=8.0), time_limit=time_limit, longest_wait=100.0, dice=lambda: dice)
+def runner(handlers: Mapping[str, Handler], *, time_limit: float = 60.0, random: float = 0.0) -> Runner:
+    return Runner(handlers, RetryPolicy(first=8.0), time_limit=time_limit, longest_wait=100.0, random=lambda: random)
 
 
 def answering(outcome: Outcome) -> Mapping[str, Handler]:
@@ -59,7 +59,7 @@ def test_an_attempt_is_measured_in_milliseconds() -> None:
 
 
 async def test_the_dice_lengthen_a_delay() -> None:
-    settlement, _ = await runner(answering(Retry(HTTP_503)), dice=0.5).run(JOB)
+    settlement, _ = await runner(answering(Retry(HTTP_503)), random=0.5).run(JOB)
     assert settlement.transition == Again(8.0 * 1.1, HTTP_503, False, "retry")
 
 
@@ -113,7 +113,7 @@ async def test_a_handler_that_is_interrupted_gives_its_attempt_back() -> None:
 
 
 async def test_what_is_decided_beforehand_calls_nobody() -> None:
-    waiting = replace(JOB, must_wait=True, after="customer:1")
+    waiting = replace(JOB, must_wait=True, depends_on="customer:1")
     settlement, verdict = await runner({}).run(waiting)
     assert verdict is None
     assert isinstance(settlement.transition, Park)

@@ -94,7 +94,7 @@ async def test_nobody_waits_for_a_hint_that_does_not_get_through(engine: AsyncEn
 
 @pytest.mark.parametrize("failure", [OSError("gone"), TimeoutError()])
 async def test_a_step_that_fails_is_tried_again_next_time(failure: Exception) -> None:
-    from platform_relay.queue.maintenance import tick  # noqa: PLC0415
+    from platform_relay.queue.maintenance import run_periodically  # noqa: PLC0415
 
     tries: list[int] = []
 
@@ -103,7 +103,7 @@ async def test_a_step_that_fails_is_tried_again_next_time(failure: Exception) ->
         if len(tries) < 3:
             raise failure
 
-    task = asyncio.create_task(tick("a step", 0.01, step))
+    task = asyncio.create_task(run_periodically("a step", 0.01, step))
     await eventually(lambda: len(tries) > 4)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Done, Outcome
 from platform_relay.inbox.messages import Incoming
-from platform_relay.queue.circuit_breaker import DestinationGuard
+from platform_relay.queue.destination_guard import DestinationGuard
 from platform_relay.queue.destinations import DestinationStates
 from platform_relay.queue.jobs import Handler, Job
 from platform_relay.queue.loop import Loop, LoopSettings
@@ -96,12 +96,12 @@ async def running(
     seen: Seen | None = None,
     **settings: float,
 ) -> AsyncIterator[Running]:
-    """A loop on the destination `platform`, which looks for work only when it is woken unless `poll` is set."""
-    gate = DestinationGuard("platform", DestinationStates(engine), rate)
-    runner = Runner(handlers, policy, time_limit=NEVER, longest_wait=1e6, dice=lambda: 0.0)
-    chosen = LoopSettings(**{"slots": 4, "poll": NEVER, "lease": 30.0, **settings})  # type: ignore[arg-type]  # floats serve for slots
+    """A loop on the destination `platform`, which looks for work only when it is woken unless `poll_interval` is set."""
+    guard = DestinationGuard("platform", DestinationStates(engine), rate)
+    runner = Runner(handlers, policy, time_limit=NEVER, longest_wait=1e6, random=lambda: 0.0)
+    chosen = LoopSettings(**{"concurrency": 4, "poll_interval": NEVER, "lease": 30.0, **settings})  # type: ignore[arg-type]  # floats serve for concurrency
     seen = seen or Seen()
-    loop = Loop(Queue(engine, "platform"), gate, runner, chosen, seen)
+    loop = Loop(Queue(engine, "platform"), guard, runner, chosen, seen)
     task = asyncio.create_task(loop.run())
     try:
         yield Running(loop, seen, task, engine)

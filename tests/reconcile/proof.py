@@ -14,15 +14,14 @@ from sqlalchemy import text
 
 from platform_relay import wiring
 from platform_relay.core.database import Timeouts, create_engine
-from platform_relay.imports.importer import Plan, take_in
-from platform_relay.inbox.messages import Kind
-from platform_relay.reconcile.compare import Sides, reconcile
-from platform_relay.reconcile.repairs import repair
+from platform_relay.imports.importer import ImportPlan, import_file
+from platform_relay.inbox.events import Kind
+from platform_relay.reconcile.compare import ComparedSystems, reconcile
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.settings import PlatformSettings, Settings, StoreSettings
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent
 from platform_relay.sync.backfill import backfill
-from platform_relay.sync.polling import ORDER, item_of
+from platform_relay.sync.polling import KINDS_IN_ORDER, inbox_item
 from platform_relay.wiring import Services
 from platform_relay.worker import Worker
 from simulators.process import Simulator
@@ -41,22 +40,22 @@ class Relay:
     """The relay's parts in this process, its worker running."""
 
     parts: Services
-    sides: Sides
+    systems: ComparedSystems
     url: str
 
     async def drained(self, within: float) -> None:
         async def nothing_waits() -> bool:
             async with self.parts.engine.connect() as connection:
-                found = await connection.execute(text("SELECT NOT EXISTS (SELECT FROM lane WHERE waiting > 0)"))
+                found = await connection.execute(text("SELECT NOT EXISTS (SELECT FROM lane WHERE open_jobs > 0)"))
                 return bool(found.scalar_one())
 
         await eventually(nothing_waits, within)
 
     async def reconciled(self, since: datetime | None = None, grace: timedelta | None = None) -> ReconciliationView:
         books = Reconciliations(self.parts.engine)
-        identifier = await books.ask("proof", since, grace)
-        if (asked := await books.take(identifier)) is not None:
-            return await reconcile(self.parts.engine, self.sides, asked)
+        identifier = await books.request("proof", since, grace)
+        if (asked := await books.claim(identifier)) is not None:
+            return await reconcile(self.parts.engine, self.systems, asked)
 
         async def done_by_the_worker() -> ReconciliationView:
             view = await books.find(identifier, limit=1)
@@ -77,7 +76,7 @@ class Relay:
             cursor = page.next_cursor
 
     async def repaired(self, view: ReconciliationView) -> dict[str, int]:
-        done = await repair(wiring.repair_tools(self.parts), view.id, "proof")
+        done = await wiring.repairer(self.parts).repair(view.id, "proof")
         assert done is not None
         return done.repaired
 
@@ -88,18 +87,19 @@ async def relay(url: str, folder: Path, platform: Simulator, public_url: str | N
     settings = Settings(
         _env_file=None,
         data_dir=folder,
-        store=StoreSettings(adapter=SOURCE, reconcile_at=None, public_url=HttpUrl(public_url) if public_url else None),
+        public_url=HttpUrl(public_url) if public_url else None,
+        store=StoreSettings(adapter=SOURCE, reconcile_at=None),
         platform=PlatformSettings(
             url=HttpUrl(platform.url), launcher_url=HttpUrl(platform.url), api_key=SecretStr("sim-platform-key")
         ),
     )
-    async with wiring.services(settings, url, "proof") as parts, wiring.destinations(parts) as far:
-        worker = Worker(parts, far)
+    async with wiring.services(settings, url, "proof") as parts, wiring.clients(parts) as clients:
+        worker = Worker(parts, clients)
         running = asyncio.create_task(worker.run())
-        sides = wiring.reconciled(parts, far)
-        assert sides is not None
+        systems = wiring.compared_systems(parts, clients)
+        assert systems is not None
         try:
-            yield Relay(parts, sides, url)
+            yield Relay(parts, systems, url)
         finally:
             worker.stop()
             await running
@@ -151,12 +151,12 @@ async def _take_in_everything(here: Relay, injured: Injured, within: float) -> N
     """The store's lists are read and delivered; then a day passes."""
     store: object = here.parts.store
     assert isinstance(store, ListsEntities)
-    for kind in ORDER:
+    for kind in KINDS_IN_ORDER:
         done = await backfill(here.parts.inbox, store, SOURCE, kind, None)
         assert done.failed is None
     for kind in (Kind.PRODUCT, Kind.ORDER):
-        plan = Plan("old", "ndjson", kind)
-        taken = await take_in(
+        plan = ImportPlan("old", "ndjson", kind)
+        taken = await import_file(
             here.parts.engine, here.parts.inbox, plan, injured.file_without_versions(kind), actor="proof"
         )
         assert taken.rejected == 0, taken.problems
@@ -179,7 +179,7 @@ async def _well_all_the_same(here: Relay, injured: Injured, now: datetime, withi
     for number in injured.not_to_be_found(now)["touched"]:
         event = await store.fetch(Kind.PRODUCT, str(number))
         assert isinstance(event, NativeEvent)
-        items.append(item_of(event, SOURCE, backfill=False))
+        items.append(inbox_item(event, SOURCE, backfill=False))
     await here.parts.inbox.accept_many(items)
     await here.drained(within)
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.reconcile.differences import Cause
 from simulators.process import Simulator
 
@@ -67,7 +67,7 @@ class Injured:
     _next: dict[Kind, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.dice = random.Random(self.seed)
+        self.rng = random.Random(self.seed)
 
     # ------------------------------------------------------------------------------------------- before
 
@@ -77,7 +77,7 @@ class Injured:
             first, count = FIRST_ID[kind], round(self.entities * share)
             self._next[kind] = first + count
             numbers = list(range(first, first + count))
-            self.dice.shuffle(numbers)
+            self.rng.shuffle(numbers)
             refused = {numbers.pop() for _ in range(self._part(0.05))}
             self._free[kind] = numbers
             if kind is Kind.CUSTOMER:

@@ -15,10 +15,10 @@ from uuid_utils.compat import uuid7
 
 from platform_relay.core import migrate
 from platform_relay.core.database import create_engine
+from platform_relay.inbox.events import Kind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import Kind
 from platform_relay.jobs.backup import mark_restored
-from platform_relay.platform.webhooks import incoming
+from platform_relay.platform.webhooks import webhook_message
 from simulators.process import Simulator, run
 from tests.database.engine_room import rows
 from tests.faults.server import ROLE, PostgresServer
@@ -144,7 +144,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Simulator, Simulator]
 async def redeemed(inbox: Inbox) -> None:
     """The Platform's webhook of a redemption; it may be sent again."""
     message_id = uuid7()
-    await inbox.accept(incoming("points/redeemed", None, json.dumps(REDEEMED).encode(), str(message_id)), message_id)
+    await inbox.accept(webhook_message("points/redeemed", json.dumps(REDEEMED).encode(), str(message_id)), message_id)
 
 
 @pytest.mark.parametrize("way", [Dump, PointInTime])
@@ -195,7 +195,7 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
             await restored.drained(60)
             await set_right(restored, begun, 12)
             assert injured.unlike() == []
-            assert (await restored.reconciled(begun, timedelta(0))).differences == 0
+            assert (await restored.reconciled(begun, timedelta(0))).difference_count == 0
             await redeemed(restored.parts.inbox)
             await restored.drained(60)
     finally:
@@ -208,6 +208,6 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
 
 async def set_right(restored: Relay, since: datetime, differences: int) -> None:
     view = await restored.reconciled(since, timedelta(0))
-    assert view.differences == differences
+    assert view.difference_count == differences
     await restored.repaired(view)
     await restored.drained(60)

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import parse_url
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
 from platform_relay.sync.backfill import backfill
-from platform_relay.sync.polling import ORDER
+from platform_relay.sync.polling import KINDS_IN_ORDER
 from simulators.process import Simulator, run
 from tests.conftest import temporary_database
 from tests.database.engine_room import rows
@@ -88,7 +88,7 @@ async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is
         async with relay(backup, tmp_path, platform) as restored:
             await eventually(lambda: datetime.now(UTC) > begun + timedelta(seconds=2))
             usual = await restored.reconciled(begun)
-            assert usual.differences == 0  # as fresh as that it is usually still on its way
+            assert usual.difference_count == 0  # as fresh as that it is usually still on its way
             view = await restored.reconciled(begun, timedelta(0))
             found = await restored.found(view)
             assert sorted(int(each) for _, each in found) == sorted(changed)
@@ -96,7 +96,7 @@ async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is
             await restored.repaired(view)
             await restored.drained(30)
             assert injured.unlike() == []
-            assert (await restored.reconciled(begun, timedelta(0))).differences == 0
+            assert (await restored.reconciled(begun, timedelta(0))).difference_count == 0
 
 
 async def test_webhooks_that_the_shop_switched_off_are_told(
@@ -105,21 +105,21 @@ async def test_webhooks_that_the_shop_switched_off_are_told(
     async with relay(database_url, tmp_path, platform, "http://127.0.0.1:1") as here:
         store: object = here.parts.store
         assert isinstance(store, SetsUpWebhooks)
-        assert here.sides.address is not None
-        wanted = len(store.wanted_topics())
+        assert here.systems.webhook_address is not None
+        wanted = len(store.webhook_topics())
         await eventually(lambda: len(shop.state("webhooks")) == wanted)  # the worker sets them up
         assert (await here.reconciled()).notes == []
-        [hook, *_] = shop.state("webhooks").values()
+        [webhook, *_] = shop.state("webhooks").values()
         shop.client.put(
-            f"/wp-json/wc/v3/webhooks/{hook['id']}",
+            f"/wp-json/wc/v3/webhooks/{webhook['id']}",
             json={"status": "disabled"},
             auth=("ck_simulator_key", "cs_simulator_key"),
         ).raise_for_status()
         [note] = (await here.reconciled()).notes
-        assert hook["topic"] in note
+        assert webhook["topic"] in note
         alerts = await rows(here.parts.engine, OPEN)
         assert [kind for (kind,) in alerts] == [ReasonCode.STORE_WEBHOOKS_OFF]
-        await webhooks.look_after(here.parts.engine, here.parts.inbox, store, "woocommerce", here.sides.address)
+        await webhooks.watch(here.parts.engine, here.parts.inbox, store, "woocommerce", here.systems.webhook_address)
         assert (await here.reconciled()).notes == []
         assert await rows(here.parts.engine, OPEN) == []
 
@@ -141,40 +141,40 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     books, scene = Reconciliations(engine), Scene(engine)
     tonight = datetime.now(UTC) - timedelta(minutes=5)
     await scene.customer()
-    assert not await books.ask_at_night(tonight)  # the relay's first hour
+    assert not await books.request_nightly(tonight)  # the relay's first hour
     await scene.sql("UPDATE message SET received_at = now() - interval '3 days'")
-    assert [await books.ask_at_night(tonight) for _ in range(2)] == [True, False]
-    first = await books.take()
+    assert [await books.request_nightly(tonight) for _ in range(2)] == [True, False]
+    first = await books.claim()
     assert first is not None
     assert first.since is not None
     assert first.started_at - first.since > timedelta(days=1.9)
-    assert await books.take() is None
+    assert await books.claim() is None
     old = first.started_at - timedelta(days=40)
-    await books.add(first.id, [Difference(Kind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
-    await books.end(first.id, {"orders": 1}, [], None)
+    await books.add_differences(first.id, [Difference(Kind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
+    await books.finish(first.id, {"orders": 1}, [], None)
     facts = {"counts": {"lost_by_webhook": 1}, "reconciliation": str(first.id)}
     assert await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL") == [
         (ReasonCode.RECONCILIATION_DIFFERENCES, facts)
     ]
     await scene.sql("UPDATE reconciliation SET started_at = now() - interval '1 day'")
-    assert await books.ask_at_night(tonight)
-    second = await books.take()
+    assert await books.request_nightly(tonight)
+    second = await books.claim()
     assert second is not None
     assert second.since == old
-    await books.end(second.id, {}, [], None)
+    await books.finish(second.id, {}, [], None)
     assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 
 async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: AsyncEngine) -> None:
     books = Reconciliations(engine)
-    asked = await books.ask("t", None)
-    assert await books.take() is not None
-    await books.add(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
-    assert await books.take() is None
+    asked = await books.request("t", None)
+    assert await books.claim() is not None
+    await books.add_differences(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
+    assert await books.claim() is None
     await run_sql(engine, "UPDATE reconciliation SET heartbeat_at = now() - interval '10 minutes'")
-    [stopped] = await books.newest()
+    [stopped] = await books.list_newest()
     assert stopped.state == "stopped"
-    again = await books.take()
+    again = await books.claim()
     assert again is not None
     assert again.id == asked
     found = await books.find(asked)
@@ -185,5 +185,5 @@ async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: Asyn
 async def taken_in(here: Relay) -> None:
     store: object = here.parts.store
     assert isinstance(store, ListsEntities)
-    for kind in ORDER:
+    for kind in KINDS_IN_ORDER:
         assert (await backfill(here.parts.inbox, store, SOURCE, kind, None)).failed is None

@@ -109,7 +109,13 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
         ):
             await ask("POST", "/v1/events/customers", headers=store, content=raw)
             await ask("POST", "/v1/events/batch", headers=store, content=f'{{"type":"customers","event":{raw}}}')
-        for path in ("/v1/counts", "/v1/jobs", f"/v1/coupons?customer={GUESS}", f"/{GUESS}", f"/v1/events/{GUESS}"):
+        for path in (
+            "/v1/jobs/counts",
+            "/v1/jobs",
+            f"/v1/coupons?customer={GUESS}",
+            f"/{GUESS}",
+            f"/v1/events/{GUESS}",
+        ):
             await ask("GET", path, (*SECRETS.values(), GUESS) if GUESS not in path else SECRETS.values(), headers=guess)
         same = {"origin": url}
         await ask("POST", "/console/login", data={"key": GUESS, "next": "/console"}, headers=same)
@@ -127,7 +133,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
         told = [f"/v1/jobs/{job['id']}" for job in dead] + [f"/v1/events/{job['message_id']}" for job in dead]
         for path in (
             *told,
-            "/v1/counts",
+            "/v1/jobs/counts",
             "/v1/destinations",
             "/v1/coupons",
             "/v1/explain/order/1001",
@@ -136,7 +142,16 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
             await ask("GET", path, CANARIES, headers=operator)
         entered = await ask("POST", "/console/login", data={"key": SECRETS["OPERATOR_KEY"]}, headers=same)
         assert entered.status_code == 303
-        pages = ("", "/stuck", "/coupons", "/rules", "/keys", "/audit", "/search?q=42", f"/jobs/{dead[0]['id']}")
+        pages = (
+            "",
+            "/dead-and-held",
+            "/coupons",
+            "/rules",
+            "/keys",
+            "/audit",
+            "/search?q=42",
+            f"/jobs/{dead[0]['id']}",
+        )
         for page in pages:
             assert (await ask("GET", f"/console{page}", CANARIES)).status_code == 200, page
     return sung
@@ -199,7 +214,7 @@ async def test_no_canary_sings() -> None:
             "STORE__ADAPTER": "woocommerce",
             "WOOCOMMERCE__URL": far,
             "LOG_LEVEL": "DEBUG",
-            "RETRY__FIRST": "0.1",
+            "RETRY__INITIAL_DELAY": "0.1",
         }
         assert DATABASE_PASSWORD in settings["DATABASE_URL"]
         process, url, log = stack.enter_context(relay_process(settings))

@@ -31,29 +31,29 @@ JOB = Job(
     destination="platform",
     lane="order:1",
     seq=1,
-    claim=7,
+    fencing_token=7,
     attempt=1,
     uncertain=False,
     collapse=False,
     body=b"{}",
     params={},
     version=None,
-    after=None,
-    known=False,
-    delivered=None,
+    depends_on=None,
+    exists_remotely=False,
+    delivered_digest=None,
     delivered_version=None,
     must_wait=False,
     age=0.0,
 )
 UNCERTAIN = replace(JOB, uncertain=True)
 LAST = replace(JOB, attempt=POLICY.attempts)
-OWED = (JobSpec("forward_customer", "platform", "customer:1"),)
+FOLLOW_UPS = (JobSpec("forward_customer", "platform", "customer:1"),)
 
 
 @pytest.mark.parametrize(
     ("verdict", "job", "expected"),
     [
-        (Done({"a": "b"}, b"d", owes=OWED), JOB, Finish("done", None, None, {"a": "b"}, b"d", OWED)),
+        (Done({"a": "b"}, b"d", follow_ups=FOLLOW_UPS), JOB, Finish("done", None, None, {"a": "b"}, b"d", FOLLOW_UPS)),
         (Skip(UNCHANGED), JOB, Finish("skipped", None, UNCHANGED)),
         (Retry(HTTP_503), JOB, Again(1.0, HTTP_503, False, "retry")),
         (Retry(HTTP_429, after=30), JOB, Again(30.0, HTTP_429, False, "retry")),
@@ -73,9 +73,9 @@ OWED = (JobSpec("forward_customer", "platform", "customer:1"),)
         (Interrupted(sent=True), JOB, GiveBack(0.0, SHUTDOWN, True, "shutdown")),
         (Wait(NO_VALUE, "reward-rule:7", 60.0), JOB, Park("reward-rule:7", NO_VALUE, False, 60.0)),
         (
-            Wait(WAITING_FOR_LANE, "customer:1", 60.0, OWED),
+            Wait(WAITING_FOR_LANE, "customer:1", 60.0, FOLLOW_UPS, for_lane=True),
             UNCERTAIN,
-            Park("customer:1", WAITING_FOR_LANE, True, 60.0, OWED),
+            Park("customer:1", WAITING_FOR_LANE, True, 60.0, FOLLOW_UPS, for_lane=True),
         ),
         (Blocked(HTTP_401), UNCERTAIN, GiveBack(1.0, HTTP_401, True, "blocked")),
         (Interrupted(sent=False), UNCERTAIN, GiveBack(0.0, SHUTDOWN, True, "shutdown")),
@@ -121,9 +121,9 @@ def test_a_body_that_cannot_be_decrypted_waits_for_its_key() -> None:
 
 def test_an_order_waits_for_its_customers_first_delivery_at_no_cost() -> None:
     why = because(ReasonCode.WAITING_FOR_LANE, lane="customer:1")
-    waiting = replace(JOB, after="customer:1", must_wait=True)
-    assert before(waiting, POLICY, 1e6) == Park("customer:1", why, False, 3600.0)
-    assert before(replace(waiting, uncertain=True), POLICY, 1e6) == Park("customer:1", why, True, 3600.0)
+    waiting = replace(JOB, depends_on="customer:1", must_wait=True)
+    assert before(waiting, POLICY, 1e6) == Park("customer:1", why, False, 3600.0, for_lane=True)
+    assert before(replace(waiting, uncertain=True), POLICY, 1e6) == Park("customer:1", why, True, 3600.0, for_lane=True)
     assert before(replace(waiting, must_wait=False), POLICY, 1e6) is None
-    guest = before(replace(waiting, after="customer:ada@example.com"), POLICY, 1e6)
-    assert guest == Park("customer:ada@example.com", because(ReasonCode.WAITING_FOR_LANE), False, 3600.0)
+    guest = before(replace(waiting, depends_on="customer:ada@example.com"), POLICY, 1e6)
+    assert guest == Park("customer:ada@example.com", because(ReasonCode.WAITING_FOR_LANE), False, 3600.0, for_lane=True)

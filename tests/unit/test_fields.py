@@ -17,9 +17,9 @@ def test_an_override_renames_one_field() -> None:
 
 def test_statuses_and_texts_are_compared_as_configured() -> None:
     fields = Fields({"status.alreadyExists": "409, 422", "text.orderNotFound": "no such order"})
-    assert fields.is_status("status.alreadyExists", 422)
-    assert not fields.is_status("status.alreadyExists", 404)
-    assert fields.is_said("text.orderNotFound", "There is No Such Order.")
+    assert fields.has_status("status.alreadyExists", 422)
+    assert not fields.has_status("status.alreadyExists", 404)
+    assert fields.has_text("text.orderNotFound", "There is No Such Order.")
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ policies = st.builds(
     jitter=st.floats(0, 1),
     window=st.timedeltas(timedelta(0), timedelta(days=30)),
 )
-dice = st.floats(0, 1, exclude_max=True)
+randoms = st.floats(0, 1, exclude_max=True)
 
 
-@given(policies, st.integers(1, 10_000), dice, st.none() | st.floats(allow_nan=False))
+@given(policies, st.integers(1, 10_000), randoms, st.none() | st.floats(allow_nan=False))
 def test_delay_is_never_shorter_than_its_base_and_never_unbounded(
     policy: RetryPolicy, attempt: int, chance: float, wish: float | None
 ) -> None:

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Difference,
-    as_made,
-    cleaned_up,
+    StoreCoupon,
+    check_currency,
+    check_spec,
+    compare_existing,
+    confirm_created,
+    created_differently,
     differences,
-    judge,
-    not_as_ordered,
-    other_currency,
-    refusal,
+    with_cleanup,
 )
-from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.failures import CallFailed, returns_failures
 
 WHEN = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = CouponSpec(
@@ -32,7 +32,7 @@ ORDER = CouponSpec(
     product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1",
     email="jane@example.com", combinable=False, starts_at=WHEN, expires_at=WHEN, reference="r-1",
 )  # fmt: skip
-FOUND = CouponFound(
+FOUND = StoreCoupon(
     store_id="77", code="ab12", kind=CouponKind.FIXED_AMOUNT, value=Decimal("5.00"), currency="EUR",
     product_ids=("1", "2"), minimum_spend=Decimal(30), usage_limit=1, per_customer_limit=1, customer_id="c-1",
     email="jane@example.com", combinable=False, starts_at=WHEN, expires_at=WHEN,
@@ -57,16 +57,16 @@ OTHERS: dict[str, tuple[Any, str | None, str | None]] = {
     "restrictions": (("exclude_sale_items",), "exclude_sale_items", None),
 }
 """A value of each field, and what it and the ordered one are called."""
-NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "one_list"}
+NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "shared_item_list"}
 
 
 def test_every_field_of_a_found_coupon_is_compared_or_known_not_to_be() -> None:
-    assert {field.name for field in fields(CouponFound)} == set(OTHERS) | NOT_COMPARED
+    assert {field.name for field in fields(StoreCoupon)} == set(OTHERS) | NOT_COMPARED
 
 
 def test_the_same() -> None:
     assert differences(ORDER, FOUND) == ()
-    assert judge(ORDER, FOUND) == Done({"store_id": "77"})
+    assert compare_existing(ORDER, FOUND) == Done({"store_id": "77"})
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -74,7 +74,7 @@ def test_one_field_differs(name: str) -> None:
     value, actual, expected = OTHERS[name]
     changed: dict[str, Any] = {name: value}
     assert differences(ORDER, replace(FOUND, **changed)) == (Difference(name, actual, expected),)
-    outcome = judge(ORDER, replace(FOUND, **changed))
+    outcome = compare_existing(ORDER, replace(FOUND, **changed))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.CODE_TAKEN
     assert outcome.reason.facts["differences"] == [{"field": name, "actual": actual, "expected": expected}]
@@ -118,13 +118,15 @@ def test_of_a_shops_one_list_the_reading_counts_that_was_ordered(
     ordered: dict[str, Any], products: tuple[str, ...], variants: tuple[str, ...], expected: tuple[Difference, ...]
 ) -> None:
     order = CouponSpec(code="x", kind=CouponKind.FREE_SHIPPING, **ordered)
-    found = CouponFound("1", "x", order.kind, product_ids=products, variant_ids=variants, one_list=True, usage_limit=1)
+    found = StoreCoupon(
+        "1", "x", order.kind, product_ids=products, variant_ids=variants, shared_item_list=True, usage_limit=1
+    )
     assert differences(order, found) == expected
 
 
 def test_what_an_order_leaves_open() -> None:
     order = CouponSpec(code="x", kind=CouponKind.FREE_SHIPPING)
-    found = CouponFound(
+    found = StoreCoupon(
         store_id="1", code="x", kind=CouponKind.FREE_SHIPPING, value=Decimal(0), currency="EUR", usage_limit=1,
         minimum_spend=Decimal(0), email="", starts_at=WHEN,
     )  # fmt: skip
@@ -138,7 +140,7 @@ def test_personal_data_is_never_told(ordered: str, found: str) -> None:
     different = differences(wanted, marked)
     assert Difference("email", "another value", "set") in different
     assert "@" not in repr(different)
-    refused = judge(wanted, marked)
+    refused = compare_existing(wanted, marked)
     assert isinstance(refused, Reject)
     assert "@" not in repr(refused)
     assert "@" not in refused.reason.text
@@ -147,7 +149,7 @@ def test_personal_data_is_never_told(ordered: str, found: str) -> None:
 @pytest.mark.parametrize("removed", [Done(), Retry(because(ReasonCode.DESTINATION_UNAVAILABLE))])
 def test_a_coupon_made_otherwise_is_removed_or_named(removed: Outcome) -> None:
     different = differences(ORDER, replace(FOUND, value=Decimal(0)))
-    outcome = cleaned_up(not_as_ordered(ORDER, different), removed, "77")
+    outcome = with_cleanup(created_differently(ORDER, different), removed, "77")
     gone = isinstance(removed, Done)
     assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
     assert outcome.reason.facts["removed"] is gone
@@ -166,9 +168,9 @@ async def test_a_coupon_just_made_counts_only_as_ordered(removed: bool) -> None:
             raise CallFailed(Retry(because(ReasonCode.DESTINATION_UNAVAILABLE)))
         return Done()
 
-    assert await as_made(ORDER, FOUND, remove) == Done({"store_id": "77"})
+    assert await confirm_created(ORDER, FOUND, remove) == Done({"store_id": "77"})
     assert deleted == []
-    outcome = await as_made(ORDER, replace(FOUND, value=Decimal(0)), remove)
+    outcome = await confirm_created(ORDER, replace(FOUND, value=Decimal(0)), remove)
     assert deleted == ["77"]
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.COUPON_DIFFERS
@@ -189,7 +191,7 @@ async def test_a_coupon_just_made_counts_only_as_ordered(removed: bool) -> None:
 def test_amounts_in_a_currency_that_the_shop_does_not_sell_in(
     changed: dict[str, Any], currency: str, refused: bool
 ) -> None:
-    outcome = other_currency(replace(ORDER, **changed), {currency})
+    outcome = check_currency(replace(ORDER, **changed), {currency})
     assert (outcome is not None) is refused
     if outcome is not None:
         assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
@@ -199,7 +201,7 @@ def test_amounts_in_a_currency_that_the_shop_does_not_sell_in(
 async def test_no_failed_call_leaves_an_adapter() -> None:
     failed = Retry(because(ReasonCode.DESTINATION_UNAVAILABLE, response="jane@example.com"))
 
-    @answers_failures
+    @returns_failures
     async def method(number: int) -> int:
         if number:
             raise CallFailed(failed)
@@ -234,7 +236,7 @@ class _Shop:
 )
 def test_why_an_order_is_refused(changed: dict[str, Any], code: ReasonCode, field: str) -> None:
     shop: Any = _Shop
-    outcome = refusal(replace(ORDER, **changed), shop, WHEN - timedelta(days=1))
+    outcome = check_spec(replace(ORDER, **changed), shop, WHEN - timedelta(days=1))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is code
     assert outcome.reason.facts["field"] == field

@@ -6,18 +6,18 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from platform_relay.conformance.watched import WithoutReason, flaw_of, watched
+from platform_relay.conformance.outcome_checks import InvalidReason, check_outcomes, reason_problem
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.cached import Cached
+from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import FetchesEntities, ListsEntities
-from platform_relay.stores.remembered import Remembered
 from platform_relay.stores.responses import Responses
 
 RESPONSES = Responses("Example", "EXAMPLE__URL")
-REQUEST = "the coupon look-up"
+REQUEST = "the coupon lookup"
 
 
 def answer(status: int, body: str = "{}", **headers: str) -> Answer:
@@ -53,16 +53,16 @@ def test_a_status_means_the_same_in_every_shop(
 
 
 def test_success_is_no_failure_and_an_unreadable_body_is_unknown() -> None:
-    RESPONSES.succeeded(answer(204), REQUEST)
+    RESPONSES.raise_for_status(answer(204), REQUEST)
     with pytest.raises(CallFailed) as failed:
-        RESPONSES.document(answer(200, "<html>"), REQUEST)
+        RESPONSES.json(answer(200, "<html>"), REQUEST)
     assert isinstance(failed.value.outcome, Unknown)
     assert failed.value.outcome.reason.code is ReasonCode.RESPONSE_UNREADABLE
     assert failed.value.outcome.reason.facts["request"] == REQUEST
 
 
 async def test_a_failed_call_is_returned_at_the_boundary() -> None:
-    @answers_failures
+    @returns_failures
     async def find(code: str) -> str:
         if code == "lost":
             raise RESPONSES.unreadable(REQUEST, "it has no list")
@@ -83,17 +83,17 @@ async def test_a_remembered_value_is_asked_for_again_when_it_is_forgotten_or_fai
             raise RESPONSES.unreadable(REQUEST, "it has no currency")
         return len(asked)
 
-    value = Remembered(ask)
+    value = Cached(ask)
     with pytest.raises(CallFailed):
         await value.get()
     assert [await value.get(), await value.get()] == [2, 2]
-    value.forget()
+    value.clear()
     assert await value.get() == 3
 
 
 FLAWS: dict[str, tuple[dict[str, JsonValue], str]] = {
-    "a NUL": ({"problem": "\x00"}, "its facts hold a NUL, which PostgreSQL does not store"),
-    "no JSON": ({"problem": float("nan")}, "its facts are no JSON"),
+    "a NUL": ({"problem": "\x00"}, "its facts contain a NUL character, which PostgreSQL cannot store"),
+    "no JSON": ({"problem": float("nan")}, "its facts are not JSON"),
     "long": ({"response": "x" * 301}, "its fact `response` is longer than 300 characters"),
     "none": ({"response": "x" * 300}, ""),
 }
@@ -102,7 +102,7 @@ FLAWS: dict[str, tuple[dict[str, JsonValue], str]] = {
 @pytest.mark.parametrize("name", FLAWS)
 def test_the_kit_judges_the_facts_of_a_reason(name: str) -> None:
     facts, flaw = FLAWS[name]
-    assert flaw_of(Retry(Reason(ReasonCode.SERVER_ERROR, facts))) == flaw
+    assert reason_problem(Retry(Reason(ReasonCode.SERVER_ERROR, facts))) == flaw
 
 
 class Fetching:
@@ -122,9 +122,9 @@ class Fetching:
 
 @pytest.mark.parametrize("entity_id", ["unspecified", "text"])
 async def test_the_kit_requires_a_reason_code(entity_id: str) -> None:
-    adapter: object = watched(Fetching())  # type: ignore[arg-type]  # it has no coupons
+    adapter: object = check_outcomes(Fetching())  # type: ignore[arg-type]  # it has no coupons
     assert isinstance(adapter, FetchesEntities)
     assert not isinstance(adapter, ListsEntities)
     assert await adapter.fetch(Kind.ORDER, "1") is None
-    with pytest.raises(WithoutReason, match="fetch was answered with Skip, and it has no reason code"):
+    with pytest.raises(InvalidReason, match="fetch returned Skip, and it has no reason code"):
         await adapter.fetch(Kind.ORDER, entity_id)

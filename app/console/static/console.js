@@ -1,4 +1,4 @@
-// Charts and one key for the search box. Everything else is the server's and htmx's.
+// The charts, and the key "/" for the search box. The server and htmx do everything else.
 "use strict";
 
 (() => {
@@ -22,7 +22,7 @@
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
         scales: { y: { range: (_, __, most) => [0, Math.max(5, most * 1.1)] } },
         axes: [{ ...axis, grid: { show: false }, size: 28, values: [[900, "{HH}:{mm}", null, null, null, null, null, null, 1]], incrs: [900] }, { ...axis, size: 40, space: 40 }],
-        // Failed tries stand on the delivered ones: the whole bar is drawn first, the delivered part over it.
+        // Stacked bars: the total is drawn first, then the delivered part over it.
         series: [{}, series("failed", style.getPropertyValue("--failed").trim()), series("delivered", style.getPropertyValue("--delivered").trim())],
       },
       [delivered.map((_, minute) => since + 60 * minute), total, delivered],

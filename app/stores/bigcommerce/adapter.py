@@ -1,21 +1,22 @@
 """BigCommerce, V2 coupons (https://developer.bigcommerce.com/docs/rest-management/marketing/coupons).
 
-Made from the official OpenAPI documents; no running shop was seen, so what they do not say is marked (unproven).
-What an answer means:
+Written from the official OpenAPI documents and not tried on a real store. What the documents do not describe is marked
+(not verified).
+Responses:
 
-    201 with the coupon          Done when it is what was ordered; else it is deleted again and Reject
-    200, 201, anything else      Unknown (HTML, an empty or a cut body, another shape)
-    204 to a look-up             none of this code (unproven; an empty list means the same)
-    409; 400, 422 that speak of  the code is looked up: Done or Reject by what the store holds; nothing there: Reject
-    code, name or a duplicate    with the store's words (codes AND names are unique, 409 is a name's)
-    401, 403                     Blocked; 403 names the missing scope
-    404                          gone for a single coupon, else Blocked: the address is wrong
+    201 with the coupon          Done if it fits the spec; a coupon that differs is deleted, Reject
+    200, 201, anything else      Unknown (HTML, an empty or truncated body, another structure)
+    204 to a lookup              no coupon with this code (not verified; an empty list means the same)
+    409; 400, 422 that mention   the code is looked up and compared: Done or Reject; without a coupon: Reject with the
+    code, name or a duplicate    error text (codes AND names are unique; 409 is for names)
+    401, 403                     Blocked; for 403, the scope is missing
+    404                          a single coupon does not exist; otherwise Blocked: the address is wrong
     408, 425, 429                Retry after Retry-After or X-Rate-Limit-Time-Reset-Ms
-    5xx                          Unknown for a creation, else Retry
+    5xx                          Unknown for a creation, Retry otherwise
     other 4xx, 3xx               Reject, Blocked
 
-A coupon holds its amount in the store's default currency. It cannot be bound to one customer, cannot start later, has no
-setting for being combined, and 100 % on a product would cover any number of pieces, so there is no free product.
+The amount of a coupon is in the store's default currency. A coupon cannot be restricted to one customer, cannot start later,
+and has no setting for combination. 100 % on a product would cover any number of units, so there is no free product.
 """
 
 import re
@@ -24,7 +25,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -32,42 +33,50 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Ready,
-    already_held,
-    as_made,
-    foreign_items,
+    StoreCoupon,
+    check_currency,
+    check_spec,
+    confirm_created,
+    find_existing,
     has_amount,
+    invalid_items,
     not_supported,
-    other_currency,
-    refusal,
 )
-from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, failure, patience, succeeded, words
-from platform_relay.stores.bigcommerce.events import WANTED, parse_webhook
+from platform_relay.stores.bigcommerce.api import (
+    RESPONSES,
+    BigCommerceApi,
+    error_text,
+    failure,
+    raise_for_status,
+    rate_limit_pause,
+)
+from platform_relay.stores.bigcommerce.events import TOPICS, parse_webhook
 from platform_relay.stores.bigcommerce.fetch import fetch, list_entities
-from platform_relay.stores.bigcommerce.loyalty_sync import Standings
-from platform_relay.stores.bigcommerce.webhooks import create_hook, delete_hook, enable_hook, list_hooks
-from platform_relay.stores.failing import CallFailed, answers_failures
-from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
-from platform_relay.stores.reading import count, with_cents
+from platform_relay.stores.bigcommerce.loyalty_sync import CustomerAttributes
+from platform_relay.stores.bigcommerce.webhooks import create_webhook, delete_webhook, enable_webhook, list_webhooks
+from platform_relay.stores.failures import CallFailed, returns_failures
+from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, secret_missing
+from platform_relay.stores.parsing import amount_with_cents, value_at, whole_number
+from platform_relay.stores.settings import OneCustomer
 
 SIGNED_WITH: Final = "BIGCOMMERCE__CLIENT_SECRET"
 CREATION: Final = "the creation of the coupon"
-LOOK_UP: Final = "the coupon look-up"
+LOOKUP: Final = "the coupon lookup"
 DELETION: Final = "the deletion of the coupon"
 MOST_PER_CODE: Final = 5
 NAME_CHARS: Final = 100
 DUPLICATE: Final = re.compile(r"\b(code|name|unique|exists?|duplicate)\b", re.IGNORECASE)
-"""A refusal in such words may mean that the code is there; which words BigCommerce has for it is not documented."""
+"""An error text with one of these words may mean that the code exists. BigCommerce does not document the text."""
 TAKEN: Final = re.compile(r"\b(unique|exists?|duplicate|taken)\b", re.IGNORECASE)
-"""So much of it that a look-up which does not show the code is stale."""
+"""With one of these words the code exists, even if the lookup does not show it yet."""
 REFERENCE: Final = re.compile(r" \[([^\[\]]+)\]$")
-"""How the name of a coupon of ours ends."""
+"""The end of the name of a coupon that the relay created: the reference."""
 ALL_PRODUCTS: Final[JsonValue] = {"entity": "categories", "ids": [0]}
 TYPES: Final = {
     CouponKind.FIXED_AMOUNT: "per_total_discount",
@@ -77,47 +86,44 @@ TYPES: Final = {
 
 
 class BigCommerceSettings(EnvironmentSettings):
-    """`BIGCOMMERCE__URL` and so on."""
+    """The variables `BIGCOMMERCE__…`."""
 
     model_config = SettingsConfigDict(env_prefix="BIGCOMMERCE__")
 
     url: HttpUrl = Field(
         description="The store's API path without a version, e.g. `https://api.bigcommerce.com/stores/abc123`."
     )
-    access_token: SecretStr = Field(description="Access token of an API account (header X-Auth-Token).")
+    access_token: SecretStr = Field(description="Access token of an API account, sent in the header X-Auth-Token.")
     client_secret: SecretStr | None = Field(
-        None, description="Client secret of the same API account; verifies the store's webhooks."
+        None, description="Client secret of the same API account. It verifies the store's webhooks."
     )
-    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse",
-        description="A coupon for one customer, which BigCommerce cannot make: `refuse` or `issue_unrestricted`.",
-    )
+    one_customer: OneCustomer = "refuse"
 
     _no_placeholder = field_validator("access_token", "client_secret")(refuse_placeholder)
 
 
 class BigCommerce:
-    """One BigCommerce shop: its coupons, webhooks and lists."""
+    """Coupons, native events, webhooks and the loyalty sync of a BigCommerce store."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = BigCommerceSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(TYPES)
     CANNOT: ClassVar[Mapping[str, str]] = {
-        "starts_at": "BigCommerce coupons are valid at once",
-        "customer_id": "BigCommerce cannot bind a coupon to one customer",
-        "email": "BigCommerce cannot bind a coupon to one customer",
-        "combinable": "BigCommerce coupons have no setting against being combined",
-        "variant_ids": "BigCommerce coupons are for whole products; name these (product_ids) in a rule of yours",
+        "starts_at": "BigCommerce coupons are valid immediately",
+        "customer_id": "BigCommerce cannot restrict a coupon to one customer",
+        "email": "BigCommerce cannot restrict a coupon to one customer",
+        "combinable": "BigCommerce coupons have no setting that prevents combination",
+        "variant_ids": "BigCommerce coupons are for products; name the products in a reward rule (product_ids)",
     }
 
     def __init__(self, settings: BigCommerceSettings, clients: HttpClients) -> None:
         secret = settings.client_secret
         self._secret = secret.get_secret_value() if secret else None
-        self._store = (settings.url.path or "").rstrip("/").rpartition("/")[2]
+        self._store_hash = (settings.url.path or "").rstrip("/").rpartition("/")[2]
         self._refuse = settings.one_customer == "refuse"
         token = settings.access_token.get_secret_value()
-        self._http = clients.make(settings.url, secrets=(token, self._secret or ""), patience=patience)
+        self._http = clients.make(settings.url, secrets=(token, self._secret or ""), rate_limit_pause=rate_limit_pause)
         self._api = BigCommerceApi(str(settings.url), self._http, token)
-        self._standings = Standings(self._api)
+        self._customer_attributes = CustomerAttributes(self._api)
         self._currency = ""
 
     @classmethod
@@ -131,25 +137,25 @@ class BigCommerce:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
         if not self._refuse:
-            order = replace(order, customer_id=None, email=None)
-        hindrance = (
-            refusal(replace(order, customer_id=None) if order.email else order, BigCommerce, datetime.now(UTC))
-            or _unfit(order)
-            or (other_currency(order, {await self._shop_currency()}) if has_amount(order) else None)
-            or (None if order.first_try else await already_held(self, order))
+            spec = replace(spec, customer_id=None, email=None)
+        outcome = (
+            check_spec(replace(spec, customer_id=None) if spec.email else spec, BigCommerce, datetime.now(UTC))
+            or unsupported(spec)
+            or (check_currency(spec, {await self._currency_code()}) if has_amount(spec) else None)
+            or (None if spec.first_try else await find_existing(self, spec))
         )
-        return hindrance or await self._create(order)
+        return outcome or await self._create(spec)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | None:
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | None:
         """See `base.StoreAdapter`."""
         return await self._find(code)
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`."""
         for _ in range(MOST_PER_CODE):
@@ -158,181 +164,193 @@ class BigCommerce:
             await self._delete(coupon.store_id)
         return Retry(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, code=code, deletions=MOST_PER_CODE))
 
-    @answers_failures
+    @returns_failures
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. The right to write shows in how an update of coupon 0 is refused."""
+        """See `base.StoreAdapter`. The response to an update of coupon 0 shows whether the token may write."""
         self._currency = ""
-        currency = await self._shop_currency()
+        currency = await self._currency_code()
         answer = await self._api.call("PUT", "/v2/coupons/0", body={})
-        refused = failure(answer, "the change of a coupon", single=True)
-        if refused is None or isinstance(refused, Reject):
-            return Ready(f"BigCommerce store {self._store}: the token may write coupons; the currency is {currency}")
-        return refused
+        failed = failure(answer, "the change of a coupon", single=True)
+        if failed is None or isinstance(failed, Reject):
+            return Ready(
+                f"BigCommerce store {self._store_hash}: the token may write coupons; the currency is {currency}"
+            )
+        return failed
 
-    async def _find(self, code: str) -> CouponFound | None:
-        rows = await self._api.rows(LOOK_UP, "/v2/coupons", {"code": code})
-        coupons = [coupon_found(row, datetime.now(UTC)) for row in rows]
+    async def _find(self, code: str) -> StoreCoupon | None:
+        rows = await self._api.rows(LOOKUP, "/v2/coupons", {"code": code})
+        coupons = [parse_coupon(row, datetime.now(UTC)) for row in rows]
         if None in coupons:
-            raise RESPONSES.unreadable(LOOK_UP, "it has a coupon that cannot be read")
-        return next((each for each in coupons if each and each.code.casefold() == code.casefold()), None)
+            raise RESPONSES.unreadable(LOOKUP, "it contains a coupon that cannot be read")
+        return next((coupon for coupon in coupons if coupon and coupon.code.casefold() == code.casefold()), None)
 
-    async def _create(self, order: CouponSpec) -> Outcome:
-        answer = await self._api.call("POST", "/v2/coupons", body=coupon_body(order))
+    async def _create(self, spec: CouponSpec) -> Outcome:
+        answer = await self._api.call("POST", "/v2/coupons", body=coupon_body(spec))
         failed = failure(answer, CREATION, wrote=True)
-        if failed and (answer.status == 409 or (answer.status in (400, 422) and DUPLICATE.search(words(answer)))):
-            if answer.status == 409 or TAKEN.search(words(answer)):
-                unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code)
-                failed = Retry(unseen, evidence=answer.evidence())
-            return await already_held(self, order) or failed
+        if failed and (answer.status == 409 or (answer.status in (400, 422) and DUPLICATE.search(error_text(answer)))):
+            if answer.status == 409 or TAKEN.search(error_text(answer)):
+                not_visible = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=spec.code)
+                failed = Retry(not_visible, evidence=answer.evidence())
+            return await find_existing(self, spec) or failed
         if failed:
             return failed
-        made = coupon_found(RESPONSES.document(answer, CREATION), datetime.now(UTC))
-        if made is None:
-            raise RESPONSES.unreadable(CREATION, "it does not show the coupon", answer)
-        return await as_made(order, made, self._delete)
+        coupon = parse_coupon(RESPONSES.json(answer, CREATION), datetime.now(UTC))
+        if coupon is None:
+            raise RESPONSES.unreadable(CREATION, "it does not contain the coupon", answer)
+        return await confirm_created(spec, coupon, self._delete)
 
     async def _delete(self, store_id: str) -> Done:
         answer = await self._api.call("DELETE", f"/v2/coupons/{store_id}")
         if answer.status != 404:
-            succeeded(answer, DELETION)
+            raise_for_status(answer, DELETION)
         return Done()
 
-    async def _shop_currency(self) -> str:
+    async def _currency_code(self) -> str:
         if not self._currency:
-            request = "the look-up of the currency"
-            shop = await self._api.document(request, "/v2/store")
-            if shop is None:
+            request = "the currency lookup"
+            store = await self._api.document(request, "/v2/store")
+            if store is None:
                 raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.WRONG_ADDRESS, setting="BIGCOMMERCE__URL")))
-            if not isinstance(shop.get("currency"), str):
-                raise RESPONSES.unreadable(request, "it does not show the currency")
-            self._currency = str(shop["currency"])
+            if not isinstance(store.get("currency"), str):
+                raise RESPONSES.unreadable(request, "it does not contain the currency")
+            self._currency = str(store["currency"])
         return self._currency
 
-    # ------------------------------------------------------------------------------------------------ native
+    # ------------------------------------------------------------------------------------------------ native events and webhooks
 
-    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
-        """See `native.ReceivesWebhooks`. The body names an entity only: ToFetch."""
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
+        """See `native.ReceivesWebhooks`. The body contains only the id of an entity, so the result is ToFetch."""
         if self._secret is None:
-            return Refused(secret_missing(SIGNED_WITH))
-        return parse_webhook(headers, raw, self._secret, self._store)
+            return Unverified(secret_missing(SIGNED_WITH))
+        return parse_webhook(headers, raw, self._secret, self._store_hash)
 
-    @answers_failures
+    @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch(self._api, kind, entity_id)
 
-    @answers_failures
+    @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
-        """See `native.ListsEntities`. The oldest change first."""
+        """See `native.ListsEntities`. The oldest change comes first."""
         return await list_entities(self._api, kind, since, cursor)
 
-    def wanted_topics(self) -> tuple[str, ...]:
+    def webhook_topics(self) -> tuple[str, ...]:
         """See `native.SetsUpWebhooks`."""
-        return WANTED
+        return TOPICS
 
-    @answers_failures
-    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
+    @returns_failures
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...]:
         """See `native.SetsUpWebhooks`."""
-        return await list_hooks(self._api, address)
+        return await list_webhooks(self._api, address)
 
-    @answers_failures
-    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
+    @returns_failures
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook | Outcome:
         """See `native.SetsUpWebhooks`. BigCommerce signs with the client secret."""
         if self._secret is None:
             return Reject(secret_missing(SIGNED_WITH))
-        return await create_hook(self._api, topic, address)
+        return await create_webhook(self._api, topic, address)
 
-    @answers_failures
-    async def enable_hook(self, hook: Hook) -> Outcome:
+    @returns_failures
+    async def enable_webhook(self, webhook: StoreWebhook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
-        return await enable_hook(self._api, hook)
+        return await enable_webhook(self._api, webhook)
 
-    @answers_failures
-    async def delete_hook(self, hook: Hook) -> Outcome:
+    @returns_failures
+    async def delete_webhook(self, webhook: StoreWebhook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
-        return await delete_hook(self._api, hook)
+        return await delete_webhook(self._api, webhook)
 
-    @answers_failures
+    @returns_failures
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.SyncsLoyalty`."""
-        return await self._standings.sync_loyalty(topic, body)
+        """See `loyalty_sync.SyncsLoyalty`."""
+        return await self._customer_attributes.sync_loyalty(topic, body)
 
 
-def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
-    """`coupon_Base`: amounts as texts, the expiry in RFC 2822, 0 for "no limit"; the name carries the code, as names
-    are unique too, and the reference, for want of any other field."""
-    value = Decimal(0) if order.kind is CouponKind.FREE_SHIPPING else order.value or Decimal(0)
-    products: JsonValue = {"entity": "products", "ids": [int(each) for each in order.product_ids]}
+def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
+    """The body of a creation (`coupon_Base`): amounts are strings, the expiry is in RFC 2822, and 0 means no limit.
+
+    The name contains the code, because names are unique too, and the reference, because there is no other field for it.
+    """
+    value = Decimal(0) if spec.kind is CouponKind.FREE_SHIPPING else spec.value or Decimal(0)
+    products: JsonValue = {"entity": "products", "ids": [int(item_id) for item_id in spec.product_ids]}
     body: dict[str, JsonValue] = {
-        "name": _name(order),
-        "code": order.code,
-        "type": TYPES[order.kind],
+        "name": _name(spec),
+        "code": spec.code,
+        "type": TYPES[spec.kind],
         "amount": f"{value:f}",
-        "min_purchase": f"{order.minimum_spend or Decimal(0):f}",
+        "min_purchase": f"{spec.minimum_spend or Decimal(0):f}",
         "enabled": True,
-        "applies_to": products if order.product_ids else ALL_PRODUCTS,
-        "max_uses": order.usage_limit or 0,
-        "max_uses_per_customer": order.per_customer_limit or 0,
+        "applies_to": products if spec.product_ids else ALL_PRODUCTS,
+        "max_uses": spec.usage_limit or 0,
+        "max_uses_per_customer": spec.per_customer_limit or 0,
     }
-    if order.expires_at:
-        body["expires"] = format_datetime(order.expires_at.astimezone(UTC).replace(microsecond=0))
+    if spec.expires_at:
+        body["expires"] = format_datetime(spec.expires_at.astimezone(UTC).replace(microsecond=0))
     return body
 
 
-def _name(order: CouponSpec) -> str:
-    mark = f" [{order.reference}]" if order.reference else ""
-    if len(order.code) + len(mark) > NAME_CHARS:
-        mark = ""
-    room = NAME_CHARS - len(order.code) - len(mark) - 3
-    return (f"{order.title[:room]} ({order.code})" if order.title and room > 0 else order.code) + mark
+def _name(spec: CouponSpec) -> str:
+    suffix = f" [{spec.reference}]" if spec.reference else ""
+    if len(spec.code) + len(suffix) > NAME_CHARS:
+        suffix = ""
+    room = NAME_CHARS - len(spec.code) - len(suffix) - 3
+    return (f"{spec.title[:room]} ({spec.code})" if spec.title and room > 0 else spec.code) + suffix
 
 
-def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
-    """A `coupon_Full` in our words; None when it is none."""
+def parse_coupon(row: JsonValue, now: datetime) -> StoreCoupon | None:
+    """Translate a `coupon_Full`; None if the value is not one."""
     if not isinstance(row, dict) or not isinstance(row.get("id"), int) or not isinstance(row.get("code"), str):
         return None
     try:
-        amount, minimum, expires_at = with_cents(row.get("amount")), with_cents(row.get("min_purchase")), _moment(row)
+        amount, minimum, expires_at = (
+            amount_with_cents(row.get("amount")),
+            amount_with_cents(row.get("min_purchase")),
+            _expiry(row),
+        )
     except (InvalidOperation, ValueError):
         return None
     kind = next((kind for kind, name in TYPES.items() if name == row.get("type")), None)
     restrictions = [name for name in ("restricted_to", "shipping_methods") if row.get(name)]
     products = _products(row.get("applies_to"), restrictions)
-    return CouponFound(
+    return StoreCoupon(
         store_id=str(row["id"]),
         code=str(row["code"]),
         kind=kind,
         value=None if kind is CouponKind.FREE_SHIPPING else amount,
         product_ids=products,
         minimum_spend=minimum or None,
-        usage_limit=count(row.get("max_uses")) or None,
-        per_customer_limit=count(row.get("max_uses_per_customer")) or None,
-        used=count(row.get("num_uses")),
+        usage_limit=whole_number(row.get("max_uses")) or None,
+        per_customer_limit=whole_number(row.get("max_uses_per_customer")) or None,
+        used=whole_number(row.get("num_uses")),
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
         restrictions=tuple(restrictions),
         unreadable=frozenset({"currency", "starts_at", "combinable"}),
-        reference=mark[1] if (mark := REFERENCE.search(str(row.get("name")))) else None,
+        reference=match[1] if (match := REFERENCE.search(str(row.get("name")))) else None,
     )
 
 
 def _products(applies_to: JsonValue, restrictions: list[str]) -> tuple[str, ...]:
-    """The product ids; another category than 0, which is all, is a restriction, and so is nothing at all."""
-    entity = applies_to.get("entity") if isinstance(applies_to, dict) else None
-    ids = applies_to.get("ids") if isinstance(applies_to, dict) else None
+    """The product ids. Any other value than category 0, which means all products, is added to the restrictions."""
+    entity, ids = value_at(applies_to, "entity"), value_at(applies_to, "ids")
     if entity == "products" and isinstance(ids, list):
-        return tuple(str(each) for each in ids)
+        return tuple(str(item_id) for item_id in ids)
     if entity != "categories" or not isinstance(ids, list) or 0 not in ids:
         restrictions.append("applies_to")
     return ()
 
 
-def _unfit(order: CouponSpec) -> Reject | None:
-    if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", order.code):
-        return not_supported(order, "code", "BigCommerce codes are at most 50 letters, digits, blanks, _ and -")
-    return foreign_items(order, [each for each in order.product_ids if not (each.isascii() and each.isdigit())])
+def unsupported(spec: CouponSpec) -> Reject | None:
+    """Reject for a code or product ids that BigCommerce does not support."""
+    if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", spec.code):
+        return not_supported(
+            spec, "code", "BigCommerce codes have at most 50 characters: letters, digits, spaces, _ and -"
+        )
+    return invalid_items(
+        spec, [item_id for item_id in spec.product_ids if not (item_id.isascii() and item_id.isdigit())]
+    )
 
 
-def _moment(row: Mapping[str, JsonValue]) -> datetime | None:
+def _expiry(row: Mapping[str, JsonValue]) -> datetime | None:
     expires = row.get("expires")
     return parsedate_to_datetime(str(expires)).astimezone(UTC) if expires else None

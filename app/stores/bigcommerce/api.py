@@ -1,4 +1,4 @@
-"""One call of BigCommerce's REST API, and what an answer means before its content (table in `bigcommerce.py`)."""
+"""One call of BigCommerce's REST API, and the meaning of its status (table in `adapter.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,19 +10,18 @@ from pydantic import JsonValue
 from platform_relay.core.http import Answer, Failure, HttpClient, retry_after
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.parsing import Row
 from platform_relay.stores.responses import Responses
 
 RESPONSES: Final = Responses("BigCommerce", "BIGCOMMERCE__URL")
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Row = dict[str, JsonValue]
-WORDS: Final = 300
 
 
 class BigCommerceApi:
-    """Calls one store. `url` ends with the store's hash; paths begin with the version.
+    """Calls one store. `url` ends with the store's hash; a path starts with the API version.
 
-    Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
+    Every method raises CallFailed; `request` describes the call in the reason ("the coupon lookup").
     """
 
     def __init__(self, url: str, http: HttpClient, token: str) -> None:
@@ -33,13 +32,13 @@ class BigCommerceApi:
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
     ) -> Answer:
-        """One request; the answer is not judged yet."""
+        """Send one request. Returns the response with any status."""
         headers = {"x-auth-token": self._token}
         result = await self._http.call(method, self._url + path, json=body, headers=headers, params=query)
-        return RESPONSES.received(result)
+        return RESPONSES.require(result)
 
     async def rows(self, request: str, path: str, query: Mapping[str, str]) -> list[JsonValue]:
-        """A list of V2: 204 says that it is empty."""
+        """Return a list of V2. 204 means an empty list."""
         value = await self._read(request, path, query)
         if value is not None and not isinstance(value, list):
             raise RESPONSES.unreadable(request, "it is not a list")
@@ -48,7 +47,7 @@ class BigCommerceApi:
     async def document(
         self, request: str, path: str, query: Mapping[str, str] | None = None, *, single: bool = False
     ) -> Row | None:
-        """An object; None when there is none (204; with `single` also 404)."""
+        """Return an object; None for 204, and with `single` also for 404."""
         value = await self._read(request, path, query, single=single)
         if value is not None and not isinstance(value, dict):
             raise RESPONSES.unreadable(request, "it is not an object")
@@ -60,23 +59,25 @@ class BigCommerceApi:
         answer = await self.call("GET", path, query)
         if answer.status == 204 or (single and answer.status == 404):
             return None
-        succeeded(answer, request, single=single)
-        value = RESPONSES.document(answer, request)
+        raise_for_status(answer, request, single=single)
+        value = RESPONSES.json(answer, request)
         if value is None:
             raise RESPONSES.unreadable(request, "it is null", answer)
         return value
 
 
-def succeeded(answer: Answer, request: str, *, single: bool = False) -> None:
-    """Raises CallFailed for every status but 2xx."""
+def raise_for_status(answer: Answer, request: str, *, single: bool = False) -> None:
+    """Raise CallFailed for every status except 2xx."""
     if failed := failure(answer, request, single=single):
         raise CallFailed(failed)
 
 
 def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool = False) -> Failure | None:
-    """What a status means; None for 2xx. `single`: a 404 is about one entity, not about the address. With `wrote`, a 5xx
-    is Unknown: the request may have been applied."""
-    response = words(answer)
+    """The failure for a status; None for 2xx.
+
+    `single`: a 404 concerns one entity, not the address. With `wrote`, a 5xx is Unknown: the store may have applied it.
+    """
+    response = error_text(answer)
     match answer.status:
         case 401:
             facts = {"setting": "BIGCOMMERCE__ACCESS_TOKEN", "response": response}
@@ -97,20 +98,20 @@ def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool =
     return replace(failed, evidence=Evidence(answer.status)) if isinstance(failed, Reject) else failed
 
 
-def patience(answer: Answer) -> float | None:
-    """Seconds for which an answer asks all calls to pause; None when it does not."""
-    return (until_reset(answer) or 0.0) if answer.status == 429 else None  # as it says
+def rate_limit_pause(answer: Answer) -> float | None:
+    """The seconds for which all calls must pause; None if the status is not 429."""
+    return (until_reset(answer) or 0.0) if answer.status == 429 else None
 
 
 def until_reset(answer: Answer) -> float | None:
-    """Seconds: Retry-After, else X-Rate-Limit-Time-Reset-Ms; None when neither tells."""
-    asked = retry_after(answer.headers, datetime.now(UTC))
+    """The seconds in Retry-After, or else in X-Rate-Limit-Time-Reset-Ms; None if both are missing."""
+    seconds = retry_after(answer.headers, datetime.now(UTC))
     reset = answer.headers.get("x-rate-limit-time-reset-ms", "")
-    return float(reset[:9]) / 1000 if asked is None and reset.isascii() and reset.isdigit() else asked
+    return float(reset[:9]) / 1000 if seconds is None and reset.isascii() and reset.isdigit() else seconds
 
 
-def words(answer: Answer) -> str:
-    """The store's words: V2 answers a list of `message` and `details`, V3 an object with `title` and `errors`."""
+def error_text(answer: Answer) -> str:
+    """The error text of the store. V2 returns a list with `message` and `details`, V3 an object with `title` and `errors`."""
     value = answer.json()
     rows = value if isinstance(value, list) else [value]
     texts = [
@@ -120,4 +121,4 @@ def words(answer: Answer) -> str:
         for name in ("title", "message", "details", "detail", "errors")
         if row.get(name)
     ]
-    return answer.without_secrets(" ".join(texts))[:WORDS]
+    return answer.quote(" ".join(texts))

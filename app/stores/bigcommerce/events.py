@@ -1,9 +1,10 @@
-"""BigCommerce's webhooks, orders, customers and products, as our events. Pure.
+"""BigCommerce's webhooks, orders, customers and products, translated into events. Pure.
 
-A webhook names an entity only (`{"scope", "store_id", "data": {"type", "id"}, "hash", "created_at", "producer"}`); it is
-signed by Standard Webhooks (https://www.standardwebhooks.com), keyed by the client secret's bytes (unproven).
+A webhook contains only the id of an entity
+(`{"scope", "store_id", "data": {"type", "id"}, "hash", "created_at", "producer"}`). It is signed according to Standard Webhooks
+(https://www.standardwebhooks.com); the key is the client secret as bytes (not verified).
 
-Financial status, the first that fits (payment_status is often empty):
+Financial status; the first line that fits applies (payment_status is often empty):
 
     status 4 Refunded                                refunded
     status 14 Partially Refunded                     partially_refunded
@@ -13,9 +14,9 @@ Financial status, the first that fits (payment_status is often empty):
     payment_status authorized, capture pending       authorized
     payment_status captured, paid                    paid
     payment_status pending, held for review          pending
-    status 2, 3, 8, 9, 10, 11, 13 (under way)        paid
+    status 2, 3, 8, 9, 10, 11, 13 (in progress)      paid
     any other status (1, 7, 12)                      pending
-    status 0 Incomplete                              no order yet: not relayed
+    status 0 Incomplete                              not an order yet: not relayed
 """
 
 from collections.abc import Callable, Mapping
@@ -27,19 +28,19 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.stores.native import (
     NativeEvent,
-    Parsed,
+    ParsedWebhook,
     ToFetch,
+    invalid_signature,
     native_event,
     not_relayed,
     unreadable_webhook,
-    wrong_signature,
 )
+from platform_relay.stores.parsing import Row, objects, value_at
 
-Row = dict[str, JsonValue]
-WANTED: Final = (
+TOPICS: Final = (
     "store/customer/created", "store/customer/updated", "store/order/created", "store/order/updated",
     "store/order/statusUpdated", "store/product/created", "store/product/updated",
 )  # fmt: skip
@@ -51,31 +52,31 @@ BY_PAYMENT: Final = {
     "partially refunded": "partially_refunded", "authorized": "authorized", "capture pending": "authorized",
     "captured": "paid", "paid": "paid", "pending": "pending", "held for review": "pending",
 }  # fmt: skip
-UNDER_WAY: Final = frozenset({2, 3, 8, 9, 10, 11, 13})
+IN_PROGRESS: Final = frozenset({2, 3, 8, 9, 10, 11, 13})
 
 
-def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store: str) -> Parsed:
-    """See `native.ReceivesWebhooks`. `store` is the hash in the store's address."""
+def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store_hash: str) -> ParsedWebhook:
+    """See `native.ReceivesWebhooks`. `store_hash` is part of the store's address."""
     try:
         body = Webhook(secret.encode()).verify(raw, dict(headers))
     except WebhookVerificationError as error:
-        return wrong_signature("BIGCOMMERCE__CLIENT_SECRET", str(error))
+        return invalid_signature("BIGCOMMERCE__CLIENT_SECRET", str(error))
     except (ValueError, RecursionError):
         return unreadable_webhook("BigCommerce", "its body is not JSON")
-    data = body.get("data") if isinstance(body, dict) else None
+    data = value_at(body, "data")
     if not isinstance(body, dict) or not isinstance(data, dict):
-        return unreadable_webhook("BigCommerce", "its body names nothing")
-    if body.get("producer") != f"stores/{store}":
-        return not_relayed("the webhook comes from another store that has the same app")
+        return unreadable_webhook("BigCommerce", "its body contains no entity")
+    if body.get("producer") != f"stores/{store_hash}":
+        return not_relayed("the webhook comes from another store with the same app")
     scope, entity = body.get("scope"), data.get("id")
-    if scope not in WANTED or not isinstance(entity, int) or isinstance(entity, bool):
+    if scope not in TOPICS or not isinstance(entity, int) or isinstance(entity, bool):
         return not_relayed(f"the scope {str(scope)[:60]!r} is not relayed")
     kind = KINDS[str(scope).split("/")[1]]
     return ToFetch(kind, str(entity), f"bigcommerce:{scope}:{entity}:{body.get('created_at')}:{body.get('hash')}")
 
 
 def customer_event(row: Row) -> NativeEvent | None:
-    """A customer of V3."""
+    """Translate a customer of V3."""
     return _event(
         Kind.CUSTOMER,
         lambda: {
@@ -91,14 +92,13 @@ def customer_event(row: Row) -> NativeEvent | None:
 
 
 def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> NativeEvent | None:
-    """An order of V2 with its products and coupons. `default_currency_code` is what was paid in (unproven)."""
-    address = row.get("billing_address")
+    """Translate an order of V2 with its products and coupons. It is paid in `default_currency_code` (not verified)."""
     return _event(
         Kind.ORDER,
         lambda: {
             "id": row["id"],
             "customerId": row.get("customer_id") or None,  # 0: a guest
-            "email": (address.get("email") or None) if isinstance(address, dict) else None,
+            "email": value_at(row, "billing_address", "email") or None,
             "financialStatus": financial_status(row),
             "currency": row.get("default_currency_code") or row["currency_code"],
             "totalPrice": _money(row["total_inc_tax"]),
@@ -111,60 +111,51 @@ def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> N
                     "quantity": item.get("quantity"),
                     "price": _money(item.get("price_inc_tax")),
                 }
-                for item in items
-                if isinstance(item, dict)
+                for item in objects(items)
             ],
             "discountCodes": [
-                {"code": used["code"], "amount": _money(used.get("discount"))}
-                for used in coupons
-                if isinstance(used, dict)
+                {"code": used["code"], "amount": _money(used.get("discount"))} for used in objects(coupons)
             ],
-            "createdAt": _rfc2822(row.get("date_created")),
-            "updatedAt": _rfc2822(row["date_modified"]),
+            "createdAt": _parse_rfc2822(row.get("date_created")),
+            "updatedAt": _parse_rfc2822(row["date_modified"]),
         },
     )
 
 
 def product_event(row: Row) -> NativeEvent | None:
-    """A product of V3 with `include=variants,images`."""
-    variants, images, address = row.get("variants"), row.get("images"), row.get("custom_url")
-    pictures = [each for each in images if isinstance(each, dict)] if isinstance(images, list) else []
-    first = next((each for each in pictures if each.get("is_thumbnail") is True), pictures[0] if pictures else {})
+    """Translate a product of V3 with `include=variants,images`."""
+    variants, images = row.get("variants"), objects(row.get("images"))
+    image = next((item for item in images if item.get("is_thumbnail") is True), images[0] if images else {})
     return _event(
         Kind.PRODUCT,
         lambda: {
             "id": row["id"],
             "title": row.get("name"),
-            "imageUrl": first.get("url_standard"),
+            "imageUrl": image.get("url_standard"),
             "status": "active" if row.get("is_visible") is True else "hidden",
-            "externalUrlHandle": str(address.get("url") or "").strip("/") or None
-            if isinstance(address, dict)
-            else None,
-            "variants": [_variant(each) for each in variants if isinstance(each, dict)]
-            if isinstance(variants, list)
-            else None,
+            "externalUrlHandle": str(value_at(row, "custom_url", "url") or "").strip("/") or None,
+            "variants": [_variant(item) for item in objects(variants)] if isinstance(variants, list) else None,
             "updatedAt": row["date_modified"],
         },
     )
 
 
 def financial_status(row: Row) -> str:
-    """One of the Platform's eight; the table above."""
+    """The financial status of an order, by the table above."""
     status = row.get("status_id")
     payment = str(row.get("payment_status") or "").lower()
     number = status if isinstance(status, int) else -1
-    return BY_STATUS.get(number) or BY_PAYMENT.get(payment) or ("paid" if number in UNDER_WAY else "pending")
+    return BY_STATUS.get(number) or BY_PAYMENT.get(payment) or ("paid" if number in IN_PROGRESS else "pending")
 
 
 def _variant(row: Row) -> dict[str, object]:
-    options = row.get("option_values")
-    labels = [str(each.get("label")) for each in options if isinstance(each, dict)] if isinstance(options, list) else []
+    labels = [str(option.get("label")) for option in objects(row.get("option_values"))]
     title = " / ".join(labels) or row.get("sku")
     return {"externalVariantId": row["id"], "title": title or None, "imageUrl": row.get("image_url") or None}
 
 
 def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
-    """None when a field is missing or odd."""
+    """Create the event; None if a field is missing or has an unexpected value."""
     try:
         event = EVENTS[kind].model_validate({name: value for name, value in translate().items() if value is not None})
     except (InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
@@ -175,7 +166,7 @@ def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEven
 
 
 def _money(value: JsonValue) -> str | None:
-    """`19.9800` → `19.98`: BigCommerce writes four places."""
+    """`19.9800` → `19.98`. BigCommerce returns four decimal places."""
     if value is None:
         return None
     amount = Decimal(str(value))
@@ -183,5 +174,5 @@ def _money(value: JsonValue) -> str | None:
     return f"{cents if cents == amount else amount:f}"
 
 
-def _rfc2822(value: JsonValue) -> datetime | None:
+def _parse_rfc2822(value: JsonValue) -> datetime | None:
     return parsedate_to_datetime(str(value)) if value else None

@@ -1,6 +1,6 @@
-"""Reads BigCommerce's orders (V2), customers and products (V3): one by one, or what changed since.
+"""Reads BigCommerce's orders (V2), customers and products (V3): single entities, or those that changed since a time.
 
-An order's products are a second call, its coupons a third one, which is left out where the order has none.
+The products of an order take a second call. Its coupons take a third one, which is left out if the order has none.
 """
 
 from datetime import UTC, datetime
@@ -11,39 +11,40 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Outcome, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.messages import Kind
-from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Row
+from platform_relay.inbox.events import Kind
+from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi
 from platform_relay.stores.bigcommerce.events import INCOMPLETE, customer_event, order_event, product_event
-from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.native import NativeEvent, Page, unreadable_entity
+from platform_relay.stores.parsing import Row, format_time
 
 PER_PAGE: Final = {Kind.CUSTOMER: 50, Kind.ORDER: 10, Kind.PRODUCT: 10}
 LINES: Final = 250
-"""The most that BigCommerce gives in one page of an order's products."""
+"""The maximum page size for the products of an order."""
 WITH_VARIANTS: Final = {"include": "variants,images"}
 
 
 async def fetch(api: BigCommerceApi, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
-    """See `native.FetchesEntities`. Skip: an order that is not placed yet. Raises CallFailed."""
+    """See `native.FetchesEntities`. Skip for an order that is not placed yet. Raises CallFailed."""
     if not (entity_id.isascii() and entity_id.isdigit()):
         return None
-    request = f"the look-up in {kind}"
+    request = f"the {kind.removesuffix('s')}"
     if kind is Kind.ORDER:
         order = await api.document(request, f"/v2/orders/{entity_id}", single=True)
         return None if order is None else await _order(api, order)
     if kind is Kind.CUSTOMER:
-        shown = await api.document(request, "/v3/customers", {"id:in": entity_id})
+        response = await api.document(request, "/v3/customers", {"id:in": entity_id})
     else:
-        shown = await api.document(request, f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
-    if shown is None or shown.get("data") == []:
+        response = await api.document(request, f"/v3/catalog/products/{entity_id}", WITH_VARIANTS, single=True)
+    if response is None or response.get("data") == []:
         return None
-    data = shown.get("data")
+    data = response.get("data")
     row = data[0] if isinstance(data, list) else data
     return _event(kind, row) or Unknown(unreadable_entity("BigCommerce", kind, entity_id))
 
 
 async def list_entities(api: BigCommerceApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
-    """See `native.ListsEntities`. The cursor is a page's number. Raises CallFailed."""
+    """See `native.ListsEntities`. The cursor is a page number. Raises CallFailed."""
     page = int(cursor) if cursor and cursor.isascii() and cursor.isdigit() else 1
     request = f"the list of {kind}"
     rows = await _page(api, kind, since, page, request)
@@ -51,7 +52,7 @@ async def list_entities(api: BigCommerceApi, kind: Kind, since: datetime | None,
     for row in rows:
         event = await _order(api, row) if kind is Kind.ORDER and isinstance(row, dict) else _event(kind, row)
         if event is None:
-            raise RESPONSES.unreadable(request, "it has a row that cannot be read")
+            raise RESPONSES.unreadable(request, "it contains a row that cannot be read")
         if isinstance(event, NativeEvent):
             events.append(event)
     return Page(tuple(events), str(page + 1) if len(rows) == PER_PAGE[kind] else None)
@@ -62,13 +63,13 @@ async def _page(api: BigCommerceApi, kind: Kind, since: datetime | None, page: i
     if kind is Kind.ORDER:
         changed = {"min_date_modified": format_datetime(since.astimezone(UTC))} if since else {}
         return await api.rows(request, "/v2/orders", {**query, **changed, "sort": "date_modified:asc"})
-    changed = {"date_modified:min": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")} if since else {}
+    changed = {"date_modified:min": str(format_time(since))} if since else {}
     if kind is Kind.CUSTOMER:
-        shown = await api.document(request, "/v3/customers", {**query, **changed, "sort": "date_modified:asc"})
+        response = await api.document(request, "/v3/customers", {**query, **changed, "sort": "date_modified:asc"})
     else:
         order = {"sort": "date_modified", "direction": "asc"}
-        shown = await api.document(request, "/v3/catalog/products", {**query, **changed, **order, **WITH_VARIANTS})
-    data = [] if shown is None else shown.get("data")
+        response = await api.document(request, "/v3/catalog/products", {**query, **changed, **order, **WITH_VARIANTS})
+    data = [] if response is None else response.get("data")
     if not isinstance(data, list):
         raise RESPONSES.unreadable(request, "it is not a list")
     return data

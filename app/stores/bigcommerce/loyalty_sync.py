@@ -1,8 +1,8 @@
-"""Where a customer stands, as attributes of BigCommerce's customer: `platform_relay_…` by `stores.news.NAMES`.
+"""Loyalty sync with attributes of BigCommerce's customer: `platform_relay_…` by `loyalty_sync.FIELDS`.
 
-The store has to know an attribute before a customer can have a value of it, so the three are made where they are
-missing. All are texts: a number may come back written otherwise, and would be written again without end.
-Made from the official OpenAPI document of V3 customers; what an upsert answers is not proven.
+A store must have an attribute before a customer can have a value for it, so missing attributes are created. All of them are
+strings: a number may come back in another format, and would then be written again without end.
+Written from the official OpenAPI document of V3 customers. The response to an upsert is not verified.
 """
 
 from collections.abc import Mapping
@@ -12,77 +12,83 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Outcome, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Method, Row, succeeded
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.loyalty_sync import NAMES, Kept, keep_standing, no_such_customer, whole_id
-from platform_relay.stores.reading import rows, within
-from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Method, raise_for_status
+from platform_relay.stores.cached import Cached
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.loyalty_sync import (
+    FIELDS,
+    PREFIX,
+    StoredFields,
+    customer_not_found,
+    numeric_id,
+    sync_customer,
+)
+from platform_relay.stores.parsing import Row, objects, value_at
 
-PREFIX: Final = "platform_relay_"
 CUSTOMERS: Final = "/v3/customers"
 ATTRIBUTES: Final = f"{CUSTOMERS}/attributes"
 VALUES: Final = f"{CUSTOMERS}/attribute-values"
 VALUE_CHANGE: Final = "the change of the customer's attributes"
 
 
-class Standings:
-    """What we keep on the customers of one store. Every method raises CallFailed."""
+class CustomerAttributes:
+    """The stored fields on the customers of one store. Every method raises CallFailed."""
 
     def __init__(self, api: BigCommerceApi) -> None:
         self._api = api
-        self._ids = Remembered(self._attributes)
+        self._ids = Cached(self._attribute_ids)
 
     async def sync_loyalty(self, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-        """See `news.SyncsLoyalty`. Other attributes stay."""
-        return await keep_standing(RESPONSES, topic, body, own_id=whole_id, read=self._read, write=self._write)
+        """See `loyalty_sync.SyncsLoyalty`. Other attributes are kept."""
+        return await sync_customer(RESPONSES, topic, body, parse_id=numeric_id, read=self._read, write=self._write)
 
-    async def _read(self, customer_id: str) -> Kept:
+    async def _read(self, customer_id: str) -> StoredFields:
         ids = await self._ids.get()
-        query = {"customer_id:in": customer_id, "attribute_id:in": ",".join(str(each) for each in ids.values())}
+        query = {"customer_id:in": customer_id, "attribute_id:in": ",".join(str(number) for number in ids.values())}
         values = await self._rows("the list of the customer's attributes", "GET", VALUES, query)
         if values:
             return _values(values, int(customer_id), ids)
-        if not await self._rows("the customer look-up", "GET", CUSTOMERS, {"id:in": customer_id}):
-            raise no_such_customer(RESPONSES, customer_id)
+        if not await self._rows("the customer lookup", "GET", CUSTOMERS, {"id:in": customer_id}):
+            raise customer_not_found(RESPONSES, customer_id)
         return {}
 
-    async def _write(self, customer_id: str, wanted: Mapping[str, str]) -> Kept:
+    async def _write(self, customer_id: str, fields: Mapping[str, str]) -> StoredFields:
         ids = await self._ids.get()
         body: JsonValue = [
             {"attribute_id": ids[name], "customer_id": int(customer_id), "value": value}
-            for name, value in wanted.items()
+            for name, value in fields.items()
         ]
         try:
             values = await self._rows(VALUE_CHANGE, "PUT", VALUES, body=body)
         except CallFailed:
-            self._ids.forget()  # an attribute may have been deleted
+            self._ids.clear()  # an attribute may have been deleted
             raise
         return _values(values, int(customer_id), ids)
 
-    async def _attributes(self) -> dict[str, int]:
-        """The ids of our attributes, by `news.NAMES`; those that are missing are made."""
-        listed = await self._listed()
-        if len(listed) == len(NAMES):
-            return listed
+    async def _attribute_ids(self) -> dict[str, int]:
+        """The ids of the relay's attributes, by `FIELDS`. Missing attributes are created."""
+        ids = await self._existing_ids()
+        if len(ids) == len(FIELDS):
+            return ids
         request = "the creation of the attributes"
-        body: JsonValue = [{"name": PREFIX + name, "type": "string"} for name in NAMES if name not in listed]
-        refused = RESPONSES.unreadable(request, "it does not show the attributes")
+        body: JsonValue = [{"name": PREFIX + name, "type": "string"} for name in FIELDS if name not in ids]
+        failure = RESPONSES.unreadable(request, "it does not contain the attributes")
         try:
             await self._rows(request, "POST", ATTRIBUTES, body=body)
         except CallFailed as failed:
             if not isinstance(failed.outcome, Reject):
                 raise
-            refused = failed
-        listed = await self._listed()  # also when it was refused: another replica may have made them
-        if len(listed) < len(NAMES):
-            raise refused
-        return listed
+            failure = failed
+        ids = await self._existing_ids()  # also after a rejection: another replica may have created them
+        if len(ids) < len(FIELDS):
+            raise failure
+        return ids
 
-    async def _listed(self) -> dict[str, int]:
+    async def _existing_ids(self) -> dict[str, int]:
         ids: dict[str, int] = {}
         for row in await self._rows("the list of attributes", "GET", ATTRIBUTES, {"limit": "250"}):
             name, number = str(row.get("name")).removeprefix(PREFIX), row.get("id")
-            if row.get("name") != name and name in NAMES and isinstance(number, int):
+            if row.get("name") != name and name in FIELDS and isinstance(number, int):
                 ids[name] = min(number, ids.get(name, number))
         return ids
 
@@ -90,17 +96,17 @@ class Standings:
         self, request: str, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
     ) -> list[Row]:
         answer = await self._api.call(method, path, query, body)
-        if answer.status == 403:  # no Blocked, which would pause the store, coupons and all
+        if answer.status == 403:  # not Blocked, which would pause the store and its coupons
             facts = {"permission": "Customers modify", "hint": "docs/stores/bigcommerce.md lists the scopes."}
             reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts)
             raise CallFailed(Reject(reason, answer.evidence()))
-        succeeded(answer, request)
-        data = within(RESPONSES.document(answer, request), "data")
+        raise_for_status(answer, request)
+        data = value_at(RESPONSES.json(answer, request), "data")
         if not isinstance(data, list):
             raise RESPONSES.unreadable(request, "it is not a list", answer)
-        return rows(data)
+        return objects(data)
 
 
 def _values(rows: list[Row], customer: int, ids: Mapping[str, int]) -> dict[str, JsonValue]:
-    own = {row.get("attribute_id"): row.get("value") for row in rows if row.get("customer_id") == customer}
-    return {name: own[number] for name, number in ids.items() if number in own}
+    values = {row.get("attribute_id"): row.get("value") for row in rows if row.get("customer_id") == customer}
+    return {name: values[number] for name, number in ids.items() if number in values}

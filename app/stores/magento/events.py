@@ -1,17 +1,18 @@
-"""Magento's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
+"""Magento's customers, orders and products, read from its lists and translated into events.
 
-Open source has no webhooks; Adobe Commerce has some as a module, the lists serve both. Times are UTC without a zone.
+Magento Open Source has no webhooks, and Adobe Commerce has a module for them; the lists work with both. Times are in UTC, without
+a time zone.
 
-What an order's state and amounts mean, the first line that applies:
+Financial status of an order; the first line that fits applies:
 
     total_refunded ≥ total_paid, or state closed       refunded
     total_refunded > 0                                 partially_refunded
     state canceled                                     voided
-    total_paid ≥ grand_total, or nothing to pay and
+    total_paid ≥ grand_total, or a total of 0 and
     the state is processing or complete                paid
     total_paid > 0                                     partially_paid
     payment.amount_authorized > 0                      authorized
-    else (new, pending_payment, payment_review, …)     pending
+    otherwise (new, pending_payment, payment_review)   pending
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.inbox.messages import (
+from platform_relay.inbox.events import (
     CustomerEvent,
     DiscountCode,
     FinancialStatus,
@@ -31,40 +32,43 @@ from platform_relay.inbox.messages import (
     OrderEvent,
     ProductEvent,
 )
-from platform_relay.stores.failing import answers_failures
+from platform_relay.stores.failures import returns_failures
 from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.reading import Row, with_cents
+from platform_relay.stores.parsing import Row, amount_with_cents, objects
 
 PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
 PAGE: Final = 100
-NOT_ALONE: Final = 1
-"""A product's `visibility` when it is shown as a variant of another one only."""
+NOT_VISIBLE: Final = 1
+"""The `visibility` of a product that is visible only as a variant of another one."""
 
 
-@answers_failures
-async def probe(api: MagentoApi, kind: Kind) -> list[Row]:
-    """Whether the list may be read."""
+@returns_failures
+async def read_one_row(api: MagentoApi, kind: Kind) -> list[Row]:
+    """Read one row of a list, to check the permission."""
     fields = {"fields": "items[id,entity_id],total_count"}
     return await api.search(PATHS[kind], f"the list of {kind}", criteria(size=1) | fields)
 
 
-async def one(api: MagentoApi, kind: Kind, entity_id: str, media_url: str) -> NativeEvent | None:
-    """One entity by its id; None when there is none."""
+async def fetch_entity(api: MagentoApi, kind: Kind, entity_id: str, media_url: str) -> NativeEvent | None:
+    """Return one entity by its id; None if it does not exist."""
     request = f"the {kind.removesuffix('s')}"
     rows = await api.search(PATHS[kind], request, criteria(("entity_id", "eq", entity_id), size=1))
     if not rows:
         return None
-    if event := translated(kind, rows[0], media_url):
+    if event := to_event(kind, rows[0], media_url):
         return event
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: MagentoApi, kind: Kind, since: datetime | None, cursor: str | None, media_url: str) -> Page:
-    """Entities changed since, by time of change and id. The cursor is the last one seen, "2026-11-23 05:28:46/17".
+async def list_entities(
+    api: MagentoApi, kind: Kind, since: datetime | None, cursor: str | None, media_url: str
+) -> Page:
+    """Return a page of the entities that changed since `since`, by time of change and id.
 
-    Not by page number: an entity that changes meanwhile moves to the end, and another would slip through; and Magento
-    answers a page behind the last one with the last one again. The rest of the cursor's second is read first.
+    The cursor is the last entity of the page before, "2026-11-23 05:28:46/17". The other entities of this second are read
+    first. Page numbers would not work: an entity that changes while the list is read moves to the end, and another entity
+    would be missed; and after the last page, Magento returns the last page again.
     """
     rows: list[Row] = []
     if cursor:
@@ -76,9 +80,9 @@ async def page(api: MagentoApi, kind: Kind, since: datetime | None, cursor: str 
     if not full:
         later = await _rows(api, kind, ("updated_at", "gt" if cursor else "gteq", moment))
         rows, full = rows + later, len(later) >= PAGE
-    read = (translated(kind, row, media_url) for row in rows)
-    following = f"{rows[-1].get('updated_at')}/{_id(rows[-1])}" if full else None
-    return Page(tuple(event for event in read if event), following)
+    events = (to_event(kind, row, media_url) for row in rows)
+    next_cursor = f"{rows[-1].get('updated_at')}/{_id(rows[-1])}" if full else None
+    return Page(tuple(event for event in events if event), next_cursor)
 
 
 async def _rows(api: MagentoApi, kind: Kind, *filters: tuple[str, str, str]) -> list[Row]:
@@ -90,14 +94,14 @@ def _id(row: Row) -> str:
     return str(row.get("entity_id") or row.get("id") or "")
 
 
-def translated(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
-    """An entity in our words; None for a product that is only another's variant, and for what cannot be read.
+def to_event(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
+    """Translate an entity; None for a product that is only a variant, and if the entity cannot be read.
 
-    An e-mail address that is none is left out rather than losing the entity.
+    An invalid e-mail address is left out, so that the entity is not lost.
     """
-    for each in (row, {**row, "email": None, "customer_email": None}):
+    for variant in (row, {**row, "email": None, "customer_email": None}):
         try:
-            event = _event(kind, each, media_url)
+            event = _event(kind, variant, media_url)
         except (ValidationError, InvalidOperation, ValueError):
             continue
         return None if event is None else native_event("magento", kind, event)
@@ -111,11 +115,11 @@ def _event(kind: Kind, row: Row, media_url: str) -> CustomerEvent | OrderEvent |
         case Kind.ORDER:
             return order(row)
         case Kind.PRODUCT:
-            return None if row.get("visibility") == NOT_ALONE else product(row, media_url)
+            return None if row.get("visibility") == NOT_VISIBLE else product(row, media_url)
 
 
 def customer(row: Row) -> CustomerEvent:
-    """A customer. Raises ValueError when it cannot be read."""
+    """Translate a customer. Raises ValueError if it cannot be read."""
     born = date.fromisoformat(str(row["dob"])[:10]) if row.get("dob") else None
     return CustomerEvent(
         id=_id(row),
@@ -124,15 +128,14 @@ def customer(row: Row) -> CustomerEvent:
         lastName=_text(row.get("lastname")),
         birthdayMonth=born.month if born else None,
         birthdayDay=born.day if born else None,
-        createdAt=_moment(row.get("created_at")),
-        updatedAt=_moment(row.get("updated_at")),
+        createdAt=_parse_utc(row.get("created_at")),
+        updatedAt=_parse_utc(row.get("updated_at")),
     )
 
 
 def order(row: Row) -> OrderEvent:
-    """An order. Raises ValueError when it cannot be read."""
-    items = row.get("items")
-    rows = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    """Translate an order. Raises ValueError if it cannot be read."""
+    rows = objects(row.get("items"))
     code = _text(row.get("coupon_code"))
     guest = row.get("customer_is_guest") == 1
     return OrderEvent(
@@ -141,33 +144,39 @@ def order(row: Row) -> OrderEvent:
         email=_text(row.get("customer_email")),
         financialStatus=financial_status(row),
         currency=str(row.get("order_currency_code")),
-        totalPrice=with_cents(row.get("grand_total")),
-        subtotalPrice=with_cents(row.get("subtotal")),
+        totalPrice=amount_with_cents(row.get("grand_total")),
+        subtotalPrice=amount_with_cents(row.get("subtotal")),
         lineItems=[_line(item, rows) for item in rows if not item.get("parent_item_id")],
-        discountCodes=[DiscountCode(code=code, amount=abs(with_cents(row.get("discount_amount"))))] if code else [],
-        createdAt=_moment(row.get("created_at")),
-        updatedAt=_moment(row.get("updated_at")),
+        discountCodes=[DiscountCode(code=code, amount=abs(amount_with_cents(row.get("discount_amount"))))]
+        if code
+        else [],
+        createdAt=_parse_utc(row.get("created_at")),
+        updatedAt=_parse_utc(row.get("updated_at")),
     )
 
 
 def _line(item: Row, rows: list[Row]) -> LineItem:
-    """A line; what was chosen of a configurable product is a second row, under the first."""
+    """Translate a line. The chosen variant of a configurable product is a second row under the first one."""
     chosen = next((row for row in rows if item.get("item_id") and row.get("parent_item_id") == item["item_id"]), None)
     variant = chosen if chosen and item.get("product_type") == "configurable" else None
     return LineItem(
         productId=_text(item.get("product_id")),
         variantId=_text(variant.get("product_id")) if variant else None,
         title=_text(item.get("name")),
-        quantity=int(with_cents(item.get("qty_ordered"))),
-        price=with_cents(item.get("price")),
+        quantity=int(amount_with_cents(item.get("qty_ordered"))),
+        price=amount_with_cents(item.get("price")),
     )
 
 
 def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
-    """The table at the top of this file."""
-    paid, refunded, total = (with_cents(row.get(name)) for name in ("total_paid", "total_refunded", "grand_total"))
+    """The financial status of an order, by the table above."""
+    paid, refunded, total = (
+        amount_with_cents(row.get(name)) for name in ("total_paid", "total_refunded", "grand_total")
+    )
     payment = row.get("payment")
-    authorized = with_cents(payment.get("amount_authorized")) if isinstance(payment, dict) else with_cents(None)
+    authorized = (
+        amount_with_cents(payment.get("amount_authorized")) if isinstance(payment, dict) else amount_with_cents(None)
+    )
     state = row.get("state")
     rules: tuple[tuple[bool, FinancialStatus], ...] = (
         (state == "closed" or (refunded > 0 and refunded >= paid), "refunded"),
@@ -178,26 +187,24 @@ def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
         (paid > 0, "partially_paid"),
         (authorized > 0, "authorized"),
     )
-    return next((status for holds, status in rules if holds), "pending")
+    return next((status for applies, status in rules if applies), "pending")
 
 
 def product(row: Row, media_url: str) -> ProductEvent:
-    """A product. Raises ValueError when it cannot be read. Variants are products of their own here, so none are told."""
-    given = row.get("custom_attributes")
+    """Translate a product. Raises ValueError if it cannot be read. In Magento, variants are products, so none are sent."""
     attributes = {
-        str(each.get("attribute_code")): each.get("value")
-        for each in (given if isinstance(given, list) else [])
-        if isinstance(each, dict)
+        str(attribute.get("attribute_code")): attribute.get("value")
+        for attribute in objects(row.get("custom_attributes"))
     }
     image = _text(attributes.get("image"))
-    shown = image and image != "no_selection" and media_url
+    has_image = image and image != "no_selection" and media_url
     return ProductEvent(
         id=_id(row),
         title=_text(row.get("name")),
-        imageUrl=f"{media_url.rstrip('/')}/catalog/product/{quote(str(image).lstrip('/'))}" if shown else None,
+        imageUrl=f"{media_url.rstrip('/')}/catalog/product/{quote(str(image).lstrip('/'))}" if has_image else None,
         status="active" if row.get("status") == 1 else "draft",
         externalUrlHandle=_text(attributes.get("url_key")),
-        updatedAt=_moment(row.get("updated_at")),
+        updatedAt=_parse_utc(row.get("updated_at")),
     )
 
 
@@ -205,5 +212,5 @@ def _text(value: JsonValue) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
-def _moment(value: JsonValue) -> datetime | None:
+def _parse_utc(value: JsonValue) -> datetime | None:
     return datetime.fromisoformat(str(value)).replace(tzinfo=UTC) if value else None

@@ -1,16 +1,16 @@
-"""A coupon as Magento's cart price rule with one coupon code, and back. Pure.
+"""Magento's cart price rules with one coupon code: the bodies of a spec, and the translation of a store's rule. Pure.
 
-Magento keeps days only; the time that was ordered stands at the end of the rule's description and counts as long as it
-fits the rule's day.
+Magento stores only days. The requested time is written at the end of the rule's description, and it is used as long as it fits
+the rule's day.
 
 percentage      by_percent                          minimum spend   condition base_subtotal >=
 fixed amount    cart_fixed                          items           action condition on their SKUs
-free shipping   simple_free_shipping, amount 0      expiry          to_date: a day, in the store's time zone, inclusive
+free shipping   simple_free_shipping, amount 0      expiry          to_date: a day in the store's time zone, inclusive
 free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
 
-A variant is a product of its own, which a configurable product sells as its child. A percentage counts for an item whose
-child fits (SalesRule's RulesApplier); a fixed amount is shared out among the items that fit by themselves, and free shipping
-looks at these alone (SalesRule's Validator::initTotals, OfflineShipping's Calculator): either would come to nothing.
+A variant is a product, and a configurable product sells it as a child. A percentage applies to an item whose child fits
+(SalesRule's RulesApplier). A fixed amount is divided among the items that fit themselves, and free shipping considers only these
+(SalesRule's Validator::initTotals, OfflineShipping's Calculator): for variants, both would have no effect.
 """
 
 import re
@@ -24,19 +24,18 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, Difference, differences, not_supported
-from platform_relay.stores.reading import with_cents
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
+from platform_relay.stores.parsing import amount_with_cents, format_time, objects, whole_number
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
-CENT: Final = Decimal("0.01")
-NOTED: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$")
+EXPIRY_NOTE: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$")
 REFERENCE: Final = re.compile(r"(?:^| )\(([^()]+)\)$")
-"""How a description ends, apart from the time."""
+"""The end of a description, before the expiry note: the reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the store's own configuration says, and where our rules are to hold."""
+    """The configuration of the store, and where the relay's rules are valid."""
 
     currency: str
     zone: ZoneInfo
@@ -44,79 +43,81 @@ class Market:
     website_ids: tuple[int, ...]
     customer_group_ids: tuple[int, ...]
     unrestricted: bool = False
-    """Coupons for one customer are made for everybody, by setting."""
+    """Whether coupons for one customer are created for everyone, because of the setting."""
 
 
-def inexpressible(order: CouponSpec) -> Reject | None:
-    """What only some of Magento's rules cannot say; `Magento.CANNOT` names what none can."""
-    if not order.variant_ids or order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
+def unsupported(spec: CouponSpec) -> Reject | None:
+    """Reject for options that some of Magento's rules do not support. `Magento.CANNOT` has those that none supports."""
+    if not spec.variant_ids or spec.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
         return None
-    problem = "Magento takes a percentage off variants, no amount and no shipping; name the products in a reward rule"
-    return not_supported(order, "variant_ids", problem)
+    problem = "for variants, Magento supports only percentages; name the products in a reward rule"
+    return not_supported(spec, "variant_ids", problem)
 
 
 def rule_name(code: str) -> str:
-    """The name that our rule for a code is found by again: Magento lets any number of rules have one name."""
+    """The name of the relay's rule for a code. Magento does not require unique names."""
     return f"Platform Relay coupon {code}"
 
 
-def rule_body(order: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
-    """The rule as it is sent; `skus` are the ordered products' or variants' SKUs. Dates are the store's days."""
-    free_product, free_shipping = order.kind is CouponKind.FREE_PRODUCT, order.kind is CouponKind.FREE_SHIPPING
-    percent = free_product or order.kind is CouponKind.PERCENTAGE
-    amount = Decimal(100) if free_product else Decimal(0) if free_shipping else order.value or Decimal(0)
+def rule_body(spec: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
+    """The body of the rule. `skus` are those of the requested products or variants. Dates are days of the store."""
+    free_product, free_shipping = spec.kind is CouponKind.FREE_PRODUCT, spec.kind is CouponKind.FREE_SHIPPING
+    percent = free_product or spec.kind is CouponKind.PERCENTAGE
+    amount = Decimal(100) if free_product else Decimal(0) if free_shipping else spec.value or Decimal(0)
     body: dict[str, JsonValue] = {
-        "name": rule_name(order.code),
-        "description": " ".join(filter(None, (order.title, order.reference and f"({order.reference})", _noted(order)))),
+        "name": rule_name(spec.code),
+        "description": " ".join(
+            filter(None, (spec.title, spec.reference and f"({spec.reference})", _expiry_note(spec)))
+        ),
         "website_ids": list(market.website_ids),
         "customer_group_ids": list(market.customer_group_ids),
         "is_active": True,
         "coupon_type": "SPECIFIC_COUPON",
         "use_auto_generation": False,
-        "uses_per_coupon": order.usage_limit or 0,
-        "uses_per_customer": order.per_customer_limit or 0,
+        "uses_per_coupon": spec.usage_limit or 0,
+        "uses_per_customer": spec.per_customer_limit or 0,
         "simple_action": "by_percent" if percent else "cart_fixed",
         "discount_amount": float(amount),
         "discount_qty": 1 if free_product else 0,
         "discount_step": 0,
         "apply_to_shipping": False,
         "simple_free_shipping": "1" if free_shipping else "0",
-        "stop_rules_processing": not order.combinable,
+        "stop_rules_processing": not spec.combinable,
         "sort_order": 0,
         "is_advanced": True,
         "is_rss": False,
         "times_used": 0,
     }
-    if order.expires_at:
-        body["to_date"] = last_day(order.expires_at, market.zone).isoformat()
-    if order.minimum_spend:
-        body["condition"] = _all_of("Combine", "Address", "base_subtotal", ">=", f"{order.minimum_spend:f}")
+    if spec.expires_at:
+        body["to_date"] = last_day(spec.expires_at, market.zone).isoformat()
+    if spec.minimum_spend:
+        body["condition"] = _all_of("Combine", "Address", "base_subtotal", ">=", f"{spec.minimum_spend:f}")
     if skus:
         operator = "==" if len(skus) == 1 else "()"
         body["action_condition"] = _all_of("Product\\Combine", "Product", "sku", operator, ",".join(skus))
     return body
 
 
-def _noted(order: CouponSpec) -> str | None:
-    return f"until {order.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if order.expires_at else None
+def _expiry_note(spec: CouponSpec) -> str | None:
+    return f"until {format_time(spec.expires_at)}" if spec.expires_at else None
 
 
 def _all_of(root: str, leaf: str, attribute: str, operator: str, value: str) -> dict[str, JsonValue]:
-    only: JsonValue = {
+    condition: JsonValue = {
         "condition_type": CLASSES + leaf, "attribute_name": attribute, "operator": operator, "value": value,
     }  # fmt: skip
     return {
-        "condition_type": CLASSES + root, "aggregator_type": "all", "operator": "", "value": "1", "conditions": [only],
+        "condition_type": CLASSES + root, "aggregator_type": "all", "operator": "", "value": "1", "conditions": [condition],
     }  # fmt: skip
 
 
-def coupon_body(order: CouponSpec, rule_id: int) -> dict[str, JsonValue]:
-    """The second call's coupon: the code on the rule."""
+def coupon_body(spec: CouponSpec, rule_id: int) -> dict[str, JsonValue]:
+    """The body of the second call: the code on the rule."""
     return {
         "rule_id": rule_id,
-        "code": order.code,
-        "usage_limit": order.usage_limit or 0,
-        "usage_per_customer": order.per_customer_limit or 0,
+        "code": spec.code,
+        "usage_limit": spec.usage_limit or 0,
+        "usage_per_customer": spec.per_customer_limit or 0,
         "times_used": 0,
         "is_primary": True,
         "type": 0,
@@ -124,25 +125,20 @@ def coupon_body(order: CouponSpec, rule_id: int) -> dict[str, JsonValue]:
 
 
 def last_day(moment: datetime, zone: ZoneInfo) -> date:
-    """The day in the store's time zone through which a coupon has to be valid so as not to end before `moment`."""
+    """The last day of a coupon, in the store's time zone, so that it does not end before `moment`."""
     return (moment.astimezone(zone) - timedelta(microseconds=1)).date()
 
 
-def unlike(order: CouponSpec, found: CouponFound, zone: ZoneInfo) -> tuple[Difference, ...]:
-    """`base.differences`, with the expiry compared by the day."""
-    return differences(order, aligned(order, found, zone))
-
-
-def aligned(order: CouponSpec, found: CouponFound, zone: ZoneInfo) -> CouponFound:
-    """`found`, its expiry the ordered one when both are on one day of the store."""
-    if order.expires_at is None or found.expires_at is None:
-        return found
-    same = last_day(order.expires_at, zone) == last_day(found.expires_at, zone)
-    return replace(found, expires_at=order.expires_at) if same else found
+def align_expiry(spec: CouponSpec, coupon: StoreCoupon, zone: ZoneInfo) -> StoreCoupon:
+    """The coupon with the expiry of the spec, if both are on the same day of the store."""
+    if spec.expires_at is None or coupon.expires_at is None:
+        return coupon
+    same_day = last_day(spec.expires_at, zone) == last_day(coupon.expires_at, zone)
+    return replace(coupon, expires_at=spec.expires_at) if same_day else coupon
 
 
 def sku_values(rule: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
-    """The SKUs that the rule is restricted to; None when its products are chosen by anything else as well."""
+    """The SKUs that the rule is restricted to; None if the rule has any other condition on products."""
     leaves = _leaves(rule.get("action_condition"))
     if not leaves:
         return () if leaves == [] else None
@@ -154,31 +150,31 @@ def sku_values(rule: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
         case "==":
             return (value,)
         case "()":
-            return tuple(each.strip() for each in value.split(","))
+            return tuple(sku.strip() for sku in value.split(","))
     return None
 
 
-def coupon_found(
+def parse_coupon(
     rule: Mapping[str, JsonValue], coupon: Mapping[str, JsonValue], market: Market, ids: Mapping[str, str],
     now: datetime,
-) -> CouponFound | None:  # fmt: skip
-    """A rule and its coupon in our words, None when they are not Magento's. `ids` by SKU."""
+) -> StoreCoupon | None:  # fmt: skip
+    """Translate a rule and its coupon; None if the values are not of Magento. `ids` are product ids by SKU."""
     code, rule_id = coupon.get("code"), rule.get("rule_id")
     if not isinstance(code, str) or not isinstance(rule_id, int):
         return None
     try:
-        amount = with_cents(rule.get("discount_amount"))
+        amount = amount_with_cents(rule.get("discount_amount"))
         minimum, conditions = _minimum(rule)
-        begins, ends = _day(rule.get("from_date")), _day(rule.get("to_date"))
+        first_day, end_day = _day(rule.get("from_date")), _day(rule.get("to_date"))
     except (InvalidOperation, ValueError):
         return None
     skus = sku_values(rule)
     items = tuple(ids.get(sku, f"SKU {sku}") for sku in skus or ())
     kind = _kind(rule, amount, bool(skus))
-    expires_at = _end(rule, ends, market.zone) if ends else None
-    over = ends is not None and ends < now.astimezone(market.zone).date()
-    started = begins is None or begins <= now.astimezone(market.zone).date()
-    return CouponFound(
+    expires_at = _expiry(rule, end_day, market.zone) if end_day else None
+    today = now.astimezone(market.zone).date()
+    started, ended = first_day is None or first_day <= today, end_day is not None and end_day < today
+    return StoreCoupon(
         store_id=str(rule_id),
         code=code,
         kind=kind,
@@ -186,14 +182,14 @@ def coupon_found(
         currency=market.currency,
         product_ids=items,
         variant_ids=items,
-        one_list=True,
+        shared_item_list=True,
         minimum_spend=minimum,
-        usage_limit=_count(coupon.get("usage_limit")),
-        per_customer_limit=_count(coupon.get("usage_per_customer")),
-        used=_count(coupon.get("times_used")) or 0,
+        usage_limit=whole_number(coupon.get("usage_limit")) or None,
+        per_customer_limit=whole_number(coupon.get("usage_per_customer")) or None,
+        used=whole_number(coupon.get("times_used")) or 0,
         combinable=rule.get("stop_rules_processing") is not True,
         expires_at=expires_at,
-        active=rule.get("is_active") is True and started and not over,
+        active=rule.get("is_active") is True and started and not ended,
         restrictions=(*conditions, *_restrictions(rule, market, kind, skus)),
         unreadable=frozenset({"starts_at", "email", "customer_id"} if market.unrestricted else {"starts_at"}),
         reference=_reference(rule),
@@ -201,17 +197,17 @@ def coupon_found(
 
 
 def _reference(rule: Mapping[str, JsonValue]) -> str | None:
-    found = REFERENCE.search(NOTED.sub("", str(rule.get("description") or "")).rstrip())
-    return found[1] if found else None
+    match = REFERENCE.search(EXPIRY_NOTE.sub("", str(rule.get("description") or "")).rstrip())
+    return match[1] if match else None
 
 
-def _end(rule: Mapping[str, JsonValue], ends: date, zone: ZoneInfo) -> datetime:
-    """The time that we noted, where it belongs to the day that the rule ends with, else the end of that day."""
-    noted = NOTED.search(str(rule.get("description") or ""))
-    moment = datetime.fromisoformat(noted[1]) if noted else None
-    if moment and last_day(moment, zone) == ends:
+def _expiry(rule: Mapping[str, JsonValue], day: date, zone: ZoneInfo) -> datetime:
+    """The time in the description, if it fits the last day of the rule; otherwise the end of that day."""
+    note = EXPIRY_NOTE.search(str(rule.get("description") or ""))
+    moment = datetime.fromisoformat(note[1]) if note else None
+    if moment and last_day(moment, zone) == day:
         return moment
-    return datetime.combine(ends, time(23, 59, 59), zone).astimezone(UTC)
+    return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
 
 
 def _kind(rule: Mapping[str, JsonValue], amount: Decimal, products: bool) -> CouponKind | None:
@@ -232,14 +228,16 @@ def _restrictions(
     rule: Mapping[str, JsonValue], market: Market, kind: CouponKind | None, skus: tuple[str, ...] | None
 ) -> list[str]:
     restrictions = []
-    for name, ours in (("website_ids", market.website_ids), ("customer_group_ids", market.customer_group_ids)):
-        theirs = rule.get(name)
-        if not isinstance(theirs, list) or not {str(each) for each in ours} <= {str(each) for each in theirs}:
-            restrictions.append(f"{name} without some of ours")
+    for name, required in (("website_ids", market.website_ids), ("customer_group_ids", market.customer_group_ids)):
+        actual = rule.get(name)
+        if not isinstance(actual, list) or not {str(number) for number in required} <= {
+            str(number) for number in actual
+        }:
+            restrictions.append(f"{name} lacks some of the configured ones")
     if rule.get("discount_qty") and kind is not CouponKind.FREE_PRODUCT:
-        restrictions.append("a largest quantity (discount_qty)")
+        restrictions.append("a maximum quantity (discount_qty)")
     if skus is None:
-        restrictions.append("conditions of its own on the products")
+        restrictions.append("other conditions on the products")
     if rule.get("coupon_type") != "SPECIFIC_COUPON":
         restrictions.append("another coupon_type")
     return restrictions
@@ -252,25 +250,21 @@ def _minimum(rule: Mapping[str, JsonValue]) -> tuple[Decimal | None, list[str]]:
     if leaves and len(leaves) == 1 and (leaves[0].get("attribute_name"), leaves[0].get("operator")) == (
         "base_subtotal", ">=",
     ):  # fmt: skip
-        return with_cents(leaves[0].get("value")), []
-    return None, ["conditions of its own on the cart"]
+        return amount_with_cents(leaves[0].get("value")), []
+    return None, ["other conditions on the cart"]
 
 
 def _leaves(root: JsonValue) -> list[dict[str, JsonValue]] | None:
-    """The conditions right under "all of these are true"; [] for none; None for any other or deeper tree."""
+    """The conditions directly under "all of these are true"; [] if there are none; None for any other tree."""
     if not isinstance(root, dict) or not root.get("conditions"):
         return []
-    below = root["conditions"]
-    plain = isinstance(below, list) and all(isinstance(each, dict) and not each.get("conditions") for each in below)
-    if not plain or root.get("aggregator_type") != "all" or str(root.get("value")) != "1":
+    children = root["conditions"]
+    flat = isinstance(children, list) and all(isinstance(row, dict) and not row.get("conditions") for row in children)
+    if not flat or root.get("aggregator_type") != "all" or str(root.get("value")) != "1":
         return None
-    return [each for each in below if isinstance(each, dict)] if isinstance(below, list) else None
-
-
-def _count(value: JsonValue) -> int | None:
-    return value or None if isinstance(value, int) else None
+    return objects(children)
 
 
 def _day(value: JsonValue) -> date | None:
-    """A date, which Magento may write with a time of 00:00:00 behind it."""
+    """Parse a date. Magento may add the time 00:00:00."""
     return date.fromisoformat(str(value)[:10]) if value else None

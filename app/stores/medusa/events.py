@@ -1,10 +1,10 @@
-"""Medusa's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
+"""Medusa's customers, orders and products, read from its lists and translated into events.
 
-Medusa has no webhooks: integrations/medusa/relay.ts is a subscriber that sends the same events as they happen.
+Medusa has no webhooks. integrations/medusa/relay.ts is a subscriber that sends the same events when they happen.
 
-What an order's `payment_status` means (`status` canceled before money moved: voided):
+Financial status by an order's `payment_status` (with `status` canceled and nothing paid: voided):
 
-    captured                                       paid (Medusa says so of an order over 0, too)
+    captured                                       paid (also for an order with a total of 0)
     partially_captured                             partially_paid
     authorized                                     authorized
     partially_authorized, not_paid, awaiting,
@@ -12,9 +12,9 @@ What an order's `payment_status` means (`status` canceled before money moved: vo
     refunded, partially_refunded                   refunded, partially_refunded
     canceled                                       voided
 
-A capture changes the payment and leaves the order's `updated_at` as it was. Therefore an order's version is the latest
-time of the order and its payment collections, and the list of changed orders is followed by the orders of changed
-payments. A guest has a customer without an account, another one after registering: his orders go by e-mail address.
+A capture changes the payment, but not the order's `updated_at`. Therefore the version of an order is the latest time of the
+order and its payment collections, and after the list of changed orders come the orders with changed payments. A guest has a
+customer without an account, and another one after registration. The orders of a guest have no customer id, only the address.
 """
 
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ from urllib.parse import quote
 from pydantic import JsonValue, ValidationError
 
 from platform_relay.core.currencies import currency_places
-from platform_relay.inbox.messages import EVENTS, Kind
-from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, Row, gone, succeeded
+from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, is_not_found, raise_for_status
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.reading import following, rows, within
+from platform_relay.stores.parsing import Row, next_position, objects, value_at
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00Z"
 PAYMENTS: Final = "payments"
-"""The second part of the list of orders."""
+"""The second part of the list of orders: orders whose payments have changed."""
 FIELDS: Final[Mapping[Kind, str]] = {
     Kind.CUSTOMER: "id,email,first_name,last_name,phone,has_account,created_at,updated_at",
     Kind.ORDER: (
@@ -63,73 +63,72 @@ STATUS: Final[Mapping[JsonValue, str]] = {
 UNPAID: Final = frozenset({"pending", "authorized"})
 
 
-async def one(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEvent | None:
-    """One entity by its id; None when there is none, or when it is a guest."""
+async def fetch_entity(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEvent | None:
+    """Return one entity by its id; None if it does not exist, or if it is a guest."""
     request = f"the {kind.removesuffix('s')}"
     answer = await api.call("GET", f"{kind}/{quote(entity_id, safe='')}", [("fields", FIELDS[kind])])
-    if gone(answer):
+    if is_not_found(answer):
         return None
-    succeeded(answer, request)
-    value = RESPONSES.document(answer, request)
-    row = value.get(kind.removesuffix("s")) if isinstance(value, dict) else None
+    raise_for_status(answer, request)
+    row = value_at(RESPONSES.json(answer, request), kind.removesuffix("s"))
     if not isinstance(row, dict):
-        raise RESPONSES.unreadable(request, f"it has no entity of {kind}", answer)
+        raise RESPONSES.unreadable(request, "it does not contain the entity", answer)
     if _is_guest(kind, row):
         return None
-    if event := translated(kind, row):
+    if event := to_event(kind, row):
         return event
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
-    """Entities changed since, oldest change first; for orders then those whose payments changed since.
+async def list_entities(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    """Return a page of the entities that changed since `since`, the oldest change first; then orders with changed payments.
 
-    A cursor is "orders 2026-11-23T05:00:02.526Z 3": go on at that time of change, without the first 3 rows of that
-    time (`reading.following`).
+    A cursor is "orders 2026-11-23T05:00:02.526Z 3": continue at that time of change, after the first 3 rows of that time
+    (`parsing.next_position`).
     """
     beginning = since.astimezone(UTC).isoformat() if since else BEGINNING
-    part, start, passed = (cursor or f"{kind} {beginning} 0").split(" ")
-    seen = int(passed)
+    part, start, skipped_rows = (cursor or f"{kind} {beginning} 0").split(" ")
+    skipped = int(skipped_rows)
     fields = "updated_at,payment_collection.order.id" if part == PAYMENTS else FIELDS[kind]
     request = f"the list of {part}"
-    rows = await api.read(part, part, _changed(start, seen, fields), request)
+    rows = await api.read(part, part, _changed(start, skipped, fields), request)
     try:
-        position = following(start, seen, [row.get("updated_at") for row in rows], PAGE)
+        position = next_position(start, skipped, [row.get("updated_at") for row in rows], PAGE)
     except ValueError:
-        raise RESPONSES.unreadable(request, "it has a row without its time of change") from None
-    after = f"{part} {position[0]} {position[1]}" if position else None
+        raise RESPONSES.unreadable(request, "it contains a row without a time of change") from None
+    next_cursor = f"{part} {position[0]} {position[1]}" if position else None
     if part == PAYMENTS:
         rows = await _orders_of(api, rows)
-    elif after is None and kind is Kind.ORDER and since is not None:
-        after = f"{PAYMENTS} {beginning} 0"
-    events = (translated(kind, row) for row in rows if not _is_guest(kind, row))
-    return Page(tuple(event for event in events if event), after)
+    elif next_cursor is None and kind is Kind.ORDER and since is not None:
+        next_cursor = f"{PAYMENTS} {beginning} 0"
+    events = (to_event(kind, row) for row in rows if not _is_guest(kind, row))
+    return Page(tuple(event for event in events if event), next_cursor)
 
 
-def _changed(start: str, seen: int, fields: str) -> Query:
+def _changed(start: str, skipped: int, fields: str) -> Query:
     return [
         ("updated_at[$gte]", start),
         ("order", "updated_at"),
         ("limit", str(PAGE)),
-        ("offset", str(seen)),
+        ("offset", str(skipped)),
         ("fields", fields),
     ]
 
 
 async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row]:
-    named = (within(payment, "payment_collection", "order", "id") for payment in payments)
-    ids = sorted({str(each) for each in named if each})
+    order_ids = (value_at(payment, "payment_collection", "order", "id") for payment in payments)
+    ids = sorted({str(order_id) for order_id in order_ids if order_id})
     if not ids:
         return []
-    query = [*(("id[]", each) for each in ids), ("limit", str(PAGE)), ("fields", FIELDS[Kind.ORDER])]
+    query = [*(("id[]", order_id) for order_id in ids), ("limit", str(PAGE)), ("fields", FIELDS[Kind.ORDER])]
     return await api.read("orders", "orders", query, "the list of orders")
 
 
-def translated(kind: Kind, row: Row) -> NativeEvent | None:
-    """An entity in our words; None for what cannot be read. An e-mail address that is none is left out."""
-    for each in (row, {**row, "email": None}):
+def to_event(kind: Kind, row: Row) -> NativeEvent | None:
+    """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
+    for variant in (row, {**row, "email": None}):
         try:
-            fields = {Kind.CUSTOMER: _customer, Kind.ORDER: _order, Kind.PRODUCT: _product}[kind](each)
+            fields = {Kind.CUSTOMER: _customer, Kind.ORDER: _order, Kind.PRODUCT: _product}[kind](variant)
             event = EVENTS[kind].model_validate({name: value for name, value in fields.items() if value is not None})
         except (ValidationError, InvalidOperation, ValueError):
             continue
@@ -154,7 +153,7 @@ def _customer(row: Row) -> dict[str, object]:
 
 
 def _product(row: Row) -> dict[str, object]:
-    variants = rows(row.get("variants"))
+    variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
         "title": row.get("title"),
@@ -176,8 +175,8 @@ def _product(row: Row) -> dict[str, object]:
 
 def _order(row: Row) -> dict[str, object]:
     currency = str(row.get("currency_code")).upper()
-    items = rows(row.get("items"))
-    guest = within(row, "customer", "has_account") is False
+    items = objects(row.get("items"))
+    guest = value_at(row, "customer", "has_account") is False
     return {
         "id": row.get("id"),
         "customerId": None if guest else row.get("customer_id"),
@@ -196,23 +195,23 @@ def _order(row: Row) -> dict[str, object]:
             }
             for item in items
         ],
-        "discountCodes": _discounts([*items, *rows(row.get("shipping_methods"))], currency),
+        "discountCodes": _discounts([*items, *objects(row.get("shipping_methods"))], currency),
         "orderNumber": None if row.get("display_id") is None else str(row["display_id"]),
         "createdAt": row.get("created_at"),
-        "updatedAt": _latest(row, *rows(row.get("payment_collections"))),
+        "updatedAt": _latest(row, *objects(row.get("payment_collections"))),
     }
 
 
 def financial_status(row: Row) -> str:
-    """What an order object of Medusa means, by the table above."""
+    """The financial status of an order, by the table above."""
     status = STATUS.get(row.get("payment_status"), "pending")
     return "voided" if row.get("status") == "canceled" and status in UNPAID else status
 
 
 def _discounts(discounted: list[Row], currency: str) -> list[dict[str, object]] | None:
-    """What each code took off, over all items and shipping."""
+    """The discount of each code, over all items and shipping."""
     amounts: dict[str, Decimal] = {}
-    for adjustment in (each for row in discounted for each in rows(row.get("adjustments"))):
+    for adjustment in (item for row in discounted for item in objects(row.get("adjustments"))):
         if code := adjustment.get("code"):
             amounts[str(code)] = amounts.get(str(code), Decimal(0)) + Decimal(str(adjustment.get("amount") or 0))
     return [{"code": code, "amount": _rounded(amount, currency)} for code, amount in amounts.items()] or None
@@ -228,5 +227,5 @@ def _rounded(amount: Decimal, currency: str) -> str:
 
 
 def _latest(*rows: Row) -> str | None:
-    """The latest time of change; Medusa writes them all alike, in UTC."""
+    """The latest time of change. All of Medusa's times have the same format, in UTC."""
     return max((str(row["updated_at"]) for row in rows if row.get("updated_at")), default=None)

@@ -1,4 +1,4 @@
-"""What is asked of Saleor: GraphQL documents for 3.23. A test validates each, with its variables, against its schema."""
+"""The GraphQL documents for Saleor 3.23. A test validates each of them, with its variables, against Saleor's schema."""
 
 from typing import Final
 
@@ -118,11 +118,11 @@ CUSTOMER: Final = "query Customer($id: ID!) { user(id: $id) { ...CustomerParts }
 ORDER: Final = "query Order($id: ID!) { order(id: $id) { ...OrderParts } }" + _ORDER
 PRODUCT: Final = "query Product($id: ID!) { product(id: $id) { ...ProductParts } }" + _PRODUCT
 
-STANDING: Final = """
-query Standing($id: ID!, $keys: [String!]!) { user(id: $id) { id privateMetafields(keys: $keys) } }
+LOYALTY_FIELDS: Final = """
+query LoyaltyFields($id: ID!, $keys: [String!]!) { user(id: $id) { id privateMetafields(keys: $keys) } }
 """
-SET_STANDING: Final = """
-mutation SetStanding($id: ID!, $keys: [String!]!, $input: [MetadataInput!]!) {
+SET_LOYALTY_FIELDS: Final = """
+mutation SetLoyaltyFields($id: ID!, $keys: [String!]!, $input: [MetadataInput!]!) {
   updatePrivateMetadata(id: $id, input: $input) {
     item { privateMetafields(keys: $keys) } errors { field message code }
   }
@@ -176,19 +176,19 @@ subscription {
     + _PRODUCT
 )
 
-HOOKS: Final = """
-query Hooks { app { id webhooks { id name targetUrl isActive asyncEvents { eventType } } } }
+WEBHOOKS: Final = """
+query Webhooks { app { id webhooks { id name targetUrl isActive asyncEvents { eventType } } } }
 """
-CREATE_HOOK: Final = """
-mutation CreateHook($input: WebhookCreateInput!) {
+CREATE_WEBHOOK: Final = """
+mutation CreateWebhook($input: WebhookCreateInput!) {
   webhookCreate(input: $input) { webhook { id name targetUrl isActive } errors { field message code } }
 }
 """
-ENABLE_HOOK: Final = """
-mutation EnableHook($id: ID!) {
+ENABLE_WEBHOOK: Final = """
+mutation EnableWebhook($id: ID!) {
   webhookUpdate(id: $id, input: {isActive: true}) { webhook { id isActive } errors { field message code } }
 }
 """
-DELETE_HOOK: Final = """
-mutation DeleteHook($id: ID!) { webhookDelete(id: $id) { errors { field message code } } }
+DELETE_WEBHOOK: Final = """
+mutation DeleteWebhook($id: ID!) { webhookDelete(id: $id) { errors { field message code } } }
 """

@@ -1,10 +1,10 @@
-"""Saleor's customers, orders and products in the words of `platform_relay.inbox.messages`: webhooks, lists, single ones.
+"""Saleor's customers, orders and products, translated into events, from webhooks, lists and single entities.
 
-A webhook of ours carries what its subscription asks for (`saleor.documents`), which is what the lists ask for too. One
-that somebody else set up carries other fields, or, without a subscription, an array of one object in snake_case that
-lacks an order's buyer and payment: then the entity is fetched.
+A webhook of the relay contains the fields of its subscription (`saleor.documents`), which are those of the lists. A webhook
+that somebody else set up contains other fields, or, without a subscription, an array with one object in snake_case, which
+lacks an order's customer and payment. For these the entity is fetched.
 
-What an order's state means, the first line that applies:
+Financial status of an order; the first line that fits applies:
 
     status EXPIRED                                                                          expired
     paymentStatus FULLY_REFUNDED; something refunded and nothing charged any more           refunded
@@ -13,7 +13,7 @@ What an order's state means, the first line that applies:
     chargeStatus FULL or OVERCHARGED; paymentStatus FULLY_CHARGED                           paid
     chargeStatus PARTIAL; paymentStatus PARTIALLY_CHARGED                                   partially_paid
     authorizeStatus FULL or PARTIAL                                                         authorized
-    else                                                                                    pending
+    otherwise                                                                               pending
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.inbox.messages import (
+from platform_relay.inbox.events import (
     CustomerEvent,
     DiscountCode,
     FinancialStatus,
@@ -38,23 +38,22 @@ from platform_relay.inbox.messages import (
 from platform_relay.stores.native import (
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
     ToFetch,
     native_event,
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.reading import with_cents, within
+from platform_relay.stores.parsing import amount_with_cents, parse_time, value_at
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
-from platform_relay.stores.saleor.vouchers import moment
 
 LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.CUSTOMER: ("customers", documents.CUSTOMERS),
     Kind.ORDER: ("orders", documents.ORDERS),
     Kind.PRODUCT: ("products", documents.PRODUCTS),
 }
-ONES: Final[Mapping[Kind, tuple[str, str]]] = {
+SINGLE: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.CUSTOMER: ("user", documents.CUSTOMER),
     Kind.ORDER: ("order", documents.ORDER),
     Kind.PRODUCT: ("product", documents.PRODUCT),
@@ -62,61 +61,60 @@ ONES: Final[Mapping[Kind, tuple[str, str]]] = {
 LEGACY: Final[Mapping[str, Kind]] = {"User": Kind.CUSTOMER, "Order": Kind.ORDER, "Product": Kind.PRODUCT}
 
 
-async def one(api: SaleorApi, kind: Kind, entity_id: str, channel: str) -> NativeEvent | None:
-    """One entity by its id; None when there is none."""
-    field, document = ONES[kind]
+async def fetch_entity(api: SaleorApi, kind: Kind, entity_id: str, channel: str) -> NativeEvent | None:
+    """Return one entity by its id; None if it does not exist."""
+    field, document = SINGLE[kind]
     data = await api.read(document, f"the {kind.removesuffix('s')}", id=entity_id)
     node = data.get(field)
     if not isinstance(node, dict):
         return None
-    if event := translated(kind, node, channel):
+    if event := to_event(kind, node, channel):
         return event
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str | None, channel: str) -> Page:
-    """Entities changed since, by time of change. The cursor is Saleor's own, with the same `since`, written before it."""
+async def list_entities(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str | None, channel: str) -> Page:
+    """Return a page of the entities that changed since `since`. The cursor is `since`, a bar, and Saleor's own cursor."""
     if cursor:
-        began, _, after = cursor.partition("|")
+        start, _, after = cursor.partition("|")
     else:
-        began, after = (since.astimezone(UTC).isoformat() if since else ""), ""
+        start, after = (since.astimezone(UTC).isoformat() if since else ""), ""
     field, document = LISTS[kind]
-    updated: JsonValue = {"gte": began} if began else None
+    updated: JsonValue = {"gte": start} if start else None
     data = await api.read(document, f"the list of {kind}", after=after or None, updated=updated)
     listed = data.get(field)
     if not isinstance(listed, dict) or not isinstance(listed.get("edges"), list):
-        raise RESPONSES.unreadable(f"the list of {kind}", "it has no list")
-    read = (translated(kind, node, channel) for node in nodes(listed) if node.get("status") != "DRAFT")
-    info = listed.get("pageInfo")
-    more = isinstance(info, dict) and info.get("hasNextPage") is True
-    following = f"{began}|{info.get('endCursor')}" if more and isinstance(info, dict) else None
-    return Page(tuple(event for event in read if event), following)
+        raise RESPONSES.unreadable(f"the list of {kind}", "it does not contain the list")
+    events = (to_event(kind, node, channel) for node in nodes(listed) if node.get("status") != "DRAFT")
+    has_next = value_at(listed, "pageInfo", "hasNextPage") is True
+    cursor = f"{start}|{value_at(listed, 'pageInfo', 'endCursor')}" if has_next else None
+    return Page(tuple(event for event in events if event), cursor)
 
 
-def parsed(headers: Mapping[str, str], raw: bytes, channel: str) -> Parsed:
-    """What a webhook whose signature was right says."""
+def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> ParsedWebhook:
+    """Translate a verified webhook."""
     name = headers.get("saleor-event") or headers.get("x-saleor-event") or "an event without a name"
     try:
         body: JsonValue = json.loads(raw)
     except (ValueError, RecursionError):
-        return unreadable_webhook("Saleor", f"{name}: the body is not JSON")
+        return unreadable_webhook("Saleor", f"{name}: its body is not JSON")
     if name.endswith("_deleted") and not name.startswith("product_variant"):
         return not_relayed(f"{name}: deletions are not relayed")
-    held = _entity(body)
-    if held is None:
-        return not_relayed(f"{name}: it is about no customer, order or product")
-    kind, node = held
+    entity = _entity(body)
+    if entity is None:
+        return not_relayed(f"{name}: it contains no customer, order or product")
+    kind, node = entity
     if str(node.get("status")).upper() == "DRAFT":
-        return not_relayed(f"{name}: a draft is no order yet")
+        return not_relayed(f"{name}: a draft is not an order yet")
     entity_id = node.get("id")
     if not isinstance(entity_id, str) or not entity_id:
         return not_relayed(f"{name}: the {kind} has no id")
-    complete = translated(kind, node, channel) if "updatedAt" in node else None
+    complete = to_event(kind, node, channel) if "updatedAt" in node else None
     return complete or ToFetch(kind, entity_id, f"saleor:{kind}:{entity_id}:{hashlib.sha256(raw).hexdigest()[:32]}")
 
 
 def _entity(body: JsonValue) -> tuple[Kind, Node] | None:
-    """The customer, order or product in a subscription's body, or in a body without one (an array of one)."""
+    """The customer, order or product in the body of a subscription, or in a body without one (an array with one object)."""
     if isinstance(body, list):
         first = body[0] if body else None
         kind = LEGACY.get(str(first.get("type"))) if isinstance(first, dict) else None
@@ -125,15 +123,15 @@ def _entity(body: JsonValue) -> tuple[Kind, Node] | None:
         return None
     variant = body.get("productVariant")
     inside: Node = {**body, **(variant if isinstance(variant, dict) else {})}
-    for kind, (field, _) in ONES.items():
+    for kind, (field, _) in SINGLE.items():
         node = inside.get(field)
         if isinstance(node, dict):
             return kind, node
     return None
 
 
-def translated(kind: Kind, node: Node, channel: str) -> NativeEvent | None:
-    """An entity with our documents' fields in our words; None when it cannot be read."""
+def to_event(kind: Kind, node: Node, channel: str) -> NativeEvent | None:
+    """Translate an entity with the fields of `saleor.documents`; None if it cannot be read."""
     try:
         event = _event(kind, node, channel)
     except (ValidationError, InvalidOperation, ValueError, KeyError):
@@ -152,34 +150,34 @@ def _event(kind: Kind, node: Node, channel: str) -> CustomerEvent | OrderEvent |
 
 
 def customer(node: Node) -> CustomerEvent:
-    """A user. Raises ValueError or KeyError when it cannot be read."""
+    """Translate a user. Raises ValueError or KeyError if it cannot be read."""
     return CustomerEvent(
         id=str(node["id"]),
         email=_text(node.get("email")),
         firstName=_text(node.get("firstName")),
         lastName=_text(node.get("lastName")),
-        createdAt=moment(node.get("dateJoined")),
-        updatedAt=moment(node["updatedAt"]),
+        createdAt=parse_time(node.get("dateJoined")),
+        updatedAt=parse_time(node["updatedAt"]),
     )
 
 
 def order(node: Node) -> OrderEvent:
-    """An order. Raises ValueError or KeyError when it cannot be read."""
-    total, code = within(node, "total", "gross"), _text(node.get("voucherCode"))
-    vouchers = [each for each in nodes(node.get("discounts")) if each.get("type") == "VOUCHER"]
-    saved = sum((with_cents(within(each, "total", "amount")) for each in vouchers), with_cents(0))
+    """Translate an order. Raises ValueError or KeyError if it cannot be read."""
+    total, code = value_at(node, "total", "gross"), _text(node.get("voucherCode"))
+    vouchers = [row for row in nodes(node.get("discounts")) if row.get("type") == "VOUCHER"]
+    discount = sum((amount_with_cents(value_at(row, "total", "amount")) for row in vouchers), amount_with_cents(0))
     return OrderEvent(
         id=str(node["id"]),
-        customerId=_text(within(node, "user", "id")),
+        customerId=_text(value_at(node, "user", "id")),
         email=_text(node.get("userEmail")),
         financialStatus=financial_status(node),
-        currency=str(within(total, "currency")),
-        totalPrice=with_cents(within(total, "amount")),
-        subtotalPrice=with_cents(within(node, "subtotal", "gross", "amount")),
-        lineItems=[_line(each) for each in nodes(node["lines"])],
-        discountCodes=[DiscountCode(code=code, amount=saved if vouchers else None)] if code else [],
-        createdAt=moment(node.get("created")),
-        updatedAt=moment(node["updatedAt"]),
+        currency=str(value_at(total, "currency")),
+        totalPrice=amount_with_cents(value_at(total, "amount")),
+        subtotalPrice=amount_with_cents(value_at(node, "subtotal", "gross", "amount")),
+        lineItems=[_line(row) for row in nodes(node["lines"])],
+        discountCodes=[DiscountCode(code=code, amount=discount if vouchers else None)] if code else [],
+        createdAt=parse_time(node.get("created")),
+        updatedAt=parse_time(node["updatedAt"]),
     )
 
 
@@ -187,20 +185,20 @@ def _line(node: Node) -> LineItem:
     names = [_text(node.get("productName")), _text(node.get("variantName"))]
     quantity = node.get("quantity")
     return LineItem(
-        productId=_text(within(node, "variant", "product", "id")),
-        variantId=_text(within(node, "variant", "id")) or _text(node.get("productVariantId")),
+        productId=_text(value_at(node, "variant", "product", "id")),
+        variantId=_text(value_at(node, "variant", "id")) or _text(node.get("productVariantId")),
         title=" – ".join(name for name in names if name) or None,
         quantity=quantity if isinstance(quantity, int) else None,
-        price=with_cents(within(node, "unitPrice", "gross", "amount")),
+        price=amount_with_cents(value_at(node, "unitPrice", "gross", "amount")),
     )
 
 
 def financial_status(node: Node) -> FinancialStatus:
-    """The table at the top of this file. Raises KeyError when the order's payment is not told."""
+    """The financial status of an order, by the table above. Raises KeyError if the payment is missing."""
     charge, authorized, paid = node["chargeStatus"], node["authorizeStatus"], node.get("paymentStatus")
     refunded, charged = (
-        with_cents(within(node, "totalRefunded", "amount")),
-        with_cents(within(node, "totalCharged", "amount")),
+        amount_with_cents(value_at(node, "totalRefunded", "amount")),
+        amount_with_cents(value_at(node, "totalCharged", "amount")),
     )
     rules: tuple[tuple[bool, FinancialStatus], ...] = (
         (node["status"] == "EXPIRED", "expired"),
@@ -211,29 +209,29 @@ def financial_status(node: Node) -> FinancialStatus:
         (charge == "PARTIAL" or paid == "PARTIALLY_CHARGED", "partially_paid"),
         (authorized in ("FULL", "PARTIAL"), "authorized"),
     )
-    return next((status for holds, status in rules if holds), "pending")
+    return next((status for applies, status in rules if applies), "pending")
 
 
 def product(node: Node, channel: str) -> ProductEvent:
-    """A product as `channel` shows it. Raises ValueError or KeyError when it cannot be read.
+    """Translate a product as it is in `channel`. Raises ValueError or KeyError if it cannot be read.
 
-    Variants are told only when all of them are known, as the Platform deletes those that are not told.
+    Variants are sent only if all of them are known, because the Platform deletes the others.
     """
-    listings = [each for each in nodes(node.get("channelListings")) if within(each, "channel", "slug") == channel]
-    held = node.get("productVariants")
-    whole = isinstance(held, dict) and within(held, "pageInfo", "hasNextPage") is False
+    listings = [row for row in nodes(node.get("channelListings")) if value_at(row, "channel", "slug") == channel]
+    connection = node.get("productVariants")
+    complete = value_at(connection, "pageInfo", "hasNextPage") is False
     variants = [
-        Variant(externalVariantId=str(each["id"]), title=_text(each.get("name")), position=position)
-        for position, each in enumerate(nodes(held), 1)
+        Variant(externalVariantId=str(row["id"]), title=_text(row.get("name")), position=position)
+        for position, row in enumerate(nodes(connection), 1)
     ]
     return ProductEvent(
         id=str(node["id"]),
         title=_text(node.get("name")),
-        imageUrl=_text(within(node, "thumbnail", "url")),
-        status="active" if any(each.get("isPublished") is True for each in listings) else "draft",
+        imageUrl=_text(value_at(node, "thumbnail", "url")),
+        status="active" if any(row.get("isPublished") is True for row in listings) else "draft",
         externalUrlHandle=_text(node.get("slug")),
-        variants=variants if whole else None,
-        updatedAt=moment(node["updatedAt"]),
+        variants=variants if complete else None,
+        updatedAt=parse_time(node["updatedAt"]),
     )
 
 

@@ -1,6 +1,6 @@
-"""Where a customer stands, in the private metadata of Saleor's customer: keys `platform_relay_…` by `stores.news.NAMES`.
+"""Loyalty sync with the private metadata of Saleor's customer: keys `platform_relay_…` by `loyalty_sync.FIELDS`.
 
-Private, because customers may write their own public metadata (`accountUpdate`), and with it any tier.
+The metadata is private because customers can write their own public metadata (`accountUpdate`), including any tier.
 """
 
 import base64
@@ -13,56 +13,64 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Outcome
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.loyalty_sync import NAMES, Kept, keep_standing, no_such_customer, of_customers_alone
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.loyalty_sync import (
+    FIELDS,
+    PREFIX,
+    StoredFields,
+    customer_not_found,
+    not_blocking,
+    stored_fields,
+    sync_customer,
+)
+from platform_relay.stores.parsing import value_at
 from platform_relay.stores.saleor.api import RESPONSES, SaleorApi
-from platform_relay.stores.saleor.documents import SET_STANDING, STANDING
+from platform_relay.stores.saleor.documents import LOYALTY_FIELDS, SET_LOYALTY_FIELDS
 
-PREFIX: Final = "platform_relay_"
-KEYS: Final[list[JsonValue]] = [PREFIX + name for name in NAMES]
+KEYS: Final[list[JsonValue]] = [PREFIX + name for name in FIELDS]
 
 
 async def sync_loyalty(api: SaleorApi, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-    """See `news.SyncsLoyalty`. Metadata of other keys stays: Saleor merges what it is sent."""
+    """See `loyalty_sync.SyncsLoyalty`. Saleor merges metadata, so other keys are kept."""
     read, write = partial(_read, api), partial(_write, api)
     try:
-        return await keep_standing(RESPONSES, topic, body, own_id=_own_id, read=read, write=write)
+        return await sync_customer(RESPONSES, topic, body, parse_id=_user_id, read=read, write=write)
     except CallFailed as failed:
         if failed.outcome.reason.code is ReasonCode.PERMISSION_MISSING:
-            # A permission may be missing for this customer alone (staff are changed with MANAGE_STAFF). Saleor answers
-            # a token that is none in the same way, and that concerns all calls.
+            # A permission can be missing for this customer only (staff needs MANAGE_STAFF). Saleor's response to an invalid
+            # token is the same, but an invalid token concerns all calls.
             await api.own_app()
-        raise of_customers_alone(failed) from None
+        raise not_blocking(failed) from None
 
 
-async def _read(api: SaleorApi, customer_id: str) -> Kept:
-    request = "the customer look-up"
-    data = await api.read(STANDING, request, id=customer_id, keys=KEYS)
+async def _read(api: SaleorApi, customer_id: str) -> StoredFields:
+    request = "the customer lookup"
+    data = await api.read(LOYALTY_FIELDS, request, id=customer_id, keys=KEYS)
     if "user" not in data:
-        raise RESPONSES.unreadable(request, "it has no customer")
+        raise RESPONSES.unreadable(request, "it does not contain the customer")
     if data["user"] is None:
-        raise no_such_customer(RESPONSES, customer_id)
-    return _kept(data["user"])
+        raise customer_not_found(RESPONSES, customer_id)
+    return _stored(data["user"])
 
 
-async def _write(api: SaleorApi, customer_id: str, wanted: Mapping[str, str]) -> Kept:
-    variables: dict[str, JsonValue] = {"id": customer_id, "keys": KEYS, "input": metadata(wanted)}
-    made = await api.change(SET_STANDING, "updatePrivateMetadata", "the change of the customer", **variables)
-    return _kept(made.get("item"))
+async def _write(api: SaleorApi, customer_id: str, fields: Mapping[str, str]) -> StoredFields:
+    variables: dict[str, JsonValue] = {"id": customer_id, "keys": KEYS, "input": metadata(fields)}
+    changed = await api.change(SET_LOYALTY_FIELDS, "updatePrivateMetadata", "the change of the customer", **variables)
+    return _stored(changed.get("item"))
 
 
-def metadata(wanted: Mapping[str, str]) -> list[JsonValue]:
-    """What is sent, as `MetadataInput`."""
-    return [{"key": PREFIX + name, "value": value} for name, value in wanted.items()]
+def metadata(fields: Mapping[str, str]) -> list[JsonValue]:
+    """The fields as `MetadataInput`."""
+    return [{"key": PREFIX + name, "value": value} for name, value in fields.items()]
 
 
-def _kept(shown: JsonValue) -> Kept:
-    rows = shown.get("privateMetafields") if isinstance(shown, dict) else None
-    return {name: rows[PREFIX + name] for name in NAMES if PREFIX + name in rows} if isinstance(rows, dict) else {}
+def _stored(customer: JsonValue) -> StoredFields:
+    metafields = value_at(customer, "privateMetafields")
+    return stored_fields(metafields, PREFIX) if isinstance(metafields, dict) else {}
 
 
-def _own_id(customer_id: str) -> str | None:
-    """Saleor's ids are base64 of the kind and a number; it fails inside over what is none."""
+def _user_id(customer_id: str) -> str | None:
+    """An id of Saleor is the base64 of a type and a number. Saleor returns an internal error for any other text."""
     try:
         return customer_id if base64.b64decode(customer_id, validate=True).startswith(b"User:") else None
     except (binascii.Error, ValueError):

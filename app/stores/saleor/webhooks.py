@@ -1,7 +1,7 @@
-"""Saleor's webhooks: whose they are, and setting them up.
+"""Verifies and sets up Saleor's webhooks.
 
-With a secret key the signature is hex(HMAC-SHA256(raw body)). Without, it is a detached JWS (RS256, RFC 7797 `b64: false`)
-over the raw body by the key that the store shows at /.well-known/jwks.json; the key's id (`kid`) says which.
+With a secret key, the signature is hex(HMAC-SHA256(raw body)). Without one, it is a detached JWS (RS256, RFC 7797 `b64: false`)
+over the raw body, signed with a key that the store publishes at /.well-known/jwks.json; `kid` is the id of the key.
 https://docs.saleor.io/developer/extending/webhooks/payload-signature
 """
 
@@ -17,17 +17,17 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.native import Hook, Refused, secret_missing, wrong_signature
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.native import StoreWebhook, Unverified, invalid_signature, secret_missing
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.api import RESPONSES, SaleorApi, nodes
 
 KEY_SECONDS: Final = 3600.0
-"""How long the store's keys are believed."""
+"""How long the store's keys are used before they are fetched again."""
 AGAIN_SECONDS: Final = 10.0
-"""The shortest time between two fetches: anybody can invent a key id. Saleor delivers a refused webhook again."""
+"""The minimum time between two fetches, because anyone can invent a key id. Saleor repeats a webhook that was refused."""
 NAME: Final = "Platform Relay: "
-SECRET: Final = "SALEOR__WEBHOOK_SECRET"  # noqa: S105  # a variable's name
+SECRET: Final = "SALEOR__WEBHOOK_SECRET"  # noqa: S105  # the name of a variable
 TOPICS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "customers": (documents.CUSTOMER_EVENTS, ("CUSTOMER_CREATED", "CUSTOMER_UPDATED")),
     "orders": (
@@ -48,55 +48,55 @@ TOPICS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 
 
 class KeySet:
-    """The store's public keys by id: fetched when needed, kept for an hour, fetched again for an id that is new."""
+    """The store's public keys by id. They are fetched when needed, kept for an hour, and fetched again for an unknown id."""
 
     def __init__(self, api: SaleorApi) -> None:
         self._api = api
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = self._tried = -KEY_SECONDS
+        self._fetched_at = self._tried_at = -KEY_SECONDS
         self._fetching = asyncio.Lock()
 
-    async def refusal(self, headers: Mapping[str, str], raw: bytes, secret: str) -> Refused | None:
-        """None when the body is the store's: signed with `secret` ("": there is none), or by the store's own key."""
+    async def verify(self, headers: Mapping[str, str], raw: bytes, secret: str) -> Unverified | None:
+        """None if the body is signed with `secret` ("" if there is none) or with the store's own key; Unverified otherwise."""
         signature = headers.get("saleor-signature") or headers.get("x-saleor-signature") or ""
         if not signature:
-            return wrong_signature(SECRET, "there is no header Saleor-Signature")
+            return invalid_signature(SECRET, "the header Saleor-Signature is missing")
         if signature.count(".") == 2:
-            return await self._not_signed_by_key(signature, raw)
+            return await self._verify_jws(signature, raw)
         if not secret:
-            return Refused(secret_missing(SECRET))
-        right = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
-        return None if hmac.compare_digest(right.encode(), signature.encode()) else wrong_signature(SECRET)
+            return Unverified(secret_missing(SECRET))
+        expected = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+        return None if hmac.compare_digest(expected.encode(), signature.encode()) else invalid_signature(SECRET)
 
-    async def _not_signed_by_key(self, signature: str, raw: bytes) -> Refused | None:
+    async def _verify_jws(self, signature: str, raw: bytes) -> Unverified | None:
         try:
             key_id = str(jwt.get_unverified_header(signature).get("kid"))
             key = await self._key(key_id)
             if key is None:
-                return wrong_signature(None, "the store does not publish its key at /.well-known/jwks.json")
+                return invalid_signature(None, "the store does not publish its key at /.well-known/jwks.json")
             jwt.PyJWS().decode_complete(signature, key.key, algorithms=["RS256"], detached_payload=raw)
         except (jwt.PyJWTError, ValueError, TypeError) as error:
-            return wrong_signature(None, str(error)[:200])
+            return invalid_signature(None, str(error)[:200])
         return None
 
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
-        if self._wanted(key_id):
+        if self._must_fetch(key_id):
             async with self._fetching:
-                if self._wanted(key_id) and time.monotonic() - self._tried >= AGAIN_SECONDS:
+                if self._must_fetch(key_id) and time.monotonic() - self._tried_at >= AGAIN_SECONDS:
                     await self._fetch()
         return self._keys.get(key_id)
 
-    def _wanted(self, key_id: str) -> bool:
-        return key_id not in self._keys or time.monotonic() - self._fetched >= KEY_SECONDS
+    def _must_fetch(self, key_id: str) -> bool:
+        return key_id not in self._keys or time.monotonic() - self._fetched_at >= KEY_SECONDS
 
     async def _fetch(self) -> None:
-        self._tried = time.monotonic()
+        self._tried_at = time.monotonic()
         try:
             document = await self._api.well_known("jwks.json")
         except CallFailed:
-            return  # the known keys stay
+            return  # the known keys are kept
         if isinstance(document, dict):
-            self._keys, self._fetched = _rsa_keys(document), self._tried
+            self._keys, self._fetched_at = _rsa_keys(document), self._tried_at
 
 
 def _rsa_keys(document: Mapping[str, JsonValue]) -> dict[str, jwt.PyJWK]:
@@ -106,12 +106,12 @@ def _rsa_keys(document: Mapping[str, JsonValue]) -> dict[str, jwt.PyJWK]:
             try:
                 keys[str(row.get("kid"))] = jwt.PyJWK(dict(row), algorithm="RS256")
             except jwt.PyJWTError:
-                continue  # a key that we cannot read verifies nothing
+                continue  # an unreadable key is not used
     return keys
 
 
-class Hooks:
-    """The webhooks of our app. `secret` "": the store signs with its own key."""
+class SaleorWebhooks:
+    """Sets up the webhooks of the relay's app. `secret` "": the store signs with its own key. Methods raise CallFailed."""
 
     topics = tuple(TOPICS)
 
@@ -119,33 +119,35 @@ class Hooks:
         self._api = api
         self._secret = secret
 
-    async def listed(self, address: str) -> tuple[Hook, ...]:
-        """Those that go to `address`; the topic of one that is not ours is its name."""
-        data = await self._api.read(documents.HOOKS, "the list of webhooks")
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...]:
+        """Return the webhooks that go to `address`. A webhook that the relay did not create has its name as topic."""
+        data = await self._api.read(documents.WEBHOOKS, "the list of webhooks")
         app = data.get("app")
         if not isinstance(app, dict):
-            raise RESPONSES.unreadable("the list of webhooks", "it has no app")
+            raise RESPONSES.unreadable("the list of webhooks", "it does not contain the app")
         rows = [row for row in nodes(app.get("webhooks")) if row.get("targetUrl") == address]
         return tuple(
-            Hook(str(row.get("id")), _topic(row.get("name")), address, row.get("isActive") is True) for row in rows
+            StoreWebhook(str(row.get("id")), _topic(row.get("name")), address, row.get("isActive") is True)
+            for row in rows
         )
 
-    async def create(self, topic: str, address: str) -> Hook | Reject:
-        """One webhook for all events of a kind, with the fields that we need and nothing else."""
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook | Reject:
+        """Create one webhook for all events of a kind, with only the fields that the relay needs."""
+        request = "the creation of the webhook"
         if topic not in TOPICS:
             problem = f"there is no topic {topic!r}, only {', '.join(TOPICS)}"
-            return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request="the webhook", response=problem))
+            return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=problem))
         document, names = TOPICS[topic]
         body: dict[str, JsonValue] = {
             "name": NAME + topic, "targetUrl": address, "asyncEvents": list(names), "isActive": True, "query": document,
         }  # fmt: skip
         if self._secret:
             body["secretKey"] = self._secret
-        made = await self._api.change(documents.CREATE_HOOK, "webhookCreate", "the webhook", input=body)
-        row = made.get("webhook")
+        created = await self._api.change(documents.CREATE_WEBHOOK, "webhookCreate", request, input=body)
+        row = created.get("webhook")
         if not isinstance(row, dict):
-            raise RESPONSES.unreadable("the webhook", "it has no webhook")
-        return Hook(str(row.get("id")), topic, address, row.get("isActive") is True)
+            raise RESPONSES.unreadable(request, "it does not contain the webhook")
+        return StoreWebhook(str(row.get("id")), topic, address, row.get("isActive") is True)
 
 
 def _topic(name: JsonValue) -> str:

@@ -1,30 +1,30 @@
 """Shopify, Admin GraphQL API 2026-07 (https://shopify.dev/docs/api/admin-graphql/2026-07).
 
-Made from the official schema and from answers recorded on a real store (2026-04); what neither shows is marked (doc).
-What an answer means, the first line that fits:
+Written from the official schema and from responses recorded on a real store (2026-04). What neither shows is marked (doc).
+Responses; the first line that fits applies:
 
-    401, 403                               Blocked; client credentials: one renewal of the token, then Blocked
+    401, 403                               Blocked; client credentials: the token is renewed once, then Blocked
     402, 404, 423, 3xx                     Blocked: frozen, wrong address, locked, renamed
-    408, 425, 429, 430                     Retry after what the store says
-    5xx, no JSON, another shape            Unknown for a mutation, else Retry or Unknown
-    other 4xx                              Reject with the store's words
-    200, errors THROTTLED                  Retry when the cost points will suffice (computed from extensions.cost)
-    200, errors ACCESS_DENIED              Blocked: names the permission that is missing
-    200, errors INTERNAL_SERVER_ERROR      Unknown for a mutation, else Retry (doc)
-    200, other errors                      Reject: our request does not fit the schema
+    408, 425, 429, 430                     Retry, after the time that the store asks for
+    5xx, not JSON, another structure       Unknown for a mutation; Retry or Unknown for a query
+    other 4xx                              Reject with the error text
+    200, errors THROTTLED                  Retry when enough cost points are restored (computed from extensions.cost)
+    200, errors ACCESS_DENIED              Blocked; the error text contains the missing permission
+    200, errors INTERNAL_SERVER_ERROR      Unknown for a mutation, Retry otherwise (doc)
+    200, other errors                      Reject: the request does not fit the schema
     200, userErrors with TAKEN             the code is looked up and compared: Done or Reject
     200, userErrors with INTERNAL_ERROR    Unknown
-    200, other userErrors                  Reject with the store's words
-    200, codeDiscountNode                  Done when it is what was ordered; else it is deleted again and Reject
+    200, other userErrors                  Reject with the error text
+    200, codeDiscountNode                  Done if it fits the spec; a coupon that differs is deleted, Reject
 
-Shopify takes a value of 0 (`percentage: 0.0`, `amount: "0.0"`) without a word. A code is unique in any case, and a
-discount may have many codes: one with further codes is the merchant's and is never deleted.
+Shopify accepts a value of 0 (`percentage: 0.0`, `amount: "0.0"`) without an error. A code is unique without case. A discount can
+have many codes; one with more than one code belongs to the merchant and is never deleted.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -32,25 +32,34 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import Failure, HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Ready,
-    already_held,
-    as_made,
+    StoreCoupon,
+    check_currency,
+    check_spec,
+    confirm_created,
+    find_existing,
     has_amount,
     not_supported,
-    other_currency,
-    refusal,
 )
-from platform_relay.stores.failing import CallFailed, answers_failures
-from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing, unreadable_entity
-from platform_relay.stores.reading import rows
-from platform_relay.stores.shopify.api import RESPONSES, WORDS, ShopifyApi, patience
-from platform_relay.stores.shopify.coupons import coupon_found, coupon_input, gid, inexpressible
+from platform_relay.stores.failures import CallFailed, returns_failures
+from platform_relay.stores.native import (
+    NativeEvent,
+    Page,
+    ParsedWebhook,
+    StoreWebhook,
+    Unverified,
+    secret_missing,
+    unreadable_entity,
+)
+from platform_relay.stores.parsing import objects, value_at
+from platform_relay.stores.settings import OneCustomer
+from platform_relay.stores.shopify.api import RESPONSES, ShopifyApi, rate_limit_pause, rejected, user_errors
+from platform_relay.stores.shopify.coupons import coupon_input, gid, parse_coupon, unsupported
 from platform_relay.stores.shopify.documents import (
     CHECK,
     CREATE_BASIC,
@@ -63,58 +72,60 @@ from platform_relay.stores.shopify.documents import (
 from platform_relay.stores.shopify.events import (
     GETS,
     LISTS,
-    WANTED,
+    TOPICS,
     changed_since,
-    event_of_node,
+    event_from_node,
     page_of,
     parse_webhook,
 )
 from platform_relay.stores.shopify.loyalty_sync import sync_loyalty
-from platform_relay.stores.shopify.webhooks import create_hook, delete_hook, list_hooks
+from platform_relay.stores.shopify.webhooks import create_webhook, delete_webhook, list_webhooks
 
 NEEDED: Final = "write_discounts"
 USEFUL: Final = ("read_customers", "read_orders", "read_products")
 FURTHER_CODES: Final = "further codes"
 SIGNED_WITH: Final = "SHOPIFY__CLIENT_SECRET"
 CREATION: Final = "the creation of the coupon"
-LOOK_UP: Final = "the coupon look-up"
+LOOKUP: Final = "the coupon lookup"
 DELETION: Final = "the deletion of the coupon"
 
 
 class ShopifySettings(EnvironmentSettings):
-    """`SHOPIFY__URL` and so on."""
+    """The variables `SHOPIFY__…`."""
 
     model_config = SettingsConfigDict(env_prefix="SHOPIFY__")
 
-    url: HttpUrl = Field(description="The store's own address at Shopify, e.g. `https://my-shop.myshopify.com`.")
+    url: HttpUrl = Field(description="The store's address at Shopify, e.g. `https://my-store.myshopify.com`.")
     access_token: SecretStr | None = Field(None, description="Offline access token (`shpat_…`) of a custom app.")
-    client_id: str | None = Field(None, description="Client id of an app of your own, instead of an access token.")
+    client_id: str | None = Field(None, description="Client id of your own app, instead of an access token.")
     client_secret: SecretStr | None = Field(
-        None, description="The app's client secret: with the client id gets tokens, and verifies the store's webhooks."
+        None,
+        description="Client secret of the app. It verifies the store's webhooks, and, with the client id, gets access tokens.",
     )
-    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
+    one_customer: OneCustomer = Field(
         "refuse",
-        description="A coupon for one customer who has no account in the shop: `refuse` or `issue_unrestricted`.",
+        description="What happens to a coupon for one customer who has no account in the store: `refuse` rejects it,"
+        " `issue_unrestricted` creates it for everyone who has the code.",
     )
 
     _no_placeholder = field_validator("access_token", "client_secret")(refuse_placeholder)
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _has_credentials(self) -> Self:
         if self.access_token is None and (self.client_id is None or self.client_secret is None):
             raise ValueError("needs SHOPIFY__ACCESS_TOKEN, or SHOPIFY__CLIENT_ID and SHOPIFY__CLIENT_SECRET")
         return self
 
 
 class Shopify:
-    """One Shopify shop: its coupons, webhooks and lists."""
+    """Coupons, native events, webhooks and the loyalty sync of a Shopify store."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = ShopifySettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(
         {CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, CouponKind.FREE_SHIPPING}
     )
     CANNOT: ClassVar[Mapping[str, str]] = {
-        "per_customer_limit": "Shopify knows once per customer (1) and no other count",
+        "per_customer_limit": "Shopify can limit a customer to one use, but not to another number",
     }
 
     def __init__(self, settings: ShopifySettings, clients: HttpClients) -> None:
@@ -123,7 +134,9 @@ class Shopify:
         self._secret = secret.get_secret_value() if secret else None
         self._refuse = settings.one_customer == "refuse"
         access = token.get_secret_value() if token else None
-        self._http = clients.make(settings.url, secrets=(access or "", self._secret or ""), patience=patience)
+        self._http = clients.make(
+            settings.url, secrets=(access or "", self._secret or ""), rate_limit_pause=rate_limit_pause
+        )
         self._api = ShopifyApi(
             str(settings.url), self._http, access_token=access, client_id=settings.client_id, client_secret=self._secret
         )
@@ -140,185 +153,174 @@ class Shopify:
 
     # ------------------------------------------------------------------------------------------------ coupons
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
-        once = replace(order, per_customer_limit=None) if order.per_customer_limit == 1 else order
-        if refused := refusal(once, Shopify, datetime.now(UTC)) or inexpressible(order):
-            return refused
-        known = await self._for_a_customer(order)
-        hindrance = (other_currency(known, {await self._shop_currency()}) if has_amount(known) else None) or (
-            None if order.first_try else await already_held(self, known)
+        once = replace(spec, per_customer_limit=None) if spec.per_customer_limit == 1 else spec
+        if rejection := check_spec(once, Shopify, datetime.now(UTC)) or unsupported(spec):
+            return rejection
+        known = await self._for_a_customer(spec)
+        outcome = (check_currency(known, {await self._currency_code()}) if has_amount(known) else None) or (
+            None if spec.first_try else await find_existing(self, known)
         )
-        return hindrance or await self._create(known)
+        return outcome or await self._create(known)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | None:
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | None:
         """See `base.StoreAdapter`."""
         return await self._find(code)
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
-        """See `base.StoreAdapter`. Deletes the discount, unless it has further codes, which makes it the merchant's."""
-        found = await self._find(code)
-        if found is None:
+        """See `base.StoreAdapter`. Deletes the discount. One with more than one code belongs to the merchant and is kept."""
+        coupon = await self._find(code)
+        if coupon is None:
             return Done()
-        if FURTHER_CODES in found.restrictions:
-            return Reject(RESPONSES.reason(ReasonCode.COUPON_NOT_OURS, code=code, store_id=found.store_id))
-        return await self._delete(found.store_id)
+        if FURTHER_CODES in coupon.restrictions:
+            return Reject(RESPONSES.reason(ReasonCode.COUPON_NOT_OURS, code=code, store_id=coupon.store_id))
+        return await self._delete(coupon.store_id)
 
-    @answers_failures
+    @returns_failures
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. Reads the permissions that the app was installed with."""
-        request = "the look-up of the app's permissions"
+        """See `base.StoreAdapter`. Reads the permissions with which the app was installed."""
+        request = "the app's permissions"
         data = await self._api.data(request, CHECK)
-        shop, app = data["result"], data.get("currentAppInstallation")
-        scopes = app.get("accessScopes") if isinstance(app, dict) else None
-        if not isinstance(shop, dict) or not isinstance(scopes, list):
-            raise RESPONSES.unreadable(request, "it does not show the store and the app's permissions")
-        held = {str(scope.get("handle")) for scope in scopes if isinstance(scope, dict)}
-        if NEEDED not in held:
+        currency, scopes = (
+            value_at(data["result"], "currencyCode"),
+            value_at(data.get("currentAppInstallation"), "accessScopes"),
+        )
+        if not isinstance(data["result"], dict) or not isinstance(scopes, list):
+            raise RESPONSES.unreadable(request, "it does not contain the store and the app's permissions")
+        granted = {str(scope.get("handle")) for scope in objects(scopes)}
+        if NEEDED not in granted:
             hint = "Then install the app again."
             return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
-        lacks = [scope for scope in USEFUL if scope not in held]
-        rest = f"; it lacks {', '.join(lacks)} (docs/stores/shopify.md says what for)" if lacks else ""
-        return Ready(f"Shopify at {self._host}: the app may write discounts; currency {shop.get('currencyCode')}{rest}")
+        missing = [scope for scope in USEFUL if scope not in granted]
+        note = f"; it lacks {', '.join(missing)} (see docs/stores/shopify.md)" if missing else ""
+        return Ready(f"Shopify at {self._host}: the app may write discounts; the currency is {currency}{note}")
 
-    async def _for_a_customer(self, order: CouponSpec) -> CouponSpec:
-        """The order with the store's id of the customer: Shopify restricts a discount by account, not by address."""
-        if order.customer_id is not None:
-            return replace(order, customer_id=gid("Customer", order.customer_id).rpartition("/")[2])
-        if order.email is None:
-            return order
-        customer = await self._api.read("the customer look-up", CUSTOMER_ID, {"email": order.email})
-        if isinstance(customer, dict) and customer.get("legacyResourceId") is not None:
-            return replace(order, customer_id=str(customer["legacyResourceId"]))
+    async def _for_a_customer(self, spec: CouponSpec) -> CouponSpec:
+        """The spec with the store's id of the customer. Shopify restricts a discount by account, not by e-mail address."""
+        if spec.customer_id is not None:
+            return replace(spec, customer_id=gid("Customer", spec.customer_id).rpartition("/")[2])
+        if spec.email is None:
+            return spec
+        customer = await self._api.read("the customer lookup", CUSTOMER_ID, {"email": spec.email})
+        if (customer_id := value_at(customer, "legacyResourceId")) is not None:
+            return replace(spec, customer_id=str(customer_id))
         if self._refuse:
             problem = (
-                "Shopify restricts a coupon by account, and nobody with this address has one; "
-                "SHOPIFY__ONE_CUSTOMER=issue_unrestricted makes it valid for everybody"
+                "Shopify restricts a coupon by account, and no account has this e-mail address; "
+                "SHOPIFY__ONE_CUSTOMER=issue_unrestricted makes it valid for everyone"
             )
-            raise CallFailed(not_supported(order, "email", problem))
-        return replace(order, email=None)
+            raise CallFailed(not_supported(spec, "email", problem))
+        return replace(spec, email=None)
 
-    async def _shop_currency(self) -> str:
-        """A store's currency cannot be changed after its first sale, so it is asked for once."""
+    async def _currency_code(self) -> str:
+        """The store's currency. It cannot be changed after the first sale, so it is read once."""
         if not self._currency:
-            request = "the look-up of the currency"
-            shop = await self._api.read(request, CURRENCY)
-            if not isinstance(shop, dict) or not isinstance(shop.get("currencyCode"), str):
-                raise RESPONSES.unreadable(request, "it does not show the currency")
-            self._currency = str(shop["currencyCode"])
+            request = "the currency lookup"
+            currency = value_at(await self._api.read(request, CURRENCY), "currencyCode")
+            if not isinstance(currency, str):
+                raise RESPONSES.unreadable(request, "it does not contain the currency")
+            self._currency = currency
         return self._currency
 
-    async def _find(self, code: str) -> CouponFound | None:
-        node = await self._api.read(LOOK_UP, FIND, {"code": code})
-        found = coupon_found(node, code)
-        if node is not None and found is None:
-            raise RESPONSES.unreadable(LOOK_UP, "it has no readable discount")
-        return found
+    async def _find(self, code: str) -> StoreCoupon | None:
+        node = await self._api.read(LOOKUP, FIND, {"code": code})
+        coupon = parse_coupon(node, code)
+        if node is not None and coupon is None:
+            raise RESPONSES.unreadable(LOOKUP, "it does not contain a readable discount")
+        return coupon
 
-    async def _create(self, order: CouponSpec) -> Outcome:
-        document = CREATE_FREE_SHIPPING if order.kind is CouponKind.FREE_SHIPPING else CREATE_BASIC
-        result = await self._api.write(CREATION, document, {"coupon": coupon_input(order, datetime.now(UTC))})
+    async def _create(self, spec: CouponSpec) -> Outcome:
+        document = CREATE_FREE_SHIPPING if spec.kind is CouponKind.FREE_SHIPPING else CREATE_BASIC
+        result = await self._api.write(CREATION, document, {"coupon": coupon_input(spec, datetime.now(UTC))})
         if is_taken(result):
-            unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=order.code)
-            return await already_held(self, order) or Retry(unseen)
-        if failure := of_user_errors(result, order):
+            not_visible = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, code=spec.code)
+            return await find_existing(self, spec) or Retry(not_visible)
+        if failure := creation_failure(result, spec):
             return failure
-        made = coupon_found(result.get("codeDiscountNode"), order.code) if isinstance(result, dict) else None
-        if made is None:
-            raise RESPONSES.unreadable(CREATION, "it has no readable discount")
-        return await as_made(order, made, self._delete)
+        coupon = parse_coupon(value_at(result, "codeDiscountNode"), spec.code)
+        if coupon is None:
+            raise RESPONSES.unreadable(CREATION, "it does not contain a readable discount")
+        return await confirm_created(spec, coupon, self._delete)
 
     async def _delete(self, store_id: str) -> Done | Reject:
         errors = user_errors(await self._api.write(DELETION, DELETE, {"id": store_id}))
-        if not errors or any("does not exist" in message for _, message in errors):  # Shopify's words
+        if not errors or any("does not exist" in message for _, message in errors):  # the error text of Shopify
             return Done()
-        response = "; ".join(message for _, message in errors)[:WORDS]
-        return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=DELETION, response=response))
+        return rejected(DELETION, errors)
 
-    # ------------------------------------------------------------------------------------------------ native
+    # ------------------------------------------------------------------------------------------------ native events and webhooks
 
-    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         """See `native.ReceivesWebhooks`."""
         if self._secret is None:
-            return Refused(secret_missing(SIGNED_WITH))
+            return Unverified(secret_missing(SIGNED_WITH))
         return parse_webhook(headers, raw, self._secret, self._host)
 
-    @answers_failures
+    @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         document, name = GETS[kind]
-        node = await self._api.read(f"the look-up in {kind}", document, {"id": gid(name, entity_id)})
+        node = await self._api.read(f"the {kind.removesuffix('s')}", document, {"id": gid(name, entity_id)})
         if node is None:
             return None
-        return event_of_node(kind, node) or Unknown(unreadable_entity("Shopify", kind, entity_id))
+        return event_from_node(kind, node) or Unknown(unreadable_entity("Shopify", kind, entity_id))
 
-    @answers_failures
+    @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
-        """See `native.ListsEntities`. The oldest change first."""
+        """See `native.ListsEntities`. The oldest change comes first."""
         request = f"the list of {kind}"
         variables: dict[str, JsonValue] = {"cursor": cursor, "changed": changed_since(since)}
         return page_of(kind, await self._api.read(request, LISTS[kind], variables), request)
 
-    def wanted_topics(self) -> tuple[str, ...]:
+    def webhook_topics(self) -> tuple[str, ...]:
         """See `native.SetsUpWebhooks`."""
-        return WANTED
+        return TOPICS
 
-    @answers_failures
-    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
-        """See `native.SetsUpWebhooks`. Shopify removes what it gave up on, so all that are there are enabled."""
-        return await list_hooks(self._api, address)
+    @returns_failures
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...]:
+        """See `native.SetsUpWebhooks`. Shopify deletes a webhook instead of switching it off, so all of them are enabled."""
+        return await list_webhooks(self._api, address)
 
-    @answers_failures
-    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
+    @returns_failures
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook | Outcome:
         """See `native.SetsUpWebhooks`. Shopify signs with the app's client secret."""
         if self._secret is None:
             return Reject(secret_missing(SIGNED_WITH))
-        return await create_hook(self._api, topic, address)
+        return await create_webhook(self._api, topic, address)
 
-    async def enable_hook(self, hook: Hook) -> Outcome:
-        """See `native.SetsUpWebhooks`. Sets a removed one up again; what is there is enabled."""
-        made = await self.create_hook(hook.topic, hook.address)
-        return Done({"id": made.id}) if isinstance(made, Hook) else made
+    async def enable_webhook(self, webhook: StoreWebhook) -> Outcome:
+        """See `native.SetsUpWebhooks`. Creates the webhook again if Shopify has deleted it."""
+        created = await self.create_webhook(webhook.topic, webhook.address)
+        return Done({"id": created.id}) if isinstance(created, StoreWebhook) else created
 
-    @answers_failures
-    async def delete_hook(self, hook: Hook) -> Outcome:
+    @returns_failures
+    async def delete_webhook(self, webhook: StoreWebhook) -> Outcome:
         """See `native.SetsUpWebhooks`."""
-        return await delete_hook(self._api, hook)
+        return await delete_webhook(self._api, webhook)
 
-    @answers_failures
+    @returns_failures
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.SyncsLoyalty`."""
+        """See `loyalty_sync.SyncsLoyalty`."""
         return await sync_loyalty(self._api, topic, body)
 
 
-def user_errors(result: JsonValue) -> list[tuple[str, str]]:
-    """Code ("" when absent) and words, with the field, of each of a mutation's userErrors."""
-    errors = []
-    for row in rows(result.get("userErrors") if isinstance(result, dict) else None):
-        field = row.get("field")
-        path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
-        message = str(row.get("message"))
-        errors.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
-    return errors
-
-
 def is_taken(result: JsonValue) -> bool:
-    """Whether a creation failed because the code exists, and for no other reason."""
+    """Whether a creation failed only because the code exists."""
     return {code for code, _ in user_errors(result)} == {"TAKEN"}
 
 
-def of_user_errors(result: JsonValue, order: CouponSpec) -> Failure | None:
-    """What a creation's userErrors mean; None: there are none. The words never hold the customer's id."""
+def creation_failure(result: JsonValue, spec: CouponSpec) -> Failure | None:
+    """The failure for the userErrors of a creation; None without errors. Its text does not contain the customer's id."""
     errors = user_errors(result)
     if not errors:
         return None
-    words = "; ".join(f"{message} ({code})" if code else message for code, message in errors)
-    if order.customer_id:
-        words = words.replace(order.customer_id, "***")
-    facts = {"request": CREATION, "response": words[:WORDS]}
+    if spec.customer_id:
+        errors = [(code, text.replace(spec.customer_id, "***")) for code, text in errors]
+    rejection = rejected(CREATION, errors)
     if any(code == "INTERNAL_ERROR" for code, _ in errors):
-        return Unknown(RESPONSES.reason(ReasonCode.SERVER_ERROR, **facts))
-    return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, **facts))
+        return Unknown(RESPONSES.reason(ReasonCode.SERVER_ERROR, **rejection.reason.facts))
+    return rejection

@@ -1,7 +1,7 @@
-"""One call of Shopify's Admin GraphQL API: the token, the cost points, and what an answer means before its data.
+"""One call of Shopify's Admin GraphQL API: the token, the cost points, and the meaning of status and errors.
 
-The table of answers is at the top of `shopify.py`. Two ways in: an offline access token (`shpat_…`), or the client
-credentials of an app of one's own organisation, for which Shopify gives tokens that last 24 hours
+The table of responses is in `adapter.py`. Two kinds of credentials: an offline access token (`shpat_…`), or the client
+credentials of the merchant's own app, for which Shopify returns tokens that are valid for 24 hours
 (https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/client-credentials-grant).
 """
 
@@ -9,38 +9,38 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient, asked_for_patience, failure_of
+from platform_relay.core.http import Answer, Failure, HttpClient, failure_of, pause_of_429, quoted
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode
-from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.parsing import objects, value_at
 from platform_relay.stores.responses import Responses
 from platform_relay.stores.shopify.documents import VERSION
 
 RESPONSES: Final = Responses("Shopify", "SHOPIFY__URL")
 Object = Mapping[str, JsonValue]
 EARLY: Final = 300.0
-"""Seconds before its end at which a token is renewed."""
-WORDS: Final = 300
+"""A token is renewed this many seconds before it expires."""
 RENEWAL: Final = "the request for a token"
 
 
 class ShopifyApi:
-    """Calls one store. Either `access_token` or both `client_id` and `client_secret` have to be given.
+    """Calls one store. Needs `access_token`, or both `client_id` and `client_secret`.
 
-    Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
+    Every method raises CallFailed; `request` describes the call in the reason ("the coupon lookup").
     """
 
     def __init__(
         self, url: str, http: HttpClient, *, access_token: str | None, client_id: str | None, client_secret: str | None
     ) -> None:
-        self._shop = url.rstrip("/")
+        self._url = url.rstrip("/")
         self._fixed = access_token
         self._client = (client_id or "", client_secret or "")
         self._renewed = ""
@@ -49,83 +49,82 @@ class ShopifyApi:
         self._http = http
 
     async def read(self, request: str, document: str, variables: Object | None = None) -> JsonValue:
-        """The `result` of a query."""
+        """Return the `result` of a query."""
         return (await self.data(request, document, variables))["result"]
 
     async def data(self, request: str, document: str, variables: Object | None = None) -> Object:
-        """The `data` of a query."""
-        return await self._run(request, document, variables or {}, write=False)
+        """Return the `data` of a query."""
+        return await self._run(request, document, variables or {}, wrote=False)
 
     async def write(self, request: str, document: str, variables: Object) -> JsonValue:
-        """The `result` of a mutation; an answer that cannot be trusted is Unknown."""
-        return (await self._run(request, document, variables, write=True))["result"]
+        """Return the `result` of a mutation. A response that cannot be trusted is Unknown."""
+        return (await self._run(request, document, variables, wrote=True))["result"]
 
-    async def _run(self, request: str, document: str, variables: Object, *, write: bool) -> Object:
+    async def _run(self, request: str, document: str, variables: Object, *, wrote: bool) -> Object:
         token = self._fixed or await self._token(refused="")
         answer = await self._post(document, variables, token)
         if answer.status == 401 and self._fixed is None:
             token = await self._token(refused=token)
             answer = await self._post(document, variables, token)
-        return data_of(answer, request, write=write)
+        return data_of(answer, request, wrote=wrote)
 
     async def _post(self, document: str, variables: Object, token: str) -> Answer:
-        answer = RESPONSES.received(await self._http.call(
-            "POST", f"{self._shop}/admin/api/{VERSION}/graphql.json",
+        answer = RESPONSES.require(await self._http.call(
+            "POST", f"{self._url}/admin/api/{VERSION}/graphql.json",
             json={"query": document, "variables": dict(variables)}, headers={"x-shopify-access-token": token},
         ))  # fmt: skip
         return replace(answer, secrets=(*answer.secrets, token))
 
     async def _token(self, refused: str) -> str:
-        """A token other than the one just refused; one renewal at a time, whoever comes meanwhile gets its result."""
+        """Return a token other than the refused one. Only one renewal runs at a time; waiting calls use its result."""
         async with self._renewal:
             if self._renewed != refused and time.monotonic() < self._good_until:
                 return self._renewed
             client_id, client_secret = self._client
             form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
             answer = await self._http.call(
-                "POST", f"{self._shop}/admin/oauth/access_token", content=urlencode(form).encode(),
+                "POST", f"{self._url}/admin/oauth/access_token", content=urlencode(form).encode(),
                 headers={"content-type": "application/x-www-form-urlencoded"},
             )  # fmt: skip
-            if isinstance(answer, Unknown):  # asking again does no harm
+            if isinstance(answer, Unknown):  # another request for a token does no harm
                 answer = Retry(answer.reason)
-            answer = RESPONSES.received(answer)
-            given = answer.json() if answer.status == 200 else None
-            token = given.get("access_token") if isinstance(given, dict) else None
-            if not isinstance(given, dict) or not isinstance(token, str) or not token:
-                raise CallFailed(_no_token(answer))
-            lasts = given.get("expires_in")
+            answer = RESPONSES.require(answer)
+            body = answer.json() if answer.status == 200 else None
+            token, seconds = value_at(body, "access_token"), value_at(body, "expires_in")
+            if not isinstance(token, str) or not token:
+                raise CallFailed(_token_failure(answer))
             self._renewed = token
-            self._good_until = time.monotonic() + (lasts - EARLY if isinstance(lasts, int) else EARLY)
+            self._good_until = time.monotonic() + (seconds - EARLY if isinstance(seconds, int) else EARLY)
             return token
 
 
-def data_of(answer: Answer, request: str, *, write: bool) -> Object:
-    """The `data` of an answer; `write`: it answers a mutation. Raises CallFailed."""
-    if failure := _of_status(answer, request, write=write):
+def data_of(answer: Answer, request: str, *, wrote: bool) -> Object:
+    """Return the `data` of a response; `wrote`: it is the response to a mutation. Raises CallFailed."""
+    if failure := _status_failure(answer, request, wrote=wrote):
         raise CallFailed(failure)
-    document = RESPONSES.document(answer, request)
+    document = RESPONSES.json(answer, request)
     if isinstance(document, dict) and document.get("errors"):
-        raise CallFailed(_of_errors(answer, document, request, write=write))
+        raise CallFailed(_errors_failure(answer, document, request, wrote=wrote))
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict) or "result" not in data:
-        raise RESPONSES.unreadable(request, "it has no data", answer)
+        raise RESPONSES.unreadable(request, "it does not contain data", answer)
     return data
 
 
-def _of_status(answer: Answer, request: str, *, write: bool) -> Failure | None:
-    if reason := _of_the_shop(answer):
+def _status_failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
+    if reason := _store_failure(answer):
         return Blocked(reason, answer.evidence())
-    if answer.status == 430:  # Shopify takes the calls for an attack
+    if answer.status == 430:  # Shopify has classified the calls as an attack
         return Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer), evidence=answer.evidence())
     body = answer.body[:4096].decode("utf-8", "replace") if answer.status < 500 else ""
-    response = answer.without_secrets(body)[:WORDS]
-    failure = RESPONSES.failure(answer, request, response, wrote=write)
-    # Without the body: Shopify repeats the variables in it.
+    response = answer.quote(body)
+    failure = RESPONSES.failure(answer, request, response, wrote=wrote)
+    # The evidence does not include the body, because Shopify repeats the variables in it.
     return replace(failure, evidence=Evidence(answer.status)) if isinstance(failure, Reject) else failure
 
 
-def _of_the_shop(answer: Answer) -> Reason | None:
-    """What is a fact about the whole store (https://shopify.dev/docs/api/usage/response-codes)."""
+def _store_failure(answer: Answer) -> Reason | None:
+    """The reason for a status that concerns the whole store (https://shopify.dev/docs/api/usage/response-codes)."""
     match answer.status:
         case 401:
             hint = "Or install the app again, or correct SHOPIFY__CLIENT_SECRET."
@@ -144,14 +143,14 @@ def _of_the_shop(answer: Answer) -> Reason | None:
     return None
 
 
-def _of_errors(answer: Answer, document: Object, request: str, *, write: bool) -> Failure:
-    """The `errors` beside or instead of `data`, which Shopify sends with HTTP 200."""
+def _errors_failure(answer: Answer, document: Object, request: str, *, wrote: bool) -> Failure:
+    """The failure for `errors`, which Shopify returns with HTTP 200, with or without `data`."""
     errors = document["errors"]
-    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
-    codes = [extensions.get("code") for row in rows if isinstance(extensions := row.get("extensions"), dict)]
-    words = "; ".join(str(row.get("message", "")) for row in rows) or json.dumps(errors)
-    response = answer.without_secrets(words)[:WORDS]
-    evidence = Evidence(answer.status)  # without the body: Shopify repeats the variables in it
+    listed = objects(errors)
+    codes = [value_at(row, "extensions", "code") for row in listed if isinstance(row.get("extensions"), dict)]
+    text = "; ".join(str(row.get("message", "")) for row in listed) or json.dumps(errors)
+    response = answer.quote(text)
+    evidence = Evidence(answer.status)  # without the body, because Shopify repeats the variables in it
 
     def reason(code: ReasonCode, **facts: JsonValue) -> Reason:
         return RESPONSES.reason(code, answer, **{"request": request, "response": response, **facts})
@@ -165,30 +164,44 @@ def _of_errors(answer: Answer, document: Object, request: str, *, write: bool) -
         return Blocked(reason(ReasonCode.STORE_NOT_READY, problem="the store is inactive"), evidence)
     if "INTERNAL_SERVER_ERROR" in codes or "TIMEOUT" in codes or not codes:
         failed = reason(ReasonCode.SERVER_ERROR)
-        return Unknown(failed, evidence) if write else Retry(failed, evidence=evidence)
+        return Unknown(failed, evidence) if wrote else Retry(failed, evidence=evidence)
     return Reject(reason(ReasonCode.REJECTED_BY_DESTINATION), evidence)
 
 
-def patience(answer: Answer) -> float | None:
-    """Seconds for which an answer asks all calls to pause: cost points used up (with HTTP 200), or a 429; else None."""
+def user_errors(result: JsonValue) -> list[tuple[str, str]]:
+    """The code ("" if missing) and the text with the field, for each of a mutation's userErrors."""
+    errors = []
+    for row in objects(value_at(result, "userErrors")):
+        field = row.get("field")
+        path = ".".join(str(part) for part in field[1:]) if isinstance(field, list) else ""
+        message = str(row.get("message"))
+        errors.append((str(row.get("code") or ""), f"{path}: {message}" if path else message))
+    return errors
+
+
+def rejected(request: str, errors: Sequence[tuple[str, str]]) -> Reject:
+    """Reject because of a mutation's userErrors."""
+    text = quoted("; ".join(f"{message} ({code})" if code else message for code, message in errors))
+    return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=text))
+
+
+def rate_limit_pause(answer: Answer) -> float | None:
+    """The seconds for which all calls must pause: the cost points are used up (HTTP 200), or a 429; None otherwise."""
     document = answer.json() if answer.status == 200 and b'"THROTTLED"' in answer.body else None
-    return (until_affordable(document) or 1.0) if isinstance(document, dict) else asked_for_patience(answer)
+    return (until_affordable(document) or 1.0) if isinstance(document, dict) else pause_of_429(answer)
 
 
 def until_affordable(document: Object) -> float | None:
-    """Seconds until the bucket holds what the refused query asked for; None when the answer does not tell."""
-    extensions = document.get("extensions")
-    cost = extensions.get("cost") if isinstance(extensions, dict) else None
-    bucket = cost.get("throttleStatus") if isinstance(cost, dict) else None
-    if not isinstance(cost, dict) or not isinstance(bucket, dict):
+    """The seconds until there are enough cost points for the rejected query; None if the response does not contain them."""
+    cost = value_at(dict(document), "extensions", "cost")
+    needed, bucket = value_at(cost, "requestedQueryCost"), value_at(cost, "throttleStatus")
+    available, rate = value_at(bucket, "currentlyAvailable"), value_at(bucket, "restoreRate")
+    if not (isinstance(needed, int | float) and isinstance(available, int | float) and isinstance(rate, int | float)):
         return None
-    asked, held, rate = cost.get("requestedQueryCost"), bucket.get("currentlyAvailable"), bucket.get("restoreRate")
-    if not (isinstance(asked, int | float) and isinstance(held, int | float) and isinstance(rate, int | float)):
-        return None
-    return float(max(1, math.ceil((asked - held) / rate))) if rate > 0 else None
+    return float(max(1, math.ceil((needed - available) / rate))) if rate > 0 else None
 
 
-def _no_token(answer: Answer) -> Failure:
+def _token_failure(answer: Answer) -> Failure:
     if answer.status == 404:
         reason = RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL")
         return Blocked(reason, answer.evidence())
@@ -198,6 +211,8 @@ def _no_token(answer: Answer) -> Failure:
         reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, setting="SHOPIFY__CLIENT_ID", hint=hint)
         return Blocked(reason, answer.evidence())
     if failure:
-        return RESPONSES.named(failure, request=RENEWAL)
-    reason = RESPONSES.reason(ReasonCode.RESPONSE_UNREADABLE, answer, request=RENEWAL, problem="it has no token")
+        return RESPONSES.with_destination(failure, request=RENEWAL)
+    reason = RESPONSES.reason(
+        ReasonCode.RESPONSE_UNREADABLE, answer, request=RENEWAL, problem="it does not contain a token"
+    )
     return Retry(reason, evidence=Evidence(answer.status))

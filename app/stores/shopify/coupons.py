@@ -1,4 +1,4 @@
-"""Coupons in Shopify's words and back. Pure."""
+"""Shopify discounts: the input of a spec, and the translation of a store's discount. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -10,117 +10,118 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, foreign_items, not_supported
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, invalid_items, not_supported
+from platform_relay.stores.parsing import format_time, value_at
 from platform_relay.stores.shopify.documents import ITEMS_READ
 
 Object = Mapping[str, JsonValue]
 TITLE_CHARS: Final = 255
 TAG: Final = re.compile(r"pr:([A-Za-z0-9-]{1,37})", re.ASCII)
-"""A tag with a redemption's id: 40 characters, the fewest that Shopify takes of any resource's tags, and no comma."""
+"""A tag with a redemption's id. 40 characters is the shortest limit of all resources of Shopify; commas are not allowed."""
 
 
 def gid(kind: str, plain: str) -> str:
-    """`4711` → `gid://shopify/Customer/4711`; what is a gid already stays."""
+    """`4711` → `gid://shopify/Customer/4711`. A gid is returned unchanged."""
     return plain if plain.startswith("gid://") else f"gid://shopify/{kind}/{plain}"
 
 
 def plain_id(value: JsonValue) -> str:
-    """`gid://shopify/Customer/4711` → `4711`: the number that Shopify's webhooks carry too."""
+    """`gid://shopify/Customer/4711` → `4711`, the number that Shopify's webhooks contain."""
     return str(value).rpartition("/")[2]
 
 
-def inexpressible(order: CouponSpec) -> Reject | None:
-    """What only some of Shopify's discounts cannot express; `Shopify.CANNOT` names what none can."""
-    items = "variant_ids" if order.variant_ids else "product_ids"
-    if refused := foreign_items(order, [each for each in order.items if not each.isdecimal()]):
-        return refused  # a gid would be read back as its number
-    if len(order.items) > ITEMS_READ:
-        return not_supported(order, items, f"a coupon can be for at most {ITEMS_READ} of them")
-    if order.items and order.kind is CouponKind.FREE_SHIPPING:
-        return not_supported(order, items, "Shopify cannot limit free shipping to products or variants")
-    if order.customer_id is not None and not plain_id(order.customer_id).isdecimal():
-        problem = "its customer_id is not the id of a Shopify customer"  # without the id, which is personal
-        return Reject(because(ReasonCode.COUPON_INVALID, code=order.code, field="customer_id", problem=problem))
+def unsupported(spec: CouponSpec) -> Reject | None:
+    """Reject for options that some of Shopify's discounts do not support. `Shopify.CANNOT` has those that none supports."""
+    items = "variant_ids" if spec.variant_ids else "product_ids"
+    if refused := invalid_items(spec, [item_id for item_id in spec.items if not item_id.isdecimal()]):
+        return refused  # Shopify would return a gid as its number
+    if len(spec.items) > ITEMS_READ:
+        return not_supported(spec, items, f"a coupon can be restricted to at most {ITEMS_READ} of them")
+    if spec.items and spec.kind is CouponKind.FREE_SHIPPING:
+        return not_supported(spec, items, "Shopify cannot limit free shipping to products or variants")
+    if spec.customer_id is not None and not plain_id(spec.customer_id).isdecimal():
+        problem = "its customer_id is not the id of a Shopify customer"  # without the id, which is personal data
+        return Reject(because(ReasonCode.COUPON_INVALID, code=spec.code, field="customer_id", problem=problem))
     return None
 
 
-def coupon_input(order: CouponSpec, now: datetime) -> dict[str, JsonValue]:
+def coupon_input(spec: CouponSpec, now: datetime) -> dict[str, JsonValue]:
     """`DiscountCodeBasicInput`, for free shipping `DiscountCodeFreeShippingInput`.
 
-    `startsAt` must be given (a blank one is refused). Times are whole seconds in UTC, amounts texts, a percentage a
-    fraction from 0 to 1. A free shipping discount cannot be combined with another of its class.
+    `startsAt` is required. Times are whole seconds in UTC, amounts are strings, and a percentage is a fraction from 0 to 1.
+    A free shipping discount cannot be combined with another one.
     """
-    shipping = order.kind is CouponKind.FREE_SHIPPING
-    customers: dict[str, JsonValue] = {"customers": {"add": [gid("Customer", order.customer_id or "")]}}
+    shipping = spec.kind is CouponKind.FREE_SHIPPING
+    customers: dict[str, JsonValue] = {"customers": {"add": [gid("Customer", spec.customer_id or "")]}}
     coupon: dict[str, JsonValue] = {
-        "title": (order.title or order.code)[:TITLE_CHARS],
-        "code": order.code,
-        "startsAt": _written(order.starts_at or now),
-        "endsAt": _written(order.expires_at) if order.expires_at else None,
-        "usageLimit": order.usage_limit,
-        "appliesOncePerCustomer": order.per_customer_limit == 1,
+        "title": (spec.title or spec.code)[:TITLE_CHARS],
+        "code": spec.code,
+        "startsAt": format_time(spec.starts_at or now),
+        "endsAt": format_time(spec.expires_at),
+        "usageLimit": spec.usage_limit,
+        "appliesOncePerCustomer": spec.per_customer_limit == 1,
         "combinesWith": {
-            "orderDiscounts": order.combinable,
-            "productDiscounts": order.combinable,
-            "shippingDiscounts": order.combinable and not shipping,
+            "orderDiscounts": spec.combinable,
+            "productDiscounts": spec.combinable,
+            "shippingDiscounts": spec.combinable and not shipping,
         },
-        "context": customers if order.customer_id else {"all": "ALL"},
+        "context": customers if spec.customer_id else {"all": "ALL"},
     }
-    if order.reference and TAG.fullmatch(f"pr:{order.reference}"):
-        coupon["tags"] = [f"pr:{order.reference}"]
-    if order.minimum_spend:
-        coupon["minimumRequirement"] = {"subtotal": {"greaterThanOrEqualToSubtotal": f"{order.minimum_spend:f}"}}
+    if spec.reference and TAG.fullmatch(f"pr:{spec.reference}"):
+        coupon["tags"] = [f"pr:{spec.reference}"]
+    if spec.minimum_spend:
+        coupon["minimumRequirement"] = {"subtotal": {"greaterThanOrEqualToSubtotal": f"{spec.minimum_spend:f}"}}
     if shipping:
         coupon["destination"] = {"all": True}
     else:
-        coupon["customerGets"] = {"value": _value(order), "items": _items(order)}
+        coupon["customerGets"] = {"value": _value(spec), "items": _items(spec)}
     return {name: value for name, value in coupon.items() if value is not None}
 
 
-def _value(order: CouponSpec) -> JsonValue:
-    value = order.value or Decimal(0)
-    if order.kind is CouponKind.PERCENTAGE:
+def _value(spec: CouponSpec) -> JsonValue:
+    value = spec.value or Decimal(0)
+    if spec.kind is CouponKind.PERCENTAGE:
         return {"percentage": float(value / 100)}
     return {"discountAmount": {"amount": f"{value:f}", "appliesOnEachItem": False}}
 
 
-def _items(order: CouponSpec) -> JsonValue:
-    if order.variant_ids:
-        return {"products": {"productVariantsToAdd": [gid("ProductVariant", each) for each in order.variant_ids]}}
-    if order.product_ids:
-        return {"products": {"productsToAdd": [gid("Product", each) for each in order.product_ids]}}
+def _items(spec: CouponSpec) -> JsonValue:
+    if spec.variant_ids:
+        return {"products": {"productVariantsToAdd": [gid("ProductVariant", item_id) for item_id in spec.variant_ids]}}
+    if spec.product_ids:
+        return {"products": {"productsToAdd": [gid("Product", item_id) for item_id in spec.product_ids]}}
     return {"all": True}
 
 
-def coupon_found(node: JsonValue, code: str) -> CouponFound | None:
-    """A `DiscountCodeNode` in our words; None when it is none. `code` is the one it was asked for by.
+def parse_coupon(node: JsonValue, code: str) -> StoreCoupon | None:
+    """Translate a `DiscountCodeNode`; None if the value is not one. `code` is the code of the lookup.
 
-    A discount that is neither basic nor free shipping (buy X get Y, an app's own) has no kind of ours.
+    A discount that is neither basic nor free shipping (buy X get Y, or one of an app) has no kind.
     """
-    discount = node.get("codeDiscount") if isinstance(node, dict) else None
+    discount = value_at(node, "codeDiscount")
     if not isinstance(node, dict) or not isinstance(node.get("id"), str) or not isinstance(discount, dict):
         return None
     if discount.get("__typename") not in ("DiscountCodeBasic", "DiscountCodeFreeShipping"):
-        return CouponFound(str(node["id"]), code, None, active=False, restrictions=(str(discount.get("__typename")),))
+        return StoreCoupon(str(node["id"]), code, None, active=False, restrictions=(str(discount.get("__typename")),))
     try:
-        return _found(str(node["id"]), discount, code)
+        return _coupon(str(node["id"]), discount, code)
     except (InvalidOperation, KeyError, TypeError, ValueError):
         return None
 
 
-def _found(store_id: str, discount: Object, code: str) -> CouponFound:
-    """Raises KeyError, TypeError, ValueError or InvalidOperation where the shape is not the schema's."""
-    spelled = [str(_object(each)["code"]) for each in _rows(discount["codes"])]
+def _coupon(store_id: str, discount: Object, code: str) -> StoreCoupon:
+    """Raises KeyError, TypeError, ValueError or InvalidOperation if the discount does not fit the schema."""
+    codes = [str(_object(row)["code"]) for row in _rows(discount["codes"])]
     restrictions: list[str] = [] if _object(discount["codesCount"])["count"] == 1 else ["further codes"]
     customer_id = _buyers(_object(discount["context"]), restrictions)
     minimum = _minimum(discount.get("minimumRequirement"), restrictions)
     combines = _object(discount["combinesWith"])
-    kind, value, currency = _gives(discount, restrictions)
-    products, variants = _items_found(discount, restrictions)
+    kind, value, currency = _discount(discount, restrictions)
+    products, variants = _restricted_items(discount, restrictions)
     used, limit = discount["asyncUsageCount"], discount["usageLimit"]
-    return CouponFound(
+    return StoreCoupon(
         store_id=store_id,
-        code=next((each for each in spelled if each.casefold() == code.casefold()), spelled[0] if spelled else code),
+        code=next((known for known in codes if known.casefold() == code.casefold()), codes[0] if codes else code),
         kind=kind,
         value=value,
         currency=currency,
@@ -132,8 +133,8 @@ def _found(store_id: str, discount: Object, code: str) -> CouponFound:
         used=used if isinstance(used, int) else None,
         customer_id=customer_id,
         combinable=any(combines[name] is True for name in ("orderDiscounts", "productDiscounts", "shippingDiscounts")),
-        starts_at=_moment(discount["startsAt"]),
-        expires_at=_moment(discount["endsAt"]),
+        starts_at=_parse_time(discount["startsAt"]),
+        expires_at=_parse_time(discount["endsAt"]),
         active=discount["status"] in ("ACTIVE", "SCHEDULED"),
         restrictions=tuple(restrictions),
         unreadable=frozenset({"email"}) if customer_id else frozenset(),
@@ -142,12 +143,12 @@ def _found(store_id: str, discount: Object, code: str) -> CouponFound:
 
 
 def _reference(tags: JsonValue) -> str | None:
-    found = [TAG.fullmatch(str(tag)) for tag in tags] if isinstance(tags, list) else []
-    return next((each[1] for each in found if each), None)
+    matches = [TAG.fullmatch(str(tag)) for tag in tags] if isinstance(tags, list) else []
+    return next((match[1] for match in matches if match), None)
 
 
-def _gives(discount: Object, restrictions: list[str]) -> tuple[CouponKind | None, Decimal | None, str | None]:
-    """Kind, value, currency."""
+def _discount(discount: Object, restrictions: list[str]) -> tuple[CouponKind | None, Decimal | None, str | None]:
+    """The kind, value and currency."""
     if discount["__typename"] == "DiscountCodeFreeShipping":
         if _object(discount["destinationSelection"])["__typename"] != "DiscountCountryAll":
             restrictions.append("countries")
@@ -166,8 +167,8 @@ def _gives(discount: Object, restrictions: list[str]) -> tuple[CouponKind | None
     return None, None, None
 
 
-def _items_found(discount: Object, restrictions: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Products, variants; what is for both is for either."""
+def _restricted_items(discount: Object, restrictions: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The products and the variants. A discount for both is valid for either."""
     if discount["__typename"] == "DiscountCodeFreeShipping":
         return (), ()
     items = _object(_object(discount["customerGets"])["items"])
@@ -175,11 +176,11 @@ def _items_found(discount: Object, restrictions: list[str]) -> tuple[tuple[str, 
         restrictions.append("collections")
     if items["__typename"] != "DiscountProducts":
         return (), ()
-    for name, words in (("products", "further products"), ("productVariants", "further variants")):
+    for name, text in (("products", "further products"), ("productVariants", "further variants")):
         if _object(_object(items[name])["pageInfo"])["hasNextPage"] is True:
-            restrictions.append(words)
+            restrictions.append(text)
     products, variants = (
-        tuple(plain_id(_object(each)["id"]) for each in _rows(items[name])) for name in ("products", "productVariants")
+        tuple(plain_id(_object(row)["id"]) for row in _rows(items[name])) for name in ("products", "productVariants")
     )
     return products, variants
 
@@ -190,7 +191,7 @@ def _buyers(context: Object, restrictions: list[str]) -> str | None:
             return None
         case "DiscountCustomers":
             customers = context["customers"]
-            ids = [plain_id(_object(each)["id"]) for each in customers] if isinstance(customers, list) else []
+            ids = [plain_id(_object(row)["id"]) for row in customers] if isinstance(customers, list) else []
             return ", ".join(ids) or "nobody"
     restrictions.append(f"buyers: {context['__typename']}")
     return None
@@ -220,16 +221,12 @@ def _rows(connection: JsonValue) -> list[JsonValue]:
 
 
 def _amount(value: JsonValue) -> Decimal:
-    """Written with two places at least: Shopify shows 5.00 as 5.0."""
+    """An amount with at least two decimal places. Shopify returns 5.00 as 5.0."""
     amount = Decimal(str(value))
     if not amount.is_finite():
         raise InvalidOperation
     return amount.quantize(Decimal("0.01")) if int(amount.as_tuple().exponent) > -2 else amount
 
 
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment(value: JsonValue) -> datetime | None:
+def _parse_time(value: JsonValue) -> datetime | None:
     return None if value is None else datetime.fromisoformat(str(value)).astimezone(UTC)

@@ -1,14 +1,14 @@
-"""What is asked of Shopify's Admin GraphQL API, version 2026-07.
+"""The GraphQL documents for Shopify's Admin API, version 2026-07.
 
-Every document is validated, with the variables that are sent, against Shopify's official schema in
-`tests/contract/test_shopify_schema.py`. Page sizes keep a query under 1000 points (Shopify's limit for one query).
+`tests/contract/test_shopify_schema.py` validates every document, with its variables, against Shopify's official schema. The
+page sizes keep the cost of a query below 1000 points, Shopify's limit for one query.
 """
 
 from typing import Final
 
 VERSION: Final = "2026-07"
 ITEMS_READ: Final = 100
-"""So many of a coupon's products and of its variants are read back; a coupon for more is refused."""
+"""How many products, and how many variants, of a coupon are read. A coupon for more is rejected."""
 
 DISCOUNT: Final = """
 fragment Common on DiscountCodeNode {
@@ -96,12 +96,12 @@ CUSTOMER_ID: Final = """
 query CustomerId($email: String!) {
   result: customerByIdentifier(identifier: {emailAddress: $email}) { legacyResourceId }
 }"""
-STANDING: Final = """
-query CustomerStanding($id: ID!, $namespace: String!) {
+LOYALTY_FIELDS: Final = """
+query LoyaltyFields($id: ID!, $namespace: String!) {
   result: customer(id: $id) { id metafields(first: 10, namespace: $namespace) { nodes { key value } } }
 }"""
-SET_STANDING: Final = """
-mutation SetStanding($metafields: [MetafieldsSetInput!]!) {
+SET_LOYALTY_FIELDS: Final = """
+mutation SetLoyaltyFields($metafields: [MetafieldsSetInput!]!) {
   result: metafieldsSet(metafields: $metafields) { metafields { key value } userErrors { field message code } }
 }"""
 
@@ -168,18 +168,18 @@ GET_ORDER: Final = "query GetOrder($id: ID!) { result: order(id: $id) { ...Whole
 GET_CUSTOMER: Final = "query GetCustomer($id: ID!) { result: customer(id: $id) { ...Whole } }" + _CUSTOMER
 GET_PRODUCT: Final = "query GetProduct($id: ID!) { result: product(id: $id) { ...Whole } }" + _PRODUCT
 
-LIST_HOOKS: Final = """
-query ListHooks($uri: String!) {
+LIST_WEBHOOKS: Final = """
+query ListWebhooks($uri: String!) {
   result: webhookSubscriptions(first: 50, uri: $uri) { nodes { id topic uri } }
 }"""
-CREATE_HOOK: Final = """
-mutation CreateHook($topic: WebhookSubscriptionTopic!, $hook: WebhookSubscriptionInput!) {
-  result: webhookSubscriptionCreate(topic: $topic, webhookSubscription: $hook) {
+CREATE_WEBHOOK: Final = """
+mutation CreateWebhook($topic: WebhookSubscriptionTopic!, $webhook: WebhookSubscriptionInput!) {
+  result: webhookSubscriptionCreate(topic: $topic, webhookSubscription: $webhook) {
     webhookSubscription { id topic uri }
     userErrors { field message }
   }
 }"""
-DELETE_HOOK: Final = """
-mutation DeleteHook($id: ID!) {
+DELETE_WEBHOOK: Final = """
+mutation DeleteWebhook($id: ID!) {
   result: webhookSubscriptionDelete(id: $id) { deletedWebhookSubscriptionId userErrors { field message } }
 }"""

@@ -1,16 +1,16 @@
-"""Shopify's webhooks and lists, as our events. Pure.
+"""Shopify's webhooks and lists, translated into events. Pure.
 
-A webhook's body has the form of the old REST API, a list's rows that of GraphQL; both become the same event.
-`X-Shopify-Hmac-Sha256` is the base64 HMAC-SHA256 of the raw body, keyed by the app's client secret (doc).
+The body of a webhook has the format of the old REST API, the rows of a list the format of GraphQL. Both become the same event.
+`X-Shopify-Hmac-Sha256` is the base64 HMAC-SHA256 of the raw body; the key is the app's client secret (doc).
 
-Financial status: Shopify's eight are the Platform's eight.
+The financial status is the same as the Platform's:
 
     PENDING AUTHORIZED PARTIALLY_PAID PAID PARTIALLY_REFUNDED REFUNDED VOIDED EXPIRED    the same in lower case
-    null (nothing to pay or not known yet)                                              paid when the total is 0,
-                                                                                        else pending
+    null (nothing to pay, or not known yet)                                             paid if the total is 0,
+                                                                                        pending otherwise
 
-Money is the store's, not the customer's currency. A list of line items or variants that Shopify cut is left out: the
-Platform would take it for the whole.
+Amounts are in the store's currency, not in the customer's. A list of line items or variants that Shopify has truncated is
+left out, because the Platform would take it as complete.
 """
 
 import base64
@@ -18,24 +18,25 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.inbox.messages import EVENTS, Kind, UnstorableTextError, refuse_unstorable
+from platform_relay.inbox.events import EVENTS, Kind, UnstorableTextError, refuse_unstorable
 from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
     Page,
-    Parsed,
+    ParsedWebhook,
+    invalid_signature,
     native_event,
     not_relayed,
     unreadable_entity,
     unreadable_webhook,
-    wrong_signature,
 )
+from platform_relay.stores.parsing import Row, format_time, objects, value_at
 from platform_relay.stores.shopify.api import RESPONSES
 from platform_relay.stores.shopify.documents import (
     GET_CUSTOMER,
@@ -46,40 +47,39 @@ from platform_relay.stores.shopify.documents import (
     LIST_PRODUCTS,
 )
 
-Object = dict[str, JsonValue]
-WANTED: Final = (
+TOPICS: Final = (
     "customers/create", "customers/update", "orders/create", "orders/updated", "products/create", "products/update",
 )  # fmt: skip
 KINDS: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(WANTED[:2], Kind.CUSTOMER),
+    **dict.fromkeys(TOPICS[:2], Kind.CUSTOMER),
     **dict.fromkeys(
         ("orders/create", "orders/updated", "orders/paid", "orders/cancelled", "orders/fulfilled",
          "orders/partially_fulfilled"), Kind.ORDER,
     ),
-    **dict.fromkeys(WANTED[4:], Kind.PRODUCT),
+    **dict.fromkeys(TOPICS[4:], Kind.PRODUCT),
 }  # fmt: skip
 NAMES: Final = {Kind.CUSTOMER: "Customer", Kind.ORDER: "Order", Kind.PRODUCT: "Product"}
-ODD: Final = "a field is missing or odd"
+INVALID_FIELD: Final = "a field is missing or has an unexpected value"
 LISTS: Final = {Kind.CUSTOMER: LIST_CUSTOMERS, Kind.ORDER: LIST_ORDERS, Kind.PRODUCT: LIST_PRODUCTS}
 GETS: Final = {
     Kind.CUSTOMER: (GET_CUSTOMER, "Customer"), Kind.ORDER: (GET_ORDER, "Order"), Kind.PRODUCT: (GET_PRODUCT, "Product"),
 }  # fmt: skip
 
 
-def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str) -> Parsed:
-    """See `native.ReceivesWebhooks`. The signature covers the body alone, so the body has to fit the topic, too."""
+def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str) -> ParsedWebhook:
+    """See `native.ReceivesWebhooks`. The signature covers only the body, so the body must also fit the topic."""
     expected = base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha256).digest())
-    given = headers.get("x-shopify-hmac-sha256", "").strip().encode("utf-8", "replace")
-    if not hmac.compare_digest(expected, given):
-        return wrong_signature("SHOPIFY__CLIENT_SECRET")
+    signature = headers.get("x-shopify-hmac-sha256", "").strip().encode("utf-8", "replace")
+    if not hmac.compare_digest(expected, signature):
+        return invalid_signature("SHOPIFY__CLIENT_SECRET")
     if headers.get("x-shopify-shop-domain", host).lower() != host.lower():
-        return not_relayed("the webhook comes from another store that has the same app")
+        return not_relayed("the webhook comes from another store with the same app")
     topic = headers.get("x-shopify-topic", "")
     kind = KINDS.get(topic)
     return not_relayed(f"the topic {topic[:40]!r} is not relayed") if kind is None else _parsed(kind, raw)
 
 
-def _parsed(kind: Kind, raw: bytes) -> Parsed:
+def _parsed(kind: Kind, raw: bytes) -> ParsedWebhook:
     try:
         refuse_unstorable(raw)
         body = json.loads(raw)
@@ -87,39 +87,38 @@ def _parsed(kind: Kind, raw: bytes) -> Parsed:
         return unreadable_webhook("Shopify", "its body is not JSON that can be stored")
     if not isinstance(body, dict):
         return unreadable_webhook("Shopify", "its body is not an object")
-    own = body.get("admin_graphql_api_id")
-    if isinstance(own, str) and not own.startswith(f"gid://shopify/{NAMES[kind]}/"):
-        return unreadable_webhook("Shopify", f"its topic is about a {NAMES[kind]}, its body is not")
+    gid = body.get("admin_graphql_api_id")
+    if isinstance(gid, str) and not gid.startswith(f"gid://shopify/{NAMES[kind]}/"):
+        return unreadable_webhook("Shopify", f"its topic is about a {NAMES[kind]}, but its body is not")
     entity_id = str(body["id"]) if "id" in body else None
-    return _event(kind, _BODIES[kind], body) or Ignored(unreadable_entity("Shopify", kind, entity_id, ODD))
+    return _event(kind, _BODIES[kind], body) or Ignored(unreadable_entity("Shopify", kind, entity_id, INVALID_FIELD))
 
 
-def event_of_node(kind: Kind, node: JsonValue) -> NativeEvent | None:
-    """The event of a GraphQL Order, Customer or Product; None when it cannot be read."""
+def event_from_node(kind: Kind, node: JsonValue) -> NativeEvent | None:
+    """Translate a GraphQL Order, Customer or Product; None if it cannot be read."""
     return _event(kind, _NODES[kind], node) if isinstance(node, dict) else None
 
 
 def page_of(kind: Kind, connection: JsonValue, request: str) -> Page:
-    """A list's page. Raises CallFailed when one of its rows cannot be read, so that none is passed over in silence."""
-    nodes = connection.get("nodes") if isinstance(connection, dict) else None
-    info = connection.get("pageInfo") if isinstance(connection, dict) else None
+    """Translate a page of a list. Raises CallFailed if a row cannot be read, so that no row is skipped silently."""
+    nodes, info = value_at(connection, "nodes"), value_at(connection, "pageInfo")
     if not isinstance(nodes, list) or not isinstance(info, dict):
         raise RESPONSES.unreadable(request, "it is not a list")
-    events = [event_of_node(kind, node) for node in nodes]
+    events = [event_from_node(kind, node) for node in nodes]
     if None in events:
-        raise RESPONSES.unreadable(request, f"row {events.index(None)}: {ODD}")
-    more = info.get("endCursor") if info.get("hasNextPage") is True else None
-    return Page(tuple(event for event in events if event), None if more is None else str(more))
+        raise RESPONSES.unreadable(request, f"row {events.index(None)}: {INVALID_FIELD}")
+    cursor = info.get("endCursor") if info.get("hasNextPage") is True else None
+    return Page(tuple(event for event in events if event), None if cursor is None else str(cursor))
 
 
 def changed_since(since: datetime | None) -> str | None:
-    """Shopify's search term for what changed at or after `since`."""
-    return None if since is None else f"updated_at:>='{since.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}'"
+    """The search term for entities that changed at or after `since`."""
+    return None if since is None else f"updated_at:>='{format_time(since)}'"
 
 
-def _event(kind: Kind, translate: Callable[[Object], dict[str, object]], given: Object) -> NativeEvent | None:
+def _event(kind: Kind, translate: Callable[[Row], dict[str, object]], row: Row) -> NativeEvent | None:
     try:
-        fields = {name: value for name, value in translate(given).items() if value is not None}
+        fields = {name: value for name, value in translate(row).items() if value is not None}
         event = EVENTS[kind].model_validate(fields)
     except (AttributeError, InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
         return None
@@ -131,7 +130,7 @@ def _event(kind: Kind, translate: Callable[[Object], dict[str, object]], given: 
 # ----------------------------------------------------------------------------------------------- webhook bodies
 
 
-def _body_customer(body: Object) -> dict[str, object]:
+def _body_customer(body: Row) -> dict[str, object]:
     tags = body.get("tags")
     return {
         "id": body["id"],
@@ -145,7 +144,7 @@ def _body_customer(body: Object) -> dict[str, object]:
     }
 
 
-def _body_order(body: Object) -> dict[str, object]:
+def _body_order(body: Row) -> dict[str, object]:
     customer = body.get("customer")
     total = _money(body["total_price"])
     return {
@@ -164,11 +163,11 @@ def _body_order(body: Object) -> dict[str, object]:
                 "quantity": item.get("quantity"),
                 "price": _money(item.get("price")),
             }
-            for item in _objects(body.get("line_items"))
+            for item in objects(body.get("line_items"))
         ],
         "discountCodes": [
             {"code": used["code"], "amount": _money(used.get("amount"))}
-            for used in _objects(body.get("discount_codes"))
+            for used in objects(body.get("discount_codes"))
             if used.get("code")
         ],
         "createdAt": body.get("created_at"),
@@ -176,10 +175,10 @@ def _body_order(body: Object) -> dict[str, object]:
     }
 
 
-def _body_product(body: Object) -> dict[str, object]:
-    variants, gids = _objects(body.get("variants")), body.get("variant_gids")
+def _body_product(body: Row) -> dict[str, object]:
+    variants, gids = objects(body.get("variants")), body.get("variant_gids")
     image = body.get("image")
-    cut = isinstance(gids, list) and len(gids) > len(variants)
+    truncated = isinstance(gids, list) and len(gids) > len(variants)
     return {
         "id": body["id"],
         "title": body.get("title"),
@@ -187,10 +186,10 @@ def _body_product(body: Object) -> dict[str, object]:
         "status": body.get("status"),
         "externalUrlHandle": body.get("handle"),
         "variants": None
-        if cut or not isinstance(body.get("variants"), list)
+        if truncated or not isinstance(body.get("variants"), list)
         else [
-            {"externalVariantId": each["id"], "title": each.get("title"), "position": each.get("position")}
-            for each in variants
+            {"externalVariantId": row["id"], "title": row.get("title"), "position": row.get("position")}
+            for row in variants
         ],
         "updatedAt": body["updated_at"],
     }
@@ -199,7 +198,7 @@ def _body_product(body: Object) -> dict[str, object]:
 # ----------------------------------------------------------------------------------------------- GraphQL nodes
 
 
-def _node_customer(node: Object) -> dict[str, object]:
+def _node_customer(node: Row) -> dict[str, object]:
     email, phone = node.get("defaultEmailAddress"), node.get("defaultPhoneNumber")
     return {
         "id": _id(node),
@@ -213,8 +212,8 @@ def _node_customer(node: Object) -> dict[str, object]:
     }
 
 
-def _node_order(node: Object) -> dict[str, object]:
-    total = _shop_money(node["totalPriceSet"])
+def _node_order(node: Row) -> dict[str, object]:
+    total = _store_money(node["totalPriceSet"])
     codes = node.get("discountCodes")
     return {
         "id": _id(node),
@@ -223,15 +222,15 @@ def _node_order(node: Object) -> dict[str, object]:
         "financialStatus": _status(node.get("displayFinancialStatus"), total),
         "currency": node["currencyCode"],
         "totalPrice": total,
-        "subtotalPrice": _shop_money(node.get("subtotalPriceSet")),
-        "lineItems": _whole(
+        "subtotalPrice": _store_money(node.get("subtotalPriceSet")),
+        "lineItems": _complete(
             node.get("lineItems"),
             lambda item: {
                 "productId": _id(item.get("product")),
                 "variantId": _id(item.get("variant")),
                 "title": item.get("title"),
                 "quantity": item.get("quantity"),
-                "price": _shop_money(item.get("originalUnitPriceSet")),
+                "price": _store_money(item.get("originalUnitPriceSet")),
             },
         ),
         "discountCodes": [{"code": code} for code in codes if code] if isinstance(codes, list) else None,
@@ -240,67 +239,54 @@ def _node_order(node: Object) -> dict[str, object]:
     }
 
 
-def _node_product(node: Object) -> dict[str, object]:
+def _node_product(node: Row) -> dict[str, object]:
     return {
         "id": _id(node),
         "title": node.get("title"),
-        "imageUrl": _in(node, "featuredMedia", "preview", "image", "url"),
+        "imageUrl": value_at(node, "featuredMedia", "preview", "image", "url"),
         "status": str(node["status"]).lower(),
         "externalUrlHandle": node.get("handle"),
-        "variants": _whole(
+        "variants": _complete(
             node.get("variants"),
-            lambda each: {
-                "externalVariantId": _id(each),
-                "title": each.get("title"),
-                "position": each.get("position"),
-            },
+            lambda row: {"externalVariantId": _id(row), "title": row.get("title"), "position": row.get("position")},
         ),
         "updatedAt": node["updatedAt"],
     }
 
 
-_BODIES: Final[Mapping[Kind, Callable[[Object], dict[str, object]]]] = {
+_BODIES: Final[Mapping[Kind, Callable[[Row], dict[str, object]]]] = {
     Kind.CUSTOMER: _body_customer, Kind.ORDER: _body_order, Kind.PRODUCT: _body_product,
 }  # fmt: skip
-_NODES: Final[Mapping[Kind, Callable[[Object], dict[str, object]]]] = {
+_NODES: Final[Mapping[Kind, Callable[[Row], dict[str, object]]]] = {
     Kind.CUSTOMER: _node_customer, Kind.ORDER: _node_order, Kind.PRODUCT: _node_product,
 }  # fmt: skip
 
 
-def _status(shown: JsonValue, total: str | None) -> str:
-    if shown is None:
+def _status(status: JsonValue, total: str | None) -> str:
+    if status is None:
         return "paid" if total is not None and Decimal(total) == 0 else "pending"
-    return str(shown).lower()
+    return str(status).lower()
 
 
 def _money(value: JsonValue) -> str | None:
-    """At least two places, as webhooks write it; GraphQL drops trailing zeros."""
+    """An amount with at least two decimal places, as in webhooks. GraphQL omits trailing zeros."""
     if value is None:
         return None
     amount = Decimal(str(value))
     return f"{amount.quantize(Decimal('0.01')) if int(amount.as_tuple().exponent) > -2 else amount:f}"
 
 
-def _shop_money(bag: JsonValue) -> str | None:
-    return _money(_in(bag, "shopMoney", "amount"))
+def _store_money(bag: JsonValue) -> str | None:
+    return _money(value_at(bag, "shopMoney", "amount"))
 
 
 def _id(node: JsonValue) -> str | None:
-    found = _in(node, "id")
-    return None if found is None else str(found).rpartition("/")[2]
+    gid = value_at(node, "id")
+    return None if gid is None else str(gid).rpartition("/")[2]
 
 
-def _in(value: JsonValue, *path: str) -> JsonValue:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _objects(value: JsonValue) -> list[dict[str, JsonValue]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _whole(connection: JsonValue, translate: Callable[[Object], object]) -> list[object] | None:
-    if _in(connection, "pageInfo", "hasNextPage") is not False:
+def _complete(connection: JsonValue, translate: Callable[[Row], object]) -> list[object] | None:
+    """All rows of a connection, translated; None if Shopify has truncated it."""
+    if value_at(connection, "pageInfo", "hasNextPage") is not False:
         return None
-    return [translate(each) for each in _objects(_in(connection, "nodes"))]
+    return [translate(row) for row in objects(value_at(connection, "nodes"))]

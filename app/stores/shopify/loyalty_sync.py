@@ -1,57 +1,54 @@
-"""Where a customer stands, as metafields of Shopify's customer: namespace `platform_relay`, keys by `stores.news.NAMES`."""
+"""Loyalty sync with metafields of Shopify's customer: namespace `platform_relay`, keys by `loyalty_sync.FIELDS`."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.outcomes import Outcome, Reject
-from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.loyalty_sync import POINTS, Kept, keep_standing, no_such_customer, of_customers_alone
-from platform_relay.stores.reading import rows, within
-from platform_relay.stores.shopify.api import RESPONSES, WORDS, ShopifyApi
+from platform_relay.core.outcomes import Outcome
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.loyalty_sync import POINTS, StoredFields, customer_not_found, not_blocking, sync_customer
+from platform_relay.stores.parsing import objects, value_at
+from platform_relay.stores.shopify.api import RESPONSES, ShopifyApi, rejected, user_errors
 from platform_relay.stores.shopify.coupons import gid, plain_id
-from platform_relay.stores.shopify.documents import SET_STANDING, STANDING
+from platform_relay.stores.shopify.documents import LOYALTY_FIELDS, SET_LOYALTY_FIELDS
 
 NAMESPACE: Final = "platform_relay"
 CHANGE: Final = "the change of the customer's metafields"
 
 
 async def sync_loyalty(api: ShopifyApi, topic: str, body: Mapping[str, JsonValue]) -> Outcome:
-    """See `news.SyncsLoyalty`. Other metafields stay: `metafieldsSet` changes only those that it is sent.
+    """See `loyalty_sync.SyncsLoyalty`. `metafieldsSet` changes only the metafields that it receives.
 
     Raises CallFailed.
     """
 
-    async def read(owner: str) -> Kept:
-        shown = await api.read("the customer look-up", STANDING, {"id": owner, "namespace": NAMESPACE})
-        if shown is None:
-            raise no_such_customer(RESPONSES, owner)
-        return {str(row.get("key")): row.get("value") for row in rows(within(shown, "metafields", "nodes"))}
+    async def read(owner: str) -> StoredFields:
+        customer = await api.read("the customer lookup", LOYALTY_FIELDS, {"id": owner, "namespace": NAMESPACE})
+        if customer is None:
+            raise customer_not_found(RESPONSES, owner)
+        return {str(row.get("key")): row.get("value") for row in objects(value_at(customer, "metafields", "nodes"))}
 
-    async def write(owner: str, wanted: Mapping[str, str]) -> Kept:
-        result = await api.write(CHANGE, SET_STANDING, {"metafields": metafields(owner, wanted)})
-        if errors := rows(within(result, "userErrors")):
-            response = "; ".join(str(row.get("message")) for row in errors)[:WORDS]
-            reason = RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=CHANGE, response=response)
-            raise CallFailed(Reject(reason))
-        if not isinstance(within(result, "metafields"), list):
-            raise RESPONSES.unreadable(CHANGE, "it does not show what was changed")
-        return dict(wanted)
+    async def write(owner: str, fields: Mapping[str, str]) -> StoredFields:
+        result = await api.write(CHANGE, SET_LOYALTY_FIELDS, {"metafields": metafields(owner, fields)})
+        if errors := user_errors(result):
+            raise CallFailed(rejected(CHANGE, errors))
+        if not isinstance(value_at(result, "metafields"), list):
+            raise RESPONSES.unreadable(CHANGE, "it does not contain the changed metafields")
+        return dict(fields)
 
     try:
-        return await keep_standing(RESPONSES, topic, body, own_id=_owner, read=read, write=write)
+        return await sync_customer(RESPONSES, topic, body, parse_id=_owner_id, read=read, write=write)
     except CallFailed as failed:
-        raise of_customers_alone(failed) from failed
+        raise not_blocking(failed) from failed
 
 
-def _owner(customer_id: str) -> str | None:
+def _owner_id(customer_id: str) -> str | None:
     return gid("Customer", customer_id) if plain_id(customer_id).isdecimal() else None
 
 
-def metafields(owner: str, wanted: Mapping[str, str]) -> list[JsonValue]:
-    """What is sent, as `MetafieldsSetInput`."""
+def metafields(owner: str, fields: Mapping[str, str]) -> list[JsonValue]:
+    """The metafields as `MetafieldsSetInput`."""
     return [
         {
             "ownerId": owner,
@@ -60,5 +57,5 @@ def metafields(owner: str, wanted: Mapping[str, str]) -> list[JsonValue]:
             "value": value,
             "type": "number_integer" if name == POINTS else "single_line_text_field",
         }
-        for name, value in wanted.items()
+        for name, value in fields.items()
     ]

@@ -1,72 +1,73 @@
-"""Vendure 3, the admin API's promotions (https://docs.vendure.io/reference/graphql-api/admin/mutations#createpromotion).
+"""Vendure 3, promotions of the admin API (https://docs.vendure.io/reference/graphql-api/admin/mutations#createpromotion).
 
-Observed on Vendure 3.7.3. Answers are HTTP 200 with errors inside. What they mean:
+Observed on Vendure 3.7.3. Responses have HTTP 200, and contain errors:
 
-    createPromotion: Promotion        Done when it is what was ordered; else it is deleted again and Reject
-    createPromotion: any ErrorResult  Reject with the store's words
-    FORBIDDEN, 401, 403               the session ended: signed in again, once; else Blocked: a permission is missing
-    ENTITY_NOT_FOUND                  gone: Done for a deletion
-    BAD_USER_INPUT, USER_INPUT_ERROR  Reject with the store's words
-    GRAPHQL_VALIDATION_FAILED (400)   Blocked: another version's API
-    any other error, 5xx              Unknown for a creation (it may have been applied), else Retry
-    data of another shape, no JSON    Unknown
+    createPromotion: Promotion        Done if it fits the spec; a promotion that differs is deleted, Reject
+    createPromotion: any ErrorResult  Reject with the error text
+    FORBIDDEN, 401, 403               the session has ended: a new login, once; then Blocked: a permission is missing
+    ENTITY_NOT_FOUND                  no such promotion: Done for a deletion
+    BAD_USER_INPUT, USER_INPUT_ERROR  Reject with the error text
+    GRAPHQL_VALIDATION_FAILED (400)   Blocked: the API of another version
+    any other error, 5xx              Unknown for a creation (it may have been applied), Retry otherwise
+    another structure, not JSON       Unknown
     404, 3xx                          Blocked: the address is wrong
     408, 425, 429                     Retry
     other 4xx                         Reject
 
-**Vendure lets any number of promotions have one code, and their discounts add up.** Therefore the code is looked up
-before every creation, whatever the order says of earlier attempts, and again after it; of several promotions that are
-what was ordered, all but the oldest are deleted. Vendure compares codes with case, its customers enter them without: a
-look-up asks for the code as it is and in capital and small letters. A deletion is a soft one, and frees the code.
+**Vendure allows any number of promotions with one code, and their discounts add up.** Therefore the adapter looks up the code
+before every creation, whatever `first_try` is, and again after it. Of several promotions that fit the spec, all but the oldest
+are deleted. Vendure compares codes with case, but its customers enter them without: a lookup asks for the code as it is, in
+upper case and in lower case. A deletion is soft, and the code can be used again.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Self
 
-from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
+from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Ready,
-    as_made,
+    StoreCoupon,
+    check_currency,
+    check_spec,
+    compare_existing,
+    confirm_created,
     differences,
-    judge,
-    no_such_items,
-    other_currency,
-    refusal,
-    undone,
+    items_not_found,
+    reject_and_delete,
 )
-from platform_relay.stores.failing import CallFailed, answers_failures
+from platform_relay.stores.cached import Cached
+from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import NativeEvent, Page
-from platform_relay.stores.reading import Row, within
-from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.parsing import Row, value_at
+from platform_relay.stores.settings import CaFile, OneCustomer
 from platform_relay.stores.vendure.api import GONE, RESPONSES, VendureApi, code_of, data_of
 from platform_relay.stores.vendure.coupons import (
     Market,
     Variant,
-    inexpressible,
-    market_found,
-    promotion_found,
+    parse_market,
+    parse_promotion,
+    parse_variant,
     promotion_input,
-    variant_found,
+    unsupported,
     variant_ids,
 )
-from platform_relay.stores.vendure.events import one, page
+from platform_relay.stores.vendure.events import fetch_entity, list_entities
 
 CREATION: Final = "the creation of the coupon"
-LOOK_UP: Final = "the coupon look-up"
+LOOKUP: Final = "the coupon lookup"
 DELETION: Final = "the deletion of the coupon"
-NOBODY: Final = "0"
-"""An id that no promotion has."""
+NO_PROMOTION: Final = "0"
+"""An id and a code that no promotion has."""
 FIELDS: Final = """
     id createdAt enabled couponCode description startsAt endsAt usageLimit perCustomerUsageLimit
     conditions { code args { name value } } actions { code args { name value } }"""
@@ -99,37 +100,33 @@ ONE_CUSTOMER: Final = "Vendure has no condition for one customer, only for group
 
 
 class VendureSettings(EnvironmentSettings):
-    """`VENDURE__URL` and so on."""
+    """The variables `VENDURE__…`."""
 
     model_config = SettingsConfigDict(env_prefix="VENDURE__")
 
-    url: HttpUrl = Field(description="Address of the admin API, e.g. `https://shop.example/admin-api`.")
+    url: HttpUrl = Field(description="URL of the admin API, e.g. `https://shop.example/admin-api`.")
     api_key: SecretStr | None = Field(
-        None, description="API key; needs `authOptions.tokenMethod` with `api-key`. Or else a user name and password."
+        None, description="API key; `authOptions.tokenMethod` must include `api-key`. Or set a user name and password."
     )
-    username: str | None = Field(None, description="An administrator's user name, in place of an API key.")
-    password: SecretStr | None = Field(None, description="The administrator's password.")
+    username: str | None = Field(None, description="User name of an administrator, instead of an API key.")
+    password: SecretStr | None = Field(None, description="Password of the administrator.")
     channel_token: SecretStr | None = Field(
-        None, description="Token of the channel that sells; empty: the default channel."
+        None, description="Token of the channel in which coupons are valid. Empty: the default channel."
     )
-    one_customer: Literal["refuse", "issue_unrestricted"] = Field(
-        "refuse", description="A coupon for one customer, which Vendure cannot make: `refuse` or `issue_unrestricted`."
-    )
-    ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
-    )
+    one_customer: OneCustomer = "refuse"
+    ca_file: CaFile = None
 
     _no_placeholder = field_validator("api_key", "password", "channel_token")(refuse_placeholder)
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _has_credentials(self) -> Self:
         if not self.api_key and not (self.username and self.password):
             raise ValueError("needs VENDURE__API_KEY, or VENDURE__USERNAME and VENDURE__PASSWORD")
         return self
 
 
 class Vendure:
-    """The channel's promotions and lists."""
+    """Coupons and native events of a channel of a Vendure store."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = VendureSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
@@ -154,7 +151,7 @@ class Vendure:
             secrets=(key or "", password or "", channel or "", settings.username or ""),
         )
         self._api = VendureApi(str(settings.url), self._http, api_key=key, login=login, channel_token=channel)
-        self._market = Remembered(self._channel_market)
+        self._market = Cached(self._read_market)
 
     @classmethod
     def from_environment(cls, clients: HttpClients) -> Self:
@@ -165,151 +162,154 @@ class Vendure:
         """Close the connections."""
         await self._http.aclose()
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
-        asked = replace(order, customer_id=None, email=None) if self._unrestricted else order
-        if refused := refusal(asked, Vendure, datetime.now(UTC)):
-            return refused
+        if self._unrestricted:
+            spec = replace(spec, customer_id=None, email=None)
+        if rejection := check_spec(spec, Vendure, datetime.now(UTC)):
+            return rejection
         market = await self._market.get()
-        if refused := other_currency(asked, [market.currency]) or inexpressible(asked, market):
-            return refused
-        return await self._held(asked, market) or await self._create(asked, market)
+        if rejection := check_currency(spec, [market.currency]) or unsupported(spec, market):
+            return rejection
+        return await self._find_existing(spec, market) or await self._create(spec, market)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | Outcome | None:
-        """See `base.StoreAdapter`. A second active promotion of the code shows among the restrictions."""
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | Outcome | None:
+        """See `base.StoreAdapter`. A second active promotion with the code is added to the restrictions."""
         promotions = await self._promotions(code, await self._market.get())
         if not promotions:
             return None
-        first = min(promotions, key=lambda each: (not each.active, each.code != code))
-        others = (each.store_id for each in promotions if each is not first and each.active)
+        first = min(promotions, key=lambda promotion: (not promotion.active, promotion.code != code))
+        others = (promotion.store_id for promotion in promotions if promotion is not first and promotion.active)
         return replace(
             first,
             restrictions=(
                 *first.restrictions,
-                *(f"a twin, promotion {each}, whose discount adds up" for each in others),
+                *(f"a duplicate, promotion {store_id}, whose discount adds up" for store_id in others),
             ),
             unreadable=first.unreadable | ({"customer_id", "email"} if self._unrestricted else frozenset()),
         )
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
-        """See `base.StoreAdapter`. Deletes every promotion of exactly this code. Orders keep their discount."""
+        """See `base.StoreAdapter`. Deletes every promotion with exactly this code. Orders keep their discount."""
         promotions = await self._rows(code)
         for store_id in (str(row.get("id")) for row in promotions if row.get("couponCode") == code):
             await self._delete(store_id)
         return Done()
 
-    @answers_failures
+    @returns_failures
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. The permissions show in how impossible calls are refused."""
-        self._market.forget()
+        """See `base.StoreAdapter`. The responses to impossible calls show the permissions."""
+        self._market.clear()
         market = await self._market.get()
-        await self._rows(NOBODY)
-        nothing: Row = {"enabled": False, "conditions": [], "actions": [], "translations": []}
+        await self._rows(NO_PROMOTION)
+        empty: Row = {"enabled": False, "conditions": [], "actions": [], "translations": []}
         try:
-            await self._create_promotion(nothing)
+            await self._create_promotion(empty)
         except CallFailed as failed:
             if not isinstance(failed.outcome, Reject):
                 raise
         else:
             raise RESPONSES.unreadable(CREATION, "it accepted a promotion without conditions and code")
-        await self._delete(NOBODY)
+        await self._delete(NO_PROMOTION)
         sells = f"the channel {market.name} sells in {market.currency}"
-        return Ready(f"Vendure at {self._host}: we may write promotions; {sells}")
+        return Ready(f"Vendure at {self._host}: the account may write promotions; {sells}")
 
-    @answers_failures
+    @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`."""
-        return await page(self._api, kind, since, cursor, (await self._market.get()).digits)
+        return await list_entities(self._api, kind, since, cursor, (await self._market.get()).digits)
 
-    @answers_failures
+    @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
-        return await one(self._api, kind, entity_id, (await self._market.get()).digits)
+        return await fetch_entity(self._api, kind, entity_id, (await self._market.get()).digits)
 
-    @answers_failures
-    async def _held(self, order: CouponSpec, market: Market) -> Outcome | None:
-        """What the store holds under the code, with surplus twins deleted; None when it holds nothing."""
-        promotions = await self._promotions(order.code, market)
+    @returns_failures
+    async def _find_existing(self, spec: CouponSpec, market: Market) -> Outcome | None:
+        """The outcome for the promotions with the code, with duplicates deleted; None if there are none."""
+        promotions = await self._promotions(spec.code, market)
         if not promotions:
             return None
-        as_ordered = [each for each in promotions if each.code == order.code and not differences(order, each)]
-        others = [each for each in promotions if each not in as_ordered]
-        if not as_ordered or any(each.active for each in others):
-            return judge(order, next((each for each in others if each.active), others[0]))
-        for twin in as_ordered[1:]:
-            await self._delete(twin.store_id)
-        return Done({"store_id": as_ordered[0].store_id})
+        fitting = [coupon for coupon in promotions if coupon.code == spec.code and not differences(spec, coupon)]
+        others = [coupon for coupon in promotions if coupon not in fitting]
+        if not fitting or any(coupon.active for coupon in others):
+            return compare_existing(spec, next((coupon for coupon in others if coupon.active), others[0]))
+        for duplicate in fitting[1:]:
+            await self._delete(duplicate.store_id)
+        return Done({"store_id": fitting[0].store_id})
 
-    async def _create(self, order: CouponSpec, market: Market) -> Outcome:
-        variants = await self._variants_of(order)
-        promotion = await self._create_promotion(promotion_input(order, market, tuple(variants)))
-        found = promotion_found(promotion, market, variants, datetime.now(UTC))
-        if found is None:
-            raise RESPONSES.unreadable(CREATION, "it has no promotion")
-        made = await as_made(order, found, self._delete, Evidence(200))
-        if isinstance(made, Reject):
-            return made
-        held = await self._held(order, market)  # somebody else may have made one meanwhile
-        if isinstance(held, Reject):
-            return await undone(held, self._delete, found.store_id)
-        return held if isinstance(held, Done) else made  # a failed look-up is repeated by the caller's read-back
+    async def _create(self, spec: CouponSpec, market: Market) -> Outcome:
+        variants = await self._variants_of(spec)
+        promotion = await self._create_promotion(promotion_input(spec, market, tuple(variants)))
+        coupon = parse_promotion(promotion, market, variants, datetime.now(UTC))
+        if coupon is None:
+            raise RESPONSES.unreadable(CREATION, "it does not contain the promotion")
+        created = await confirm_created(spec, coupon, self._delete, Evidence(200))
+        if isinstance(created, Reject):
+            return created
+        existing = await self._find_existing(spec, market)  # another client may have created one meanwhile
+        if isinstance(existing, Reject):
+            return await reject_and_delete(existing, self._delete, coupon.store_id)
+        return (
+            existing if isinstance(existing, Done) else created
+        )  # if the lookup failed, the relay reads the coupon again
 
     async def _delete(self, store_id: str) -> Done:
         answer = await self._api.call(DELETE, {"id": store_id})
         if code_of(answer) == GONE:
             return Done()
-        if within(data_of(answer, DELETION), "deletePromotion", "result") != "DELETED":
+        if value_at(data_of(answer, DELETION), "deletePromotion", "result") != "DELETED":
             raise CallFailed(RESPONSES.rejected(DELETION, "", answer))
         return Done()
 
     async def _create_promotion(self, promotion: Row) -> Row:
-        """The promotion that was made. Raises CallFailed: Reject for an error result, Unknown for a doubtful answer."""
+        """Create a promotion and return it. Raises CallFailed: Reject for an error result, Unknown for an unclear response."""
         answer = await self._api.call(CREATE, {"input": promotion})
         result = data_of(answer, CREATION, wrote=True).get("createPromotion")
         if not isinstance(result, dict):
-            raise RESPONSES.unreadable(CREATION, "it has no result of createPromotion", answer)
+            raise RESPONSES.unreadable(CREATION, "it does not contain the result of createPromotion", answer)
         if code := result.get("errorCode"):
             response = answer.quote(f"{code} {result.get('message')}")
             raise CallFailed(RESPONSES.rejected(CREATION, response, answer))
         return result
 
     async def _rows(self, code: str) -> list[Row]:
-        """All promotions that a customer who enters the code would get, the oldest first."""
+        """Return all promotions that apply to a customer who enters the code, the oldest first."""
         codes: list[JsonValue] = list(dict.fromkeys((code, code.upper(), code.lower())))
-        return await self._api.rows(FIND, {"codes": codes}, "promotions", LOOK_UP)
+        return await self._api.rows(FIND, {"codes": codes}, "promotions", LOOKUP)
 
-    async def _promotions(self, code: str, market: Market) -> list[CouponFound]:
+    async def _promotions(self, code: str, market: Market) -> list[StoreCoupon]:
         rows = await self._rows(code)
-        named = frozenset[str]().union(*(variant_ids(row) for row in rows))
-        variants = await self._variants("id", named)
-        known = await self._variants("productId", frozenset(each.product_id for each in variants.values()))
-        read = (promotion_found(row, market, known, datetime.now(UTC)) for row in rows)
-        promotions = [each for each in read if each is not None]
+        used = frozenset[str]().union(*(variant_ids(row) for row in rows))
+        variants = await self._variants("id", used)
+        known = await self._variants("productId", frozenset(variant.product_id for variant in variants.values()))
+        parsed = (parse_promotion(row, market, known, datetime.now(UTC)) for row in rows)
+        promotions = [promotion for promotion in parsed if promotion is not None]
         if len(promotions) < len(rows):
-            raise RESPONSES.unreadable(LOOK_UP, "it has a promotion that is none")
+            raise RESPONSES.unreadable(LOOKUP, "it contains a promotion that cannot be read")
         return promotions
 
-    async def _variants_of(self, order: CouponSpec) -> dict[str, Variant]:
-        """The ordered variants, or those of the ordered products. Raises CallFailed for what the store has not."""
-        variants = await self._variants("id" if order.variant_ids else "productId", frozenset(order.items))
-        there = set(variants) if order.variant_ids else {each.product_id for each in variants.values()}
-        if missing := set(order.items) - there:
-            raise CallFailed(no_such_items(order, missing))
+    async def _variants_of(self, spec: CouponSpec) -> dict[str, Variant]:
+        """The requested variants, or those of the requested products. Raises CallFailed if one does not exist."""
+        variants = await self._variants("id" if spec.variant_ids else "productId", frozenset(spec.items))
+        existing = set(variants) if spec.variant_ids else {variant.product_id for variant in variants.values()}
+        if missing := set(spec.items) - existing:
+            raise CallFailed(items_not_found(spec, missing))
         return variants
 
     async def _variants(self, field: str, ids: frozenset[str]) -> dict[str, Variant]:
-        """The variants whose `field` is one of `ids`."""
+        """Return the variants whose `field` is one of `ids`."""
         if not ids:
             return {}
-        chosen: JsonValue = {"filter": {field: {"in": [*sorted(ids)]}}, "take": 1000}
-        rows = await self._api.rows(VARIANTS, {"options": chosen}, "productVariants", "the variant look-up")
-        return {str(row.get("id")): variant_found(row) for row in rows}
+        options: JsonValue = {"filter": {field: {"in": [*sorted(ids)]}}, "take": 1000}
+        rows = await self._api.rows(VARIANTS, {"options": options}, "productVariants", "the variant lookup")
+        return {str(row.get("id")): parse_variant(row) for row in rows}
 
-    async def _channel_market(self) -> Market:
-        market = market_found(await self._api.read(MARKET, {}, "the channel"))
+    async def _read_market(self) -> Market:
+        market = parse_market(await self._api.read(MARKET, {}, "the channel"))
         if market is None:
-            raise RESPONSES.unreadable("the channel", "it has no currency")
+            raise RESPONSES.unreadable("the channel", "it does not contain a currency")
         return market

@@ -1,7 +1,7 @@
-"""Calls to a Vendure admin API: GraphQL over HTTP, signed in with an API key or by `login`, and what its errors mean.
+"""One call of Vendure's admin API: GraphQL with an API key or a login, and the meaning of its errors.
 
-A session's token comes in the header `vendure-auth-token` of the login and ends some day; then Vendure says FORBIDDEN,
-just as it does to somebody who lacks a permission, and hands out the token of an anonymous session, which is of no use.
+The token of a session is in the header `vendure-auth-token` of the response to the login. When the session has ended, Vendure
+returns FORBIDDEN, as for a missing permission, and the token of an anonymous session, which is not used.
 The table of responses is in `adapter.py`.
 """
 
@@ -16,9 +16,9 @@ from pydantic import JsonValue
 from platform_relay.core.http import Answer, Failure, HttpClient
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
-from platform_relay.stores.reading import Row, rows, within
-from platform_relay.stores.responses import MAY_PASS, Responses
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.responses import RETRYABLE, Responses
 
 RESPONSES: Final = Responses("Vendure", "VENDURE__URL")
 SESSION: Final = "vendure-auth-token"
@@ -32,13 +32,13 @@ mutation Login($username: String!, $password: String!) {
 }"""
 FORBIDDEN: Final = frozenset({"FORBIDDEN", "UNAUTHORIZED"})
 GONE: Final = "ENTITY_NOT_FOUND"
-OURS: Final = frozenset({"BAD_USER_INPUT", "USER_INPUT_ERROR", "ENTITY_NOT_FOUND", "ILLEGAL_OPERATION"})
-"""Errors about what was sent; the same again would be refused again."""
-UNFIT: Final = frozenset({"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
+REJECTIONS: Final = frozenset({"BAD_USER_INPUT", "USER_INPUT_ERROR", "ENTITY_NOT_FOUND", "ILLEGAL_OPERATION"})
+"""Errors that the request has caused. The same request would be rejected again."""
+WRONG_VERSION: Final = frozenset({"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED"})
 
 
 class VendureApi:
-    """The admin API at `url`. Either `api_key`, or `login` (user name and password)."""
+    """Calls one store, with `api_key` or with `login` (user name and password). Every method raises CallFailed."""
 
     def __init__(
         self,
@@ -59,28 +59,25 @@ class VendureApi:
         self._renewal = asyncio.Lock()
 
     async def call(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
-        """One operation. A session that ended is renewed and the operation, which was not carried out, sent again.
-
-        Raises CallFailed when no complete answer came, or no session was given.
-        """
+        """Send one operation. Returns the response with any status. If the session has ended, logs in and sends it again."""
         if self._login is None:
             return await self._send(document, variables, None)
-        token = self._token or await self._renewed(None)
+        token = self._token or await self._new_session(None)
         answer = await self._send(document, variables, token)
         if code_of(answer) in FORBIDDEN:
-            answer = await self._send(document, variables, await self._renewed(token))
+            answer = await self._send(document, variables, await self._new_session(token))
         return answer
 
     async def read(self, document: str, variables: Mapping[str, JsonValue], request: str) -> Row:
-        """The data of a query. Raises CallFailed."""
+        """Return the data of a query."""
         return data_of(await self.call(document, variables), request)
 
     async def rows(self, document: str, variables: Mapping[str, JsonValue], name: str, request: str) -> list[Row]:
-        """The items of the list that a query answers under `name`. Raises CallFailed when there is no such list."""
-        items = within(await self.read(document, variables, request), name, "items")
+        """Return the items of the list that the response contains under `name`."""
+        items = value_at(await self.read(document, variables, request), name, "items")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise RESPONSES.unreadable(request, f"it has no list of {name}")
-        return rows(items)
+            raise RESPONSES.unreadable(request, f"it does not contain a list of {name}")
+        return objects(items)
 
     async def _send(self, document: str, variables: Mapping[str, JsonValue], token: str | None) -> Answer:
         headers = {**self._headers, "authorization": f"Bearer {token}"} if token else self._headers
@@ -89,12 +86,12 @@ class VendureApi:
             "query": document,
             "variables": dict(variables),
         }
-        answer = RESPONSES.received(await self._http.call("POST", self._url, json=body, headers=headers))
+        answer = RESPONSES.require(await self._http.call("POST", self._url, json=body, headers=headers))
         tokens = (token, answer.headers.get(SESSION))
-        return replace(answer, secrets=(*answer.secrets, *(each for each in tokens if each)))
+        return replace(answer, secrets=(*answer.secrets, *(secret for secret in tokens if secret)))
 
-    async def _renewed(self, refused: str | None) -> str:
-        """A token other than `refused`: that of another caller who renewed it meanwhile, or a new one."""
+    async def _new_session(self, refused: str | None) -> str:
+        """Return a token other than the refused one. Only one login runs at a time; waiting calls use its token."""
         async with self._renewal:
             if self._token is None or self._token == refused:
                 self._token = None
@@ -104,9 +101,9 @@ class VendureApi:
     async def _new_token(self) -> str:
         username, password = self._login or ("", "")
         answer = await self._send(LOGIN, {"username": username, "password": password}, None)
-        kind = within(data_of(answer, "the login"), "login", "__typename")
+        kind = value_at(data_of(answer, "the login"), "login", "__typename")
         if kind is None:
-            raise RESPONSES.unreadable("the login", "it has no result", answer)
+            raise RESPONSES.unreadable("the login", "it does not contain a result", answer)
         if kind != "CurrentUser":
             reason = RESPONSES.reason(
                 ReasonCode.KEY_REJECTED, answer, setting="VENDURE__USERNAME and VENDURE__PASSWORD"
@@ -114,60 +111,55 @@ class VendureApi:
             raise CallFailed(Blocked(reason, answer.evidence()))
         token: str | None = answer.headers.get(SESSION)
         if not token:
-            problem = "it gave no token at the login; its authOptions.tokenMethod has to include 'bearer'"
+            problem = "it returned no token after the login; its authOptions.tokenMethod must include 'bearer'"
             reason = RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem)
             raise CallFailed(Blocked(reason, answer.evidence()))
         return token
 
 
 def code_of(answer: Answer) -> str:
-    """The code of an answer's first GraphQL error; empty when it has none."""
+    """The code of the first GraphQL error; empty if there is none."""
     errors = _errors(answer)
     extensions = errors[0].get("extensions") if errors else None
     return str(extensions.get("code") or "UNKNOWN") if isinstance(extensions, dict) else "UNKNOWN" if errors else ""
 
 
-def words(answer: Answer) -> str:
-    """Vendure's own words in an answer with errors; empty when it has none."""
+def error_text(answer: Answer) -> str:
+    """The error text of Vendure; empty if there is none."""
     text = "; ".join(str(error.get("message")) for error in _errors(answer))
-    plain = within(_json(answer), "message") if not text else None
+    plain = value_at(answer.json(), "message") if not text else None
     return answer.quote(text or (plain if isinstance(plain, str) else ""))
 
 
 def data_of(answer: Answer, request: str, *, wrote: bool = False) -> Row:
-    """The data of an answer without errors; else raises CallFailed. With `wrote` a doubtful error is Unknown."""
+    """Return the data of a response. Raises CallFailed for errors; with `wrote`, an unclear error is Unknown."""
     if failed := _failure(answer, request, wrote=wrote):
         raise CallFailed(failed)
-    data = within(RESPONSES.document(answer, request), "data")
+    data = value_at(RESPONSES.json(answer, request), "data")
     if not isinstance(data, dict):
-        raise RESPONSES.unreadable(request, "it has no data", answer)
+        raise RESPONSES.unreadable(request, "it does not contain data", answer)
     return data
 
 
 def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     code, evidence = code_of(answer), answer.evidence()
-    response = f"{code} {words(answer)}".strip()[:300]
+    response = f"{code} {error_text(answer)}".strip()[:300]
     if code in FORBIDDEN or answer.status in (401, 403):
-        hint = "The key may also be wrong or have ended (docs/stores/vendure.md)."
+        hint = "The key may also be wrong or expired (see docs/stores/vendure.md)."
         reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
         return Blocked(reason, evidence)
-    if code in UNFIT:
-        problem = "its admin API is not that of Vendure 3"
+    if code in WRONG_VERSION:
+        problem = "its admin API is not the one of Vendure 3"
         return Blocked(
             RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem, response=response), evidence
         )
-    if code in OURS:
+    if code in REJECTIONS:
         return RESPONSES.rejected(request, response, answer)
-    if (code or answer.status >= 500) and answer.status not in MAY_PASS:
+    if (code or answer.status >= 500) and answer.status not in RETRYABLE:
         reason = RESPONSES.reason(ReasonCode.SERVER_ERROR, answer, request=request, response=response)
         return Unknown(reason, evidence) if wrote else Retry(reason, evidence=evidence)
     return RESPONSES.failure(answer, request, response, wrote=wrote)
 
 
-def _json(answer: Answer) -> JsonValue:
-    value = answer.json()
-    return None if isinstance(value, Unknown) else value
-
-
 def _errors(answer: Answer) -> list[Row]:
-    return rows(within(_json(answer), "errors"))
+    return objects(value_at(answer.json(), "errors"))

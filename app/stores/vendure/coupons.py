@@ -1,18 +1,18 @@
-"""Vendure's promotions and our coupons, each in the words of the other. Pure.
+"""Vendure's promotions: the input of a spec, and the translation of a store's promotion. Pure.
 
-    fixed amount       action order_fixed_discount, in minor units (digits by the server's money strategy)
-                       with products or variants: condition contains_products, one of them has to be in the order
-    percentage         action order_percentage_discount, with products or variants products_percentage_discount
-    free shipping      action free_shipping, with products or variants as for the fixed amount
+    fixed amount       action order_fixed_discount, in minor units (the server's money strategy defines the digits)
+                       with products or variants: condition contains_products, so the order must contain one of them
+    percentage         action order_percentage_discount; with products or variants products_percentage_discount
+    free shipping      action free_shipping; with products or variants as for the fixed amount
     free product       condition and action buy_x_get_y_free, "buy 1 of these, get 1 of these free": one unit
-                       (products_percentage_discount would give every unit)
+                       (products_percentage_discount would make every unit free)
     usage_limit        usageLimit; per customer perCustomerUsageLimit
     minimum spend      condition minimum_order_amount, tax included
     starts, expires    startsAt, endsAt
 
-Values of arguments are texts; lists of ids are JSON in a text. Products are named by all of their variants: the one list
-is read as variants, and as the products that it covers.
-Verified in orders of Vendure 3.7.3, which the live suite does again.
+Values of arguments are strings; a list of ids is JSON in a string. A product is expressed by all of its variants: the list is read
+as variants, and as the products whose variants it contains.
+Verified in orders of Vendure 3.7.3; the live suite repeats it.
 """
 
 import json
@@ -25,13 +25,13 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, not_supported
-from platform_relay.stores.reading import Row, count
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
+from platform_relay.stores.parsing import Row, format_time, objects, parse_time, value_at, whole_number
 
 FIXED, PERCENT, OF_PRODUCTS = "order_fixed_discount", "order_percentage_discount", "products_percentage_discount"
 SHIPPING, FREE, CONTAINS, MINIMUM = "free_shipping", "buy_x_get_y_free", "contains_products", "minimum_order_amount"
 REDEMPTION: Final = "Redemption "
-"""What stands before the reference in a promotion's description."""
+"""The text before the reference in the description of a promotion."""
 KINDS: Final[Mapping[str, CouponKind]] = {
     FIXED: CouponKind.FIXED_AMOUNT,
     PERCENT: CouponKind.PERCENTAGE,
@@ -43,7 +43,7 @@ KINDS: Final[Mapping[str, CouponKind]] = {
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What has to be known of one."""
+    """The product of a variant, and the time at which the variant was created."""
 
     product_id: str
     created_at: datetime
@@ -51,7 +51,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What has to be known of the channel. `digits`: how many digits of a stored amount are minor units."""
+    """The channel in which coupons are valid. `digits`: the number of decimal digits in a stored amount."""
 
     name: str
     currency: str
@@ -60,76 +60,79 @@ class Market:
     digits: int
 
 
-def variant_found(row: Row) -> Variant:
-    """A row of the query Variants; one whose time cannot be read has been there always."""
+def parse_variant(row: Row) -> Variant:
+    """Translate a row of the query Variants. If its time cannot be read, it counts as created before every promotion."""
     try:
-        created_at = _moment(row.get("createdAt"))
+        created_at = parse_time(row.get("createdAt"))
     except ValueError:
         created_at = None
     return Variant(str(row.get("productId")), created_at or datetime.min.replace(tzinfo=UTC))
 
 
-def market_found(data: Row) -> Market | None:
-    """The channel as the query Market shows it; None when that is not what was answered."""
-    channel, settings = data.get("activeChannel"), data.get("globalSettings")
-    config = settings.get("serverConfig") if isinstance(settings, dict) else None
-    digits = config.get("moneyStrategyPrecision") if isinstance(config, dict) else None
+def parse_market(data: Row) -> Market | None:
+    """Translate the response to the query Market; None if it has another structure."""
+    channel, digits = (
+        data.get("activeChannel"),
+        value_at(data, "globalSettings", "serverConfig", "moneyStrategyPrecision"),
+    )
     if not isinstance(channel, dict) or not isinstance(digits, int):
         return None
-    several = channel.get("availableCurrencyCodes")
+    currencies = channel.get("availableCurrencyCodes")
     currency = str(channel.get("defaultCurrencyCode"))
     return Market(
         name=str(channel.get("code")),
         currency=currency,
-        currencies=frozenset(str(each) for each in several) if isinstance(several, list) else frozenset({currency}),
+        currencies=frozenset(str(code) for code in currencies)
+        if isinstance(currencies, list)
+        else frozenset({currency}),
         language=str(channel.get("defaultLanguageCode")),
         digits=digits,
     )
 
 
-def inexpressible(order: CouponSpec, market: Market) -> Reject | None:
-    """What this channel cannot say; `Vendure.CANNOT` names what none can."""
-    if order.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
-        several = ", ".join(sorted(market.currencies))
-        problem = f"the channel {market.name} sells in {several}, and Vendure would give the same amount in each"
-        return not_supported(order, "currency", problem)
-    if any(_minor(amount, market) is None for amount in (order.minimum_spend, _amount(order)) if amount):
-        return not_supported(order, "value", f"this Vendure keeps {market.digits} digits of an amount")
+def unsupported(spec: CouponSpec, market: Market) -> Reject | None:
+    """Reject for options that this channel does not support. `Vendure.CANNOT` has those that no channel supports."""
+    if spec.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
+        currencies = ", ".join(sorted(market.currencies))
+        problem = (
+            f"the channel {market.name} sells in {currencies}, and Vendure would apply the same amount in each of them"
+        )
+        return not_supported(spec, "currency", problem)
+    if any(_minor(amount, market) is None for amount in (spec.minimum_spend, _amount(spec)) if amount):
+        return not_supported(spec, "value", f"this store keeps {market.digits} decimal digits of an amount")
     return None
 
 
-def promotion_input(order: CouponSpec, market: Market, variants: tuple[str, ...]) -> Row:
-    """The input of createPromotion. `variants`: those that were ordered, or those of the ordered products."""
+def promotion_input(spec: CouponSpec, market: Market, variants: tuple[str, ...]) -> Row:
+    """The input of createPromotion. `variants`: the requested variants, or those of the requested products."""
     ids = json.dumps(list(variants))
     conditions: list[JsonValue] = []
-    if order.minimum_spend:
-        amount = _minor(order.minimum_spend, market) or ""
+    if spec.minimum_spend:
+        amount = _minor(spec.minimum_spend, market) or ""
         conditions.append(_operation(MINIMUM, amount=amount, taxInclusive="true"))
-    if order.kind is CouponKind.FREE_PRODUCT:
+    if spec.kind is CouponKind.FREE_PRODUCT:
         conditions.append(_operation(FREE, amountX="1", variantIdsX=ids, amountY="1", variantIdsY=ids))
-    elif variants and order.kind is not CouponKind.PERCENTAGE:
+    elif variants and spec.kind is not CouponKind.PERCENTAGE:
         conditions.append(_operation(CONTAINS, minimum="1", productVariantIds=ids))
-    reference = f"{REDEMPTION}{order.reference}" if order.reference else ""
+    reference = f"{REDEMPTION}{spec.reference}" if spec.reference else ""
     return {
         "enabled": True,
-        "couponCode": order.code,
-        "startsAt": _written(order.starts_at),
-        "endsAt": _written(order.expires_at),
-        "usageLimit": order.usage_limit,
-        "perCustomerUsageLimit": order.per_customer_limit,
+        "couponCode": spec.code,
+        "startsAt": format_time(spec.starts_at),
+        "endsAt": format_time(spec.expires_at),
+        "usageLimit": spec.usage_limit,
+        "perCustomerUsageLimit": spec.per_customer_limit,
         "conditions": conditions,
-        "actions": [_action(order, market, ids)],
-        "translations": [
-            {"languageCode": market.language, "name": order.title or order.code, "description": reference}
-        ],
+        "actions": [_action(spec, market, ids)],
+        "translations": [{"languageCode": market.language, "name": spec.title or spec.code, "description": reference}],
     }
 
 
-def promotion_found(row: Row, market: Market, known: Mapping[str, Variant], now: datetime) -> CouponFound | None:
-    """A promotion of Vendure in our words; None when it is no such object.
+def parse_promotion(row: Row, market: Market, known: Mapping[str, Variant], now: datetime) -> StoreCoupon | None:
+    """Translate a promotion of Vendure; None if the value is not a promotion.
 
-    `known`: the variants of the products that it is about; one that is not in it counts as a product of its own. An
-    argument that is no number leaves the kind unknown.
+    `known`: all variants of the products whose variants the promotion contains. A variant that is not in it counts as a product.
+    If an argument is not a number, the kind is unknown.
     """
     conditions, actions = _operations(row.get("conditions")), _operations(row.get("actions"))
     if not isinstance(row.get("id"), str) or not isinstance(row.get("couponCode"), str):
@@ -137,67 +140,74 @@ def promotion_found(row: Row, market: Market, known: Mapping[str, Variant], now:
     if conditions is None or actions is None:
         return None
     try:
-        made_at, starts_at, expires_at = (_moment(row.get(name)) for name in ("createdAt", "startsAt", "endsAt"))
+        created_at, starts_at, expires_at = (parse_time(row.get(name)) for name in ("createdAt", "startsAt", "endsAt"))
     except ValueError:
         return None
-    found = CouponFound(
+    coupon = StoreCoupon(
         store_id=str(row["id"]),
         code=str(row["couponCode"]),
         kind=None,
-        usage_limit=count(row.get("usageLimit")),
-        per_customer_limit=count(row.get("perCustomerUsageLimit")),
+        usage_limit=whole_number(row.get("usageLimit")),
+        per_customer_limit=whole_number(row.get("perCustomerUsageLimit")),
         starts_at=starts_at,
         expires_at=expires_at,
         active=row.get("enabled") is True and (expires_at is None or expires_at > now),
-        one_list=True,
+        shared_item_list=True,
         unreadable=frozenset({"currency"}),
         reference=_reference(row.get("description")),
     )
     try:
-        read = _understood(found, conditions, actions, market)
-        return replace(read, product_ids=_covered(frozenset(read.variant_ids), known, made_at or now))
+        coupon = _with_operations(coupon, conditions, actions, market)
+        return replace(coupon, product_ids=_products(frozenset(coupon.variant_ids), known, created_at or now))
     except (InvalidOperation, ValueError, KeyError):
-        return replace(found, restrictions=("an argument that cannot be read",))
+        return replace(coupon, restrictions=("an argument that cannot be read",))
 
 
 def _reference(description: JsonValue) -> str | None:
-    ours = isinstance(description, str) and description.startswith(REDEMPTION)
-    return str(description).removeprefix(REDEMPTION) if ours else None
+    if not isinstance(description, str) or not description.startswith(REDEMPTION):
+        return None
+    return description.removeprefix(REDEMPTION)
 
 
 def variant_ids(row: Row) -> frozenset[str]:
-    """The variants that a promotion names."""
+    """The variants in the arguments of a promotion."""
     operations = [*(_operations(row.get("conditions")) or ()), *(_operations(row.get("actions")) or ())]
-    named = (value for _, arguments in operations for name, value in arguments.items() if "ariantIds" in name)
-    return frozenset(each for value in named for each in _ids(value))
+    lists = (value for _, arguments in operations for name, value in arguments.items() if "ariantIds" in name)
+    return frozenset(variant_id for value in lists for variant_id in _ids(value))
 
 
-def _covered(named: frozenset[str], known: Mapping[str, Variant], made_at: datetime) -> tuple[str, ...]:
-    """The products all of whose variants are named, those apart that came after the promotion; the rest as variants."""
-    others = {each.product_id for key, each in known.items() if key not in named and each.created_at < made_at}
-    products = {key: each.product_id for key, each in known.items() if each.product_id not in others}
-    return tuple(sorted({products.get(each, f"variant {each}") for each in named}))
+def _products(variants: frozenset[str], known: Mapping[str, Variant], created_at: datetime) -> tuple[str, ...]:
+    """The products whose variants the promotion contains, without regard to variants that were created after it.
+
+    A variant whose product is not complete, or not known, is returned as "variant …".
+    """
+    incomplete = {
+        variant.product_id for key, variant in known.items() if key not in variants and variant.created_at < created_at
+    }
+    products = {key: variant.product_id for key, variant in known.items() if variant.product_id not in incomplete}
+    return tuple(sorted({products.get(variant_id, f"variant {variant_id}") for variant_id in variants}))
 
 
-def _understood(
-    found: CouponFound,
+def _with_operations(
+    coupon: StoreCoupon,
     conditions: list[tuple[str, dict[str, str]]],
     actions: list[tuple[str, dict[str, str]]],
     market: Market,
-) -> CouponFound:
-    foreign: list[str] = []
+) -> StoreCoupon:
+    """The coupon with the kind, value, minimum spend, variants and restrictions in the conditions and actions."""
+    restrictions: list[str] = []
     minimum, variants = None, frozenset[str]()
-    for code, given in conditions:
-        match code, given:
+    for code, values in conditions:
+        match code, values:
             case "minimum_order_amount", {"taxInclusive": "true"}:
-                minimum = _major(given["amount"], market)
+                minimum = _major(values["amount"], market)
             case "contains_products", {"minimum": "1"}:
-                variants |= _ids(given["productVariantIds"])
-            case "buy_x_get_y_free", {"amountX": "1", "amountY": "1"} if given["variantIdsX"] == given["variantIdsY"]:
-                variants |= _ids(given["variantIdsX"])
+                variants |= _ids(values["productVariantIds"])
+            case "buy_x_get_y_free", {"amountX": "1", "amountY": "1"} if values["variantIdsX"] == values["variantIdsY"]:
+                variants |= _ids(values["variantIdsX"])
             case _:
-                foreign.append(f"the condition {code}")
-    foreign += [f"the action {code}" for code, _ in actions[1:]]
+                restrictions.append(f"the condition {code}")
+    restrictions += [f"the action {code}" for code, _ in actions[1:]]
     action, arguments = actions[0] if actions else ("none", {})
     value = None
     if action == FIXED:
@@ -206,31 +216,31 @@ def _understood(
         value = _number(arguments["discount"])
         variants |= _ids(arguments.get("productVariantIds", "[]"))
         if action == PERCENT and variants:
-            foreign.append("the condition contains_products for a percentage of the whole order")
+            restrictions.append("the condition contains_products for a percentage of the whole order")
     if (action == FREE) != any(code == FREE for code, _ in conditions):
-        foreign.append("half of buy_x_get_y_free")
+        restrictions.append("only one half of buy_x_get_y_free")
     return replace(
-        found,
+        coupon,
         kind=KINDS.get(action),
         value=value,
         minimum_spend=minimum,
         variant_ids=tuple(sorted(variants)),
-        restrictions=tuple(foreign),
+        restrictions=tuple(restrictions),
     )
 
 
-def _action(order: CouponSpec, market: Market, ids: str) -> Row:
-    percentage = f"{order.value or Decimal(0):f}"
-    match order.kind:
+def _action(spec: CouponSpec, market: Market, ids: str) -> Row:
+    percentage = f"{spec.value or Decimal(0):f}"
+    match spec.kind:
         case CouponKind.FREE_SHIPPING:
             return _operation(SHIPPING)
         case CouponKind.FREE_PRODUCT:
             return _operation(FREE)
-        case CouponKind.PERCENTAGE if order.items:
+        case CouponKind.PERCENTAGE if spec.items:
             return _operation(OF_PRODUCTS, discount=percentage, productVariantIds=ids)
         case CouponKind.PERCENTAGE:
             return _operation(PERCENT, discount=percentage)
-    return _operation(FIXED, discount=_minor(order.value or Decimal(0), market) or "")
+    return _operation(FIXED, discount=_minor(spec.value or Decimal(0), market) or "")
 
 
 def _operation(code: str, **arguments: str) -> Row:
@@ -238,32 +248,32 @@ def _operation(code: str, **arguments: str) -> Row:
 
 
 def _operations(value: JsonValue) -> list[tuple[str, dict[str, str]]] | None:
-    """Each operation's code and arguments; None when these are no operations."""
+    """The code and the arguments of each operation; None if the value is not a list of operations."""
     if not isinstance(value, list):
         return None
-    read = []
-    for each in value:
-        arguments = each.get("args") if isinstance(each, dict) else None
-        if not isinstance(each, dict) or not isinstance(arguments, list):
+    operations = []
+    for row in value:
+        arguments = value_at(row, "args")
+        if not isinstance(row, dict) or not isinstance(arguments, list):
             return None
-        pairs = [pair for pair in arguments if isinstance(pair, dict)]
-        read.append((str(each.get("code")), {str(pair.get("name")): str(pair.get("value")) for pair in pairs}))
-    return read
+        values = {str(argument.get("name")): str(argument.get("value")) for argument in objects(arguments)}
+        operations.append((str(row.get("code")), values))
+    return operations
 
 
 def _ids(value: str) -> frozenset[str]:
     ids = json.loads(value)
     if not isinstance(ids, list):
-        raise ValueError("no list of ids")  # noqa: TRY004  # read as every other argument that is wrong
-    return frozenset(str(each) for each in ids)
+        raise ValueError("not a list of ids")  # noqa: TRY004  # handled like every other invalid argument
+    return frozenset(str(variant_id) for variant_id in ids)
 
 
-def _amount(order: CouponSpec) -> Decimal | None:
-    return order.value if order.kind is CouponKind.FIXED_AMOUNT else None
+def _amount(spec: CouponSpec) -> Decimal | None:
+    return spec.value if spec.kind is CouponKind.FIXED_AMOUNT else None
 
 
 def _minor(amount: Decimal, market: Market) -> str | None:
-    """An amount in minor units; None when it has a fraction of one."""
+    """An amount in minor units; None if it has a fraction of a minor unit."""
     minor = amount.scaleb(market.digits)
     return f"{minor:.0f}" if minor == minor.to_integral_value() else None
 
@@ -277,11 +287,3 @@ def _number(value: str) -> Decimal:
     if not number.is_finite():
         raise InvalidOperation
     return number
-
-
-def _moment(value: JsonValue) -> datetime | None:
-    return datetime.fromisoformat(str(value)) if value else None
-
-
-def _written(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

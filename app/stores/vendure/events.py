@@ -1,8 +1,9 @@
-"""Vendure's customers, orders and products in the words of `platform_relay.inbox.messages`, read from its lists.
+"""Vendure's customers, orders and products, read from its lists and translated into events.
 
-Vendure has no webhooks: integrations/vendure/relay-plugin.ts is a plugin that sends the same events as they happen.
+Vendure has no webhooks. integrations/vendure/relay-plugin.ts is a plugin that sends the same events when they happen.
 
-What an order's state and payments mean (paid: settled payments, refunded: settled refunds), the first line that applies:
+Financial status by an order's state and payments (paid: settled payments, refunded: settled refunds); the first line that fits
+applies:
 
     state Cancelled, nothing refunded              voided
     refunded ≥ paid > 0, or state Cancelled        refunded
@@ -10,12 +11,12 @@ What an order's state and payments mean (paid: settled payments, refunded: settl
     paid ≥ total (also a total of 0)               paid
     paid > 0                                       partially_paid
     a payment is authorized                        authorized
-    else                                           pending
+    otherwise                                      pending
 
-An order counts once it is placed. Settling a payment leaves the order's `updatedAt` as it was, so the version is the
-latest time of the order, its payments and refunds; but the list, which Vendure filters by the order's own time, does
-not show such an order again before something else changes: the plugin does. A cancelled order has a total of 0. A guest
-has a customer without a user: his orders go by e-mail address.
+An order counts once it is placed. The settlement of a payment does not change the order's `updatedAt`, so the version is the
+latest time of the order, its payments and refunds. But the list, which Vendure filters by the order's own time, does not
+show such an order again before something else changes; the plugin sends it. A cancelled order has a total of 0. A guest
+has a customer without a user: the orders of a guest have no customer id, only the e-mail address.
 """
 
 from collections.abc import Mapping
@@ -25,15 +26,15 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.inbox.messages import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.reading import Row, following, rows, within
+from platform_relay.stores.parsing import Row, next_position, objects, value_at
 from platform_relay.stores.vendure.api import RESPONSES, VendureApi
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00+00:00"
-TICK: Final = timedelta(seconds=1)
-"""Some of its databases keep whole seconds, and its filter leaves the moment itself out."""
+TIME_RESOLUTION: Final = timedelta(seconds=1)
+"""Some databases of Vendure store whole seconds, and its filter excludes the given time itself."""
 CUSTOMER: Final = "id emailAddress firstName lastName phoneNumber user { id } createdAt updatedAt"
 ORDER: Final = """
     id code state active orderPlacedAt createdAt updatedAt currencyCode totalWithTax subTotalWithTax
@@ -59,61 +60,61 @@ SINGLE: Final[Mapping[Kind, str]] = {
 }
 
 
-async def one(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> NativeEvent | None:
-    """One entity by its id; None when there is none, or when it is a guest or an order that is not placed."""
+async def fetch_entity(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> NativeEvent | None:
+    """Return one entity by its id; None if it does not exist, or if it is a guest or an order that is not placed."""
     name = kind.removesuffix("s")
     row = (await api.read(SINGLE[kind], {"id": entity_id}, f"the {name}")).get(name)
-    if not isinstance(row, dict) or not _counts(kind, row):
+    if not isinstance(row, dict) or not _is_relayed(kind, row):
         return None
-    if event := translated(kind, row, digits):
+    if event := to_event(kind, row, digits):
         return event
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def page(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page:
-    """Entities changed since, oldest change first.
+async def list_entities(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page:
+    """Return a page of the entities that changed since `since`, the oldest change first.
 
-    A cursor is "2026-11-23T05:04:24+00:00 3": go on behind that time of change, without the first 3 rows
-    (`reading.following`).
+    A cursor is "2026-11-23T05:04:24+00:00 3": continue after that time of change, after the first 3 rows
+    (`parsing.next_position`).
     """
-    beginning = (since.astimezone(UTC) - TICK).isoformat() if since else BEGINNING
-    start, passed = (cursor or f"{beginning} 0").split(" ")
-    seen = int(passed)
+    beginning = (since.astimezone(UTC) - TIME_RESOLUTION).isoformat() if since else BEGINNING
+    start, skipped_rows = (cursor or f"{beginning} 0").split(" ")
+    skipped = int(skipped_rows)
     request = f"the list of {kind}"
-    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, seen)}, kind, request)
-    events = (translated(kind, row, digits) for row in rows if _counts(kind, row))
+    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, skipped)}, kind, request)
+    events = (to_event(kind, row, digits) for row in rows if _is_relayed(kind, row))
     try:
-        position = following(start, seen, [row.get("updatedAt") for row in rows], PAGE, TICK)
+        position = next_position(start, skipped, [row.get("updatedAt") for row in rows], PAGE, TIME_RESOLUTION)
     except ValueError:
-        raise RESPONSES.unreadable(request, "it has a row without its time of change") from None
-    after = f"{position[0]} {position[1]}" if position else None
-    return Page(tuple(event for event in events if event), after)
+        raise RESPONSES.unreadable(request, "it contains a row without a time of change") from None
+    next_cursor = f"{position[0]} {position[1]}" if position else None
+    return Page(tuple(event for event in events if event), next_cursor)
 
 
-def _options(kind: Kind, start: str, seen: int) -> JsonValue:
+def _options(kind: Kind, start: str, skipped: int) -> JsonValue:
     return {
         "filter": {"updatedAt": {"after": start}, **({"active": {"eq": False}} if kind is Kind.ORDER else {})},
         "sort": {"updatedAt": "ASC", "id": "ASC"},
         "take": PAGE,
-        "skip": seen,
+        "skip": skipped,
     }
 
 
-def translated(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
-    """An entity in our words; None for what cannot be read. An e-mail address that is none is left out."""
-    for address in (True, False):
+def to_event(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
+    """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
+    for with_email in (True, False):
         try:
             fields = _order(row, digits) if kind is Kind.ORDER else ENTITIES[kind](row)
-            kept = {name: value for name, value in fields.items() if value is not None}
-            event = EVENTS[kind].model_validate(kept if address else {**kept, "email": None})
+            present = {name: value for name, value in fields.items() if value is not None}
+            event = EVENTS[kind].model_validate(present if with_email else {**present, "email": None})
         except (ValidationError, InvalidOperation, ValueError):
             continue
         return native_event("vendure", kind, event)
     return None
 
 
-def _counts(kind: Kind, row: Row) -> bool:
-    """Guests are no customers, and carts no orders."""
+def _is_relayed(kind: Kind, row: Row) -> bool:
+    """False for guests and for carts."""
     if kind is Kind.CUSTOMER:
         return row.get("user") is not None
     return kind is not Kind.ORDER or (row.get("active") is False and row.get("orderPlacedAt") is not None)
@@ -132,18 +133,18 @@ def _customer(row: Row) -> dict[str, object]:
 
 
 def _product(row: Row) -> dict[str, object]:
-    variants = rows(row.get("variants"))
+    variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
         "title": row.get("name"),
-        "imageUrl": within(row, "featuredAsset", "preview"),
+        "imageUrl": value_at(row, "featuredAsset", "preview"),
         "status": "active" if row.get("enabled") else "draft",
         "externalUrlHandle": row.get("slug"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
                 "title": variant.get("name"),
-                "imageUrl": within(variant, "featuredAsset", "preview"),
+                "imageUrl": value_at(variant, "featuredAsset", "preview"),
                 "status": "active" if variant.get("enabled") else "draft",
                 "position": position,
             }
@@ -154,25 +155,26 @@ def _product(row: Row) -> dict[str, object]:
 
 
 def _order(row: Row, digits: int) -> dict[str, object]:
-    payments = rows(row.get("payments"))
-    refunds = [refund for payment in payments for refund in rows(payment.get("refunds"))]
+    payments = objects(row.get("payments"))
+    refunds = [refund for payment in payments for refund in objects(payment.get("refunds"))]
     return {
         "id": row.get("id"),
-        "customerId": within(row, "customer", "id") if within(row, "customer", "user") else None,
-        "email": within(row, "customer", "emailAddress"),
+        "customerId": value_at(row, "customer", "id") if value_at(row, "customer", "user") else None,
+        "email": value_at(row, "customer", "emailAddress"),
         "financialStatus": financial_status(row),
         "currency": row.get("currencyCode"),
         "totalPrice": _money(row.get("totalWithTax"), digits),
         "subtotalPrice": _money(row.get("subTotalWithTax"), digits),
         "lineItems": [
             {
-                "productId": within(line, "productVariant", "productId"),
-                "variantId": within(line, "productVariant", "id"),
-                "title": within(line, "productVariant", "product", "name") or within(line, "productVariant", "name"),
+                "productId": value_at(line, "productVariant", "productId"),
+                "variantId": value_at(line, "productVariant", "id"),
+                "title": value_at(line, "productVariant", "product", "name")
+                or value_at(line, "productVariant", "name"),
                 "quantity": line.get("quantity"),
                 "price": _money(line.get("unitPriceWithTax"), digits),
             }
-            for line in rows(row.get("lines"))
+            for line in objects(row.get("lines"))
         ],
         "discountCodes": _discounts(row, digits),
         "orderNumber": row.get("code"),
@@ -182,9 +184,9 @@ def _order(row: Row, digits: int) -> dict[str, object]:
 
 
 def financial_status(row: Row) -> str:
-    """What an order of Vendure means, by the table above."""
-    payments = rows(row.get("payments"))
-    refunds = [refund for payment in payments for refund in rows(payment.get("refunds"))]
+    """The financial status of an order, by the table above."""
+    payments = objects(row.get("payments"))
+    refunds = [refund for payment in payments for refund in objects(payment.get("refunds"))]
     paid, refunded = _sum(payments, "amount"), _sum(refunds, "total")
     cancelled = row.get("state") == "Cancelled"
     rules = (
@@ -199,11 +201,11 @@ def financial_status(row: Row) -> str:
 
 
 def _discounts(row: Row, digits: int) -> list[dict[str, object]] | None:
-    """The codes of an order, each with what it took off."""
-    codes = {f"PROMOTION:{each.get('id')}": str(each.get("couponCode")) for each in rows(row.get("promotions"))}
+    """The codes of an order, with the discount of each."""
+    codes = {f"PROMOTION:{item.get('id')}": str(item.get("couponCode")) for item in objects(row.get("promotions"))}
     used = row.get("couponCodes")
     amounts = {str(code): Decimal(0) for code in used} if isinstance(used, list) else {}
-    for discount in rows(row.get("discounts")):
+    for discount in objects(row.get("discounts")):
         code = codes.get(str(discount.get("adjustmentSource")))
         if code in amounts:
             amounts[code] -= _number(discount.get("amountWithTax"))
@@ -226,5 +228,5 @@ def _number(value: JsonValue) -> Decimal:
 
 
 def _latest(*rows: Row) -> str | None:
-    """The latest time of change; Vendure writes them all alike, in UTC."""
+    """The latest time of change. All of Vendure's times have the same format, in UTC."""
     return max((str(row["updatedAt"]) for row in rows if row.get("updatedAt")), default=None)

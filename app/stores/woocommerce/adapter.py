@@ -1,21 +1,21 @@
 """WooCommerce, REST API v3 (https://woocommerce.github.io/woocommerce-rest-api-docs/#coupons).
 
-Observed on WooCommerce 9.9.5 unless said otherwise. What an answer means:
+Observed on WooCommerce 9.9.5 unless noted otherwise. Responses:
 
-    201/200 with the coupon      Done when it is what was ordered; else it is deleted again and Reject
-    201/200, anything else       Unknown (a proxy's page, PHP warnings in front of the JSON, an empty or cut body)
+    201/200 with the coupon      Done if it fits the spec; a coupon that differs is deleted, Reject
+    201/200, anything else       Unknown (a proxy's page, PHP warnings before the JSON, an empty or truncated body)
     400 …code_already_exists     the code is looked up and compared: Done or Reject
-    400 other                    Reject with the store's words and the refused parameters
-    401, 403                     Blocked (WooCommerce says 401, not 403, to a read-only key)
+    400 other                    Reject with the error text and the rejected parameters
+    401, 403                     Blocked (for a read-only key, WooCommerce returns 401, not 403)
     401 nonce already used       the request was delivered twice: Unknown for a write, Retry for a read
-    404 …invalid_id              gone: Done for a deletion
-    401, 403 to a customer       Reject when it is about this account alone (…cannot_edit, …cannot_view)
+    404 …invalid_id              no such coupon or customer: Done for a deletion
+    401, 403 about a customer    Reject if only this account is concerned (…cannot_edit, …cannot_view)
     404 other, 3xx               Blocked: the address is wrong
     408, 425, 429                Retry
-    5xx                          Unknown for a creation (it may have been applied), else Retry
+    5xx                          Unknown for a creation (it may have been applied), Retry otherwise
 
-A look-up tolerates text in front of the JSON (a store that shows PHP warnings does so in every answer), a creation does
-not: it becomes Unknown, and the next attempt's look-up settles it.
+A lookup accepts text before the JSON, because a store that shows PHP warnings does so in every response. A creation does
+not: it becomes Unknown, and the lookup of the next attempt settles it.
 """
 
 import html
@@ -24,29 +24,36 @@ from datetime import UTC, datetime
 from typing import ClassVar, Final, Self
 from urllib.parse import quote
 
-from pydantic import Field, FilePath, HttpUrl, JsonValue, SecretStr, field_validator
+from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.messages import Kind
+from platform_relay.inbox.events import Kind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
-    CouponFound,
     CouponKind,
     CouponSpec,
     Ready,
-    already_held,
-    as_made,
-    other_currency,
-    refusal,
+    StoreCoupon,
+    check_currency,
+    check_spec,
+    confirm_created,
+    find_existing,
 )
-from platform_relay.stores.failing import CallFailed, answers_failures
-from platform_relay.stores.loyalty_sync import NAMES, Kept, keep_standing, no_such_customer, whole_id
-from platform_relay.stores.native import Hook, NativeEvent, Page, Parsed, Refused, secret_missing
-from platform_relay.stores.reading import rows
-from platform_relay.stores.remembered import Remembered
+from platform_relay.stores.cached import Cached
+from platform_relay.stores.failures import CallFailed, returns_failures
+from platform_relay.stores.loyalty_sync import (
+    StoredFields,
+    customer_not_found,
+    numeric_id,
+    stored_fields,
+    sync_customer,
+)
+from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, secret_missing
+from platform_relay.stores.parsing import objects, value_at
+from platform_relay.stores.settings import CaFile
 from platform_relay.stores.woocommerce.api import (
     GONE,
     RESPONSES,
@@ -54,49 +61,50 @@ from platform_relay.stores.woocommerce.api import (
     WooCommerceApi,
     basic,
     error_of,
-    exact,
+    exact_json,
     failure,
-    shown_in,
-    succeeded,
+    raise_for_status,
+    tolerant_json,
 )
-from platform_relay.stores.woocommerce.coupons import coupon_body, coupon_found, foreign_product
-from platform_relay.stores.woocommerce.events import SIGNED_WITH, event_of, is_no_order, parse
+from platform_relay.stores.woocommerce.coupons import coupon_body, parse_coupon, unsupported
+from platform_relay.stores.woocommerce.events import SIGNED_WITH, is_not_an_order, parse_webhook, to_event
 from platform_relay.stores.woocommerce.webhooks import WooCommerceReader
 
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
 META: Final = "_platform_relay_"
-"""What the keys of a customer's metadata begin with."""
+"""The prefix of the customer's metadata."""
 MOST_PER_CODE: Final = 5
-"""A race can leave several coupons under one code, of which a look-up shows one; so many are deleted one by one."""
+"""Concurrent creations can leave several coupons with one code, and a lookup returns one of them. At most this many are
+deleted, one after another."""
 CREATION: Final = "the creation of the coupon"
 
 
 class WooCommerceSettings(EnvironmentSettings):
-    """`WOOCOMMERCE__URL` and so on."""
+    """The variables `WOOCOMMERCE__…`."""
 
     model_config = SettingsConfigDict(env_prefix="WOOCOMMERCE__")
 
-    url: HttpUrl = Field(description="The store's home address as WordPress has it, e.g. `https://shop.example`.")
-    consumer_key: SecretStr = Field(description="Consumer key (`ck_…`) with the permission Read/Write.")
-    consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same key.")
+    url: HttpUrl = Field(description="The home address in the settings of WordPress, e.g. `https://shop.example`.")
+    consumer_key: SecretStr = Field(
+        description="Consumer key (`ck_…`) of a REST API key with the permission Read/Write."
+    )
+    consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same REST API key.")
     webhook_secret: SecretStr | None = Field(
-        None, description="Signs the store's webhooks; make one with `openssl rand -hex 24` before `relay connect`."
+        None, description="Secret that signs the store's webhooks. Generate it with `openssl rand -hex 24`."
     )
-    ca_file: FilePath | None = Field(
-        None, description="PEM file of the certificate authority, for a store with a certificate of its own making."
-    )
+    ca_file: CaFile = None
 
     _no_placeholder = field_validator("consumer_key", "consumer_secret", "webhook_secret")(refuse_placeholder)
 
 
 class WooCommerce:
-    """The store's coupons over REST."""
+    """Coupons, native events, webhooks and the loyalty sync of a WooCommerce store."""
 
     Settings: ClassVar[type[EnvironmentSettings]] = WooCommerceSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(CouponKind) - {CouponKind.GIFT_CARD}
     CANNOT: ClassVar[Mapping[str, str]] = {
-        "starts_at": "WooCommerce coupons are valid at once",
-        "customer_id": "WooCommerce restricts a coupon by e-mail address only, and none is known",
+        "starts_at": "WooCommerce coupons are valid immediately",
+        "customer_id": "WooCommerce restricts a coupon only by e-mail address, and none is known",
     }
 
     def __init__(self, settings: WooCommerceSettings, clients: HttpClients) -> None:
@@ -106,7 +114,7 @@ class WooCommerce:
         secrets = (basic(key, secret), secret, key, self._webhook_secret or "")
         self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=secrets)
         self._api = WooCommerceApi(str(settings.url), self._http, key, secret)
-        self._currency = Remembered(self._shop_currency)
+        self._currency = Cached(self._read_currency)
         self._reader = WooCommerceReader(self._api, self._webhook_secret)
 
     @classmethod
@@ -118,156 +126,154 @@ class WooCommerce:
         """Close the connections."""
         await self._http.aclose()
 
-    @answers_failures
-    async def issue_coupon(self, order: CouponSpec) -> Outcome:
+    @returns_failures
+    async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
-        hindrance = (
-            refusal(order, WooCommerce, datetime.now(UTC))
-            or foreign_product(order)
-            or (other_currency(order, {await self._currency.get()}) if order.kind is CouponKind.FIXED_AMOUNT else None)
-            or (None if order.first_try else await already_held(self, order))
+        outcome = (
+            check_spec(spec, WooCommerce, datetime.now(UTC))
+            or unsupported(spec)
+            or (check_currency(spec, {await self._currency.get()}) if spec.kind is CouponKind.FIXED_AMOUNT else None)
+            or (None if spec.first_try else await find_existing(self, spec))
         )
-        return hindrance or await self._create(order)
+        return outcome or await self._create(spec)
 
-    @answers_failures
-    async def find_coupon(self, code: str) -> CouponFound | None:
-        """See `base.StoreAdapter`. A coupon in the trash does not exist: its code can be used again."""
+    @returns_failures
+    async def find_coupon(self, code: str) -> StoreCoupon | None:
+        """See `base.StoreAdapter`. A coupon in the trash counts as deleted: its code can be used again."""
         return await self._find(code)
 
-    @answers_failures
+    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
-        """See `base.StoreAdapter`. Deletes for good: a coupon in the trash could be restored."""
+        """See `base.StoreAdapter`. Deletes permanently: a coupon in the trash could be restored."""
         for _ in range(MOST_PER_CODE):
             if (coupon := await self._find(code)) is None:
                 return Done()
             await self._delete(coupon.store_id)
         return Retry(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, code=code, deletions=MOST_PER_CODE))
 
-    @answers_failures
+    @returns_failures
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. The right to write shows in how an update of coupon 0 is refused."""
-        self._currency.forget()
+        """See `base.StoreAdapter`. The response to an update of coupon 0 shows whether the key may write."""
+        self._currency.clear()
         currency = await self._currency.get()
         answer = await self._api.call("PUT", "coupons/0", body={})
-        refused = failure(answer, "the change of a coupon", "PUT")
-        if refused is None or isinstance(refused, Reject):
+        failed = failure(answer, "the change of a coupon", "PUT")
+        if failed is None or isinstance(failed, Reject):
             return Ready(f"WooCommerce at {self._host}: the key may write coupons; the currency is {currency}")
-        return refused
+        return failed
 
-    # ------------------------------------------------------------------------------- its own news (stores/native.py)
+    # ---------------------------------------------------------------------- native events and webhooks
 
-    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> Parsed:
+    async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         if self._webhook_secret is None:
-            return Refused(secret_missing(SIGNED_WITH))
-        return parse(headers, raw, self._webhook_secret.encode())
+            return Unverified(secret_missing(SIGNED_WITH))
+        return parse_webhook(headers, raw, self._webhook_secret.encode())
 
-    @answers_failures
+    @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
-        request = f"the look-up in {kind}"
+        request = f"the {kind.removesuffix('s')}"
         answer = await self._api.call("GET", f"{kind}/{quote(entity_id, safe='')}")
         if answer.status == 404 and error_of(answer)[0].endswith("_invalid_id"):
             return None
-        succeeded(answer, request, "GET")
-        shown = exact(answer, request)
-        if is_no_order(kind, shown):
+        raise_for_status(answer, request, "GET")
+        row = exact_json(answer, request)
+        if is_not_an_order(kind, row):
             return None
-        event = event_of(kind, shown)
+        event = to_event(kind, row)
         if isinstance(event, NativeEvent):
             return event
         raise CallFailed(Unknown(event.reason, answer.evidence()))
 
-    @answers_failures
+    @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
         return await self._reader.list_entities(kind, since, cursor)
 
-    def wanted_topics(self) -> tuple[str, ...]:
-        return self._reader.wanted_topics()
+    def webhook_topics(self) -> tuple[str, ...]:
+        return self._reader.webhook_topics()
 
-    @answers_failures
-    async def list_hooks(self, address: str) -> tuple[Hook, ...]:
-        return await self._reader.list_hooks(address)
+    @returns_failures
+    async def list_webhooks(self, address: str) -> tuple[StoreWebhook, ...]:
+        return await self._reader.list_webhooks(address)
 
-    @answers_failures
-    async def create_hook(self, topic: str, address: str) -> Hook | Outcome:
-        return await self._reader.create_hook(topic, address)
+    @returns_failures
+    async def create_webhook(self, topic: str, address: str) -> StoreWebhook | Outcome:
+        return await self._reader.create_webhook(topic, address)
 
-    @answers_failures
-    async def enable_hook(self, hook: Hook) -> Outcome:
-        return await self._reader.enable_hook(hook)
+    @returns_failures
+    async def enable_webhook(self, webhook: StoreWebhook) -> Outcome:
+        return await self._reader.enable_webhook(webhook)
 
-    @answers_failures
-    async def delete_hook(self, hook: Hook) -> Outcome:
-        return await self._reader.delete_hook(hook)
+    @returns_failures
+    async def delete_webhook(self, webhook: StoreWebhook) -> Outcome:
+        return await self._reader.delete_webhook(webhook)
 
-    # -------------------------------------------------------------------------------- the Platform's (stores/news.py)
+    # --------------------------------------------------------------------------------------- loyalty sync
 
-    @answers_failures
+    @returns_failures
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
-        """See `news.SyncsLoyalty`. Metadata of other keys stays: WooCommerce changes only the keys it is sent."""
+        """See `loyalty_sync.SyncsLoyalty`. WooCommerce changes only the keys that it receives; other metadata is kept."""
 
-        async def read(customer_id: str) -> Kept:
+        async def read(customer_id: str) -> StoredFields:
             return await self._customer("GET", customer_id)
 
-        async def write(customer_id: str, wanted: Mapping[str, str]) -> Kept:
-            meta: JsonValue = [{"key": META + name, "value": value} for name, value in wanted.items()]
+        async def write(customer_id: str, fields: Mapping[str, str]) -> StoredFields:
+            meta: JsonValue = [{"key": META + name, "value": value} for name, value in fields.items()]
             return await self._customer("PUT", customer_id, {"meta_data": meta})
 
-        return await keep_standing(RESPONSES, topic, body, own_id=whole_id, read=read, write=write)
+        return await sync_customer(RESPONSES, topic, body, parse_id=numeric_id, read=read, write=write)
 
-    async def _customer(self, method: Method, customer_id: str, body: JsonValue = None) -> Kept:
-        """What we keep on a customer, by `news.NAMES`, as the answer shows it."""
-        request = "the customer look-up" if method == "GET" else "the change of the customer"
+    async def _customer(self, method: Method, customer_id: str, body: JsonValue = None) -> StoredFields:
+        """The stored fields of a customer, as the response shows them."""
+        request = "the customer lookup" if method == "GET" else "the change of the customer"
         query = {"context": "edit"} if method == "GET" else None
         answer = await self._api.call(method, f"customers/{customer_id}", query, body)
-        code, words = error_of(answer)
+        code, error_text = error_of(answer)
         if answer.status == 404 and code.endswith("_invalid_id"):
-            raise no_such_customer(RESPONSES, customer_id, answer)
+            raise customer_not_found(RESPONSES, customer_id, answer)
         if code in ("woocommerce_rest_cannot_edit", "woocommerce_rest_cannot_view") and answer.status in (401, 403):
-            hint = "The key of a store manager may change customers only, and no administrator's account."
-            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=words, hint=hint)
+            hint = "The key of a shop manager may change customers, but not the account of an administrator."
+            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=error_text, hint=hint)
             raise CallFailed(Reject(reason, answer.evidence()))
-        succeeded(answer, request, method)
-        shown = shown_in(answer, request)
-        if not isinstance(shown, dict) or "id" not in shown:
-            raise RESPONSES.unreadable(request, "it does not show the customer", answer)
-        meta = {str(row.get("key")): row.get("value") for row in rows(shown.get("meta_data"))}
-        return {name: meta[META + name] for name in NAMES if META + name in meta}
+        raise_for_status(answer, request, method)
+        customer = tolerant_json(answer, request)
+        if not isinstance(customer, dict) or "id" not in customer:
+            raise RESPONSES.unreadable(request, "it does not contain the customer", answer)
+        return stored_fields({row.get("key"): row.get("value") for row in objects(customer.get("meta_data"))}, META)
 
     # ------------------------------------------------------------------------------------------------ calls
 
-    async def _find(self, code: str) -> CouponFound | None:
-        request = "the coupon look-up"
+    async def _find(self, code: str) -> StoreCoupon | None:
+        request = "the coupon lookup"
         answer = await self._api.accepted(request, "GET", "coupons", {"code": code})
-        shown = shown_in(answer, request)
-        coupons = [coupon_found(row, datetime.now(UTC)) for row in shown] if isinstance(shown, list) else [None]
+        rows = tolerant_json(answer, request)
+        coupons = [parse_coupon(row, datetime.now(UTC)) for row in rows] if isinstance(rows, list) else [None]
         if None in coupons:
             raise RESPONSES.unreadable(request, "it is not a list of coupons", answer)
-        wanted = code.casefold()
-        return next((each for each in coupons if each and html.unescape(each.code).casefold() == wanted), None)
+        code = code.casefold()
+        return next((coupon for coupon in coupons if coupon and html.unescape(coupon.code).casefold() == code), None)
 
-    async def _create(self, order: CouponSpec) -> Outcome:
-        answer = await self._api.call("POST", "coupons", body=coupon_body(order))
+    async def _create(self, spec: CouponSpec) -> Outcome:
+        answer = await self._api.call("POST", "coupons", body=coupon_body(spec))
         if error_of(answer)[0] == EXISTS:
-            unseen = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, answer, code=order.code)
-            return await already_held(self, order) or Retry(unseen, evidence=answer.evidence())
-        succeeded(answer, CREATION, "POST", wrote=True)
-        made = coupon_found(RESPONSES.document(answer, CREATION), datetime.now(UTC))
-        if made is None:
-            raise RESPONSES.unreadable(CREATION, "it does not show the coupon", answer)
-        return await as_made(order, made, self._delete, Evidence(answer.status))
+            not_visible = RESPONSES.reason(ReasonCode.COUPON_NOT_VISIBLE, answer, code=spec.code)
+            return await find_existing(self, spec) or Retry(not_visible, evidence=answer.evidence())
+        raise_for_status(answer, CREATION, "POST", wrote=True)
+        coupon = parse_coupon(RESPONSES.json(answer, CREATION), datetime.now(UTC))
+        if coupon is None:
+            raise RESPONSES.unreadable(CREATION, "it does not contain the coupon", answer)
+        return await confirm_created(spec, coupon, self._delete, Evidence(answer.status))
 
     async def _delete(self, store_id: str) -> Done:
         request = "the deletion of the coupon"
         answer = await self._api.call("DELETE", f"coupons/{quote(store_id, safe='')}", {"force": "true"})
         if error_of(answer)[0] != GONE:
-            succeeded(answer, request, "DELETE")
+            raise_for_status(answer, request, "DELETE")
         return Done()
 
-    async def _shop_currency(self) -> str:
-        request = "the look-up of the currency"
+    async def _read_currency(self) -> str:
+        request = "the currency lookup"
         answer = await self._api.accepted(request, "GET", "data/currencies/current")
-        shown = shown_in(answer, request)
-        code = shown.get("code") if isinstance(shown, dict) else None
+        code = value_at(tolerant_json(answer, request), "code")
         if not isinstance(code, str):
-            raise RESPONSES.unreadable(request, "it does not show the currency", answer)
+            raise RESPONSES.unreadable(request, "it does not contain the currency", answer)
         return code

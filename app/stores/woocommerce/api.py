@@ -1,4 +1,4 @@
-"""One call of WooCommerce's REST API, and what an answer means before its content (table in `adapter.py`)."""
+"""One call of WooCommerce's REST API, and the meaning of its status (table in `adapter.py`)."""
 
 import base64
 import json
@@ -12,9 +12,10 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import JsonValue
 
 from platform_relay.core.http import Answer, Failure, HttpClient
-from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
+from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.failing import CallFailed
+from platform_relay.stores.failures import CallFailed
+from platform_relay.stores.parsing import value_at
 from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -22,29 +23,30 @@ RESPONSES: Final = Responses("WooCommerce", "WOOCOMMERCE__URL")
 API: Final = "/wp-json/wc/v3"
 GONE: Final = "woocommerce_rest_shop_coupon_invalid_id"
 NONCE_USED: Final = "nonce has already been used"
-"""WordPress's words (OAuth 1.0a) for a signed request that arrives twice; its code is that of any wrong key."""
+"""WordPress's error text (OAuth 1.0a) for a signed request that arrives twice. The error code is the one of a wrong key."""
 READ_ONLY: Final = "write permission"
-"""WooCommerce's words to a read-only key (WC_REST_Authentication::check_permissions); the code is that of a wrong key."""
+"""WooCommerce's error text for a read-only key (WC_REST_Authentication::check_permissions). The error code is the one of a
+wrong key."""
 
 HINTS: Final[Mapping[str, str]] = {
     "woocommerce_rest_authentication_error": (
-        "The consumer secret is wrong, the key is read-only, or, over plain http, the signature does not fit: then "
-        "WOOCOMMERCE__URL has to be the store's home address letter for letter, and this machine's clock right."
+        "The consumer secret is wrong or the key is read-only. Over plain http, the signature may be wrong: then "
+        "WOOCOMMERCE__URL must be exactly the store's home address, and the clock of this machine must be right."
     ),
-    "woocommerce_rest_cannot_view": "The consumer key is unknown, or its user is not a store manager.",
+    "woocommerce_rest_cannot_view": "The consumer key is unknown, or its user is not a shop manager.",
 }
 OTHER_HINT: Final = "A firewall or a plugin of the store may reject the calls."
 
 
 def basic(key: str, secret: str) -> str:
-    """The credentials as HTTP Basic sends them."""
+    """The credentials in the format of HTTP Basic."""
     return base64.b64encode(f"{key}:{secret}".encode()).decode()
 
 
 class WooCommerceApi:
-    """Calls one store. HTTP Basic over https; over plain http OAuth 1.0a, one-legged, HMAC-SHA256.
+    """Calls one store, with HTTP Basic over https, and with OAuth 1.0a (one-legged, HMAC-SHA256) over plain http.
 
-    Every method raises CallFailed; `request` names the call in the reason ("the coupon look-up").
+    Every method raises CallFailed; `request` describes the call in the reason ("the coupon lookup").
     """
 
     def __init__(self, url: str, http: HttpClient, key: str, secret: str) -> None:
@@ -56,38 +58,38 @@ class WooCommerceApi:
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
     ) -> Answer:
-        """One request; the answer is not judged yet."""
+        """Send one request. Returns the response with any status."""
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         authorization = self._basic or self._signer.sign(url, method)[1]["Authorization"]
-        return RESPONSES.received(
+        return RESPONSES.require(
             await self._http.call(method, url, json=body, headers={"authorization": authorization})
         )
 
     async def accepted(
         self, request: str, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
     ) -> Answer:
-        """One request; the answer is 2xx."""
+        """Send one request. Returns a 2xx response."""
         answer = await self.call(method, path, query, body)
-        succeeded(answer, request, method)
+        raise_for_status(answer, request, method)
         return answer
 
 
-def succeeded(answer: Answer, request: str, method: Method, *, wrote: bool = False) -> None:
-    """Raises CallFailed for every status but 2xx. With `wrote`, a 5xx is Unknown: it may have been applied."""
+def raise_for_status(answer: Answer, request: str, method: Method, *, wrote: bool = False) -> None:
+    """Raise CallFailed for every status except 2xx. With `wrote`, a 5xx is Unknown: the store may have applied it."""
     if failed := failure(answer, request, method, wrote=wrote):
         raise CallFailed(failed)
 
 
 def failure(answer: Answer, request: str, method: Method, *, wrote: bool = False) -> Failure | None:
-    """What a status means; None for 2xx."""
-    code, words = error_of(answer)
-    response = f"{code}: {words}"[:300] if code else ""
+    """The failure for a status; None for 2xx."""
+    code, text = error_of(answer)
+    response = f"{code}: {text}"[:300] if code else ""
     match answer.status:
-        case 401 if NONCE_USED in words:
+        case 401 if NONCE_USED in text:
             twice = RESPONSES.reason(ReasonCode.CONNECTION_LOST, answer, error="the signed request was delivered twice")
             return Retry(twice) if method == "GET" else Unknown(twice, answer.evidence())
-        case 401 | 403 if method != "GET" and (code.startswith("woocommerce_rest_cannot_") or READ_ONLY in words):
-            facts = {"permission": "Read/Write", "hint": "The key is read-only; make one with this permission."}
+        case 401 | 403 if method != "GET" and (code.startswith("woocommerce_rest_cannot_") or READ_ONLY in text):
+            facts = {"permission": "Read/Write", "hint": "The key is read-only. Create a key with this permission."}
             reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, **facts)
         case 401 | 403:
             facts = {"setting": "WOOCOMMERCE__CONSUMER_KEY", "hint": HINTS.get(code, OTHER_HINT)}
@@ -97,39 +99,36 @@ def failure(answer: Answer, request: str, method: Method, *, wrote: bool = False
             facts = {"setting": "WOOCOMMERCE__URL", "hint": hint}
             reason = RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, response=response, **facts)
         case 404:
-            refused = RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, answer, request=request, response=response)
-            return Reject(refused, answer.evidence())
+            return RESPONSES.rejected(request, response, answer)
         case _:
             return RESPONSES.failure(answer, request, response, wrote=wrote)
     return Blocked(reason, answer.evidence())
 
 
 def error_of(answer: Answer) -> tuple[str, str]:
-    """WordPress's error code and words ("" for both when the answer is no such error), refused parameters included."""
+    """The error code and text of WordPress, including the rejected parameters. Both are empty if the body is not an error."""
     value = _tolerant(answer)
     if answer.status < 400 or not isinstance(value, dict) or not isinstance(value.get("code"), str):
         return "", ""
-    data = value.get("data")
-    refused = data.get("params") if isinstance(data, dict) else None
-    words = str(value.get("message") or "")
-    if isinstance(refused, dict):
-        words += " " + " ".join(str(text) for text in refused.values())
-    return str(value["code"]), answer.without_secrets(words)[:300]
+    text, parameters = str(value.get("message") or ""), value_at(value, "data", "params")
+    if isinstance(parameters, dict):
+        text += " " + " ".join(str(problem) for problem in parameters.values())
+    return str(value["code"]), answer.quote(text)
 
 
-def shown_in(answer: Answer, request: str) -> JsonValue:
-    """The answer to a read as JSON, also with text in front of its first bracket; never with text behind it."""
+def tolerant_json(answer: Answer, request: str) -> JsonValue:
+    """The JSON body of a response to a read. Text before the first bracket is ignored; text after the JSON is not allowed."""
     value = _tolerant(answer)
-    return RESPONSES.document(answer, request) if isinstance(value, Unknown) else value
+    return RESPONSES.json(answer, request) if isinstance(value, Unknown) else value
 
 
-def exact(answer: Answer, request: str) -> object:
-    """The body as JSON with money as Decimal."""
+def exact_json(answer: Answer, request: str) -> object:
+    """The JSON body of a response, with numbers as Decimal."""
     try:
-        shown: object = json.loads(answer.body, parse_float=Decimal)
+        value: object = json.loads(answer.body, parse_float=Decimal)
     except (ValueError, RecursionError):
         raise RESPONSES.unreadable(request, "it is not JSON", answer) from None
-    return shown
+    return value
 
 
 def _tolerant(answer: Answer) -> JsonValue | Unknown:

@@ -1,8 +1,8 @@
-"""WooCommerce coupons: as they are ordered, and as the store shows them. Pure. Observed on WooCommerce 9.9.5.
+"""WooCommerce coupons: the request body of a spec, and the translation of a store's coupon. Pure. Observed on 9.9.5.
 
-A variation is a post as its product is, with an id that no product has, and stands in the coupon's `product_ids` as well:
-an item counts when the list has its own id or its parent's (WC_Coupon::is_valid_for_product and
-WC_Discounts::validate_coupon_product_ids). The list is read as what was ordered.
+A variation is a post like its product, with an id that no product has, and it is also listed in the coupon's `product_ids`.
+An item of a cart is covered if the list contains its own id or the id of its parent (WC_Coupon::is_valid_for_product and
+WC_Discounts::validate_coupon_product_ids). Therefore the list is read both as products and as variants.
 """
 
 from collections.abc import Mapping
@@ -13,68 +13,69 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
-from platform_relay.stores.base import CouponFound, CouponKind, CouponSpec, foreign_items
-from platform_relay.stores.reading import count, finite
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, invalid_items
+from platform_relay.stores.parsing import exact_amount, format_time, objects, whole_number
 
 REFERENCE: Final = "_platform_relay_reference"
 
 
-def coupon_body(order: CouponSpec) -> dict[str, JsonValue]:
-    """The coupon as it is sent: amounts as texts, the expiry in UTC with Z and without fractions, and no null.
+def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
+    """The body of a creation. Amounts are strings, the expiry is in UTC with Z and without fractions.
 
-    WordPress refuses null for an integer; `date_expires_gmt` is ignored on writing.
+    WordPress rejects null for an integer. It ignores `date_expires_gmt` in a write.
     """
     amounts = {CouponKind.FREE_PRODUCT: Decimal(100), CouponKind.FREE_SHIPPING: Decimal(0)}
-    percent = order.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT)
-    expires_at = order.expires_at.astimezone(UTC) if order.expires_at else None
+    percent = spec.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT)
     body: dict[str, JsonValue] = {
-        "code": order.code,
+        "code": spec.code,
         "discount_type": "percent" if percent else "fixed_cart",
-        "amount": f"{amounts.get(order.kind, order.value or Decimal(0)):f}",
-        "description": order.title or "",
-        "individual_use": not order.combinable,
-        "free_shipping": order.kind is CouponKind.FREE_SHIPPING,
-        "product_ids": [int(each) for each in order.items],
-        "limit_usage_to_x_items": 1 if order.kind is CouponKind.FREE_PRODUCT else None,
-        "usage_limit": order.usage_limit,
-        "usage_limit_per_user": order.per_customer_limit,
-        "minimum_amount": f"{order.minimum_spend or Decimal(0):f}",
-        "email_restrictions": [order.email] if order.email else [],
-        "date_expires": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ") if expires_at else None,
-        "meta_data": [{"key": REFERENCE, "value": order.reference}] if order.reference else [],
+        "amount": f"{amounts.get(spec.kind, spec.value or Decimal(0)):f}",
+        "description": spec.title or "",
+        "individual_use": not spec.combinable,
+        "free_shipping": spec.kind is CouponKind.FREE_SHIPPING,
+        "product_ids": [int(item_id) for item_id in spec.items],
+        "limit_usage_to_x_items": 1 if spec.kind is CouponKind.FREE_PRODUCT else None,
+        "usage_limit": spec.usage_limit,
+        "usage_limit_per_user": spec.per_customer_limit,
+        "minimum_amount": f"{spec.minimum_spend or Decimal(0):f}",
+        "email_restrictions": [spec.email] if spec.email else [],
+        "date_expires": format_time(spec.expires_at),
+        "meta_data": [{"key": REFERENCE, "value": spec.reference}] if spec.reference else [],
     }
     return {name: value for name, value in body.items() if value is not None}
 
 
-def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
-    """A coupon object of WooCommerce in our words; None when it is no such object."""
+def parse_coupon(row: JsonValue, now: datetime) -> StoreCoupon | None:
+    """Translate a coupon of WooCommerce; None if the value is not a coupon."""
     if not isinstance(row, dict) or not isinstance(row.get("code"), str) or not isinstance(row.get("id"), int):
         return None
     try:
-        amount, minimum, maximum = (finite(row.get(name)) for name in ("amount", "minimum_amount", "maximum_amount"))
-        expires_at = _moment(row.get("date_expires_gmt"))
+        amount, minimum, maximum = (
+            exact_amount(row.get(name)) for name in ("amount", "minimum_amount", "maximum_amount")
+        )
+        expires_at = _parse_utc(row.get("date_expires_gmt"))
     except (InvalidOperation, ValueError):
         return None
     kind = _kind(row, amount)
     emails, listed = row.get("email_restrictions"), row.get("product_ids")
-    items = tuple(str(each) for each in listed) if isinstance(listed, list) else ()
-    foreign = ("excluded_product_ids", "product_categories", "excluded_product_categories", "exclude_sale_items")
-    restrictions = [name for name in foreign if row.get(name)]
+    items = tuple(str(item_id) for item_id in listed) if isinstance(listed, list) else ()
+    other = ("excluded_product_ids", "product_categories", "excluded_product_categories", "exclude_sale_items")
+    restrictions = [name for name in other if row.get(name)]
     if maximum:
         restrictions.append("maximum_amount")
-    return CouponFound(
+    return StoreCoupon(
         store_id=str(row["id"]),
         code=str(row["code"]),
         kind=kind,
         value=amount if kind in (CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, None) else None,
         product_ids=items,
         variant_ids=items,
-        one_list=True,
+        shared_item_list=True,
         minimum_spend=minimum or None,
-        usage_limit=count(row.get("usage_limit")) or None,
-        per_customer_limit=count(row.get("usage_limit_per_user")) or None,
-        used=count(row.get("usage_count")),
-        email=", ".join(str(each) for each in emails) or None if isinstance(emails, list) else None,
+        usage_limit=whole_number(row.get("usage_limit")) or None,
+        per_customer_limit=whole_number(row.get("usage_limit_per_user")) or None,
+        used=whole_number(row.get("usage_count")),
+        email=", ".join(str(email) for email in emails) or None if isinstance(emails, list) else None,
         combinable=row.get("individual_use") is not True,
         expires_at=expires_at,
         active=row.get("status") == "publish" and (expires_at is None or expires_at > now),
@@ -84,11 +85,9 @@ def coupon_found(row: JsonValue, now: datetime) -> CouponFound | None:
     )
 
 
-def _reference(rows: JsonValue) -> str | None:
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and row.get("key") == REFERENCE and isinstance(found := row.get("value"), str):
-            return found
-    return None
+def _reference(meta: JsonValue) -> str | None:
+    values = (row.get("value") for row in objects(meta) if row.get("key") == REFERENCE)
+    return next((value for value in values if isinstance(value, str)), None)
 
 
 def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
@@ -105,13 +104,13 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
     return None
 
 
-def foreign_product(order: CouponSpec) -> Reject | None:
-    """Reject for ids that are not those of products or variations."""
-    return foreign_items(order, [each for each in order.items if not (each.isascii() and each.isdigit())])
+def unsupported(spec: CouponSpec) -> Reject | None:
+    """Reject for ids that cannot be ids of products or variations."""
+    return invalid_items(spec, [item_id for item_id in spec.items if not (item_id.isascii() and item_id.isdigit())])
 
 
-def _moment(value: JsonValue) -> datetime | None:
-    """`date_expires_gmt`: UTC without a zone."""
+def _parse_utc(value: JsonValue) -> datetime | None:
+    """`date_expires_gmt` is in UTC, without a time zone."""
     if not value:
         return None
     moment = datetime.fromisoformat(str(value))

@@ -1,15 +1,18 @@
-"""WooCommerce's own words for customers, orders and products, in ours. Pure. Observed on WooCommerce 9.9.5.
+"""WooCommerce's customers, orders and products, translated into events. Pure. Observed on WooCommerce 9.9.5.
 
-    pending, on-hold, failed     pending      (a failed payment may be tried again)
-    processing, completed        paid         partially_refunded when refunds are listed
+Financial status by the order's status:
+
+    pending, on-hold, failed     pending      (a failed payment can be tried again)
+    processing, completed        paid         partially_refunded if refunds are listed
     refunded                     refunded
     cancelled                    voided
-    checkout-draft, auto-draft   no order yet: ignored
+    checkout-draft, auto-draft   not an order yet: ignored
     trash                        ignored; the store may restore it
-    any other (a plugin's)       paid when a payment date is set, else pending
+    any other (of a plugin)      paid if a payment date is set, otherwise pending
 
-A webhook's body is built when it is sent, not when the event happened, so `created` may show a later state, and arrive
-after `updated`. Two orders of one second share a delivery id: news is known by kind, id and body instead.
+WooCommerce builds the body of a webhook when it sends it, not when the event happens. So `created` may contain a later
+state, and may arrive after `updated`. Two orders of the same second have the same delivery id, so an event is identified by
+its kind, id and content.
 """
 
 import base64
@@ -23,19 +26,17 @@ from typing import Any, Final  # Any: the store's JSON
 from pydantic import ValidationError
 
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.messages import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
-    Parsed,
+    ParsedWebhook,
+    invalid_signature,
     not_relayed,
     unreadable_entity,
     unreadable_webhook,
-    wrong_signature,
 )
-from platform_relay.stores.reading import problem_of
-
-Shown = Mapping[str, Any]
+from platform_relay.stores.parsing import validation_problem
 
 STATUS: Final[Mapping[str, str]] = {
     "pending": "pending",
@@ -46,7 +47,7 @@ STATUS: Final[Mapping[str, str]] = {
     "refunded": "refunded",
     "cancelled": "voided",
 }
-NO_ORDER: Final = ("checkout-draft", "auto-draft", "trash")
+NOT_AN_ORDER: Final = ("checkout-draft", "auto-draft", "trash")
 TOPICS: Final = (
     "customer.created",
     "customer.updated",
@@ -60,77 +61,77 @@ PLACES: Final = Decimal("0.0001")
 SIGNED_WITH: Final = "WOOCOMMERCE__WEBHOOK_SECRET"
 
 
-def parse(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Parsed:
-    """A webhook of the shop: signed with base64(HMAC-SHA256(raw body, secret)) in X-WC-Webhook-Signature.
+def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: bytes) -> ParsedWebhook:
+    """Verify and translate a webhook. X-WC-Webhook-Signature contains base64(HMAC-SHA256(raw body, secret)).
 
-    The only unsigned one is the ping at its creation, a form with `webhook_id`; it owes nothing, so it is let in.
+    Only the ping after the creation of a webhook is unsigned: a form with `webhook_id`. It is accepted, as it leads to nothing.
     """
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded") and raw.startswith(
         b"webhook_id="
     ):
-        return not_relayed("the webhook is the store's unsigned ping after its creation")
+        return not_relayed("it is the unsigned ping that the store sends after the creation of a webhook")
     expected = base64.b64encode(hmac.digest(secret, raw, "sha256")).decode()
     if not hmac.compare_digest(headers.get("x-wc-webhook-signature", "").encode(), expected.encode()):
-        return wrong_signature(SIGNED_WITH)
+        return invalid_signature(SIGNED_WITH)
     topic = headers.get("x-wc-webhook-topic", "")
-    resource, _, happened = topic.partition(".")
+    resource, _, event = topic.partition(".")
     if resource not in KINDS:
         return not_relayed(f"the topic {topic[:40]!r} is not about customers, orders or products")
-    if happened not in ("created", "updated", "restored"):
-        return not_relayed(f"the Platform has no counterpart of {topic[:40]!r}")
+    if event not in ("created", "updated", "restored"):
+        return not_relayed(f"the Platform has no event for {topic[:40]!r}")
     try:
-        shown = json.loads(raw, parse_float=Decimal)
+        row = json.loads(raw, parse_float=Decimal)
     except (ValueError, RecursionError):
         return unreadable_webhook("WooCommerce", "its body is not JSON")
-    return event_of(KINDS[resource], shown)
+    return to_event(KINDS[resource], row)
 
 
-def event_of(kind: Kind, shown: object) -> NativeEvent | Ignored:
-    """One entity as the store's API shows it (floats read as Decimal)."""
-    if not isinstance(shown, dict) or not isinstance(shown.get("id"), int) or shown.get("id") == 0:
-        if isinstance(shown, dict) and shown.get("code"):  # an error instead of the entity
+def to_event(kind: Kind, row: object) -> NativeEvent | Ignored:
+    """Translate an entity of the store's API (with numbers read as Decimal)."""
+    if not isinstance(row, dict) or not isinstance(row.get("id"), int) or row.get("id") == 0:
+        if isinstance(row, dict) and row.get("code"):  # an error instead of the entity
             return Ignored(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s")))
-        return Ignored(unreadable_entity("WooCommerce", kind, None, "it is not shown"))
-    if is_no_order(kind, shown):
-        return not_relayed(f"the order's status is {shown['status']}")
+        return Ignored(unreadable_entity("WooCommerce", kind, None, "the body does not contain it"))
+    if is_not_an_order(kind, row):
+        return not_relayed(f"the order's status is {row['status']}")
     try:
-        event = _customer(shown) if kind is Kind.CUSTOMER else _order(shown) if kind is Kind.ORDER else _product(shown)
+        event = _customer(row) if kind is Kind.CUSTOMER else _order(row) if kind is Kind.ORDER else _product(row)
     except (ValidationError, ArithmeticError, AttributeError, TypeError) as error:
-        return Ignored(unreadable_entity("WooCommerce", kind, shown["id"], problem_of(error)))
+        return Ignored(unreadable_entity("WooCommerce", kind, row["id"], validation_problem(error)))
     content = event.model_dump_json(exclude_none=True, by_alias=True)
     return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(content.encode()).hexdigest()}")
 
 
-def is_no_order(kind: Kind, shown: object) -> bool:
-    """A cart, a draft or what is in the trash."""
-    return kind is Kind.ORDER and isinstance(shown, dict) and shown.get("status") in NO_ORDER
+def is_not_an_order(kind: Kind, row: object) -> bool:
+    """Whether an order is a cart, a draft, or in the trash."""
+    return kind is Kind.ORDER and isinstance(row, dict) and row.get("status") in NOT_AN_ORDER
 
 
-def _customer(shown: Shown) -> CustomerEvent:
-    billing = shown.get("billing") or {}
+def _customer(row: Mapping[str, Any]) -> CustomerEvent:
+    billing = row.get("billing") or {}
     return CustomerEvent.model_validate(
         _set(
-            id=shown["id"],
-            email=shown.get("email") or billing.get("email"),
-            firstName=shown.get("first_name"),
-            lastName=shown.get("last_name"),
+            id=row["id"],
+            email=row.get("email") or billing.get("email"),
+            firstName=row.get("first_name"),
+            lastName=row.get("last_name"),
             phone=billing.get("phone"),
-            createdAt=_utc(shown.get("date_created_gmt")),
-            updatedAt=_utc(shown.get("date_modified_gmt")),
+            createdAt=_utc(row.get("date_created_gmt")),
+            updatedAt=_utc(row.get("date_modified_gmt")),
         )
     )
 
 
-def _order(shown: Shown) -> OrderEvent:
-    items = shown.get("line_items") or []
+def _order(row: Mapping[str, Any]) -> OrderEvent:
+    items = row.get("line_items") or []
     return OrderEvent.model_validate(
         _set(
-            id=shown["id"],
-            customerId=shown.get("customer_id") or None,
-            email=(shown.get("billing") or {}).get("email"),
-            financialStatus=financial_status(shown),
-            currency=shown.get("currency"),
-            totalPrice=_money(shown.get("total")),
+            id=row["id"],
+            customerId=row.get("customer_id") or None,
+            email=(row.get("billing") or {}).get("email"),
+            financialStatus=financial_status(row),
+            currency=row.get("currency"),
+            totalPrice=_money(row.get("total")),
             subtotalPrice=_money(sum((Decimal(str(item.get("total") or 0)) for item in items), Decimal(0))),
             lineItems=[
                 _set(
@@ -144,37 +145,37 @@ def _order(shown: Shown) -> OrderEvent:
             ],
             discountCodes=[
                 _set(code=line.get("code"), amount=_money(line.get("discount")))
-                for line in shown.get("coupon_lines") or []
+                for line in row.get("coupon_lines") or []
             ],
-            createdAt=_utc(shown.get("date_created_gmt")),
-            updatedAt=_utc(shown.get("date_modified_gmt")),
+            createdAt=_utc(row.get("date_created_gmt")),
+            updatedAt=_utc(row.get("date_modified_gmt")),
         )
     )
 
 
-def _product(shown: Shown) -> ProductEvent:
-    images = shown.get("images") or []
+def _product(row: Mapping[str, Any]) -> ProductEvent:
+    images = row.get("images") or []
     return ProductEvent.model_validate(
         _set(
-            id=shown["id"],
-            title=shown.get("name"),
+            id=row["id"],
+            title=row.get("name"),
             imageUrl=images[0].get("src") if images else None,
-            status="active" if shown.get("status") == "publish" else "draft",
-            externalUrlHandle=shown.get("slug"),
-            updatedAt=_utc(shown.get("date_modified_gmt")),
+            status="active" if row.get("status") == "publish" else "draft",
+            externalUrlHandle=row.get("slug"),
+            updatedAt=_utc(row.get("date_modified_gmt")),
         )
     )
 
 
-def financial_status(shown: Shown) -> str:
-    """The Platform's word for an order's state."""
-    status = str(shown.get("status", ""))
-    found = STATUS.get(status) or ("paid" if shown.get("date_paid_gmt") else "pending")
-    return "partially_refunded" if found == "paid" and shown.get("refunds") else found
+def financial_status(row: Mapping[str, Any]) -> str:
+    """The financial status of an order, by the table above."""
+    status = str(row.get("status", ""))
+    result = STATUS.get(status) or ("paid" if row.get("date_paid_gmt") else "pending")
+    return "partially_refunded" if result == "paid" and row.get("refunds") else result
 
 
 def _utc(text: object) -> str | None:
-    """The API's `…_gmt` times have no offset."""
+    """The API's `…_gmt` times have no time zone."""
     return f"{text}Z" if isinstance(text, str) and text else None
 
 

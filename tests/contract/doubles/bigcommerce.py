@@ -33,7 +33,7 @@ class Config:
     currency: str = "EUR"
     distort: dict[str, Any] = field(default_factory=dict)
     stale_finds: int = 0
-    """So many of the next look-ups do not see what was made."""
+    """So many of the next lookups do not see what was made."""
 
 
 class BigCommerceDouble:
@@ -53,7 +53,7 @@ class BigCommerceDouble:
         """An empty store."""
         self.last_id = 0
         self.coupons: dict[int, Json] = {}
-        self.hooks: dict[int, Json] = {}
+        self.webhooks: dict[int, Json] = {}
         self.attributes: list[Json] = []
         self.values: list[Json] = []
         self.rows: dict[str, list[Json]] = {"orders": [], "customers": [], "products": []}
@@ -96,7 +96,7 @@ class BigCommerceDouble:
             case ["GET", "v3", "catalog", "products", *rest]:
                 return self._products(call, rest)
             case [_, "v3", "hooks", *rest]:
-                return self._hooks(call, rest)
+                return self._webhooks(call, rest)
         return _told(404, "The requested resource was not found.")
 
     # ------------------------------------------------------------------------------------------- coupons
@@ -208,25 +208,25 @@ class BigCommerceDouble:
 
     # ------------------------------------------------------------------------------------------- webhooks
 
-    def _hooks(self, call: Call, rest: list[str]) -> Answer:
+    def _webhooks(self, call: Call, rest: list[str]) -> Answer:
         if rest:
             number = int(rest[0])
-            if number not in self.hooks:
+            if number not in self.webhooks:
                 return json_answer(404, {"status": 404, "title": "Webhook does not exist"})
             if call.method == "DELETE":
-                return json_answer(200, {"data": self.hooks.pop(number)})
-            self.hooks[number].update(call.object)
-            return json_answer(200, {"data": self.hooks[number]})
+                return json_answer(200, {"data": self.webhooks.pop(number)})
+            self.webhooks[number].update(call.object)
+            return json_answer(200, {"data": self.webhooks[number]})
         if call.method == "GET":
             wanted = call.query.get("destination")
-            shown = [hook for hook in self.hooks.values() if wanted in (None, hook["destination"])]
+            shown = [webhook for webhook in self.webhooks.values() if wanted in (None, webhook["destination"])]
             return json_answer(200, {"data": shown, "meta": {}})
         if not str(call.object.get("destination", "")).startswith("https://"):
             return json_answer(422, {"status": 422, "title": "destination must be an https address"})
         self.last_id += 1
-        self.hooks[self.last_id] = {"id": self.last_id, "created_at": int(time.time()), **call.object}
+        self.webhooks[self.last_id] = {"id": self.last_id, "created_at": int(time.time()), **call.object}
         call.applied()
-        return json_answer(200, {"data": self.hooks[self.last_id], "meta": {}})
+        return json_answer(200, {"data": self.webhooks[self.last_id], "meta": {}})
 
     # ------------------------------------------------------------------------------------------- control
 
@@ -244,18 +244,18 @@ class BigCommerceDouble:
         return {"ok": True}
 
     async def _switch_off(self, given: Json) -> object:  # noqa: ARG002
-        for hook in self.hooks.values():
-            hook["is_active"] = False
+        for webhook in self.webhooks.values():
+            webhook["is_active"] = False
         return {"ok": True}
 
     def summary(self, full: bool) -> Json:
         """Counts."""
         codes = [coupon["code"] for coupon in self.coupons.values()] if full else []
-        return {"state": {"coupons": len(self.coupons), "webhooks": len(self.hooks)}, "codes": codes}
+        return {"state": {"coupons": len(self.coupons), "webhooks": len(self.webhooks)}, "codes": codes}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` coupons | hooks | attributes | values."""
-        lists = {"attributes": self.attributes, "values": self.values, "hooks": list(self.hooks.values())}
+        """`kind` coupons | webhooks | attributes | values."""
+        lists = {"attributes": self.attributes, "values": self.values, "webhooks": list(self.webhooks.values())}
         return lists.get(query["kind"], list(self.coupons.values()))
 
 

@@ -1,6 +1,6 @@
 """The corner shop: made up, for the sample adapter of the conformance kit (tests/conformance).
 
-Surprising on purpose: a voucher takes two calls and is worth nothing until it is published, a look-up finds whatever
+Surprising on purpose: a voucher takes two calls and is worth nothing until it is published, a lookup finds whatever
 begins with the code, tokens end, an amount that is no number is taken for 0, and unknown fields are ignored.
 """
 
@@ -51,7 +51,7 @@ class Corner:
         self._ids = itertools.count(1)
         self.tokens: set[str] = set()
         self.vouchers: dict[str, Json] = {}
-        self.hooks: dict[str, Json] = {}
+        self.webhooks: dict[str, Json] = {}
         self.lists: dict[str, list[Json]] = {name: [] for name in LISTS}
 
     def identify(self, call: Call) -> None:
@@ -70,8 +70,12 @@ class Corner:
                 call.kind, call.handler, call.argument = "coupon.publish", self._publish, argument
             case ["DELETE", "vouchers", argument]:
                 call.kind, call.handler, call.argument = "coupon.delete", self._delete, argument
-            case [method, "hooks", *rest] if len(rest) <= 1:
-                call.kind, call.handler, call.argument = "hooks", self._hooks, f"{method} {rest[0] if rest else ''}"
+            case [method, "webhooks", *rest] if len(rest) <= 1:
+                call.kind, call.handler, call.argument = (
+                    "webhooks",
+                    self._webhooks,
+                    f"{method} {rest[0] if rest else ''}",
+                )
             case ["GET", name] if name in LISTS:
                 call.kind, call.handler, call.argument = f"{name}.list", self._list, name
             case ["GET", name, argument] if name in LISTS:
@@ -145,21 +149,21 @@ class Corner:
         row = next((row for row in self.lists[name] if row["id"] == argument), None)
         return json_answer(200, row) if row else json_answer(404, {"error": "not_found", "message": "there is none"})
 
-    async def _hooks(self, call: Call) -> Answer:
+    async def _webhooks(self, call: Call) -> Answer:
         method, _, argument = call.argument.partition(" ")
         if method == "GET":
-            return json_answer(200, {"items": list(self.hooks.values())})
+            return json_answer(200, {"items": list(self.webhooks.values())})
         if method == "POST" and not argument:
             row = {"id": f"h{next(self._ids)}", "on": True, **call.object}
-            self.hooks[row["id"]] = row
+            self.webhooks[row["id"]] = row
             return json_answer(201, row)
-        if argument not in self.hooks:
-            return json_answer(404, {"error": "no_hook", "message": "there is no such hook"})
+        if argument not in self.webhooks:
+            return json_answer(404, {"error": "no_webhook", "message": "there is no such webhook"})
         if method == "DELETE":
-            del self.hooks[argument]
+            del self.webhooks[argument]
             return Answer(204)
-        self.hooks[argument]["on"] = True
-        return json_answer(200, self.hooks[argument])
+        self.webhooks[argument]["on"] = True
+        return json_answer(200, self.webhooks[argument])
 
     def summary(self, _full: bool) -> Json:
         """How many vouchers there are."""

@@ -26,7 +26,7 @@ REQUIRED = ("code", "type", "application_method")
 
 @dataclass
 class MedusaConfig:
-    """`distort` overwrites fields of every promotion's method; `hidden` look-ups show nothing (stale read-back)."""
+    """`distort` overwrites fields of every promotion's method; `hidden` lookups show nothing (stale read-back)."""
 
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
 

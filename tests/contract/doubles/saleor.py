@@ -82,7 +82,7 @@ class Saleor:
         """An empty shop."""
         self._ids = itertools.count(1)
         self.vouchers: dict[str, Json] = {}
-        self.hooks: dict[str, Json] = {}
+        self.webhooks: dict[str, Json] = {}
         self.lists: dict[str, list[Json]] = {name: [] for name in NAMES}
 
     def identify(self, call: Call) -> None:
@@ -114,12 +114,12 @@ class Saleor:
             "ListVoucher": ("MANAGE_DISCOUNTS", self._list_voucher),
             "DeleteVoucher": ("MANAGE_DISCOUNTS", self._delete),
             "DeleteCodes": ("MANAGE_DISCOUNTS", self._delete_codes),
-            "Hooks": ("AUTHENTICATED_APP", self._hooks),
-            "CreateHook": ("AUTHENTICATED_APP", self._create_hook),
-            "EnableHook": ("AUTHENTICATED_APP", self._enable_hook),
-            "DeleteHook": ("AUTHENTICATED_APP", self._delete_hook),
+            "Webhooks": ("AUTHENTICATED_APP", self._webhooks),
+            "CreateWebhook": ("AUTHENTICATED_APP", self._create_webhook),
+            "EnableWebhook": ("AUTHENTICATED_APP", self._enable_webhook),
+            "DeleteWebhook": ("AUTHENTICATED_APP", self._delete_webhook),
             "Customers": ("MANAGE_USERS", self._list), "Customer": ("MANAGE_USERS", self._one),
-            "Standing": ("MANAGE_USERS", self._one), "SetStanding": ("MANAGE_USERS", self._set_standing),
+            "LoyaltyFields": ("MANAGE_USERS", self._one), "SetLoyaltyFields": ("MANAGE_USERS", self._set_standing),
             "Orders": ("MANAGE_ORDERS", self._list), "Order": ("MANAGE_ORDERS", self._one),
             "Products": ("MANAGE_PRODUCTS", self._list), "Product": ("MANAGE_PRODUCTS", self._one),
         }  # fmt: skip
@@ -232,25 +232,25 @@ class Saleor:
 
     # -- webhooks and lists -------------------------------------------------------------------------------------------
 
-    def _hooks(self, _given: Json, _call: Call) -> Answer:
-        return _data({"app": {"id": "QXBwOjE=", "webhooks": list(self.hooks.values())}})
+    def _webhooks(self, _given: Json, _call: Call) -> Answer:
+        return _data({"app": {"id": "QXBwOjE=", "webhooks": list(self.webhooks.values())}})
 
-    def _create_hook(self, given: Json, _call: Call) -> Answer:
+    def _create_webhook(self, given: Json, _call: Call) -> Answer:
         asked = given["input"]
         row = {
             "id": f"V2ViaG9vazo{next(self._ids)}", "name": asked["name"], "targetUrl": asked["targetUrl"],
             "isActive": asked["isActive"], "asyncEvents": [{"eventType": name} for name in asked["asyncEvents"]],
             "secretKey": asked.get("secretKey"), "query": asked.get("query"),
         }  # fmt: skip
-        self.hooks[row["id"]] = row
+        self.webhooks[row["id"]] = row
         return _data({"webhookCreate": {"webhook": row, "errors": []}})
 
-    def _enable_hook(self, given: Json, _call: Call) -> Answer:
-        self.hooks[given["id"]]["isActive"] = True
-        return _data({"webhookUpdate": {"webhook": self.hooks[given["id"]], "errors": []}})
+    def _enable_webhook(self, given: Json, _call: Call) -> Answer:
+        self.webhooks[given["id"]]["isActive"] = True
+        return _data({"webhookUpdate": {"webhook": self.webhooks[given["id"]], "errors": []}})
 
-    def _delete_hook(self, given: Json, _call: Call) -> Answer:
-        if self.hooks.pop(given["id"], None) is None:
+    def _delete_webhook(self, given: Json, _call: Call) -> Answer:
+        if self.webhooks.pop(given["id"], None) is None:
             return _result("webhookDelete", "webhook", "id", "NOT_FOUND", "Couldn't resolve to a node.")
         return _data({"webhookDelete": {"errors": []}})
 
@@ -265,7 +265,7 @@ class Saleor:
         return _data({name: page})
 
     def _one(self, given: Json, call: Call) -> Answer:
-        name = "customers" if call.argument == "Standing" else f"{call.argument.lower()}s"
+        name = "customers" if call.argument == "LoyaltyFields" else f"{call.argument.lower()}s"
         return _data({NAMES[name]: next((row for row in self.lists[name] if row["id"] == given["id"]), None)})
 
     def _set_standing(self, given: Json, call: Call) -> Answer:
@@ -285,18 +285,18 @@ class Saleor:
         """`{"orders": […], …}` replaces the lists named; `{"vouchers": […]}` adds vouchers as they stand."""
         for voucher in given.pop("vouchers", []):
             self.vouchers[voucher["id"]] = voucher
-        for hook in given.pop("hooks", []):
-            self.hooks[hook["id"]] = hook
+        for webhook in given.pop("webhooks", []):
+            self.webhooks[webhook["id"]] = webhook
         self.lists |= given
         return {"ok": True}
 
     def summary(self, full: bool) -> Json:  # noqa: ARG002  # asked for by name
         """Counts."""
-        return {"state": {"vouchers": len(self.vouchers), "hooks": len(self.hooks)}}
+        return {"state": {"vouchers": len(self.vouchers), "webhooks": len(self.webhooks)}}
 
     def state(self, query: dict[str, str]) -> object:
-        """`kind` vouchers | hooks | customers | orders | products."""
-        held: dict[str, Any] = {"vouchers": self.vouchers, "hooks": self.hooks}
+        """`kind` vouchers | webhooks | customers | orders | products."""
+        held: dict[str, Any] = {"vouchers": self.vouchers, "webhooks": self.webhooks}
         kind = query["kind"]
         return self.lists[kind] if kind in NAMES else list(held[kind].values())
 

@@ -57,7 +57,7 @@ class Config:
     throttled: int = 0
     """So many of the next calls are refused for want of cost points."""
     stale_finds: int = 0
-    """So many of the next look-ups do not see what was made."""
+    """So many of the next lookups do not see what was made."""
 
 
 class Refused(Exception):  # noqa: N818  # it is an answer, not an error
@@ -83,7 +83,7 @@ class ShopifyDouble:
         """An empty shop."""
         self.last_id = 1000
         self.discounts: dict[str, Json] = {}
-        self.hooks: dict[str, Json] = {}
+        self.webhooks: dict[str, Json] = {}
         self.tokens: dict[str, float] = {}
         self.rows: dict[str, list[Json]] = {"orders": [], "customers": [], "products": []}
 
@@ -280,25 +280,25 @@ class ShopifyDouble:
         return None if known is None else {"legacyResourceId": known}
 
     def field_webhookSubscriptions(self, call: Call, variables: Json) -> Json:  # noqa: N802, ARG002
-        return {"nodes": [hook for hook in self.hooks.values() if hook["uri"] == variables["uri"]]}
+        return {"nodes": [webhook for webhook in self.webhooks.values() if webhook["uri"] == variables["uri"]]}
 
     def field_webhookSubscriptionCreate(self, call: Call, variables: Json) -> Json:  # noqa: N802
-        topic, uri = variables["topic"], variables["hook"]["uri"]
+        topic, uri = variables["topic"], variables["webhook"]["uri"]
         told = ""
-        if any((hook["topic"], hook["uri"]) == (topic, uri) for hook in self.hooks.values()):
+        if any((webhook["topic"], webhook["uri"]) == (topic, uri) for webhook in self.webhooks.values()):
             told = "Address for this topic has already been taken"
         elif not uri.startswith("https://"):
             told = "Address protocol http:// is not supported"
         if told:
             error = {"field": ["webhookSubscription", "callbackUrl"], "message": told}
             return {"webhookSubscription": None, "userErrors": [error]}
-        hook = {"id": f"gid://shopify/WebhookSubscription/{self._new_id()}", "topic": topic, "uri": uri}
-        self.hooks[hook["id"]] = hook
+        webhook = {"id": f"gid://shopify/WebhookSubscription/{self._new_id()}", "topic": topic, "uri": uri}
+        self.webhooks[webhook["id"]] = webhook
         call.applied()
-        return {"webhookSubscription": hook, "userErrors": []}
+        return {"webhookSubscription": webhook, "userErrors": []}
 
     def field_webhookSubscriptionDelete(self, call: Call, variables: Json) -> Json:  # noqa: N802, ARG002
-        if self.hooks.pop(variables["id"], None) is None:
+        if self.webhooks.pop(variables["id"], None) is None:
             error = {"field": ["id"], "message": "Webhook subscription does not exist"}
             return {"deletedWebhookSubscriptionId": None, "userErrors": [error]}
         return {"deletedWebhookSubscriptionId": variables["id"], "userErrors": []}
@@ -382,13 +382,13 @@ class ShopifyDouble:
     def summary(self, full: bool) -> Json:
         """Counts."""
         codes = sorted(self.discounts) if full else []
-        return {"state": {"coupons": len(self.discounts), "webhooks": len(self.hooks)}, "codes": codes}
+        return {"state": {"coupons": len(self.discounts), "webhooks": len(self.webhooks)}, "codes": codes}
 
     def state(self, query: dict[str, str]) -> object:
         """`kind` coupons | webhooks | customers."""
         if query.get("kind") == "customers":
             return self.rows["customers"]
-        return list((self.hooks if query.get("kind") == "webhooks" else self.discounts).values())
+        return list((self.webhooks if query.get("kind") == "webhooks" else self.discounts).values())
 
     def _new_id(self) -> int:
         self.last_id += 1

@@ -27,7 +27,7 @@ BEFORE, NOW, LATER = (f"2026-05-1{day}T08:00:00.000Z" for day in (1, 2, 3))
 
 @dataclass
 class VendureConfig:
-    """`distort` overwrites the arguments of every promotion's action; `hidden` look-ups show nothing (stale read-back).
+    """`distort` overwrites the arguments of every promotion's action; `hidden` lookups show nothing (stale read-back).
 
     A product's variants are its id followed by 1 and by 2; products have ids below 100. `added` are variants that came
     after all promotions.

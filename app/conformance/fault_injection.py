@@ -1,0 +1,190 @@
+"""Records the calls between an adapter and the store, and injects faults into them.
+
+It wraps the httpx transport, so that the adapter's client sees a fault like a fault of the network.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import aiohttp
+import httpx
+
+
+class Fault(StrEnum):
+    """How a call fails."""
+
+    LOST = "response lost, request applied"
+    TIMEOUT = "timeout"
+    ERROR = "HTTP 500, request applied"
+    BAD_GATEWAY = "HTTP 502, request not applied"
+    TRUNCATED = "truncated body"
+    EMPTY = "empty body"
+    HTML = "HTML page with HTTP 200"
+    OTHER_JSON = "JSON with another structure"
+    KILLED = "process killed after the call"
+    UNREACHABLE = "store unreachable"
+    RATE_LIMITED = "HTTP 429"
+    UNAUTHORIZED = "HTTP 401"
+    FORBIDDEN = "HTTP 403"
+    REDIRECT = "redirect"
+    HANGS = "no response, connection open"
+
+
+class ProcessKilled(BaseException):
+    """The process was killed. The adapter must not catch it."""
+
+
+RewriteRequest = Callable[[httpx.Request], httpx.Request]
+RewriteResponse = Callable[[httpx.Request, httpx.Response], httpx.Response]
+
+RETRY_AFTER: Final = 7.0
+_NOT_APPLIED: Final = {
+    Fault.BAD_GATEWAY: (502, b"<h1>Bad Gateway</h1>"),
+    Fault.RATE_LIMITED: (429, b'{"message": "slow down"}'),
+    Fault.UNAUTHORIZED: (401, b'{"message": "Unauthorized"}'),
+    Fault.FORBIDDEN: (403, b'{"message": "Forbidden"}'),
+    Fault.REDIRECT: (302, b""),
+}
+_HEADERS: Final = {
+    Fault.RATE_LIMITED: {"retry-after": f"{RETRY_AFTER:g}"},
+    Fault.REDIRECT: {"location": "/elsewhere"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One call as it was sent, and the status of the store's response."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    status: int | None
+
+
+class FaultyNetwork:
+    """The network of one sandbox. It is also the `RateLimit` of the clients: it never waits, and counts the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[RecordedCall] = []
+        self.acquired = 0
+        self._fault: Fault | None = None
+        self._fault_at: frozenset[int] | None = None
+        self._mark = 0
+        self._number = 0
+        self._rewrite_request: RewriteRequest | None = None
+        self._rewrite_response: RewriteResponse | None = None
+
+    # ------------------------------------------------------------------------------------------- platform_relay.core.http.RateLimit
+
+    async def acquire(self) -> float | None:
+        self.acquired += 1
+        return None
+
+    async def back_off(self, pause: float) -> None:
+        """Does nothing: the sandbox has no rate limit."""
+
+    # ------------------------------------------------------------------------------------------- faults
+
+    @asynccontextmanager
+    async def inject(self, fault: Fault, *call_numbers: int) -> AsyncIterator[None]:
+        """Inject the fault into the calls with these numbers (from 0) in the block; without numbers, into all of them."""
+        self._fault, self._fault_at, self._number = fault, frozenset(call_numbers) or None, 0
+        try:
+            yield
+        finally:
+            self._fault = None
+
+    @asynccontextmanager
+    async def rewrite(
+        self, request: RewriteRequest | None = None, response: RewriteResponse | None = None
+    ) -> AsyncIterator[None]:
+        """Change the requests and responses in the block."""
+        self._rewrite_request, self._rewrite_response = request, response
+        try:
+            yield
+        finally:
+            self._rewrite_request = self._rewrite_response = None
+
+    def wrap(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+        """The transport with this network in front of it (`platform_relay.core.http.HttpClients.wrap`)."""
+        return _FaultyTransport(self, transport)
+
+    async def send(self, request: httpx.Request, transport: httpx.AsyncBaseTransport) -> httpx.Response:
+        number, self._number = self._number, self._number + 1
+        fault = self._fault if self._fault_at is None or number in self._fault_at else None
+        sent = self._rewrite_request(request) if self._rewrite_request else request
+        if fault in _NOT_APPLIED:
+            status, body = _NOT_APPLIED[fault]
+            self._record(sent, None)
+            return httpx.Response(status, headers=_HEADERS.get(fault, {}), content=body)
+        if fault is Fault.UNREACHABLE:
+            self._record(sent, None)
+            raise aiohttp.ConnectionTimeoutError
+        if fault is Fault.HANGS:
+            self._record(sent, None)
+            await asyncio.Event().wait()
+        response = await _read(await transport.handle_async_request(sent))
+        self._record(sent, response.status_code)
+        if self._rewrite_response:
+            response = self._rewrite_response(sent, response)
+        return response if fault is None else _apply(fault, response)
+
+    def _record(self, request: httpx.Request, status: int | None) -> None:
+        headers = tuple(request.headers.items())
+        self.calls.append(RecordedCall(request.method, str(request.url), headers, request.content, status))
+
+    def mark(self) -> None:
+        """Start of `calls_since_mark`."""
+        self._mark = len(self.calls)
+
+    @property
+    def calls_since_mark(self) -> list[RecordedCall]:
+        return self.calls[self._mark :]
+
+
+class _FaultyTransport(httpx.AsyncBaseTransport):
+    def __init__(self, network: FaultyNetwork, transport: httpx.AsyncBaseTransport) -> None:
+        self._network = network
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._network.send(request, self._transport)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def _read(response: httpx.Response) -> httpx.Response:
+    """The response with its body read and decoded."""
+    body = await response.aread()
+    await response.aclose()
+    headers = [pair for pair in response.headers.multi_items() if pair[0] not in ("content-encoding", "content-length")]
+    return httpx.Response(response.status_code, headers=headers, content=body)
+
+
+def _apply(fault: Fault, response: httpx.Response) -> httpx.Response:
+    match fault:
+        case Fault.LOST:
+            raise aiohttp.ServerDisconnectedError
+        case Fault.TIMEOUT:
+            raise TimeoutError
+        case Fault.KILLED:
+            raise ProcessKilled
+        case Fault.ERROR:
+            return httpx.Response(500, content=b"<h1>Critical error</h1>")
+        case Fault.TRUNCATED if response.is_success and response.content:
+            return httpx.Response(response.status_code, content=response.content[: len(response.content) // 2])
+        case Fault.TRUNCATED:
+            raise aiohttp.ClientPayloadError
+        case Fault.EMPTY:
+            return httpx.Response(200, content=b"")
+        case Fault.HTML:
+            return httpx.Response(200, content=b"<!doctype html><title>Maintenance</title>")
+        case Fault.OTHER_JSON:
+            return httpx.Response(200, content=b'{"ok": true}')
+    return response

@@ -1,0 +1,163 @@
+"""Prometheus metrics. No label holds an id, an address or personal data."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.reasons import ReasonCode
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The counters and histograms of this process, in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._request_series: dict[tuple[str, str, int], Histogram] = {}
+        self._messages = Counter(
+            "relay_messages", "Messages received, by kind and status.", ["kind", "status"], registry=registry
+        )
+        self._requests = Histogram(
+            "relay_http_request_duration_seconds",
+            "Duration of HTTP requests, by route, method and status.",
+            ["route", "method", "status"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self._settled = Counter(
+            "relay_jobs_settled",
+            "Jobs that reached a final state, by kind and state.",
+            ["kind", "state"],
+            registry=registry,
+        )
+        self._attempts = Histogram(
+            "relay_attempt_duration_seconds",
+            "Duration of attempts, by job kind, destination and outcome.",
+            ["kind", "destination", "outcome"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self._reasons = Counter(
+            "relay_attempt_reasons",
+            "Attempts that have a reason code (docs/reason-codes.md), by destination, outcome and code.",
+            ["destination", "outcome", "reason_code"],
+            registry=registry,
+        )
+
+    def message(self, kind: str, status: str) -> None:
+        """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
+        self._messages.labels(kind, status).inc()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """`route` is the pattern of the path, not the path."""
+        series = self._request_series.get((route, method, status))
+        if series is None:
+            known = method if method in _METHODS else "other"
+            series = self._requests.labels(route, known, str(status))
+            if known == method:  # unknown methods are not cached: there is no limit to their number
+                self._request_series[route, method, status] = series
+        series.observe(seconds)
+
+    def attempt(
+        self, kind: str, destination: str, outcome: str, seconds: float, reason_code: ReasonCode | None = None
+    ) -> None:
+        self._attempts.labels(kind, destination, outcome).observe(seconds)
+        if reason_code is not None:
+            self._reasons.labels(destination, outcome, reason_code).inc()
+
+    def settled(self, kind: str, state: str) -> None:
+        """Count a job that reached the final `state`."""
+        self._settled.labels(kind, state).inc()
+
+
+class Backlog(NamedTuple):
+    """The backlog of one destination; ages in seconds."""
+
+    destination: str
+    waiting: int
+    oldest: float
+    """Seconds since the oldest due lane became due; 0 when none is due."""
+    oldest_waiting: float
+    """Age of the oldest waiting job; held jobs are not counted."""
+    dead: Mapping[str, int]
+    """Dead-lettered jobs by reason code."""
+    state: str
+
+
+class QueueSnapshot(NamedTuple):
+    """The backlogs of all destinations, and the number of open alerts by code."""
+
+    destinations: Sequence[Backlog] = ()
+    alerts: Mapping[str, int] = {}
+
+
+class QueueGauges(Collector):
+    """Gauges of the complete queue, the same from every process.
+
+    `read` reads them from the database when they are scraped, at most once per `cache_seconds`.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        read: Callable[[], Awaitable[QueueSnapshot]],
+        cache_seconds: float = 5.0,
+    ) -> None:
+        self._registry = registry
+        self._read = read
+        self._cache_seconds = cache_seconds
+        self._valid_until = 0.0
+        self._snapshot = QueueSnapshot()
+        self._database_up = False
+        registry.register(self)
+
+    async def exposition(self) -> bytes:
+        """The registry in Prometheus' text format. When the database is unavailable, `relay_database_up` is 0."""
+        if time.monotonic() >= self._valid_until:
+            try:
+                self._snapshot, self._database_up = await self._read(), True
+            except DatabaseAway:
+                self._snapshot, self._database_up = QueueSnapshot(), False
+            self._valid_until = time.monotonic() + self._cache_seconds
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        up = float(self._database_up)
+        yield GaugeMetricFamily("relay_database_up", "1 if the last read of the database succeeded.", up)
+        waiting = GaugeMetricFamily("relay_jobs_waiting", "Waiting jobs, by destination.", labels=["destination"])
+        oldest = GaugeMetricFamily(
+            "relay_oldest_due_seconds", "Seconds since the oldest due lane became due.", labels=["destination"]
+        )
+        oldest_waiting = GaugeMetricFamily(
+            "relay_oldest_waiting_seconds",
+            "Age of the oldest waiting job in seconds, without jobs that are held for a decision.",
+            labels=["destination"],
+        )
+        dead = GaugeMetricFamily(
+            "relay_jobs_dead",
+            "Dead-lettered jobs, by destination and reason code.",
+            labels=["destination", "reason_code"],
+        )
+        opened = GaugeMetricFamily(
+            "relay_destination_open", "1 if the destination is being called.", labels=["destination", "state"]
+        )
+        for backlog in self._snapshot.destinations:
+            name = [backlog.destination]
+            waiting.add_metric(name, backlog.waiting)
+            oldest.add_metric(name, backlog.oldest)
+            oldest_waiting.add_metric(name, backlog.oldest_waiting)
+            for code, count in sorted(backlog.dead.items()) or [("", 0)]:
+                dead.add_metric([*name, code], count)
+            opened.add_metric([*name, backlog.state], float(backlog.state == "open"))
+        alerts = GaugeMetricFamily("relay_alerts_open", "Open alerts, by code.", labels=["code"])
+        for code, count in sorted(self._snapshot.alerts.items()):
+            alerts.add_metric([code], count)
+        yield from (waiting, oldest, oldest_waiting, dead, opened, alerts)

@@ -1,0 +1,39 @@
+"""The tables, as SQLAlchemy models. States: docs/states.md. Reason codes: docs/reason-codes.md.
+
+Ids come from the application (uuid7, so they sort by time). There are no triggers and no database sequences.
+"""
+
+from platform_relay.core.models.base import Base
+from platform_relay.core.models.coupons import Coupon, IssuanceLimit, RewardRule
+from platform_relay.core.models.operations import (
+    Alert,
+    ApiKey,
+    Audit,
+    Difference,
+    ImportRun,
+    PollCursor,
+    Reconciliation,
+)
+from platform_relay.core.models.queue import FIRST_EMAIL, JOB_STATES, Attempt, Destination, Entity, Job, Lane, Message
+
+__all__ = [
+    "FIRST_EMAIL",
+    "JOB_STATES",
+    "Alert",
+    "ApiKey",
+    "Attempt",
+    "Audit",
+    "Base",
+    "Coupon",
+    "Destination",
+    "Difference",
+    "Entity",
+    "ImportRun",
+    "IssuanceLimit",
+    "Job",
+    "Lane",
+    "Message",
+    "PollCursor",
+    "Reconciliation",
+    "RewardRule",
+]

@@ -1,0 +1,155 @@
+"""The tables of alerts, polling, imports, reconciliation, API keys and the audit."""
+
+from datetime import datetime, timedelta
+from typing import Any  # Any: JSON columns have no fixed type
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from platform_relay.core.models.base import Base
+
+
+class Alert(Base):
+    """Something that an operator has to look at. Only one alert of a code and subject is open at a time."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index("ix_alert_open", "code", "subject", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index(None, "at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    code: Mapped[str]
+    """A `reasons.ReasonCode`."""
+    subject: Mapped[str]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    resolved_at: Mapped[datetime | None]
+    notified_at: Mapped[datetime | None]
+    """When the chat (ALERT_WEBHOOK_URL) accepted it."""
+    next_notify_at: Mapped[datetime | None]
+    """Until then the process that sends it is the only one to do so."""
+    notify_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How often it was sent."""
+
+
+class PollCursor(Base):
+    """How far a store's list was read. `leased_until`: until then one replica reads it, and the others do not."""
+
+    __tablename__ = "poll_cursor"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime | None]
+    leased_until: Mapped[datetime]
+
+
+class ImportRun(Base):
+    """One import of a file, and how far it got, so that it can be resumed. No rows of the file are stored."""
+
+    __tablename__ = "import_run"
+    __table_args__ = (UniqueConstraint("digest", "kind", "mapping"), Index(None, "created_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes]
+    """SHA-256 of the file."""
+    kind: Mapped[str]
+    mapping: Mapped[str]
+    """JSON with sorted names: field -> column."""
+    name: Mapped[str]
+    actor: Mapped[str]
+    state: Mapped[str]
+    """running, done or failed; running without a recent heartbeat counts as stopped."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of the file that were processed."""
+    rows: Mapped[int] = mapped_column(BigInteger)
+    accepted: Mapped[int] = mapped_column(BigInteger)
+    duplicates: Mapped[int] = mapped_column(BigInteger)
+    newer: Mapped[int] = mapped_column(BigInteger)
+    """Rows that were left out because a newer version had arrived."""
+    rejected: Mapped[int] = mapped_column(BigInteger)
+    problems: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """The first rejected rows: number and reason."""
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    """The last heartbeat."""
+    finished_at: Mapped[datetime | None]
+
+
+class Reconciliation(Base):
+    """One comparison of the store's entities with those that were received and delivered."""
+
+    __tablename__ = "reconciliation"
+    __table_args__ = (Index(None, "started_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    actor: Mapped[str]
+    state: Mapped[str]
+    """waiting (for a worker), running, done or failed; running without a recent heartbeat counts as stopped."""
+    since: Mapped[datetime | None]
+    grace: Mapped[timedelta | None]
+    """Entities that the store changed within this time were left out; null: the default."""
+    heartbeat_at: Mapped[datetime | None]
+    """The last heartbeat."""
+    compared: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """kind -> compared entities."""
+    difference_counts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """cause class -> differences."""
+    notes: Mapped[list[Any]] = mapped_column(JSONB)
+    error: Mapped[str | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    repaired_at: Mapped[datetime | None]
+
+
+class Difference(Base):
+    """One entity that differs between the store and the relay or the Platform. `version` is the store's time of it."""
+
+    __tablename__ = "difference"
+    __table_args__ = (Index(None, "kind", "entity_id"),)
+
+    reconciliation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    entity_id: Mapped[str] = mapped_column(primary_key=True)
+    cause: Mapped[str]
+    detail: Mapped[str]
+    version: Mapped[datetime | None]
+    job_id: Mapped[UUID | None]
+    """The dead job of a rejected entity."""
+    repair: Mapped[str | None]
+    """What the repair did: message:<id>, job:<id>, or why it did nothing."""
+
+
+class ApiKey(Base):
+    __tablename__ = "api_key"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """With a precision of a few minutes."""
+
+
+class Audit(Base):
+    """Who did what and when. Each entry's hash covers the entry before (`audit.hash_chain`)."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at"), Index(None, "subject", "at"), UniqueConstraint("seq"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    """1, 2, 3, … without gaps."""
+    hash: Mapped[bytes]
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -1,0 +1,47 @@
+"""The database of a process: its URL or the embedded server, its migration, and its engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from platform_relay.core import migrate
+from platform_relay.core.database import create_engine
+from platform_relay.core.embedded import EmbeddedPostgres
+from platform_relay.settings import Settings
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """The database URL: DATABASE_URL, or that of the embedded server, which runs while a process uses it."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    server = EmbeddedPostgres.start(settings.data_dir / "postgres")
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def migrated_database(settings: Settings) -> AsyncIterator[str]:
+    """The database URL, after the tables in DATABASE_SCHEMA were migrated. Many processes may do this at once."""
+    async with database(settings) as url:
+        migrating = engine(settings, url, "relay migrate", 2)
+        try:
+            await migrate.upgrade(migrating)
+        finally:
+            await migrating.dispose()
+        yield url
+
+
+def engine(settings: Settings, database_url: str, name: str, pool_size: int) -> AsyncEngine:
+    """An engine for the relay's tables. `name` is shown in pg_stat_activity."""
+    return create_engine(
+        database_url,
+        application_name=name,
+        pool_size=pool_size,
+        schema=settings.database_schema,
+        body_keys=settings.key_ring,
+    )

@@ -1,0 +1,144 @@
+"""The meaning of the Platform's responses. Pure.
+
+Errors are JSON with a text `message`. A success without a JSON object (an HTML page of a proxy, an empty or truncated body)
+proves nothing, so it is Unknown.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+
+from pydantic import JsonValue
+
+from platform_relay.core.http import Answer, Failure, failure_of, rate_limited
+from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.platform import exact_json
+from platform_relay.platform.exact_json import ExactJson
+from platform_relay.platform.fields import ASSUMED, Fields
+
+THE_PLATFORM: Final = "the Platform"
+THE_LAUNCHER: Final = "the Platform's Launcher"
+"""The destinations in the facts of reasons."""
+
+
+class RejectionKind(Enum):
+    """The rejections that handlers act on."""
+
+    CUSTOMER_NOT_FOUND = auto()
+    ORDER_NOT_FOUND = auto()
+    NOT_FOUND = auto()
+    ALREADY_EXISTS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """2xx with a JSON object."""
+
+    body: Mapping[str, ExactJson]
+    evidence: Evidence
+    destination: str = THE_PLATFORM
+
+    def lacks(self, member: str, request: str) -> Unknown:
+        """The failure of a response that lacks the requested member."""
+        facts: dict[str, JsonValue] = {"destination": self.destination, "status": self.evidence.status}
+        problem = f"it has no {member}"
+        return Unknown(
+            because(ReasonCode.RESPONSE_UNREADABLE, **facts, request=request, problem=problem), self.evidence
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The Platform read the request and rejected it."""
+
+    kind: RejectionKind
+    reason: Reason
+    evidence: Evidence
+
+    def reject(self) -> Reject:
+        return Reject(self.reason, self.evidence)
+
+    def contradicts(self, entity: str, identifier: str) -> Reason:
+        """The reason when the Platform's responses about one entity contradict each other."""
+        return because(ReasonCode.RESPONSES_CONTRADICT, **self.reason.facts, entity=entity, id=identifier)
+
+
+PlatformResponse = Accepted | Rejected | Failure
+
+_TEXTS: Final = {
+    "text.customerNotFound": RejectionKind.CUSTOMER_NOT_FOUND,
+    "text.orderNotFound": RejectionKind.ORDER_NOT_FOUND,
+    "text.alreadyExists": RejectionKind.ALREADY_EXISTS,
+}
+_ENTITY_NOT_FOUND: Final = re.compile(r"\w\W+not found", re.IGNORECASE)
+"""The Platform's `message` of a 404 (developer.influence.io). Its errors have no codes, only these texts."""
+
+
+def read_response(
+    answer: Answer, fields: Fields = ASSUMED, *, request: str | None = None, plain_path: bool = True
+) -> PlatformResponse:
+    """The meaning of a complete HTTP response. `request` is a noun phrase for the facts ("the customer's update").
+
+    A 404 that names nothing ("Not Found", an HTML page) is about the address and not about an entity: Blocked. Where the
+    path contains an id that had to be escaped (`plain_path` False), that id may be the cause. It must not stop other
+    calls: Retry.
+    """
+    if 200 <= answer.status < 300:
+        return _success(answer, request)
+    text = error_message(answer)
+    response = answer.quote(text)
+    if fields.has_status("status.keyRefused", answer.status):
+        reason = answer.reason(ReasonCode.KEY_REJECTED, setting="PLATFORM__API_KEY", response=response)
+        return Blocked(reason, answer.evidence())
+    if fields.has_status("status.throttled", answer.status):
+        return rate_limited(answer)
+    if kind := _rejection_kind(answer.status, text, fields):
+        reason = answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=response)
+        return Rejected(kind, reason, answer.evidence())
+    if answer.status == 404:
+        return _unknown_address(answer, response, plain_path)
+    failure = failure_of(answer, request=request) or answer.unreadable("a status without a meaning", request)
+    return replace(failure, reason=failure.reason.also(response=response))
+
+
+def _unknown_address(answer: Answer, response: str, plain_path: bool) -> Blocked | Retry:
+    if plain_path:
+        reason = answer.reason(ReasonCode.WRONG_ADDRESS, setting="PLATFORM__URL", response=response)
+        return Blocked(reason, answer.evidence())
+    return Retry(answer.reason(ReasonCode.ENTITY_NOT_FOUND, response=response), evidence=answer.evidence())
+
+
+def _rejection_kind(status: int, text: str, fields: Fields) -> RejectionKind | None:
+    if fields.has_status("status.alreadyExists", status):
+        return RejectionKind.ALREADY_EXISTS
+    if not 400 <= status < 500 or status in (408, 425, 429):
+        return None
+    for key, kind in _TEXTS.items():
+        if fields.has_text(key, text):
+            return kind
+    return RejectionKind.NOT_FOUND if status == 404 and _ENTITY_NOT_FOUND.search(text) else None
+
+
+def error_message(answer: Answer) -> str:
+    """The `message` (the Launcher's: `error`) of an error response, at most 300 characters; empty when there is none."""
+    try:
+        body = exact_json.loads(answer.body)
+    except ValueError:
+        return ""
+    message = exact_json.member(body, "message") or exact_json.member(body, "error")
+    return answer.without_secrets(message)[:300] if isinstance(message, str) else ""
+
+
+def _success(answer: Answer, request: str | None) -> Accepted | Unknown:
+    if answer.status == 204:
+        return Accepted({}, answer.evidence(), answer.destination)
+    try:
+        body = exact_json.loads(answer.body)
+    except ValueError:
+        return answer.unreadable("an empty body" if not answer.body.strip() else "a body that is not JSON", request)
+    if not isinstance(body, dict):
+        return answer.unreadable("JSON that is not an object", request)
+    return Accepted(body, answer.evidence(), answer.destination)

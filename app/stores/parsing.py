@@ -1,0 +1,88 @@
+"""Functions that read the JSON of several stores. Each has at least two users."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from pydantic import JsonValue, ValidationError
+
+from platform_relay.core.outcomes import Unknown
+
+Row = dict[str, JsonValue]
+CENT: Final = Decimal("0.01")
+
+
+def exact_amount(value: JsonValue) -> Decimal:
+    """Return a number or a numeric text as Decimal, and 0 for null and "". Raises InvalidOperation for other values."""
+    amount = Decimal(str(value or 0))
+    if not amount.is_finite():
+        raise InvalidOperation
+    return amount
+
+
+def amount_with_cents(value: JsonValue) -> Decimal:
+    """`exact_amount` with two decimal places, or more if the value has more."""
+    amount = exact_amount(value)
+    exponent = amount.normalize().as_tuple().exponent
+    return amount.quantize(CENT) if isinstance(exponent, int) and exponent >= -2 else amount.normalize()
+
+
+def whole_number(value: JsonValue) -> int | None:
+    """Return the value if it is an integer; None otherwise."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def objects(value: JsonValue) -> list[Row]:
+    """Return the objects in a list; an empty list for any other value."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def value_at(value: JsonValue | Unknown, *path: str) -> JsonValue:
+    """Return the value at a path of names; None if a part of the path is missing, or if the body is not JSON (Unknown)."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return None if isinstance(value, Unknown) else value
+
+
+def parse_time(value: JsonValue) -> datetime | None:
+    """Return an ISO 8601 time in UTC; None for null and "". Raises ValueError for other values, and without a time zone."""
+    if value is None or value == "":
+        return None
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return moment.astimezone(UTC)
+
+
+def format_time(moment: datetime | None) -> str | None:
+    """Format a time as `2026-11-23T05:00:02Z`; None stays None."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+
+
+def validation_problem(error: Exception) -> str:
+    """The reason why an entity cannot be read. It contains no values, because they may be personal data."""
+    if not isinstance(error, ValidationError):
+        return "a field does not have the documented form"
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in errors)[:300]
+
+
+def next_position(
+    start: str, skipped: int, times: Sequence[JsonValue], page_size: int, resolution: timedelta = timedelta(0)
+) -> tuple[str, int] | None:
+    """The position of the next page in a list that is sorted by time of change; None if this page was the last.
+
+    A position is a time and a number of rows to skip. `times` are the times of change in the page that was read from `start`,
+    after `skipped` rows. A page that is not full is the last. Row numbers over the whole list would not work: an entity that
+    changes while the list is read moves to the end, and another entity would be missed. `resolution` is the smallest
+    difference of time in the store; set it if the store's filter excludes the given time itself. Raises ValueError for a
+    value that is not a time.
+    """
+    if len(times) < page_size:
+        return None
+    moments = [datetime.fromisoformat(str(value)) for value in times]
+    edge = moments[-1] - resolution
+    at_edge = sum(moment > edge if resolution else moment == edge for moment in moments)
+    unmoved = at_edge == len(moments) and (bool(resolution) or datetime.fromisoformat(start) == edge)
+    return (start, skipped + at_edge) if unmoved else (edge.isoformat(), at_edge)

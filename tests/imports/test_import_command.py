@@ -1,0 +1,102 @@
+"""`relay import` as its user starts it: mapping shown first, killed with SIGKILL, begun again, bad rows in a file."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
+
+from platform_relay.cli.program import cli
+from platform_relay.core.database import parse_url
+from tests.helpers import eventually_sync
+
+ROWS = 12_000
+BAD = 997
+"""Every so many-th row has no address."""
+
+
+def written(folder: Path, count: int) -> Path:
+    file = folder / "customers.csv"
+    with file.open("w", encoding="utf-8") as out:
+        out.write("Customer ID,First Name,Email,Favourite colour,Updated At\n")
+        for n in range(1, count + 1):
+            email = "nobody" if n % BAD == 0 else f"ada{n}@example.com"
+            out.write(f"{n},Ada,{email},blue,2026-01-01 10:00:00 +0000\n")
+    return file
+
+
+def sql(url: str, statement: str) -> list[Any]:
+    async def run() -> list[Any]:
+        address = parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(address)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def imported(file: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli, ["import", "customers", str(file), *more])
+
+
+@pytest.mark.timeout(240)
+def test_killed_and_begun_again_each_row_is_there_once(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, ROWS)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "platform_relay.cli", "import", "customers", str(file)],
+        cwd=tmp_path, env={**os.environ, "DATABASE_URL": database_url}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def half_way() -> bool:
+        assert child.poll() is None, "it ended before it was killed"
+        return sql(database_url, "SELECT count(*) > 1000 FROM message") == [(True,)]
+
+    try:
+        eventually_sync(half_way, 120)
+    finally:
+        child.kill()
+        child.wait()
+    [(stored,)] = sql(database_url, "SELECT count(*) FROM message")
+    assert 1000 < stored < ROWS - ROWS // BAD
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.chdir(tmp_path)
+    busy = imported(file)
+    assert "another process is importing this file" in str(busy.exception)
+    sql(database_url, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute'")
+    rejected = file.with_name("customers.csv.rejected.ndjson")
+    with rejected.open("a") as lines:  # as if killed between a line and its commit, and within a line
+        lines.write(json.dumps({"row": ROWS, "reason": "written before its commit", "values": {}}) + '\n{"row": ')
+    done = imported(file)
+    assert done.exit_code == 0, done.output
+    bad = ROWS // BAD
+    counted = sql(database_url, "SELECT count(*), count(DISTINCT customer_ref) FROM message")
+    assert counted == [(ROWS - bad,) * 2]
+    told = [json.loads(line) for line in rejected.read_text().splitlines()]
+    assert [each["row"] for each in told] == [BAD * n for n in range(1, bad + 1)]
+    assert all("email" in each["reason"] and each["values"]["Email"] == "nobody" for each in told)
+    assert re.search(rf"{ROWS:,} rows: .*{bad} rejected", done.stdout), done.stdout
+    assert re.search(r"[\d,]+ rows +[\d,]+/s +\d:\d\d:\d\d", done.stderr), "the bar tells rows, rate and time left"
+
+
+def test_the_guess_is_shown_first_and_a_dry_run_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    file = written(tmp_path, 2000)
+    shown = imported(file, "--dry-run").output
+    places = [shown.index(word) for word in ("firstName", "Not mapped: Favourite colour", "2,000 rows")]
+    assert places == sorted(places)
+    assert "1,998 valid, 2 rejected" in shown
+    assert f"row {BAD}: email" in shown
+    by_hand = imported(file, "--dry-run", "--map", "firstName=Favourite colour", "--map", "email=")
+    assert "2,000 valid, 0 rejected" in by_hand.output
+    assert "no column" in str(imported(file, "--map", "firstName=Colour").exception)

@@ -1,0 +1,235 @@
+"""Files taken in: mapped, counted, resumable after a kill, never over something newer."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from platform_relay.imports import importer
+from platform_relay.imports.files import (
+    CHUNK,
+    MAX_DEPTH,
+    MAX_ROW,
+    FileFormat,
+    FileRow,
+    column_names,
+    format_of,
+    read_rows,
+)
+from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView, import_file
+from platform_relay.imports.mapping import event_of, guess_mapping, missing_fields, parse_mapping
+from platform_relay.inbox.events import Kind
+from platform_relay.inbox.inbox import Inbox
+from tests.database.engine_room import rows, run
+from tests.explain.scene import Scene
+
+# ----------------------------------------------------------------------------------------------- rows and columns
+
+CSV = b'\xef\xbb\xbfid,name,note\n1,Ada,"a\nb"\n2,"B, C",\n3,x,y,z\n4,\xff,\n\n5,last,"end"'
+JSON = '{"total": 3, "customers": [{"id": 1, "name": "Ä"}, 7, {"id": "2", "tags": ["]", "{"]}]}'.encode()
+NDJSON = b'{"id": 1}\n\nnonsense\n{"id": "2"}\n[]\n'
+
+
+@pytest.mark.parametrize(
+    ("form", "raw", "expected"),
+    [
+        ("csv", CSV, [("1", None), ("2", None), ("3", "4 fields"), ("4", "UTF-8"), ("5", None)]),
+        ("json", JSON, [(1, None), (None, "not a JSON object"), ("2", None)]),
+        ("json", b"\xef\xbb\xbf" + JSON, [(1, None), (None, "not a JSON object"), ("2", None)]),
+        ("ndjson", NDJSON, [(1, None), (None, "not JSON"), ("2", None), (None, "not a JSON object")]),
+    ],
+)
+def test_rows_are_read_and_each_place_behind_one_is_a_place_to_go_on(
+    form: FileFormat, raw: bytes, expected: list[tuple[object, str | None]]
+) -> None:
+    found = list(read_rows(io.BytesIO(raw), form))
+    assert [row.values.get("id") for row in found] == [identifier for identifier, _ in expected]
+    for row, (_, problem) in zip(found, expected, strict=True):
+        assert (problem or "") in (row.problem or "")
+        assert (row.problem is None) == (problem is None)
+    assert [row.number for row in found] == list(range(1, len(found) + 1))
+    for at, row in enumerate(found):
+        rest = list(read_rows(io.BytesIO(raw), form, after=row.end, number=row.number))
+        assert rest == found[at + 1 :]
+
+
+def test_a_long_array_is_read_as_a_stream() -> None:
+    many = json.dumps([{"id": number, "pad": "ü" * 300} for number in range(2000)], ensure_ascii=False).encode()
+    file = io.BytesIO(many)
+    read = [(row.values["id"], row.end, file.tell()) for row in read_rows(file, "json")]
+    assert [identifier for identifier, _, _ in read] == list(range(2000))
+    for number, (_, end, position) in enumerate(read, 1):
+        assert end == position, "a row has to be given out before more of the file is read"
+        assert many[:end].count(b"}") >= number
+        assert end - CHUNK <= number * len(many) / 2000 + 1000
+
+
+@pytest.mark.parametrize("raw", [b'"x"', b"{}", b'[{"id": 1}', b'[{"id": 1'])
+def test_what_is_no_array_is_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="array"):
+        list(read_rows(io.BytesIO(raw), "json"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (b"nonsense", "broken after row 2: lexical error"),
+        (b'{"id": "\xff"}', "broken after row 2: lexical error"),
+        (b'{"id": "' + b"x" * 2 * MAX_ROW + b'"}', f"longer than {MAX_ROW} bytes"),
+        (b'{"id": ' + b"[" * 200_000, f"more than {MAX_DEPTH} levels"),
+        (b'{"id": 3}', "broken after row 3: parse error: premature EOF"),
+    ],
+)
+def test_rows_before_a_broken_place_are_read_and_the_place_is_named(broken: bytes, words: str) -> None:
+    found = read_rows(io.BytesIO(b'[{"id": 1}, {"id": 2}, ' + broken), "json")
+    assert [next(found).number, next(found).number] == [1, 2]
+    with pytest.raises(ValueError, match=words):
+        list(found)
+
+
+def test_numbers_of_an_array_are_those_of_json() -> None:
+    raw = b'[{"long": 123456789012345678901234567890, "price": 1.10, "less": -2, "none": null, "yes": true}]'
+    [row] = read_rows(io.BytesIO(raw), "json")
+    assert row.values == json.loads(raw)[0]
+    assert [type(value) for value in row.values.values()] == [int, float, int, type(None), bool]
+
+
+def test_the_form_is_told_by_the_name() -> None:
+    assert [format_of(f"x.{end}") for end in ("CSV", "tsv", "jsonl", "json")] == ["csv", "csv", "ndjson", "json"]
+    with pytest.raises(ValueError, match="end its name with"):
+        format_of("customers.xlsx")
+
+
+def test_columns_are_guessed() -> None:
+    shopify = ["Customer ID", "First Name", "Last Name", "Email", "Accepts Email Marketing", "Phone", "Tags"]
+    assert guess_mapping(Kind.CUSTOMER, shopify) == {
+        "id": "Customer ID", "email": "Email", "firstName": "First Name", "lastName": "Last Name", "phone": "Phone",
+        "tags": "Tags",
+    }  # fmt: skip
+    woo = [
+        "order_number",
+        "status",
+        "order_total",
+        "order_currency",
+        "customer_id",
+        "billing_email",
+        "date_created_gmt",
+    ]
+    found = guess_mapping(Kind.ORDER, woo)
+    assert missing_fields(Kind.ORDER, found) == []
+    assert found["email"] == "billing_email"
+    assert missing_fields(Kind.ORDER, guess_mapping(Kind.ORDER, ["a"])) == [
+        "id",
+        "financialStatus",
+        "currency",
+        "totalPrice",
+    ]
+    assert parse_mapping(Kind.CUSTOMER, ["phone=Mobile", "tags="], ["Mobile"]) == {"phone": "Mobile", "tags": ""}
+    for bad in ("nofield=Mobile", "phone", "phone=Telex"):
+        with pytest.raises(ValueError, match=r"FIELD=COLUMN|no column"):
+            parse_mapping(Kind.CUSTOMER, [bad], ["Mobile"])
+
+
+def test_a_row_becomes_an_event() -> None:
+    values = {"no": "7", "st": "wc-completed", "t": "5.00", "c": "eur", "up": "2026-05-11 10:00:00 +0200", "e": " "}
+    mapping = {"id": "no", "financialStatus": "st", "totalPrice": "t", "currency": "c", "updatedAt": "up", "email": "e"}
+    assert event_of(Kind.ORDER, values, mapping, flat=True) == {
+        "id": "7", "financialStatus": "paid", "totalPrice": "5.00", "currency": "EUR",
+        "updatedAt": "2026-05-11T08:00:00+00:00",
+    }  # fmt: skip
+    nested: dict[str, JsonValue] = {"number": 7, "extra": {"a": 1}}
+    assert event_of(Kind.ORDER, nested, {"id": "number"}, flat=False) == {"id": 7, "extra": {"a": 1}}
+
+
+# ----------------------------------------------------------------------------------------------- taken in
+
+GOOD = "id,email,updatedAt\n" + "".join(f"{n},a{n}@example.com,2026-01-01T00:00:00Z\n" for n in range(1, 2501))
+PLAN = ImportPlan("customers.csv", "csv", Kind.CUSTOMER, {"id": "id", "email": "email", "updatedAt": "updatedAt"})
+
+
+@pytest.fixture
+def inbox(engine: AsyncEngine) -> Inbox:
+    return Inbox(engine, on_commit=lambda _: None)
+
+
+async def test_a_file_is_taken_in_behind_live_traffic(engine: AsyncEngine, inbox: Inbox) -> None:
+    raw = (GOOD + "x,no address,2026-01-01T00:00:00Z\n").encode()
+    refused: list[tuple[FileRow, str]] = []
+    seen: list[ImportView] = []
+    done = await import_file(
+        engine,
+        inbox,
+        PLAN,
+        io.BytesIO(raw),
+        actor="t",
+        rejected=lambda *each: refused.append(each),
+        progress=seen.append,
+    )
+    assert (done.state, done.rows, done.accepted, done.rejected, done.position) == ("done", 2501, 2500, 1, len(raw))
+    assert [(row.number, "email" in reason) for row, reason in refused] == [(2501, True)]
+    assert done.problems[0].row == 2501
+    assert [view.rows for view in seen] == [0, 1000, 2000, 2501]
+    assert await rows(engine, "SELECT DISTINCT priority FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT action, count(*) FROM audit GROUP BY 1") == [("import.begin", 1)]
+    again = await import_file(engine, inbox, PLAN, io.BytesIO(raw), actor="t")
+    assert (again.id, again.accepted) == (done.id, 2500)
+    assert await rows(engine, "SELECT count(*) FROM message") == [(2500,)]
+
+
+class Killed(BaseException):
+    """As a SIGKILL would: nothing is written any more."""
+
+
+async def test_a_killed_import_goes_on_where_it_was(engine: AsyncEngine, inbox: Inbox) -> None:
+    def kill(view: ImportView) -> None:
+        if view.rows == 1000:
+            raise Killed
+
+    with pytest.raises(Killed):
+        await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t", progress=kill)
+    with pytest.raises(ImportBusyError):  # it may still be alive
+        await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
+    await run(
+        engine, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute', position = 0, rows = 0, accepted = 0"
+    )
+    [stopped] = await importer.list_imports(engine)
+    assert stopped.state == "stopped"
+    done = await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
+    assert (done.id, done.rows, done.accepted, done.duplicates) == (stopped.id, 2500, 1500, 1000)
+    assert await rows(engine, "SELECT count(*), count(DISTINCT customer_ref) FROM message") == [(2500, 2500)]
+
+
+async def test_nothing_newer_is_overwritten(engine: AsyncEngine, inbox: Inbox) -> None:
+    scene = Scene(engine)
+    await scene.customer("1", updatedAt="2026-02-01T00:00:00Z", firstName="New")
+    await scene.customer("2", firstName="New")
+    raw = b"id,firstName,updatedAt\n1,Old,2026-01-01T00:00:00Z\n1,Old,\n2,Old,\n3,Old,\n"
+    mapping = {"id": "id", "firstName": "firstName", "updatedAt": "updatedAt"}
+    done = await import_file(engine, inbox, ImportPlan("f", "csv", Kind.CUSTOMER, mapping), io.BytesIO(raw), actor="t")
+    assert (done.accepted, done.newer) == (2, 2)
+    sent = await rows(
+        engine,
+        """SELECT DISTINCT ON (lane) lane, convert_from(message.body, 'UTF8')::jsonb ->> 'firstName'
+           FROM job JOIN message ON message.id = job.message_id ORDER BY lane, version DESC NULLS FIRST, seq DESC""",
+    )
+    assert sent == [("customer:1", "New"), ("customer:2", "New"), ("customer:3", "Old")]
+
+
+async def test_a_file_of_another_kind_is_told(engine: AsyncEngine, inbox: Inbox) -> None:
+    with pytest.raises(ValueError, match="array"):
+        await import_file(
+            engine, inbox, ImportPlan("f", "json", Kind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t"
+        )
+    [failed] = await importer.list_imports(engine)
+    assert failed.state == "failed"
+    assert "array" in (failed.error or "")
+
+
+def test_names_are_found(tmp_path: Path) -> None:
+    assert column_names(io.BytesIO(b"a;b;c\n1;2;3\n"), "csv") == ["a", "b", "c"]
+    assert column_names(io.BytesIO(NDJSON), "ndjson") == ["id"]
+    with pytest.raises(ValueError, match="each once"):
+        column_names(io.BytesIO(b"a,a\n"), "csv")
