@@ -13,7 +13,7 @@ from platform_relay.coupons import drift_check
 from platform_relay.coupons.overdue import watch_deadline
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.queue.maintenance import prune_lanes
-from platform_relay.queue.oldest_due import OldestWaiting
+from platform_relay.queue.oldest_waiting import OldestWaiting
 from platform_relay.queue.queue import wake_stranded
 from platform_relay.reconcile.compare import run_requested
 from platform_relay.reconcile.runs import prune_reconciliations

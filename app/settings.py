@@ -108,7 +108,7 @@ class PlatformSettings(BaseModel):
     )
     shop_key: str | None = Field(
         None,
-        description="The store's public key for the Launcher. Needed to read reward rules and to confirm redemptions.",
+        description="The store's public key for the Launcher. Needed to read redeem rules and to confirm redemptions.",
     )
     webhook_secret: SecretStr | None = Field(
         None,
@@ -147,7 +147,7 @@ class StoreSettings(BaseModel):
 
     adapter: str | None = Field(
         None,
-        description="The store adapter: a name from docs/adapters.md, or `package.module:Class` for your own adapter.",
+        description="The store adapter: a name from docs/stores.md, or `package.module:Class` for your own adapter.",
     )
     timeout: float = Field(15.0, gt=0, le=120, description="Maximum duration of one call to the store, in seconds.")
     loyalty_sync: bool = Field(
@@ -246,7 +246,7 @@ class CouponSettings(BaseModel):
     )
     confirm_within: timedelta = Field(
         timedelta(minutes=5),
-        description="How long the relay waits until the Platform lists a redemption. After that, it is rejected.",
+        description="How long the relay waits until the Platform lists a redemption. After that, its coupon is held.",
     )
     deadline: timedelta = Field(
         timedelta(minutes=2),
@@ -273,7 +273,9 @@ class RetrySettings(BaseModel):
         0.2, ge=0, le=1, description="Maximum random share that is added to each delay; `0.2` adds up to 20 %."
     )
     window: timedelta = Field(
-        timedelta(days=3), description="How long a job is tried in total. After that, it is dead-lettered."
+        timedelta(days=3),
+        description="Determines the number of attempts: as many as fit into this time, without jitter. After the last one the"
+        " job is dead-lettered.",
     )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.queue.oldest_due import OldestWaiting
+from platform_relay.queue.oldest_waiting import OldestWaiting
 
 CLOSED_FOR: Final = timedelta(minutes=5)
 PAUSED_FOR: Final = timedelta(hours=1)

@@ -261,7 +261,7 @@ async def release_issuance_limits(
     ],
     actions: Actions,
 ) -> ReleasedLimits:
-    """Coupons that were held because an issuance limit (COUPONS__LIMITS) was reached continue, and counting starts again at
-    zero."""
+    """Coupons that were held because an issuance limit (COUPONS__ISSUANCE_LIMITS__…) was reached continue, and counting
+    starts again at zero."""
     released, woken = await actions.release_limit(caller.name, body.why, body.customer)
     return ReleasedLimits(released=released, woken=woken)

@@ -71,7 +71,7 @@ async def pause_destination(
     responses={200: success("All destinations.", [_OPEN]), **problem_responses(*KEY_PROBLEMS, NotFound)},
 )
 async def resume_destination(caller: OperateAccess, services: ServicesDep, name: Name) -> list[DestinationView]:
-    """Ends a pause, and calls a destination that is blocked or whose circuit breaker is open again at once. A destination that
+    """Ends a pause, and calls a destination that is blocked or that is blocked or tripped again at once. A destination that
     is already open does not change."""
     async with map_database_errors():
         resumed = await services.actions.resume(name, caller.name)

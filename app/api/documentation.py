@@ -56,7 +56,7 @@ TAGS: Final = [
     {"name": "Reconciliation", "description": "Compare the store's data with what was received and delivered."},
     {"name": "Personal data", "description": "Erase or export the personal data of a customer."},
     {"name": "Destinations", "description": "The systems that the relay calls. Operators pause and resume them."},
-    {"name": "Reward rules", "description": "The value of the coupons that the Platform's reward rules lead to."},
+    {"name": "Reward rules", "description": "The value of the coupons that the Platform's redeem rules lead to."},
     {"name": "Coupons", "description": "The coupons of redemptions and rewards, the ledger, and the issuance limits."},
     {"name": "Health", "description": "For load balancers and monitoring. No API key is needed."},
 ]
@@ -69,12 +69,12 @@ SERVERS: Final[list[dict[str, Any]]] = [
     },
 ]
 DESCRIPTION: Final = """
-The durable link between an online store and a loyalty platform.
+Platform Relay connects an online store and a loyalty platform.
 
 * The relay answers an event with 2xx only after it is committed to the database. It is then delivered in order, also after a
   failure or a restart.
 * Send `Authorization: Bearer <key>`. Send an `Idempotency-Key` with events, and repeat a request that got no response.
-* Every error is a problem document (RFC 9457). Its `type` is stable, and its `next_step` is what to do.
+* Every error is a problem document (RFC 9457). Its `type` is stable, and its `next_step` describes what to do.
 """
 PROBLEM_SCHEMA: Final[OpenApi] = {
     "type": "object",

@@ -20,7 +20,7 @@ from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, InternalError
 from platform_relay.core.metrics import QueueGauges, QueueSnapshot
 from platform_relay.jobs.queries import list_destinations, read_backlog
-from platform_relay.queue.oldest_due import OldestWaiting
+from platform_relay.queue.oldest_waiting import OldestWaiting
 
 SECONDS: Final = 3.0
 """The time limit for the database queries of a health check."""
@@ -94,7 +94,7 @@ async def health() -> Response:
 )
 async def readiness(services: ServicesDep) -> Response:
     """The status is 503 when the database is not reachable or not migrated, or when the worker in this process has stopped.
-    When a destination is paused, blocked, or its circuit breaker is open, the status is 200 and `degraded`."""
+    When a destination is paused, blocked or tripped, the status is 200 and `degraded`."""
     required = [await _database(services.engine), *_worker(services)]
     ready = all(check.ok for check in required)
     destinations = await _destinations(services.engine) if ready else []

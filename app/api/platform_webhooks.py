@@ -15,8 +15,8 @@ from platform_relay.api.dependencies import Services
 from platform_relay.api.documentation import problem_responses, success
 from platform_relay.api.examples import ID
 from platform_relay.api.request_body import read_body
+from platform_relay.api.webhook_receipts import accept_webhook
 from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
-from platform_relay.core.logs import log_message
 from platform_relay.platform.fields import Fields
 from platform_relay.platform.webhooks import ALLOWED_NETWORK, OTHER_NETWORK, webhook_message
 from platform_relay.settings import Settings
@@ -79,20 +79,9 @@ def routes(services: Services) -> APIRouter:
             network=_network(request, services.settings),
             loyalty_sync=services.settings.store.loyalty_sync,
         )
-        receipt = await services.inbox.accept(message, message_id)
-        services.metrics.message("webhook", receipt.status)
-        log_message(
-            receipt.id,
-            source=message.source,
-            kind=message.kind,
-            status=receipt.status,
-            size=len(raw),
-            jobs=len(message.jobs),
-            milliseconds=(time.perf_counter() - started) * 1000,
-            caller=CALLER,
+        return await accept_webhook(
+            services, message, message_id, started=started, size=len(raw), caller=CALLER, kind="webhook"
         )
-        status = "accepted" if receipt.status == "accepted" else "duplicate"
-        return Response(f'{{"id":"{receipt.id}","status":"{status}"}}', media_type="application/json")
 
     return router
 

@@ -106,7 +106,7 @@ async def erase_customer(caller: AdminAccess, body: Body, services: ServicesDep)
 )
 async def export_customer(caller: AdminAccess, body: Body, services: ServicesDep) -> CustomerExport:
     """Messages with their bodies, jobs, attempts, coupons and notes about the customer. For an unknown customer, the lists are
-    empty. The audit keeps that an export was made, but not of whom. 409: a body is encrypted with a key that the relay does not
+    empty. The audit keeps that an export was made, but not for whom. 409: a body is encrypted with a key that the relay does not
     have."""
     try:
         async with map_database_errors():

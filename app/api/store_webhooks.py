@@ -12,6 +12,7 @@ from platform_relay.api.dependencies import Services
 from platform_relay.api.documentation import problem_responses, success
 from platform_relay.api.examples import ID
 from platform_relay.api.request_body import read_body
+from platform_relay.api.webhook_receipts import accept_webhook
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -21,7 +22,6 @@ from platform_relay.core.errors import (
     NotFound,
     SignatureRefused,
 )
-from platform_relay.core.logs import log_message
 from platform_relay.forwarding.fetch import store_message
 from platform_relay.stores.native import ReceivesWebhooks, Unverified
 
@@ -67,19 +67,8 @@ def routes(services: Services) -> APIRouter:
             raise SignatureRefused(parsed.reason.text)
         message_id = uuid7()
         message = store_message(parsed, raw, source=adapter, message_id=str(message_id))
-        receipt = await services.inbox.accept(message, message_id)
-        services.metrics.message(message.kind, receipt.status)
-        log_message(
-            receipt.id,
-            source=message.source,
-            kind=message.kind,
-            status=receipt.status,
-            size=len(raw),
-            jobs=len(message.jobs),
-            milliseconds=(time.perf_counter() - started) * 1000,
-            caller=adapter,
+        return await accept_webhook(
+            services, message, message_id, started=started, size=len(raw), caller=adapter, kind=message.kind
         )
-        status = "accepted" if receipt.status == "accepted" else "duplicate"
-        return Response(f'{{"id":"{receipt.id}","status":"{status}"}}', media_type="application/json")
 
     return router

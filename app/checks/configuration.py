@@ -201,12 +201,12 @@ async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
             "store",
             None,
             "STORE__ADAPTER is not set: coupons of redemptions are held",
-            "set STORE__ADAPTER and the store's variables (docs/adapters.md)",
+            "set STORE__ADAPTER and the store's variables (docs/stores.md)",
         )
     ready = await store.check()
     if isinstance(ready, Ready):
         return Check("store", True, f"{settings.store.adapter}: {ready.detail}")
-    return _failed("store", ready, "the store's variables (docs/adapters.md)")
+    return _failed("store", ready, "the store's variables (docs/stores.md)")
 
 
 def check_loyalty_sync(settings: Settings, store: object) -> Check:

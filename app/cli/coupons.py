@@ -41,7 +41,7 @@ def _act(action: Callable[[CouponActions], Awaitable[CouponRecord]]) -> None:
 
 @coupons_cli.command("approve")
 def approve(code: Code, why: Why) -> None:
-    """Issue a held coupon without further verification, beyond any issuance limit."""
+    """Issue a held coupon without further verification, even if an issuance limit is reached."""
     _act(lambda actions: actions.approve(code, ACTOR, why))
 
 
@@ -144,12 +144,12 @@ def check_drift(
     again: Annotated[bool, typer.Option("--all", help="Also coupons that were checked within the last hour.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per finding.")] = False,
 ) -> None:
-    """Find coupons that were edited, deleted, used too often or cut short in the store. Changes nothing there."""
+    """Find coupons that were edited, deleted, used too often or expired early in the store. Changes nothing there."""
 
     async def work() -> drift_check.DriftCheckResult:
         async with services() as parts:
             if parts.store is None:
-                raise ValueError("No store is configured. Set STORE__ADAPTER (docs/adapters.md).")
+                raise ValueError("No store is configured. Set STORE__ADAPTER (docs/stores.md).")
             if again:
                 await drift_check.make_all_due(parts.engine)
             return await drift_check.check_drift(parts.engine, parts.store, limit=100_000)

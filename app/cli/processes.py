@@ -27,7 +27,7 @@ def serve(
 
 
 def web() -> None:
-    """Run the web server only. `relay worker` does the rest."""
+    """Run the web server only. Also run `relay worker`, which makes the calls."""
     _run_process(web=True, worker=False)
 
 

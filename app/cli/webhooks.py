@@ -29,7 +29,9 @@ webhooks_cli.callback()(lambda: None)  # keeps `install` a subcommand while it i
 
 @webhooks_cli.command("install")
 def install(
-    adapter: Annotated[str, typer.Argument(help="The store adapter. Must be the one in STORE__ADAPTER.")],
+    adapter: Annotated[
+        str | None, typer.Argument(help="The store adapter. Default, and the only one possible: STORE__ADAPTER.")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Where the store reaches the relay, such as https://relay.example. Default: PUBLIC_URL."),
@@ -39,9 +41,11 @@ def install(
 ) -> None:
     """Check the credentials and install the store's webhooks. Can be repeated at any time."""
     settings = read_settings()
-    if settings.store.adapter != adapter:
+    name = settings.store.adapter
+    if name is None or adapter not in (None, name):
         raise ValueError(
-            f"STORE__ADAPTER is {settings.store.adapter or 'not set'}. Set it to {adapter}, and set the variables of this adapter."
+            f"STORE__ADAPTER is {name or 'not set'}. Set it to {adapter or 'the name of the store adapter'}, and set the adapter's"
+            " variables (docs/stores.md)."
         )
     public = address or (str(settings.public_url) if settings.public_url else None)
 
@@ -55,14 +59,14 @@ def install(
                 return False
             out.print(f"[green]ok[/green]    {escape(ready.detail)}", highlight=False)
             if not isinstance(store, SetsUpWebhooks):
-                out.print(f"{adapter} has no webhooks that the relay can install.", highlight=False)
-                _show_integration(adapter)
+                out.print(f"{name} has no webhooks that the relay can install.", highlight=False)
+                _show_integration(name)
                 return True
             if public is None:
                 raise ValueError(
                     "Give the address at which the store reaches the relay: --address https://… or PUBLIC_URL."
                 )
-            return await _carry_out(store, f"{public.rstrip('/')}/v1/store-webhooks/{adapter}", remove, dry_run)
+            return await _carry_out(store, f"{public.rstrip('/')}/v1/store-webhooks/{name}", remove, dry_run)
 
     if not run(work()):
         raise typer.Exit(1)

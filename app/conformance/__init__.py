@@ -1,4 +1,4 @@
-"""The conformance kit: proves an adapter against a sandbox store, with `relay conformance my_package.my_store:Adapter`.
+"""The conformance kit: tests an adapter on a sandbox store, with `relay conformance my_package.my_store:Adapter`.
 
     fault_injection.py  is between the adapter and the store, and makes calls fail
     outcome_checks.py   checks every outcome: all except Done have a reason code, and facts that can be stored

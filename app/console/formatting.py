@@ -23,7 +23,7 @@ _DESTINATIONS: Final[Mapping[str, str]] = {"platform": "the Platform", "store": 
 _DISPOSITIONS: Final[Mapping[str, str]] = {
     "rejected": "rejected by the destination",
     "exhausted": "all attempts failed",
-    "expired": "deadline passed",
+    "expired": "older than RETENTION",
     "crashed": "error in the relay",
 }
 

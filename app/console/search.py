@@ -57,7 +57,9 @@ def routes(pages: Pages) -> APIRouter:
         async with read_connection(engine) as connection:
             record = await find_message(connection, message_id)
         if record is None:
-            raise PageError(404, "No message has this id", "It may have been pruned, or the id is incomplete.")
+            raise PageError(
+                404, "No message has this id", "It may have been deleted after RETENTION, or the id is incomplete."
+            )
         return pages.show(request, "message", message=record)
 
     return router

@@ -44,6 +44,7 @@ START_SECONDS = 60.0  # includes recovery after a crash
 STOP_SECONDS = 30.0
 KEEPER_SECONDS = 0.5  # interval at which the keeper checks whether the server is still used
 RESTART_SECONDS = 3.0  # how long the keeper restarts a server that does not stay up; its child processes end first
+CHECKOUT = Path(__file__).parents[2]  # in a checkout, the package can be imported from here without being installed
 MAX_SOCKET_PATH = 100  # bytes; the limit is 107 on Linux and 103 on macOS
 
 SETTINGS: Mapping[str, str] = {
@@ -154,7 +155,7 @@ class EmbeddedPostgres:
         with self.log.open("ab") as log:
             keeper = subprocess.Popen(
                 [sys.executable, "-m", "platform_relay.core.embedded", str(self.data_dir), *options],
-                cwd=Path(__file__).parents[1],
+                cwd=CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -112,7 +112,7 @@ class SignatureRefused(Problem):
     status = 401
     title = "The webhook's signature is not valid"
     next_step = (
-        "Compare the webhook secret in the store with the relay's setting. `relay webhooks install` sets up both."
+        "Compare the signing secret in the store with the relay's setting. `relay webhooks install` sets up both."
     )
 
 

@@ -3,7 +3,7 @@
     Done     the destination accepted the call
     Skip     there was nothing to do (the destination has this version)
     Retry    the call failed and can succeed later
-    Unknown  the request was sent and no trustworthy response came: ask the destination before acting again
+    Unknown  the request was sent and no trustworthy response came: repeat only what cannot create anything twice
     Reject   the call can never succeed as it is: an operator has to look
     Blocked  the destination rejects the relay, whatever the job (API key, wrong address): stop calling it
     Wait     something else has to happen first; the attempt does not count
@@ -91,8 +91,8 @@ class Blocked(_WithReason):
 class Wait(_WithReason):
     """`key` names what the job waits for: an event (`queue.wake` ends the wait) or, `for_lane`, another lane of its destination.
 
-    The lane's next finished job ends the wait. After `recheck` seconds the job is tried again in any case. `follow_ups`
-    are jobs that bring the awaited thing about; they are enqueued in the same transaction, only with `for_lane`.
+    The next finished job of that lane ends the wait. After `recheck` seconds the job is tried again in any case. `follow_ups`
+    are jobs that make it happen; they are enqueued in the same transaction, only with `for_lane`.
     """
 
     key: str

@@ -31,19 +31,21 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 
 TRIED_AGAIN: Final = "The relay tries again automatically."
-PROBED: Final = "The relay first asks {destination} whether the request arrived, then continues."
+REPEATED_SAFELY: Final = (
+    "The request may have arrived. The relay repeats it in a way that cannot create anything twice."
+)
 NO_ACTION: Final = "No action needed."
-_PAUSED: Final = "Calls to {destination} are paused and no attempts are used up. "
+_PAUSED: Final = "The relay does not call {destination} until this is corrected. No attempts are used up. "
 _RETRY: Final = "Then retry the job."
 
 TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     # ------------------------------------------------------------------ the call to a destination
     ReasonCode.CONNECTION_FAILED: ReasonText("Could not connect to {destination}[: {error}].", TRIED_AGAIN),
     ReasonCode.CONNECTION_LOST: ReasonText(
-        "The connection to {destination} broke after the request was sent[: {error}].", PROBED
+        "The connection to {destination} broke after the request was sent[: {error}].", REPEATED_SAFELY
     ),
     ReasonCode.TIMED_OUT: ReasonText(
-        "{destination} did not send a complete response within {seconds} seconds.", PROBED
+        "{destination} did not send a complete response within {seconds} seconds.", REPEATED_SAFELY
     ),
     ReasonCode.TLS_FAILED: ReasonText(
         "The TLS certificate of {destination} was not accepted[: {error}].",
@@ -71,7 +73,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.PERMISSION_MISSING: ReasonText(
         "The relay's credentials for {destination} lack a permission[ (HTTP {status})][: {response}].",
-        "Grant the permission[ {permission}].[ {hint}.]",
+        "Grant the permission[ {permission}].[ {hint}.] Waiting jobs then continue automatically; retry dead ones.",
     ),
     ReasonCode.RATE_LIMITED: ReasonText(
         "{destination} limits the rate of calls[ (HTTP {status})][; next call in {seconds} seconds].",
@@ -82,10 +84,10 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.RESPONSE_UNREADABLE: ReasonText(
         "{destination} returned a response to {request} that the relay cannot read[ (HTTP {status})][: {problem}].",
-        PROBED + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
+        REPEATED_SAFELY + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
     ),
     ReasonCode.RESPONSE_TOO_LARGE: ReasonText(
-        "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", PROBED
+        "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", REPEATED_SAFELY
     ),
     ReasonCode.REJECTED_BY_DESTINATION: ReasonText(
         "{destination} rejected {request}[ (HTTP {status})][: {response}].[ {cleanup}.]",
@@ -106,7 +108,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The setting {setting} is wrong[: {problem}].", "Correct {setting} and restart the relay."
     ),
     ReasonCode.NO_STORE: ReasonText(
-        "No store is configured to create coupons in.", "Set STORE__ADAPTER (docs/adapters.md) and restart the relay."
+        "No store is configured to create coupons in.", "Set STORE__ADAPTER (docs/stores.md) and restart the relay."
     ),
     ReasonCode.BODY_KEY_MISSING: ReasonText(
         "Stored bodies are encrypted with a key that is not in BODY_KEYS[: {key}]. Jobs that need them are held.",
@@ -132,6 +134,13 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.LEASE_LOST: ReasonText(
         "The worker stopped, or lost its lease, during an attempt.", "Another worker takes over within seconds."
+    ),
+    ReasonCode.ATTEMPTS_LOST: ReasonText(
+        "The worker stopped, or lost its lease, during each of the {attempts} attempts.",
+        "Look for crashes and for a lack of memory in the worker's log. Then retry the job.",
+    ),
+    ReasonCode.JOB_INVALID: ReasonText(
+        "The job cannot be run[: {problem}].", "Report the error with the job's id, then drop the job."
     ),
     ReasonCode.INTERNAL_ERROR: ReasonText(
         "The attempt failed because of an internal error of the relay[: {error}].",
@@ -189,11 +198,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     # ------------------------------------------------------------------ redemptions: value and verification
     ReasonCode.NO_COUPON_CODE: ReasonText(
-        "The webhook carries no usable coupon code.", "Check at the Platform what was redeemed."
+        "The webhook contains no usable coupon code.", "Check at the Platform what was redeemed, then drop the job."
     ),
     ReasonCode.NO_VALUE: ReasonText(
         "No value is known for [rule {rule}][{what}].",
-        "Add a reward rule (console, relay rules put). The coupon is then created automatically.",
+        "Add a reward rule (console, relay rules put), or set the value of this coupon. It then continues automatically.",
     ),
     ReasonCode.VALUE_ZERO: ReasonText(
         "The coupon's value would be zero[: {value}][ ({source})].",
@@ -236,7 +245,8 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.SAME_REDEMPTION: ReasonText("Message {message} already handles the same redemption.", NO_ACTION),
     ReasonCode.SIMILAR_CODE: ReasonText(
         "The code {code} differs from the issued code {other} only in upper and lower case.",
-        "Some stores treat both as the same code. Have the Platform issue another code.",
+        "Some stores treat both as the same code. Find out which redemption is genuine, retire the other coupon, and approve"
+        " the genuine one.",
     ),
     ReasonCode.OPERATOR_DECIDED: ReasonText("An operator[, {by},] decided against the coupon[: {comment}].", NO_ACTION),
     # ------------------------------------------------------------------ coupons in the store
@@ -315,7 +325,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.COUPON_DRIFT: ReasonText(
         "A coupon[, {code},] in the store was changed after it was created[: {differences}].",
-        "Find out who changed it in the store, then retire it or create it again.",
+        "Find out who changed it in the store. Correct it there, or retire it.",
     ),
     ReasonCode.RECONCILIATION_DIFFERENCES: ReasonText(
         "A reconciliation found differences between the store, the relay and the Platform[: {counts}].",

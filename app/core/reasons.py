@@ -52,6 +52,8 @@ class ReasonCode(StrEnum):
     UNCHANGED = "unchanged"
     EXPIRED = "expired"
     LEASE_LOST = "lease_lost"
+    ATTEMPTS_LOST = "attempts_lost"
+    JOB_INVALID = "job_invalid"
     INTERNAL_ERROR = "internal_error"
     DATABASE_UNAVAILABLE = "database_unavailable"
     SHUTDOWN = "shutdown"

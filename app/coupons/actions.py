@@ -203,7 +203,7 @@ async def _locked(connection: AsyncConnection, code: str) -> CouponRecord:
 async def _held(connection: AsyncConnection, code: str, action: str) -> CouponRecord:
     coupon = await _locked(connection, code)
     if coupon.state not in ("held", "pending"):
-        raise ActionNotPossibleError(f"the coupon is {coupon.state}; only held ones can be {action}")
+        raise ActionNotPossibleError(f"the coupon is {coupon.state}; only pending and held ones can be {action}")
     if coupon.decision is not None and coupon.decision.retire:
         raise ActionNotPossibleError("the coupon is being retired; it can no longer be issued")
     return coupon

@@ -25,8 +25,7 @@ LIMIT 1
 
 
 async def find_similar_code(connection: AsyncConnection, code: str) -> Reason | None:
-    """Why the code cannot be admitted: another spelling of it is. With None, no other spelling is admitted before the
-    transaction ends."""
+    """The reason if another spelling of the code is admitted, else None. Locks all spellings until the transaction ends."""
     await connection.execute(_LOCK, {"code": code})
     row = (await connection.execute(SIMILAR_CODE, {"code": code})).one_or_none()
     if row is None:

@@ -6,6 +6,8 @@ open the row ─▶ value it ─▶ verify it ─▶ admit it (limits) ─▶ cr
       ▼          held, waits   held, asks        held, waits for            ▼
    Reject        for a rule    again             its release             held, Reject
 
+A redemption without a value is still verified, so that a forged one is shown as forged.
+
 Several messages may claim one code, each in its own lane. The step "admit it" gives the code to one of them permanently,
 in one statement. So the store never gets two coupons for one code, nor calls for one code from two jobs at the same time.
 """

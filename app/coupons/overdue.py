@@ -1,4 +1,4 @@
-"""The deadline: a redemption without an active coupon in time raises an alert, which ends when it is settled."""
+"""The deadline: a redemption without an active coupon in time raises an alert, which ends when the coupon is active or decided."""
 
 from collections.abc import Mapping
 from datetime import timedelta

@@ -25,7 +25,7 @@ class RetireCoupon:
         coupon = await self._coupons.find(code) if code else None
         if code is None or coupon is None:
             problem = "it names no coupon of the relay"
-            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem))
+            return Reject(because(ReasonCode.JOB_INVALID, problem=problem))
         outcome = await self._retire_in_store(coupon)
         if not isinstance(outcome, Done | Skip):
             return outcome

@@ -28,7 +28,7 @@ class ReturnPoints:
             return Reject(because(ReasonCode.POINTS_NOT_RETURNABLE, code=code))
         if job.uncertain:
             return await self._in_doubt(code, points, "an earlier attempt may have arrived")
-        response = await self._platform.return_points(coupon.customer_ref, points, f"coupon {code} taken back")
+        response = await self._platform.return_points(coupon.customer_ref, points, f"Coupon {code} was retired")
         if isinstance(response, Accepted):
             await self._coupons.mark_points_returned(code, points)
             return Done({"code": code, "points": str(points)}, evidence=response.evidence)

@@ -146,9 +146,9 @@ class Coupons:
     async def hold_claim(
         self, claim: RedemptionClaim, reason: Reason, *, rejected: bool, value: RewardValue | None = None
     ) -> CouponRecord | None:
-        """Hold the coupon for one of possibly several claims. The row is about the first claim until that is rejected, then
-        about the next one that is not. `value`: the claim is verified and has this value. None when the row is about
-        another claim, or where `hold` returns None."""
+        """Hold the coupon for one of possibly several claims. The row describes the first claim. If that one is rejected, the
+        next claim that is not rejected takes the row over. `value`: the claim is verified and has this value. None when the
+        row describes another claim, or where `hold` returns None."""
         code = claim.redemption.code
         async with self._engine.begin() as connection:
             columns = Coupon.message_id, Coupon.admitted_at, Coupon.decision, Coupon.verification
@@ -166,7 +166,7 @@ class Coupons:
             return await transition(connection, code, "held", reason=reason, values=values)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
-        """The coupon was read back from the store and is right."""
+        """The coupon was read back from the store and matches its spec."""
         async with self._engine.begin() as connection:
             values = {"store_id": store_id, "active_at": func.coalesce(Coupon.active_at, func.now())}
             return await transition(connection, code, "active", values=values)

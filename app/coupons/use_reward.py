@@ -22,7 +22,7 @@ class UseReward:
     async def __call__(self, job: Job) -> Outcome:
         code, order = job.params.get("code"), job.params.get("order", "")
         if not code:
-            return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem="it names no coupon code"))
+            return Reject(because(ReasonCode.JOB_INVALID, problem="it names no coupon code"))
         if job.exists_remotely:
             return Skip(because(ReasonCode.REWARD_ALREADY_USED, code=code))
         response = await self._platform.use_reward(code)

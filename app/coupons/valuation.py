@@ -61,8 +61,8 @@ class Valuer:
             rule, value = now, self._find_value(redemption, now, launcher)
         if coupon.decision is not None and coupon.decision.kind is not None:
             value = self._decided_value(redemption, coupon.decision, coupon.decision.kind, launcher)
-        uncertain = isinstance(value, NoValue) or (value.kind in AMOUNTS and value.currency is None)
-        if uncertain and not isinstance(facts, LauncherFacts):
+        unclear = isinstance(value, NoValue) or (value.kind in AMOUNTS and value.currency is None)
+        if unclear and not isinstance(facts, LauncherFacts):
             recheck = LAUNCHER_RECHECK if isinstance(facts, Retry | Unknown) else RULE_RECHECK
             reason = because(ReasonCode.LAUNCHER_UNAVAILABLE, problem=facts.reason.as_fact())
             return Wait(reason, rule_key(redemption.rule_id), recheck, evidence=facts.evidence)

@@ -2,11 +2,12 @@
 
 The first source that has the value counts:
 
-    embedded   the webhook's own redeemRule (or its reward, for referrals and tiers), when it carries the value
-    rule       the operator's rule
-    launcher   the Launcher's public rule
+    operator   the value that an operator set for this coupon (`valuation.py`)
+    embedded   the webhook's own redeemRule (or its reward, for referrals and tiers), when it contains the value
+    rule       the operator's reward rule: the version at the time of the redemption, else the current one
+    launcher   the Platform's redeem rule, read from the Launcher
 
-Only the operator's rule overrules a source whose value is unusable (zero, above the limit, another kind than the webhook's).
+If the webhook's value is unusable (zero, above the limit, another kind than the webhook's), only the operator's rule overrules it.
 A redemption without a value waits. No value is guessed, and no redemption is dropped.
 """
 
@@ -97,7 +98,7 @@ def find_value(
     try:
         if redemption.embedded and (value := _by_platform(redemption.embedded, "embedded", context)):
             if operator_rule is None and launcher_rule is not None and not _as_narrow(value, launcher_rule):
-                _check_restrictions(launcher_rule, f"the launcher rule {launcher_rule.id}")
+                _check_restrictions(launcher_rule, f"the Platform's redeem rule {launcher_rule.id}")
             return _checked(value, context)
     except _UnusableError as error:
         unusable = error.reason
@@ -128,7 +129,7 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def _uncertain(explanation: str) -> _UnusableError:
+def _unclear(explanation: str) -> _UnusableError:
     return _UnusableError(because(ReasonCode.VALUE_UNCERTAIN, explanation=explanation))
 
 
@@ -141,10 +142,11 @@ class _Context:
 
 def _by_platform(rule: PlatformRule, source: Source, context: _Context) -> RewardValue | None:
     """None when this source does not have the value."""
-    name = f"the {source} rule {rule.id or context.redemption.rule_id or ''}".rstrip()
+    named = "the Platform's redeem rule" if source == "launcher" else "the webhook's rule"
+    name = f"{named} {rule.id or context.redemption.rule_id or ''}".rstrip()
     kind = _kind(rule, context.redemption, name)
     if not rule.active:
-        raise _uncertain(f"{name} is not active")
+        raise _unclear(f"{name} is not active")
     if not rule.has_value or (kind in NEEDS_VALUE and rule.value is None):
         return None
     _check_restrictions(rule, name)
@@ -175,9 +177,9 @@ def _by_platform(rule: PlatformRule, source: Source, context: _Context) -> Rewar
 def _kind(rule: PlatformRule, redemption: Redemption, name: str) -> RewardKind:
     kind = rule.kind if redemption.reward_type is None else reward_kind(redemption.reward_type)
     if kind is None:
-        raise _uncertain(f"the relay does not know rewards of the kind {redemption.reward_type or 'none'}")
+        raise _unclear(f"the relay does not know rewards of the kind {redemption.reward_type or 'none'}")
     if rule.kind not in (None, kind):
-        raise _uncertain(f"the webhook names the kind {kind}, {name} the kind {rule.kind}")
+        raise _unclear(f"the webhook names the kind {kind}, {name} the kind {rule.kind}")
     return kind
 
 
@@ -197,15 +199,15 @@ def _check_restrictions(rule: PlatformRule, name: str) -> None:
 
 def _check_product(rule: PlatformRule, name: str) -> None:
     if rule.value not in (None, 100):
-        raise _uncertain(f"{name} gives {rule.value} off a product, which may be a percentage or an amount")
+        raise _unclear(f"{name} gives {rule.value} off a product, which may be a percentage or an amount")
     if not (rule.product_ids or rule.variant_ids):
-        raise _uncertain(f"{name} names no product of the store")
+        raise _unclear(f"{name} names no product of the store")
 
 
 def _by_operator_rule(rule: OperatorRule, context: _Context) -> RewardValue:
     defined, name = rule.definition, f"the operator's rule {rule.id}, version {rule.version}"
     if not defined.active:
-        raise _uncertain(f"{name}, is switched off")
+        raise _unclear(f"{name}, is switched off")
     if defined.currency and context.currency and defined.currency != context.currency:
         facts = {"code": context.redemption.code, "ordered": defined.currency, "currency": context.currency}
         raise _UnusableError(because(ReasonCode.CURRENCY_MISMATCH, destination="the store", rule=rule.id, **facts))
@@ -240,13 +242,13 @@ def _scaled(
     """points * value / cost, and the calculation for people. `limits`: the minimum and maximum number of points."""
     points, (minimum, maximum) = redemption.points, limits
     if points is None:
-        raise _uncertain(f"the value by {name} grows with the points, and the webhook names no points")
+        raise _unclear(f"the value by {name} grows with the points, and the webhook names no points")
     if cost is None or cost <= 0:
-        raise _uncertain(f"the value by {name} grows with the points, and the rule has no cost")
+        raise _unclear(f"the value by {name} grows with the points, and the rule has no cost")
     if minimum is not None and points < minimum:
-        raise _uncertain(f"{points} points are fewer than the {minimum} that {name} requires")
+        raise _unclear(f"{points} points are fewer than the {minimum} that {name} requires")
     if maximum is not None and points > maximum:
-        raise _uncertain(f"{points} points are more than the {maximum} that {name} allows")
+        raise _unclear(f"{points} points are more than the {maximum} that {name} allows")
     with localcontext() as context:
         context.prec, context.rounding = 60, ROUND_DOWN
         return points * value / cost, f"{name}: {points} points * {value} / {cost}"
@@ -261,7 +263,7 @@ def _checked(reward: RewardValue, context: _Context) -> RewardValue:
     value = reward.value
     if value is not None and value > 0 and reward.kind is RewardKind.PERCENTAGE:
         if value > 100:
-            raise _uncertain(f"{reward.derivation} is above 100 per cent")
+            raise _unclear(f"{reward.derivation} is above 100 per cent")
         value = _rounded(value, min(2, _places_of(value)), ROUND_DOWN)
     elif value is not None:
         if value > context.max_value:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, Self
 
-from platform_relay.core.reason_texts import NO_ACTION, PROBED, TRIED_AGAIN, render
+from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
 from platform_relay.core.reasons import ReasonCode
 
 
@@ -54,7 +54,11 @@ _NOT_RETRIED: Final = "It is not retried automatically."
 _RETRY: Final = Step("Retry the job.", "POST /v1/jobs/{job}/retry")
 _DROP: Final = Step("Drop the job if it is not needed.", "POST /v1/jobs/{job}/drop")
 _RESUME: Final = Step("Resume calls to {destination} at once.", "POST /v1/destinations/{destination_key}/resume")
-_RULE: Final = Step("Add a reward rule.", "PUT /v1/reward-rules/RULE-ID", "relay rules put RULE-ID")
+_RULE: Final = Step(
+    "Add a reward rule.",
+    "PUT /v1/reward-rules/RULE-ID",
+    """relay rules put RULE-ID '{"kind": "fixed_amount", "value": "5.00"}'""",
+)
 _COUPON: Final = Step("Read the coupon.", "GET /v1/coupons/{code}")
 _RETIRE: Final = Step("Retire the coupon.", "POST /v1/coupons/{code}/retire")
 _CHECK: Final = Step("Run the check, correct the setting that it names, and restart the relay.", command="relay check")
@@ -110,10 +114,10 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "failing": Cause(AUTOMATIC, next_step=TRIED_AGAIN),
     "unreachable": Cause(AUTOMATIC),
     "rate_limited": Cause(AUTOMATIC),
-    "no_response": Cause(AUTOMATIC, next_step=PROBED),
+    "no_response": Cause(AUTOMATIC, next_step=REPEATED_SAFELY),
     "unreadable_response": Cause(
         AUTOMATIC,
-        next_step=PROBED,
+        next_step=REPEATED_SAFELY,
         steps=(Step("Check whether a proxy or a maintenance page is in front of {destination}."),),
     ),
     "worker_lost": Cause(

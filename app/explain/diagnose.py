@@ -224,7 +224,7 @@ def _of_closed(job: JobRow, destination: DestinationRow, records: Records) -> Di
 
 
 def _of_parked(job: JobRow, waits_for: str, records: Records) -> Diagnosis:
-    if waits_for.startswith("customer:"):
+    if _code(job.reason) in (ReasonCode.WAITING_FOR_LANE, ReasonCode.WAITING_FOR_CUSTOMER):
         first = next((other for other in records.jobs if other.lane == waits_for and other.open), None)
         return _make("waiting_for_customer", job, records, behind=of_job(first, records) if first else None)
     if (cause := _cause_of_hold(job.reason)) is not None:

@@ -29,7 +29,7 @@ _REQUIRED: Final[Mapping[str, str]] = {
 _ATTEMPTS: Final = {
     "done": "{destination} accepted it",
     "lost": "the worker stopped during the attempt",
-    "interrupted": "the worker was restarted",
+    "interrupted": "the worker was stopped during the attempt",
 }
 """The result of an attempt without a reason."""
 _ENDS: Final = {"skipped": "not sent", "superseded": "not sent", "dead": "dead-lettered"}

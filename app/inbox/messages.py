@@ -19,8 +19,8 @@ from platform_relay.inbox.events import KIND_OF, CustomerEvent, OrderEvent, Prod
 PLATFORM: Final = "platform"
 STORE: Final = "store"
 
-MAYBE_DELIVERED: Final = {"arrived": "perhaps"}
-"""A param of jobs from a restored backup: they may have been delivered after the backup was made."""
+MAYBE_DELIVERED: Final = {"maybe_delivered": "true"}
+"""A param of the jobs of a repair: the Platform may already have the entity."""
 
 
 class JobKind(StrEnum):

@@ -26,7 +26,7 @@ from platform_relay.jobs.views import (
     message_text,
     reason_fields,
 )
-from platform_relay.queue.oldest_due import OldestWaiting
+from platform_relay.queue.oldest_waiting import OldestWaiting
 
 # ----------------------------------------------------------------------------------------------- jobs, messages
 

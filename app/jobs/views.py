@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from platform_relay.core.reason_texts import NO_ACTION, PROBED, TRIED_AGAIN, render
+from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
 from platform_relay.core.reasons import Reason, ReasonCode, stored
 
 
@@ -142,7 +142,7 @@ _NEXT_STEPS: Final[Mapping[str | None, str]] = {
     "crashed": TRIED_AGAIN,
     "shutdown": TRIED_AGAIN,
     "operator_retry": TRIED_AGAIN,
-    "unknown": render(PROBED, {}),
+    "unknown": render(REPEATED_SAFELY, {}),
 }
 """Next steps of waiting jobs, by their disposition. Otherwise the next step is that of the reason."""
 _NEXT_STEPS_DEAD: Final[Mapping[str | None, str]] = {
@@ -157,7 +157,10 @@ def job_texts(state: str, disposition: str | None, reason: Reason | None, destin
     text = reason.text if reason and reason.text else _TEXTS[state]
     next_step = reason.next_step if reason else NO_ACTION
     if state == "waiting" and destination not in (None, "open"):
-        return text, f"Calls to the destination are {destination}; the job continues when they are possible again."
+        return (
+            text,
+            f"The relay does not call the destination now (it is {destination}). The job continues when it is open again.",
+        )
     if state == "waiting":
         return text, _NEXT_STEPS.get(disposition, next_step)
     if state == "dead":

@@ -49,13 +49,13 @@ class PlatformClient:
         self._url = str(settings.url).rstrip("/")
         self._launcher = str(settings.launcher_url).rstrip("/") + "/launcher/v1"
         self._key = settings.api_key.get_secret_value() if settings.api_key else None
-        self._store_key = settings.shop_key
+        self._shop_key = settings.shop_key
         self.fields = Fields(settings.fields)
 
     @property
     def has_launcher(self) -> bool:
-        """Whether the Launcher can be called: the store key is set."""
-        return self._store_key is not None
+        """Whether the Launcher can be called: the shop key is set."""
+        return self._shop_key is not None
 
     async def put_customer(self, customer_id: str, body: Mapping[str, JsonValue]) -> PlatformResponse:
         """PUT /v1/customers/{id}: create or update."""
@@ -153,7 +153,7 @@ class PlatformClient:
     # ------------------------------------------------------------------------------------------- the Launcher
 
     async def redeem_rules(self) -> tuple[PlatformRule, ...] | Failure:
-        """The store's public redeem rules, including inactive ones. Reject without a store key (`has_launcher`)."""
+        """The store's public redeem rules, including inactive ones. Reject without a shop key (`has_launcher`)."""
         request = "the list of redeem rules"
         response = await self._call_launcher(request, "/shop/rules/redeem", {})
         if not isinstance(response, Accepted):
@@ -173,12 +173,12 @@ class PlatformClient:
 
     async def all_rewards(self, customer_id: str, email: str) -> tuple[JsonObject, ...] | Failure:
         """All rewards of a customer, over all pages: `{id, couponCode, pointsSpent, type, …}` each."""
-        if self._key is None or self._store_key is None:
+        if self._key is None or self._shop_key is None:
             return Blocked(NO_KEY if self._key is None else NO_SHOP_KEY)
         parameters = {
             "customer_id": customer_id,
             "customer_email": email,
-            "digest": launcher_digest(self._store_key, email, customer_id, self._key),
+            "digest": launcher_digest(self._shop_key, email, customer_id, self._key),
         }
         request = "the list of the customer's rewards"
         rewards: list[JsonObject] = []
@@ -199,9 +199,9 @@ class PlatformClient:
         return Unknown(because(ReasonCode.RESPONSE_UNREADABLE, **facts))
 
     async def _call_launcher(self, request: str, path: str, parameters: Mapping[str, str]) -> Accepted | Failure:
-        if self._store_key is None:
+        if self._shop_key is None:
             return Reject(NO_SHOP_KEY)
-        answer = await self._http.call("GET", self._launcher + path, params={"shop": self._store_key, **parameters})
+        answer = await self._http.call("GET", self._launcher + path, params={"shop": self._shop_key, **parameters})
         if not isinstance(answer, Answer):
             return replace(answer, reason=answer.reason.also(destination=THE_LAUNCHER))
         answer = replace(answer, destination=THE_LAUNCHER)
@@ -216,6 +216,6 @@ class PlatformClient:
         return response.reject() if isinstance(response, Rejected) else response
 
 
-def launcher_digest(store_key: str, email: str, customer_id: str, api_key: str) -> str:
-    """Proves knowledge of the API key: hex HMAC-SHA256 with it of store key, e-mail address in lower case and customer id."""
-    return hmac.new(api_key.encode(), f"{store_key}{email.lower()}{customer_id}".encode(), hashlib.sha256).hexdigest()
+def launcher_digest(shop_key: str, email: str, customer_id: str, api_key: str) -> str:
+    """The hex HMAC-SHA256, keyed with the API key, of shop key + e-mail address in lower case + customer id."""
+    return hmac.new(api_key.encode(), f"{shop_key}{email.lower()}{customer_id}".encode(), hashlib.sha256).hexdigest()

@@ -34,7 +34,7 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
         "order.id": Assumption("id", "A", "POST order: the store's order id"),
         "order.customerId": Assumption("customerId", "A", "order: the store's customer id"),
         "order.email": Assumption("email", "A", "order: the buyer's e-mail address"),
-        "order.financialStatus": Assumption("financialStatus", "A", "order: the status that decides about points"),
+        "order.financialStatus": Assumption("financialStatus", "A", "order: the status that determines the points"),
         "order.currency": Assumption("currency", "A", "order: ISO 4217 code"),
         "order.totalPrice": Assumption("totalPrice", "A", "order: total as a decimal string"),
         "order.subtotalPrice": Assumption("subtotalPrice", "A", "order: subtotal as a decimal string"),

@@ -24,7 +24,7 @@ class LauncherFacts:
 
 
 class LauncherCache:
-    """Caches the facts, with one request at a time. Without a store key there are no facts."""
+    """Caches the facts, with one request at a time. Without a shop key there are no facts."""
 
     def __init__(self, client: PlatformClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client

@@ -14,7 +14,7 @@
     rate_limiter.py       limits the calls per second
     destination_guard.py  keeps both up to date for one worker
     notifications.py      NOTIFY as a hint between processes
-    oldest_due.py         the age of the oldest waiting job
+    oldest_waiting.py     the age of the oldest waiting job
     maintenance.py        deletes idle lanes
 
 Knows no Platform, no store, no HTTP and no payload.

@@ -23,7 +23,7 @@ log: Final = structlog.get_logger(__name__)
 class FailureWindow:
     """The last outcomes of a destination: decides when so many failed that the destination must be the cause. Pure.
 
-    It must be when at least `share` of the last `size` outcomes are failures, of at least `lanes` lanes. Only the first two
+    This is so when at least `share` of the last `size` outcomes are failures, of at least `lanes` lanes. Only the first two
     attempts of a job count: an order that always gets a 500 does not make the destination fail. A rejected payload is not a
     failure.
     """

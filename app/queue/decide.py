@@ -14,7 +14,7 @@ PARKED_RECHECK = 3600.0
 UNREADABLE_RECHECK = 60.0
 """Seconds after which a job whose body cannot be decrypted is due again: the key can be back after a restart."""
 BLOCKED_DELAY = 1.0
-"""Seconds. A blocked job is really held back by its destination."""
+"""Seconds. Short, because the state of the destination delays the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
     if job.age > longest_wait:
         return dead("expired", because(ReasonCode.EXPIRED, days=_number(longest_wait / 86400)))
     if job.attempt > policy.attempts:
-        return dead("crashed", because(ReasonCode.LEASE_LOST, attempts=policy.attempts))
+        return dead("crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=policy.attempts))
     if job.unreadable is not None:
         return Park("settings", job.unreadable, job.uncertain, UNREADABLE_RECHECK)
     if job.must_wait and job.depends_on:

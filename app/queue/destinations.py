@@ -147,7 +147,7 @@ class DestinationStates:
             return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
 
     async def probe_again(self, name: str) -> None:
-        """The probe was decided without a call: another job may be the probe at once."""
+        """The probe was no answer about the destination: another job may be the probe at once."""
         async with single_statement(self._engine) as connection:
             await connection.execute(_PROBE_AGAIN, {"name": name})
 

@@ -4,9 +4,10 @@
        ▲                                                  │
        └──────── wake: new work, room, next of a lane ────┘
 
-Nothing here waits for a timer while there is work: the claimer continues when there is room, and the settler writes all
-that finished while it wrote. Without work the claimer sleeps until it is woken or `poll_interval` seconds have passed.
-While the database is unavailable, the loop cannot claim or settle. It tries again, and the process continues.
+Nothing here waits for a timer while there is work: the claimer continues when there is room, and the settler writes, in one
+batch, everything that finished during its last write. Without work the claimer sleeps until it is woken or `poll_interval`
+seconds have passed. While the database is unavailable, the loop cannot claim or settle. It tries again, and the process
+continues.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ BACKFILL_INTERVAL: Final = 10
 
 
 class Observer(Protocol):
-    """Is notified of every attempt: settled, or without effect because its lease was lost. Must not raise or block."""
+    """Is notified of every job that was settled, or whose lease was lost. Must not raise or block."""
 
     def settled(self, settlement: Settlement) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Runs one job: checks it, calls its handler, decides. Does not raise what a handler raises."""
+"""Runs one job: checks it, calls its handler, decides. A handler's exception becomes `Crashed`."""
 
 import asyncio
 import time
@@ -92,7 +92,7 @@ class Runner:
         return Settlement(
             job,
             decide(verdict, job, self._policy, self._random()),
-            None if isinstance(verdict, Interrupted) else OUTCOME_NAMES[type(verdict)],
+            None if verdict == Interrupted(sent=False) else OUTCOME_NAMES[type(verdict)],
             reason,
             evidence,
             round(seconds * 1000),

@@ -1,4 +1,4 @@
-"""Logs and counts every attempt."""
+"""Logs and counts every settled job."""
 
 from typing import Final
 

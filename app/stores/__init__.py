@@ -21,9 +21,9 @@ Each package has `adapter.py` (settings, adapter class, and the table of respons
 `coupons.py` (coupon spec to the store's format and back), `events.py` (the store's entities to events), `webhooks.py`
 (setup of webhooks) and `loyalty_sync.py`.
 
-An adapter is a subclass of `EnvironmentSettings` with an `env_prefix`, and a class with the methods of `base.StoreAdapter` and
-the class members of `base.StoreAdapterClass`. There is no base class and no plugin framework: an adapter is found by
-its name in `ADAPTERS`, or as `package.module:Class` if it is outside of this project.
+An adapter consists of two classes: its settings (a subclass of `EnvironmentSettings` with an `env_prefix`), and the adapter
+(the methods of `base.StoreAdapter` and the class members of `base.StoreAdapterClass`). There is no base class and no plugin
+framework: an adapter is found by its name in `ADAPTERS`, or as `package.module:Class` if it is outside of this project.
 
     adapter = build("woocommerce", HttpClients(time_limit=15))      # ValueError: a setting is missing or invalid
 """

@@ -2,8 +2,8 @@
  * Sends customers, orders and products to Platform Relay as they change. Copy this file to `src/subscribers/relay.ts`
  * and set RELAY_URL and RELAY_STORE_KEY; see README.md.
  *
- * Medusa's events carry ids only, so the entity is read when it is sent: what waits while the relay is away is sent as
- * it is by then. The retries are those of Medusa's workflow engine. The Idempotency-Key is made of the body.
+ * Medusa's events contain ids only, so the entity is read when it is sent. If the relay is unavailable, the entity is sent
+ * later, in its state at that time. Medusa's workflow engine retries. The Idempotency-Key is derived from the body.
  */
 import { createHash } from "node:crypto"
 import type { SubscriberArgs, SubscriberConfig } from "@medusajs/framework"
@@ -43,8 +43,8 @@ export const config: SubscriberConfig = {
 
 export default async function relay({ event, container }: SubscriberArgs<Row>): Promise<void> {
   if (!process.env.RELAY_URL) return
-  const found = await entityOf(event.name, event.data, container)
-  if (found) await relayEntity(container).run({ input: found })
+  const entity = await entityOf(event.name, event.data, container)
+  if (entity) await relayEntity(container).run({ input: entity })
 }
 
 /** The entity that an event is about. */
@@ -75,10 +75,10 @@ const relayEntity = createWorkflow("relay-entity", (input: { kind: Kind; id: str
   new WorkflowResponse(sendEntity(input)),
 )
 
-/** Throws for what may pass later, which is when the step is tried again. */
+/** Throws if a later attempt can succeed; the workflow engine then retries the step. */
 async function post(kind: Kind, event: Row, container: MedusaContainer): Promise<void> {
   const body = JSON.stringify(event)
-  const answer = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
+  const response = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
     method: "POST",
     body,
     headers: {
@@ -88,18 +88,18 @@ async function post(kind: Kind, event: Row, container: MedusaContainer): Promise
     },
     signal: AbortSignal.timeout(20_000),
   })
-  const said = answer.ok ? "" : (await answer.text()).slice(0, 300)
-  if (answer.ok) return
-  if ([400, 409, 413, 415, 422].includes(answer.status)) {
+  if (response.ok) return
+  const detail = `${response.status} ${(await response.text()).slice(0, 300)}`
+  if ([400, 409, 413, 415, 422].includes(response.status)) {
     const logger = container.resolve(ContainerRegistrationKeys.LOGGER)
-    return logger.error(`Platform Relay refuses ${kind} ${event.id}: ${answer.status} ${said}`)
+    return logger.error(`Platform Relay rejected ${kind} ${event.id}: ${detail}`)
   }
-  throw new Error(`Platform Relay answered ${answer.status} ${said}`)
+  throw new Error(`Platform Relay responded with ${detail}`)
 }
 
 async function customer(id: string, container: MedusaContainer): Promise<Row | null> {
   const row = await one(container, "customer", id, ["*"])
-  if (!row?.has_account) return null // a guest; his orders carry his address
+  if (!row?.has_account) return null // a guest: the orders contain the e-mail address
   return {
     id, email: row.email, firstName: row.first_name, lastName: row.last_name, phone: row.phone,
     createdAt: row.created_at, updatedAt: row.updated_at,
@@ -113,8 +113,8 @@ async function product(id: string, container: MedusaContainer): Promise<Row | nu
   return {
     id, title: row.title, imageUrl: row.thumbnail, status: row.status === "published" ? "active" : "draft",
     externalUrlHandle: row.handle,
-    variants: variants.map((each) => ({
-      externalVariantId: each.id, title: each.title, imageUrl: each.thumbnail, position: each.variant_rank,
+    variants: variants.map((variant) => ({
+      externalVariantId: variant.id, title: variant.title, imageUrl: variant.thumbnail, position: variant.variant_rank,
     })),
     updatedAt: latest([row, ...variants]),
   }
@@ -129,8 +129,8 @@ async function order(id: string, container: MedusaContainer): Promise<Row | null
   const money = (amount: unknown): string => Number(amount).toFixed(digits)
   const status = STATUS[row.payment_status] ?? "pending"
   const codes = new Map<string, number>()
-  for (const each of [...items, ...(row.shipping_methods ?? [])].flatMap((discounted: Row) => discounted.adjustments ?? []))
-    if (each.code) codes.set(each.code, (codes.get(each.code) ?? 0) + Number(each.amount))
+  const adjustments = [...items, ...(row.shipping_methods ?? [])].flatMap((discounted: Row) => discounted.adjustments ?? [])
+  for (const { code, amount } of adjustments) if (code) codes.set(code, (codes.get(code) ?? 0) + Number(amount))
   return {
     id,
     customerId: row.customer?.has_account ? row.customer_id : null,
@@ -146,7 +146,7 @@ async function order(id: string, container: MedusaContainer): Promise<Row | null
     discountCodes: [...codes].map(([code, amount]) => ({ code, amount: money(amount) })),
     orderNumber: String(row.display_id),
     createdAt: row.created_at,
-    updatedAt: latest([row, ...(row.payment_collections ?? [])]), // a capture leaves the order's own time as it was
+    updatedAt: latest([row, ...(row.payment_collections ?? [])]), // a capture does not change the order's updated_at
   }
 }
 

@@ -3,7 +3,7 @@
  * to `plugins`, and set RELAY_URL and RELAY_STORE_KEY; see README.md.
  *
  * An event becomes a job of Vendure's own queue, which survives a restart and retries; the entity is read when it is
- * sent. The Idempotency-Key is made of the body.
+ * sent. The Idempotency-Key is derived from the body.
  */
 import { createHash } from 'node:crypto';
 import { OnApplicationBootstrap } from '@nestjs/common';
@@ -18,7 +18,7 @@ type Kind = 'customers' | 'orders' | 'products';
 type Row = Record<string, any>;
 type Task = { kind: Kind; id: string; channel: string };
 
-const WAIT_SECONDS = Number(process.env.RELAY_RETRY_SECONDS ?? 15); // longer would hold up a shutdown of Vendure
+const WAIT_SECONDS = Number(process.env.RELAY_RETRY_SECONDS ?? 15); // a longer pause would delay a shutdown of Vendure
 const RETRIES = Math.ceil((3 * 24 * 3600) / WAIT_SECONDS); // three days
 
 @VendurePlugin({ imports: [PluginCommonModule], compatibility: '^3.0.0' })
@@ -64,7 +64,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
     });
   }
 
-  /** One attempt; throws, after a pause, for what may pass later, which is when the queue tries again. */
+  /** One attempt. If a later one can succeed, it waits and throws, and the queue retries the job. */
   private async send(job: Job<Task>): Promise<void> {
     const { kind, id, channel } = job.data;
     const ctx = await this.contexts.create({ apiType: 'admin', channelOrToken: channel });
@@ -80,7 +80,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
 
   private async customer(ctx: RequestContext, id: ID): Promise<Row | null> {
     const row = await this.customers.findOne(ctx, id, ['user']);
-    if (!row?.user) return null; // a guest; his orders carry his address
+    if (!row?.user) return null; // a guest: the orders contain the e-mail address
     return {
       id: String(row.id), email: row.emailAddress, firstName: row.firstName, lastName: row.lastName,
       phone: row.phoneNumber, createdAt: row.createdAt, updatedAt: row.updatedAt,
@@ -130,12 +130,12 @@ export class RelayPlugin implements OnApplicationBootstrap {
       discountCodes: row.couponCodes.map(code => ({ code, amount: money(off(code)) })),
       orderNumber: row.code,
       createdAt: row.orderPlacedAt,
-      updatedAt: latest([row, ...row.payments, ...refunds]), // a settled payment leaves the order's own time as it was
+      updatedAt: latest([row, ...row.payments, ...refunds]), // a settled payment does not change the order's updatedAt
     };
   }
 }
 
-/** docs/stores/vendure.md has the table. */
+/** The table is in docs/stores/vendure.md. */
 function financialStatus(order: Row, refunds: Row[]): string {
   const settled = (rows: Row[], name: string): number =>
     rows.reduce((sum, row) => (row.state === 'Settled' ? sum + row[name] : sum), 0);
@@ -151,7 +151,7 @@ function financialStatus(order: Row, refunds: Row[]): string {
 
 async function post(kind: Kind, event: Row): Promise<void> {
   const body = JSON.stringify(event);
-  const answer = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
+  const response = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
     method: 'POST',
     body,
     headers: {
@@ -161,10 +161,10 @@ async function post(kind: Kind, event: Row): Promise<void> {
     },
     signal: AbortSignal.timeout(20_000),
   });
-  if (answer.ok) return;
-  const said = `${answer.status} ${(await answer.text()).slice(0, 300)}`;
-  if (![400, 409, 413, 415, 422].includes(answer.status)) throw new Error(`Platform Relay answered ${said}`);
-  Logger.error(`Platform Relay refuses ${kind} ${event.id}: ${said}`, 'PlatformRelay');
+  if (response.ok) return;
+  const detail = `${response.status} ${(await response.text()).slice(0, 300)}`;
+  if (![400, 409, 413, 415, 422].includes(response.status)) throw new Error(`Platform Relay responded with ${detail}`);
+  Logger.error(`Platform Relay rejected ${kind} ${event.id}: ${detail}`, 'PlatformRelay');
 }
 
 /** Assets are stored with an address relative to the asset server, unless it has a prefix of its own. */

@@ -32,7 +32,7 @@ async def test_an_outage_is_shown_without_a_reload(desk: Desk) -> None:
         await expect(platform).to_contain_text("not reached")
     finally:
         stage.platform.outage(on=False)
-    await page.get_by_role("button", name="Retry now platform").click()
+    await page.get_by_role("button", name="Probe now platform").click()
     await expect(page.get_by_role("status")).to_contain_text("Calls to the Platform are resumed.")
     await page.evaluate("window.loadedOnce = true")
     await expect(banner).to_have_count(0, timeout=PATIENCE)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from platform_relay.core.database import create_engine
-from platform_relay.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from platform_relay.core.embedded import CHECKOUT, EmbeddedPostgres, EmbeddedPostgresError
 from tests.helpers import eventually_sync, free_port
 
 FAST = {"fsync": "off"}
@@ -28,6 +28,11 @@ print(server.pid, flush=True)
 sys.stdin.read()
 server.stop()
 """
+
+
+def test_the_keeper_of_a_checkout_starts_where_the_package_can_be_imported() -> None:
+    """The benchmarks run in an environment in which the package is not installed."""
+    assert (CHECKOUT / "platform_relay" / "core" / "embedded.py").is_file()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from platform_relay.core.ids import first_id
 from platform_relay.coupons import codes
 from platform_relay.explain import collect
 from platform_relay.inbox import retention
-from platform_relay.queue import oldest_due, statements
+from platform_relay.queue import oldest_waiting, statements
 from platform_relay.reconcile import compare
 
 from .engine_room import NOON, accept, order
@@ -124,7 +124,7 @@ async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
 
 
 async def test_the_oldest_work_is_found_by_the_lanes_heads(filled: AsyncEngine) -> None:
-    explained = await plan(filled, oldest_due.FIRST, {"destination": "platform"})
+    explained = await plan(filled, oldest_waiting.FIRST, {"destination": "platform"})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
     assert_jobs_are_looked_up(explained)
 

@@ -153,7 +153,7 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Operation:
         if scope
         else "No API key."
         if method == "get"
-        else "The webhook secret authenticates the request."
+        else "The webhook secret in the path, or the store's signature, authenticates the request."
     )
     return Operation(
         item["operationId"],

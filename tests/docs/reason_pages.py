@@ -41,17 +41,18 @@ alert has a reason: a stable code and facts. The API and the CLI show them as `r
 the facts. Filter by code in the console and with `GET /v1/jobs?reason_code=…`, and count by it in the metrics
 ([operations](operations.md)).
 
-In the texts below, `{name}` is a fact, and a part in square brackets is left out when its fact is missing.
+In the texts below, `{name}` is a fact, and a part in square brackets is left out when its fact is missing. The next step of a dead
+job whose disposition is `exhausted` or `crashed` is always: remove the cause, then retry the job, or drop it.
 """
 EXPLAIN_INTRO: Final = """# Explain
 
 <!-- Made from app/explain/causes.py: python -m tests.docs.reason_pages -->
 
 `relay explain order 1001`, `GET /v1/explain?order=1001` and the console's *Search* show why an order, a customer, a coupon or a
-message is as it is: a cause, what happens next, the steps for an operator, and everything that happened. The cause is decided
-by states, dispositions, statuses and [reason codes](reason-codes.md), never by a text. Where a reason code decides, text and
-next step are those of the code, unless the table has others; then `confidence` is always `certain`. It is `likely` when nothing
-was found, or when a row from before reason codes has only a text.
+message is in its state: a cause, what happens next, the steps for an operator, and everything that happened. The cause is decided
+by states, dispositions, statuses and [reason codes](reason-codes.md), never by a text. Where a reason code decides, text and next
+step are those of the code (an empty field), unless the table has others; then `confidence` is always `certain`. It is `likely`
+when nothing was found, or when a row from before reason codes has only a text.
 
 Several causes are shown with the highest rank first. A step has a `text` and, where there is one, the `api` call or the
 `command` that does it.
@@ -103,7 +104,7 @@ def _alert(code: ReasonCode) -> str:
 
 def _or_code(template: str, field: str) -> str:
     defaults: Mapping[str, object] = {name: each.default for name, each in Cause.__dataclass_fields__.items()}
-    return "that of the code" if template == defaults[field] else template
+    return "" if template == defaults[field] else template
 
 
 def _steps(steps: Sequence[Step]) -> str:

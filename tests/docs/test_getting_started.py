@@ -59,7 +59,7 @@ def read_page(text: str) -> Page:
             variables = block
         elif language == "bash":
             steps.append(Step(block, None, []))
-        elif status := re.match(r"Answer `(\d{3})`", before):
+        elif status := re.match(r"Response `(\d{3})`", before):
             steps[-1] = Step(steps[-1].command, int(status[1]), documents(block))
         elif name := re.search(r"into `([\w.]+)`:$", before):
             files[name[1]] = block

@@ -88,7 +88,7 @@ WORDS: Final = (
             r"(?i)shopware",
             r"(?i)(?:platform__)?shop[_ ]key|sim-shop",
             r"shop manager",
-            r"\"shop\": self\._store_key",  # a parameter of the Launcher
+            r"\"shop\": self\._",  # a parameter of the Launcher
             r"simulators\", \"shop\"",
             r"--shop-url",
             r"woocommerce_rest_shop\w+",

@@ -115,8 +115,8 @@ async def connection_lost_at_commit(on: Stage) -> None:
 def common_faults() -> list[Fault]:
     """Those that a plain server will do for."""
     return [
-        Fault("Postgres restarted", restart(signal.SIGINT)),
-        Fault("Postgres killed (SIGKILL)", restart(signal.SIGKILL)),
+        Fault("PostgreSQL restarted", restart(signal.SIGINT)),
+        Fault("PostgreSQL killed (SIGKILL)", restart(signal.SIGKILL)),
         Fault("one of its processes killed", one_backend_killed),
         Fault("every connection terminated", everybody_terminated),
         Fault("connections exhausted", connections_exhausted),

@@ -17,11 +17,11 @@ SPOILT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("applied, then 500", {"mode": "apply_then", "status": 500, "body": {"message": "oops"}}),
     ("200 with an HTML page", {"mode": "garbage"}),
     ("200 with an empty body", {"mode": "empty"}),
-    ("200, cut short", {"mode": "truncated"}),
-    ("no HTTP at all", {"mode": "not_http"}),
+    ("200 with a truncated body", {"mode": "truncated"}),
+    ("a response that is not HTTP", {"mode": "not_http"}),
     ("a gzip bomb", {"mode": "gzip_bomb"}),
-    ("an answer in drips", {"mode": "slow_drip", "delay": 0.2}),
-    ("an answer after our patience", {"mode": "apply_then", "delay": 4.0}),
+    ("a response that arrives byte by byte", {"mode": "slow_drip", "delay": 0.2}),
+    ("a response after the time limit", {"mode": "apply_then", "delay": 4.0}),
 )
 
 
@@ -35,7 +35,7 @@ def _spoil(rule: dict[str, Any], seconds: float) -> Callable[[Stage], Awaitable[
             side.script(**rule, rate=0.35, persistent=True)
         await asyncio.sleep(seconds)  # the length of the fault
         for side in _sides(on):
-            on.notes.append(f"{sum(rule['hits'] for rule in side.inspect('script')['rules'])} calls spoilt")
+            on.notes.append(f"{sum(rule['hits'] for rule in side.inspect('script')['rules'])} calls damaged")
             side.control("clear")
 
     return inflict

@@ -51,7 +51,7 @@ async def backfill_beside_live(on: Stage) -> None:
         lags.append(await _lag_of_one(on))
         await asyncio.sleep(0.2 * on.rng.random())  # a store's own pace
     left = (await on.books.counts())["waiting"]
-    on.notes.append(f"{left} imported waited all the while; live ones waited {max(lags):.1f} s at the most")
+    on.notes.append(f"{left} imported events waited throughout; live events waited at most {max(lags):.1f} s")
     assert left > 0, "the backfill was over too soon to be in anybody's way"
     on.promised(f"a live event waited {max(lags):.1f} s behind the backfill", kept=max(lags) <= LIVE_WITHIN)
 
@@ -74,7 +74,9 @@ async def poison(on: Stage) -> None:
     bad = on.rig.platform.script(contains="poison", mode="answer", status=500, persistent=True)
     ill = await _slowest(on, await on.shop.crowd(CROWD, poisoned=100))
     on.rig.platform.control("clear")
-    on.notes.append(f"slowest of {CROWD} without poison {well:.2f} s, of the healthy ones with it {ill:.2f} s")
+    on.notes.append(
+        f"slowest of {CROWD} without failing entities: {well:.2f} s; slowest healthy one beside them: {ill:.2f} s"
+    )
     assert bad, "the rule was not taken"
     on.promised(f"poison delayed others by {ill - well:.2f} s", kept=ill - well <= POISON_WITHIN)
 

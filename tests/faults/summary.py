@@ -9,8 +9,8 @@ from typing import Final
 from tests.faults.rounds import Report
 
 BEGIN: Final = "<!-- made by `make chaos ARGS=--write-docs` -->"
-END: Final = "<!-- end of what is made -->"
-COLUMNS: Final = ("fault", "rounds", "lost", "doubled", "disordered", "seconds to recover (median, slowest)")
+END: Final = "<!-- end of the generated part -->"
+COLUMNS: Final = ("fault", "rounds", "lost", "duplicated", "disordered", "seconds to recover (median, slowest)")
 
 
 @dataclass

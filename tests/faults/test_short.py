@@ -57,7 +57,7 @@ async def test_far_sides_and_database(tmp_path: Path) -> None:
     key = named(destination.faults(), "the key is revoked, then restored")
     postgres = named(
         database.common_faults(),
-        "Postgres killed (SIGKILL)",
+        "PostgreSQL killed (SIGKILL)",
         "every connection terminated",
         "serialization failures at COMMIT",
     )

@@ -234,7 +234,7 @@ async def disk_full(on: Stage) -> None:
             await _write_a_lot(on.rig.server)
         await asyncio.sleep(0.2)  # then again: it may be recovering
     ballast.unlink()
-    on.notes.append("Postgres went down" if not on.rig.server.running else "Postgres stayed up")
+    on.notes.append("Postgres went down" if not on.rig.server.running else "PostgreSQL stayed up")
     await on.rig.server.start()
 
 

@@ -22,7 +22,7 @@ from tests.mutation.breaks import BREAKS, Break
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "reliability.md"
-BEGIN: Final = "<!-- what mutmut found -->"
+BEGIN: Final = "<!-- results of mutmut -->"
 END: Final = "<!-- end of what it found -->"
 MUTMUT: Final = str(Path(sys.executable).parent / "mutmut")
 LEAST: Final = 85.0

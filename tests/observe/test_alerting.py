@@ -13,7 +13,7 @@ from platform_relay.alerts.chat import message, send_alerts
 from platform_relay.alerts.watch import watch_queue
 from platform_relay.core.http import HttpClient
 from platform_relay.core.reasons import ALERTS, ReasonCode, because
-from platform_relay.queue.oldest_due import OldestWaiting
+from platform_relay.queue.oldest_waiting import OldestWaiting
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered
 

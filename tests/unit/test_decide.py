@@ -100,7 +100,7 @@ def test_an_older_version_than_the_last_seen_is_superseded() -> None:
 
 def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed() -> None:
     job = replace(JOB, attempt=POLICY.attempts + 1, uncertain=True)
-    assert before(job, POLICY, 1e6) == Finish("dead", "crashed", because(ReasonCode.LEASE_LOST, attempts=3))
+    assert before(job, POLICY, 1e6) == Finish("dead", "crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=3))
     assert before(replace(job, attempt=POLICY.attempts), POLICY, 1e6) is None
 
 

@@ -68,7 +68,7 @@ def test_the_first_source_with_a_value_counts() -> None:
     result = value(redemption(), None, rule(discountValue=9))
     assert isinstance(result, RewardValue)
     assert (result.value, result.source, result.currency) == (Decimal("9.00"), "launcher", "EUR")
-    assert result.derivation == "the launcher rule r1: 9"
+    assert result.derivation == "the Platform's redeem rule r1: 9"
 
 
 def test_a_redemption_without_a_value_waits_for_a_rule() -> None:
@@ -97,12 +97,12 @@ def test_a_rule_with_another_id_gives_no_value() -> None:
         (
             {"discountValue": 5, "status": "INACTIVE"},
             ReasonCode.VALUE_UNCERTAIN,
-            {"explanation": "the embedded rule r1 is not active"},
+            {"explanation": "the webhook's rule r1 is not active"},
         ),
         (
             {"discountValue": 5, "templateName": "percentageoff"},
             ReasonCode.VALUE_UNCERTAIN,
-            {"explanation": "the webhook names the kind fixed_amount, the embedded rule r1 the kind percentage"},
+            {"explanation": "the webhook names the kind fixed_amount, the webhook's rule r1 the kind percentage"},
         ),
     ],
 )
