@@ -95,7 +95,7 @@ COUPON: Final[dict[str, object]] = {
     "state": "held",
     "reason_code": "no_value",
     "text": "No value is known for rule rule-7.",
-    "next_step": "Add a reward rule (console, relay rules put). The coupon is then created automatically.",
+    "next_step": "Add a reward rule (console, relay rules put), or set the value of this coupon. It then continues automatically.",
     "facts": {"rule": "rule-7"},
     "kind": "fixed_amount",
     "value": None,
