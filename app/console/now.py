@@ -1,8 +1,11 @@
 """*Now*: the state of each destination, the last hour, what the store and its customers wait for, *Pause* and *Resume*."""
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -11,9 +14,12 @@ from starlette.responses import Response
 
 from platform_relay.console.formatting import destination
 from platform_relay.console.live import EVERY, Chart, Live, Snapshot, summarize
-from platform_relay.console.pages import HOME, PageError, Pages, SignInRequiredError, Visitor
+from platform_relay.console.pages import HOME, PageError, Pages, SignInRequiredError, Visitor, build_url
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway
+
+PAGE_IS_CURRENT: Final = 10
+"""Seconds after which the parts that a page was loaded with are no longer taken as what it shows."""
 
 
 def routes(pages: Pages) -> APIRouter:
@@ -25,7 +31,9 @@ def routes(pages: Pages) -> APIRouter:
     async def now(request: Request) -> Response:
         visitor = await pages.visitor(request)
         snapshot = await live.snapshot(fresh=bool(visitor.session.notice))
-        return pages.show(request, "now", snapshot=snapshot, live=_parts(pages, snapshot, visitor))
+        parts = _parts(pages, snapshot, visitor)
+        stream = build_url("/console/live", at=int(time.time()), shown=_digests(parts))
+        return pages.show(request, "now", snapshot=snapshot, live=parts, stream=stream)
 
     @router.get("/console/live")
     async def stream(request: Request) -> Response:
@@ -55,7 +63,12 @@ def routes(pages: Pages) -> APIRouter:
 
 
 async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor) -> AsyncIterator[bytes]:
-    sent: dict[str, str] = {}
+    query = request.query_params
+    at = query.get("at", "")[:12]
+    loaded = int(at) if at.isdecimal() else 0
+    current = "last-event-id" not in request.headers and time.time() - loaded < PAGE_IS_CURRENT
+    shown = query.get("shown", "") if current else ""
+    sent = dict(pair.split(":", 1) for pair in shown.split(",") if ":" in pair)
     yield format_sse_event(retry=2000)
     while True:
         try:
@@ -68,9 +81,9 @@ async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor)
         else:
             parts = {"database": pages.render("part_database", reachable=True), **_parts(pages, snapshot, visitor)}
         for name, part in parts.items():
-            if sent.get(name) != part:
-                sent[name] = part
-                yield format_sse_event(event=name, data_str=part)
+            if sent.get(name) != (digest := _digest(part)):
+                sent[name] = digest
+                yield format_sse_event(event=name, data_str=part, id=digest)
         await asyncio.sleep(EVERY)
 
 
@@ -87,6 +100,15 @@ def _parts(pages: Pages, snapshot: Snapshot, visitor: Visitor) -> dict[str, str]
         parts[f"actions-{channel.name}"] = pages.render("part_actions", destination=channel, visitor=visitor)
         parts[f"chart-{channel.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
     return parts
+
+
+def _digests(parts: Mapping[str, str]) -> str:
+    """What a page shows, for its stream: an update replaces only parts that have changed since, and closes no opened form."""
+    return ",".join(f"{name}:{_digest(part)}" for name, part in parts.items())
+
+
+def _digest(part: str) -> str:
+    return hashlib.blake2s(part.encode(), digest_size=8).hexdigest()
 
 
 def _series(chart: Chart) -> str:
