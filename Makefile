@@ -1,9 +1,9 @@
 # Needs only Python 3.11 or newer, make and git. `make` without a target lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test container-lint scaling fuzz screenshots sbom
+.PHONY: help setup demo test test-long lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test container-lint scaling fuzz screenshots sbom
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 STAMP := .venv/.set-up
 BENCH_BIN := .venv-bench/bin
@@ -19,8 +19,11 @@ setup: $(STAMP) ## create .venv from the hash-locked requirements, or update it 
 demo: setup ## run the demo on simulators; ONCE=1 stops after one day
 	@$(BIN)/relay demo $(if $(ONCE),--once)
 
-test: setup ## run the tests; ARGS="-k redemption" selects tests, JOBS=0 uses one process
+test: setup ## run the tests (5 minutes); ARGS="-k redemption" selects tests, JOBS=0 uses one process
 	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+test-long: setup ## run the tests that take longer: faults, browser, fuzzing, money (5 minutes)
+	@$(BIN)/pytest -n $(JOBS) -m "long and not live and not screenshots" $(ARGS)
 
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check

@@ -1,12 +1,12 @@
 """The database of a process: its URL or the embedded server, its migration, and its engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core import migrate
 from platform_relay.core.database import create_engine
+from platform_relay.core.database_start import upgrade_now
 from platform_relay.core.embedded import EmbeddedPostgres
 from platform_relay.settings import Settings
 
@@ -26,22 +26,32 @@ async def database(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def migrated_database(settings: Settings) -> AsyncIterator[str]:
-    """The database URL, after the tables in DATABASE_SCHEMA were migrated. Many processes may do this at once."""
+    """The database URL, after the tables in DATABASE_SCHEMA were migrated. Many processes may do this at once.
+
+    Raises DatabaseUnreachableError or DatabaseMisconfiguredError when the database cannot be used.
+    """
     async with database(settings) as url:
         migrating = engine(settings, url, "relay migrate", 2)
         try:
-            await migrate.upgrade(migrating)
+            await upgrade_now(migrating)
         finally:
             await migrating.dispose()
         yield url
 
 
-def engine(settings: Settings, database_url: str, name: str, pool_size: int) -> AsyncEngine:
-    """An engine for the relay's tables. `name` is shown in pg_stat_activity."""
+def engine(
+    settings: Settings,
+    database_url: str,
+    name: str,
+    pool_size: int,
+    on_discard: Callable[[], None] = lambda: None,
+) -> AsyncEngine:
+    """An engine for the relay's tables. `name` is shown in pg_stat_activity; see `create_engine` for `on_discard`."""
     return create_engine(
         database_url,
         application_name=name,
         pool_size=pool_size,
         schema=settings.database_schema,
         body_keys=settings.key_ring,
+        on_discard=on_discard,
     )

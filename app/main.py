@@ -74,8 +74,8 @@ def create_app(services: Services) -> FastAPI:
         # `include_router` would match every request twice, which is a quarter of the time for accepting an event.
         app.router.routes.extend(router.routes)
     documentation.install(app, list(EVENTS.values()))
-    problems.install(app)
-    app.add_middleware(RequestMiddleware, metrics=services.metrics)
+    problems.install(app, services.metrics)
+    app.add_middleware(RequestMiddleware, services=services)
     return app
 
 

@@ -11,6 +11,7 @@ from platform_relay.audit.integrity import log_newest_hash
 from platform_relay.checks.configuration import watch_bodies, watch_verification
 from platform_relay.coupons import drift_check
 from platform_relay.coupons.overdue import watch_deadline
+from platform_relay.coupons.unlisted import RECHECK_INTERVAL, check_refused
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.queue.maintenance import prune_lanes
 from platform_relay.queue.oldest_waiting import OldestWaiting
@@ -35,14 +36,15 @@ class PeriodicTask:
 def periodic_tasks(parts: Services, clients: Clients) -> list[PeriodicTask]:
     """All periodic tasks of a worker with these settings and this store."""
     engine, settings = parts.engine, parts.settings
-    oldest, deadline = OldestWaiting(), settings.coupons.deadline
+    oldest, deadline, confirm_within = OldestWaiting(), settings.coupons.deadline, settings.coupons.confirm_within
     deadline_interval = max(1.0, min(15.0, deadline.total_seconds() / 4))
     tasks = [
         PeriodicTask("wake_stranded", 30.0, lambda: wake_stranded(engine)),
         PeriodicTask("prune_lanes", 600.0, lambda: prune_lanes(engine)),
         PeriodicTask("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention, datetime.now(UTC))),
         PeriodicTask("watch_queue", 30.0, lambda: watch_queue(engine, oldest)),
-        PeriodicTask("watch_deadline", deadline_interval, lambda: watch_deadline(engine, deadline)),
+        PeriodicTask("watch_deadline", deadline_interval, lambda: watch_deadline(engine, deadline, confirm_within)),
+        PeriodicTask("check_refused", RECHECK_INTERVAL, lambda: check_refused(engine)),
         PeriodicTask("watch_verification", 3600.0, lambda: watch_verification(engine, settings)),
         PeriodicTask("watch_bodies", 60.0, lambda: watch_bodies(engine, settings)),
         PeriodicTask("log_newest_audit_hash", 3600.0, lambda: log_newest_hash(engine)),

@@ -8,7 +8,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from platform_relay import wiring
 from platform_relay.core import tracing
+from platform_relay.core.database_start import wait_until_migrated
+from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.main import create_app
 from platform_relay.settings import Settings
+from platform_relay.wiring import Services
 from platform_relay.worker import Worker
 
 log: Final = structlog.get_logger(__name__)
@@ -34,50 +37,80 @@ GRACE_SECONDS: Final = 5
 
 
 async def run(settings: Settings, database_url: str, *, web: bool, worker: bool, bound: socket.socket | None) -> None:
-    """Run one process until SIGTERM or SIGINT; raises when a part of it fails."""
+    """Run one process until SIGTERM or SIGINT; raises when a part of it fails.
+
+    The web server answers health checks while the process waits for its database (`wait_until_migrated`); the rest starts
+    when the database is migrated.
+    """
     name = "serve" if web and worker else "web" if web else "worker"
+    stopping = asyncio.Event()
     async with AsyncExitStack() as stack:
+        stack.enter_context(_signals(stopping))
         tracing.start(str(settings.otlp_endpoint) if settings.otlp_endpoint else None, name)
         stack.callback(tracing.stop)
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
+        parts.waiting_for = because(ReasonCode.DATABASE_MIGRATING)
         tasks: list[asyncio.Task[None]] = []
-        background: Worker | None = None
-        if worker:
-            background = Worker(parts, await stack.enter_async_context(wiring.clients(parts)))
-            if settings.metrics_port is not None and not web:
-                stack.enter_context(_metrics_server(settings.host, settings.metrics_port, parts.metrics.registry))
-            parts.worker_alive = background.alive
-            tasks.append(asyncio.create_task(background.run()))
-            if settings.heartbeat_file is not None:
-                heartbeat = asyncio.create_task(_touch_regularly(settings.heartbeat_file, parts.worker_alive))
-                stack.callback(heartbeat.cancel)
-        server = None
-        if web:
-            server = _Server(
-                uvicorn.Config(
-                    create_app(parts),
-                    host=settings.host,
-                    port=settings.port,
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
-                    timeout_graceful_shutdown=GRACE_SECONDS,
-                    lifespan="on",
-                )
-            )
+        server = _server(settings, parts) if web else None
+        if server is not None:
             tasks.append(asyncio.create_task(server.serve(sockets=[bound] if bound else None)))
+        if worker and not web and settings.metrics_port is not None:
+            stack.enter_context(_metrics_server(settings.host, settings.metrics_port, parts.metrics.registry))
+        if worker and settings.heartbeat_file is not None:
+            heartbeat = asyncio.create_task(_touch_regularly(settings.heartbeat_file, parts))
+            stack.callback(heartbeat.cancel)
+        stopped = asyncio.create_task(stopping.wait())
+        stack.callback(stopped.cancel)
+        background: Worker | None = None
         freeze_loaded_objects()
-        stopping = asyncio.Event()
-        with _signals(stopping):
-            stopped = asyncio.create_task(stopping.wait())
-            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
+        try:
+            if await _database_is_ready(parts, [*tasks, stopped]):
+                if worker:
+                    background = Worker(parts, await stack.enter_async_context(wiring.clients(parts)))
+                    parts.worker_alive = background.alive
+                    tasks.append(asyncio.create_task(background.run()))
+                await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
             if server is not None:
                 server.should_exit = True
             if background is not None:
                 background.stop()
             await asyncio.gather(*tasks)
+
+
+async def _database_is_ready(parts: Services, others: Sequence[asyncio.Task[object]]) -> bool:
+    """Wait until the database is migrated; returns False when one of `others` ended first."""
+
+    def report(reason: Reason) -> None:
+        parts.waiting_for = reason
+
+    waiting = asyncio.create_task(wait_until_migrated(parts.engine, report))
+    try:
+        await asyncio.wait([waiting, *others], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            return False
+        await waiting
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    parts.waiting_for = None
+    return True
+
+
+def _server(settings: Settings, parts: Services) -> "_Server":
+    return _Server(
+        uvicorn.Config(
+            create_app(parts),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan="on",
+        )
+    )
 
 
 def freeze_loaded_objects() -> None:
@@ -157,10 +190,10 @@ def _metrics_server(host: str, port: int, registry: CollectorRegistry) -> Iterat
         thread.join()
 
 
-async def _touch_regularly(path: Path, alive: Callable[[], bool]) -> None:
-    """Touch `path` every HEARTBEAT_SECONDS while the worker is alive."""
+async def _touch_regularly(path: Path, parts: Services) -> None:
+    """Touch `path` every HEARTBEAT_SECONDS while the worker is alive, or the process waits for its database."""
     while True:
-        if alive():
+        if parts.worker_alive is None or parts.worker_alive():
             await asyncio.to_thread(path.touch)
         await asyncio.sleep(HEARTBEAT_SECONDS)
 

@@ -120,7 +120,7 @@ class PlatformSettings(BaseModel):
     allowed_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
         description='JSON list of the networks from which the Platform sends webhooks, e.g. ["203.0.113.0/24"]. Coupons from'
-        " webhooks of other networks are held. Empty: every network is allowed.",
+        " webhooks of other networks are refused. Empty: every network is allowed.",
     )
     timeout: float = Field(10.0, gt=0, le=120, description="Maximum duration of one call to the Platform, in seconds.")
     ca_file: FilePath | None = Field(
@@ -131,6 +131,13 @@ class PlatformSettings(BaseModel):
         None,
         description="Maximum rate of calls to the Platform, for all replicas together, e.g. `10/s` or `600/min`; at least"
         " `12/min`. Empty: no limit.",
+    )
+    reward_pages: int = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="Maximum number of pages of a customer's reward list that are read to confirm one redemption, within 30"
+        " seconds. A redemption that is not on them is held.",
     )
     fields: dict[str, str] = Field(
         default_factory=dict,
@@ -246,7 +253,8 @@ class CouponSettings(BaseModel):
     )
     confirm_within: timedelta = Field(
         timedelta(minutes=5),
-        description="How long the relay waits until the Platform lists a redemption. After that, its coupon is held.",
+        description="How long the relay waits until the Platform lists a redemption, from its first negative answer. After that, it"
+        " is refused.",
     )
     deadline: timedelta = Field(
         timedelta(minutes=2),
@@ -323,7 +331,18 @@ class Settings(EnvironmentSettings):
         description="JSON list of the private networks in which the Platform or the store may be, e.g."
         ' ["172.16.0.0/12"] for a store in the same Docker network. Other private addresses are not called.',
     )
-    body_limit: int = Field(1 << 20, ge=1024, le=64 << 20, description="Maximum size of a request body, in bytes.")
+    body_limit: int = Field(
+        1 << 20,
+        ge=1024,
+        le=64 << 20,
+        description="Maximum size of a request body, in bytes, except for those of EVENT_LIMIT.",
+    )
+    event_limit: int = Field(
+        16 << 20,
+        ge=1024,
+        le=64 << 20,
+        description="Maximum size of a single event and of a store's own webhook, in bytes.",
+    )
     store_key: SecretStr | None = Field(
         None,
         description="API key of the store's backend, with the scopes events and read. `relay keys` creates more keys.",

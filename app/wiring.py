@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import stores
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.alerts.future_versions import FutureVersions
 from platform_relay.api.dependencies import Services as Services
 from platform_relay.core import tracing
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.http import HttpClient, HttpClients
 from platform_relay.core.metrics import Metrics
 from platform_relay.coupons.issue import IssueCoupon
@@ -63,12 +65,16 @@ class Clients:
 
 
 @asynccontextmanager
-async def services(settings: Settings, database_url: str, process: str) -> AsyncIterator[Services]:
-    """The parts of one process, which are closed at the end. `process` is its name in pg_stat_activity.
+async def services(
+    settings: Settings, database_url: str, process: str, *, rate_limits: bool = True
+) -> AsyncIterator[Services]:
+    """The parts of one process, which are closed at the end. `process` is its name in pg_stat_activity. Without
+    `rate_limits`, calls to destinations do not depend on the database.
 
     Raises ValueError when the store adapter is unknown, or its settings are missing or wrong.
     """
-    pool = engine(settings, database_url, f"relay {process}", settings.database_pool_size)
+    metrics = Metrics(CollectorRegistry())
+    pool = engine(settings, database_url, f"relay {process}", settings.database_pool_size, metrics.connection_discarded)
     notifier = Notifier(pool)
     listeners: list[Callable[[str], None]] = []
 
@@ -78,16 +84,19 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
                 listener(destination)
         notifier.notify(destinations)
 
-    guards = _guards(settings, pool)
+    guards = _guards(settings, pool) if rate_limits else {}
     store = _store(settings, guards)
+    compute, worker_compute = ComputeProcess(), ComputeProcess()
     try:
         yield Services(
             settings=settings,
             engine=pool,
             guards=guards,
-            inbox=Inbox(pool, on_commit=committed),
+            inbox=Inbox(pool, on_commit=committed, on_future_version=FutureVersions(pool, metrics)),
             actions=OperatorActions(pool, on_work=committed),
-            metrics=Metrics(CollectorRegistry()),
+            metrics=metrics,
+            compute=compute,
+            worker_compute=worker_compute,
             listen_url=settings.database_listen_url.get_secret_value()
             if settings.database_listen_url
             else database_url,
@@ -97,6 +106,8 @@ async def services(settings: Settings, database_url: str, process: str) -> Async
     finally:
         if store is not None:
             await store.aclose()
+        await compute.aclose()
+        await worker_compute.aclose()
         await notifier.aclose()
         await pool.dispose()
 
@@ -106,7 +117,7 @@ async def clients(parts: Services) -> AsyncIterator[Clients]:
     """The clients of the destinations and of the chat, which are closed at the end."""
     settings, key = parts.settings, parts.settings.platform.api_key
     http_clients = HttpClients(
-        settings.platform.timeout, parts.guards[PLATFORM], private_networks=settings.private_networks
+        settings.platform.timeout, parts.guards.get(PLATFORM), private_networks=settings.private_networks
     )
     secrets = (key.get_secret_value(),) if key else ()
     http = http_clients.make(
@@ -136,7 +147,7 @@ def _store(settings: Settings, guards: Mapping[str, DestinationGuard]) -> StoreA
     if not adapter:
         return None
     return stores.build(
-        adapter, HttpClients(settings.store.timeout, guards[STORE], private_networks=settings.private_networks)
+        adapter, HttpClients(settings.store.timeout, guards.get(STORE), private_networks=settings.private_networks)
     )
 
 
@@ -167,12 +178,13 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
     """The handler of each kind of job."""
     coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     by_kind: dict[JobKind, Handler] = {
-        JobKind.FORWARD_CUSTOMER: ForwardCustomer(clients.platform, customers),
-        JobKind.FORWARD_ORDER: ForwardOrder(clients.platform, coupons, customers, alerts),
-        JobKind.FORWARD_PRODUCT: ForwardProduct(clients.platform),
+        JobKind.FORWARD_CUSTOMER: ForwardCustomer(clients.platform, customers, parts.worker_compute),
+        JobKind.FORWARD_ORDER: ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute),
+        JobKind.FORWARD_PRODUCT: ForwardProduct(clients.platform, parts.worker_compute),
         JobKind.USE_REWARD: UseReward(clients.platform, coupons),
         JobKind.FETCH_ENTITY: FetchEntity(clients.store, parts.settings.store.adapter or "", parts.inbox.accept),
         JobKind.ISSUE_COUPON: IssueCoupon(
+            engine=parts.engine,
             store=clients.store,
             coupons=coupons,
             rules=RewardRules(parts.engine),

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from platform_relay import wiring
-from platform_relay.core.database import parse_url
+from platform_relay.core.database_url import driver_dsn, parse_url
 from platform_relay.periodic_tasks import periodic_tasks
 from platform_relay.queue import maintenance
 from platform_relay.queue.loop import Loop
@@ -52,7 +52,7 @@ class Worker:
             "worker_started", destinations=[loop.destination for loop in self._loops], concurrency=settings.concurrency
         )
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
-        dsn = parse_url(self._parts.listen_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = driver_dsn(parse_url(self._parts.listen_url))
         side = [
             asyncio.create_task(listen(dsn, settings.database_schema, self.wake)),
             *(

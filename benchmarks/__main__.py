@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks import record, report
 from benchmarks.results import Result
-from benchmarks.rows import batch, encrypted, history, ingest, memory, pickup, redeem, relay, snapshot, workers
+from benchmarks.rows import batch, encrypted, history, holds, ingest, memory, pickup, redeem, relay, snapshot, workers
 from benchmarks.scale import NORMAL, TINY
 from benchmarks.stage import Stage, stage
 
@@ -24,6 +24,7 @@ ROWS: Final[Mapping[tuple[str, ...], Row]] = {
     ("two_workers",): workers.run,
     ("relay_with_history",): history.run,
     ("encrypted_vs_plain",): encrypted.run,
+    ("longest_hold_ms",): holds.run,
 }
 LONG: Final[Mapping[tuple[str, ...], Row]] = {
     ("relay_held_snapshot",): snapshot.run,

@@ -69,6 +69,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "redeem_ms": Target(most={"p99": 150}),
     "two_workers": Target(least=1.8),
     "encrypted_vs_plain": Target(least=0.90),
+    "longest_hold_ms": Target(most={"event": 100, "webhook": 100, "batch": 100}),
     "rss_mb": Target(most={"web": 130, "worker": 130, "drift_percent": 5}, long=True),
 }
 

@@ -1,6 +1,7 @@
 """What every row stands on: Postgres, the simulators, Redis, and the processes that a row starts."""
 
 import asyncio
+import http.client
 import os
 import secrets
 import shutil
@@ -219,14 +220,23 @@ def free_port() -> int:
 
 
 def listening(port: int, process: Process) -> None:
-    """Returns when the process takes connections. Raises StageError when it does not or has ended."""
+    """Returns when the process serves requests; the relay answers 503 until it can use its database. Raises StageError when
+    it does not or has ended."""
 
-    def connects() -> bool:
+    def serves() -> bool:
         process.must_run()
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", port)) == 0
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status != 503
+        except (TimeoutError, http.client.HTTPException):
+            return True  # a contender that knows only its own path
+        except OSError:
+            return False
+        finally:
+            connection.close()
 
-    until(connects, PATIENCE, f"nobody listens on port {port}")
+    until(serves, PATIENCE, f"nothing serves requests on port {port}")
 
 
 def until(condition: Callable[[], bool], within: float, what: str, pause: float = 0.02) -> None:

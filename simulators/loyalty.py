@@ -49,6 +49,7 @@ class Loyalty:
             "tier-reward": self._tier_reward,
             "referral": self._referral,
             "send-webhook": self._send_webhook,
+            "list-rewards": self._list_rewards,
             "rules": self._set_rules,
             "customers": self._seed_customers,
             "forget-customers": self._forget_customers,
@@ -123,7 +124,13 @@ class Loyalty:
             for reward in self.rewards.values()
             if reward["_listed_at"] <= now and _is_holder(reward, customer_id, email)
         ]
+        if config.rewards_next != "offset":
+            tokens: Json = {"same": "again", "fresh": secrets.token_hex(8), "object": {"page": 2}, "long": "x" * 5000}
+            token = tokens[config.rewards_next]
+            return json_answer(200, {"items": held[: config.rewards_page_size], "nextToken": token})
         start = int(query.get("nextToken") or 0)
+        if start and config.rewards_moved:
+            start, config.rewards_moved = start + config.rewards_moved, 0
         end = start + config.rewards_page_size
         return json_answer(200, {"items": held[start:end], "nextToken": str(end) if end < len(held) else ""})
 
@@ -279,6 +286,14 @@ class Loyalty:
                 self.platform.deliveries.start(send)
             return []
         return [(await send).as_json() for send in sends]
+
+    async def _list_rewards(self, given: Json) -> Json:
+        """Put rewards into all-rewards as they are: `{"rewards": [{"code", "customerId" or "email", "type", …}]}`."""
+        for item in given.get("rewards", []):
+            holder = {"externalId": item.get("customerId"), "email": item.get("email")}
+            kind, points = str(item.get("type", "PointActivity")), int(item.get("points", 0))
+            self._grant(kind, holder, item, points, str(item.get("rewardType", "amountdiscount")), "")
+        return {"rewards": len(self.rewards)}
 
     async def _set_rules(self, given: Json) -> Json:
         if given.get("replace"):

@@ -33,6 +33,7 @@ class PlatformConfig:
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {
         "second_order_post": ("conflict", "duplicate", "upsert"),
         "second_reward_use": ("conflict", "not_found", "accept"),
+        "rewards_next": ("offset", "same", "fresh", "object", "long"),
     }
 
     api_key: str = "sim-platform-key"
@@ -54,6 +55,11 @@ class PlatformConfig:
     rewards_page_size: int = 20
     rewards_delay: float = 0.0
     """Seconds until a new reward shows up in all-rewards."""
+    rewards_next: str = "offset"
+    """The nextToken of all-rewards: offset | same (the first page again, under one token) | fresh (under a new token) |
+    object (no text) | long (5000 characters)."""
+    rewards_moved: int = 0
+    """So many rewards move to an earlier page during the next read of all-rewards, so that this read misses them."""
     code_prefix: str = ""
     negative_redeem_points: bool = False
     webhook_url: str = ""

@@ -5,19 +5,23 @@ without tables. They live on an embedded server of this test process, or on the 
 user must be allowed to create databases), which is how the suite runs on PostgreSQL 15.
 """
 
+import logging
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import asyncpg
 import hypothesis
 import pytest
 import pytest_asyncio
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core import migrate
@@ -39,6 +43,46 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+LONG: Final = (
+    "benchmarks/",
+    "browser/",
+    "cli/test_database_errors.py",
+    "conformance/test_conformance.py::test_seeded_bugs_are_caught",
+    "contract/test_conformance.py",
+    "database/test_embedded.py",
+    "database/test_schemas.py",
+    "faults/test_interrupted_statements.py",
+    "faults/test_read_only.py",
+    "faults/test_short.py",
+    "faults/test_start_without_database.py",
+    "fuzz/test_short.py",
+    "imports/test_import_command.py",
+    "journeys/test_collapse.py",
+    "journeys/test_pace.py",
+    "money/",
+    "observe/test_worker_metrics.py",
+    "reconcile/test_backups.py",
+    "security/test_canary.py",
+    "security/test_encryption_journey.py",
+    "security/test_supply.py",
+)
+"""The tests of `make test-long`: paths in tests/, or the beginnings of node ids."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """LONG_TESTS_UNTIL (Unix time): a long test that would start later is skipped, so that a slow machine ends in time."""
+    until = os.environ.get("LONG_TESTS_UNTIL")
+    if until and item.get_closest_marker("long") and time.time() > float(until):
+        pytest.skip("there is no time left for this test in this run (LONG_TESTS_UNTIL); run `make test-long`")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No setting of the person who runs the tests reaches them (programs also read `.env`: start them elsewhere)."""
@@ -49,6 +93,22 @@ def clean_environment() -> Iterator[None]:
             if name.upper().split("__")[0] in settings or name.upper().startswith((*stores, *OUTSIDE)):
                 environment.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a test configures (a command of the CLI configures logging) ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configured = structlog.is_configured()
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+    for handler in handlers:
+        root.addHandler(handler)
+    if not configured:
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], within: float = 
             if value:
                 return value
             waiting.not_yet(value)
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)  # time: between two looks at the condition
 
 
 def eventually_sync(condition: Callable[[], T], within: float = 5.0) -> T:
@@ -56,7 +56,7 @@ def eventually_sync(condition: Callable[[], T], within: float = 5.0) -> T:
             if value:
                 return value
             waiting.not_yet(value)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)  # time: between two looks at the condition
 
 
 class _Waiting:

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -22,10 +23,12 @@ from platform_relay.api.events import (
     idempotency_key,
     is_backfill,
     receipt_json,
+    require_possible_version,
 )
 from platform_relay.api.examples import BATCH, BATCH_ANSWER
 from platform_relay.api.problems import body_problem
 from platform_relay.api.request_body import read_body, too_large
+from platform_relay.core.compute import pausing
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -38,12 +41,14 @@ from platform_relay.core.errors import (
 )
 from platform_relay.core.logs import log_message
 from platform_relay.inbox.events import EVENTS, Kind
-from platform_relay.inbox.inbox import Receipt
+from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming, incoming
 
 MAX_LINES: Final = 1000
 MAX_BODIES: Final = 16
 """The size limit of a batch, in multiples of BODY_LIMIT."""
+MAX_BREAKS: Final = 10 * MAX_LINES
+"""The maximum of line breaks, with those of blank lines."""
 MEDIA_TYPE: Final = "application/x-ndjson"
 _NDJSON: Final = {"schema": {"type": "string"}, "example": BATCH}
 
@@ -99,7 +104,12 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         started = time.perf_counter()
         caller = await authenticator.require(request, "events")
         raw = await read_body(request, MAX_BODIES * limit)
-        lines = list(read_lines(raw, limit, backfill=is_backfill(request)))
+        backfill = is_backfill(request)
+        lines = [
+            Line(number, await services.compute.run_if_large(len(line), partial(read_line, line, limit, backfill)))
+            async for number, line in pausing(split_lines(raw))
+        ]
+        lines = [await _with_possible_version(services.inbox, line) for line in lines]
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
         receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
@@ -109,18 +119,37 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     return router
 
 
-def read_lines(raw: bytes, limit: int, *, backfill: bool) -> Iterator[Line]:
-    """The lines of the batch without blank ones. A line has at most `limit` bytes. Raises TooManyLines."""
+def split_lines(raw: bytes) -> list[tuple[int, bytes]]:
+    """The lines of the batch with their numbers, without blank ones. Raises TooManyLines."""
+    if (breaks := raw.count(b"\n")) > MAX_BREAKS:  # splitting millions of blank lines would hold the event loop
+        raise TooManyLines(
+            f"The batch has {breaks:,} line breaks; at most {MAX_LINES:,} lines, and {MAX_BREAKS:,} with blank ones, are allowed."
+        )
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
     if len(lines) > MAX_LINES:
         raise TooManyLines(f"The batch has {len(lines):,} lines; at most {MAX_LINES:,} are allowed.")
-    for number, line in lines:
-        try:
-            if len(line) > limit:
-                raise too_large(limit)
-            yield Line(number, _read_line(line, backfill))
-        except Problem as problem:
-            yield Line(number, problem)
+    return lines
+
+
+def read_line(line: bytes, limit: int, backfill: bool) -> tuple[UUID, Incoming] | Problem:
+    """The message of a line of at most `limit` bytes, or the problem of the line."""
+    if len(line) > limit:
+        return too_large(limit)
+    try:
+        return _read_line(line, backfill)
+    except Problem as problem:
+        return problem
+
+
+async def _with_possible_version(inbox: Inbox, line: Line) -> Line:
+    """The line; with a problem for an event whose version lies in the future. Raises DatabaseAway."""
+    if isinstance(line.result, Problem):
+        return line
+    try:
+        await require_possible_version(inbox, line.result[1].version)
+    except FieldsInvalid as problem:
+        return Line(line.number, problem)
+    return line
 
 
 def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:

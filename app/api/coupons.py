@@ -11,13 +11,15 @@ from platform_relay.api.dependencies import ServicesDep
 from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import COUPON, LEDGER
 from platform_relay.api.jobs import OperatorAction
+from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import NotFound, QueryInvalid, WrongState, as_sentence
+from platform_relay.core.paging import Page
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.coupons.actions import ActionNotPossibleError, CouponActions, NoSuchCouponError
 from platform_relay.coupons.ledger import Ledger, read_ledger
-from platform_relay.coupons.queries import CouponPage, CouponView, find_coupon, list_coupons
+from platform_relay.coupons.queries import CouponView, find_coupon, list_coupons
 from platform_relay.coupons.records import CouponState
 from platform_relay.inbox.events import Money
 from platform_relay.platform.rules import RewardKind
@@ -89,19 +91,23 @@ router: Final = APIRouter(prefix="/v1", tags=["Coupons"])
 )
 async def get_coupons(
     services: ServicesDep,
+    page: PageDep,
     state: Annotated[CouponState | None, Query(description="Only coupons in this state.")] = None,
     customer: Annotated[str | None, Query(description="Only coupons of this customer, by the store's id.")] = None,
     reason_code: Annotated[
         ReasonCode | None, Query(description="Only coupons with this reason code (docs/reason-codes.md).")
     ] = None,
-    cursor: Annotated[str | None, Query(description="The `next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="The number of coupons per page.")] = 50,
-) -> CouponPage:
+) -> Page[CouponView]:
     """There is one coupon for each redemption or reward, with its state, its value and the source of the value. `state=held`
-    lists the coupons that need a decision."""
+    lists the coupons that need a decision, `state=refused` those of redemptions that are not genuine."""
     async with read_connection(services.engine) as connection:
         return await list_coupons(
-            connection, state=state, customer=customer, reason_code=reason_code, cursor=cursor, limit=limit
+            connection,
+            state=state,
+            customer=customer,
+            reason_code=reason_code,
+            cursor=page.cursor,
+            limit=page.limit,
         )
 
 
@@ -126,7 +132,7 @@ async def read_coupon(
 @router.post(
     "/coupons/{code}/approve",
     operation_id="approve_coupon",
-    summary="Approve a held coupon",
+    summary="Approve a held or refused coupon",
     responses={200: success("The coupon will be created.", COUPON), **problem_responses(*ACTION_PROBLEMS)},
 )
 async def approve_coupon(
@@ -239,7 +245,7 @@ async def dismiss_coupon_alerts(
 )
 async def get_ledger(services: ServicesDep) -> Ledger:
     """In each currency: redeemed = active + used + held + retired + points_returned. Coupons without an amount (percentages, free
-    shipping, free products) are only counted. This reads all coupons."""
+    shipping, free products) are only counted. `refused` redemptions are not genuine and in no sum. This reads all coupons."""
     async with read_connection(services.engine) as connection:
         return await read_ledger(connection)
 

@@ -74,6 +74,8 @@ Platform Relay connects an online store and a loyalty platform.
 * The relay answers an event with 2xx only after it is committed to the database. It is then delivered in order, also after a
   failure or a restart.
 * Send `Authorization: Bearer <key>`. Send an `Idempotency-Key` with events, and repeat a request that got no response.
+* Every list returns `items` and `next_cursor`. Send `next_cursor` as `cursor` to get the next page, and `limit` to change its
+  length, to at most 200 items.
 * Every error is a problem document (RFC 9457). Its `type` is stable, and its `next_step` describes what to do.
 """
 PROBLEM_SCHEMA: Final[OpenApi] = {

@@ -6,6 +6,8 @@ This is the hot path. It reads the raw body, uses no dependencies and no respons
 import re
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final  # Any: FastAPI's own signature
 from uuid import UUID
 
@@ -32,12 +34,14 @@ from platform_relay.core.errors import (
     IdempotencyConflict,
     NotFound,
     NotJson,
+    Problem,
     QueryInvalid,
 )
 from platform_relay.core.logs import log_message
 from platform_relay.inbox.events import EVENTS, Kind
-from platform_relay.inbox.inbox import Receipt
-from platform_relay.inbox.messages import incoming
+from platform_relay.inbox.inbox import Inbox, Receipt
+from platform_relay.inbox.messages import Incoming, incoming
+from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
 from platform_relay.jobs.queries import find_message
 from platform_relay.jobs.views import MessageView
 
@@ -111,20 +115,24 @@ async def read_event(
 
 def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
-    inbox, metrics, limit = services.inbox, services.metrics, services.settings.body_limit
+    inbox, metrics, limit = services.inbox, services.metrics, services.settings.event_limit
 
     async def accept(request: Request, kind: Kind) -> Response:
         started = time.perf_counter()
         caller = await authenticator.require(request, "events")
         key = idempotency_key(request.headers.get("idempotency-key"))
         raw = await read_body(request, limit)
-        try:
-            event = EVENTS[kind].parse(raw)
-        except ValueError as error:
-            metrics.message(kind, "refused")
-            raise body_problem(error, raw) from None
         message_id = uuid7()
-        message = incoming(event, raw, message_id=str(message_id), idempotency_key=key, backfill=is_backfill(request))
+        read = partial(event_message, kind, raw, str(message_id), key, backfill=is_backfill(request))
+        message = await services.compute.run_if_large(len(raw), read)
+        if isinstance(message, Problem):
+            metrics.message(kind, "refused")
+            raise message
+        try:
+            await require_possible_version(inbox, message.version)
+        except FieldsInvalid:
+            metrics.message(kind, "refused")
+            raise
         receipt = await inbox.accept(message, message_id)
         metrics.message(kind, receipt.status)
         log_message(
@@ -179,6 +187,15 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     return router
 
 
+def event_message(kind: Kind, raw: bytes, message_id: str, key: str | None, *, backfill: bool) -> Incoming | Problem:
+    """The message of an event, or the problem of its body."""
+    try:
+        event = EVENTS[kind].parse(raw)
+    except ValueError as error:
+        return body_problem(error, raw)
+    return incoming(event, raw, message_id=message_id, idempotency_key=key, backfill=backfill)
+
+
 CUSTOMERS: Final = "The Platform keeps the newest version: a waiting version is replaced by a newer one."
 ORDERS: Final = (
     "The relay sends every version, in the order of acceptance. If the first delivery of the order's customer is pending, the"
@@ -189,6 +206,13 @@ STORED: Final = (
     "\n\nThe relay answers only after the event is committed to the database. Fields that are not described here are stored and"
     " forwarded unchanged."
 )
+
+
+async def require_possible_version(inbox: Inbox, version: datetime | None) -> None:
+    """Raises FieldsInvalid for an `updatedAt` in the future by the database's clock, and DatabaseAway."""
+    if version is not None and is_too_far_ahead(version, now := await inbox.clock.now()):
+        problem = future_version_problem(version, now)
+        raise FieldsInvalid(f"`updatedAt`: {problem}.", [FieldError("updatedAt", problem)])
 
 
 def idempotency_key(value: str | None) -> str | None:

@@ -34,6 +34,7 @@ EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
 }
 ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
 JOB_ID: Final = "01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a12"
+JOB_CURSOR: Final = "WyJqb2JzIiwiMDE5NzBjNWEtMWMxYi03ZTNhLTlkNTItNmYwYjVkM2MyYTEyIl0="
 RECEIPT: Final[dict[str, object]] = {"id": ID, "status": "accepted", "links": {"self": f"/v1/events/{ID}"}}
 FACTS: Final[dict[str, object]] = {"destination": "the Platform", "status": 503, "response": "try later"}
 JOB: Final[dict[str, object]] = {
@@ -104,6 +105,7 @@ COUPON: Final[dict[str, object]] = {
     "rule_id": "rule-7",
     "rule_version": None,
     "rule_edited": False,
+    "email_changed": False,
     "verification": None,
     "points": 500,
     "customer": "Ada Lovelace",
@@ -133,5 +135,6 @@ LEDGER: Final[dict[str, object]] = {
         }
     ],
     "kinds": [{"kind": "free_shipping", "coupons": 2, "counts": _COUNTS}],
+    "refused": 0,
     "balanced": True,
 }

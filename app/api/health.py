@@ -15,10 +15,11 @@ from starlette.responses import JSONResponse, Response
 
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import problem_responses, success
-from platform_relay.core import migrate
+from platform_relay.checks.database import database_problem
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, InternalError
 from platform_relay.core.metrics import QueueGauges, QueueSnapshot
+from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.jobs.queries import list_destinations, read_backlog
 from platform_relay.queue.oldest_waiting import OldestWaiting
 
@@ -30,6 +31,8 @@ class CheckView(BaseModel):
     name: str
     ok: bool
     text: str
+    code: str | None = Field(None, description="The reason code of a failed check of the database.")
+    next_step: str | None = Field(None, description="What to do about a failed check of the database.")
 
 
 class ReadinessView(BaseModel):
@@ -42,7 +45,7 @@ class ReadinessView(BaseModel):
 _DEGRADED: Final = {
     "status": "degraded",
     "checks": [
-        {"name": "database", "ok": True, "text": "reachable and migrated"},
+        {"name": "database", "ok": True, "text": "reachable, migrated, and accepts writes"},
         {"name": "worker", "ok": True, "text": "its loop is alive"},
         {
             "name": "destination platform",
@@ -51,9 +54,18 @@ _DEGRADED: Final = {
         },
     ],
 }
+_READ_ONLY: Final = because(ReasonCode.DATABASE_READ_ONLY)
 _NOT_READY: Final = {
     "status": "not ready",
-    "checks": [{"name": "database", "ok": False, "text": "not reachable"}],
+    "checks": [
+        {
+            "name": "database",
+            "ok": False,
+            "text": _READ_ONLY.text,
+            "code": _READ_ONLY.code.value,
+            "next_step": _READ_ONLY.next_step,
+        }
+    ],
 }
 router: Final = APIRouter(tags=["Health"])
 
@@ -63,6 +75,8 @@ def queue_gauges(services: Services) -> QueueGauges:
     oldest = OldestWaiting()
 
     async def backlog() -> QueueSnapshot:
+        if services.waiting_for is not None:  # the database may have no tables yet
+            raise DatabaseAway
         async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
             return await read_backlog(connection, oldest)
 
@@ -93,16 +107,17 @@ async def health() -> Response:
     },
 )
 async def readiness(services: ServicesDep) -> Response:
-    """The status is 503 when the database is not reachable or not migrated, or when the worker in this process has stopped.
-    When a destination is paused, blocked or tripped, the status is 200 and `degraded`."""
-    required = [await _database(services.engine), *_worker(services)]
+    """The status is 503 when the database is not reachable, not migrated or accepts no writes, while the process waits for
+    the database after its start, and when the worker in this process has stopped. When a destination is paused, blocked or
+    tripped, the status is 200 and `degraded`."""
+    required = [await _database(services), *_worker(services)]
     ready = all(check.ok for check in required)
     destinations = await _destinations(services.engine) if ready else []
     degraded = not all(check.ok for check in destinations)
     view = ReadinessView(
         status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *destinations]
     )
-    return JSONResponse(view.model_dump(), 200 if ready else 503)
+    return JSONResponse(view.model_dump(exclude_none=True), 200 if ready else 503)
 
 
 @router.get(
@@ -122,13 +137,18 @@ async def metrics(request: Request) -> Response:
     return Response(await gauges.exposition(), media_type="text/plain; version=0.0.4")
 
 
-async def _database(engine: AsyncEngine) -> CheckView:
-    try:
-        async with map_database_errors(), asyncio.timeout(SECONDS):
-            misfit = await migrate.incompatibility(engine)
-    except DatabaseAway:
-        return CheckView(name="database", ok=False, text="not reachable")
-    return CheckView(name="database", ok=misfit is None, text=misfit or "reachable and migrated")
+async def _database(services: Services) -> CheckView:
+    reason = services.waiting_for
+    if reason is None:
+        try:
+            async with asyncio.timeout(SECONDS):
+                reason = await database_problem(services.engine)
+        except TimeoutError:
+            reason = because(ReasonCode.DATABASE_UNREACHABLE)
+    if reason is None:
+        return CheckView(name="database", ok=True, text="reachable, migrated, and accepts writes")
+    public = reason.without("error")  # the database's own words name its users
+    return CheckView(name="database", ok=False, text=public.text, code=public.code.value, next_step=public.next_step)
 
 
 def _worker(services: Services) -> list[CheckView]:
@@ -142,7 +162,7 @@ def _worker(services: Services) -> list[CheckView]:
 async def _destinations(engine: AsyncEngine) -> list[CheckView]:
     try:
         async with map_database_errors(), asyncio.timeout(SECONDS), engine.connect() as connection:
-            destinations = await list_destinations(connection)
+            destinations = (await list_destinations(connection, limit=1000)).items
     except DatabaseAway:
         return [CheckView(name="destinations", ok=False, text="the states of the destinations could not be read")]
     return [

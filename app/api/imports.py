@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from platform_relay.api.authentication import READ, OperateAccess
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import ID
+from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import too_large
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import (
@@ -32,11 +32,12 @@ from platform_relay.core.errors import (
     QueryInvalid,
     WrongState,
 )
+from platform_relay.core.paging import Page
 from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, column_names
 from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import Instant, Kind
 
 log: Final = structlog.get_logger(__name__)
 
@@ -108,7 +109,7 @@ async def import_file(
         ),
     ] = None,
     as_of: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Query(description="When the file was exported: the version of rows without `updatedAt`."),
     ] = None,
 ) -> ImportView:
@@ -144,13 +145,16 @@ async def import_file(
     "",
     operation_id="list_imports",
     summary="List imports, newest first",
-    responses={200: success("The newest 50 imports.", [EXAMPLE]), **problem_responses(*KEY_PROBLEMS)},
+    responses={
+        200: success("One page of imports.", {"items": [EXAMPLE], "next_cursor": None}),
+        **problem_responses(*KEY_PROBLEMS, QueryInvalid),
+    },
     dependencies=[READ],
 )
-async def list_imports(services: ServicesDep) -> list[ImportView]:
+async def list_imports(services: ServicesDep, page: PageDep) -> Page[ImportView]:
     """The imports of `relay import` and of this API, each with its counts."""
     async with map_database_errors():
-        return await importer.list_imports(services.engine)
+        return await importer.list_imports(services.engine, cursor=page.cursor, limit=page.limit)
 
 
 @router.get(

@@ -1,22 +1,25 @@
-"""Jobs: list, count and read them; retry and drop them. Every change is written to the audit."""
+"""Jobs: list, count and read them; retry them, send them as the newest version, and drop them. All changes are audited."""
 
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from platform_relay.api.authentication import READ, OperateAccess
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
-from platform_relay.api.examples import JOB, JOB_DETAIL, JOB_ID
+from platform_relay.api.examples import JOB, JOB_CURSOR, JOB_DETAIL
+from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import FieldError, FieldsInvalid, NotFound, QueryInvalid, WrongState
+from platform_relay.core.paging import Page
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.inbox.events import Instant
 from platform_relay.jobs.actions import DeadJobs
 from platform_relay.jobs.queries import find_job, list_jobs, read_job_counts
-from platform_relay.jobs.views import JobCounts, JobDetail, JobPage
+from platform_relay.jobs.views import JobCounts, JobDetail, JobView
 from platform_relay.queue.states import Ending
 
 State = Literal["waiting", "running", "done", "skipped", "superseded", "dead", "dropped"]
@@ -25,6 +28,7 @@ _COUNTS: Final = {
     "received": 4,
     "delivered": 2,
     "waiting": 1,
+    "held": 0,
     "running": 0,
     "unknown": 0,
     "dead": 1,
@@ -50,7 +54,7 @@ class RetryFilter(BaseModel):
     kind: str | None = Field(None, description="The kind of the jobs, such as `forward_order`.")
     disposition: Ending | None = Field(None, description="How the last attempt ended.")
     reason_code: ReasonCode | None = Field(None, description="Why the jobs are dead (docs/reason-codes.md).")
-    before: AwareDatetime | None = Field(None, description="Jobs that became dead before this time.")
+    before: Instant | None = Field(None, description="Jobs that became dead before this time.")
     ids: Annotated[list[UUID], Field(min_length=1, max_length=1000)] | None = Field(
         None, description="The ids of the jobs; cannot be combined with other fields."
     )
@@ -70,27 +74,35 @@ router: Final = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
     operation_id="list_jobs",
     summary="List jobs, newest first",
     responses={
-        200: success("One page of jobs.", {"items": [JOB], "next_cursor": JOB_ID}),
+        200: success(
+            "One page of jobs.",
+            {"items": [JOB], "next_cursor": JOB_CURSOR},
+        ),
         **problem_responses(*KEY_PROBLEMS, QueryInvalid),
     },
     dependencies=[READ],
 )
 async def get_jobs(
     services: ServicesDep,
+    page: PageDep,
     state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[str | None, Query(description="Only jobs of this kind, such as `forward_order`.")] = None,
     lane: Annotated[str | None, Query(description="Only jobs of this lane, such as `order:1001`.")] = None,
     reason_code: Annotated[
         ReasonCode | None, Query(description="Only jobs with this reason code (docs/reason-codes.md).")
     ] = None,
-    cursor: Annotated[UUID | None, Query(description="The `next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="The number of jobs per page.")] = 50,
-) -> JobPage:
+) -> Page[JobView]:
     """Each job has its state, the reason and the next step. `state=dead` lists the dead-lettered jobs, which an operator
     has to retry or drop."""
     async with read_connection(services.engine) as connection:
         return await list_jobs(
-            connection, state=state, kind=kind, lane=lane, reason_code=reason_code, cursor=cursor, limit=limit
+            connection,
+            state=state,
+            kind=kind,
+            lane=lane,
+            reason_code=reason_code,
+            cursor=page.cursor,
+            limit=page.limit,
         )
 
 
@@ -113,7 +125,7 @@ async def count_jobs(
         ReasonCode | None, Query(description="Only count jobs with this reason code (docs/reason-codes.md).")
     ] = None,
 ) -> JobCounts:
-    """Every job is in exactly one state: received = delivered + waiting + running + unknown + dead + superseded +
+    """Every job is in exactly one state: received = delivered + waiting + held + running + unknown + dead + superseded +
     skipped + dropped. This reads all jobs; to poll every few seconds, use /metrics."""
     async with read_connection(services.engine) as connection:
         return await read_job_counts(connection, reason_code)
@@ -181,6 +193,34 @@ async def retry_job(caller: OperateAccess, services: ServicesDep, job_id: JobId)
     job = await _find(services, job_id)
     if not retried:
         raise WrongState(f"Job {job_id} is {job.state}; only dead jobs can be retried.")
+    return job
+
+
+@router.post(
+    "/{job_id}/send-as-newest",
+    operation_id="send_job_as_newest",
+    summary="Send a dead or superseded job as the newest version",
+    responses={
+        200: success("The job waits to be sent.", JOB_DETAIL),
+        **problem_responses(*BODY_PROBLEMS, NotFound, WrongState, QueryInvalid),
+    },
+)
+async def send_job_as_newest(
+    caller: OperateAccess,
+    body: Annotated[OperatorAction, Depends(JsonBody(OperatorAction, {"why": "The clock of the store was wrong."}))],
+    services: ServicesDep,
+    job_id: JobId,
+) -> JobDetail:
+    """For an entity whose newer versions count as older, because a version with a wrong time was delivered. The job is sent
+    before the waiting jobs of its lane, whatever was delivered before. Later versions are compared with this one. The audit
+    keeps who sent it and why."""
+    async with map_database_errors():
+        sent = await services.actions.send_as_newest(job_id, caller.name, body.why)
+    job = await _find(services, job_id)
+    if not sent:
+        raise WrongState(
+            f"Job {job_id} is {job.state}; only dead and superseded jobs can be sent as the newest version."
+        )
     return job
 
 

@@ -1,4 +1,7 @@
-"""The outermost ASGI middleware: converts exceptions to problems, adds security headers, and measures every request."""
+"""The outermost ASGI middleware: converts exceptions to problems, adds security headers, and measures every request.
+
+While the process waits for its database, only health checks and metrics are answered.
+"""
 
 import time
 from typing import Final
@@ -9,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from platform_relay.api import problems
+from platform_relay.api.dependencies import Services
 from platform_relay.core import tracing
-from platform_relay.core.errors import FieldError, InternalError, NotFound, Problem, QueryInvalid
-from platform_relay.core.metrics import Metrics
+from platform_relay.core.errors import DatabaseAway, FieldError, InternalError, NotFound, Problem, QueryInvalid
 
 HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -22,13 +25,15 @@ HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+WITHOUT_DATABASE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _log = structlog.get_logger("relay.http")
 
 
 class RequestMiddleware:
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
-        self._metrics = metrics
+        self._services = services
+        self._metrics = services.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,6 +59,8 @@ class RequestMiddleware:
 
         try:
             _refuse_nul(scope)
+            if self._services.waiting_for is not None and scope["path"] not in WITHOUT_DATABASE:
+                raise DatabaseAway("The relay was started and waits for its database.")
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or 499
@@ -62,13 +69,15 @@ class RequestMiddleware:
                 raise  # the response has started: the server must close the connection
             await self._respond(error, scope, receive, send_with_headers)
         finally:
-            self._metrics.request(route_template(scope), scope["method"], status, time.perf_counter() - started)
+            self._metrics.request(
+                problems.route_template(scope), scope["method"], status, time.perf_counter() - started
+            )
 
     async def _respond(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         incident = None
         if not isinstance(error, Problem):
             incident = f"urn:uuid:{uuid7()}"
-            _log.error("request failed", incident=incident, route=route_template(scope), exc_info=error)
+            _log.error("request failed", incident=incident, route=problems.route_template(scope), exc_info=error)
             error = InternalError("The relay has an error; its log has the details of this incident.")
         await problems.respond(error, incident)(scope, receive, send)
 
@@ -79,9 +88,3 @@ def _refuse_nul(scope: Scope) -> None:
         raise NotFound
     if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
         raise QueryInvalid("The query contains a NUL character.", [FieldError("query", "contains a NUL character")])
-
-
-def route_template(scope: Scope) -> str:
-    """The pattern of the route. The path itself can contain a secret or a customer's id."""
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) and path else "(none)"

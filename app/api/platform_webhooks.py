@@ -16,7 +16,15 @@ from platform_relay.api.documentation import problem_responses, success
 from platform_relay.api.examples import ID
 from platform_relay.api.request_body import read_body
 from platform_relay.api.webhook_receipts import accept_webhook
-from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, DatabaseAway, EncodingRefused, InternalError, NotFound
+from platform_relay.core.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    DatabaseAway,
+    EncodingRefused,
+    InternalError,
+    NotFound,
+    WebhookSecretWrong,
+)
 from platform_relay.platform.fields import Fields
 from platform_relay.platform.webhooks import ALLOWED_NETWORK, OTHER_NETWORK, webhook_message
 from platform_relay.settings import Settings
@@ -67,7 +75,7 @@ def routes(services: Services) -> APIRouter:
         if (
             sum(hmac.compare_digest(presented, secret) for secret in secrets) == 0
         ):  # compares all secrets, in constant time
-            raise NotFound
+            raise WebhookSecretWrong
         raw = await read_body(request, limit)
         message_id = uuid7()
         topic = request.headers.get("x-webhook-topic", "")

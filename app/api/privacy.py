@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from platform_relay.api.authentication import AdminAccess
 from platform_relay.api.dependencies import ServicesDep
@@ -102,14 +103,16 @@ async def erase_customer(caller: AdminAccess, body: Body, services: ServicesDep)
     "/export",
     operation_id="export_customer",
     summary="Export a customer's personal data",
+    response_model=CustomerExport,
     responses={200: success("All stored data.", _EXPORT), **problem_responses(*BODY_PROBLEMS, WrongState)},
 )
-async def export_customer(caller: AdminAccess, body: Body, services: ServicesDep) -> CustomerExport:
+async def export_customer(caller: AdminAccess, body: Body, services: ServicesDep) -> Response:
     """Messages with their bodies, jobs, attempts, coupons and notes about the customer. For an unknown customer, the lists are
     empty. The audit keeps that an export was made, but not for whom. 409: a body is encrypted with a key that the relay does not
     have."""
     try:
         async with map_database_errors():
-            return await export(services.engine, body.customer, caller.name)
+            data = await export(services.engine, body.customer, caller.name)
     except UnreadableBodyError as error:
         raise WrongState(as_sentence(error)) from None
+    return Response(data.text(), media_type="application/json")

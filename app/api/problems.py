@@ -1,18 +1,25 @@
 """Converts errors to problem documents (RFC 9457), and sends them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
+from platform_relay.core import exact_json
 from platform_relay.core.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
     FieldError,
     FieldsInvalid,
     MethodNotAllowed,
@@ -20,10 +27,29 @@ from platform_relay.core.errors import (
     NotJson,
     Problem,
     QueryInvalid,
+    SignatureRefused,
+    TooManyLines,
+    WebhookSecretWrong,
 )
-from platform_relay.inbox.events import UnstorableTextError
+from platform_relay.core.metrics import Metrics
+from platform_relay.inbox.events import RefusedEventError, path_of, walk
 
 MEDIA_TYPE: Final = "application/problem+json"
+BODY_SIZE: Final = "relay.body_size"
+"""In the scope of a request: the size of its body in bytes, as far as it was read or declared."""
+REFUSED: Final = (
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
+    FieldsInvalid,
+    NotJson,
+    SignatureRefused,
+    TooManyLines,
+    WebhookSecretWrong,
+)
+"""The problems that are logged and counted: a body was refused, or its sender is not the one that it should be."""
+_log = structlog.get_logger("relay.http")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def respond(problem: Problem, instance: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -33,10 +59,12 @@ def respond(problem: Problem, instance: str | None = None, headers: Mapping[str,
     return Response(content, problem.status, {**problem.headers, **(headers or {})}, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, metrics: Metrics) -> None:
     """Add the exception handlers: problems, and FastAPI's own errors of routing and parameters."""
 
-    async def problem(_: Request, error: Exception) -> Response:
+    async def problem(request: Request, error: Exception) -> Response:
+        if isinstance(error, REFUSED):
+            _note_refused(request, cast("Problem", error), metrics)
         return respond(cast("Problem", error))
 
     async def parameters(_: Request, error: Exception) -> Response:
@@ -59,14 +87,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, routing)
 
 
+def _note_refused(request: Request, problem: Problem, metrics: Metrics) -> None:
+    """Log and count a refused body. A store does not show the response to its own webhook."""
+    route = route_template(request.scope)
+    reason = "webhook-secret-wrong" if isinstance(problem, WebhookSecretWrong) else problem.id
+    metrics.refused(route, reason)
+    _log.warning("body_refused", route=route, reason=reason, size=request.scope.get(BODY_SIZE))
+
+
+def route_template(scope: Scope) -> str:
+    """The pattern of the route. The path itself can contain a secret or a customer's id."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) and path else "(none)"
+
+
 def request_problem(error: RequestValidationError) -> Problem:
     """The problem for FastAPI's own validation error of a parameter."""
     return _fields(QueryInvalid, [_field(detail, skip=1) for detail in error.errors()])
 
 
 def body_problem(error: ValueError, raw: bytes) -> Problem:
-    """The problem of the body `raw`. `error` is a ValidationError, an UnstorableTextError, or a parser's ValueError."""
-    if isinstance(error, UnstorableTextError):
+    """The problem of the body `raw`. `error` is a ValidationError, a RefusedEventError, or a parser's ValueError."""
+    if isinstance(error, RefusedEventError):
         return _fields(FieldsInvalid, [FieldError(error.field, error.what)])
     if not isinstance(error, ValidationError):
         return NotJson("The body is not valid JSON.", [FieldError("body", "is not valid JSON")])
@@ -94,21 +136,11 @@ def _field(detail: ErrorDetails, skip: int = 0) -> FieldError:
 def _lone_surrogate(raw: bytes) -> str | None:
     """The field that contains one: Python's parser accepts them, pydantic's does not name the field."""
     try:
-        stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
-    except (ValueError, RecursionError):
+        document = exact_json.loads(raw)
+    except ValueError:
         return None
-    while stack:
-        path, value = stack.pop()
-        if isinstance(value, dict):
-            if any(_has_surrogate(name) for name in value):
-                return path or "body"
-            stack.extend((f"{path}.{name}" if path else name, member) for name, member in value.items())
-        elif isinstance(value, list):
-            stack.extend((f"{path}.{number}", member) for number, member in enumerate(value))
-        elif isinstance(value, str) and _has_surrogate(value):
-            return path or "body"
+    for place, value in walk(document):
+        texts = value if isinstance(value, dict) else (value,) if isinstance(value, str) else ()
+        if any(_SURROGATE.search(text) for text in texts):
+            return path_of(place)
     return None
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -5,18 +5,21 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from platform_relay.api.authentication import READ, OperateAccess
 from platform_relay.api.dependencies import ServicesDep
 from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import ID
+from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import NotFound, QueryInvalid, WrongState
+from platform_relay.core.paging import Page
+from platform_relay.inbox.events import Instant
 from platform_relay.reconcile.differences import REPAIRS, Cause
 from platform_relay.reconcile.repairs import Repairer, RepairResult
-from platform_relay.reconcile.runs import SHOWN, ReconciliationDetail, Reconciliations, ReconciliationView
+from platform_relay.reconcile.runs import DifferenceView, Reconciliations, ReconciliationView
 from platform_relay.stores.native import ListsEntities
 
 
@@ -25,7 +28,7 @@ class ReconciliationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(
+    since: Instant | None = Field(
         None,
         description="Only what has changed in the store since this time; if left out, everything, including what only the"
         " Platform has.",
@@ -58,7 +61,7 @@ WAITING: Final = EXAMPLE | {
     "notes": [],
     "finished_at": None,
 }
-DETAIL: Final = EXAMPLE | {
+DIFFERENCES: Final = {
     "items": [
         {
             "kind": "orders",
@@ -92,8 +95,8 @@ async def start_reconciliation(
     services: ServicesDep,
 ) -> ReconciliationView:
     """A worker reads the store's lists and compares each entity with what was received and delivered. This changes nothing.
-    `GET /v1/reconciliations/{reconciliation_id}` returns the progress and the differences. The relay does the same every night
-    (`STORE__RECONCILE_AT`)."""
+    `GET /v1/reconciliations/{reconciliation_id}` returns the progress, and `…/differences` what was found. The relay does the
+    same every night (`STORE__RECONCILE_AT`)."""
     store: object = services.store
     if not isinstance(store, ListsEntities):
         raise WrongState("The configured store has no lists to compare with; see docs/stores.md.")
@@ -107,40 +110,58 @@ async def start_reconciliation(
     "",
     operation_id="list_reconciliations",
     summary="List reconciliations, newest first",
-    responses={200: success("The newest 50 reconciliations.", [EXAMPLE]), **problem_responses(*KEY_PROBLEMS)},
+    responses={
+        200: success("One page of reconciliations.", {"items": [EXAMPLE], "next_cursor": None}),
+        **problem_responses(*KEY_PROBLEMS, QueryInvalid),
+    },
     dependencies=[READ],
 )
-async def list_reconciliations(services: ServicesDep) -> list[ReconciliationView]:
+async def list_reconciliations(services: ServicesDep, page: PageDep) -> Page[ReconciliationView]:
     """The reconciliations that an operator started and those of every night, each with its counts."""
     async with map_database_errors():
-        return await Reconciliations(services.engine).list_newest()
+        return await Reconciliations(services.engine).list_newest(cursor=page.cursor, limit=page.limit)
 
 
 @router.get(
     "/{reconciliation_id}",
     operation_id="read_reconciliation",
-    summary="Read a reconciliation and its differences",
+    summary="Read a reconciliation",
     responses={
-        200: success("The reconciliation, with a page of its differences.", DETAIL),
+        200: success("The reconciliation, with its counts.", EXAMPLE),
         **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
     },
     dependencies=[READ],
 )
-async def read_reconciliation(
-    services: ServicesDep,
-    reconciliation_id: Id,
-    cause: Annotated[Cause | None, Query(description="Only differences with this cause.")] = None,
-    cursor: Annotated[
-        str, Query(max_length=300, pattern="^[^\x00]*$", description="The `next_cursor` of the previous page.")
-    ] = "",
-    limit: Annotated[int, Query(ge=1, le=1000, description="The number of differences per page.")] = SHOWN,
-) -> ReconciliationDetail:
-    """Each difference has a cause, and what was done about it. The causes are `never_sent` (older than the relay),
-    `lost_by_webhook` (it changed, but the store did not report it), `rejected` (its job is dead), `stale` (the Platform has
-    another version), and `extra` (the Platform has it, the store does not). `notes` contain what could not be compared, and the
+async def read_reconciliation(services: ServicesDep, reconciliation_id: Id) -> ReconciliationView:
+    """The progress, and how many differences of each cause were found. `notes` contain what could not be compared, and the
     webhooks that the store has disabled."""
     async with map_database_errors():
-        return await _find(Reconciliations(services.engine), reconciliation_id, cause, limit, cursor)
+        return await _find(Reconciliations(services.engine), reconciliation_id)
+
+
+@router.get(
+    "/{reconciliation_id}/differences",
+    operation_id="list_differences",
+    summary="List the differences of a reconciliation",
+    responses={
+        200: success("One page of differences.", DIFFERENCES),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def list_differences(
+    services: ServicesDep,
+    reconciliation_id: Id,
+    page: PageDep,
+    cause: Annotated[Cause | None, Query(description="Only differences with this cause.")] = None,
+) -> Page[DifferenceView]:
+    """Each difference has a cause, and what was done about it. The causes are `never_sent` (older than the relay),
+    `lost_by_webhook` (it changed, but the store did not report it), `rejected` (its job is dead), `stale` (the Platform has
+    another version), and `extra` (the Platform has it, the store does not)."""
+    reconciliations = Reconciliations(services.engine)
+    async with map_database_errors():
+        await _find(reconciliations, reconciliation_id)
+        return await reconciliations.list_differences(reconciliation_id, cause, cursor=page.cursor, limit=page.limit)
 
 
 @router.post(
@@ -167,15 +188,9 @@ async def repair_differences(caller: OperateAccess, services: ServicesDep, recon
     return repaired
 
 
-async def _find(
-    reconciliations: Reconciliations,
-    reconciliation_id: UUID,
-    cause: Cause | None = None,
-    limit: int = SHOWN,
-    cursor: str = "",
-) -> ReconciliationDetail:
+async def _find(reconciliations: Reconciliations, reconciliation_id: UUID) -> ReconciliationView:
     """Raises NotFound."""
-    reconciliation = await reconciliations.find(reconciliation_id, cause, limit, cursor)
+    reconciliation = await reconciliations.find(reconciliation_id)
     if reconciliation is None:
         raise _not_found(reconciliation_id)
     return reconciliation

@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
 from platform_relay.api.dependencies import ServicesDep
-from platform_relay.api.problems import body_problem
+from platform_relay.api.problems import BODY_SIZE, body_problem
+from platform_relay.core import exact_json
 from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, EncodingRefused
 from platform_relay.inbox.events import refuse_unstorable
 
@@ -28,8 +29,9 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise EncodingRefused(
             f"The body has the Content-Encoding {encoding[:40]!r}; the relay accepts only unencoded bodies."
         )
-    length = headers.get("content-length")
-    if length is not None and length.isdecimal() and int(length) > limit:
+    size = declared_size(request, 0)
+    request.scope[BODY_SIZE] = size
+    if size > limit:
         raise too_large(limit)
     body = bytearray()
     more = True
@@ -40,12 +42,19 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 body += message.get("body", b"")
+                request.scope[BODY_SIZE] = len(body)
                 if len(body) > limit:
                     raise too_large(limit)
                 more = message.get("more_body", False)
     except TimeoutError as error:
         raise BodyTooSlow(f"The body was not complete after {SECONDS:g} s.") from error
     return bytes(body)
+
+
+def declared_size(request: Request, otherwise: int) -> int:
+    """The Content-Length in bytes; `otherwise` if there is none."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() and len(length) < 20 else otherwise
 
 
 class JsonBody(Generic[Model]):
@@ -61,11 +70,9 @@ class JsonBody(Generic[Model]):
     async def __call__(self, request: Request, services: ServicesDep) -> Model:
         raw = await read_body(request, services.settings.body_limit)
         try:
-            body = self.model.model_validate_json(raw)  # first, because it rejects deeply nested bodies
-            refuse_unstorable(raw)
+            return exact_json.validated(self.model, raw, refuse_unstorable)
         except ValueError as error:
             raise body_problem(error, raw) from None
-        return body
 
 
 def too_large(limit: int) -> BodyTooLarge:

@@ -4,15 +4,17 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from starlette.responses import Response
 
 from platform_relay.api.authentication import READ, OperateAccess
 from platform_relay.api.dependencies import ServicesDep
 from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
+from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import NotFound, QueryInvalid
+from platform_relay.core.paging import Cursor, KeyText, Page
 from platform_relay.coupons import reward_rules
 from platform_relay.coupons.reward_rules import RewardRuleActions, RewardRuleDefinition, RuleVersion
 
@@ -39,6 +41,9 @@ class RuleView(BaseModel):
     created_by: str
 
 
+_CURSOR: Final = Cursor("reward rules", TypeAdapter[str](KeyText))
+
+
 class StoredRule(RuleView):
     woken: int = Field(description="The number of redemptions that waited for this rule and continue.")
 
@@ -50,14 +55,18 @@ router: Final = APIRouter(prefix="/v1/reward-rules", tags=["Reward rules"])
     "",
     operation_id="list_reward_rules",
     summary="List reward rules",
-    responses={200: success("All rules.", [_RULE]), **problem_responses(*KEY_PROBLEMS)},
-    response_model_exclude_none=True,
+    responses={
+        200: success("One page of rules, by id.", {"items": [_RULE], "next_cursor": None}),
+        **problem_responses(*KEY_PROBLEMS, QueryInvalid),
+    },
     dependencies=[READ],
 )
-async def list_reward_rules(services: ServicesDep) -> list[RuleView]:
+async def list_reward_rules(services: ServicesDep, page: PageDep) -> Page[RuleView]:
     """The newest version of every rule. Deleted rules are not listed."""
+    after = _CURSOR.decode(page.cursor)
     async with read_connection(services.engine) as connection:
-        return [_view(rule) for rule in await reward_rules.listing(connection)]
+        rules = await reward_rules.listing(connection, after=after, limit=page.limit + 1)
+    return _CURSOR.page([_view(rule) for rule in rules], page.limit, lambda rule: rule.id)
 
 
 @router.get(
@@ -65,7 +74,6 @@ async def list_reward_rules(services: ServicesDep) -> list[RuleView]:
     operation_id="read_reward_rule",
     summary="Read a reward rule",
     responses={200: success("The rule.", _RULE), **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid)},
-    response_model_exclude_none=True,
     dependencies=[READ],
 )
 async def read_reward_rule(services: ServicesDep, rule_id: RuleId) -> RuleView:
@@ -85,7 +93,6 @@ async def read_reward_rule(services: ServicesDep, rule_id: RuleId) -> RuleView:
         200: success("The rule is stored.", {**_RULE, "woken": 3}),
         **problem_responses(*BODY_PROBLEMS, QueryInvalid),
     },
-    response_model_exclude_none=True,
 )
 async def put_reward_rule(
     caller: OperateAccess,

@@ -1,20 +1,23 @@
-"""The checks of `relay check`: whether the configuration works, and the next step if not. Two of them also raise alerts."""
+"""The checks of `relay check`: whether the configuration works, and the next step if not. Two of them also raise alerts.
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+The checks of the destinations are in `destinations`.
+"""
+
+from collections.abc import AsyncIterator
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
-from platform_relay.core import migrate
-from platform_relay.core.outcomes import Outcome, Retry, reason_of
+from platform_relay.checks import destinations
+from platform_relay.checks.check import Check
+from platform_relay.checks.database import database_problem
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.reencrypt import used_keys
 from platform_relay.platform.client import PlatformClient
 from platform_relay.settings import Settings
-from platform_relay.stores.base import Ready, StoreAdapter
+from platform_relay.stores.base import StoreAdapter
 from platform_relay.stores.loyalty_sync import SyncsLoyalty
 
 REDEMPTIONS: Final = "redemptions"
@@ -22,43 +25,32 @@ BODY_KEYS: Final = "BODY_KEYS"
 """The subjects of the alerts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check. `ok` is None for a warning. `next_step` is empty if no action is needed."""
-
-    name: str
-    ok: bool | None
-    detail: str
-    next_step: str = ""
-
-
 async def check_all(
     settings: Settings, engine: AsyncEngine, platform: PlatformClient, store: StoreAdapter | None
 ) -> AsyncIterator[Check]:
-    """Run every check, in the order in which an operator fixes problems. Calls the Platform and the store; changes nothing."""
-    yield await check_database(engine)
+    """Run every check, in the order in which an operator fixes problems. Calls the Platform and the store; changes nothing.
+
+    The clients must work without the database: a database that is missing or not migrated is its own problem.
+    """
+    database = await check_database(engine)
+    yield database
     yield check_keys(settings)
-    yield await check_bodies(settings, engine)
+    if database.ok:
+        yield await check_bodies(settings, engine)
     yield check_webhook_secret(settings)
-    yield await check_platform(settings, platform)
-    yield await check_launcher(platform)
+    yield await destinations.check_platform(settings, platform)
+    yield await destinations.check_launcher(settings, platform)
     yield check_verification(settings)
-    yield await check_store(settings, store)
+    async for check in destinations.check_store(settings, platform, store):
+        yield check
     if settings.store.loyalty_sync:
         yield check_loyalty_sync(settings, store)
 
 
 async def check_database(engine: AsyncEngine) -> Check:
-    try:
-        misfit = await migrate.incompatibility(engine)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        cause = getattr(error, "orig", None) or error
-        return Check(
-            "database", False, f"cannot be reached: {cause}", "check DATABASE_URL, and that PostgreSQL is running"
-        )
-    if misfit is not None:
-        return Check("database", False, misfit, "run relay migrate with the newest release that is in use")
-    return Check("database", True, "reachable and migrated")
+    if (reason := await database_problem(engine)) is not None:
+        return Check("database", False, reason.text, reason.next_step)
+    return Check("database", True, "reachable, migrated, and accepts writes")
 
 
 def check_keys(settings: Settings) -> Check:
@@ -109,35 +101,6 @@ def check_webhook_secret(settings: Settings) -> Check:
             "set it (openssl rand -hex 24) and enter https://YOUR-HOST/v1/webhooks/platform/SECRET at the Platform",
         )
     return Check("webhooks", True, "POST /v1/webhooks/platform/<webhook secret>")
-
-
-async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
-    if settings.platform.api_key is None:
-        return Check(
-            "platform",
-            False,
-            "PLATFORM__API_KEY is not set",
-            "copy the key from the Platform's account page and set it",
-        )
-    customer = await platform.get_customer("relay-check")
-    if customer is None or isinstance(customer, Mapping):
-        return Check("platform", True, f"{settings.platform.url} accepted the API key")
-    return _failed("platform", customer, "PLATFORM__URL and PLATFORM__API_KEY")
-
-
-async def check_launcher(platform: PlatformClient) -> Check:
-    if not platform.has_launcher:
-        return Check(
-            "launcher",
-            None,
-            "PLATFORM__SHOP_KEY is not set: rewards are valued only by the rules in webhooks and your reward rules, and"
-            " redemptions cannot be confirmed at the Platform",
-            "set PLATFORM__SHOP_KEY, or add a reward rule for each redeem rule: relay rules put RULE-ID ...",
-        )
-    rules = await platform.redeem_rules()
-    if isinstance(rules, tuple):
-        return Check("launcher", True, f"{len(rules)} redeem rules")
-    return _failed("launcher", rules, "PLATFORM__SHOP_KEY")
 
 
 def check_verification(settings: Settings) -> Check:
@@ -195,20 +158,6 @@ async def watch_verification(engine: AsyncEngine, settings: Settings) -> None:
             )
 
 
-async def check_store(settings: Settings, store: StoreAdapter | None) -> Check:
-    if store is None:
-        return Check(
-            "store",
-            None,
-            "STORE__ADAPTER is not set: coupons of redemptions are held",
-            "set STORE__ADAPTER and the store's variables (docs/stores.md)",
-        )
-    ready = await store.check()
-    if isinstance(ready, Ready):
-        return Check("store", True, f"{settings.store.adapter}: {ready.detail}")
-    return _failed("store", ready, "the store's variables (docs/stores.md)")
-
-
 def check_loyalty_sync(settings: Settings, store: object) -> Check:
     """Whether the store supports loyalty sync."""
     if isinstance(store, SyncsLoyalty):
@@ -219,12 +168,3 @@ def check_loyalty_sync(settings: Settings, store: object) -> Check:
         f"STORE__LOYALTY_SYNC is on, but {settings.store.adapter or 'no store'} cannot store tier and points; updates are skipped",
         "set STORE__LOYALTY_SYNC=false; docs/stores.md lists the stores that support it",
     )
-
-
-def _failed(name: str, outcome: Outcome, settings: str) -> Check:
-    """The result for a destination that returned `outcome`. `settings` are the settings of the destination."""
-    reason = reason_of(outcome)
-    if isinstance(outcome, Retry) and outcome.evidence.status is not None:
-        next_step = f"the destination has a temporary problem: try again later, then check {settings}"
-        return Check(name, False, reason.text, next_step)
-    return Check(name, False, reason.text, f"check {settings}")

@@ -17,7 +17,7 @@ def check() -> None:
         passed = True
         async with (
             database_setup.database(settings) as url,
-            wiring.services(settings, url, "check") as parts,
+            wiring.services(settings, url, "check", rate_limits=False) as parts,
             wiring.clients(parts) as clients,
         ):
             async for item in configuration.check_all(settings, parts.engine, clients.platform, parts.store):

@@ -13,14 +13,16 @@ from platform_relay import wiring
 from platform_relay.alerts.alerts import AlertRecord, open_alerts
 from platform_relay.cli.context import database_engine, run, services
 from platform_relay.cli.terminal import ACTOR, out
+from platform_relay.core.paging import Page
 from platform_relay.core.reason_texts import shown
-from platform_relay.coupons import drift_check, ledger
+from platform_relay.core.reasons import ReasonCode
+from platform_relay.coupons import drift_check, ledger, queries
 from platform_relay.coupons.actions import CouponActions
-from platform_relay.coupons.records import CouponRecord
+from platform_relay.coupons.records import CouponRecord, CouponState
 from platform_relay.platform.rules import RewardKind
 
 coupons_cli = typer.Typer(
-    no_args_is_help=True, help="Approve, value and retire coupons; return points; ledger, drift check and alerts."
+    no_args_is_help=True, help="List, approve, value and retire coupons; return points; ledger, drift check and alerts."
 )
 Code = Annotated[str, typer.Argument(help="The exact coupon code.")]
 Why = Annotated[str, typer.Option("--why", help="The reason. Kept in the audit.")]
@@ -39,9 +41,40 @@ def _act(action: Callable[[CouponActions], Awaitable[CouponRecord]]) -> None:
     out.print(f"{coupon.code} is {coupon.state}. A worker carries out the decision.", highlight=False)
 
 
+@coupons_cli.command("list")
+def show_coupons(
+    state: Annotated[
+        CouponState | None, typer.Option(help="Only coupons in this state: `held` ones need a decision.")
+    ] = None,
+    customer: Annotated[str | None, typer.Option(help="Only coupons of this customer, by the store's id.")] = None,
+    reason_code: Annotated[ReasonCode | None, typer.Option(help="Only coupons with this reason code.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per coupon.")] = False,
+) -> None:
+    """List coupons, the newest first, with the reason of their state."""
+
+    async def work() -> Page[queries.CouponView]:
+        async with database_engine() as engine, engine.connect() as connection:
+            return await queries.list_coupons(
+                connection, state=state, customer=customer, reason_code=reason_code, limit=limit
+            )
+
+    coupons = run(work()).items
+    if as_json:
+        for coupon in coupons:
+            print(coupon.model_dump_json())
+        return
+    table = Table("code", "state", "reason code", "received", "what", "next step")
+    for coupon in coupons:
+        texts = (escape(text or "") for text in (coupon.text, coupon.next_step))
+        received = f"{coupon.received_at:%Y-%m-%d %H:%M}"
+        table.add_row(escape(coupon.code), coupon.state, coupon.reason_code or "", received, *texts)
+    out.print(table)
+
+
 @coupons_cli.command("approve")
 def approve(code: Code, why: Why) -> None:
-    """Issue a held coupon without further verification, even if an issuance limit is reached."""
+    """Issue a held or refused coupon without further verification, even if an issuance limit is reached."""
     _act(lambda actions: actions.approve(code, ACTOR, why))
 
 

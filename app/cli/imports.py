@@ -15,11 +15,12 @@ from rich.table import Table
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.terminal import ACTOR, err, out
+from platform_relay.core import exact_json
 from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, FileRow, column_names, format_of
 from platform_relay.imports.importer import ImportPlan, ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import Kind, instant
 from platform_relay.stores.native import ListsEntities
 from platform_relay.sync.backfill import backfill as read_store
 from platform_relay.sync.polling import KINDS_IN_ORDER, PollResult
@@ -49,7 +50,7 @@ def import_file(
         if dry_run:
             _dry_run(plan, opened)
             return
-        rejected = _Rejected(file.with_name(f"{file.name}.rejected.ndjson"))
+        rejected = RejectedRows(file.with_name(f"{file.name}.rejected.ndjson"))
         done = run(_import(plan, opened, rejected))
     out.print(_summary(done), highlight=False)
     if done.rejected:
@@ -75,7 +76,9 @@ def _mapping(kind: Kind, form: FileFormat, opened: IO[bytes], options: list[str]
 def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
     counts: Counter[str] = Counter()
     problems: list[tuple[int, str]] = []
-    for row, message in importer.read_messages(plan, opened):
+    now = datetime.now(UTC)
+    for row, parsed in importer.read_messages(plan, opened):
+        message = importer.with_possible_version(parsed, now)
         counts["rejected" if isinstance(message, str) else "good"] += 1
         if isinstance(message, str) and len(problems) < PROBLEMS_SHOWN:
             problems.append((row.number, message))
@@ -86,7 +89,7 @@ def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
         out.print(f"  row {number}: {reason}", highlight=False, markup=False)
 
 
-async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "_Rejected") -> ImportView:
+async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows") -> ImportView:
     settings = read_settings()
     async with (
         database_setup.migrated_database(settings) as url,
@@ -113,7 +116,7 @@ async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "_Rejected") ->
                 rejected.close()
 
 
-class _Rejected:
+class RejectedRows:
     """The file of rejected rows with reasons, beside the imported file. Correct it and import it on its own."""
 
     def __init__(self, path: Path) -> None:
@@ -134,9 +137,12 @@ class _Rejected:
     def write(self, row: FileRow, reason: str) -> None:
         if self._file is None:
             self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(
-            json.dumps({"row": row.number, "reason": reason, "values": row.values}, ensure_ascii=False) + "\n"
-        )
+        line = {"row": row.number, "reason": reason}
+        try:
+            text = exact_json.dumps({**line, "values": row.values})
+        except ValueError:  # nested too deeply
+            text = exact_json.dumps({**line, "values": None})
+        self._file.write(text.decode() + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -147,7 +153,7 @@ class _Rejected:
 def _row_of(line: str) -> float:
     """The row's number; infinity for an incomplete line."""
     try:
-        return float(json.loads(line)["row"])
+        return int(json.loads(line)["row"])
     except ValueError:
         return math.inf
 
@@ -216,5 +222,10 @@ def backfill(
 
 
 def in_utc(moment: datetime | None) -> datetime | None:
-    """The time in UTC; a time without a zone is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+    """The time in UTC, within the limits of `instant`; a time without a zone is taken as UTC. Raises typer.BadParameter."""
+    if moment is None:
+        return None
+    try:
+        return instant(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+    except ValueError as error:
+        raise typer.BadParameter(f"{moment} {error}") from None

@@ -49,6 +49,6 @@ def export_customer(customer: Customer) -> None:
             return await export(parts.engine, customer, ACTOR)
 
     result = run(work())
-    print(result.model_dump_json(indent=2))
+    print(result.text(indent=2).decode())
     if result.empty:
         raise typer.Exit(1)

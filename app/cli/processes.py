@@ -65,7 +65,7 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
     name = "serve" if web and worker else "web" if web else "worker"
 
     async def work() -> int:
-        async with database_setup.migrated_database(settings) as url:
+        async with database_setup.database(settings) as url:
             if settings.database_url is None:
                 err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
             if bound is not None and fd is None:

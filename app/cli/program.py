@@ -5,17 +5,24 @@ from typing import Final
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from platform_relay.cli import check, conformance, explain, imports, processes, reconcile, webhooks
 from platform_relay.cli.coupons import coupons_cli
+from platform_relay.cli.jobs import jobs_cli
 from platform_relay.cli.keys import keys_cli
 from platform_relay.cli.maintenance import audit_cli, backup_cli, bodies_cli
 from platform_relay.cli.privacy import privacy_cli
 from platform_relay.cli.rules import rules_cli
 from platform_relay.cli.terminal import err
+from platform_relay.core.database import is_unavailable
+from platform_relay.core.database_start import DatabaseUnreachableError
 from platform_relay.core.embedded import EmbeddedPostgresError
+from platform_relay.core.errors import DatabaseAway
 from platform_relay.core.migrate import DatabaseAheadError
+from platform_relay.core.reasons import ReasonCode, because
 
+FAILURE: Final = 1
 CONFIGURATION_ERROR: Final = 2
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -36,6 +43,7 @@ for name, group in {
     "coupons": coupons_cli,
     "rules": rules_cli,
     "keys": keys_cli,
+    "jobs": jobs_cli,
     "privacy": privacy_cli,
     "audit": audit_cli,
     "bodies": bodies_cli,
@@ -45,7 +53,8 @@ for name, group in {
 
 
 def main() -> None:
-    """The entry point. A configuration error ends with a message and exit code 2, without a traceback."""
+    """The entry point. A configuration error ends with a message and exit code 2, an unreachable database with a message
+    and exit code 1, both without a traceback."""
     try:
         cli()
     except ValidationError as error:
@@ -57,3 +66,9 @@ def main() -> None:
     except (ValueError, EmbeddedPostgresError, DatabaseAheadError) as error:
         err.print(str(error), highlight=False, markup=False)
         sys.exit(CONFIGURATION_ERROR)
+    except (DatabaseUnreachableError, DatabaseAway, DBAPIError) as error:
+        if not isinstance(error, DatabaseUnreachableError | DatabaseAway) and not is_unavailable(error):
+            raise
+        message = because(ReasonCode.DATABASE_UNREACHABLE).text if isinstance(error, DBAPIError) else str(error)
+        err.print(message, highlight=False, markup=False)
+        sys.exit(FAILURE)

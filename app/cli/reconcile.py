@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
+from pydantic_core import to_json
 from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
@@ -12,11 +13,12 @@ from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
 from platform_relay.cli.terminal import ACTOR, err, out
+from platform_relay.core.paging import Page
 from platform_relay.inbox.events import Kind
 from platform_relay.reconcile import compare
 from platform_relay.reconcile.differences import CAUSES
 from platform_relay.reconcile.repairs import RepairResult
-from platform_relay.reconcile.runs import ReconciliationDetail, Reconciliations
+from platform_relay.reconcile.runs import DifferenceView, Reconciliations, ReconciliationView
 from platform_relay.sync.polling import KINDS_IN_ORDER
 
 
@@ -41,7 +43,7 @@ def reconcile(
     """Compare the store, the relay and the Platform. Exit code 1: differences remain."""
     settings = read_settings()
 
-    async def work() -> tuple[ReconciliationDetail, RepairResult | None]:
+    async def work() -> tuple[ReconciliationView, Page[DifferenceView], RepairResult | None]:
         async with (
             database_setup.migrated_database(settings) as url,
             wiring.services(settings, url, "reconcile") as parts,
@@ -64,34 +66,36 @@ def reconcile(
                     progress=lambda name, seen: bar.update(tasks[name], completed=seen),
                 )
             repaired = await wiring.repairer(parts).repair(compared.id, ACTOR) if repair_differences else None
-            detail = await runs.find(compared.id, limit=max(show, 1))
-            if detail is None:
+            result = await runs.find(compared.id)
+            if result is None:
                 raise ValueError("The reconciliation was deleted while it ran.")
-            return detail, repaired
+            return result, await runs.list_differences(compared.id, limit=max(show, 1)), repaired
 
-    result, repaired = run(work())
+    result, differences, repaired = run(work())
     if json:
-        print(result.model_dump_json(indent=2))
+        print(to_json({**result.model_dump(), "differences": differences.model_dump()}, indent=2).decode())
     else:
-        _print(result, repaired, show)
+        _print(result, differences, repaired, show)
     if result.notes or (result.difference_count and repaired is None):
         raise typer.Exit(1)
 
 
-def _print(result: ReconciliationDetail, repaired: RepairResult | None, show: int) -> None:
+def _print(
+    result: ReconciliationView, differences: Page[DifferenceView], repaired: RepairResult | None, show: int
+) -> None:
     compared = ", ".join(f"{count:,} {kind}" for kind, count in result.compared.items()) or "nothing"
     out.print(f"Compared {compared}: {result.difference_count:,} differences.", highlight=False)
     for cause in CAUSES:
         if count := result.difference_counts.get(cause):
             action = f"  ({repaired.texts[cause]})" if repaired and cause in repaired.texts else ""
             out.print(f"  {count:>7,} {cause}{action}", highlight=False)
-    if result.items and show:
+    if differences.items and show:
         table = Table("kind", "id", "cause", "what")
-        for difference in result.items[:show]:
+        for difference in differences.items[:show]:
             table.add_row(difference.kind, difference.entity_id, difference.cause, difference.detail)
         out.print(table)
-        if result.next_cursor:
-            out.print(f"More: GET /v1/reconciliations/{result.id}", highlight=False)
+        if differences.next_cursor:
+            out.print(f"More: GET /v1/reconciliations/{result.id}/differences", highlight=False)
     for note in result.notes:
         out.print(f"[yellow]note[/yellow]  {escape(note)}", highlight=False)
     if result.difference_count and repaired is None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from platform_relay.cli.context import database_engine, run, services
 from platform_relay.cli.terminal import ACTOR, out
+from platform_relay.core import exact_json
 from platform_relay.coupons import reward_rules
 from platform_relay.coupons.reward_rules import RewardRuleActions, RewardRuleDefinition
 
@@ -26,7 +27,7 @@ def put_rule(
     """Define what a rule is worth. Held redemptions of this rule continue at once."""
     raw = sys.stdin.read() if definition == "-" else definition
     try:
-        parsed = RewardRuleDefinition.model_validate_json(raw)
+        parsed = exact_json.validated(RewardRuleDefinition, raw.encode())
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'definition'}: {item['msg']}" for item in error.errors()

@@ -1,7 +1,7 @@
 """`relay webhooks install` and `relay poll`: the store's webhooks, and its lists."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
+from platform_relay.cli.imports import in_utc
 from platform_relay.cli.terminal import err, out
 from platform_relay.core.outcomes import Done, Skip, reason_of
 from platform_relay.core.reasons import ReasonCode, because
@@ -122,7 +123,7 @@ def poll(
                 raise ValueError(  # noqa: TRY004  # a configuration error
                     f"The store {settings.store.adapter or '(none configured)'} has no lists to read."
                 )
-            start = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
+            start = in_utc(since)
             succeeded = True
             for one_kind in (kind,) if kind else polling.KINDS_IN_ORDER:
                 result = await polling.poll(

@@ -15,7 +15,7 @@ CALLS: Final = (
     "issue_coupon", "find_coupon", "retire_coupon", "check", "list_entities", "fetch", "list_webhooks", "create_webhook",
     "enable_webhook", "delete_webhook", "sync_loyalty",
 )  # fmt: skip
-OTHERS: Final = ("parse_event", "webhook_topics", "aclose")
+OTHERS: Final = ("parse_event", "webhook_parser", "webhook_topics", "aclose")
 
 
 class InvalidReason(Exception):  # noqa: N818  # a result of a case, not a program error

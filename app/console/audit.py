@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from platform_relay.api.paging import LONGEST_CURSOR
 from platform_relay.audit.queries import list_audit
 from platform_relay.console.pages import Pages, build_url
 from platform_relay.core.database import read_connection
@@ -19,16 +20,13 @@ def routes(pages: Pages) -> APIRouter:
 
     @router.get("/console/audit")
     async def audit(
-        request: Request, subject: str = "", before: Annotated[int | None, Query(ge=0, lt=10**18)] = None
+        request: Request, subject: str = "", cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None
     ) -> Response:
-        """`before`: the sequence number of the last record on the previous page."""
         await pages.visitor(request)
         subject = subject.replace("\x00", "").strip()
         async with read_connection(engine) as connection:
-            records = await list_audit(connection, subject=subject or None, before=before, limit=RECORDS_PER_PAGE)
-        more = None
-        if len(records) == RECORDS_PER_PAGE:
-            more = build_url("/console/audit", subject=subject or None, before=records[-1].seq)
-        return pages.show(request, "audit", subject=subject, records=records, more=more)
+            page = await list_audit(connection, subject=subject or None, cursor=cursor, limit=RECORDS_PER_PAGE)
+        more = page.next_cursor and build_url("/console/audit", subject=subject or None, cursor=page.next_cursor)
+        return pages.show(request, "audit", subject=subject, records=page.items, more=more)
 
     return router

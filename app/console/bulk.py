@@ -4,22 +4,23 @@ The browser requests one chunk after another and sends the progress along. So an
 leaving the page cancels the rest: nothing runs in the background.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import Final, Literal, get_args
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.api.dependencies import Services
 from platform_relay.api.problems import body_problem
 from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_url
+from platform_relay.core import exact_json
 from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.core.exact_json import ExactJson
+from platform_relay.inbox.events import Instant
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.edit import NotEditableError, set_field
@@ -41,7 +42,7 @@ class Progress:
     action: Action
     total: int
     done: int
-    before: datetime
+    before: Instant
     cursor: UUID | None
     rejected: int = 0
     note: str | None = None
@@ -136,13 +137,12 @@ async def _edit(services: Services, ids: Sequence[UUID], form: Form, by: str, wh
     return rejections
 
 
-def _value(typed: str) -> JsonValue:
+def _value(typed: str) -> ExactJson:
     """The typed value as JSON, or as a plain string when it is not JSON."""
     try:
-        value: JsonValue = json.loads(typed)
+        return exact_json.loads(typed.encode())
     except ValueError:
         return typed
-    return value
 
 
 def _parse(form: Form) -> tuple[FailureGroup, Progress]:

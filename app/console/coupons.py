@@ -1,13 +1,14 @@
 """*Coupons*: the list, the ledger, and the actions on a coupon, on its alerts and on the issuance limits."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.alerts.alerts import open_alerts
+from platform_relay.api.paging import LONGEST_CURSOR
 from platform_relay.audit.queries import list_audit
 from platform_relay.console.formatting import plural
 from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_url
@@ -80,7 +81,7 @@ def _read_routes(pages: Pages) -> APIRouter:
         state: CouponState | Literal["all"] = "held",
         customer: str = "",
         reason_code: ReasonCode | Literal[""] = "",
-        cursor: str | None = None,
+        cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None,
     ) -> Response:
         await pages.visitor(request)
         customer = customer.replace("\x00", "")
@@ -113,7 +114,7 @@ def _read_routes(pages: Pages) -> APIRouter:
                 raise PageError(
                     404, "No coupon has this code", "Check the code, or search for the customer or the order."
                 )
-            audit_records = await list_audit(connection, subject=record.code)
+            audit_records = (await list_audit(connection, subject=record.code)).items
             alerts = await open_alerts(connection, record.code)
         by_hand = any(alert.by_hand for alert in alerts)
         return pages.show(

@@ -1,4 +1,4 @@
-"""The page of one job: its attempts, *Retry* and *Drop*."""
+"""The page of one job: its attempts, *Retry*, *Send as newest* and *Drop*."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ def routes(pages: Pages) -> APIRouter:
         await pages.visitor(request)
         async with read_connection(engine) as connection:
             job = await find_job(connection, job_id)
-            audit_records = await list_audit(connection, subject=str(job_id))
+            audit_records = (await list_audit(connection, subject=str(job_id))).items
         if job is None:
             raise PageError(404, "No job has this id", "Search for the order, customer or coupon instead.")
         return pages.show(request, "job", job=job, audit_records=audit_records)
@@ -33,6 +33,19 @@ def routes(pages: Pages) -> APIRouter:
             changed = await actions.retry([job_id], visitor.name)
         notice = (
             "The job waits again, at the end of its lane." if changed else "Only dead-lettered jobs can be retried."
+        )
+        return pages.back(request, visitor, f"/console/jobs/{job_id}", notice, failed=not changed)
+
+    @router.post("/{job_id}/send-as-newest")
+    async def send_as_newest(request: Request, job_id: UUID) -> Response:
+        visitor, form = await pages.form(request)
+        why = form.why()
+        async with map_database_errors():
+            changed = await actions.send_as_newest(job_id, visitor.name, why)
+        notice = (
+            "The job waits again, and is sent as the newest version."
+            if changed
+            else "Only dead-lettered and superseded jobs can be sent as the newest version."
         )
         return pages.back(request, visitor, f"/console/jobs/{job_id}", notice, failed=not changed)
 

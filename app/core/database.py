@@ -15,37 +15,38 @@ Behind a pooler everything must run inside a transaction (SQLAlchemy's default):
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
+from typing import Any  # Any: a column of any type
 
 import asyncpg
-from sqlalchemy import TextClause, event, exc, text
-from sqlalchemy.engine import URL, AdaptedConnection, Connection, ExceptionContext, make_url
+from sqlalchemy import ARRAY, ColumnElement, TextClause, any_, exc, literal, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.orm import InstrumentedAttribute
 
+from platform_relay.core.database_connections import (
+    POOLED,
+    READ_ONLY,
+    ConnectionOpener,
+    require_idle,
+    watch_connections,
+)
+from platform_relay.core.database_url import CONNECT_SECONDS, check_schema_option
+from platform_relay.core.database_url import parse_url as parse_url
 from platform_relay.core.encryption import NO_KEYS, KeyRing
 from platform_relay.core.errors import DatabaseAway
 
-CONNECT_SECONDS = 5.0
 BODY_KEYS = "body_keys"
 SCHEMA_NAME = "relay_schema"
-DRIVER = "postgresql+asyncpg"
 PUBLIC = "public"
 SCHEMA = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,49}")
 """A name that needs no quotes, is not reserved by PostgreSQL, and is short enough for a prefix in a NOTIFY channel."""
 
-READ_ONLY = "25006"  # after a failover: the connection leads to the new standby
-# Prefixes of SQLSTATEs whose cause is the server or another session, not the statement: connection, deadlock, resources,
-# database not accepting connections, lock not available, cancelled or shutting down, system, read-only (PostgreSQL
-# manual, appendix A).
-UNAVAILABLE_STATES = ("08", "40", "53", "55000", "55P03", "57", "58", READ_ONLY)
-
-CONNECTION_ENDED = "the server has closed this connection"
-"""When the server sends a message before it closes an idle connection, the next statement fails with asyncpg's
-InternalClientError ("another operation (2) is in progress"), which is not a DB-API error."""
+# Prefixes of SQLSTATEs whose cause is the server or another session, not the statement: connection, login, database
+# missing, deadlock, resources, database not accepting connections, lock not available, cancelled or shutting down, system,
+# read-only (PostgreSQL manual, appendix A).
+UNAVAILABLE_STATES = ("08", "28", "3D", "40", "53", "55000", "55P03", "57", "58", READ_ONLY)
 
 PLANNER = {"enable_seqscan": "off", "jit": "off"}
 """A prepared statement keeps its plan. Without these settings, a plan that was made on an empty table would still read the
@@ -85,6 +86,7 @@ def create_engine(
     timeouts: Timeouts = SERVING,
     schema: str = PUBLIC,
     body_keys: KeyRing = NO_KEYS,
+    on_discard: Callable[[], None] = lambda: None,
 ) -> AsyncEngine:
     """Create an engine with at most `pool_size` connections, which are opened when they are needed.
 
@@ -92,11 +94,18 @@ def create_engine(
     that no setting of the server, the role or the URL changes where the tables are.
 
     `url` is a libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
-    `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`), which asyncpg reads. Raises
-    ValueError for other URLs.
+    `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`), see `database_url`. Raises
+    ValueError for other URLs. `on_discard` is called for each connection that is discarded because it returned to the pool
+    in an open transaction.
     """
     address = parse_url(url)
-    opener = _Opener(address, application_name, timeouts, checked_schema(schema))
+    check_schema_option(address, checked_schema(schema))
+    opener = ConnectionOpener(
+        address,
+        application_name,
+        timeouts.statement + timeouts.grace,
+        lambda local: timeouts.as_sql(schema, local=local),
+    )
     engine = create_async_engine(
         address,
         pool_size=pool_size,
@@ -107,10 +116,7 @@ def create_engine(
         pool_recycle=1800,  # so that a moved database or a changed DNS entry needs no restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
-    event.listen(engine.sync_engine, "connect", opener.mark_pooled)
-    event.listen(engine.sync_engine, "checkout", _refuse_closed_connection)
-    event.listen(engine.sync_engine, "begin", opener.limit_transaction)
-    event.listen(engine.sync_engine, "handle_error", _drop_broken_connection)
+    watch_connections(engine.sync_engine, opener, on_discard)
     return engine
 
 
@@ -139,6 +145,12 @@ def checked_schema(name: str) -> str:
     return name
 
 
+def is_one_of(column: ColumnElement[Any] | InstrumentedAttribute[Any], values: Iterable[object]) -> ColumnElement[bool]:
+    """The condition that `column` is one of `values`, which are one parameter: an array. `in_` would make a parameter of
+    each value, and PostgreSQL accepts at most 32,767."""
+    return column == any_(literal(list(values), ARRAY(column.type)))
+
+
 def advisory_lock(name: str, schema: str = "current_schema()") -> TextClause:
     """The statement that takes the lock `name` until the end of the transaction. `name` and `schema` are SQL expressions.
 
@@ -154,27 +166,18 @@ async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
     Behind a pooler it is one transaction, because a pooler may change the server between two round trips of one
     statement. Use it for one statement, or for several that may be committed separately.
+
+    Raises OpenTransactionError when the connection was in an open transaction: then nothing is committed.
     """
     async with engine.connect() as connection:
-        if connection.sync_connection is not None and connection.sync_connection.info.get("pooled"):
+        sync_connection = connection.sync_connection
+        assert sync_connection is not None  # noqa: S101  # an open connection has one
+        if sync_connection.info.get(POOLED):
             async with connection.begin():
                 yield connection
         else:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
-
-
-def parse_url(url: str) -> URL:
-    """Parse a PostgreSQL URL for asyncpg. Raises ValueError, whose text has no password."""
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):
-        parsed = None
-    if parsed is None or parsed.drivername not in {"postgres", "postgresql", DRIVER}:
-        raise ValueError(
-            "the database URL is not a PostgreSQL URL; write it as postgresql://user:password@host:5432/database"
-            " (several hosts: postgresql://user:password@/database?host=a,b&port=5432,5432)"
-        )
-    return parsed.set(drivername=DRIVER)
+            require_idle(sync_connection)
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -212,72 +215,3 @@ def is_data_error(error: exc.DBAPIError) -> bool:
     """Whether a value was invalid for the statement: SQLSTATE class 22, "data exception"."""
     state = getattr(error.orig, "sqlstate", None)
     return isinstance(state, str) and state.startswith("22")
-
-
-class _Opener:
-    """Opens the connections of one engine and remembers whether they go through a pooler."""
-
-    def __init__(self, url: URL, application_name: str, timeouts: Timeouts, schema: str) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._application_name = application_name
-        self._timeouts = timeouts
-        self._schema = schema
-        self._pooled = False
-        self._numbers = count()
-
-    # The arguments are SQLAlchemy's reading of the URL. They are ignored: asyncpg reads the URL and knows more options.
-    async def open(self, *_: object, **__: object) -> "asyncpg.Connection[asyncpg.Record]":
-        try:
-            return await self._open()
-        except asyncpg.InternalClientError as error:
-            raise ConnectionError(CONNECTION_ENDED) from error
-
-    async def _open(self) -> "asyncpg.Connection[asyncpg.Record]":
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=CONNECT_SECONDS,
-            command_timeout=self._timeouts.statement + self._timeouts.grace,
-            statement_cache_size=0,  # SQLAlchemy caches statements; the cache of asyncpg would also name them behind a pooler
-            server_settings={"application_name": self._application_name},
-        )
-        try:
-            async with connection.transaction():
-                self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
-                if not self._pooled:
-                    await connection.execute(self._timeouts.as_sql(self._schema, local=False))
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
-
-    def mark_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
-        record.info["pooled"] = self._pooled
-
-    def statement_name(self) -> str:
-        return "" if self._pooled else f"relay_{next(self._numbers)}"
-
-    def limit_transaction(self, connection: Connection) -> None:
-        if self._pooled:
-            connection.exec_driver_sql(self._timeouts.as_sql(self._schema, local=True))
-
-
-def _refuse_closed_connection(connection: AdaptedConnection, *_: object) -> None:
-    """Detects connections that the server closed, without a ping: the event loop has seen the end of the socket."""
-    if connection.driver_connection.is_closed():
-        raise exc.DisconnectionError("the server closed this connection while it was idle")  # the pool opens another
-
-
-def _drop_broken_connection(context: ExceptionContext) -> Exception | None:
-    """Close connections that are open but unusable; the dialect itself detects closed ones. Returns the error to raise
-    instead, when the driver's error does not show that the database is unavailable."""
-    original = context.original_exception
-    if getattr(original, "sqlstate", None) == READ_ONLY:
-        context.is_disconnect = True
-    elif isinstance(original, TimeoutError):
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False  # a slow statement does not concern the other connections
-    elif isinstance(original.__cause__ or original, asyncpg.InternalClientError):  # the dialect may have wrapped it
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False  # nor does a server process that ended
-        return ConnectionError(CONNECTION_ENDED)
-    return None

@@ -75,6 +75,10 @@ class Problem(Exception):  # noqa: N818  # the term of RFC 9457
         self.errors = tuple(errors)
         super().__init__(self.detail)
 
+    def __reduce__(self) -> tuple[type["Problem"], tuple[str, tuple[FieldError, ...]]]:
+        """For pickle: a problem may be found in another process (`core.compute`)."""
+        return type(self), (self.detail, self.errors)
+
     def document(self, instance: str | None = None) -> ProblemDocument:
         """The response body. `instance` identifies this occurrence, for example an incident in the log."""
         document = ProblemDocument(
@@ -130,6 +134,10 @@ class NotFound(Problem):
     next_step = "Check the path and the id in it. All operations are listed at /docs."
 
 
+class WebhookSecretWrong(NotFound):
+    """Answered like any other NotFound, so that the response does not show whether the path is right."""
+
+
 class MethodNotAllowed(Problem):
     id = "method-not-allowed"
     status = 405
@@ -164,7 +172,10 @@ class BodyTooLarge(Problem):
     id = "body-too-large"
     status = 413
     title = "The request body is too large"
-    next_step = "Send a smaller body, or ask the relay's operator to increase BODY_LIMIT. Nothing was stored."
+    next_step = (
+        "Send a smaller body, or ask the relay's operator to increase the limit (EVENT_LIMIT for an event"
+        " or a store's webhook, BODY_LIMIT for anything else). Nothing was stored."
+    )
 
 
 class EncodingRefused(Problem):
@@ -234,6 +245,13 @@ class DatabaseAway(Problem):
     title = "The relay's database is not available"
     next_step = "Send the same request again after the seconds in Retry-After. With an Idempotency-Key, no event is stored twice."
     headers = MappingProxyType({"retry-after": "2"})
+
+
+class LargeBodiesBusy(DatabaseAway):
+    """Too many large webhooks at once. Answered like DatabaseAway, because the sender has to do the same."""
+
+    title = "The relay is receiving too many large webhooks"
+    next_step = "Send the same request again after the seconds in Retry-After. Nothing was stored."
 
 
 def all_problems() -> list[type[Problem]]:

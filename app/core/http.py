@@ -14,7 +14,6 @@ within the same call. These methods are idempotent in HTTP. A POST or PATCH is n
 """
 
 import asyncio
-import json as json_codec
 import math
 import re
 import ssl
@@ -23,29 +22,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import aiohttp
 import httpx
+from aiohttp.http_exceptions import LineTooLong
 from pydantic import JsonValue
-from pydantic_core import to_json
 
-from platform_relay.core import tracing
+from platform_relay.core import exact_json, tracing
 from platform_relay.core.egress import EgressPolicy, Network, denied_addresses
 from platform_relay.core.http_transport import AiohttpTransport, UrlParser
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.core.tls import tls_context, tls_problem
 
 EXCERPT_CHARS: Final = 500
 QUOTE_CHARS: Final = 300
 DESTINATION: Final = "the destination"
+HEADER_BYTES: Final = 8190
+"""The longest header, and the longest status line, that aiohttp accepts. More than 128 headers are not accepted either."""
 KEEP_ALIVE: Final = 4.0
 """Seconds for which an idle connection is kept. Apache and Node.js close it after 5 s; a request that is sent while the
 destination closes the connection would be Unknown."""
 CONNECT_SHARE: Final = 0.5
 """The share of a call's time limit for opening a connection. When it runs out, nothing was sent: Retry."""
+LONGEST_RETRY_AFTER: Final = 86400.0
+"""Seconds. A destination that asks for a longer pause is in error, and its request is ignored."""
 
 _CONTROL: Final = re.compile(r"[\r\n\0]")
 _EMAIL: Final = re.compile(r"[\w.+%-]{1,64}@[\w.-]{1,255}")
@@ -76,12 +79,12 @@ class Answer:
     destination: str = DESTINATION
 
     def json(self, request: str | None = None) -> JsonValue | Unknown:
-        """The body as JSON, or Unknown when it is not JSON (an HTML page, an empty or incomplete body)."""
+        """The body as JSON with exact numbers, or Unknown when it is not JSON (an HTML page, an empty or incomplete body)."""
         try:
-            value: JsonValue = json_codec.loads(self.body)
-        except (ValueError, RecursionError):
+            value = exact_json.loads(self.body)
+        except ValueError:
             return self.unreadable("an empty body" if not self.body.strip() else "a body that is not JSON", request)
-        return value
+        return cast("JsonValue", value)  # with Decimals instead of floats
 
     def unreadable(self, problem: str, request: str | None = None) -> Unknown:
         """The outcome of a response that cannot be read. `problem` and `request` are noun phrases."""
@@ -115,8 +118,8 @@ def quoted(text: str) -> str:
 def failure_of(answer: Answer, now: datetime | None = None, *, request: str | None = None) -> Failure | None:
     """The outcome of a status, for destinations that give no more precise meaning; None for 2xx.
 
-    408, 425, 429 and 5xx: Retry. 401, 403 and redirects concern the destination: Blocked. Other 4xx: Reject. `request` is
-    a noun phrase for the facts ("the creation of the coupon").
+    408, 425, 429 and 5xx: Retry. 401, 403 and redirects concern the destination: Blocked; a 403 can also concern this call
+    alone. Other 4xx: Reject. `request` is a noun phrase for the facts ("the creation of the coupon").
     """
     status, evidence = answer.status, answer.evidence()
     if 200 <= status < 300:
@@ -128,7 +131,7 @@ def failure_of(answer: Answer, now: datetime | None = None, *, request: str | No
         reason = answer.reason(code, request=request)
         return Retry(reason, retry_after(answer.headers, now or datetime.now(UTC)), evidence)
     if status in (401, 403):
-        return Blocked(answer.reason(ReasonCode.KEY_REJECTED), evidence)
+        return Blocked(answer.reason(ReasonCode.KEY_REJECTED), evidence, certain=status == 401)
     if 300 <= status < 400:
         return Blocked(answer.reason(ReasonCode.REDIRECTED), evidence)
     return Reject(answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request), evidence)
@@ -145,19 +148,25 @@ def rate_limited(answer: Answer, now: datetime | None = None) -> Retry:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The seconds of `Retry-After`, which holds seconds or an HTTP date; None when absent or invalid; never negative."""
+    """The seconds of `Retry-After`, which holds seconds or an HTTP date; never negative. None when it is absent, invalid or
+    implausible (more than LONGEST_RETRY_AFTER)."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return plausible_pause(float(value))
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return plausible_pause(max(0.0, (moment - now).total_seconds()))
+
+
+def plausible_pause(seconds: float) -> float | None:
+    """The seconds that a destination asked to wait; None if they are more than LONGEST_RETRY_AFTER."""
+    return seconds if seconds <= LONGEST_RETRY_AFTER else None
 
 
 def pause_of_429(answer: Answer) -> float | None:
@@ -168,7 +177,8 @@ def pause_of_429(answer: Answer) -> float | None:
 class HttpClient:
     """A pool of connections to one destination, whose display name is `destination` ("the Platform", "WooCommerce").
 
-    `time_limit` (seconds) limits a complete call including a slow body, `body_cap` (bytes) the decompressed body.
+    `time_limit` (seconds) limits a complete call including a slow body, `body_cap` (bytes) the decompressed body beyond twice the
+    length of the request, which a response may repeat.
     `ca_file` (PEM) replaces the system's certificate authorities. `secrets` are the credentials sent to the destination,
     in every form in which they are sent; evidence never shows them. `egress` limits the hosts and addresses that may be
     called; None: no limit. `HttpClients` always sets it.
@@ -202,7 +212,7 @@ class HttpClient:
         self._urls = UrlParser()
         self._secrets = tuple(secret for secret in secrets if secret)
         self._connections = connections
-        self._tls = _tls_context(ca_file)
+        self._tls = tls_context(ca_file)
         transport = AiohttpTransport(self._session, time_limit * CONNECT_SHARE)
         self._transport: httpx.AsyncBaseTransport = wrap(transport) if wrap else transport
 
@@ -229,7 +239,7 @@ class HttpClient:
         """Send one request, with `json` or raw `content` as its body. Failures of the destination are returned, not raised."""
         all_headers = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
-            content = to_json(json)
+            content = exact_json.dumps(json)
             all_headers["content-type"] = "application/json"
         if headers:
             all_headers.update(headers)
@@ -246,7 +256,7 @@ class HttpClient:
         if self._rate_limit is None:
             return await self._send(request)
         if (wait := await self._rate_limit.acquire()) is not None:
-            return Retry(self._because(ReasonCode.RATE_LIMITED, seconds=math.ceil(wait)), wait)
+            return Retry(self._because(ReasonCode.RATE_LIMITED, seconds=math.ceil(wait)), wait, called=False)
         answer = await self._send(request)
         if isinstance(answer, Answer) and (pause := self._rate_limit_pause(answer)) is not None:
             await self._rate_limit.back_off(pause)
@@ -281,11 +291,10 @@ class HttpClient:
         concerns the destination: Blocked. In all other cases the request may have arrived: Unknown.
         """
         match error:
-            case aiohttp.ClientConnectorSSLError() if isinstance(error.os_error, ssl.SSLEOFError):
-                problem = "it closed the connection during the TLS handshake"
-                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-                return Blocked(self._because(ReasonCode.TLS_FAILED, error=str(error)[:QUOTE_CHARS]))
+            case aiohttp.ClientConnectorCertificateError():
+                return self._no_handshake(error.certificate_error, host)
+            case aiohttp.ClientConnectorSSLError():
+                return self._no_handshake(error.os_error, host)
             case aiohttp.ClientConnectorError() if denied:
                 problem = f"it leads to the private address {', '.join(sorted(set(denied)))}"
                 return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=host, error=problem))
@@ -295,7 +304,20 @@ class HttpClient:
             case aiohttp.ConnectionTimeoutError():
                 return Retry(self._because(ReasonCode.CONNECTION_FAILED, error="it did not accept it in time"))
             case _:
-                return Unknown(self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__))
+                return Unknown(self._lost(error))
+
+    def _lost(self, error: BaseException) -> Reason:
+        """The reason when the request was sent, and no response could be read."""
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self._because(ReasonCode.RESPONSE_MALFORMED, problem=_malformation(error))
+        return self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__)
+
+    def _no_handshake(self, error: BaseException, host: str) -> Failure:
+        if isinstance(error, ssl.SSLEOFError):
+            problem = "it closed the connection during the TLS handshake"
+            return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
+        code, problem = tls_problem(error)
+        return Blocked(self._because(code, error=problem[:QUOTE_CHARS], host=host))
 
     def _because(self, code: ReasonCode, /, **facts: JsonValue) -> Reason:
         return because(code, destination=self.destination, **facts)
@@ -316,12 +338,15 @@ class HttpClient:
     async def _exchange(self, request: httpx.Request) -> Answer | Unknown:
         response = await self._transport.handle_async_request(request)
         stream: httpx.AsyncByteStream = response.stream  # type: ignore[assignment]  # async transports return this type
+        limit = self.body_cap + 2 * len(request.content)  # a response may repeat the request
         try:
-            return await self._read(response.status_code, response.headers, stream)
+            return await self._read(response.status_code, response.headers, stream, limit)
         finally:
             await stream.aclose()
 
-    async def _read(self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream) -> Answer | Unknown:
+    async def _read(
+        self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream, limit: int
+    ) -> Answer | Unknown:
         encoding = _encoding(headers)
         if encoding not in ("identity", "gzip", "deflate"):
             return self._unreadable(status, f"the encoding {encoding!r}, which was not requested")
@@ -329,9 +354,9 @@ class HttpClient:
         body = bytearray()
         try:
             async for chunk in stream:
-                body += inflate.decompress(chunk, self.body_cap + 1 - len(body)) if inflate else chunk
-                if len(body) > self.body_cap:
-                    reason = self._because(ReasonCode.RESPONSE_TOO_LARGE, status=status, limit=self.body_cap)
+                body += inflate.decompress(chunk, limit + 1 - len(body)) if inflate else chunk
+                if len(body) > limit:
+                    reason = self._because(ReasonCode.RESPONSE_TOO_LARGE, status=status, limit=limit)
                     return Unknown(reason, Evidence(status))
         except zlib.error as error:
             return self._unreadable(status, f"a body that does not decompress ({error})")
@@ -381,13 +406,15 @@ class HttpClients:
         )
 
 
+def _malformation(error: aiohttp.ClientResponseError) -> str:
+    """What aiohttp's parser did not accept ("Duplicate Content-Length"), without the header that it quotes."""
+    cause = error.__cause__.__cause__ if error.__cause__ else None
+    if isinstance(cause, LineTooLong):
+        return f"its status line or a header is longer than {HEADER_BYTES} bytes"
+    return quoted(error.message.partition("\n")[0].rstrip(":")) or "it is not HTTP"
+
+
 def _encoding(headers: httpx.Headers) -> str:
     """Content-Encoding in lower case. `Headers.get` takes as long as reading a small body."""
     values = [value for name, value in headers.raw if name.lower() == b"content-encoding"]
     return b", ".join(values).decode("latin-1").lower() or "identity"
-
-
-@cache
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Cached, because reading the system's certificate authorities takes longer than most calls."""
-    return ssl.create_default_context(cafile=ca_file)

@@ -51,7 +51,7 @@ def configure_logging(*, level: str, log_format: str, secrets: Iterable[str]) ->
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LibraryHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=describe, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render]
@@ -83,6 +83,19 @@ class _Lines:
             sys.stderr.flush()
 
     debug = info = warning = error = critical = msg
+
+
+class _LibraryHandler(logging.Handler):
+    """Writes the records of libraries as `_Lines` does. It holds no stream: one that is replaced and closed, as programs do
+    that capture stderr, would make every later record an error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  # as the handlers of the standard library: a record that cannot be formatted is reported
+            self.handleError(record)
+        else:
+            _Lines().msg(line)
 
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode

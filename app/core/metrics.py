@@ -25,12 +25,24 @@ class Metrics:
         self._messages = Counter(
             "relay_messages", "Messages received, by kind and status.", ["kind", "status"], registry=registry
         )
+        self._future_versions = Counter(
+            "relay_future_versions",
+            "Messages whose version was not taken, because its time lies in the future, by kind.",
+            ["kind"],
+            registry=registry,
+        )
         self._requests = Histogram(
             "relay_http_request_duration_seconds",
             "Duration of HTTP requests, by route, method and status.",
             ["route", "method", "status"],
             registry=registry,
             buckets=_BUCKETS,
+        )
+        self._refused = Counter(
+            "relay_bodies_refused",
+            "Requests whose body or signature was refused, by route and reason (docs/errors.md).",
+            ["route", "reason"],
+            registry=registry,
         )
         self._settled = Counter(
             "relay_jobs_settled",
@@ -52,9 +64,26 @@ class Metrics:
             registry=registry,
         )
 
+        self._discarded = Counter(
+            "relay_database_connections_discarded",
+            "Database connections that were closed because they returned to the pool in an open transaction.",
+            registry=registry,
+        )
+
+    def connection_discarded(self) -> None:
+        self._discarded.inc()
+
     def message(self, kind: str, status: str) -> None:
         """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
         self._messages.labels(kind, status).inc()
+
+    def refused(self, route: str, reason: str) -> None:
+        """`route` is the pattern of the path, `reason` the id of the problem."""
+        self._refused.labels(route, reason).inc()
+
+    def future_version(self, kind: str) -> None:
+        """Count a message that was taken without its version."""
+        self._future_versions.labels(kind).inc()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route` is the pattern of the path, not the path."""

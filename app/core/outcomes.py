@@ -30,7 +30,8 @@ class JobSpec:
     """A job to enqueue for a message: `kind` at `destination` in `lane`, with small text `params`.
 
     `depends_on` names a lane whose first delivery this job needs. With `collapse`, a newer job of the lane replaces this
-    one while it waits. `backfill`: it runs after all live jobs.
+    one while it waits. `backfill`: it runs after all live jobs. `owner`: lanes of one owner share the concurrency with other
+    owners as one; None: `depends_on`, or else the lane itself.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class JobSpec:
     depends_on: str | None = None
     collapse: bool = False
     backfill: bool = False
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,14 @@ class Skip(_WithReason):
 
 @dataclass(frozen=True, slots=True)
 class Retry(_WithReason):
-    """`after`: the seconds that the destination asked for (Retry-After); the retry policy bounds them."""
+    """`after`: the seconds that the destination asked for (Retry-After); the retry policy bounds them.
+
+    `called` False: no call was made, so the outcome shows nothing about the destination.
+    """
 
     after: float | None = None
     evidence: Evidence = Evidence()
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,21 @@ class Unknown(_WithReason):
 
 @dataclass(frozen=True, slots=True)
 class Reject(_WithReason):
+    """`partly_delivered`: the destination accepted an earlier call of the same attempt."""
+
     evidence: Evidence = Evidence()
+    partly_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked(_WithReason):
+    """`certain` False: the response names no cause, so it can also concern this entity alone (a firewall's 403 for one body).
+
+    The queue compares it with other entities' calls (`queue.lane_failures`); other callers treat it as certain.
+    """
+
     evidence: Evidence = Evidence()
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ REPEATED_SAFELY: Final = (
 NO_ACTION: Final = "No action needed."
 _PAUSED: Final = "The relay does not call {destination} until this is corrected. No attempts are used up. "
 _RETRY: Final = "Then retry the job."
+_CONNECTS: Final = "The relay connects automatically."
 
 TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     # ------------------------------------------------------------------ the call to a destination
@@ -48,16 +49,38 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "{destination} did not send a complete response within {seconds} seconds.", REPEATED_SAFELY
     ),
     ReasonCode.TLS_FAILED: ReasonText(
-        "The TLS certificate of {destination} was not accepted[: {error}].",
-        _PAUSED + "Renew the certificate, or set the CA file for this destination.",
+        "No TLS connection to {destination} could be made[: {error}].",
+        _PAUSED + "Check the certificate and the TLS version of the server at the configured address[ ({setting})].",
+    ),
+    ReasonCode.TLS_NOT_OFFERED: ReasonText(
+        "The configured address of {destination} begins with https://, but the server does not use TLS at this port.",
+        _PAUSED + "Correct the port in the configured address[ ({setting})]. If the server has no TLS, use http://.",
+    ),
+    ReasonCode.TLS_REQUIRED: ReasonText(
+        "The configured address of {destination} begins with http://, but the server uses TLS at this port.",
+        "Use https:// in the configured address[ ({setting})].",
+    ),
+    ReasonCode.CERTIFICATE_UNTRUSTED: ReasonText(
+        "The TLS certificate of {destination} is not signed by a certificate authority that the relay trusts[: {error}].",
+        _PAUSED
+        + "Set the CA file of this destination[ ({setting})] to the certificate of the authority that signed it.",
+    ),
+    ReasonCode.CERTIFICATE_WRONG_HOST: ReasonText(
+        "The TLS certificate of {destination} is for another host name than {host}[: {error}].",
+        _PAUSED
+        + "Use a host name of the certificate in the configured address[ ({setting})], or install a certificate for {host}.",
+    ),
+    ReasonCode.CERTIFICATE_EXPIRED: ReasonText(
+        "The TLS certificate of {destination} has expired or is not valid yet[: {error}].",
+        _PAUSED + "Renew the certificate. If it is valid, correct the clock of the relay's machine.",
     ),
     ReasonCode.EGRESS_DENIED: ReasonText(
         "The egress policy does not allow calls to {host}[: {error}].",
-        _PAUSED + "Correct the configured address, or allow the network in PRIVATE_NETWORKS.",
+        _PAUSED + "Correct the configured address[ ({setting})], or allow the network in PRIVATE_NETWORKS.",
     ),
     ReasonCode.ADDRESS_INVALID: ReasonText(
         "The configured address or key of {destination} cannot be used in an HTTP request[: {error}].",
-        _PAUSED + "Correct the address and the key in the settings.",
+        _PAUSED + "Correct the address[ ({setting})] and the key in the settings.",
     ),
     ReasonCode.WRONG_ADDRESS: ReasonText(
         "There is no API of {destination} at the configured address[ (HTTP {status})][: {response}].",
@@ -65,7 +88,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.REDIRECTED: ReasonText(
         "{destination} returned a redirect[ (HTTP {status})], which the relay never follows.",
-        _PAUSED + "Configure the final address.",
+        _PAUSED + "Configure the final address[ in {setting}].",
     ),
     ReasonCode.KEY_REJECTED: ReasonText(
         "{destination} rejected the relay's credentials[ (HTTP {status})][: {response}].",
@@ -89,9 +112,28 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.RESPONSE_TOO_LARGE: ReasonText(
         "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", REPEATED_SAFELY
     ),
+    ReasonCode.RESPONSE_MALFORMED: ReasonText(
+        "{destination} returned a response to {request} that breaks the rules of HTTP[: {problem}].",
+        REPEATED_SAFELY + " If this persists, correct the server, or the proxy in front of {destination}.",
+    ),
+    ReasonCode.FAILURE_REPORTED: ReasonText(
+        "{destination} answered {request} with a success[ (HTTP {status})], but its response reports a failure[: {response}].",
+        "After a creation, the relay first asks {destination} whether it arrived. Otherwise correct the cause, then retry the"
+        " job. If such a response is a success, change response.failureFlag or response.failureText in PLATFORM__FIELDS.",
+    ),
     ReasonCode.REJECTED_BY_DESTINATION: ReasonText(
         "{destination} rejected {request}[ (HTTP {status})][: {response}].[ {cleanup}.]",
         "Correct the cause. " + _RETRY,
+    ),
+    ReasonCode.REFUSAL_UNDECIDED: ReasonText(
+        "{destination} refused this call without naming a cause[ (HTTP {status})][: {response}]. It is not known yet whether"
+        " this concerns only this entity.",
+        "The job waits and uses up no attempt. It continues automatically when calls for other entities show which it is.",
+    ),
+    ReasonCode.ENTITY_REFUSED: ReasonText(
+        "{destination} refuses the calls for this entity[ (HTTP {status})][: {response}], and accepts those for others.",
+        "The relay tries again automatically. If it continues, look for what is special about this entity: a firewall in front"
+        " of {destination} can refuse single requests.",
     ),
     ReasonCode.DESTINATION_UNAVAILABLE: ReasonText(
         "{destination} is temporarily unavailable[ (HTTP {status})][: {response}].", TRIED_AGAIN
@@ -123,9 +165,53 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "{destination} is not ready for the relay: {problem}[ (HTTP {status})][: {response}].",
         _PAUSED + "Correct the configuration of the store.",
     ),
+    # ------------------------------------------------------------------ the relay's database
+    ReasonCode.DATABASE_UNREACHABLE: ReasonText(
+        "The relay's database cannot be reached[ at {address}][: {error}].",
+        "Check that PostgreSQL is running and that DATABASE_URL is right. " + _CONNECTS,
+    ),
+    ReasonCode.DATABASE_HOST_UNKNOWN: ReasonText(
+        "The host name of the relay's database cannot be resolved[: {address}].",
+        "Check the host in DATABASE_URL. If the database is still being started, no action is needed. " + _CONNECTS,
+    ),
+    ReasonCode.DATABASE_NOT_ACCEPTING: ReasonText(
+        "The relay's database does not accept connections at the moment[: {error}].",
+        "If it is starting or stopping, no action is needed; otherwise look at the log of PostgreSQL. " + _CONNECTS,
+    ),
+    ReasonCode.DATABASE_READ_ONLY: ReasonText(
+        "The relay's database accepts no writes: the server is a standby or read-only.",
+        "Finish the failover, or let DATABASE_URL name the primary. With several hosts (`?host=a,b`) the relay finds the"
+        " primary automatically.",
+    ),
+    ReasonCode.DATABASE_MIGRATING: ReasonText(
+        "The process is starting: it migrates the database, or waits for another process that does.", NO_ACTION
+    ),
+    ReasonCode.DATABASE_NOT_MIGRATED: ReasonText(
+        "The tables do not fit this release: {misfit}.", "Run relay migrate with the newest release that is in use."
+    ),
+    ReasonCode.DATABASE_LOGIN_REJECTED: ReasonText(
+        "The relay's database[ at {address}] rejected the login[: {error}].",
+        "Correct the user and the password in DATABASE_URL, or allow the login in pg_hba.conf.",
+    ),
+    ReasonCode.DATABASE_NOT_FOUND: ReasonText(
+        "The relay's database does not exist[ at {address}][: {error}].",
+        "Correct the database name in DATABASE_URL, or create the database.",
+    ),
+    ReasonCode.DATABASE_PERMISSION_MISSING: ReasonText(
+        "The relay's database user lacks a permission[: {error}].",
+        "Grant it. The user must own the schema DATABASE_SCHEMA, or may create it.",
+    ),
+    ReasonCode.DATABASE_TLS_FAILED: ReasonText(
+        "The relay's database[ at {address}] could not be reached with TLS[: {error}].",
+        "Correct sslmode and sslrootcert in DATABASE_URL, or the certificate of PostgreSQL.",
+    ),
     # ------------------------------------------------------------------ the queue
     ReasonCode.NEWER_VERSION: ReasonText(
         "A newer version of the same entity[ ({newer})] replaced this one.", NO_ACTION
+    ),
+    ReasonCode.NEWER_VERSION_AHEAD: ReasonText(
+        "A version of the same entity with a time in the future[ ({newer})] was delivered, so this one counts as older.",
+        "The clock of the store was wrong. Send this version as the newest, or run relay reconcile --repair.",
     ),
     ReasonCode.UNCHANGED: ReasonText("{destination} already has exactly this content.", NO_ACTION),
     ReasonCode.EXPIRED: ReasonText(
@@ -166,6 +252,10 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.STORED_EVENT_UNREADABLE: ReasonText(
         "The stored event cannot be read[: {problem}].", "Send the event again from the store, or run relay backfill."
+    ),
+    ReasonCode.EVENT_TOO_LARGE: ReasonText(
+        "The event is too large to be forwarded: its {field} has {count} elements; at most {maximum} are allowed.",
+        "Shorten it in the store, which sends it again, or edit the event and retry the job, or drop the job.",
     ),
     # ------------------------------------------------------------------ customers, orders, products
     ReasonCode.WAITING_FOR_CUSTOMER: ReasonText(
@@ -222,6 +312,12 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The redemption could not be verified[: {explanation}][: {differences}][ according to {source}]."
         "[ The relay checked at the Platform for {seconds} seconds.]",
         "No coupon is created. If the Platform shows that the customer redeemed the points, approve the coupon.",
+    ),
+    ReasonCode.REWARD_LIST_INCOMPLETE: ReasonText(
+        "The Platform's list of the customer's rewards could not be read to its end[: {problem}]. The code is not in the"
+        " part that was read[ (pages: {pages})].",
+        "Look at the Platform whether the customer redeemed the points, then approve or retire the coupon."
+        "[ Or correct {setting}, and retry the job.]",
     ),
     ReasonCode.CONFIRMATION_PENDING: ReasonText(
         "The redemption is not verified yet[: {explanation}].", "The relay checks again at the Platform automatically."
@@ -318,6 +414,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "[: its job {job} is {job_state}].[ {cause}.]",
         "Open the console's page Coupons. It shows the reason of each coupon.",
     ),
+    ReasonCode.REDEMPTIONS_REFUSED: ReasonText(
+        "Many redemptions were refused as not genuine[: {count} within {minutes} minutes].",
+        "Open the console's page Coupons with the state refused. If they are forged, change PLATFORM__WEBHOOK_SECRET. If"
+        " the Platform shows that customers redeemed them, approve them.",
+    ),
     ReasonCode.COUPON_OVERUSED: ReasonText(
         "A coupon[, {code},] was used in more orders than allowed[ ({orders} orders, limit {limit})]."
         "[ The coupon is {state}.][ Orders: {order_ids}.]",
@@ -339,6 +440,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         " are read from the store's lists.][ They could not be switched on: {failures}.]",
         "Check that the store can reach the relay at PUBLIC_URL. If webhooks stay off, run relay webhooks install, then"
         " relay backfill for what was missed.",
+    ),
+    ReasonCode.FUTURE_VERSION: ReasonText(
+        "The store reported a time of change that is more than a day in the future[ ({entity}, {version})]. The relay accepted"
+        " the event without this time.",
+        "Correct the clock of the store. Until then, its events are sent in the order in which they arrive.",
     ),
     ReasonCode.UNSPECIFIED: ReasonText("[{text}]", NO_ACTION),
 }
@@ -368,6 +474,11 @@ def _filled(template: str, facts: Mapping[str, JsonValue]) -> str:
     return _FACT.sub(
         lambda match: shown(facts[match[1]]) if match[1] in facts else DEFAULTS.get(match[1], ""), template
     )
+
+
+def remedy(reason: Reason) -> str:
+    """The next step without the sentence about paused calls: for a check, which an operator starts and repeats."""
+    return render(TEXTS[reason.code].next_step.removeprefix(_PAUSED), reason.facts)
 
 
 def shown(fact: JsonValue) -> str:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
@@ -25,6 +26,11 @@ class ReasonCode(StrEnum):
     CONNECTION_LOST = "connection_lost"
     TIMED_OUT = "timed_out"
     TLS_FAILED = "tls_failed"
+    TLS_NOT_OFFERED = "tls_not_offered"
+    TLS_REQUIRED = "tls_required"
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    CERTIFICATE_WRONG_HOST = "certificate_wrong_host"
+    CERTIFICATE_EXPIRED = "certificate_expired"
     EGRESS_DENIED = "egress_denied"
     ADDRESS_INVALID = "address_invalid"
     WRONG_ADDRESS = "wrong_address"
@@ -35,9 +41,13 @@ class ReasonCode(StrEnum):
     SERVER_ERROR = "server_error"
     RESPONSE_UNREADABLE = "response_unreadable"
     RESPONSE_TOO_LARGE = "response_too_large"
+    RESPONSE_MALFORMED = "response_malformed"
+    FAILURE_REPORTED = "failure_reported"
     REJECTED_BY_DESTINATION = "rejected_by_destination"
     DESTINATION_UNAVAILABLE = "destination_unavailable"
     RESPONSES_CONTRADICT = "responses_contradict"
+    REFUSAL_UNDECIDED = "refusal_undecided"
+    ENTITY_REFUSED = "entity_refused"
 
     # ------------------------------------------------------------------ the configuration
     SETTING_MISSING = "setting_missing"
@@ -47,8 +57,21 @@ class ReasonCode(StrEnum):
     BODY_KEY_WRONG = "body_key_wrong"
     STORE_NOT_READY = "store_not_ready"
 
+    # ------------------------------------------------------------------ the relay's database
+    DATABASE_UNREACHABLE = "database_unreachable"
+    DATABASE_HOST_UNKNOWN = "database_host_unknown"
+    DATABASE_NOT_ACCEPTING = "database_not_accepting"
+    DATABASE_READ_ONLY = "database_read_only"
+    DATABASE_MIGRATING = "database_migrating"
+    DATABASE_NOT_MIGRATED = "database_not_migrated"
+    DATABASE_LOGIN_REJECTED = "database_login_rejected"
+    DATABASE_NOT_FOUND = "database_not_found"
+    DATABASE_PERMISSION_MISSING = "database_permission_missing"
+    DATABASE_TLS_FAILED = "database_tls_failed"
+
     # ------------------------------------------------------------------ the queue
     NEWER_VERSION = "newer_version"
+    NEWER_VERSION_AHEAD = "newer_version_ahead"
     UNCHANGED = "unchanged"
     EXPIRED = "expired"
     LEASE_LOST = "lease_lost"
@@ -63,6 +86,7 @@ class ReasonCode(StrEnum):
     OPERATOR_PAUSED = "operator_paused"
     NO_HANDLER = "no_handler"
     STORED_EVENT_UNREADABLE = "stored_event_unreadable"
+    EVENT_TOO_LARGE = "event_too_large"
 
     # ------------------------------------------------------------------ customers, orders, products
     WAITING_FOR_CUSTOMER = "waiting_for_customer"
@@ -85,6 +109,7 @@ class ReasonCode(StrEnum):
     NOT_GENUINE = "not_genuine"
     CONFIRMATION_PENDING = "confirmation_pending"
     CONFIRMATION_UNAVAILABLE = "confirmation_unavailable"
+    REWARD_LIST_INCOMPLETE = "reward_list_incomplete"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
     ISSUANCE_LIMIT_REACHED = "issuance_limit_reached"
     CODE_OF_ANOTHER_REDEMPTION = "code_of_another_redemption"
@@ -118,11 +143,13 @@ class ReasonCode(StrEnum):
     JOBS_DEAD = "jobs_dead"
     WORK_WAITING = "work_waiting"
     COUPON_OVERDUE = "coupon_overdue"
+    REDEMPTIONS_REFUSED = "redemptions_refused"
     COUPON_OVERUSED = "coupon_overused"
     COUPON_DRIFT = "coupon_drift"
     RECONCILIATION_DIFFERENCES = "reconciliation_differences"
     RECONCILIATION_FAILED = "reconciliation_failed"
     STORE_WEBHOOKS_OFF = "store_webhooks_off"
+    FUTURE_VERSION = "future_version"
 
     # ------------------------------------------------------------------ rows written before reason codes existed
     UNSPECIFIED = "unspecified"
@@ -134,6 +161,7 @@ ALERTS: Final = frozenset(
         ReasonCode.JOBS_DEAD,
         ReasonCode.WORK_WAITING,
         ReasonCode.COUPON_OVERDUE,
+        ReasonCode.REDEMPTIONS_REFUSED,
         ReasonCode.COUPON_OVERUSED,
         ReasonCode.COUPON_DRIFT,
         ReasonCode.ISSUANCE_LIMIT_REACHED,
@@ -142,9 +170,14 @@ ALERTS: Final = frozenset(
         ReasonCode.BODY_KEY_MISSING,
         ReasonCode.RECONCILIATION_DIFFERENCES,
         ReasonCode.STORE_WEBHOOKS_OFF,
+        ReasonCode.FUTURE_VERSION,
     }
 )
 """The codes that are raised as alerts. docs/runbook.md has a section for each."""
+REFUSALS: Final = frozenset(
+    {ReasonCode.NOT_GENUINE, ReasonCode.SOURCE_NOT_ALLOWED, ReasonCode.CODE_OF_ANOTHER_REDEMPTION}
+)
+"""The codes of redemption claims that are refused as not genuine. Their dead jobs raise no alert one by one."""
 DISMISSED_BY_HAND: Final = frozenset({ReasonCode.COUPON_OVERUSED, ReasonCode.POINTS_IN_DOUBT})
 """Alerts that only an operator ends. Their subject is a coupon's code."""
 
@@ -183,6 +216,10 @@ class Reason:
         """The same reason with more facts; facts that are None or empty are left out."""
         return type(self)(self.code, {**self.facts, **_present(facts)})
 
+    def without(self, fact: str) -> Self:
+        """The same reason without this fact."""
+        return type(self)(self.code, {name: value for name, value in self.facts.items() if name != fact})
+
 
 def because(code: ReasonCode, /, **facts: JsonValue) -> Reason:
     """A reason with these facts; facts that are None or empty are left out."""
@@ -217,6 +254,8 @@ def _storable(fact: JsonValue) -> JsonValue:
     match fact:
         case str():
             return fact.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+        case Decimal():
+            return str(fact)  # type: ignore[unreachable]  # a number of a destination's JSON (core.exact_json)
         case float() if not math.isfinite(fact):
             return str(fact)
         case list():

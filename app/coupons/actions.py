@@ -58,7 +58,7 @@ class CouponActions:
         self._settings = settings
 
     async def approve(self, code: str, by: str, why: str) -> CouponRecord:
-        """Issue a held coupon without verification and without issuance limits."""
+        """Issue a held or refused coupon without verification and without issuance limits."""
         async with self._engine.begin() as connection:
             coupon = await _held(connection, code, "approved")
             await _decide(connection, coupon, Decision(by, why, approve=True), "coupon.approve")
@@ -83,9 +83,9 @@ class CouponActions:
         """Make a coupon unusable in the store, or never issue it. Then its points can be returned."""
         async with self._engine.begin() as connection:
             coupon = await _locked(connection, code)
-            if coupon.state not in ("pending", "held", "active"):
+            if coupon.state not in ("pending", "held", "refused", "active"):
                 raise ActionNotPossibleError(
-                    f"the coupon is {coupon.state}; only pending, held and active ones can be retired"
+                    f"the coupon is {coupon.state}; only pending, held, refused and active ones can be retired"
                 )
             if coupon.decision is not None and coupon.decision.retire:
                 raise ActionNotPossibleError("the coupon is already being retired; read it again in a moment")
@@ -202,8 +202,10 @@ async def _locked(connection: AsyncConnection, code: str) -> CouponRecord:
 
 async def _held(connection: AsyncConnection, code: str, action: str) -> CouponRecord:
     coupon = await _locked(connection, code)
-    if coupon.state not in ("held", "pending"):
-        raise ActionNotPossibleError(f"the coupon is {coupon.state}; only pending and held ones can be {action}")
+    if coupon.state not in ("held", "refused", "pending"):
+        raise ActionNotPossibleError(
+            f"the coupon is {coupon.state}; only pending, held and refused ones can be {action}"
+        )
     if coupon.decision is not None and coupon.decision.retire:
         raise ActionNotPossibleError("the coupon is being retired; it can no longer be issued")
     return coupon

@@ -8,10 +8,11 @@ admitted at a time, until its coupon can never be used again.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core.database import advisory_lock
+from platform_relay.core.models import Coupon
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.records import UNUSABLE, CouponRecord
 
@@ -31,6 +32,13 @@ async def find_similar_code(connection: AsyncConnection, code: str) -> Reason | 
     if row is None:
         return None
     return because(ReasonCode.SIMILAR_CODE, code=code, other=row.code, redemption=row.redemption_id)
+
+
+def has_any_spelling_of(codes: Sequence[str]) -> ColumnElement[bool]:
+    """The condition that a coupon has one of `codes` in any upper or lower case. The codes are one parameter: an array."""
+    entered = func.unnest(cast(codes, ARRAY(Text))).column_valued("entered")
+    lowered = select(func.lower(entered)).scalar_subquery()
+    return func.lower(Coupon.code) == any_(func.array(lowered))
 
 
 def most_usable(coupons: Sequence[CouponRecord]) -> tuple[CouponRecord, ...]:

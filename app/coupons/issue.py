@@ -12,7 +12,10 @@ Several messages may claim one code, each in its own lane. The step "admit it" g
 in one statement. So the store never gets two coupons for one code, nor calls for one code from two jobs at the same time.
 """
 
+from dataclasses import dataclass
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry, Skip, Wait
@@ -20,12 +23,12 @@ from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.issuance_limits import WAIT_KEY
 from platform_relay.coupons.records import CouponRecord, RedemptionClaim
 from platform_relay.coupons.reward_rules import RewardRules
-from platform_relay.coupons.spec import already_decided, coupon_spec, stored_spec
+from platform_relay.coupons.spec import already_decided, coupon_spec, email_changed, stored_spec
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.coupons.valuation import Valuation, Valuer
 from platform_relay.coupons.valuation_rules import RewardValue
 from platform_relay.coupons.verification import Verifier
-from platform_relay.coupons.verification_rules import VerificationLevel
+from platform_relay.coupons.verification_rules import Verified
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.webhooks import redemption_of
@@ -51,12 +54,21 @@ APPROVED: Final = "operator"
 """The `verification` of a coupon that an operator approved."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Verification:
+    """The level that was reached, or APPROVED, and the customer's current e-mail address where it was read."""
+
+    level: str
+    email: str | None
+
+
 class IssueCoupon:
     """`store` is None while no store is configured; redemptions then wait for the setting."""
 
     def __init__(
         self,
         *,
+        engine: AsyncEngine,
         store: StoreAdapter | None,
         coupons: Coupons,
         rules: RewardRules,
@@ -68,7 +80,7 @@ class IssueCoupon:
         self._coupons = coupons
         self._fields = platform.fields
         self._valuer = Valuer(rules, platform, settings)
-        self._verifier = Verifier(platform, settings)
+        self._verifier = Verifier(engine, platform, settings)
         self._alerts = alerts
         self._settings = settings
 
@@ -83,7 +95,10 @@ class IssueCoupon:
             return decided
         valuation = await self._valuer.value(redemption, coupon)
         verification = await self._verify(job, redemption, coupon, None if isinstance(valuation, Wait) else valuation)
-        if not isinstance(verification, str):
+        if not isinstance(verification, _Verification):
+            unavailable = verification.reason.code is ReasonCode.CONFIRMATION_UNAVAILABLE
+            if unavailable and coupon.state == "refused" and coupon.message_id == job.message_id:
+                return verification  # it stays refused until the Platform lists it
             return await self._held(claim, verification)
         if isinstance(valuation, Wait):
             return await self._held(claim, valuation)
@@ -91,16 +106,23 @@ class IssueCoupon:
 
     async def _verify(
         self, job: Job, redemption: Redemption, coupon: CouponRecord, valuation: Valuation | None
-    ) -> str | Wait | Reject:
+    ) -> _Verification | Wait | Reject:
         if coupon.decision is not None and coupon.decision.approve:
-            return APPROVED
+            restricted = self._settings.restrict_to_customer
+            email = await self._verifier.current_email(job, redemption) if restricted else None
+            return email if isinstance(email, Wait) else _Verification(APPROVED, email)
         result = await self._verifier.verify(job, redemption, valuation)
-        return result.value if isinstance(result, VerificationLevel) else result
+        return _Verification(result.level.value, result.email) if isinstance(result, Verified) else result
 
     async def _issue(
-        self, job: Job, claim: RedemptionClaim, valuation: Valuation, verification: str, coupon: CouponRecord
+        self,
+        job: Job,
+        claim: RedemptionClaim,
+        valuation: Valuation,
+        verification: _Verification,
+        coupon: CouponRecord,
     ) -> Outcome:
-        spec = coupon_spec(claim.redemption, valuation.value, coupon, self._settings, job)
+        spec = coupon_spec(claim.redemption, valuation.value, coupon, self._settings, job, verification.email)
         if isinstance(spec, Reject):
             return await self._held(claim, spec)
         if self._store is None:
@@ -108,7 +130,7 @@ class IssueCoupon:
         store_id = coupon.store_id
         created = coupon.state == "pending" and store_id is not None
         if not created or coupon.unchanged_for > READ_BACK_PATIENCE:
-            not_admitted = await self._admit(claim, spec, valuation, verification)
+            not_admitted = await self._admit(claim, spec, valuation, verification, coupon)
             if not_admitted is not None:
                 return not_admitted
             outcome = await self._store.issue_coupon(spec)
@@ -121,19 +143,25 @@ class IssueCoupon:
         return await self._read_back(self._store, claim, spec, store_id or "")
 
     async def _admit(
-        self, claim: RedemptionClaim, spec: CouponSpec, valuation: Valuation, verification: str
+        self,
+        claim: RedemptionClaim,
+        spec: CouponSpec,
+        valuation: Valuation,
+        verification: _Verification,
+        coupon: CouponRecord,
     ) -> Outcome | None:
         """Store what will be sent to the store. None when it may be sent."""
         admitted = await self._coupons.admit(
             claim,
             valuation.value,
-            verification=verification,
+            verification=verification.level,
             rule_edited=valuation.rule_edited,
+            email_changed=email_changed(claim.redemption, coupon, verification.email),
             issued_spec=stored_spec(spec),
-            limits=None if verification == APPROVED else self._settings.issuance_limits,
+            limits=None if verification.level == APPROVED else self._settings.issuance_limits,
         )
         if admitted is None:
-            return Retry(because(ReasonCode.COUPON_STATE_CHANGED))
+            return Retry(because(ReasonCode.COUPON_STATE_CHANGED), called=False)
         if isinstance(admitted, Reason):
             return await self._held(claim, Reject(admitted))
         if isinstance(admitted, CouponRecord):

@@ -3,8 +3,8 @@
     redeemed = active + used + held + retired + points_returned
 
 `held` includes pending coupons. Percentages, free shipping and free products have no amount: they are counted and not
-summed, and so are redemptions without a known value. A coupon that an issuance limit holds has a known value. Refused
-redemptions are left out: they are not genuine.
+summed, and so are redemptions without a known value. A coupon that an issuance limit holds has a known value. `refused`
+redemptions are not genuine, so they are counted apart and are in no sum.
 """
 
 from decimal import Decimal
@@ -21,10 +21,10 @@ WITH entry AS (
     SELECT CASE WHEN kind IN ('fixed_amount', 'gift_card') THEN coalesce(currency, 'unknown') END AS currency, kind,
            CASE WHEN kind IN ('fixed_amount', 'gift_card') THEN value ELSE 0 END AS value,
            CASE state WHEN 'pending' THEN 'held' ELSE state END AS place
-    FROM coupon WHERE state <> 'refused'
+    FROM coupon
 )
 SELECT currency, CASE WHEN currency IS NULL THEN coalesce(kind, 'not valued yet') END AS kind,
-       count(*) AS coupons, sum(value) AS redeemed,
+       count(*) FILTER (WHERE place <> 'refused') AS coupons, sum(value) FILTER (WHERE place <> 'refused') AS redeemed,
        coalesce(sum(value) FILTER (WHERE place = 'active'), 0) AS active,
        coalesce(sum(value) FILTER (WHERE place = 'used'), 0) AS used,
        coalesce(sum(value) FILTER (WHERE place = 'held'), 0) AS held,
@@ -34,7 +34,8 @@ SELECT currency, CASE WHEN currency IS NULL THEN coalesce(kind, 'not valued yet'
                           'used', count(*) FILTER (WHERE place = 'used'),
                           'held', count(*) FILTER (WHERE place = 'held'),
                           'retired', count(*) FILTER (WHERE place = 'retired'),
-                          'points_returned', count(*) FILTER (WHERE place = 'points_returned')) AS counts
+                          'points_returned', count(*) FILTER (WHERE place = 'points_returned')) AS counts,
+       count(*) FILTER (WHERE place = 'refused') AS refused
 FROM entry GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
@@ -72,16 +73,19 @@ class KindTotals(View):
 class Ledger(View):
     currencies: list[CurrencyTotals]
     kinds: list[KindTotals]
+    refused: int = Field(description="Codes of which every redemption was refused as not genuine. They are in no sum.")
     balanced: bool = Field(description="Whether the parts add up to what was redeemed, in every currency.")
 
 
 async def read_ledger(connection: AsyncConnection) -> Ledger:
     """All coupons, in one statement."""
     rows = (await connection.execute(_LEDGER)).mappings().all()
-    currencies = [CurrencyTotals(**row) for row in rows if row["currency"] is not None]
-    kinds = [KindTotals(**row) for row in rows if row["currency"] is None]
+    totals = [row for row in rows if row["coupons"]]
+    currencies = [CurrencyTotals(**row) for row in totals if row["currency"] is not None]
+    kinds = [KindTotals(**row) for row in totals if row["currency"] is None]
     balanced = all(map(_balanced, currencies)) and all(map(_balanced, kinds))
-    return Ledger(currencies=currencies, kinds=kinds, balanced=balanced)
+    refused = sum(row["refused"] for row in rows)
+    return Ledger(currencies=currencies, kinds=kinds, refused=refused, balanced=balanced)
 
 
 def _balanced(totals: CurrencyTotals | KindTotals) -> bool:

@@ -1,4 +1,8 @@
-"""The deadline: a redemption without an active coupon in time raises an alert, which ends when the coupon is active or decided."""
+"""The deadline: a redemption without an active coupon in time raises an alert, which ends when the coupon is active or decided.
+
+While the Platform does not list a code, the redemption may be forged. It is refused after COUPONS__CONFIRM_WITHIN, and it
+raises the alert only if it is not refused by then. Refused redemptions raise no alert, except for many at once (`watch_queue`).
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,7 +18,9 @@ from platform_relay.core.reasons import Reason, ReasonCode, because, stored
 CHUNK: Final = 500
 _OVERDUE: Final = text("""
 SELECT code, state, reason_code, facts, extract(epoch FROM now() - received_at) AS age FROM coupon
-WHERE state IN ('pending', 'held') AND received_at < now() - CAST(:deadline AS interval)
+WHERE state IN ('pending', 'held')
+  AND received_at < now() - CAST(:deadline AS interval)
+                    - CASE WHEN reason_code = :pending THEN CAST(:confirm_within AS interval) ELSE interval '0' END
   AND NOT EXISTS (SELECT FROM alert WHERE alert.code = :alert AND subject = coupon.code AND resolved_at IS NULL)
 ORDER BY received_at LIMIT :chunk
 """)
@@ -41,13 +47,14 @@ WHERE code = :alert AND resolved_at IS NULL
 """)
 
 
-async def watch_deadline(engine: AsyncEngine, deadline: timedelta) -> int:
+async def watch_deadline(engine: AsyncEngine, deadline: timedelta, confirm_within: timedelta) -> int:
     """Resolve the alerts that are settled and raise new ones; returns how many were raised."""
     raised = 0
     async with engine.begin() as connection:
         await connection.execute(_RESOLVE, {"alert": ReasonCode.COUPON_OVERDUE})
         parameters = {"deadline": deadline, "alert": ReasonCode.COUPON_OVERDUE, "chunk": CHUNK}
-        for row in (await connection.execute(_OVERDUE, parameters)).all():
+        unconfirmed = {"pending": ReasonCode.CONFIRMATION_PENDING, "confirm_within": confirm_within}
+        for row in (await connection.execute(_OVERDUE, parameters | unconfirmed)).all():
             facts = {"state": row.state, "seconds": round(row.age)}
             raised += await raise_alert(connection, _overdue(row.reason_code, row.facts, **facts), row.code)
         for row in (await connection.execute(_NOT_STARTED, parameters)).all():

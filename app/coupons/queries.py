@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 from sqlalchemy import ColumnElement, RowMapping, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import decrypted_or_none
 from platform_relay.core.models import Coupon, Message
+from platform_relay.core.paging import Cursor, KeyText, Moment, Page
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.jobs.views import View, reason_fields
 from platform_relay.platform.webhooks import parse_webhook
@@ -37,6 +39,11 @@ class CouponView(View):
     rule_edited: bool = Field(
         False, description="The rule was changed after the redemption; its version at that time applies."
     )
+    email_changed: bool = Field(
+        False,
+        description="The customer's e-mail address at the Platform was not the webhook's when the coupon was issued. A coupon"
+        " for one customer is for the address at the Platform.",
+    )
     verification: str | None = Field(
         None,
         description="The verification level: secret, source, known, confirmed, or operator (approved); `failed`: not genuine.",
@@ -58,9 +65,7 @@ class CouponView(View):
     active_at: datetime | None = None
 
 
-class CouponPage(View):
-    items: list[CouponView]
-    next_cursor: str | None = Field(None, description="The `cursor` of the next page; null on the last page.")
+_CURSOR: Final = Cursor("coupons", TypeAdapter[tuple[datetime, str]](tuple[Moment, KeyText]))
 
 
 async def find_coupon(connection: AsyncConnection, code: str) -> CouponView | None:
@@ -76,8 +81,9 @@ async def list_coupons(
     reason_code: ReasonCode | None = None,
     cursor: str | None = None,
     limit: int = 50,
-) -> CouponPage:
-    """Newest first. `cursor` is the last page's `next_cursor`; `customer` is the store's id of the customer."""
+) -> Page[CouponView]:
+    """Newest first. `cursor` is the last page's `next_cursor`; `customer` is the store's id of the customer. Raises
+    QueryInvalid for a cursor of another list."""
     where: list[ColumnElement[bool]] = []
     if state is not None:
         where.append(Coupon.state == state)
@@ -85,11 +91,10 @@ async def list_coupons(
         where.append(Coupon.customer_ref == customer)
     if reason_code is not None:
         where.append(Coupon.reason_code == reason_code)
-    if cursor is not None:
-        last = select(Coupon.created_at).where(Coupon.code == cursor).scalar_subquery()
-        where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(last, cursor))
-    items = await _coupons(connection, where, limit + 1)
-    return CouponPage(items=items[:limit], next_cursor=items[limit - 1].code if len(items) > limit else None)
+    if (after := _CURSOR.decode(cursor)) is not None:
+        where.append(tuple_(Coupon.created_at, Coupon.code) < tuple_(*after))
+    coupons = await _coupons(connection, where, limit + 1)
+    return _CURSOR.page(coupons, limit, lambda coupon: (coupon.created_at, coupon.code))
 
 
 async def _coupons(connection: AsyncConnection, where: Sequence[ColumnElement[bool]], limit: int) -> list[CouponView]:

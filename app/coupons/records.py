@@ -15,7 +15,7 @@ from platform_relay.core.reasons import Reason, stored
 from platform_relay.platform.redemptions import Redemption
 
 CouponState = Literal["pending", "held", "active", "used", "retired", "points_returned", "refused"]
-UNUSABLE: Final = ("retired", "points_returned", "refused")
+UNUSABLE: Final = ("retired", "points_returned")
 """The states of coupons that can never be used again."""
 
 
@@ -67,8 +67,9 @@ class CouponRecord:
     """A row of the coupon table. `unchanged_for` and `age` are in seconds, by the database's clock.
 
     `admitted`: the code belongs to one claim permanently. While it is False, a `kind` is that of a claim which an issuance
-    limit holds. `store_id` of a pending coupon: the store reported it as created, and it was not read back yet. `orders`:
-    the orders that used the code, with their financial status.
+    limit holds. `email_changed`: the customer's current e-mail address is not the webhook's. `store_id` of a pending
+    coupon: the store reported it as created, and it was not read back yet. `orders`: the orders that used the code, with
+    their financial status.
     """
 
     code: str
@@ -81,6 +82,7 @@ class CouponRecord:
     currency: str | None
     rule_version: int | None
     rule_edited: bool
+    email_changed: bool
     verification: str | None
     reason: Reason | None
     store_id: str | None
@@ -106,6 +108,7 @@ COLUMNS: Final = (
     Coupon.currency,
     Coupon.rule_version,
     Coupon.rule_edited,
+    Coupon.email_changed,
     Coupon.verification,
     Coupon.reason_code,
     Coupon.facts,

@@ -140,10 +140,14 @@ async def get(connection: AsyncConnection, rule_id: str) -> RuleVersion | None:
     return _version(row) if row is not None and row["definition"] is not None else None
 
 
-async def listing(connection: AsyncConnection) -> list[RuleVersion]:
-    """The newest version of every rule that is not deleted, by id."""
-    rows = await connection.execute(_NEWEST)
-    return [_version(row) for row in rows.mappings() if row["definition"] is not None]
+async def listing(
+    connection: AsyncConnection, *, after: str | None = None, limit: int | None = None
+) -> list[RuleVersion]:
+    """The newest version of every rule that is not deleted, by id: at most `limit` rules whose id comes after `after`."""
+    newest = _NEWEST.where(RewardRule.id > after) if after is not None else _NEWEST
+    rules = newest.subquery()
+    present = select(rules).where(rules.c.definition.is_not(None)).order_by(rules.c.id).limit(limit)
+    return [_version(row) for row in (await connection.execute(present)).mappings()]
 
 
 async def history(connection: AsyncConnection, rule_id: str) -> list[RuleVersion]:

@@ -10,6 +10,7 @@ from platform_relay.core.outcomes import Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.records import CouponRecord
 from platform_relay.coupons.valuation_rules import RewardValue
+from platform_relay.coupons.verification_rules import email_differs
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.queue.jobs import Job
 from platform_relay.settings import CouponSettings
@@ -29,8 +30,6 @@ def already_decided(coupon: CouponRecord, redemption: Redemption, message_id: UU
     if others and coupon.customer_ref is not None and coupon.customer_ref not in redemption.identities:
         facts = {"code": code, "redemption": first, "owner": "another customer"}
         return Reject(because(ReasonCode.CODE_OF_ANOTHER_REDEMPTION, **facts))
-    if coupon.state == "refused":
-        return Reject(coupon.reason or because(ReasonCode.NOT_GENUINE))
     if decision is not None and decision.retire:
         return Skip(because(ReasonCode.OPERATOR_DECIDED, by=decision.by, comment=decision.why))
     if coupon.state in ("active", "used", "retired", "points_returned"):
@@ -38,10 +37,27 @@ def already_decided(coupon: CouponRecord, redemption: Redemption, message_id: UU
     return Skip(because(ReasonCode.SAME_REDEMPTION, message=str(coupon.message_id))) if others else None
 
 
+def email_changed(redemption: Redemption, coupon: CouponRecord, current: str | None) -> bool:
+    """Whether the customer's e-mail address at the Platform is another one than the webhook's. It stays as it was when the
+    coupon was admitted, because the store may have the coupon for that address."""
+    return coupon.email_changed if coupon.admitted else email_differs(redemption, current)
+
+
 def coupon_spec(
-    redemption: Redemption, value: RewardValue, coupon: CouponRecord, settings: CouponSettings, job: Job
+    redemption: Redemption,
+    value: RewardValue,
+    coupon: CouponRecord,
+    settings: CouponSettings,
+    job: Job,
+    current_email: str | None = None,
 ) -> CouponSpec | Reject:
-    """The spec is the same at every attempt: the expiry counts from when the webhook was stored, to the second."""
+    """The spec is the same at every attempt: the expiry counts from when the webhook was stored, to the second.
+
+    `current_email`: the customer's address at the Platform. A coupon for one customer is for this address where it is not
+    the webhook's.
+    """
+    changed = email_changed(redemption, coupon, current_email)
+    email = (current_email if changed else None) or redemption.email or current_email
     restricted = settings.restrict_to_customer
     if restricted and not redemption.identities:
         setting = "COUPONS__RESTRICT_TO_CUSTOMER"
@@ -58,7 +74,7 @@ def coupon_spec(
         minimum_spend=value.minimum_spend,
         usage_limit=settings.usage_limit,
         customer_id=redemption.customer_id if restricted else None,
-        email=redemption.email if restricted else None,
+        email=email if restricted else None,
         combinable=settings.combinable,
         expires_at=coupon.received_at.replace(microsecond=0) + expires_after if expires_after else None,
         reference=redemption.id,

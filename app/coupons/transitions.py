@@ -3,12 +3,13 @@
 pending ──▶ active ──▶ used        pending: not yet read back from the store
    ▲ │        │  ▲                 held: waits for an operator, a rule or a setting; see `reason`
    │ ▼        ▼  │                 active: read back from the store, with the right value
-  held ──▶ retired, refused        used: an order used it; retired: unusable in the store; refused: never issued
-              │
-              ▼
-        points_returned            the points were returned to the customer; only for a retired coupon
+  held ──▶ retired                 used: an order used it; retired: unusable in the store
+   ▲ │        │
+   │ ▼        ▼
+ refused   points_returned         the points were returned to the customer; only for a retired coupon
 
-Every change of what the customer has (active, used, retired, points_returned, refused) is written to the audit.
+refused: no claim to the code is genuine, and nothing was sent to the store. A genuine claim, or an operator's approval,
+continues it. Every change of what the customer has (active, used, retired, points_returned) is written to the audit.
 
 Webhooks are unsigned, so several messages may claim one code. The row belongs to the first claim until one claim is
 admitted. From then on the code, with what was held against it, belongs to the admitted claim alone.
@@ -28,10 +29,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.alerts.alerts import resolve_alert
 from platform_relay.audit.record import audit
+from platform_relay.core.database import is_one_of
 from platform_relay.core.models import Coupon
-from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.core.reasons import REFUSALS, Reason, ReasonCode, because
 from platform_relay.coupons import issuance_limits
-from platform_relay.coupons.codes import find_similar_code, most_usable
+from platform_relay.coupons.codes import find_similar_code, has_any_spelling_of, most_usable
 from platform_relay.coupons.issuance_limits import LimitReached
 from platform_relay.coupons.records import COLUMNS, CouponRecord, RedemptionClaim, read_coupon, read_coupons, record
 from platform_relay.coupons.valuation_rules import RewardValue
@@ -40,16 +42,16 @@ from platform_relay.platform.rules import AMOUNTS
 from platform_relay.settings import IssuanceLimitSettings
 
 ALLOWED_FROM: Final[Mapping[str, tuple[str, ...]]] = {
-    "pending": ("pending", "held"),
-    "held": ("pending", "held"),
+    "pending": ("pending", "held", "refused"),
+    "held": ("pending", "held", "refused"),
     "active": ("pending", "held", "active"),
     "used": ("pending", "held", "active", "used"),
-    "retired": ("pending", "held", "active", "retired"),
+    "retired": ("pending", "held", "refused", "active", "retired"),
     "points_returned": ("retired", "points_returned"),
     "refused": ("pending", "held", "refused"),
 }
 """State -> the states it may be reached from. A coupon can be used in the store before it was read back."""
-AUDITED: Final = ("active", "used", "retired", "points_returned", "refused")
+AUDITED: Final = ("active", "used", "retired", "points_returned")
 RELAY: Final = "relay"
 """The actor in the audit when the relay itself acted."""
 FAILED: Final = "failed"
@@ -72,6 +74,7 @@ class Coupons:
         new = insert(Coupon).values(
             code=redemption.code,
             rule_edited=False,
+            email_changed=False,
             state="pending",
             created_at=func.now(),
             updated_at=func.now(),
@@ -93,6 +96,7 @@ class Coupons:
         *,
         verification: str = "secret",
         rule_edited: bool = False,
+        email_changed: bool = False,
         issued_spec: Mapping[str, Any] | None = None,  # Any: JSON
         limits: IssuanceLimitSettings | None = None,
     ) -> CouponRecord | LimitReached | Reason | None:
@@ -124,6 +128,7 @@ class Coupons:
             values |= {
                 "store_id": None,
                 "rule_edited": rule_edited,
+                "email_changed": email_changed,
                 "verification": verification,
                 "issued_spec": issued_spec,
                 "admitted_at": func.coalesce(Coupon.admitted_at, func.clock_timestamp()),
@@ -146,10 +151,11 @@ class Coupons:
     async def hold_claim(
         self, claim: RedemptionClaim, reason: Reason, *, rejected: bool, value: RewardValue | None = None
     ) -> CouponRecord | None:
-        """Hold the coupon for one of possibly several claims. The row describes the first claim. If that one is rejected, the
-        next claim that is not rejected takes the row over. `value`: the claim is verified and has this value. None when the
-        row describes another claim, or where `hold` returns None."""
-        code = claim.redemption.code
+        """Hold the coupon for one of possibly several claims, or refuse it if the claim is not genuine (`REFUSALS`) and the
+        code was never admitted. The row is about the first claim until that is refused, then about the next one that is
+        not rejected. `value`: the claim is verified and has this value. None when the row is about another claim, or where
+        `hold` returns None."""
+        code, refused = claim.redemption.code, rejected and reason.code in REFUSALS
         async with self._engine.begin() as connection:
             columns = Coupon.message_id, Coupon.admitted_at, Coupon.decision, Coupon.verification
             locked = select(*columns).where(Coupon.code == code).with_for_update()
@@ -162,8 +168,9 @@ class Coupons:
                     return None
                 values |= claim.columns
             if row.admitted_at is None:
-                values |= {"verification": FAILED if rejected else None, **_value_columns(value)}
-            return await transition(connection, code, "held", reason=reason, values=values)
+                values |= {"verification": FAILED if refused else None, **_value_columns(value)}
+            state = "refused" if refused and row.admitted_at is None else "held"
+            return await transition(connection, code, state, reason=reason, values=values)
 
     async def activate(self, code: str, store_id: str) -> CouponRecord | None:
         """The coupon was read back from the store and matches its spec."""
@@ -188,11 +195,6 @@ class Coupons:
             reason = because(ReasonCode.POINTS_RETURNED, points=points)
             return await mark_points_returned(connection, code, RELAY, reason)
 
-    async def refuse(self, code: str, reason: Reason) -> CouponRecord | None:
-        """The coupon is never issued: the redemption is not genuine."""
-        async with self._engine.begin() as connection:
-            return await transition(connection, code, "refused", reason=reason)
-
     async def note_order(self, code: str, order_id: str, status: str) -> CouponRecord | None:
         """Record that an order used the code, with the order's newest financial status."""
         orders = func.coalesce(Coupon.orders, text("'{}'::jsonb")).op("||")(
@@ -214,8 +216,7 @@ class Coupons:
         if not codes:
             return ()
         async with self._engine.connect() as connection:
-            spellings = [func.lower(code) for code in codes]
-            return most_usable(await read_coupons(connection, func.lower(Coupon.code).in_(spellings)))
+            return most_usable(await read_coupons(connection, has_any_spelling_of(codes)))
 
 
 async def mark_points_returned(
@@ -241,7 +242,7 @@ async def transition(
         before = (await connection.execute(select(Coupon.state).where(Coupon.code == code).with_for_update())).scalar()
     statement = (
         update(Coupon)
-        .where(Coupon.code == code, Coupon.state.in_(ALLOWED_FROM[state]))
+        .where(Coupon.code == code, is_one_of(Coupon.state, ALLOWED_FROM[state]))
         .values(
             state=state,
             updated_at=func.now(),

@@ -2,11 +2,13 @@
 
     secret     the webhook came to the address that only the Platform knows
     source     ... from a network of the Platform
-    known      ... a rule of the operator or of the Platform gives the same value and cost, and the customer matches
+    known      ... a rule of the operator or of the Platform gives the same value and cost, and the Platform has the
+               customer with this e-mail address
     confirmed  ... the Platform, when asked, lists the code among this customer's rewards, for these points and this rule
 
-Each level includes those before it. A forger can write anything into a webhook. So from `known` on, a value counts only
-where a rule gives the same value.
+Each level includes those before it, except that `confirmed` identifies the customer by the id together with the listed
+code: a customer may have changed the e-mail address. Only a referred friend may have no account yet. A forger can write
+anything into a webhook. So from `known` on, a value counts only where a rule gives the same value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,14 +19,15 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.reward_rules import OperatorRule
 from platform_relay.coupons.valuation_rules import NoValue, RewardValue
-from platform_relay.platform import exact_json
-from platform_relay.platform.exact_json import ExactJson
+from platform_relay.platform.client import IncompleteList
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import AMOUNTS, PlatformRule, RewardKind, reward_kind
-from platform_relay.platform.webhooks import POINTS_REDEEMED, REFERRALS, TIER_REWARD
+from platform_relay.platform.webhooks import FRIEND_REWARD, POINTS_REDEEMED, REFERRALS, TIER_REWARD
 from platform_relay.settings import CouponSettings
 
 REWARD_LIST: Final = "the Platform's list of the customer's rewards"
@@ -43,6 +46,22 @@ _TYPES: Final = {
     **dict.fromkeys(REFERRALS, "ReferralReward"),
 }
 """A webhook's topic -> the `type` of its reward in the Launcher's list (developer.influence.io, "all rewards")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The level that a redemption reached. `email`: the customer's address at the Platform; None when it was not read."""
+
+    level: VerificationLevel
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformCustomer:
+    """The customer as the Platform has it. `id` is the store's; empty for a customer without an account."""
+
+    id: str
+    email: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +136,33 @@ def check_cost(
     return None
 
 
-def check_customer(redemption: Redemption, customer: Mapping[str, ExactJson]) -> Unverified | None:
-    """Whether the Platform's customer has the webhook's e-mail address: the coupon may be restricted to it."""
-    email, known = redemption.email, exact_json.text(customer.get("email"), 320)
-    if email is None or known is None or email.casefold() == known.casefold():
-        return None
-    return not_yet_confirmed("the customer's e-mail address at the Platform is not the webhook's")
+def is_friends_reward(topic: str, reward: str) -> bool:
+    """Whether the reward is that of a referred friend, who may have no account yet. `reward`: its place in the webhook."""
+    return topic in REFERRALS and reward == FRIEND_REWARD
 
 
-def check_reward_list(
+def email_differs(redemption: Redemption, email: str | None) -> bool:
+    """Whether the customer's e-mail address at the Platform is another one than the webhook's."""
+    return redemption.email is not None and email is not None and redemption.email.casefold() != email.casefold()
+
+
+def list_incomplete(rewards: IncompleteList) -> Unverified:
+    """The code may be in the part of the customer's rewards that could not be read."""
+    facts: dict[str, JsonValue] = {"problem": rewards.problem, "pages": rewards.pages, "setting": rewards.setting}
+    return Unverified(because(ReasonCode.REWARD_LIST_INCOMPLETE, **facts), final=False)
+
+
+def check_reward(
     redemption: Redemption,
     topic: str,
-    rewards: Iterable[Mapping[str, ExactJson]],
+    listed: Mapping[str, ExactJson] | None,
     rules: Iterable[PlatformRule] = (),
 ) -> Unverified | None:
-    """Whether the Platform lists the code among the customer's rewards, for the same points and as the same reward.
+    """Whether the listed reward with the redemption's code is for the same points and the same reward.
 
-    `rules` are the Platform's. The list does not name the rule, only its title, which distinguishes rules of equal cost.
+    `listed` None: the customer's rewards do not have the code. `rules` are the Platform's. The list does not name the rule,
+    only its title, which distinguishes rules of equal cost.
     """
-    listed = next((item for item in rewards if item.get("couponCode") == redemption.code), None)
     if listed is None:
         return not_yet_confirmed("the Platform does not list the code among this customer's rewards")
     kind, expected = exact_json.text(listed.get("type")), _TYPES.get(topic)

@@ -53,6 +53,12 @@ _PAUSED: Final = "It continues automatically when calls are possible again. No a
 _NOT_RETRIED: Final = "It is not retried automatically."
 _RETRY: Final = Step("Retry the job.", "POST /v1/jobs/{job}/retry")
 _DROP: Final = Step("Drop the job if it is not needed.", "POST /v1/jobs/{job}/drop")
+_AS_NEWEST: Final = Step(
+    "Send this version as the newest.", "POST /v1/jobs/{job}/send-as-newest", "relay jobs send-as-newest JOB-ID"
+)
+_REPAIR: Final = Step(
+    "Read everything from the store and send what differs.", "POST /v1/reconciliations", "relay reconcile --repair"
+)
 _RESUME: Final = Step("Resume calls to {destination} at once.", "POST /v1/destinations/{destination_key}/resume")
 _RULE: Final = Step(
     "Add a reward rule.",
@@ -114,6 +120,8 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "failing": Cause(AUTOMATIC, next_step=TRIED_AGAIN),
     "unreachable": Cause(AUTOMATIC),
     "rate_limited": Cause(AUTOMATIC),
+    "refusal_undecided": Cause(AUTOMATIC),
+    "entity_refused": Cause(AUTOMATIC),
     "no_response": Cause(AUTOMATIC, next_step=REPEATED_SAFELY),
     "unreadable_response": Cause(
         AUTOMATIC,
@@ -140,7 +148,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "destination_paused": Cause(OPERATOR, steps=(_RESUME,)),
     "key_rejected": Cause(OPERATOR, steps=(_CHECK, _RESUME)),
     "wrong_address": Cause(OPERATOR, steps=(_CHECK, _RESUME)),
-    "certificate_rejected": Cause(OPERATOR, steps=(Step("Renew the certificate of {destination}."), _RESUME)),
+    "certificate_rejected": Cause(OPERATOR, steps=(_CHECK, _RESUME)),
     "destination_blocked": Cause(OPERATOR, next_step=_PAUSED, steps=(_CHECK, _RESUME)),
     "no_worker": Cause(
         OPERATOR,
@@ -156,9 +164,11 @@ CAUSES: Final[Mapping[str, Cause]] = {
         OPERATOR, steps=(Step("Check the issued coupons, then release the limit.", "POST /v1/issuance-limits/release"),)
     ),
     "no_store": Cause(OPERATOR, steps=(_CHECK,)),
+    "reward_list_incomplete": Cause(OPERATOR, steps=(_ASK_PLATFORM, _COUPON)),
     "cannot_confirm": Cause(OPERATOR, steps=(_CHECK, _COUPON)),
     "setting_missing": Cause(OPERATOR, steps=(_CHECK,)),
     "coupon_changed": Cause(OPERATOR, steps=(_WHO_CHANGED_IT, _RETIRE)),
+    "newer_version_ahead": Cause(OPERATOR, steps=(_AS_NEWEST, _REPAIR)),
     "coupon_held": Cause(
         OPERATOR,
         "Coupon {code} is held[: {reason}].",
@@ -233,7 +243,12 @@ BLOCKED: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.ADDRESS_INVALID: "wrong_address",
     ReasonCode.REDIRECTED: "wrong_address",
     ReasonCode.EGRESS_DENIED: "wrong_address",
+    ReasonCode.TLS_NOT_OFFERED: "wrong_address",
+    ReasonCode.TLS_REQUIRED: "wrong_address",
     ReasonCode.TLS_FAILED: "certificate_rejected",
+    ReasonCode.CERTIFICATE_UNTRUSTED: "certificate_rejected",
+    ReasonCode.CERTIFICATE_WRONG_HOST: "certificate_rejected",
+    ReasonCode.CERTIFICATE_EXPIRED: "certificate_rejected",
     **_SETTING,
 }
 """The cause of a blocked destination by its reason code. Any other: destination_blocked."""
@@ -244,6 +259,9 @@ RETRIED: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.TIMED_OUT: "no_response",
     ReasonCode.RESPONSE_UNREADABLE: "unreadable_response",
     ReasonCode.RESPONSE_TOO_LARGE: "unreadable_response",
+    ReasonCode.ENTITY_REFUSED: "entity_refused",
+    ReasonCode.RESPONSE_MALFORMED: "unreadable_response",
+    ReasonCode.FAILURE_REPORTED: "unreadable_response",
     ReasonCode.CUSTOMER_STILL_UNKNOWN: "customer_still_unknown",
     ReasonCode.COUPON_NOT_VISIBLE: "coupon_not_visible",
     ReasonCode.LAUNCHER_UNAVAILABLE: "launcher_unavailable",
@@ -260,8 +278,10 @@ PARKED: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.LAUNCHER_UNAVAILABLE: "launcher_unavailable",
     ReasonCode.CONFIRMATION_PENDING: "confirmation_pending",
     ReasonCode.CONFIRMATION_UNAVAILABLE: "confirmation_pending",
+    ReasonCode.REWARD_LIST_INCOMPLETE: "reward_list_incomplete",
     ReasonCode.ISSUANCE_LIMIT_REACHED: "issuance_limit",
     ReasonCode.WAITING_FOR_CUSTOMER: "waiting_for_customer",
+    ReasonCode.REFUSAL_UNDECIDED: "refusal_undecided",
     **_SETTING,
 }
 """The cause of a parked job or held coupon by its reason code. Any other: coupon_held, or waiting_for_turn."""
@@ -274,6 +294,7 @@ DEAD: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.SIMILAR_CODE: "code_of_another_redemption",
     ReasonCode.NOT_GENUINE: "not_genuine",
     ReasonCode.SOURCE_NOT_ALLOWED: "not_genuine",
+    ReasonCode.REWARD_LIST_INCOMPLETE: "reward_list_incomplete",
     ReasonCode.NO_COUPON_CODE: "no_coupon_code",
     ReasonCode.VALUE_ZERO: "value_zero",
     ReasonCode.COUPON_INVALID: "not_supported_by_store",

@@ -75,8 +75,8 @@ SELECT job_id, number, started_at, outcome, status, reason_code, facts FROM atte
 WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, fencing_token
 """)
 _COUPON: Final = """
-SELECT code, message_id, customer_ref, state, reason_code, facts, kind, value, currency, value_source, points, created_at,
-       updated_at, active_at
+SELECT code, message_id, customer_ref, state, reason_code, facts, kind, value, currency, value_source, points, email_changed,
+       created_at, updated_at, active_at
 FROM coupon
 """
 COUPONS: Final = text(f"{_COUPON} WHERE code = ANY(CAST(:codes AS text[]))")

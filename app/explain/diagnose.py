@@ -3,7 +3,6 @@
 A cause is decided by states, dispositions, reason codes, facts and statuses, never by a text.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from platform_relay.alerts.watch import DESTINATION_NAMES
+from platform_relay.core import exact_json
 from platform_relay.core.reason_texts import render
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.explain.causes import BLOCKED, CAUSES, DEAD, PARKED, RETRIED, VERIFICATION_SETTINGS, Step
@@ -125,7 +125,8 @@ def of_job(job: JobRow, records: Records) -> Diagnosis:
         case "dead":
             return _of_dead(job, records)
         case "superseded":
-            return _make("newer_version", job, records)
+            is_ahead = _code(job.reason) is ReasonCode.NEWER_VERSION_AHEAD
+            return _make("newer_version_ahead" if is_ahead else "newer_version", job, records)
         case "dropped":
             return _make("dropped", job, records)
         case _:
@@ -158,11 +159,11 @@ def _is_repeated(message: MessageRow, job: JobRow, records: Records) -> bool:
 def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:
     """The payment status and total of an order's event."""
     try:
-        body = json.loads(message.body or b"")
-        total = Decimal(str(body.get("totalPrice")))
-    except (ValueError, AttributeError, InvalidOperation):
+        body = exact_json.loads(message.body or b"")
+        total = Decimal(str(exact_json.member(body, "totalPrice")))
+    except (ValueError, InvalidOperation):
         return None
-    return str(body.get("financialStatus")), total
+    return str(exact_json.member(body, "financialStatus")), total
 
 
 _BY_END: Final = {"exhausted": "exhausted", "expired": "expired", "crashed": "internal_error"}
@@ -250,7 +251,7 @@ def _of_coupon(coupon: CouponRow, job: JobRow | None, records: Records) -> Diagn
         alerts = (alert.reason for alert in records.alerts if alert.subject == coupon.code)
         drift = next((reason for reason in alerts if reason.code is ReasonCode.COUPON_DRIFT), None)
         cause, reason = ("coupon_changed", drift) if drift else ("coupon_active", reason)
-    elif coupon.state == "refused":
+    elif coupon.state == "refused" and job is None:
         cause = "not_genuine"
     if cause is None and job is not None:
         return of_job(job, records)

@@ -1,6 +1,5 @@
 """Builds the explanation from records: the causes, what happens next, the steps for an operator, and the timeline. Pure."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -9,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
+from platform_relay.core import exact_json
 from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.explain.causes import Rank, Step
 from platform_relay.explain.diagnose import Confidence, Diagnosis, destination_name, diagnose, moment, named, worth
@@ -198,10 +198,10 @@ def _content(message: MessageRow) -> str:
 
 def _body(message: MessageRow) -> dict[str, object]:
     try:
-        body = json.loads(message.body or b"{}")
+        body = exact_json.loads(message.body or b"{}")
     except ValueError:
         return {}
-    return body if isinstance(body, dict) else {}
+    return dict(body) if isinstance(body, dict) else {}
 
 
 def _job(job: JobRow) -> Iterator[TimelineEntry]:
@@ -236,7 +236,8 @@ def _coupon(coupon: CouponRow) -> Iterator[TimelineEntry]:
     yield TimelineEntry(at=coupon.created_at, text=text, message_id=coupon.message_id)
     if coupon.active_at is not None:
         source = f" Its value comes from {coupon.value_source}." if coupon.value_source else ""
-        text = f"Coupon {coupon.code} was created, and it was read back as requested ({worth(coupon)}).{source}"
+        email = " The customer's e-mail address at the Platform was not the webhook's." if coupon.email_changed else ""
+        text = f"Coupon {coupon.code} was created, and it was read back as requested ({worth(coupon)}).{source}{email}"
         yield TimelineEntry(at=coupon.active_at, text=text, message_id=coupon.message_id)
     if coupon.state not in ("pending", "active"):
         text = f"Coupon {coupon.code} is {coupon.state.replace('_', ' ')}{_why(coupon.reason)}"

@@ -81,6 +81,7 @@ class CouponRow:
     currency: str | None
     value_source: str | None
     points: int | None
+    email_changed: bool
     created_at: datetime
     updated_at: datetime
     active_at: datetime | None

@@ -16,9 +16,16 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import Kind
 from platform_relay.inbox.inbox import Receipt
 from platform_relay.inbox.messages import MAYBE_DELIVERED, STORE, Incoming, JobKind, incoming
-from platform_relay.queue.jobs import Job
+from platform_relay.queue.jobs import AS_NEWEST, Job
 from platform_relay.stores.base import StoreAdapter
-from platform_relay.stores.native import FetchesEntities, Ignored, NativeEvent, ToFetch
+from platform_relay.stores.native import (
+    FetchesEntities,
+    Ignored,
+    NativeEvent,
+    ParsedWebhook,
+    ToFetch,
+    Unverified,
+)
 
 IGNORED: Final = "ignored"
 """The kind of messages that require no job."""
@@ -30,7 +37,7 @@ def store_message(
     """The message of a parsed store event. `raw` is stored unchanged, next to the translated event."""
     match parsed:
         case NativeEvent():
-            typed = parsed.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+            typed = parsed.event.model_dump_json(exclude_unset=True, by_alias=True).encode()
             return incoming(
                 parsed.event,
                 raw,
@@ -66,6 +73,16 @@ def store_message(
             return Incoming(source, IGNORED, key, raw, (), strict=False)
 
 
+def webhook_message(
+    parse: Callable[[], ParsedWebhook], raw: bytes, *, source: str, message_id: str
+) -> Incoming | Unverified:
+    """The message of a store's webhook. `parse` parses `raw`."""
+    parsed = parse()
+    if isinstance(parsed, Unverified):
+        return parsed
+    return store_message(parsed, raw, source=source, message_id=message_id)
+
+
 class FetchEntity:
     """`accept` accepts a message into the inbox. `source` is the adapter's name."""
 
@@ -88,11 +105,12 @@ class FetchEntity:
         if not isinstance(event, NativeEvent):
             return event
         message_id = uuid_utils.compat.uuid7()
-        raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+        raw = event.event.model_dump_json(exclude_unset=True, by_alias=True).encode()
         again = job.params.get("again")
         message = store_message(event, raw, source=self._source, message_id=str(message_id), backfill=again is not None)
-        if again:  # a repair sends a known version again (reconcile.repairs)
-            jobs = tuple(replace(spec, params={**spec.params, **MAYBE_DELIVERED}) for spec in message.jobs)
+        if again:  # a repair sends a known version again, which the store has now (reconcile.repairs)
+            repair = {**MAYBE_DELIVERED, AS_NEWEST: "repair"}
+            jobs = tuple(replace(spec, params={**spec.params, **repair}) for spec in message.jobs)
             message = replace(message, dedupe_key=f"{message.dedupe_key}:{again}", jobs=jobs)
         receipt = await self._accept(message, message_id)
         return Done({"message": str(receipt.id)})

@@ -1,10 +1,11 @@
 """Writes loyalty data from a webhook of the Platform (customers, tiers, earned points, referrals) to the store, if its adapter
 supports this (STORE__LOYALTY_SYNC)."""
 
-import json
+from typing import cast
 
 from pydantic import JsonValue
 
+from platform_relay.core import exact_json
 from platform_relay.core.outcomes import Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.queue.jobs import Job
@@ -20,9 +21,8 @@ class SyncLoyalty:
         if not isinstance(self._store, SyncsLoyalty):
             explanation = "this store cannot keep a customer's tier and points (docs/stores.md, STORE__LOYALTY_SYNC)"
             return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
-        body: JsonValue
         try:
-            body = json.loads(job.body)
+            body = cast("JsonValue", exact_json.loads(job.body))  # with Decimals instead of floats
         except ValueError:
             body = None
         if not isinstance(body, dict):

@@ -7,22 +7,22 @@ The response to a second POST is not documented, so no second POST is sent befor
     "Customer not found"         the customer is sent first, in its own lane, and the order waits for it
 """
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.outcomes import JobSpec, Outcome, Reject, Retry, Wait
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.records import UNUSABLE, CouponRecord
 from platform_relay.coupons.transitions import Coupons
-from platform_relay.inbox.events import OrderEvent
-from platform_relay.inbox.messages import MAYBE_DELIVERED, PLATFORM, JobKind, coupon_lane, customer_lane, customer_of
+from platform_relay.forwarding.prepare import PreparedOrder, prepare_order
+from platform_relay.inbox.messages import MAYBE_DELIVERED, PLATFORM, JobKind, coupon_lane, customer_lane
 from platform_relay.inbox.stored_customers import Customers
-from platform_relay.platform import translation
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.outcomes import UNCHANGED, outcome_of, unreadable_event
+from platform_relay.platform.outcomes import UNCHANGED, outcome_of
 from platform_relay.platform.responses import PlatformResponse, Rejected, RejectionKind
 from platform_relay.queue.jobs import Job
 
@@ -33,66 +33,71 @@ RECHECK: Final = 300.0
 
 
 class ForwardOrder:
-    def __init__(self, platform: PlatformClient, coupons: Coupons, customers: Customers, alerts: Alerts) -> None:
+    def __init__(
+        self, platform: PlatformClient, coupons: Coupons, customers: Customers, alerts: Alerts, compute: ComputeProcess
+    ) -> None:
         self._platform = platform
         self._coupons = coupons
         self._customers = customers
         self._alerts = alerts
+        self._compute = compute
 
     async def __call__(self, job: Job) -> Outcome:
-        try:
-            order = OrderEvent.parse(job.body)
-        except ValidationError as error:
-            return unreadable_event(error)
-        body = translation.order(order, self._platform.fields)
-        digest = translation.digest(body)
-        if job.exists_remotely and job.delivered_digest == digest:
+        prepare = partial(prepare_order, job.body, self._platform.fields)
+        order = await self._compute.run_if_large(len(job.body), prepare)
+        if isinstance(order, Reject):
+            return order
+        if job.exists_remotely and job.delivered_digest == order.digest:
             return UNCHANGED
-        follow_ups = await self._coupons_used(order)
+        follow_ups = await self._coupons_used(order, job.depends_on)
         update_first = job.exists_remotely or job.uncertain or MAYBE_DELIVERED.items() <= job.params.items()
-        response = await self._send(order.id, body, update_first=update_first)
+        response = await self._send(order, update_first=update_first)
         if isinstance(response, Rejected):
             if response.kind is RejectionKind.CUSTOMER_NOT_FOUND:
                 return await self._without_customer(job, order, response)
             if response.kind in (RejectionKind.ALREADY_EXISTS, RejectionKind.ORDER_NOT_FOUND):
                 return Retry(response.contradicts("order", order.id), evidence=response.evidence)
-        return outcome_of(response, digest, follow_ups)
+        return outcome_of(response, order.digest, follow_ups)
 
-    async def _send(self, order_id: str, body: Mapping[str, JsonValue], *, update_first: bool) -> PlatformResponse:
-        create, update = self._platform.create_order, self._platform.update_order
+    async def _send(self, order: PreparedOrder, *, update_first: bool) -> PlatformResponse:
+        create = partial(self._platform.create_order, order.create)
+        update = partial(self._platform.update_order, order.id, order.update)
         first, second = (update, create) if update_first else (create, update)
         other_way = RejectionKind.ORDER_NOT_FOUND if update_first else RejectionKind.ALREADY_EXISTS
-        response = await first(order_id, body)
+        response = await first()
         if isinstance(response, Rejected) and response.kind is other_way:
-            response = await second(order_id, body)
+            response = await second()
         return response
 
-    async def _coupons_used(self, order: OrderEvent) -> tuple[JobSpec, ...]:
+    async def _coupons_used(self, order: PreparedOrder, owner: str | None) -> tuple[JobSpec, ...]:
         """The follow-up jobs for the relay's coupons in the order. Each coupon records the order, so that a refund and a
         second use are noticed."""
-        coupons = await self._coupons.find_all([discount.code for discount in order.discountCodes or ()])
+        coupons = await self._coupons.find_all(order.codes)
         for coupon in coupons:
-            noted = await self._coupons.note_order(coupon.code, order.id, order.financialStatus)
+            noted = await self._coupons.note_order(coupon.code, order.id, order.financial_status)
             if noted is not None and (reason := over_used(noted)):
                 await self._alerts.raise_alert(reason, coupon.code, again=False)
-        if order.financialStatus in UNPAID:
+        if order.financial_status in UNPAID:
             return ()
         return tuple(
             JobSpec(
-                JobKind.USE_REWARD, PLATFORM, coupon_lane(coupon.code), params={"code": coupon.code, "order": order.id}
+                JobKind.USE_REWARD,
+                PLATFORM,
+                coupon_lane(coupon.code),
+                params={"code": coupon.code, "order": order.id},
+                owner=owner,
             )
             for coupon in coupons
             if coupon.state not in ("used", "refused")
         )
 
-    async def _without_customer(self, job: Job, order: OrderEvent, rejected: Rejected) -> Outcome:
+    async def _without_customer(self, job: Job, order: PreparedOrder, rejected: Rejected) -> Outcome:
         """Send the customer first, once per order. The stored job shows that it was sent, so there is no endless loop."""
-        customer = customer_of(order)
-        if customer is None:
+        if order.customer is None:
             response = rejected.reason.facts.get("response")
             return Reject(because(ReasonCode.NO_CUSTOMER, entity="order", response=response), rejected.evidence)
         waiting = because(ReasonCode.WAITING_FOR_CUSTOMER)  # without the lane: a guest's is an e-mail address
-        lane, earlier = customer_lane(customer), await self._customers.delivery_for(job.message_id)
+        lane, earlier = customer_lane(order.customer), await self._customers.delivery_for(job.message_id)
         if earlier is None:
             put = JobSpec(JobKind.FORWARD_CUSTOMER, PLATFORM, lane, params={"from": "order"}, collapse=True)
             return Wait(waiting, lane, RECHECK, (put,), rejected.evidence, for_lane=True)
@@ -106,6 +111,8 @@ class ForwardOrder:
 
 def over_used(coupon: CouponRecord) -> Reason | None:
     """Why the coupon is over-used: more orders used it than allowed, or one used it when it was unusable. Pure."""
+    if coupon.state == "refused":
+        return None  # the relay issued nothing under this code
     used = sorted(order for order, status in (coupon.orders or {}).items() if status not in UNPAID)
     unusable = coupon.state in UNUSABLE
     limit = 0 if unusable else (coupon.issued_spec or {}).get("usage_limit", 1)

@@ -1,12 +1,13 @@
 """Forwards a product: PUT /v1/products/{id}, then its variants if the event has them. The newest version wins."""
 
-from pydantic import ValidationError
+from dataclasses import replace
+from functools import partial
 
-from platform_relay.core.outcomes import Outcome, Retry
-from platform_relay.inbox.events import ProductEvent
-from platform_relay.platform import translation
+from platform_relay.core.compute import ComputeProcess
+from platform_relay.core.outcomes import Outcome, Reject, Retry
+from platform_relay.forwarding.prepare import prepare_product
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.outcomes import UNCHANGED, outcome_of, unreadable_event
+from platform_relay.platform.outcomes import UNCHANGED, outcome_of
 from platform_relay.platform.responses import Accepted, Rejected, RejectionKind
 from platform_relay.queue.jobs import Job
 
@@ -14,22 +15,22 @@ from platform_relay.queue.jobs import Job
 class ForwardProduct:
     """Both calls are idempotent. A job that stopped between them makes both again."""
 
-    def __init__(self, platform: PlatformClient) -> None:
+    def __init__(self, platform: PlatformClient, compute: ComputeProcess) -> None:
         self._platform = platform
+        self._compute = compute
 
     async def __call__(self, job: Job) -> Outcome:
-        try:
-            event = ProductEvent.parse(job.body)
-        except ValidationError as error:
-            return unreadable_event(error)
-        body = translation.product(event, self._platform.fields)
-        variants = translation.variants(event, self._platform.fields)
-        digest = translation.digest(body, variants)
-        if job.exists_remotely and job.delivered_digest == digest:
+        prepare = partial(prepare_product, job.body, self._platform.fields)
+        product = await self._compute.run_if_large(len(job.body), prepare)
+        if isinstance(product, Reject):
+            return product
+        if job.exists_remotely and job.delivered_digest == product.digest:
             return UNCHANGED
-        response = await self._platform.put_product(event.id, body)
-        if isinstance(response, Accepted) and variants is not None:
-            response = await self._platform.put_variants(event.id, variants)
+        response = await self._platform.put_product(product.id, product.body)
+        if isinstance(response, Accepted) and product.variants is not None:
+            response = await self._platform.put_variants(product.id, product.variants)
             if isinstance(response, Rejected) and response.kind is RejectionKind.NOT_FOUND:
-                return Retry(response.contradicts("product", event.id), evidence=response.evidence)
-        return outcome_of(response, digest)
+                return Retry(response.contradicts("product", product.id), evidence=response.evidence)
+            outcome = outcome_of(response, product.digest)
+            return replace(outcome, partly_delivered=True) if isinstance(outcome, Reject) else outcome
+        return outcome_of(response, product.digest)

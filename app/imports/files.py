@@ -7,16 +7,18 @@
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, cast
 
 import ijson
 from pydantic import JsonValue
+
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
 
 FileFormat = Literal["csv", "ndjson", "json"]
 CHUNK: Final = 1 << 16
@@ -148,14 +150,14 @@ def _ndjson(file: IO[bytes], after: int, number: int) -> Iterator[FileRow]:
             continue
         number += 1
         try:
-            yield _row(number, end, json.loads(raw))
-        except (ValueError, RecursionError) as error:
+            yield _row(number, end, exact_json.loads(raw))
+        except ValueError as error:
             yield FileRow(number, end, {}, f"is not JSON: {error}")
 
 
-def _row(number: int, end: int, value: JsonValue) -> FileRow:
+def _row(number: int, end: int, value: ExactJson) -> FileRow:
     if isinstance(value, dict):
-        return FileRow(number, end, value)
+        return FileRow(number, end, cast("dict[str, JsonValue]", value))  # with Decimals instead of floats
     return FileRow(number, end, {}, "is not a JSON object")
 
 
@@ -210,7 +212,7 @@ def _next_item(events: Iterator[tuple[str, JsonValue | Decimal]]) -> ijson.Objec
             depth += 1
             if depth > MAX_DEPTH:
                 raise ValueError(f"a value in the JSON array has more than {MAX_DEPTH} levels")
-        builder.event(event, float(value) if isinstance(value, Decimal) else value)
+        builder.event(event, value)
         if depth == 0:
             return builder
     return None

@@ -20,19 +20,24 @@ from typing import IO, Any, Final, Literal  # Any: rows
 from uuid import UUID
 
 import uuid_utils.compat
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
+from platform_relay.core import exact_json
+from platform_relay.core.compute import pausing
+from platform_relay.core.paging import Cursor, Page
 from platform_relay.imports.files import FileFormat, FileRow, digest_of, read_rows
 from platform_relay.imports.mapping import event_of
 from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import Incoming, incoming
+from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
 from platform_relay.jobs.views import View
 
 SOURCE: Final = "import"
+_CURSOR: Final = Cursor("imports", TypeAdapter(UUID))
 BATCH: Final = 1000
 PROBLEMS: Final = 20
 """At most so many rejected rows are stored, without their values."""
@@ -48,7 +53,9 @@ END AS state, size, position, rows, accepted, duplicates, newer, rejected, probl
 """
 _FIND: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE digest = :digest AND kind = :kind AND mapping = :mapping")  # noqa: S608  # constants only
 _GET: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE id = :id")  # noqa: S608  # as above
-_LIST: Final = text(f"SELECT {_COLUMNS} FROM import_run ORDER BY created_at DESC LIMIT :limit")  # noqa: S608  # as above
+_LIST: Final = text(f"""
+SELECT {_COLUMNS} FROM import_run WHERE CAST(:after AS uuid) IS NULL OR id < :after ORDER BY id DESC LIMIT :limit
+""")  # noqa: S608  # as above
 _CLAIM: Final = text(f"""
 INSERT INTO import_run AS run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
                                newer, rejected, problems, created_at, heartbeat_at)
@@ -145,8 +152,8 @@ def _message(plan: ImportPlan, values: Mapping[str, JsonValue]) -> Incoming | st
     members = event_of(plan.kind, values, plan.mapping, flat=plan.file_format == "csv")
     if plan.as_of is not None and "updatedAt" not in members:
         members["updatedAt"] = plan.as_of.isoformat()
-    raw = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     try:
+        raw = exact_json.dumps(members, surrogates="replace")
         event = EVENTS[plan.kind].parse(raw)
     except ValidationError as error:
         items = error.errors(include_url=False, include_input=False, include_context=False)
@@ -156,6 +163,13 @@ def _message(plan: ImportPlan, values: Mapping[str, JsonValue]) -> Incoming | st
     key = f"{plan.kind}:{event.id}:{event.updatedAt}:{hashlib.sha256(raw).hexdigest()}"
     message = incoming(event, raw, message_id="", source=SOURCE, dedupe_key=key, backfill=True)
     return message if event.updatedAt is not None else replace(message, version=OLDEST)
+
+
+def with_possible_version(message: Incoming | str, now: datetime) -> Incoming | str:
+    """The message of a row, or the reason why it is rejected: its version lies in the future. `now`: the database's time."""
+    if isinstance(message, Incoming) and message.version is not None and is_too_far_ahead(message.version, now):
+        return f"updatedAt: {future_version_problem(message.version, now)}"
+    return message
 
 
 async def import_file(
@@ -196,7 +210,7 @@ async def resume(
     rows = read_messages(plan, file, after=run.position, number=run.rows)
     progress(run)
     try:
-        while batch := list(islice(rows, BATCH)):
+        while batch := [row async for row in pausing(islice(rows, BATCH))]:
             await _accept(engine, inbox, plan, batch, counts, rejected)
             position = batch[-1][0].end
             await _save_progress(engine, run.id, position, counts, "running")
@@ -236,8 +250,10 @@ async def _accept(
     rejected: Callable[[FileRow, str], None],
 ) -> None:
     items: list[tuple[UUID, Incoming]] = []
-    for row, message in batch:
+    now = await inbox.clock.now()
+    for row, parsed in batch:
         counts.rows += 1
+        message = with_possible_version(parsed, now)
         if isinstance(message, Incoming):
             items.append((uuid_utils.compat.uuid7(), message))
             continue
@@ -270,11 +286,12 @@ async def find_import(engine: AsyncEngine, import_id: UUID) -> ImportView | None
         return await _view(connection, _GET, {"id": import_id, "silent": SILENT_SECONDS})
 
 
-async def list_imports(engine: AsyncEngine, limit: int = 50) -> list[ImportView]:
-    """The newest imports first."""
+async def list_imports(engine: AsyncEngine, *, cursor: str | None = None, limit: int = 50) -> Page[ImportView]:
+    """The newest imports first. `cursor` is the last page's `next_cursor`. Raises QueryInvalid for a cursor of another list."""
+    values = {"after": _CURSOR.decode(cursor), "limit": limit + 1, "silent": SILENT_SECONDS}
     async with engine.connect() as connection:
-        rows = await connection.execute(_LIST, {"limit": limit, "silent": SILENT_SECONDS})
-        return [ImportView(**row) for row in rows.mappings()]
+        rows = (await connection.execute(_LIST, values)).mappings()
+    return _CURSOR.page([ImportView(**row) for row in rows], limit, lambda run: run.id)
 
 
 async def _view(

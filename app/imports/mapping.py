@@ -97,14 +97,17 @@ def missing_fields(kind: Kind, mapping: Mapping[str, str]) -> list[str]:
 def event_of(
     kind: Kind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
 ) -> dict[str, JsonValue]:
-    """The event of a row. `flat`: all values are text (CSV). Otherwise members that are not mapped stay unchanged."""
+    """The event of a row. `flat`: all values are text (CSV), and an empty cell is an absent field. Otherwise members that are
+    not mapped stay unchanged, and null or an empty text is null: the field is removed."""
     used = set(mapping.values())
     event = {} if flat else {name: value for name, value in values.items() if name not in used}
     for field, column in mapping.items():
-        value = values.get(column) if column else None
+        if not column or column not in values:
+            continue
+        value = values[column]
         if isinstance(value, str):
             value = _converted(kind, field, value.strip())
-        if value is not None:
+        if value is not None or not flat:
             event[field] = value
     return event
 
@@ -130,6 +133,6 @@ def _utc(text: str) -> str:
     written = re.sub(r"\s+(?=[+-]\d\d:?\d\d$|UTC$|Z$)", "", text).replace("UTC", "+00:00")
     try:
         moment = datetime.fromisoformat(written)
-    except ValueError:
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):
         return text
-    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()

@@ -3,13 +3,13 @@
 Fields that are not named here are kept and forwarded as they are.
 """
 
-import json
-import math
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self, TypeVar
+from functools import cache
+from typing import Annotated, Final, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,10 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
+from pydantic_core import from_json
+
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson, ExactNumber
 
 
 class Kind(StrEnum):
@@ -48,17 +52,23 @@ def _exact_id(value: object) -> object:
 
 
 def _exact_money(value: object) -> object:
-    if isinstance(value, float):
-        text = repr(value)
-        if not re.fullmatch(r"-?\d{1,15}\.\d{1,3}", text):
-            raise ValueError(f'{text} is not an exact amount; send money as a decimal string such as "19.98"')
-        return text.removesuffix(".0")
+    if isinstance(value, float):  # pydantic's own parser, before the exact one (exact_json.validated)
+        value = ExactNumber(repr(value))
+    if isinstance(value, ExactNumber):
+        try:
+            written = exact_json.plain(value)
+        except ValueError:
+            written = ""
+        if not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", written):
+            raise ValueError(f'{value.text} is not an exact amount; send money as a decimal string such as "19.98"')
+        return value
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", value):
         raise ValueError('send money as a decimal string such as "19.98"')
     return value
 
 
-def _utc(value: datetime) -> datetime:
+def instant(value: datetime) -> datetime:
+    """The time in UTC, within FIRST_INSTANT and LAST_INSTANT. Raises ValueError."""
     try:
         return min(max(value.astimezone(UTC), FIRST_INSTANT), LAST_INSTANT)
     except OverflowError as error:
@@ -78,17 +88,33 @@ Money = Annotated[
     BeforeValidator(_exact_money),
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"}),
 ]
-Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+Instant = Annotated[AwareDatetime, AfterValidator(instant)]
 Email = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
 ]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 T = TypeVar("T")
 Several = Annotated[list[T], Field(fail_fast=True)]
-"""A list. Validation stops at the first wrong element: a body may hold a million, which would take seconds to describe."""
+"""A list. Validation stops at the first wrong element: a body may hold a million, which would take seconds to describe.
+`at_most` sets how many elements `Event.parse` accepts."""
+
+
+def at_most(elements: int) -> dict[str, JsonValue]:
+    """The `json_schema_extra` of a list that may have at most this many elements in a body (`Event.parse`).
+
+    The models themselves have no maximum. A store's own event that exceeds it is stored and becomes a dead job, which an
+    operator sees; a webhook or a list of the store that cannot be read at all would hide it.
+    """
+    return {"maxItems": elements}
+
+
 FinancialStatus = Literal[
     "authorized", "pending", "paid", "partially_paid", "refunded", "partially_refunded", "voided", "expired"
 ]
+
+
+COUNTED_FIRST: Final = 64 << 10
+"""Bytes. In a larger body, the elements of lists are counted before they are validated."""
 
 
 # ----------------------------------------------------------------------------------------------- events
@@ -101,10 +127,38 @@ class Event(BaseModel):
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Parse a body. Raises pydantic's ValidationError, or UnstorableTextError for JSON that cannot be stored."""
-        event = cls.model_validate_json(raw)
-        refuse_unstorable(raw)
+        """Parse a body. Raises pydantic's ValidationError, TooManyElementsError for a list that is too long, or
+        UnstorableTextError for JSON that cannot be stored."""
+        if len(raw) > COUNTED_FIRST:
+            cls._refuse_long_lists(raw)
+        event = exact_json.validated(cls, raw, refuse_unstorable)
+        for field, maximum in _maxima(cls).items():
+            if (elements := getattr(event, field)) is not None and len(elements) > maximum:
+                raise TooManyElementsError(field, len(elements), maximum)
         return event
+
+    @classmethod
+    def _refuse_long_lists(cls, raw: bytes) -> None:
+        """Count the elements before the validation, which takes 20 times as long as reading the JSON."""
+        try:
+            body = from_json(raw)
+        except ValueError:
+            return  # the validation names the error
+        for field, maximum in _maxima(cls).items():
+            elements = body.get(field) if isinstance(body, dict) else None
+            if isinstance(elements, list) and len(elements) > maximum:
+                raise TooManyElementsError(field, len(elements), maximum)
+
+
+@cache
+def _maxima(model: type[Event]) -> Mapping[str, int]:
+    """The lists of an event with the maximum number of their elements (`at_most`)."""
+    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    return {
+        name: maximum
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and isinstance(maximum := extra.get("maxItems"), int)
+    }
 
 
 class CustomerEvent(Event):
@@ -116,7 +170,7 @@ class CustomerEvent(Event):
     phone: Text | None = None
     birthdayMonth: Annotated[int, Field(ge=1, le=12)] | None = None
     birthdayDay: Annotated[int, Field(ge=1, le=31)] | None = None
-    tags: Several[Text] | None = None
+    tags: Several[Text] | None = Field(None, json_schema_extra=at_most(1_000))
     createdAt: Instant | None = None
     updatedAt: Instant | None = Field(
         None,
@@ -149,9 +203,11 @@ class OrderEvent(Event):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217.")
     totalPrice: Money = Field(description="An amount in `currency`, as a decimal string.")
     subtotalPrice: Money | None = None
-    lineItems: Several[LineItem] | None = None
+    lineItems: Several[LineItem] | None = Field(None, json_schema_extra=at_most(5_000))
     discountCodes: Several[DiscountCode] | None = Field(
-        None, description="Required for referrals, and to mark our coupons as used."
+        None,
+        description="Required for referrals, and to mark our coupons as used.",
+        json_schema_extra=at_most(1_000),
     )
     createdAt: Instant | None = None
     updatedAt: Instant | None = Field(
@@ -177,7 +233,9 @@ class ProductEvent(Event):
     status: Text | None = None
     externalUrlHandle: Text | None = None
     variants: Several[Variant] | None = Field(
-        None, description="The complete list of variants: the Platform deletes variants that are not in it."
+        None,
+        description="The complete list of variants: the Platform deletes variants that are not in it.",
+        json_schema_extra=at_most(5_000),
     )
     updatedAt: Instant | None = Field(
         None,
@@ -193,11 +251,11 @@ EVENTS: Final[dict[Kind, type[CustomerEvent] | type[OrderEvent] | type[ProductEv
 KIND_OF: Final = {model: kind for kind, model in EVENTS.items()}
 
 
-# ----------------------------------------------------------------------------------------------- unstorable JSON
+# ----------------------------------------------------------------------------------------------- refused events
 
 
-class UnstorableTextError(ValueError):
-    """`field` (a dotted path) holds a value that JSON parsers accept, and no destination or database can store."""
+class RefusedEventError(ValueError):
+    """`field` (a dotted path, or `body`) is the cause. `what` completes a sentence that begins with the field."""
 
     def __init__(self, field: str, what: str) -> None:
         super().__init__(f"{field}: {what}")
@@ -205,8 +263,25 @@ class UnstorableTextError(ValueError):
         self.what = what
 
 
+class UnstorableTextError(RefusedEventError):
+    """The field holds a value that JSON parsers accept, and no destination or database can store."""
+
+
+class TooManyElementsError(RefusedEventError):
+    """The list has `count` elements, more than the `maximum`."""
+
+    def __init__(self, field: str, count: int, maximum: int) -> None:
+        super().__init__(field, f"has {count:,} elements; at most {maximum:,} are allowed")
+        self.count = count
+        self.maximum = maximum
+
+
+MAX_EXPONENT: Final = 308
+"""Larger numbers are infinite for every destination that reads numbers as floats."""
 _SHAPE: Final = bytes.maketrans(b"012345678e", b"999999999E")
 _LONG: Final = b"9" * 300
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of a NUL character, and not an escaped backslash before `u0000`."""
 
 
 def _is_suspicious(raw: bytes) -> bool:
@@ -229,17 +304,41 @@ def refuse_unstorable(raw: bytes) -> None:
     """Raises UnstorableTextError if the body has a NUL character or a number that is not finite."""
     if not _is_suspicious(raw):
         return
-    stack: list[tuple[str, JsonValue]] = [("", json.loads(raw))]
-    while stack:
-        path, value = stack.pop()
+    for place, value in walk(exact_json.loads_any_number(raw)):
         if isinstance(value, dict):
-            for name, member in value.items():
-                if "\x00" in name:
-                    raise UnstorableTextError(path or "body", "a name holds a NUL character")
-                stack.append((f"{path}.{name}" if path else name, member))
-        elif isinstance(value, list):
-            stack.extend((f"{path}.{number}", member) for number, member in enumerate(value))
+            if any("\x00" in name for name in value):
+                raise UnstorableTextError(path_of(place), "a name holds a NUL character")
         elif isinstance(value, str) and "\x00" in value:
-            raise UnstorableTextError(path, "holds a NUL character")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise UnstorableTextError(path, "is not a finite number")
+            raise UnstorableTextError(path_of(place), "holds a NUL character")
+        elif isinstance(value, Decimal) and not (value.is_finite() and value.adjusted() <= MAX_EXPONENT):
+            raise UnstorableTextError(path_of(place), "is not a finite number")
+
+
+Place: TypeAlias = "tuple[Place, str | int] | None"
+"""Where a value is in a JSON document: the place of its parent, and its name or number there. None: the document itself."""
+PATH_LENGTH: Final = 300
+"""Characters of a path that are shown."""
+
+
+def walk(document: ExactJson) -> Iterator[tuple[Place, ExactJson]]:
+    """Every value of the document, with its place. Takes time in proportion to the document: the path is only made for an
+    error, because a long name above many values would make all their paths long."""
+    stack: list[tuple[Place, ExactJson]] = [(None, document)]
+    while stack:
+        place, value = stack.pop()
+        yield place, value
+        if isinstance(value, dict):
+            stack.extend(((place, name), member) for name, member in value.items())
+        elif isinstance(value, list):
+            stack.extend(((place, number), member) for number, member in enumerate(value))
+
+
+def path_of(place: Place) -> str:
+    """The dotted path of a place, shortened at its beginning; `body` for the document itself."""
+    steps: list[str] = []
+    length = 0
+    while place is not None and length < PATH_LENGTH:
+        place, step = place
+        steps.append(str(step)[:PATH_LENGTH])
+        length += len(steps[-1]) + 1
+    return ".".join(reversed(steps)) or "body"

@@ -9,8 +9,8 @@ single caller waits for one commit. The messages of one call stay together, in t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 from uuid import UUID
 
@@ -19,9 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import is_unavailable, key_ring_of, single_statement
+from platform_relay.core.database_clock import DatabaseClock
 from platform_relay.core.encryption import KeyRing, first_email
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.inbox.messages import Incoming
+from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.queue.queue import NewJob, enqueue_parameters
 from platform_relay.queue.statements import INSERT_JOBS, NEW_JOBS
 
@@ -87,16 +89,25 @@ class _Call:
 
 
 class Inbox:
-    """One per web process. `on_commit` is called with the destinations that have new jobs.
+    """One per process. `on_commit` is called with the destinations that have new jobs.
 
+    A version that lies in the future (`versions.is_too_far_ahead`) is taken without its version, and `on_future_version` is
+    called with the message. The endpoints and the import reject such a version before, by the same `clock`.
     `time_limit` (seconds): a commit that takes longer counts as failed. The caller must send again; the dedupe key
     prevents a second message.
     """
 
     def __init__(
-        self, engine: AsyncEngine, *, on_commit: Callable[[frozenset[str]], None], time_limit: float = 5.0
+        self,
+        engine: AsyncEngine,
+        *,
+        on_commit: Callable[[frozenset[str]], None],
+        on_future_version: Callable[[Incoming], Awaitable[None]] | None = None,
+        time_limit: float = 5.0,
     ) -> None:
+        self.clock: Final = DatabaseClock(engine)
         self._engine = engine
+        self._on_future_version = on_future_version
         self._on_commit = on_commit
         self._time_limit = time_limit
         self._pending: deque[_Call] = deque()
@@ -117,6 +128,23 @@ class Inbox:
         return receipts
 
     async def _join(self, items: Sequence[Item]) -> list[Receipt]:
+        if all(message.version is None for _, message in items):
+            return await self._store(items)
+        now = await self.clock.now()
+        if not any(is_too_far_ahead(message.version, now) for _, message in items):
+            return await self._store(items)
+        receipts = await self._store(
+            [
+                (message_id, replace(message, version=None) if is_too_far_ahead(message.version, now) else message)
+                for message_id, message in items
+            ]
+        )
+        for (_, message), receipt in zip(items, receipts, strict=True):
+            if self._on_future_version and receipt.status == "accepted" and is_too_far_ahead(message.version, now):
+                await self._on_future_version(message)
+        return receipts
+
+    async def _store(self, items: Sequence[Item]) -> list[Receipt]:
         call = _Call(items, asyncio.get_running_loop().create_future())
         self._pending.append(call)
         self._waiting += len(items)

@@ -11,10 +11,11 @@ from platform_relay.core.database import key_ring_of
 from platform_relay.core.reasons import Reason, stored
 
 _NEWEST: Final = text("""
-SELECT message.id, message.encrypted_with, message.body FROM message JOIN job ON job.message_id = message.id
+SELECT message.id, message.encrypted_with, coalesce(message.event, message.body) AS body
+FROM message JOIN job ON job.message_id = message.id
 WHERE message.customer_ref = :customer AND message.kind = 'customers' AND message.body IS NOT NULL
   AND job.kind = 'forward_customer'
-ORDER BY job.version DESC NULLS LAST, job.seq DESC LIMIT 1
+ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
 """)
 _DELIVERY: Final = text("""
 SELECT state, reason_code, facts FROM job WHERE message_id = :message AND kind = 'forward_customer' ORDER BY seq DESC LIMIT 1
@@ -36,7 +37,7 @@ class Customers:
         self._engine = engine
 
     async def newest(self, customer_id: str) -> bytes | None:
-        """The body of the newest version of a customer that the store has sent; None if there is none. Raises
+        """The event of the newest version of a customer that the store has sent; None if there is none. Raises
         UnreadableBodyError."""
         async with self._engine.connect() as connection:
             row = (await connection.execute(_NEWEST, {"customer": customer_id})).one_or_none()

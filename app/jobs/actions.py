@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
 from platform_relay.core.reasons import ReasonCode, because, columns
@@ -30,29 +30,39 @@ _SELECT: Final = text(f"SELECT id FROM job WHERE {_MATCHING} AND id > :cursor OR
 
 _RETRY: Final = text("""
 WITH chosen AS (
-    SELECT id, destination, lane FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND dead
+    SELECT id, destination, lane, depends_on FROM job WHERE id = ANY(CAST(:ids AS uuid[]))
 ),
 counted AS (
-    SELECT chosen.destination, chosen.lane, count(*) AS jobs FROM chosen GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT chosen.destination, chosen.lane, count(*) AS jobs, max(depends_on) AS owner FROM chosen GROUP BY 1, 2 ORDER BY 1, 2
 ),
 lanes AS (
-    INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq)
-    SELECT destination, lane, now(), 0, false, false, 0, jobs, jobs FROM counted
+    INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq, owner)
+    SELECT destination, lane, now(), 0, false, false, 0, jobs, jobs, owner FROM counted
     ON CONFLICT (destination, key) DO UPDATE SET open_jobs = lane.open_jobs + excluded.open_jobs,
-        last_seq = lane.last_seq + excluded.open_jobs,
+        last_seq = lane.last_seq + excluded.open_jobs, owner = coalesce(lane.owner, excluded.owner),
         run_at = CASE WHEN lane.leased THEN lane.run_at ELSE excluded.run_at END
     RETURNING destination, key, last_seq
 )
-UPDATE job SET state = 'waiting', disposition = 'operator_retry', reason_code = :reason_code, facts = CAST(:facts AS jsonb),
-    attempts = 0, uncertain = true, created_at = now(), finished_at = NULL, seq = lanes.last_seq - numbered.behind
+UPDATE job SET state = 'waiting', disposition = CASE WHEN :by_operator THEN 'operator_retry' END,
+    reason_code = CASE WHEN :by_operator THEN :reason_code ELSE reason_code END,
+    facts = CASE WHEN :by_operator THEN CAST(:facts AS jsonb) ELSE facts END,
+    attempts = 0, created_at = CASE WHEN :by_operator THEN now() ELSE created_at END, finished_at = NULL,
+    seq = lanes.last_seq - numbered.behind,
+    uncertain = uncertain OR version IS NULL OR disposition IS DISTINCT FROM 'rejected',
+    params = CASE WHEN CAST(:as_newest AS boolean) THEN coalesce(params, '{}') || '{"as_newest": "operator"}' ELSE params END
 FROM (SELECT chosen.*, row_number() OVER (PARTITION BY destination, lane ORDER BY id DESC) - 1 AS behind FROM chosen) AS numbered
 JOIN lanes ON lanes.destination = numbered.destination AND lanes.key = numbered.lane
 WHERE job.id = numbered.id
 RETURNING job.id, job.destination
 """)
-"""Dead jobs are appended to their lanes and their attempts are reset. They are uncertain: the destination is asked first."""
+"""Locked jobs are appended to their lanes and their attempts are reset. They are uncertain: the destination is asked first.
+A version that was rejected did not arrive, and must not count as possibly delivered when it is rejected again. `by_operator`
+False: the job keeps its reason and its age."""
 
 _LOCK_DEAD: Final = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND dead ORDER BY id FOR UPDATE")
+_LOCK_ENDED: Final = text("""
+SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND (dead OR state = 'superseded') ORDER BY id FOR UPDATE
+""")
 
 _LOCK_LANES: Final = text("""
 SELECT lane.key FROM lane
@@ -62,8 +72,17 @@ ORDER BY lane.destination, lane.key FOR UPDATE
 
 _DROP: Final = text("""
 WITH chosen AS (
-    SELECT id, destination, lane, open FROM job
+    SELECT id, destination, lane, open, version, uncertain FROM job
     WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('waiting', 'dead')
+),
+maybe_delivered AS (
+    INSERT INTO entity (destination, key, exists_remotely, version)
+    SELECT destination, lane, false, max(version) FROM chosen WHERE uncertain
+    GROUP BY destination, lane
+    HAVING max(version) IS NOT NULL
+        OR EXISTS (SELECT FROM entity WHERE entity.destination = chosen.destination AND entity.key = chosen.lane)
+    ORDER BY destination, lane
+    ON CONFLICT (destination, key) DO UPDATE SET version = greatest(entity.version, excluded.version), digest = NULL
 ),
 counted AS (
     SELECT destination, lane, count(*) AS jobs FROM chosen WHERE open GROUP BY destination, lane
@@ -78,6 +97,8 @@ UPDATE job SET state = 'dropped', disposition = NULL, reason_code = :reason_code
 FROM chosen WHERE job.id = chosen.id
 RETURNING job.id
 """)
+"""A dropped version that may have been delivered still supersedes the older ones. With or without a version, its content may
+be at the destination, so the entity's digest is no longer known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +121,29 @@ class OperatorActions:
     async def retry(self, ids: Sequence[UUID], by: str) -> int:
         """Let dead jobs wait again, and return how many there were. Jobs that are not dead are left unchanged."""
         async with self._engine.begin() as connection:
-            await connection.execute(_LOCK_LANES, {"ids": list(ids)})
-            dead = (await connection.execute(_LOCK_DEAD, {"ids": list(ids)})).scalars().all()
+            dead = await _lock_dead(connection, ids)
             if not dead:
                 return 0
-            reason = because(ReasonCode.OPERATOR_RETRY, by=by)
-            retried = (await connection.execute(_RETRY, {"ids": list(dead), **columns(reason)})).all()
-            await audit(connection, by, "job.retry", _subject(dead), {"jobs": len(retried)})
-        self._on_work(frozenset(row.destination for row in retried))
-        return len(retried)
+            destinations = await _retry(connection, dead, by, as_newest=False)
+            await audit(connection, by, "job.retry", _subject(dead), {"jobs": len(dead)})
+        self._on_work(destinations)
+        return len(dead)
+
+    async def send_as_newest(self, job_id: UUID, by: str, why: str) -> bool:
+        """Send a dead or superseded job before the waiting jobs of its lane, as the newest version of its entity.
+
+        It does not matter whether a newer version was delivered. After the delivery, later versions are compared with this
+        one. False if the job is in another state.
+        """
+        async with self._engine.begin() as connection:
+            await connection.execute(_LOCK_LANES, {"ids": [job_id]})
+            ended = (await connection.execute(_LOCK_ENDED, {"ids": [job_id]})).scalars().all()
+            if not ended:
+                return False
+            destinations = await _retry(connection, ended, by, as_newest=True)
+            await audit(connection, by, "job.send_as_newest", str(job_id), {"why": why})
+        self._on_work(destinations)
+        return True
 
     async def count_matching(self, which: DeadJobs) -> int:
         async with self._engine.connect() as connection:
@@ -170,6 +205,29 @@ class OperatorActions:
             await audit(connection, by, "destination.resume", destination, {})
         self._on_work(frozenset({destination}))
         return True
+
+
+async def try_once_more(connection: AsyncConnection, ids: Sequence[UUID]) -> int:
+    """Let dead jobs run again without an operator, and return how many there were. They keep their age and their reason."""
+    dead = await _lock_dead(connection, ids)
+    if dead:
+        await _retry(connection, dead, "", as_newest=False, by_operator=False)
+    return len(dead)
+
+
+async def _lock_dead(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[UUID]:
+    """Lock the lanes of the jobs, and those of the jobs that are dead. Returns the dead ones."""
+    await connection.execute(_LOCK_LANES, {"ids": list(ids)})
+    return (await connection.execute(_LOCK_DEAD, {"ids": list(ids)})).scalars().all()
+
+
+async def _retry(
+    connection: AsyncConnection, ids: Sequence[UUID], by: str, *, as_newest: bool, by_operator: bool = True
+) -> frozenset[str]:
+    """Let locked jobs wait again. Returns their destinations."""
+    reason = because(ReasonCode.OPERATOR_RETRY, by=by)
+    parameters = {"ids": list(ids), "as_newest": as_newest, "by_operator": by_operator, **columns(reason)}
+    return frozenset(row.destination for row in await connection.execute(_RETRY, parameters))
 
 
 def _subject(ids: Sequence[UUID]) -> str:

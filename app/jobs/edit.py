@@ -1,18 +1,18 @@
 """Edit a dead job's event, then retry the job. The body as it arrived is kept."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
+from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import UnreadableBodyError, first_email
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.inbox.messages import incoming
 from platform_relay.jobs.actions import OperatorActions
@@ -49,7 +49,7 @@ class EditableEvent:
 
     @property
     def pretty(self) -> str:
-        return json.dumps(json.loads(self.event), indent=2, ensure_ascii=False)
+        return exact_json.dumps(exact_json.loads(self.event), indent=2).decode()
 
 
 async def find_editable(connection: AsyncConnection, job_id: UUID) -> EditableEvent:
@@ -84,7 +84,7 @@ async def edit_and_retry(
         await connection.execute(_LOCK, {"id": job_id})
         before = await find_editable(connection, job_id)
         event = EVENTS[before.kind].parse(edited)
-        changed = _changed(json.loads(before.event), json.loads(edited))
+        changed = _changed(exact_json.loads(before.event), exact_json.loads(edited))
         if not changed:
             raise NotEditableError("nothing was changed; to send the same event again, retry the job")
         if fixed := changed & {"id", "updatedAt"}:
@@ -111,16 +111,17 @@ async def edit_and_retry(
 
 
 async def set_field(
-    engine: AsyncEngine, actions: OperatorActions, job_id: UUID, field: str, value: JsonValue, by: str, why: str
+    engine: AsyncEngine, actions: OperatorActions, job_id: UUID, field: str, value: ExactJson, by: str, why: str
 ) -> None:
     """Set one top-level member of the event to `value` and retry the job. Raises like `edit_and_retry`."""
     async with engine.connect() as connection:
-        event = json.loads((await find_editable(connection, job_id)).event)
-    edited = json.dumps({**event, field: value}, ensure_ascii=False).encode()
+        event = exact_json.loads((await find_editable(connection, job_id)).event)
+    members = event if isinstance(event, dict) else {}
+    edited = exact_json.dumps({**members, field: value})
     await edit_and_retry(engine, actions, job_id, edited, by, why)
 
 
-def _changed(before: JsonValue, after: JsonValue) -> set[str]:
+def _changed(before: ExactJson, after: ExactJson) -> set[str]:
     """The names of the top-level members that differ."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return set()

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core.reasons import Reason, ReasonCode, stored
+from platform_relay.queue.states import DOUBT
 
 GROUPS: Final = 200
 OF_ONE_JOB: Final = (
@@ -46,9 +47,11 @@ _FROM: Final[Mapping[str, str]] = {
     "dead": "FROM job WHERE job.dead",
     "held": "FROM lane JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open"
     " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL"
-    " AND NOT EXISTS (SELECT FROM lane AS other WHERE other.key = lane.waits_for AND other.destination = lane.destination)",
+    " AND NOT EXISTS (SELECT FROM lane AS other WHERE other.key = lane.waits_for AND other.destination = lane.destination)"
+    f" AND lane.waits_for <> '{DOUBT}' || lane.destination",
 }
-"""An order that waits for its customer's delivery is no failure: it continues automatically."""
+"""An order that waits for its customer's delivery is no failure, nor is a job that waits for another entity's call
+(`queue.lane_failures`): they continue automatically."""
 _WAITS_FOR: Final[Mapping[str, str]] = {"dead": "''", "held": "lane.waits_for"}
 _CODE: Final = f"coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}')"
 _COLUMNS: Final[Mapping[str, str]] = {

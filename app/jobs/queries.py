@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, Select, and_, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.alerts.alerts import count_open
-from platform_relay.core.database import key_ring_of
+from platform_relay.core.database import is_one_of, key_ring_of
 from platform_relay.core.encryption import OVERHEAD
 from platform_relay.core.metrics import Backlog, QueueSnapshot
 from platform_relay.core.models import Attempt, Destination, Job, Lane, Message
+from platform_relay.core.paging import Cursor, KeyText, Page
 from platform_relay.core.reasons import ReasonCode, stored
 from platform_relay.jobs.views import (
     AttemptView,
@@ -19,7 +21,6 @@ from platform_relay.jobs.views import (
     DestinationView,
     JobCounts,
     JobDetail,
-    JobPage,
     JobView,
     MessageView,
     job_texts,
@@ -30,6 +31,8 @@ from platform_relay.queue.oldest_waiting import OldestWaiting
 
 # ----------------------------------------------------------------------------------------------- jobs, messages
 
+_JOB_CURSOR: Final = Cursor("jobs", TypeAdapter(UUID))
+_DESTINATION_CURSOR: Final = Cursor("destinations", TypeAdapter[str](KeyText))
 _JOBS: Final = (
     select(Job.__table__, Lane.run_at, Lane.waits_for, Destination.state.label("destination_state"))
     .outerjoin(Lane, and_(Lane.destination == Job.destination, Lane.key == Job.lane))
@@ -60,10 +63,10 @@ async def list_jobs(
     kind: str | None = None,
     lane: str | None = None,
     reason_code: ReasonCode | None = None,
-    cursor: UUID | None = None,
+    cursor: str | None = None,
     limit: int = 50,
-) -> JobPage:
-    """Newest first. `cursor` is the last page's `next_cursor`."""
+) -> Page[JobView]:
+    """Newest first. `cursor` is the last page's `next_cursor`. Raises QueryInvalid for a cursor of another list."""
     statement = _JOBS.order_by(Job.id.desc()).limit(limit + 1)
     if state == "dead":
         statement = statement.where(Job.dead)  # the partial index knows `dead`, not `state`
@@ -75,15 +78,15 @@ async def list_jobs(
         statement = statement.where(Job.lane == lane)
     if reason_code is not None:
         statement = statement.where(Job.reason_code == reason_code)
-    if cursor is not None:
-        statement = statement.where(Job.id < cursor)
-    items = [_job(row) for row in (await connection.execute(statement)).mappings()]
-    return JobPage(items=items[:limit], next_cursor=items[limit - 1].id if len(items) > limit else None)
+    if (after := _JOB_CURSOR.decode(cursor)) is not None:
+        statement = statement.where(Job.id < after)
+    jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
+    return _JOB_CURSOR.page(jobs, limit, lambda job: job.id)
 
 
 async def list_jobs_by_id(connection: AsyncConnection, ids: Sequence[UUID]) -> list[JobView]:
     """Those of `ids` that exist, by id."""
-    rows = await connection.execute(_JOBS.where(Job.id.in_(ids)).order_by(Job.id))
+    rows = await connection.execute(_JOBS.where(is_one_of(Job.id, ids)).order_by(Job.id))
     return [_job(row) for row in rows.mappings()]
 
 
@@ -91,9 +94,8 @@ async def _with_attempts(connection: AsyncConnection, statement: Select[*tuple[o
     jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
     ring = key_ring_of(connection)
     attempts: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}
-    newest_last = (
-        select(Attempt.__table__).where(Attempt.job_id.in_(attempts)).order_by(Attempt.job_id, Attempt.fencing_token)
-    )
+    of_jobs = is_one_of(Attempt.job_id, attempts)
+    newest_last = select(Attempt.__table__).where(of_jobs).order_by(Attempt.job_id, Attempt.fencing_token)
     for row in (await connection.execute(newest_last)).mappings():
         excerpt = ring.display_text(row["job_id"], row["excerpt"])
         attempts[row["job_id"]].append(AttemptView(**{**row, **reason_fields(row), "excerpt": excerpt}))
@@ -121,14 +123,21 @@ def _job(row: RowMapping) -> JobView:
 _COUNT_JOBS: Final = text("""
 WITH tally AS (
     SELECT kind, count(*) AS jobs,
-           CASE WHEN state = 'waiting' AND uncertain THEN 'unknown'
-                WHEN state = 'done' THEN 'delivered' ELSE state END AS state
+           CASE WHEN state = 'done' THEN 'delivered'
+                WHEN state <> 'waiting' THEN state
+                WHEN uncertain AND (kind <> 'issue_coupon' OR EXISTS (
+                    SELECT FROM coupon WHERE coupon.code = job.params ->> 'code' AND coupon.message_id = job.message_id
+                                         AND coupon.admitted_at IS NOT NULL)) THEN 'unknown'
+                WHEN kind = 'issue_coupon' AND disposition = 'parked' THEN 'held'
+                ELSE 'waiting' END AS state
     FROM job WHERE CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code GROUP BY 1, 3
 )
 SELECT (SELECT count(*) FROM message) AS messages,
        (SELECT coalesce(sum(open_jobs), 0) FROM lane) = (SELECT count(*) FROM job WHERE open) AS balanced,
        coalesce((SELECT jsonb_agg(to_jsonb(tally)) FROM tally), '[]') AS tally
 """)
+"""A redemption is sent to the store only after its coupon was admitted. Before that, an attempt that was interrupted, or that
+an operator repeats, has sent nothing, so it is not `unknown`."""
 
 
 async def read_job_counts(connection: AsyncConnection, reason_code: ReasonCode | None = None) -> JobCounts:
@@ -182,7 +191,23 @@ async def read_backlog(connection: AsyncConnection, oldest: OldestWaiting) -> Qu
     return QueueSnapshot(destinations, await count_open(connection))
 
 
-async def list_destinations(connection: AsyncConnection) -> list[DestinationView]:
+async def list_destinations(
+    connection: AsyncConnection, *, cursor: str | None = None, limit: int = 50
+) -> Page[DestinationView]:
+    """By name. `cursor` is the last page's `next_cursor`. Raises QueryInvalid for a cursor of another list."""
+    statement = _destinations().order_by(Destination.name).limit(limit + 1)
+    if (after := _DESTINATION_CURSOR.decode(cursor)) is not None:
+        statement = statement.where(Destination.name > after)
+    rows = (await connection.execute(statement)).mappings()
+    return _DESTINATION_CURSOR.page([_destination(row) for row in rows], limit, lambda destination: destination.name)
+
+
+async def find_destination(connection: AsyncConnection, name: str) -> DestinationView | None:
+    row = (await connection.execute(_destinations().where(Destination.name == name))).mappings().one_or_none()
+    return None if row is None else _destination(row)
+
+
+def _destinations() -> Select[*tuple[object, ...]]:
     open_jobs = (
         select(func.coalesce(func.sum(Lane.open_jobs), 0)).where(Lane.destination == Destination.name).scalar_subquery()
     )
@@ -194,5 +219,8 @@ async def list_destinations(connection: AsyncConnection) -> list[DestinationView
         Destination.since,
         Destination.retry_at,
     )
-    rows = await connection.execute(select(*columns, open_jobs.label("waiting")).order_by(Destination.name))
-    return [DestinationView(**{**row, **reason_fields(row)}) for row in rows.mappings()]
+    return select(*columns, open_jobs.label("waiting"))
+
+
+def _destination(row: RowMapping) -> DestinationView:
+    return DestinationView(**{**row, **reason_fields(row)})

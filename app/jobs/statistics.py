@@ -1,6 +1,5 @@
 """Current statistics: by destination, by minute, and the orders and coupons that wait. Reads only open or recent rows."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from platform_relay.core import exact_json
 from platform_relay.core.database import is_data_error, key_ring_of
 from platform_relay.core.encryption import decrypted_or_none
 from platform_relay.core.reasons import Reason, stored
@@ -200,9 +200,9 @@ async def _read_orders(connection: AsyncConnection, *, plain: bool) -> list[Orde
     ring, orders = key_ring_of(connection), list[OrderTotals]()
     for row in await connection.execute(_BODIES, {"most": MAX_ORDERS, "plain": plain}):
         body = decrypted_or_none(partial(ring.decrypt, row.id, row.encrypted_with, row.event))
-        order = json.loads(body, parse_float=str) if body else {}
-        total = order.get("totalPrice")
-        orders.append(OrderTotals(order.get("currency"), 1, None if total is None else Decimal(total)))
+        order = exact_json.loads_any_number(body) if body else None
+        currency = exact_json.text(exact_json.member(order, "currency"))
+        orders.append(OrderTotals(currency, 1, exact_json.number(exact_json.member(order, "totalPrice"))))
     return orders
 
 

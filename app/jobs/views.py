@@ -84,17 +84,17 @@ class MessageView(View):
     jobs: list[JobDetail]
 
 
-class JobPage(View):
-    items: list[JobView]
-    next_cursor: UUID | None = Field(None, description="The `cursor` of the next page; null on the last page.")
-
-
 class Counts(View):
-    """Numbers of jobs: received = delivered + waiting + running + unknown + dead + superseded + skipped + dropped."""
+    """Numbers of jobs: received = delivered + waiting + held + running + unknown + dead + superseded + skipped +
+    dropped."""
 
     received: int = 0
     delivered: int = 0
     waiting: int = 0
+    held: int = Field(
+        0,
+        description="Redemptions that wait for a rule, a setting, a confirmation or a decision. Nothing was sent for them.",
+    )
     running: int = 0
     unknown: int = Field(
         0, description="Jobs that wait, and of which an earlier attempt may have reached the destination."

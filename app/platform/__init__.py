@@ -9,5 +9,4 @@ webhooks.py      a webhook -> typed values, and the message with its jobs (pure)
 redemptions.py   a redemption, as a webhook reports it
 rules.py         a redeem rule, as the Platform gives it
 launcher.py      the Launcher's rules and currency, cached for a minute
-exact_json.py    JSON without floats
 """

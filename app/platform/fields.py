@@ -7,7 +7,7 @@ docs/platform.md lists the table and is tested against it.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from pydantic import JsonValue
 
@@ -19,6 +19,59 @@ class Assumption(NamedTuple):
     source: Literal["A", "M"]
     description: str
 
+
+NullForm = Literal["null", "empty", "omit"]
+_NULLS: Final[Mapping[str, NullForm]] = {
+    "customer.email": "omit",
+    "customer.name": "empty",
+    "customer.phone": "empty",
+    "customer.firstName": "empty",
+    "customer.lastName": "empty",
+    "customer.birthdayMonth": "omit",
+    "customer.birthdayDay": "omit",
+    "customer.createdAt": "omit",
+    "customer.tags": "empty",
+    "order.customerId": "omit",
+    "order.email": "omit",
+    "order.subtotalPrice": "omit",
+    "order.createdAt": "omit",
+    "order.lineItems": "empty",
+    "order.discountCodes": "empty",
+    "lineItem.productId": "omit",
+    "lineItem.variantId": "omit",
+    "lineItem.title": "empty",
+    "lineItem.quantity": "omit",
+    "lineItem.price": "omit",
+    "discountCode.amount": "omit",
+    "product.title": "empty",
+    "product.imageUrl": "omit",
+    "product.status": "omit",
+    "product.externalUrlHandle": "empty",
+    "product.variants": "omit",
+    "variant.title": "empty",
+    "variant.imageUrl": "omit",
+    "variant.status": "omit",
+    "variant.position": "omit",
+}
+"""How a field that the store sets to null is sent. A null may be rejected with the whole entity, so only a form with the right
+type is sent: an empty text or list. Where there is none, or the format of the text matters, the field is left out."""
+_LISTS: Final = frozenset({"customer.tags", "order.lineItems", "order.discountCodes", "product.variants"})
+_WITHOUT_EMPTY: Final = frozenset(
+    {
+        "customer.birthdayMonth",
+        "customer.birthdayDay",
+        "customer.createdAt",
+        "order.subtotalPrice",
+        "order.createdAt",
+        "lineItem.quantity",
+        "lineItem.price",
+        "discountCode.amount",
+        "variant.position",
+    }
+)
+"""Numbers, times and amounts have no empty form."""
+NO_FIELDS: Final = "-"
+"""The text of an entry that lists members of a response, to look for none."""
 
 ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
     {
@@ -80,6 +133,17 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
         "status.keyRefused": Assumption("401,403", "A", "statuses for a wrong or revoked key"),
         "status.throttled": Assumption("429", "A", "statuses of a rate limit"),
         "status.rewardUsed": Assumption("404,409", "A", "statuses for a second use of a reward"),
+        "response.failureFlag": Assumption("success", "A", "members of a 2xx that mean a failure when they are false"),
+        "response.failureText": Assumption(
+            "error,errors", "A", "members of a 2xx that mean a failure unless they are empty"
+        ),
+        "response.emptySuccess": Assumption("unknown", "A", "an empty 2xx: `unknown`, or `accepted` as a success"),
+        **{
+            f"null.{key}": Assumption(
+                form, "A", f"{key} set to null: sent as `null`, as `empty`, or not at all (`omit`)"
+            )
+            for key, form in _NULLS.items()
+        },
     }
 )
 
@@ -102,7 +166,9 @@ class Fields:
             raise AssumptionError(f"PLATFORM__FIELDS has unknown keys: {names}. Known keys: {known}")
         self._texts = {key: overrides.get(key, assumption.text).strip() for key, assumption in ASSUMPTIONS.items()}
         self._statuses = {key: _statuses(key, value) for key, value in self._texts.items() if key.startswith("status.")}
+        self._nulls = {key: _null_form(key, self._texts[f"null.{key}"]) for key in _NULLS}
         self._bodies = self._by_body()
+        self.accepts_empty_success = self._empty_success()
 
     def __getitem__(self, key: str) -> str:
         return self._texts[key]
@@ -115,13 +181,32 @@ class Fields:
         """Whether an error message contains the entry's text, ignoring case."""
         return self._texts[key].casefold() in text.casefold()
 
+    def members(self, key: str) -> tuple[str, ...]:
+        """The names of the response's members that the entry lists."""
+        names = (name.strip() for name in self._texts[key].split(","))
+        return tuple(name for name in names if name and name != NO_FIELDS)
+
     def body(
         self, entity: str, values: Mapping[str, JsonValue], extra: Mapping[str, JsonValue] | None = None
     ) -> dict[str, JsonValue]:
-        """A request body with the Platform's names, without None. `extra` is added where it replaces no field."""
+        """A request body with the Platform's names. A None is sent as the table defines it for the field.
+
+        `extra` is added where it replaces no field.
+        """
         names = self._bodies[entity]
-        renamed: dict[str, JsonValue] = {names[name]: value for name, value in values.items() if value is not None}
+        renamed: dict[str, JsonValue] = {}
+        for name, value in values.items():
+            key = f"{entity}.{name}"
+            form = self._nulls.get(key, "omit") if value is None else "null"
+            if form != "omit":
+                renamed[names[name]] = ([] if key in _LISTS else "") if form == "empty" else value
         return {**(extra or {}), **renamed}
+
+    def _empty_success(self) -> bool:
+        text = self._texts["response.emptySuccess"]
+        if text not in ("unknown", "accepted"):
+            raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for response.emptySuccess; write unknown or accepted")
+        return text == "accepted"
 
     def _by_body(self) -> dict[str, dict[str, str]]:
         bodies: dict[str, dict[str, str]] = {}
@@ -130,12 +215,21 @@ class Fields:
             if not text:
                 raise AssumptionError(f"PLATFORM__FIELDS has an empty text for {key}")
             names = bodies.setdefault(entity, {})
-            if text in names.values() and entity not in ("text", "status"):
+            if text in names.values() and entity not in ("text", "status", "response", "null"):
                 raise AssumptionError(
                     f"PLATFORM__FIELDS uses the name {text!r} for two fields of {entity}, one is {key}"
                 )
             names[name] = text
         return bodies
+
+
+def _null_form(key: str, text: str) -> NullForm:
+    for form in get_args(NullForm):
+        if text == form and not (form == "empty" and key in _WITHOUT_EMPTY):
+            result: NullForm = form
+            return result
+    forms = "null or omit" if key in _WITHOUT_EMPTY else "null, empty or omit"
+    raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for null.{key}; write {forms}")
 
 
 def _statuses(key: str, text: str) -> frozenset[int]:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from platform_relay.core.outcomes import Done, JobSpec, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.events import TooManyElementsError
 from platform_relay.platform.responses import THE_PLATFORM, Accepted, PlatformResponse, Rejected
 
 UNCHANGED: Final = Skip(because(ReasonCode.UNCHANGED, destination=THE_PLATFORM))
@@ -24,7 +25,16 @@ def outcome_of(
             return response
 
 
-def unreadable_event(error: ValidationError) -> Reject:
-    """The stored event was valid when it arrived; a newer release is stricter."""
-    items = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
-    return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem="; ".join(items)[:300]))
+def unreadable_event(error: ValueError) -> Reject:
+    """The outcome for a stored event that `Event.parse` refuses: a newer release is stricter, or the store's own event is
+    too large."""
+    match error:
+        case TooManyElementsError():
+            facts: dict[str, JsonValue] = {"field": error.field, "count": error.count, "maximum": error.maximum}
+            return Reject(because(ReasonCode.EVENT_TOO_LARGE, **facts))
+        case ValidationError():
+            items = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+            problem = "; ".join(items)
+        case _:
+            problem = str(error)
+    return Reject(because(ReasonCode.STORED_EVENT_UNREADABLE, problem=problem[:300]))

@@ -12,11 +12,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.http import Answer, Failure, failure_of, rate_limited
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.platform import exact_json
-from platform_relay.platform.exact_json import ExactJson
 from platform_relay.platform.fields import ASSUMED, Fields
 
 THE_PLATFORM: Final = "the Platform"
@@ -78,21 +78,27 @@ _ENTITY_NOT_FOUND: Final = re.compile(r"\w\W+not found", re.IGNORECASE)
 
 
 def read_response(
-    answer: Answer, fields: Fields = ASSUMED, *, request: str | None = None, plain_path: bool = True
+    answer: Answer,
+    fields: Fields = ASSUMED,
+    *,
+    request: str | None = None,
+    plain_path: bool = True,
+    idempotent: bool = False,
 ) -> PlatformResponse:
     """The meaning of a complete HTTP response. `request` is a noun phrase for the facts ("the customer's update").
+    `idempotent`: the request can be repeated without a second effect, so a failure that a 2xx reports is certain.
 
-    A 404 that names nothing ("Not Found", an HTML page) is about the address and not about an entity: Blocked. Where the
-    path contains an id that had to be escaped (`plain_path` False), that id may be the cause. It must not stop other
-    calls: Retry.
+    A 404 that names nothing ("Not Found", an HTML page) is about the address or, like a 403, about this entity alone: a
+    Blocked that is not certain. Where the path contains an id that had to be escaped (`plain_path` False), that id is the
+    likely cause: Retry.
     """
     if 200 <= answer.status < 300:
-        return _success(answer, request)
+        return _success(answer, fields, request, idempotent=idempotent)
     text = error_message(answer)
     response = answer.quote(text)
     if fields.has_status("status.keyRefused", answer.status):
         reason = answer.reason(ReasonCode.KEY_REJECTED, setting="PLATFORM__API_KEY", response=response)
-        return Blocked(reason, answer.evidence())
+        return Blocked(reason, answer.evidence(), certain=answer.status != 403)
     if fields.has_status("status.throttled", answer.status):
         return rate_limited(answer)
     if kind := _rejection_kind(answer.status, text, fields):
@@ -107,7 +113,7 @@ def read_response(
 def _unknown_address(answer: Answer, response: str, plain_path: bool) -> Blocked | Retry:
     if plain_path:
         reason = answer.reason(ReasonCode.WRONG_ADDRESS, setting="PLATFORM__URL", response=response)
-        return Blocked(reason, answer.evidence())
+        return Blocked(reason, answer.evidence(), certain=False)
     return Retry(answer.reason(ReasonCode.ENTITY_NOT_FOUND, response=response), evidence=answer.evidence())
 
 
@@ -126,14 +132,18 @@ def error_message(answer: Answer) -> str:
     """The `message` (the Launcher's: `error`) of an error response, at most 300 characters; empty when there is none."""
     try:
         body = exact_json.loads(answer.body)
-    except ValueError:
+        message = exact_json.member(body, "message") or exact_json.member(body, "error")
+        if message is None and isinstance(errors := exact_json.member(body, "errors"), list | dict | str) and errors:
+            message = errors if isinstance(errors, str) else exact_json.dumps(errors).decode()
+    except ValueError:  # not JSON, or nested too deeply
         return ""
-    message = exact_json.member(body, "message") or exact_json.member(body, "error")
     return answer.without_secrets(message)[:300] if isinstance(message, str) else ""
 
 
-def _success(answer: Answer, request: str | None) -> Accepted | Unknown:
-    if answer.status == 204:
+def _success(
+    answer: Answer, fields: Fields, request: str | None, *, idempotent: bool
+) -> Accepted | Rejected | Reject | Unknown:
+    if answer.status == 204 or (fields.accepts_empty_success and not answer.body.strip()):
         return Accepted({}, answer.evidence(), answer.destination)
     try:
         body = exact_json.loads(answer.body)
@@ -141,4 +151,24 @@ def _success(answer: Answer, request: str | None) -> Accepted | Unknown:
         return answer.unreadable("an empty body" if not answer.body.strip() else "a body that is not JSON", request)
     if not isinstance(body, dict):
         return answer.unreadable("JSON that is not an object", request)
+    if reports_failure(body, fields):
+        return _reported_failure(answer, fields, request, idempotent=idempotent)
     return Accepted(body, answer.evidence(), answer.destination)
+
+
+def reports_failure(body: Mapping[str, ExactJson], fields: Fields) -> bool:
+    """Whether a 2xx contains a failure, by the table: `{"success": false}`, or an `error` that is not empty."""
+    return any(body.get(name) is False for name in fields.members("response.failureFlag")) or any(
+        body.get(name) for name in fields.members("response.failureText")
+    )
+
+
+def _reported_failure(
+    answer: Answer, fields: Fields, request: str | None, *, idempotent: bool
+) -> Rejected | Reject | Unknown:
+    text = error_message(answer)
+    reason = answer.reason(ReasonCode.FAILURE_REPORTED, request=request, response=answer.quote(text))
+    if not idempotent:
+        return Unknown(reason, answer.evidence())
+    kind = next((kind for key, kind in _TEXTS.items() if fields.has_text(key, text)), None)
+    return Rejected(kind, reason, answer.evidence()) if kind else Reject(reason, answer.evidence())

@@ -5,8 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from platform_relay.platform import exact_json
-from platform_relay.platform.exact_json import ExactJson
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.platform.fields import Fields
 
 

@@ -1,7 +1,8 @@
 """Translates a store's event into a request body for the Platform. Pure. Every name comes from the table in `fields`.
 
-Unknown fields are forwarded unchanged. `updatedAt` orders versions in the relay and is not forwarded. Money is a decimal
-string with the digits it arrived with.
+Unknown fields are forwarded unchanged. A field that is null was removed in the store, and is sent as the table defines it; a
+field that is absent is not sent, so the Platform keeps what it has. `updatedAt` orders versions in the relay and is not
+forwarded. Money is a decimal string with the digits it arrived with.
 """
 
 import hashlib
@@ -14,14 +15,24 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.inbox.messages import customer_of
 from platform_relay.platform.fields import Fields
 
 Body = dict[str, JsonValue]
 _NAMES: Final = ("name", "firstName", "lastName", "phone")
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 _PARTS: Final = {"lineItems": "lineItem", "discountCodes": "discountCode"}
+
+
+def _number(value: object) -> JsonValue:
+    """A number of an unknown field; an object, so that it differs from a text with the same digits."""
+    if isinstance(value, Decimal):
+        return {"number": exact_json.number_text(value)}
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_number)
 NOT_FORWARDED: Final = frozenset({"id", "updatedAt", "variants"})
 
 
@@ -29,8 +40,14 @@ def customer(event: CustomerEvent, fields: Fields) -> Body:
     """The body of PUT customer. A missing `name` is made from first and last name, because `name` is the only one that the
     Platform certainly reads."""
     body = _body("customer", event, fields)
-    if event.name is None and (parts := [part for part in (event.firstName, event.lastName) if part]):
+    if event.name is not None:
+        return body
+    if parts := [part for part in (event.firstName, event.lastName) if part]:
+        if "name" in event.model_fields_set:
+            body[fields["customer.name"]] = " ".join(parts)
         body.setdefault(fields["customer.name"], " ".join(parts))
+    elif event.firstName is None and event.lastName is None and {"firstName", "lastName"} <= event.model_fields_set:
+        return {**fields.body("customer", {"name": None}), **body}
     return body
 
 
@@ -43,8 +60,10 @@ def customer_of_order(order: OrderEvent, fields: Fields) -> tuple[str, Body] | N
     if identifier is None:
         return None
     extra = order.model_extra or {}
-    names = {name: extra[name] for name in _NAMES if isinstance(extra.get(name), str)}
-    return identifier, customer(CustomerEvent.model_construct(id=identifier, email=order.email, **names), fields)
+    known = {name: extra[name] for name in _NAMES if isinstance(extra.get(name), str)}
+    if order.email is not None:
+        known["email"] = order.email
+    return identifier, customer(CustomerEvent.model_construct(id=identifier, **known), fields)
 
 
 def order(event: OrderEvent, fields: Fields) -> Body:
@@ -60,7 +79,7 @@ def product(event: ProductEvent, fields: Fields) -> Body:
 def variants(event: ProductEvent, fields: Fields) -> Body | None:
     """The body of POST variants; None when the event has no list of variants (an empty list deletes all variants)."""
     if event.variants is None:
-        return None
+        return (fields.body("product", {"variants": None}) if "variants" in event.model_fields_set else {}) or None
     return {fields["product.variants"]: [_body("variant", variant, fields) for variant in event.variants]}
 
 
@@ -74,8 +93,9 @@ def _body(entity: str, model: BaseModel, fields: Fields) -> Body:
     for name in _names(type(model)):
         value = getattr(model, name)
         if value is None:
-            continue
-        if name in _PARTS:
+            if name in model.model_fields_set:
+                values[name] = None
+        elif name in _PARTS:
             values[name] = [_body(_PARTS[name], part, fields) for part in value]
         else:
             values[name] = _plain(value)
@@ -90,7 +110,7 @@ def _names(model: type[BaseModel]) -> tuple[str, ...]:
 
 def _plain(value: JsonValue | Decimal | datetime) -> JsonValue:
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return exact_json.plain(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value

@@ -9,10 +9,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.outcomes import JobSpec
-from platform_relay.inbox.messages import STORE, Incoming, JobKind, redemption_claim_lane
-from platform_relay.platform import exact_json
-from platform_relay.platform.exact_json import ExactJson
+from platform_relay.inbox.messages import STORE, Incoming, JobKind, customer_lane, redemption_claim_lane
 from platform_relay.platform.fields import ASSUMED, Fields
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, is_donation, platform_rule, reward_kind
@@ -25,6 +25,8 @@ CUSTOMER_UPDATED: Final = "customers/updated"
 TIER_CHANGED: Final = "customers/tier_changed"
 TIER_REWARD: Final = "customers/tier_entry_reward_earned"
 REFERRALS: Final = ("referrals/started", "referrals/completed")
+FRIEND_REWARD: Final = "friendReward"
+"""The place of a referred friend's reward in the body, and the job parameter `reward` of its coupon."""
 TOPICS_WITH_ID: Final = (POINTS_REDEEMED, POINTS_EARNED, TIER_REWARD, *REFERRALS)
 """Topics whose body has the event's own `id` (in customers/updated it is the customer's)."""
 COUPON_TOPICS: Final = (POINTS_REDEEMED, TIER_REWARD, *REFERRALS)
@@ -135,6 +137,7 @@ def webhook_message(
             STORE,
             redemption_claim_lane(redemption.code, message_id),
             params={"topic": kind, "reward": place, "code": redemption.code, **checked},
+            owner=customer_lane(redemption.customer_ref) if redemption.customer_ref else None,
         )
         for place, redemption in webhook.redemptions
     )
@@ -184,16 +187,11 @@ def _customer(raw: ExactJson) -> Customer | None:
     return Customer(
         id=exact_json.text(raw.get("id")),
         external_id=exact_json.text(raw.get("externalId")),
-        email=_email(raw.get("email")),
+        email=exact_json.email(raw.get("email")),
         name=exact_json.text(raw.get("name")),
         point_balance=_integer(raw.get("pointBalance")),
         tier=exact_json.text(exact_json.member(tier, "title")),
     )
-
-
-def _email(raw: ExactJson) -> str | None:
-    email = exact_json.text(raw, 320)
-    return email if email and "@" in email and " " not in email else None
 
 
 def _integer(raw: ExactJson) -> int | None:
@@ -262,7 +260,7 @@ def _referral(
     redemptions: tuple[tuple[str, Redemption], ...] = ()
     for place, rule_id, owner in (
         ("customerReward", "referral-customer", customer),
-        ("friendReward", "referral-friend", friend),
+        (FRIEND_REWARD, "referral-friend", friend),
     ):
         reward = body.get(place)
         if isinstance(reward, dict):

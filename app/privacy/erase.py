@@ -88,6 +88,14 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:bodies AS bytea[]), CAST(:events AS byte
             CAST(:marks AS bytea[])) AS changed(id, body, event, mark)
 WHERE message.id = changed.id
 """)
+_OWNERS: Final = text("""
+WITH owned AS (
+    SELECT lane.destination, lane.key FROM lane JOIN job ON job.destination = lane.destination AND job.lane = lane.key
+    WHERE job.message_id = ANY(CAST(:ids AS uuid[])) AND lane.owner = ANY(CAST(:lanes AS text[]))
+    ORDER BY lane.destination, lane.key FOR UPDATE OF lane
+)
+UPDATE lane SET owner = NULL FROM owned WHERE lane.destination = owned.destination AND lane.key = owned.key
+""")
 _JOB_FACTS: Final = text("""
 UPDATE job SET facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END, result = NULL,
     params = CASE WHEN kind IN ('issue_coupon', 'retire_coupon', 'use_reward', 'return_points') THEN params END,
@@ -140,7 +148,7 @@ UPDATE coupon SET customer_ref = NULL, facts = CASE WHEN facts IS NOT NULL THEN 
 WHERE customer_ref = ANY(CAST(:refs AS text[])) RETURNING code
 """)
 _NOT_ISSUED: Final = text("""
-SELECT code FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) AND state IN ('pending', 'held')
+SELECT code FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) AND state IN ('pending', 'held', 'refused')
 """)
 _ISSUANCE_LIMITS: Final = text("DELETE FROM issuance_limit WHERE key = ANY(CAST(:refs AS text[]))")
 _CUSTOMER_DIFFERENCES: Final = text("""
@@ -294,6 +302,7 @@ class _Erasure:
     async def redact(self, ids: Sequence[UUID]) -> None:
         """Remove the customer from other customers' bodies and from the facts of their jobs."""
         async with self._engine.begin() as connection:
+            await connection.execute(_OWNERS, {"ids": list(ids), "lanes": self._lanes["lanes"]})
             rows = (await connection.execute(_BODIES, {"ids": list(ids)})).all()
             if not rows:
                 return
@@ -319,6 +328,7 @@ class _Erasure:
     async def empty(self, ids: Sequence[UUID]) -> None:
         """Remove the bodies and references of the customer's own messages, and the facts of their jobs and attempts."""
         async with self._engine.begin() as connection:
+            await connection.execute(_OWNERS, {"ids": list(ids), "lanes": self._lanes["lanes"]})
             emptied = (await connection.execute(_EMPTY, {"ids": list(ids), **self._needles})).scalars().all()
             parameters = {"ids": list(emptied), "facts": FACTS, **self._lanes}
             jobs = list((await connection.execute(_JOB_FACTS, parameters)).scalars())

@@ -1,15 +1,16 @@
 """Exports everything that is stored about a customer, as JSON."""
 
 import base64
-import json
 from datetime import UTC, datetime
 from typing import Any, Final  # Any: rows
 
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
+from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import KeyRing
 from platform_relay.jobs.views import View
@@ -41,6 +42,9 @@ WHERE kind = 'customers' AND entity_id = ANY(CAST(:refs AS text[]))
 """)
 
 
+_BODIES: Final = ("body", "event")
+
+
 class CustomerExport(View):
     """Bodies are shown as JSON, otherwise as text, otherwise as `base64`. Messages of other customers that only mention this
     customer, such as a referral, are not included."""
@@ -54,6 +58,18 @@ class CustomerExport(View):
     delivered: list[dict[str, Any]] = Field(description="What is stored about deliveries of the customer's own data.")
     issuance_limits: list[dict[str, Any]]
     differences: list[dict[str, Any]] = Field(description="What reconciliations found.")
+
+    def text(self, indent: int = 0) -> bytes:
+        """The export as JSON. The numbers of the bodies have their own digits. `indent`: spaces per level."""
+        members = self.model_dump(mode="json", exclude={"messages"})
+        messages = [
+            {name: value if name in _BODIES else to_jsonable_python(value) for name, value in message.items()}
+            for message in self.messages
+        ]
+        return exact_json.dumps(
+            {"at": members.pop("at"), "customer": members.pop("customer"), "messages": messages, **members},
+            indent=indent,
+        )
 
     @property
     def empty(self) -> bool:
@@ -103,7 +119,7 @@ async def _rows(connection: AsyncConnection, statement: TextClause, parameters: 
 
 def _with_readable_bodies(ring: KeyRing, message: dict[str, Any]) -> dict[str, Any]:
     encrypted_with = message.pop("encrypted_with", None)
-    for name in ("body", "event"):
+    for name in _BODIES:
         if name in message:
             message[name] = _readable(ring.decrypt(message["id"], encrypted_with, message[name]) or b"")
     return message
@@ -111,9 +127,12 @@ def _with_readable_bodies(ring: KeyRing, message: dict[str, Any]) -> dict[str, A
 
 def _readable(raw: bytes) -> Any:  # Any: JSON
     try:
-        return json.loads(raw)
+        value = exact_json.loads(raw)
+        exact_json.dumps({"messages": [{"body": value}]}, indent=2)  # as `text` does; ValueError: nested too deeply
     except ValueError:
         pass
+    else:
+        return value
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -4,7 +4,6 @@ A customer is looked up by the store's id or by an e-mail address. The customer'
 and the ids of an address. The address of an order is ignored, because the store's staff order for others under their own.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final  # Any: JSON of others
@@ -12,6 +11,7 @@ from typing import Any, Final  # Any: JSON of others
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.models import FIRST_EMAIL
 from platform_relay.inbox.events import Kind
@@ -91,16 +91,23 @@ def belongs_to(customer: CustomerIdentity, topic: str, place: str, raw: bytes) -
 def redacted(customer: CustomerIdentity, raw: bytes) -> bytes | None:
     """Another customer's body without this customer: their objects, addresses and ids are replaced.
 
-    None: the body does not name the customer. A body that is not JSON and contains an address becomes empty.
+    None: the body does not name the customer. A body that is not JSON and contains an address becomes empty, and so does one
+    that is nested too deeply and contains an address or an id.
     """
     body = _parsed(raw)
     if body is None:
-        text = raw.decode("utf-8", "replace").lower()
-        return b"" if any(email in text for email in customer.emails) else None
-    without = _without(customer, body, top=True)
-    if without == body:
-        return None
-    return json.dumps(without, ensure_ascii=False).encode("utf-8", "backslashreplace")  # as problems.respond
+        return _emptied(raw, customer.emails)
+    try:
+        without = _without(customer, body, top=True)
+        return None if without == body else exact_json.dumps(without)
+    except (RecursionError, ValueError):
+        return _emptied(raw, customer.refs)
+
+
+def _emptied(raw: bytes, texts: Iterable[str]) -> bytes | None:
+    """Nothing for a body that contains one of the texts; None for another body."""
+    body = raw.decode("utf-8", "replace").lower()
+    return b"" if any(text.lower() in body for text in texts) else None
 
 
 def _without(customer: CustomerIdentity, value: Any, *, top: bool = False) -> Any:  # Any: JSON
@@ -136,6 +143,6 @@ def _is_id(customer: CustomerIdentity, name: str, value: object) -> bool:
 
 def _parsed(raw: bytes) -> Any:  # Any: JSON
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return exact_json.loads(raw)
+    except ValueError:
         return None

@@ -3,16 +3,28 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.retry import RetryPolicy
-from platform_relay.queue.states import Again, GiveBack, Park, Transition, dead, done, skipped, superseded
+from platform_relay.queue.states import (
+    Again,
+    GiveBack,
+    Park,
+    Transition,
+    dead,
+    done,
+    doubt_key,
+    skipped,
+    superseded,
+)
 
 PARKED_RECHECK = 3600.0
 """Seconds after which a lane that waits for another is due again automatically; normally it is woken long before."""
 UNREADABLE_RECHECK = 60.0
 """Seconds after which a job whose body cannot be decrypted is due again: the key can be back after a restart."""
+DOUBT_RECHECK = 60.0
+"""Seconds after which a lane that waits for another lane's call tries again automatically."""
 BLOCKED_DELAY = 1.0
 """Seconds. Short, because the state of the destination delays the job."""
 
@@ -31,7 +43,28 @@ class Interrupted:
     sent: bool
 
 
-Verdict = Outcome | Crashed | Interrupted
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The response can concern this entity alone, or the destination. Another lane's call decides (`lane_failures`)."""
+
+    reason: Reason
+    evidence: Evidence = Evidence()
+
+
+Verdict = Outcome | Crashed | Interrupted | Undecided
+
+
+def lane_failed(verdict: Verdict) -> bool | None:
+    """Whether an attempt's call failed; None when it shows neither (no call was made, or the response was a wait)."""
+    match verdict:
+        case Retry():
+            return True if verdict.called else None
+        case Unknown() | Blocked() | Crashed() | Undecided():
+            return True
+        case Done() | Reject():
+            return False
+        case _:
+            return None
 
 
 def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | None:
@@ -39,12 +72,19 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
 
     A job older than `longest_wait` (seconds) expires: its body is deleted at that age.
     """
-    if job.version is not None and job.delivered_version is not None and job.version < job.delivered_version:
-        return superseded(because(ReasonCode.NEWER_VERSION, newer=job.delivered_version.isoformat()))
+    if (
+        job.version is not None
+        and job.delivered_version is not None
+        and job.version < job.delivered_version
+        and not _is_sent_as_newest(job)
+    ):
+        code = ReasonCode.NEWER_VERSION_AHEAD if job.delivered_ahead else ReasonCode.NEWER_VERSION
+        return superseded(because(code, newer=job.delivered_version.isoformat()))
     if job.age > longest_wait:
-        return dead("expired", because(ReasonCode.EXPIRED, days=_number(longest_wait / 86400)))
+        reason = because(ReasonCode.EXPIRED, days=_number(longest_wait / 86400))
+        return dead("expired", reason, maybe_delivered=job.uncertain)
     if job.attempt > policy.attempts:
-        return dead("crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=policy.attempts))
+        return dead("crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=policy.attempts), maybe_delivered=True)
     if job.unreadable is not None:
         return Park("settings", job.unreadable, job.uncertain, UNREADABLE_RECHECK)
     if job.must_wait and job.depends_on:
@@ -57,6 +97,12 @@ def before(job: Job, policy: RetryPolicy, longest_wait: float) -> Transition | N
             for_lane=True,
         )
     return None
+
+
+def _is_sent_as_newest(job: Job) -> bool:
+    """Whether the job is sent although a newer version was delivered: always when an operator wants it, and as a repair
+    when that newer version has a time in the future. A real change can overtake a repair, and is newer than it."""
+    return job.as_newest == "operator" or (job.as_newest == "repair" and job.delivered_ahead)
 
 
 def _number(value: float) -> float | int:
@@ -75,23 +121,25 @@ def decide(  # noqa: C901, PLR0911, PLR0912  # one flat table, a row per meaning
             return skipped(verdict.reason)
         case Retry():
             delay = policy.delay(job.attempt, random, verdict.after)
-            if delay is None:
-                return dead("exhausted", verdict.reason.also(attempts=job.attempt))
+            if delay is None:  # a server that failed can have applied the request before
+                return dead("exhausted", verdict.reason.also(attempts=job.attempt), maybe_delivered=True)
             return Again(delay, verdict.reason, job.uncertain, "retry")
         case Unknown():
             delay = policy.delay(job.attempt, random)
             if delay is None:
-                return dead("exhausted", verdict.reason.also(attempts=job.attempt))
+                return dead("exhausted", verdict.reason.also(attempts=job.attempt), maybe_delivered=True)
             return Again(delay, verdict.reason, True, "unknown")
         case Crashed():
             delay = policy.delay(job.attempt, random)
             if delay is None:
-                return dead("crashed", verdict.reason.also(attempts=job.attempt))
+                return dead("crashed", verdict.reason.also(attempts=job.attempt), maybe_delivered=True)
             return Again(delay, verdict.reason, True, "crashed")
         case Reject():
-            return dead("rejected", verdict.reason)
+            return dead("rejected", verdict.reason, maybe_delivered=job.uncertain or verdict.partly_delivered)
         case Blocked():
             return GiveBack(BLOCKED_DELAY, verdict.reason, job.uncertain, "blocked")
+        case Undecided():
+            return Park(doubt_key(job.destination), verdict.reason, job.uncertain, DOUBT_RECHECK)
         case Interrupted():
             return GiveBack(0.0, because(ReasonCode.SHUTDOWN), job.uncertain or verdict.sent, "shutdown")
         case Wait():

@@ -37,8 +37,8 @@ class DestinationGuard:
             await self.limiter.update(destination, seconds)
 
     def allowance(self, room: int, in_hand: int) -> int:
-        """How many more jobs to claim, at most `room`; none while a probe runs."""
-        return 0 if self.breaker.probing else self.limiter.allowance(room, in_hand)
+        """How many more jobs to claim, at most `room`."""
+        return self.limiter.allowance(room, in_hand)
 
     async def acquire(self) -> float | None:
         """Wait until a call may be made. Returns seconds if that takes too long or the database is away."""

@@ -2,10 +2,11 @@
 
     open      it may be called
     paused    an operator stopped the calls, until an operator resumes them
-    blocked   it rejects the relay (key, address, certificate); at `retry_at` one job probes it
-    tripped   it is failing; at `retry_at` one job probes it
+    blocked   it rejects the relay (key, address, certificate); jobs probe it from time to time
+    tripped   it is failing; jobs probe it from time to time
 
-The pause before the next probe grows from FIRST_PAUSE to LONGEST_PAUSE seconds.
+Jobs of lanes that did not fail probe it at `probe_at`, always after the same short pause. If there are none, a job of a
+lane that failed probes it at `retry_at`; that pause grows from FIRST_PAUSE to LONGEST_PAUSE seconds.
 
 The rate limit is shared too: `next_call_at` is the time of the next call that is not reserved. A worker reserves calls
 by moving it on, so that all replicas together keep the rate, by the database's clock.
@@ -21,6 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.database import single_statement
 from platform_relay.core.reasons import Reason, columns
+from platform_relay.queue.statements import WAKE
+from platform_relay.queue.states import doubt_key
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 """What is raised when the database is unavailable."""
@@ -34,29 +37,34 @@ FROM destination WHERE name = :name
 """)
 
 _CLOSE: Final = text("""
-UPDATE destination SET state = :state, reason_code = :reason_code, facts = CAST(:facts AS jsonb),
-    since = CASE WHEN state = 'open' THEN now() ELSE since END,
-    retry_at = now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest)), failures = failures + 1
-WHERE name = :name AND (state = 'open' OR (:probing AND state <> 'paused'))
+UPDATE destination SET state = :state, reason_code = :reason_code, facts = CAST(:facts AS jsonb), since = now(),
+    probe_at = now() + make_interval(secs => :first), retry_at = now() + make_interval(secs => :first), failures = 1
+WHERE name = :name AND state = 'open'
 RETURNING name
 """)
 """Many calls fail at once when a destination fails; only the first one closes the destination."""
 
-_OPEN: Final = text("""
-UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, failures = 0
+_PROBE_FAILED: Final = text("""
+UPDATE destination SET state = coalesce(CAST(:state AS text), state),
+    reason_code = CASE WHEN CAST(:state AS text) IS NULL THEN reason_code ELSE :reason_code END,
+    facts = CASE WHEN CAST(:state AS text) IS NULL THEN facts ELSE CAST(:facts AS jsonb) END,
+    retry_at = CASE WHEN :failed THEN now() + make_interval(secs => least(:first * power(2, least(failures, 20)), :longest))
+                    ELSE retry_at END,
+    failures = failures + CAST(:failed AS int)
 WHERE name = :name AND state IN ('blocked', 'tripped')
 """)
+"""Not when it was opened meanwhile: another probe of the same round has succeeded."""
 
-_PROBE: Final = text("""
-UPDATE destination SET retry_at = now() + make_interval(secs => :lease)
-WHERE name = :name AND state IN ('blocked', 'tripped') AND retry_at <= now()
-  AND EXISTS (SELECT FROM lane WHERE lane.destination = destination.name AND open_jobs > 0 AND run_at <= now())
-RETURNING name
+_OPEN: Final = text("""
+UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, probe_at = NULL,
+    failures = 0
+WHERE name = :name AND state IN ('blocked', 'tripped') RETURNING name
 """)
-"""Half-open: the one worker that moves `retry_at` may run one job."""
 
 _PROBE_AGAIN: Final = text("""
-UPDATE destination SET retry_at = now() WHERE name = :name AND state IN ('blocked', 'tripped')
+UPDATE destination SET probe_at = CASE WHEN :failed THEN probe_at ELSE now() END,
+    retry_at = CASE WHEN :failed THEN now() ELSE retry_at END
+WHERE name = :name AND state IN ('blocked', 'tripped')
 """)
 
 _RESERVE: Final = text("""
@@ -87,12 +95,13 @@ UPDATE destination SET rate_limit = CAST(:rate_limit AS float8) WHERE name = :na
 
 _PAUSE: Final = text("""
 UPDATE destination SET state = 'paused', reason_code = :reason_code, facts = CAST(:facts AS jsonb), since = now(),
-    retry_at = NULL
+    retry_at = NULL, probe_at = NULL
 WHERE name = :name RETURNING name
 """)
 
 _RESUME: Final = text("""
-UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, failures = 0
+UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since = now(), retry_at = NULL, probe_at = NULL,
+    failures = 0
 WHERE name = :name AND state <> 'open' RETURNING name
 """)
 
@@ -120,36 +129,38 @@ class DestinationStates:
             row = (await connection.execute(_READ, {"name": name})).first()
             return DestinationState(*row) if row is not None else None
 
-    async def close(self, name: str, state: Literal["blocked", "tripped"], reason: Reason, *, probing: bool) -> bool:
-        """Close an open destination, or a closed one again after a failed probe; true when this call did it."""
+    async def close(self, name: str, state: Literal["blocked", "tripped"], reason: Reason) -> bool:
+        """Close an open destination; true when this call did it."""
         async with single_statement(self._engine) as connection:
-            result = await connection.execute(
-                _CLOSE,
-                {
-                    "name": name,
-                    "state": state,
-                    **columns(reason),
-                    "probing": probing,
-                    "first": FIRST_PAUSE,
-                    "longest": LONGEST_PAUSE,
-                },
-            )
-            return result.first() is not None
+            parameters = {"name": name, "state": state, **columns(reason), "first": FIRST_PAUSE}
+            return (await connection.execute(_CLOSE, parameters)).first() is not None
 
-    async def open(self, name: str) -> None:
-        """The probe succeeded: calls are made again."""
+    async def probe_failed(
+        self, name: str, state: Literal["blocked", "tripped"] | None, reason: Reason, *, failed: bool
+    ) -> None:
+        """A probe failed; the destination stays closed. `state` None: for the same reason as before. `failed`: its lane had
+        failed before, so that the pause for such lanes grows."""
         async with single_statement(self._engine) as connection:
-            await connection.execute(_OPEN, {"name": name})
+            parameters = {"name": name, "state": state, **columns(reason), "failed": failed}
+            await connection.execute(_PROBE_FAILED, {**parameters, "first": FIRST_PAUSE, "longest": LONGEST_PAUSE})
 
-    async def may_probe(self, name: str, lease: float) -> bool:
-        """True for one worker when a closed destination's pause is over; its probe has `lease` seconds."""
+    async def open(self, name: str) -> bool:
+        """A probe succeeded: calls are made again. True when this call opened the destination."""
         async with single_statement(self._engine) as connection:
-            return (await connection.execute(_PROBE, {"name": name, "lease": lease})).first() is not None
+            opened = (await connection.execute(_OPEN, {"name": name})).first() is not None
+        if opened:
+            await self.wake_doubtful(name)
+        return opened
 
-    async def probe_again(self, name: str) -> None:
-        """The probe was no answer about the destination: another job may be the probe at once."""
+    async def probe_again(self, name: str, *, failed: bool) -> None:
+        """A round of probes was no answer about the destination: others may probe at once. `failed`: of lanes that had failed."""
         async with single_statement(self._engine) as connection:
-            await connection.execute(_PROBE_AGAIN, {"name": name})
+            await connection.execute(_PROBE_AGAIN, {"name": name, "failed": failed})
+
+    async def wake_doubtful(self, name: str) -> None:
+        """Make the lanes due whose last response could concern them alone or the destination."""
+        async with single_statement(self._engine) as connection:
+            await connection.execute(WAKE, {"keys": [doubt_key(name)]})
 
     async def reserve(self, name: str, calls: int, spacing: float, longest: float) -> float:
         """Reserve the next `calls` calls, `spacing` seconds apart; returns the seconds until the first of them. If that is
@@ -179,5 +190,7 @@ async def pause(connection: AsyncConnection, name: str, reason: Reason) -> bool:
 
 
 async def resume(connection: AsyncConnection, name: str) -> bool:
-    """Resume the calls on behalf of an operator; false when there is no such destination, or it is open."""
+    """Resume the calls on behalf of an operator; false when there is no such destination, or it is open. Lanes whose last
+    response could concern them alone or the destination are due at once."""
+    await connection.execute(WAKE, {"keys": [doubt_key(name)]})
     return (await connection.execute(_RESUME, {"name": name})).first() is not None

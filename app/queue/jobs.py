@@ -3,10 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from platform_relay.core.outcomes import Outcome
 from platform_relay.core.reasons import Reason
+
+AS_NEWEST: Final = "as_newest"
+"""The param of jobs that are sent as the newest version. It is named in `statements.CLAIM` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,15 @@ class Job:
     """Seconds since the job was created, by the database's clock."""
     unreadable: Reason | None = None
     """Why the body could not be decrypted; `body` is empty then."""
+    owner: str | None = None
+    """Whom the lane belongs to: its customer, for instance. None: the lane is its own owner."""
+    delivered_ahead: bool = False
+    """The delivered version has a time in the future, by the database's clock."""
+
+    @property
+    def as_newest(self) -> str | None:
+        """Who sends this job as the newest version of its entity, whatever was delivered: `operator`, `repair`, or None."""
+        return self.params.get(AS_NEWEST)
 
 
 Handler = Callable[[Job], Awaitable[Outcome]]

@@ -23,6 +23,7 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.queue.decide import Crashed, Interrupted, Verdict
 from platform_relay.queue.destination_guard import DestinationGuard
 from platform_relay.queue.destinations import DATABASE_ERRORS
+from platform_relay.queue.fairness import ClaimedJobs
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.queue import Queue, Settlement
 from platform_relay.queue.runner import Runner
@@ -69,7 +70,7 @@ class Loop:
         self._runner = runner
         self._settings = settings
         self._observer = observer
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._jobs = ClaimedJobs()
         self._leases: dict[tuple[str, int], float] = {}
         """When the lease of a claim ends. Its key is the lane and the fencing token."""
         self._finished: list[Settlement] = []
@@ -131,7 +132,6 @@ class Loop:
 
     async def _claim(self, room: int) -> int:
         """Claim up to `room` jobs; returns how many."""
-        until = time.monotonic() + self._settings.lease
         try:
             await self._guard.refresh()
             jobs = await self._due(room)
@@ -141,24 +141,46 @@ class Loop:
                 async with asyncio.timeout(self._settings.poll_interval):
                     await self._stopping.wait()
             return 0
-        for job in jobs:
-            self._leases[job.lane, job.fencing_token] = until
-            self._jobs.put_nowait(job)
         return len(jobs)
 
     async def _due(self, room: int) -> list[Job]:
         lease = self._settings.lease
         self._claims = (self._claims + 1) % BACKFILL_INTERVAL
         first, second = (BACKFILL, LIVE) if self._claims == 0 else (LIVE, BACKFILL)
-        jobs = await self._queue.claim(room, lease=lease, priority=first)
+        jobs = await self._share(room, first)
         if len(jobs) < room:
-            jobs += await self._queue.claim(room - len(jobs), lease=lease, priority=second)
-        if not jobs and await self._guard.breaker.may_probe(lease):
-            for priority in (LIVE, BACKFILL):
-                jobs = jobs or await self._queue.claim(1, lease=lease, priority=priority, probing=True)
-            if jobs:
-                self._guard.breaker.start_probe(jobs[0])
+            jobs += await self._share(room - len(jobs), second)
+        if not jobs:
+            until = time.monotonic() + lease
+            if probes := await self._queue.probe(room, lease=lease):
+                self._guard.breaker.start_probes(probes)
+                self._hold(list(probes.jobs), until)
+                jobs += probes.jobs
         return jobs
+
+    async def _share(self, room: int, priority: int) -> list[Job]:
+        """Claim up to `room` jobs, so that no owner takes the calls of others; each owner has more only when no other lanes
+        are due. One statement is enough while no owner has its share."""
+        jobs: list[Job] = []
+        concurrency = min(self._settings.concurrency, self._in_hand() + room)
+        limits = self._jobs.fair_limits
+        while len(jobs) < room:
+            within, until = limits(concurrency, room - len(jobs)), time.monotonic() + self._settings.lease
+            claim = await self._queue.claim_within(within, lease=self._settings.lease, priority=priority)
+            self._hold(claim.jobs, until)
+            jobs += claim.jobs
+            if claim.cut:
+                continue
+            if not within.busy or limits == self._jobs.remaining_limits:
+                break
+            limits = self._jobs.remaining_limits
+        return jobs
+
+    def _hold(self, jobs: list[Job], until: float) -> None:
+        """Pass claimed jobs to the runners. Their leases end at `until`."""
+        for job in jobs:
+            self._leases[job.lane, job.fencing_token] = until
+            self._jobs.add(job)
 
     async def _sleep(self) -> None:
         with suppress(TimeoutError):  # not `wait_for`, which loses a cancellation that comes with the wake-up (3.11)
@@ -173,14 +195,20 @@ class Loop:
             job = await self._jobs.get()
             until = self._leases.get((job.lane, job.fencing_token))
             if until is None:
+                self._jobs.remove(job)
                 continue
             verdict: Verdict | None
+            started = time.monotonic()
             if until - time.monotonic() < self._settings.lease / 4:
                 settlement, verdict = self._runner.settlement(job, Interrupted(sent=False), 0.0), None
             else:
                 settlement, verdict = await self._runner.run(job)
+                compared = self._guard.breaker.compare(job, verdict)
+                if compared is not None and compared is not verdict:
+                    settlement = self._runner.settlement(job, compared, settlement.duration_ms / 1000)
+                    verdict = compared
             try:
-                await self._guard.breaker.record(job, verdict)
+                await self._guard.breaker.record(job, verdict, started)
             except DATABASE_ERRORS as error:
                 log.warning("destination_not_updated", destination=self.destination, error=type(error).__name__)
             self._finish(settlement)
@@ -196,6 +224,7 @@ class Loop:
         return len(self._finished) + len(self._writing)
 
     def _finish(self, settlement: Settlement) -> None:
+        self._jobs.remove(settlement.job)
         self._finished.append(settlement)
         self._settle_now.set()
         if self._in_hand() <= self._settings.concurrency:
@@ -286,8 +315,8 @@ class Loop:
 
     async def _drain(self, runners: list["asyncio.Task[None]"]) -> None:
         """Give back jobs that have not started, let running ones finish, then interrupt them; settle all of them."""
-        while not self._jobs.empty():
-            self._finish(self._runner.settlement(self._jobs.get_nowait(), Interrupted(sent=False), 0.0))
+        while (job := self._jobs.get_nowait()) is not None:
+            self._finish(self._runner.settlement(job, Interrupted(sent=False), 0.0))
         deadline = time.monotonic() + self._settings.grace
         while self._in_hand() and time.monotonic() < deadline:  # noqa: ASYNC110  # bounded by the deadline
             await asyncio.sleep(0.02)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any  # Any: a row's columns
+from typing import Any, Final  # Any: a row's columns
 from uuid import UUID
 
 import uuid_utils.compat
@@ -17,6 +17,7 @@ from platform_relay.core.database import key_ring_of, single_statement
 from platform_relay.core.encryption import KeyRing, UnreadableBodyError
 from platform_relay.core.outcomes import Evidence, JobSpec
 from platform_relay.core.reasons import Reason, columns
+from platform_relay.queue.fairness import Limits
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.statements import (
     CLAIM,
@@ -24,6 +25,7 @@ from platform_relay.queue.statements import (
     EXISTS_REMOTELY,
     LOCK_DEPENDENCY,
     PARK,
+    PROBE,
     RELEASE,
     RENEW,
     SETTLE,
@@ -32,6 +34,15 @@ from platform_relay.queue.statements import (
 )
 from platform_relay.queue.states import Again, Finish, GiveBack, Park, Transition
 from platform_relay.queue.watermark import Watermark
+
+PROBES: Final = 3
+"""Jobs that probe a closed destination at once, of lanes that have not failed. One lane can fail alone; of three, one
+decides."""
+PROBE_INTERVAL: Final = 2.0
+"""Seconds between two such rounds, of all workers together."""
+PROBE_CANDIDATES: Final = 50
+"""Of this many lanes that are due longest, and as many that are due last, the probes are chosen: so that the cost does not
+grow with the backlog. New lanes are among the last, behind any number of lanes that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ def enqueue_parameters(jobs: Sequence[NewJob]) -> dict[str, list[object]]:
         "job_collapses": [job.spec.collapse for job in jobs],
         "job_params": [json.dumps(dict(job.spec.params)) if job.spec.params else None for job in jobs],
         "job_priorities": [int(job.spec.backfill) for job in jobs],
+        "job_owners": [job.spec.owner or job.spec.depends_on for job in jobs],
     }
 
 
@@ -66,11 +78,19 @@ async def enqueue(connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """`cut`: due lanes were left out because their owner has its share."""
+
+    jobs: list[Job]
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """A finished attempt: the job, its transition, and the record of the attempt.
 
     `reason` is the attempt's own; the transition has the job's. `outcome` None: the job was decided without a call, so no
-    attempt is recorded. `duration_ms` in milliseconds.
+    attempt is recorded. `duration_ms` in milliseconds. `failed`: whether its call failed; None if that is not known.
     """
 
     job: Job
@@ -79,6 +99,7 @@ class Settlement:
     reason: Reason | None = None
     evidence: Evidence = Evidence()
     duration_ms: int = 0
+    failed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,14 @@ class Settled:
     woken: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Jobs that probe a closed destination. `failed`: their lanes have failed since their last success."""
+
+    jobs: tuple[Job, ...]
+    failed: bool
+
+
 class Queue:
     """Runs the statements for one destination."""
 
@@ -99,27 +128,60 @@ class Queue:
         self._watermarks = defaultdict[int, Watermark](Watermark)
         """By priority."""
 
-    async def claim(self, limit: int, *, lease: float, priority: int = 0, probing: bool = False) -> list[Job]:
+    async def claim(self, limit: int, *, lease: float, priority: int = 0) -> list[Job]:
         """Claim up to `limit` jobs, each the head of a lane, for `lease` seconds. One call at a time."""
+        limits = Limits((), limit, limit)
+        return (await self.claim_within(limits, lease=lease, priority=priority)).jobs
+
+    async def claim_within(self, limits: Limits, *, lease: float, priority: int = 0) -> Claim:
+        """As `claim`, within limits for each owner."""
         watermark = self._watermarks[priority]
         async with single_statement(self._engine) as connection:
             ring = key_ring_of(connection)
             parameters = {
                 "destination": self.destination,
                 "priority": priority,
-                "limit": limit,
+                "limit": limits.lanes,
+                "busy": list(limits.busy),
+                "share": limits.share,
                 "lease": lease,
-                "probing": probing,
                 "since": watermark.start(time.monotonic()),
             }
             rows = (await connection.execute(CLAIM, parameters)).all()
             claimed = [row for row in rows if row.claimed_lane is not None]
+            cut = bool(rows) and rows[0].due_lanes > len(claimed)
             if rows and rows[0].open:
-                watermark.advance(time.monotonic(), rows[0].now, [row.run_at for row in claimed], limit)
-            empty = [(row.claimed_lane, row.fencing_token) for row in claimed if row.id is None]
-            if empty:
-                await connection.execute(RELEASE, {"destination": self.destination, **_held_parameters(empty)})
-        return [_job(row, self.destination, ring) for row in claimed if row.id is not None]
+                times = [row.run_at for row in claimed]
+                watermark.advance(time.monotonic(), rows[0].now, times, limits.lanes, passed=cut or bool(limits.busy))
+            started = await self._release_empty(connection, claimed)
+        return Claim([_job(row, self.destination, ring) for row in started], cut)
+
+    async def probe(self, limit: int, *, lease: float) -> Probes | None:
+        """Claim the jobs that may probe the destination now, at most `limit`, for `lease` seconds; None while it is open or
+        paused, or when it is not to be probed yet."""
+        async with single_statement(self._engine) as connection:
+            ring = key_ring_of(connection)
+            parameters = {
+                "destination": self.destination,
+                "lease": lease,
+                "probes": min(limit, PROBES),
+                "interval": PROBE_INTERVAL,
+                "candidates": PROBE_CANDIDATES,
+            }
+            rows = (await connection.execute(PROBE, parameters)).all()
+            claimed = [row for row in rows if row.claimed_lane is not None]
+            started = await self._release_empty(connection, claimed)
+        if not started:
+            return None
+        jobs = tuple(_job(row, self.destination, ring) for row in started)
+        return Probes(jobs, any(row.lane_failed for row in started))
+
+    async def _release_empty(self, connection: AsyncConnection, claimed: Sequence[Row[Any]]) -> list[Row[Any]]:
+        """Release claimed lanes that have no job; returns the rows of the others."""
+        empty = [(row.claimed_lane, row.fencing_token) for row in claimed if row.id is None]
+        if empty:
+            await connection.execute(RELEASE, {"destination": self.destination, **_held_parameters(empty)})
+        return [row for row in claimed if row.id is not None]
 
     async def renew(self, held: Sequence[tuple[str, int]], *, lease: float) -> set[tuple[str, int]]:
         """Extend the leases of claims, each a lane and its fencing token, by `lease` seconds; returns those not lost."""
@@ -199,6 +261,7 @@ class Queue:
                     "status": item.evidence.status,
                     "excerpt": key_ring_of(connection).encrypt_text(item.job.id, _storable(item.evidence.excerpt)),
                     "called": item.outcome is not None,
+                    "failed": item.failed,
                     "waits": waits,
                     "for_lane": park.for_lane,
                     "key": park.key,
@@ -250,6 +313,7 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
         "numbers": job.attempt,
         "durations": item.duration_ms,
         "outcomes": item.outcome,
+        "failed": item.failed,
         "statuses": item.evidence.status,
         "attempt_codes": attempt_reason["reason_code"],
         "attempt_facts": attempt_reason["facts"],
@@ -263,6 +327,8 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
         "delays": 0.0,
         "digests": None,
         "exists_remotely": False,
+        "replaces": False,
+        "as_newests": job.as_newest is not None,
         "uncertains": job.uncertain,
     }
     match transition:
@@ -275,6 +341,7 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
                 "digests": transition.digest,
                 "exists_remotely": transition.digest is not None
                 or (transition.state == "skipped" and job.exists_remotely),
+                "replaces": transition.state != "dead" or transition.maybe_delivered,
             }
         case Again() | GiveBack():
             row |= {
@@ -317,10 +384,12 @@ def _job(row: Row[Any], destination: str, ring: KeyRing) -> Job:
         params=row.params or {},
         version=row.version,
         depends_on=row.depends_on,
+        owner=row.owner,
         exists_remotely=row.exists_remotely,
         delivered_digest=row.digest,
         delivered_version=row.delivered_version,
         must_wait=row.must_wait,
         age=row.age,
         unreadable=unreadable,
+        delivered_ahead=row.delivered_ahead,
     )

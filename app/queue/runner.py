@@ -10,7 +10,7 @@ import structlog
 from platform_relay.core.database import is_unavailable
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.queue.decide import Crashed, Interrupted, Verdict, before, decide
+from platform_relay.queue.decide import Crashed, Interrupted, Undecided, Verdict, before, decide, lane_failed
 from platform_relay.queue.jobs import Handler, Job
 from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
@@ -28,6 +28,7 @@ OUTCOME_NAMES: Final[Mapping[type, str]] = {
     Wait: "wait",
     Crashed: "crashed",
     Interrupted: "interrupted",
+    Undecided: "wait",
 }
 """The outcome in an attempt's record."""
 
@@ -96,4 +97,5 @@ class Runner:
             reason,
             evidence,
             round(seconds * 1000),
+            lane_failed(verdict),
         )

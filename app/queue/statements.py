@@ -18,15 +18,20 @@ from platform_relay.core.reasons import ReasonCode
 NEW_JOBS: Final = """unnest(
     CAST(:job_ids AS uuid[]), CAST(:job_messages AS uuid[]), CAST(:job_kinds AS text[]), CAST(:job_destinations AS text[]),
     CAST(:job_lanes AS text[]), CAST(:job_versions AS timestamptz[]), CAST(:job_dependencies AS text[]),
-    CAST(:job_collapses AS boolean[]), CAST(:job_params AS jsonb[]), CAST(:job_priorities AS smallint[])
-) WITH ORDINALITY AS input_job(id, message_id, kind, destination, lane, version, depends_on, collapse, params, priority, position)
+    CAST(:job_collapses AS boolean[]), CAST(:job_params AS jsonb[]), CAST(:job_priorities AS smallint[]),
+    CAST(:job_owners AS text[])
+) WITH ORDINALITY AS input_job(id, message_id, kind, destination, lane, version, depends_on, collapse, params, priority, owner,
+                               position)
 """
 """The jobs of `queue.enqueue_parameters` as rows. `position` orders the jobs of a lane."""
 
+CLOCK_TOLERANCE: Final = "interval '5 minutes'"
+"""A version that is further ahead of the database's clock than this comes from a wrong clock."""
+
 INSERT_JOBS: Final = """
 lanes AS (
-    INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq)
-    SELECT destination, lane, now(), 0, false, false, min(priority), count(*), count(*)
+    INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq, owner)
+    SELECT destination, lane, now(), 0, false, false, min(priority), count(*), count(*), max(owner)
     FROM new_job GROUP BY destination, lane ORDER BY destination, lane
     ON CONFLICT (destination, key) DO UPDATE SET
         open_jobs = lane.open_jobs + excluded.open_jobs,
@@ -34,7 +39,8 @@ lanes AS (
         run_at = CASE WHEN lane.open_jobs = 0 THEN excluded.run_at
                       WHEN lane.priority > excluded.priority THEN greatest(lane.run_at, excluded.run_at)
                       ELSE lane.run_at END,
-        priority = CASE WHEN lane.open_jobs = 0 THEN excluded.priority ELSE least(lane.priority, excluded.priority) END
+        priority = CASE WHEN lane.open_jobs = 0 THEN excluded.priority ELSE least(lane.priority, excluded.priority) END,
+        owner = coalesce(excluded.owner, lane.owner)
     RETURNING destination, key, last_seq
 ),
 inserted AS (
@@ -55,19 +61,28 @@ now at the earliest: claims of its new priority do not look at earlier times (`w
 
 ENQUEUE: Final = text(f"WITH new_job AS (SELECT * FROM {NEW_JOBS}), {INSERT_JOBS} SELECT count(*) FROM inserted")  # noqa: S608  # constants only
 
-CLAIM: Final = text(f"""
+_CLAIM_DUE: Final = """
 WITH due AS (
-    SELECT destination, key, run_at FROM lane
+    SELECT destination, key, run_at, owner FROM lane
     WHERE destination = :destination AND priority = :priority AND open_jobs > 0 AND run_at >= :since AND run_at <= now()
-      AND (:probing OR EXISTS (SELECT FROM destination WHERE name = :destination AND state = 'open'))
+      AND (owner IS NULL OR owner <> ALL(CAST(:busy AS text[])))
+      AND EXISTS (SELECT FROM destination WHERE name = :destination AND state = 'open')
     ORDER BY run_at LIMIT CAST(:limit AS integer)
     FOR UPDATE OF lane SKIP LOCKED
 ),
+fair AS (
+    SELECT destination, key, run_at FROM (
+        SELECT destination, key, run_at, owner, row_number() OVER (PARTITION BY owner ORDER BY run_at) AS place FROM due
+    ) AS numbered
+    WHERE owner IS NULL OR place <= :share
+),
+"""
+_START_DUE: Final = f"""
 claimed AS (
     UPDATE lane SET leased = true, fencing_token = lane.fencing_token + 1,
         run_at = now() + make_interval(secs => :lease)
-    FROM due WHERE lane.destination = due.destination AND lane.key = due.key
-    RETURNING lane.destination, lane.key, lane.fencing_token, due.run_at
+    FROM fair WHERE lane.destination = fair.destination AND lane.key = fair.key
+    RETURNING lane.destination, lane.key, lane.owner, lane.fencing_token, lane.failed_at, fair.run_at
 ),
 head AS (
     SELECT claimed.fencing_token, coalesce(newest.id, first.id) AS id
@@ -80,7 +95,7 @@ head AS (
     LEFT JOIN LATERAL (
         SELECT id FROM job
         WHERE first.collapse AND job.destination = claimed.destination AND job.lane = claimed.key AND job.open
-        ORDER BY version DESC NULLS FIRST, seq DESC LIMIT 1
+        ORDER BY coalesce(params ->> 'as_newest' = 'operator', false) DESC, version DESC NULLS FIRST, seq DESC LIMIT 1
     ) AS newest ON true
 ),
 lost AS (
@@ -97,11 +112,16 @@ started AS (
     RETURNING job.*
 )
 SELECT now() AS now, claimed_from.state = 'open' AS open, claimed.run_at, claimed.key AS claimed_lane, claimed.fencing_token,
+       claimed.failed_at IS NOT NULL AS lane_failed, claimed.owner, (SELECT count(*) FROM due) AS due_lanes,
        started.id, started.message_id, started.kind, started.seq, started.attempts, started.uncertain,
        started.params, started.version, started.depends_on, started.collapse,
        coalesce(message.event, message.body) AS body, message.encrypted_with,
-       coalesce(entity.exists_remotely, false) AS exists_remotely, entity.digest,
+       coalesce(entity.exists_remotely, false) AS exists_remotely,
+       CASE WHEN NOT EXISTS (SELECT FROM job AS other
+                             WHERE other.destination = :destination AND other.lane = claimed.key AND other.open
+                               AND (other.attempts > 0 OR other.uncertain)) THEN entity.digest END AS digest,
        entity.version AS delivered_version,
+       coalesce(entity.version > now() + {CLOCK_TOLERANCE}, false) AS delivered_ahead,
        CAST(extract(epoch FROM now() - started.created_at) AS float8) AS age,
        started.depends_on IS NOT NULL
            AND NOT EXISTS (SELECT FROM entity AS other
@@ -115,14 +135,67 @@ LEFT JOIN started ON started.lane = claimed.key
 LEFT JOIN message ON message.id = started.message_id
 LEFT JOIN entity ON entity.destination = :destination AND entity.key = claimed.key
 WHERE claimed_from.name = :destination
-""")  # noqa: S608  # constants only
-"""Claim due lanes, the longest due first, and start the first job of each; of jobs that collapse, the newest version.
+"""  # noqa: S608  # constants only
+"""Claims the lanes of a CTE `fair`, and starts the first job of each. `due_lanes` counts the lanes of the CTE `due`."""
+
+CLAIM: Final = text(_CLAIM_DUE + _START_DUE)
+"""Claim due lanes, the longest due first, and start the first job of each; of jobs that collapse, the newest version
+(a job that an operator sends as the newest comes first).
 
 A lane without a job is returned with a null id: its last job was finished between the snapshot and the lock. If no lane
-is claimed, one row returns the time and whether the destination is open. `since`: `watermark.Watermark`.
+is claimed, one row returns the time and whether the destination is open. `since`: `watermark.Watermark`. `busy` and `share`:
+`fairness.Limits`. `due_lanes` counts also the lanes that were found and left out because of `share`.
 
 `open` is tested only together with a lane, here and in SETTLE. With statistics from a moment without open jobs,
 PostgreSQL takes the index of open jobs for an empty one, and would read all of it to find one job by its id."""
+
+PROBE: Final = text(f"""
+WITH closed AS (
+    SELECT name, coalesce(probe_at <= now(), true) AS probe_due, coalesce(retry_at <= now(), true) AS retry_due
+    FROM destination
+    WHERE name = :destination AND state IN ('blocked', 'tripped')
+      AND (probe_at IS NULL OR retry_at IS NULL OR least(probe_at, retry_at) <= now())
+    FOR UPDATE SKIP LOCKED
+),
+candidate AS (
+    SELECT lane.key, lane.failed, of.priority, closed.probe_due, closed.retry_due
+    FROM closed CROSS JOIN (VALUES (0), (1)) AS of(priority) CROSS JOIN LATERAL (
+        (SELECT key, failed_at IS NOT NULL AS failed FROM lane
+         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now()
+         ORDER BY run_at LIMIT CAST(:candidates AS integer))
+        UNION
+        (SELECT key, failed_at IS NOT NULL AS failed FROM lane
+         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now()
+         ORDER BY run_at DESC LIMIT CAST(:candidates AS integer))
+    ) AS lane
+),
+chosen AS (
+    SELECT candidate.key, candidate.failed FROM candidate LEFT JOIN LATERAL (
+        SELECT collapse FROM job WHERE job.destination = :destination AND job.lane = candidate.key AND job.open
+        ORDER BY seq LIMIT 1
+    ) AS oldest ON true
+    WHERE CASE WHEN failed THEN retry_due AND NOT EXISTS (SELECT FROM candidate WHERE NOT failed) ELSE probe_due END
+    ORDER BY priority, random() * CASE WHEN oldest.collapse THEN 1 ELSE 2 END
+    LIMIT (SELECT CASE WHEN bool_and(failed) THEN 1 ELSE CAST(:probes AS integer) END FROM candidate)
+),
+due AS (
+    SELECT destination, key, run_at FROM lane
+    WHERE destination = :destination AND key IN (SELECT key FROM chosen) AND open_jobs > 0 AND run_at <= now()
+    FOR UPDATE OF lane SKIP LOCKED
+),
+fair AS (SELECT destination, key, run_at FROM due),
+moved AS (
+    UPDATE destination SET
+        probe_at = CASE WHEN round.failed THEN probe_at ELSE now() + make_interval(secs => :interval) END,
+        retry_at = CASE WHEN round.failed THEN now() + make_interval(secs => :lease) ELSE retry_at END
+    FROM closed, (SELECT bool_or(failed) AS failed FROM chosen) AS round
+    WHERE destination.name = closed.name AND EXISTS (SELECT FROM due)
+),
+{_START_DUE}""")  # noqa: S608  # constants only
+"""Claim the probes of a closed destination; one worker at a time. See `circuit_breaker` for which lanes, and how often.
+
+Idempotent calls are chosen twice as often as others. The choice is random, so that lanes that always fail do not come
+first again and again."""
 
 SETTLE: Final = text(f"""
 WITH input AS (
@@ -131,11 +204,14 @@ WITH input AS (
         CAST(:dispositions AS text[]), CAST(:codes AS text[]), CAST(:facts AS jsonb[]), CAST(:uncertains AS boolean[]),
         CAST(:given_back AS int[]),
         CAST(:results AS jsonb[]), CAST(:delays AS float8[]), CAST(:digests AS bytea[]), CAST(:versions AS timestamptz[]),
-        CAST(:exists_remotely AS boolean[]), CAST(:seqs AS bigint[]), CAST(:collapses AS boolean[]),
+        CAST(:exists_remotely AS boolean[]), CAST(:replaces AS boolean[]), CAST(:as_newests AS boolean[]),
+        CAST(:seqs AS bigint[]), CAST(:collapses AS boolean[]),
         CAST(:numbers AS int[]), CAST(:durations AS int[]), CAST(:outcomes AS text[]), CAST(:statuses AS int[]),
-        CAST(:attempt_codes AS text[]), CAST(:attempt_facts AS jsonb[]), CAST(:excerpts AS text[])
+        CAST(:attempt_codes AS text[]), CAST(:attempt_facts AS jsonb[]), CAST(:excerpts AS text[]),
+        CAST(:failed AS boolean[])
     ) AS t(lane, fencing_token, id, state, disposition, reason_code, facts, uncertain, given_back, result, delay, digest, version,
-           exists_remotely, seq, collapse, number, duration, outcome, status, attempt_code, attempt_facts, excerpt)
+           exists_remotely, replaces, as_newest, seq, collapse, number, duration, outcome, status, attempt_code, attempt_facts,
+           excerpt, failed)
 ),
 fenced AS (
     SELECT input.*, input.state <> 'waiting' AS finished, lane.has_dependents, lane.open_jobs
@@ -152,12 +228,16 @@ settled AS (
     RETURNING job.id
 ),
 replaced AS (
-    UPDATE job SET state = 'superseded', disposition = NULL, reason_code = '{ReasonCode.NEWER_VERSION}',
+    UPDATE job SET state = 'superseded', disposition = NULL, reason_code = CASE
+            WHEN fenced.version > now() + {CLOCK_TOLERANCE} THEN '{ReasonCode.NEWER_VERSION_AHEAD}'
+            ELSE '{ReasonCode.NEWER_VERSION}' END,
         facts = jsonb_build_object(), finished_at = now()
     FROM fenced, LATERAL (
         SELECT older.id FROM job AS older
-        WHERE fenced.collapse AND older.destination = :destination AND older.lane = fenced.lane AND older.open
-          AND older.id <> fenced.id AND (older.seq < fenced.seq OR older.version < fenced.version)
+        WHERE fenced.collapse AND fenced.replaces AND older.destination = :destination AND older.lane = fenced.lane AND older.open
+          AND older.id <> fenced.id
+          AND CASE WHEN older.version <> fenced.version THEN older.version < fenced.version ELSE older.seq < fenced.seq END
+          AND NOT coalesce(older.params ->> 'as_newest' = 'operator' AND older.seq > fenced.seq, false)
         OFFSET 0
     ) AS older
     WHERE job.id = older.id
@@ -167,7 +247,8 @@ replaced_count AS (SELECT lane, count(*) AS jobs FROM replaced GROUP BY lane),
 released AS (
     UPDATE lane SET leased = false, waits_for = NULL, has_dependents = lane.has_dependents AND NOT fenced.finished,
         open_jobs = lane.open_jobs - CAST(fenced.finished AS int) - coalesce(replaced_count.jobs, 0),
-        run_at = now() + make_interval(secs => fenced.delay)
+        run_at = now() + make_interval(secs => fenced.delay),
+        failed_at = CASE WHEN fenced.failed THEN now() WHEN NOT fenced.failed THEN NULL ELSE lane.failed_at END
     FROM fenced LEFT JOIN replaced_count ON replaced_count.lane = fenced.lane
     WHERE lane.destination = :destination AND lane.key = fenced.lane
     RETURNING lane.key, lane.open_jobs
@@ -181,11 +262,14 @@ attempted AS (
 ),
 delivered AS (
     INSERT INTO entity (destination, key, exists_remotely, version, digest)
-    SELECT :destination, lane, exists_remotely, version, digest FROM fenced
-    WHERE exists_remotely OR (state = 'dead' AND version IS NOT NULL)
+    SELECT :destination, lane, exists_remotely, CASE WHEN replaces THEN version END, digest FROM fenced
+    WHERE exists_remotely OR (state = 'dead' AND (version IS NOT NULL OR replaces))
     ORDER BY lane
     ON CONFLICT (destination, key) DO UPDATE SET exists_remotely = entity.exists_remotely OR excluded.exists_remotely,
-        version = greatest(entity.version, excluded.version),
+        version = CASE
+            WHEN excluded.exists_remotely AND entity.key IN (SELECT lane FROM fenced WHERE as_newest)
+            THEN coalesce(excluded.version, CASE WHEN entity.version <= now() THEN entity.version END)
+            ELSE greatest(entity.version, excluded.version) END,
         digest = CASE WHEN excluded.exists_remotely THEN coalesce(excluded.digest, entity.digest) END
 )
 SELECT fenced.id, fenced.fencing_token, fenced.has_dependents AND fenced.finished AS wakes,
@@ -194,8 +278,11 @@ FROM fenced JOIN released ON released.key = fenced.lane
 """)  # noqa: S608  # constants only
 """Settle attempts. An attempt that is not returned has lost its lease and changed nothing.
 
-A version that was skipped because the destination has the same counts as delivered: an older version with other content
-must not follow it."""
+`replaces`: the destination has this version, or may have it, so no older one may follow. The older versions that wait are
+superseded then, and only then: a version that the destination rejected leaves them waiting. A version that was skipped
+because the destination has the same counts as delivered.
+
+The version of an entity only grows, except by a job that is sent `as_newest`: what it delivers is the newest version."""
 
 PARK: Final = text("""
 WITH fenced AS (
@@ -218,7 +305,8 @@ UPDATE lane SET leased = false, waits_for = CASE WHEN :waits THEN :key END,
     run_at = now() + make_interval(secs => CASE
         WHEN NOT :waits THEN 0
         WHEN :for_lane OR lane.waits_for = :key THEN CAST(:recheck AS float8)
-        ELSE least(CAST(:recheck AS float8), 1) END)
+        ELSE least(CAST(:recheck AS float8), 1) END),
+    failed_at = CASE WHEN CAST(:failed AS boolean) THEN now() ELSE lane.failed_at END
 FROM fenced WHERE lane.destination = fenced.destination AND lane.key = fenced.key
 RETURNING lane.key
 """)

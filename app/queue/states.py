@@ -8,7 +8,7 @@ Park      waiting for an event or another lane    the attempt did not count
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from platform_relay.core.outcomes import JobSpec
 from platform_relay.core.reasons import Reason
@@ -25,6 +25,8 @@ class Finish:
     result: Mapping[str, str] = field(default_factory=dict)
     digest: bytes | None = None
     follow_ups: tuple[JobSpec, ...] = ()
+    maybe_delivered: bool = False
+    """A dead job's version may have reached the destination, so no older version may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,14 @@ class GiveBack:
     reason: Reason
     uncertain: bool
     disposition: Literal["blocked", "shutdown"]
+
+
+DOUBT: Final = "doubt:"
+
+
+def doubt_key(destination: str) -> str:
+    """The event that lanes wait for whose last response can concern them alone or the destination."""
+    return DOUBT + destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +80,5 @@ def superseded(reason: Reason) -> Finish:
     return Finish("superseded", None, reason)
 
 
-def dead(disposition: Ending, reason: Reason) -> Finish:
-    return Finish("dead", disposition, reason)
+def dead(disposition: Ending, reason: Reason, *, maybe_delivered: bool = False) -> Finish:
+    return Finish("dead", disposition, reason, maybe_delivered=maybe_delivered)

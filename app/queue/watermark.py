@@ -38,11 +38,16 @@ class Watermark:
         self._full_scan_started = clock
         return BEGINNING
 
-    def advance(self, clock: float, now: datetime, claimed: Sequence[datetime], limit: int) -> None:
-        """Use a claim's result: the due times of the claimed lanes, at most `limit`; `now` by the database's clock."""
+    def advance(
+        self, clock: float, now: datetime, claimed: Sequence[datetime], limit: int, *, passed: bool = False
+    ) -> None:
+        """Use a claim's result: the due times of the claimed lanes, at most `limit`; `now` by the database's clock.
+        `passed`: it may have left out due lanes between them, because of their owner. Later claims must find these."""
         if self._full_scan_started is not None:
             duration = clock - self._full_scan_started
             self._next_full_scan = clock + max(FULL_SCAN_INTERVAL, FULL_SCAN_COST * duration)
             self._full_scan_started = None
+        if passed:
+            return
         settled = now - COMMIT_TIME
         self.since = settled if len(claimed) < limit else min(settled, max(claimed))

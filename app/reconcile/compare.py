@@ -21,12 +21,14 @@ from pydantic import JsonValue
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.core import exact_json
 from platform_relay.core.database import read_connection
 from platform_relay.core.outcomes import reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because, stored
 from platform_relay.inbox.events import CustomerEvent, Kind
-from platform_relay.platform import exact_json
+from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.platform.client import PlatformClient
+from platform_relay.queue.statements import CLOCK_TOLERANCE
 from platform_relay.reconcile.differences import JOB, LANE, Difference, RelaySnapshot, StoreSnapshot, compare
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, SetsUpWebhooks
@@ -45,6 +47,10 @@ NIGHT: Final = timedelta(hours=1)
 GRACE: Final = timedelta(minutes=10)
 """Entities that changed in the store within this time may still be on their way."""
 _COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
+_VERSION: Final = (
+    f"""CASE WHEN job.version <= now() + {CLOCK_TOLERANCE} THEN job.version ELSE message.received_at END"""
+)
+"""The version of a job. One without a version, or with a time in the future, is as old as its message."""
 RELAY_SNAPSHOTS: Final = {  # each look-up is LATERAL with a LIMIT, so that it uses the key whatever the statistics are
     kind: text(f"""
 SELECT requested.ref, newest.version, newest.received_at, newest.state, newest.reason_code, newest.facts, newest.job_id,
@@ -53,11 +59,10 @@ SELECT requested.ref, newest.version, newest.received_at, newest.state, newest.r
        identical.id IS NOT NULL AS identical
 FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS requested(ref, dedupe_key)
 LEFT JOIN LATERAL (
-    SELECT coalesce(job.version, message.received_at) AS version, message.received_at, job.state, job.reason_code,
-           job.facts, job.id AS job_id
+    SELECT {_VERSION} AS version, message.received_at, job.state, job.reason_code, job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
     WHERE message.{_COLUMN[kind]} = requested.ref AND message.kind = '{kind}'
-    ORDER BY coalesce(job.version, message.received_at) DESC, job.seq DESC LIMIT 1
+    ORDER BY {_VERSION} DESC, job.seq DESC LIMIT 1
 ) AS newest ON true
 LEFT JOIN LATERAL (
     SELECT message.received_at, job.state, job.reason_code, job.facts, job.id AS job_id
@@ -192,7 +197,8 @@ class _Run:
                 self._notes.append(f"The list of {kind} in the store could not be read to its end: {page.reason.text}")
                 complete = False
                 break
-            entities = [entity for event in page if self._is_requested(entity := _store_snapshot(event))]
+            snapshots = [_store_snapshot(event, self._started, removals=self._sends_removed_emails()) for event in page]
+            entities = [entity for entity in snapshots if self._is_requested(entity)]
             ids.update(entity.id for entity in entities)
             self._compared[kind] += len(entities)
             await self._runs.add_differences(
@@ -242,6 +248,10 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------- the Platform
 
+    def _sends_removed_emails(self) -> bool:
+        platform = self._systems.platform
+        return platform is not None and bool(platform.fields.body("customer", {"email": None}))
+
     async def _platform_customers(self) -> _PlatformCustomers | None:
         if self._systems.platform is None:
             return None
@@ -268,7 +278,7 @@ class _Run:
             return Difference(Kind.CUSTOMER, entity.id, "stale", "The Platform does not have it.", entity.version)
         if not isinstance(customer, Mapping):
             self._note(f"Some customers could not be looked up at the Platform: {customer.reason.text}")
-        elif entity.email and _digest(exact_json.text(customer.get("email"))) != _digest(entity.email):
+        elif entity.email is not None and _digest(exact_json.text(customer.get("email"))) != _digest(entity.email):
             detail = "The Platform has another e-mail address."
             return Difference(Kind.CUSTOMER, entity.id, "stale", detail, entity.version)
         return None
@@ -371,9 +381,14 @@ def _relay_snapshot(row: Row[Any]) -> RelaySnapshot:
     )
 
 
-def _store_snapshot(event: NativeEvent) -> StoreSnapshot:
-    email = event.event.email if isinstance(event.event, CustomerEvent) else None
-    return StoreSnapshot(event.event.id, event.event.updatedAt, event.dedupe_key, email)
+def _store_snapshot(event: NativeEvent, now: datetime, *, removals: bool) -> StoreSnapshot:
+    """A version in the future does not count, as in the inbox. `removals`: a removed address is sent to the Platform."""
+    email = None
+    if isinstance(event.event, CustomerEvent):
+        removed = removals and event.event.email is None and "email" in event.event.model_fields_set
+        email = "" if removed else event.event.email
+    version = None if is_too_far_ahead(event.event.updatedAt, now) else event.event.updatedAt
+    return StoreSnapshot(event.event.id, version, event.dedupe_key, email)
 
 
 def _digest(email: str | None) -> bytes:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from platform_relay.core.reasons import Reason
+from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.imports.importer import OLDEST
 from platform_relay.inbox.events import Kind
 from platform_relay.inbox.messages import JobKind
@@ -37,7 +37,8 @@ LANE: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customer:", Kind.ORDER: "orde
 
 @dataclass(frozen=True, slots=True)
 class StoreSnapshot:
-    """An entity as the store lists it. `version` is its time of change; None if the store does not report one."""
+    """An entity as the store lists it. `version` is its time of change; None if the store does not report one. `email` is a
+    customer's address; empty if the store removed it, None if it is not compared."""
 
     id: str
     version: datetime | None
@@ -95,10 +96,17 @@ def compare(
         return Difference(kind, store.id, *unsent, store.version)
     if relay.state == "dead":
         return Difference(kind, store.id, "rejected", _text(relay.reason), store.version, relay.job_id)
+    stale = _stale(relay)  # None: delivered, being delivered, or dropped by an operator
+    return Difference(kind, store.id, "stale", stale, store.version) if stale else None
+
+
+def _stale(relay: RelaySnapshot) -> str | None:
+    """Why the Platform does not have the version whose job has ended."""
+    if relay.state == "superseded" and relay.reason is not None and relay.reason.code is ReasonCode.NEWER_VERSION_AHEAD:
+        return relay.reason.text
     if relay.state in ("done", "skipped", "superseded") and not relay.exists_remotely:
-        detail = "Its event was processed, but the relay never saw that the Platform has it."
-        return Difference(kind, store.id, "stale", detail, store.version)
-    return None  # delivered, being delivered, or dropped by an operator
+        return "Its event was processed, but the relay never saw that the Platform has it."
+    return None
 
 
 def _text(reason: Reason | None) -> str:

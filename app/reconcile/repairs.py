@@ -75,7 +75,7 @@ class Repairer:
 
         Raises DatabaseAway; another call repairs the rest.
         """
-        if await Reconciliations(self.engine).find(reconciliation_id, limit=1) is None:
+        if await Reconciliations(self.engine).find(reconciliation_id) is None:
             return None
         repaired: Counter[str] = Counter()
         for cause in CAUSES:

@@ -10,19 +10,19 @@ from typing import Final, Literal
 from uuid import UUID
 
 import uuid_utils.compat
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
+from platform_relay.core.paging import Cursor, KeyText, Page
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.jobs.views import View
 from platform_relay.reconcile.differences import Cause, Difference
 from platform_relay.sync.webhooks import ALERT_SUBJECT
 
-SHOWN: Final = 200
 DIFFERENCES: Final = "differences"
 """The subject of the alert about differences."""
 NIGHTLY: Final = "nightly"
@@ -90,7 +90,9 @@ UPDATE reconciliation SET state = CASE WHEN CAST(:error AS text) IS NULL THEN 'd
         SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
 WHERE id = :id RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
-_NEWEST: Final = text(f"SELECT {_COLUMNS} FROM reconciliation ORDER BY started_at DESC LIMIT 50")  # noqa: S608  # as above
+_NEWEST: Final = text(f"""
+SELECT {_COLUMNS} FROM reconciliation WHERE CAST(:after AS uuid) IS NULL OR id < :after ORDER BY id DESC LIMIT :limit
+""")  # noqa: S608  # as above
 _GET: Final = text(f"SELECT {_COLUMNS} FROM reconciliation WHERE id = :id")  # noqa: S608  # as above
 _LIST: Final = text("""
 SELECT kind, entity_id, cause, detail, version, repair FROM difference
@@ -141,11 +143,8 @@ class ReconciliationView(View):
         return sum(self.difference_counts.values())
 
 
-class ReconciliationDetail(ReconciliationView):
-    items: list[DifferenceView]
-    next_cursor: str | None = Field(
-        None, description="Pass it as `cursor` for the next page of `items`; null on the last one."
-    )
+_CURSOR: Final = Cursor("reconciliations", TypeAdapter(UUID))
+_DIFFERENCE: Final = TypeAdapter[tuple[str, str]](tuple[KeyText, KeyText])
 
 
 class Reconciliations:
@@ -239,28 +238,31 @@ class Reconciliations:
                     connection, because(ReasonCode.STORE_WEBHOOKS_OFF, topics=list(topics)), ALERT_SUBJECT
                 )
 
-    async def list_newest(self) -> list[ReconciliationView]:
-        """The newest 50, the newest first."""
+    async def list_newest(self, *, cursor: str | None = None, limit: int = 50) -> Page[ReconciliationView]:
+        """The newest first. `cursor` is the last page's `next_cursor`. Raises QueryInvalid for a cursor of another list."""
+        values = {"after": _CURSOR.decode(cursor), "limit": limit + 1, "silent": SILENT}
         async with self._engine.connect() as connection:
-            rows = await connection.execute(_NEWEST, {"silent": SILENT})
-            return [ReconciliationView(**row) for row in rows.mappings()]
+            rows = (await connection.execute(_NEWEST, values)).mappings()
+        return _CURSOR.page([ReconciliationView(**row) for row in rows], limit, lambda view: view.id)
 
-    async def find(
-        self, reconciliation_id: UUID, cause: Cause | None = None, limit: int = SHOWN, cursor: str = ""
-    ) -> ReconciliationDetail | None:
-        """A reconciliation with a page of its differences. `cursor` is the previous page's `next_cursor`."""
-        after_kind, _, after_id = cursor.partition(":")
+    async def find(self, reconciliation_id: UUID) -> ReconciliationView | None:
         async with self._engine.connect() as connection:
             result = await connection.execute(_GET, {"id": reconciliation_id, "silent": SILENT})
             row = result.mappings().one_or_none()
-            if row is None:
-                return None
-            page = {"after_kind": after_kind, "after_id": after_id, "limit": limit + 1}
-            rows = await connection.execute(_LIST, {"id": reconciliation_id, "cause": cause, **page})
-            items = [DifferenceView(**item) for item in rows.mappings()]
-        last = items[limit - 1] if len(items) > limit else None
-        next_cursor = f"{last.kind}:{last.entity_id}" if last else None
-        return ReconciliationDetail(**row, items=items[:limit], next_cursor=next_cursor)
+        return None if row is None else ReconciliationView(**row)
+
+    async def list_differences(
+        self, reconciliation_id: UUID, cause: Cause | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[DifferenceView]:
+        """The differences of a reconciliation, by kind and id. `cursor` is the last page's `next_cursor`. Raises QueryInvalid
+        for a cursor of another list, or of another reconciliation."""
+        cursors = Cursor(f"differences of the reconciliation {reconciliation_id}", _DIFFERENCE)
+        kind, entity_id = cursors.decode(cursor) or ("", "")
+        page = {"after_kind": kind, "after_id": entity_id, "limit": limit + 1}
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(_LIST, {"id": reconciliation_id, "cause": cause, **page})).mappings()
+        differences = [DifferenceView(**row) for row in rows]
+        return cursors.page(differences, limit, lambda difference: (difference.kind, difference.entity_id))
 
 
 async def prune_reconciliations(engine: AsyncEngine, retention: timedelta) -> None:

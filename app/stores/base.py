@@ -123,9 +123,13 @@ class StoreCoupon:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The result of a successful `check()`: the store responds, and the credentials are sufficient."""
+    """The result of a successful `check()`: the store responds, and the credentials are sufficient.
+
+    `currencies` (ISO 4217) are those in which the relay can create coupons; empty if the store does not name them.
+    """
 
     detail: str
+    currencies: frozenset[str] = frozenset()
 
 
 class StoreAdapter(Protocol):

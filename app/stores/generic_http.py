@@ -32,7 +32,6 @@ Amounts and percentages are decimal strings, times are RFC 3339 in UTC, and a va
     other 4xx                    Reject with the message
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -43,6 +42,7 @@ from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
+from platform_relay.core import exact_json
 from platform_relay.core.http import Answer, HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
@@ -59,10 +59,10 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.parsing import format_time, parse_time, value_at, whole_number
-from platform_relay.stores.responses import Responses
+from platform_relay.stores.responses import NAMELESS, Responses
 from platform_relay.stores.settings import CaFile
 
-RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL")
+RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL", "GENERIC_HTTP__CA_FILE")
 CREATION: Final = "the creation of the coupon"
 LOOKUP: Final = "the coupon lookup"
 RETIREMENT: Final = "the retirement of the coupon"
@@ -181,7 +181,7 @@ class GenericHttp:
         return Done(evidence=answer.evidence())
 
     async def _call(self, path: str, body: Mapping[str, JsonValue], message_id: str | None = None) -> Answer:
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        text = exact_json.dumps(body).decode()
         message_id, now = message_id or f"msg_{uuid4().hex}", datetime.now(UTC)
         headers = {
             "content-type": "application/json",
@@ -227,7 +227,8 @@ def _raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> N
     """Raise CallFailed for every status except 2xx."""
     if answer.status in (401, 403):
         facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Also compare the clocks of both machines."}
-        raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence()))
+        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts)
+        raise CallFailed(Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS))
     message = value_at(answer.json(), "message") if 400 <= answer.status < 500 else None
     response = answer.quote(message) if isinstance(message, str) else ""
     RESPONSES.raise_for_status(answer, request, response, wrote=wrote)

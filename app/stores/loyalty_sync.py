@@ -143,7 +143,7 @@ def _title(tier: JsonValue) -> str | None:
 
 
 def _integer(value: JsonValue) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
         number = Decimal(str(value))

@@ -6,7 +6,7 @@ time of change, amounts are decimals, and order states are mapped to the Platfor
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -27,7 +27,7 @@ class NativeEvent:
 
 def native_event(store: str, kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
     """Create the event. Its key depends on the content only, so a webhook and a list give the same key."""
-    digest = hashlib.sha256(event.model_dump_json(exclude_none=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(event.model_dump_json(exclude_unset=True).encode()).hexdigest()[:32]
     moment = event.updatedAt.isoformat() if event.updatedAt else ""
     return NativeEvent(kind, event, f"{store}:{kind}:{event.id}:{moment}:{digest}")
 
@@ -96,6 +96,21 @@ class ReceivesWebhooks(Protocol):
 
         `headers` have lower-case names. Never raises. A body that cannot be read, but has a valid signature, is Ignored.
         """
+
+
+@runtime_checkable
+class ParsesLargeWebhooks(Protocol):
+    """Also needed to receive webhooks that are larger than BODY_LIMIT: they are parsed in another process."""
+
+    async def webhook_parser(self, headers: Mapping[str, str], raw: bytes) -> Callable[[], ParsedWebhook] | Unverified:
+        """Return what `parse_event` does, as a function without I/O that can be pickled: a `functools.partial` of a
+        module's function. It may be Unverified at once."""
+
+
+async def parse_with(store: ParsesLargeWebhooks, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
+    """`parse_event` of a store that has a `webhook_parser`."""
+    parser = await store.webhook_parser(headers, raw)
+    return parser if isinstance(parser, Unverified) else parser()
 
 
 @runtime_checkable

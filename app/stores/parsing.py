@@ -1,15 +1,25 @@
 """Functions that read the JSON of several stores. Each has at least two users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from enum import Enum
+from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
 from platform_relay.core.outcomes import Unknown
 
 Row = dict[str, JsonValue]
+
+
+class Null(Enum):
+    """The store reports that a field is not set: null, or an empty text. None means that it does not report the field."""
+
+    NULL = "null"
+
+
+NULL: Final = Null.NULL
 CENT: Final = Decimal("0.01")
 
 
@@ -28,6 +38,11 @@ def amount_with_cents(value: JsonValue) -> Decimal:
     return amount.quantize(CENT) if isinstance(exponent, int) and exponent >= -2 else amount.normalize()
 
 
+def json_number(amount: Decimal | None) -> JsonValue:
+    """An amount to be sent as a JSON number with exactly its digits; 0 for None."""
+    return cast("JsonValue", amount or 0)
+
+
 def whole_number(value: JsonValue) -> int | None:
     """Return the value if it is an integer; None otherwise."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -43,6 +58,29 @@ def value_at(value: JsonValue | Unknown, *path: str) -> JsonValue:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return None if isinstance(value, Unknown) else value
+
+
+def reported(value: JsonValue, *path: str) -> JsonValue | Null:
+    """Return the value at a path of names; NULL for null, an empty text, or a part of the path that is null. None if a part
+    of the path is missing."""
+    for name in path:
+        if value is None:
+            return NULL
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return NULL if value is None or value == "" else value
+
+
+def first_reported(*values: JsonValue | Null) -> JsonValue | Null:
+    """The first of several reported values that is set; NULL if none is, and None if none is reported."""
+    known = [value for value in values if value is not None]
+    return next((value for value in known if not isinstance(value, Null)), known[0] if known else None)
+
+
+def set_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields of an event: those that are None are left out, and those that are NULL are null."""
+    return {name: None if value is NULL else value for name, value in fields.items() if value is not None}
 
 
 def parse_time(value: JsonValue) -> datetime | None:

@@ -1,6 +1,6 @@
 """The meaning of HTTP responses that is the same for every store.
 
-    RESPONSES = Responses("Medusa", "MEDUSA__URL")
+    RESPONSES = Responses("Medusa", "MEDUSA__URL", "MEDUSA__CA_FILE")
 
     answer = RESPONSES.require(await http.call("GET", url))    # raises CallFailed if no response came
     RESPONSES.raise_for_status(answer, "the list of orders", error_text(answer))
@@ -17,20 +17,25 @@ from pydantic import JsonValue
 from platform_relay.core.http import Answer, Failure, failure_of
 from platform_relay.core.outcomes import Blocked, Reject, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.core.setting_names import SettingNames
 from platform_relay.inbox.events import Kind
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.native import unreadable_entity
 
 RETRYABLE: Final = (408, 425, 429)
 """The statuses below 500 that are retried."""
+NAMELESS: Final = (403, 404)
+"""The statuses that can concern one entity alone, unless the store's error names the key, a permission or the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """Reads the responses of one store. `destination` is its display name, `address_setting` the variable with its URL."""
+    """Reads the responses of one store. `destination` is its display name, `address_setting` the variable with its URL,
+    `ca_setting` the one with the file of its certificate authority, if it has one."""
 
     destination: str
     address_setting: str
+    ca_setting: str | None = None
 
     def reason(self, code: ReasonCode, answer: Answer | None = None, /, **facts: JsonValue) -> Reason:
         """A reason about this store, with the status of the response."""
@@ -48,10 +53,12 @@ class Responses:
         because the store may have applied the request."""
         match answer.status:
             case 401 | 403:
-                return Blocked(self.reason(ReasonCode.KEY_REJECTED, answer, response=response), answer.evidence())
+                reason = self.reason(ReasonCode.KEY_REJECTED, answer, response=response)
+                return Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS)
             case 404:
                 facts = {"setting": self.address_setting, "response": response}
-                return Blocked(self.reason(ReasonCode.WRONG_ADDRESS, answer, **facts), answer.evidence())
+                reason = self.reason(ReasonCode.WRONG_ADDRESS, answer, **facts)
+                return Blocked(reason, answer.evidence(), certain=False)
             case status if status >= 500 and wrote:
                 facts = {"request": request, "response": response}
                 return Unknown(self.reason(ReasonCode.SERVER_ERROR, answer, **facts), answer.evidence())
@@ -87,5 +94,6 @@ class Responses:
         return CallFailed(Reject(unreadable_entity(self.destination, kind, entity_id)))
 
     def with_destination(self, failure: Failure, **facts: JsonValue) -> Failure:
-        """The failure with the name of the store, and with further facts."""
-        return replace(failure, reason=failure.reason.also(destination=self.destination, **facts))
+        """The failure with the name of the store, the setting that corrects it, and further facts."""
+        reason = SettingNames(self.address_setting, self.ca_setting).named(failure.reason)
+        return replace(failure, reason=reason.also(destination=self.destination, **facts))

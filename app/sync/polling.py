@@ -100,5 +100,5 @@ async def poll(
 def inbox_item(event: NativeEvent, source: str, *, backfill: bool) -> tuple[UUID, Incoming]:
     """An entity of the store's lists as the message that the inbox accepts."""
     message_id = uuid_utils.compat.uuid7()
-    raw = event.event.model_dump_json(exclude_none=True, by_alias=True).encode()
+    raw = event.event.model_dump_json(exclude_unset=True, by_alias=True).encode()
     return message_id, store_message(event, raw, source=source, message_id=str(message_id), backfill=backfill)

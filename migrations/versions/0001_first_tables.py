@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("rule_id", sa.Text(), nullable=True),
         sa.Column("rule_version", sa.Integer(), nullable=True),
         sa.Column("rule_edited", sa.Boolean(), nullable=False),
+        sa.Column("email_changed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("verification", sa.Text(), nullable=True),
         sa.Column("decision", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("issued_spec", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -136,6 +137,7 @@ def upgrade() -> None:
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("probe_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_call_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("rate_limit", sa.Double(), nullable=True),
@@ -245,6 +247,8 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("has_dependents", sa.Boolean(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("key", "destination", name=op.f("pk_lane")),
     )
     op.create_index(

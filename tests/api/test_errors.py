@@ -83,7 +83,7 @@ async def test_stored_keys_have_scopes_and_expire(
 
 
 async def test_a_body_over_the_limit_is_rejected(store: httpx.AsyncClient, stored: Stored, settings: Settings) -> None:
-    body = json.dumps({"id": "1", "note": "x" * settings.body_limit}).encode()
+    body = json.dumps({"id": "1", "note": "x" * settings.event_limit}).encode()
 
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(body), 65536):
@@ -95,7 +95,7 @@ async def test_a_body_over_the_limit_is_rejected(store: httpx.AsyncClient, store
     assert problem(await store.post(webhook, content=body)) == (413, "body-too-large")
     assert await stored() == 0
     exact = json.dumps({"id": "1", "note": ""}).encode()
-    fitting = exact.replace(b'""', b'"' + b"x" * (settings.body_limit - len(exact)) + b'"')
+    fitting = exact.replace(b'""', b'"' + b"x" * (settings.event_limit - len(exact)) + b'"')
     assert (await store.post("/v1/events/customers", content=fitting)).status_code == 202
 
 

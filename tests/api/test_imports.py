@@ -20,7 +20,7 @@ async def test_a_file_is_imported_and_uploaded_again(operator: httpx.AsyncClient
     again = await operator.post("/v1/imports?kind=customers", content=GOOD, headers=headers)
     assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
     assert (await store.post("/v1/imports?kind=customers", content=GOOD, headers=headers)).status_code == 403
-    assert [run["id"] for run in (await store.get("/v1/imports")).json()] == [first.json()["id"]]
+    assert [run["id"] for run in (await store.get("/v1/imports")).json()["items"]] == [first.json()["id"]]
     unknown = await operator.post("/v1/imports?kind=customers", content=b"x", headers={"content-type": "text/html"})
     assert unknown.status_code == 422
     no_id = await operator.post("/v1/imports?kind=customers", content=b"a,b\n1,2\n", headers=headers)

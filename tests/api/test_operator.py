@@ -172,7 +172,8 @@ async def test_a_destination_is_paused_and_resumed(
 ) -> None:
     [job] = await accept(store, 1)
     paused = await operator.post("/v1/destinations/platform/pause", json={"why": "maintenance"})
-    [destination] = [destination for destination in paused.json() if destination["name"] == "platform"]
+    destination = paused.json()
+    assert destination["name"] == "platform"
     assert (destination["state"], destination["waiting"]) == ("paused", 1)
     assert destination["reason_code"] == "operator_paused"
     assert (destination["facts"]["by"], destination["facts"]["comment"]) == ("operator", "maintenance")
@@ -183,7 +184,7 @@ async def test_a_destination_is_paused_and_resumed(
     assert 'relay_destination_open{destination="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
     for _ in range(2):
         resumed = await operator.post("/v1/destinations/platform/resume")
-        assert {destination["state"] for destination in resumed.json()} == {"open"}
+        assert (resumed.json()["name"], resumed.json()["state"]) == ("platform", "open")
     assert (await nobody.get("/readyz")).json()["status"] == "ready"
     for act in ("pause", "resume"):
         assert (await operator.post(f"/v1/destinations/moon/{act}", json={"why": "?"})).status_code == 404
@@ -197,13 +198,13 @@ async def test_reward_rules_are_kept_in_versions(operator: httpx.AsyncClient, st
     assert (first.status_code, first.json()["version"], second.json()["version"]) == (200, 1, 2)
     read = (await store.get(address)).json()
     assert (read["id"], read["created_by"], read["definition"]["value"]) == ("rule-7", "operator", "7.50")
-    assert [rule["version"] for rule in (await store.get("/v1/reward-rules")).json()] == [2]
+    assert [rule["version"] for rule in (await store.get("/v1/reward-rules")).json()["items"]] == [2]
     for odd in ({}, {"kind": "fixed_amount"}, {"kind": "percentage", "value": "101"}, {"kind": "x"}):
         assert (await operator.put(address, json=odd)).status_code == 422, odd
     assert (await operator.put(address, content=b'{"kind":NaN}')).status_code == 422
     assert (await operator.delete(address)).status_code == 204
     assert (await operator.delete(address)).status_code == 404
-    assert (await store.get("/v1/reward-rules")).json() == []
+    assert (await store.get("/v1/reward-rules")).json() == {"items": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize("nasty", [b"[" * 5000, b'{"\\ud800": "\\u0000"}', b'{"a": "\\u0000", "b": ' + b"[" * 5000])
@@ -250,6 +251,9 @@ async def test_coupons_are_listed_and_read(store: httpx.AsyncClient, sql: Sql) -
     assert [coupon["code"] for coupon in held] == ["c", "b"]
     assert (held[0]["reason_code"], held[0]["facts"]) == ("no_value", {"rule": "rule-7"})
     assert held[0]["text"] == because(ReasonCode.NO_VALUE, rule="rule-7").text
+    await sql(COUPON, code="f", state="refused", message_id=UUID(job["message_id"]))
+    refused = (await store.get("/v1/coupons?state=refused")).json()["items"]
+    assert [coupon["code"] for coupon in refused] == ["f"]
     by_code = (await store.get("/v1/coupons?reason_code=no_value&state=held")).json()["items"]
     assert [coupon["code"] for coupon in by_code] == ["c", "b"]
     assert (await store.get("/v1/coupons?reason_code=value_zero")).json()["items"] == []
@@ -302,3 +306,30 @@ def test_every_state_has_a_text_and_a_next_step() -> None:
         assert message_text([state])[0] != "stored"
     assert message_text([])[0] == "stored"
     assert message_text(["done", "dead"])[0] == "needs_attention"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_time_outside_of_the_years_1_to_9999_is_rejected(operator: httpx.AsyncClient, moment: str) -> None:
+    answers = [
+        await operator.post("/v1/jobs/retry", json={"before": moment}),
+        await operator.post("/v1/reconciliations", json={"since": moment}),
+        await operator.post(
+            "/v1/imports",
+            params={"kind": "customers", "as_of": moment},
+            content=b"id\n1\n",
+            headers={"content-type": "text/csv"},
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert (await operator.post("/v1/jobs/retry", json={"before": "0001-01-01T00:00:00Z"})).json()["jobs"] == 0
+
+
+async def test_metrics_do_not_read_a_database_that_the_process_waits_for(
+    nobody: httpx.AsyncClient, parts: wiring.Services
+) -> None:
+    parts.waiting_for = because(ReasonCode.DATABASE_MIGRATING)
+    async with parts.engine.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE destination RENAME TO not_yet_there")
+    answer = await nobody.get("/metrics")
+    assert answer.status_code == 200
+    assert "relay_database_up 0.0" in answer.text

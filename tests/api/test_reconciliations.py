@@ -36,12 +36,13 @@ async def test_a_reconciliation_is_started_read_and_repaired(
         {"lost_by_webhook": 600, "extra": 1},
     )
     pages: list[dict[str, str]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        asks = {"cause": "lost_by_webhook", "limit": "250", "cursor": cursor}
-        page = (await store.get(at, params=asks)).json()
+    cursor: str | None = None
+    while True:
+        asks = {"cause": "lost_by_webhook", "limit": "200", **({"cursor": cursor} if cursor else {})}
+        page = (await store.get(f"{at}/differences", params=asks)).json()
         pages += page["items"]
-        cursor = page["next_cursor"]
+        if (cursor := page["next_cursor"]) is None:
+            break
     assert sorted(int(item["entity_id"]) for item in pages) == list(range(600))
     assert (await store.post(f"{at}/repair")).status_code == 403
     mended = (await operator.post(f"{at}/repair")).json()
@@ -51,7 +52,7 @@ async def test_a_reconciliation_is_started_read_and_repaired(
     assert (await operator.post(f"{at}/repair")).json()["repaired"] == {}
     acts = await rows(engine, "SELECT actor, action FROM audit ORDER BY seq")
     assert acts == [("operator", "reconciliation.request"), *[("operator", "reconciliation.repair")] * 2]
-    assert [listed["id"] for listed in (await store.get("/v1/reconciliations")).json()] == [asked.json()["id"]]
+    assert [listed["id"] for listed in (await store.get("/v1/reconciliations")).json()["items"]] == [asked.json()["id"]]
 
 
 async def _worked(engine: AsyncEngine, identifier: UUID) -> None:
@@ -69,6 +70,7 @@ async def _worked(engine: AsyncEngine, identifier: UUID) -> None:
 async def test_an_unknown_reconciliation_and_invalid_requests(operator: httpx.AsyncClient) -> None:
     nobody = "/v1/reconciliations/01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
     assert (await operator.get(nobody)).status_code == 404
+    assert (await operator.get(f"{nobody}/differences")).status_code == 404
     assert (await operator.post(f"{nobody}/repair")).status_code == 404
     assert (await operator.post("/v1/reconciliations", json={"since": "yesterday"})).status_code == 422
 

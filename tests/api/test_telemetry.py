@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any  # JSON
 
 import httpx
@@ -21,16 +20,6 @@ from platform_relay.settings import PlatformSettings, Settings
 from tests.api.served import STORE_KEY, WEBHOOK_SECRET
 
 
-@pytest.fixture
-def logging_as_configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Puts the process's logging back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
-
-
 def configure(settings: Settings, *more_secrets: str) -> None:
     secrets = [*secrets_of(settings), *more_secrets]
     configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=secrets)
@@ -43,7 +32,6 @@ def records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 async def test_one_wide_record_per_message(
     store: httpx.AsyncClient,
     settings: Settings,
-    logging_as_configured: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure(settings)
@@ -63,7 +51,6 @@ async def test_one_wide_record_per_message(
 async def test_a_batch_has_a_record_for_each_message_in_pieces_that_a_pipe_takes_whole(
     store: httpx.AsyncClient,
     settings: Settings,
-    logging_as_configured: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     configure(settings)
@@ -106,7 +93,7 @@ def attempt(kind: str) -> None:
 
 
 def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost_with_the_loop(
-    settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(settings)
     stream = Pieces()
@@ -137,9 +124,7 @@ def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost
     assert "without a loop" in stream.pieces[-1]
 
 
-def test_what_json_cannot_hold_is_told_all_the_same(
-    settings: Settings, logging_as_configured: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_json_cannot_hold_is_told_all_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(settings)
     stream = Pieces()
     monkeypatch.setattr("sys.stderr", stream)
@@ -149,9 +134,7 @@ def test_what_json_cannot_hold_is_told_all_the_same(
     assert told == ["half of a pair: \ud800", "b'\\xff'", "<class 'object'>"]
 
 
-def test_secrets_are_masked_whoever_writes_them(
-    logging_as_configured: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secrets_are_masked_whoever_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
     secret = 'hush"hush\\hush'
     settings = Settings(_env_file=None, platform=PlatformSettings(api_key=SecretStr(secret)))
     assert list(secrets_of(settings)) == [secret]
@@ -170,9 +153,7 @@ def test_secrets_are_masked_whoever_writes_them(
     assert "Traceback" in second["exception"]
 
 
-def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
-    logging_as_configured: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_attempt_is_one_record_and_a_dead_job_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(_env_file=None, log_level="WARNING"))
     message = uuid7()
     log_message(message, source="store", kind="orders", status="accepted", size=1, jobs=1, milliseconds=1, caller="x")
@@ -197,7 +178,7 @@ def test_an_attempt_is_one_record_and_a_dead_job_a_warning(
     assert (record["reason_code"], record["facts"]["destination"]) == ("rejected_by_destination", "the Platform")
 
 
-def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(_env_file=None, log_format="text"))
     structlog.get_logger("ours").info("hello", number=1)
     written = capsys.readouterr().err
@@ -205,8 +186,24 @@ def test_text_is_for_people(logging_as_configured: None, capsys: pytest.CaptureF
     assert not written.startswith("{")
 
 
+def test_a_captured_stream_that_was_closed_makes_no_record_an_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that runs in a test configures logging while stderr is captured. Records come after the capture ended."""
+    captured, later = io.StringIO(), Pieces()
+    with monkeypatch.context() as during:
+        during.setattr("sys.stderr", captured)
+        configure(settings)
+    captured.close()
+    monkeypatch.setattr("sys.stderr", later)
+    logging.getLogger("httpx").info("HTTP Request: %s", "GET /")
+    assert [json.loads(piece)["event"] for piece in later.pieces] == ["HTTP Request: GET /"]
+    later.close()
+    logging.getLogger("httpx").info("the stream of this moment is closed too")
+
+
 async def test_a_databases_error_quotes_no_row(
-    settings: Settings, engine: AsyncEngine, logging_as_configured: None, capsys: pytest.CaptureFixture[str]
+    settings: Settings, engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(settings)
     person = b"ada@example.com"

@@ -52,8 +52,13 @@ class Stage:
         refused = [line for line in response.text.splitlines() if '"accepted"' not in line]
         assert not refused, refused
 
+    async def delivered(self, customer: int) -> None:
+        """Returns when the Platform has received the customer: only then it can redeem for it."""
+        await eventually(lambda: self.platform.state("customers", str(customer)), 30)
+
     async def redeem(self, code: str, customer: int, rule: str, **more: object) -> None:
-        """The Platform's webhook has been stored when this returns."""
+        """Waits for the delivery of the customer. The Platform's webhook has been stored when this returns."""
+        await self.delivered(customer)
         fields = {"customerId": str(customer), "ruleId": rule, "code": code, "allow_overdraft": True, **more}
         self.platform.control("redeem", url=f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}", **fields)
 

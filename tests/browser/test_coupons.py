@@ -50,6 +50,7 @@ async def test_a_held_coupon_is_approved(desk: Desk) -> None:
     """Above COUPONS__CONFIRM_ABOVE, and not in the Platform's list of rewards: an operator has to approve it."""
     stage = desk.stage
     where = {"url": f"{stage.url}/v1/webhooks/platform/webhook-secret-of-the-browser-suite"}
+    await stage.delivered(111)
     stage.platform.control("tier-reward", customerId="111", discountAmount=50, code="GOLD50", listed=False, **where)
     await stage.coupon("GOLD50", "held")
     await decide(desk, "GOLD50", "Approve", "Approve", "The Platform's support confirmed it.")

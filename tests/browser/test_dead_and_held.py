@@ -51,11 +51,10 @@ async def test_one_is_dropped_with_a_reason(desk: Desk) -> None:
     await desk.stage.refused(4002, 1, "NOK")
     await open_job(desk, 4002)
     await desk.page.locator("summary", has_text="Drop").click()
+    reason = desk.page.get_by_role("group").filter(has_text="Drop permanently").get_by_label("Reason (stored")
     await desk.page.get_by_role("button", name="Drop permanently").click()
-    assert await desk.page.get_by_label("Reason (stored").evaluate("input => input.validity.valueMissing"), (
-        "a reason is needed"
-    )
-    await desk.page.get_by_label("Reason (stored").fill("A test order of our own.")
+    assert await reason.evaluate("input => input.validity.valueMissing"), "a reason is needed"
+    await reason.fill("A test order of our own.")
     await desk.page.get_by_role("button", name="Drop permanently").click()
     await expect(desk.page.get_by_role("status")).to_contain_text("The job is dropped")
     await expect(desk.page.get_by_role("region", name="Audit")).to_contain_text("A test order of our own.")

@@ -60,7 +60,9 @@ async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage)
         for headers, sent in ((foreign, form), ({}, form), (same, {"why": "a trick"}), (same, {**form, "token": "x"})):
             answer = await stage.client.post(pause, data=sent, headers={**headers, "cookie": cookie})
             assert answer.status_code == 403, (headers, sent)
-        [destination] = [one for one in await stage.api("GET", "/v1/destinations") if one["name"] == "platform"]
+        [destination] = [
+            one for one in (await stage.api("GET", "/v1/destinations"))["items"] if one["name"] == "platform"
+        ]
         assert destination["state"] == "open"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from platform_relay.checks.configuration import check_loyalty_sync
+from platform_relay.core import exact_json
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.platform.webhooks import LOYALTY_TOPICS, parse_webhook
@@ -287,7 +288,8 @@ def test_the_names_are_those_of_the_webhooks(topic: str, balance: Any) -> None:
     read = parse_webhook(topic, json.dumps(body).encode())
     assert read is not None
     assert read.customer is not None
-    assert loyalty_status(topic, body) == LoyaltyStatus(
+    exact: Any = exact_json.loads(json.dumps(body).encode())
+    assert loyalty_status(topic, exact) == LoyaltyStatus(
         str(read.customer.external_id), read.customer.tier, read.customer.point_balance, None
     )
 

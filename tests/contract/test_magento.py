@@ -15,6 +15,7 @@ import httpx
 import jsonschema
 import pytest
 
+from platform_relay.core import exact_json
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
@@ -61,7 +62,7 @@ async def test_a_rule_left_without_a_code_gets_it(bench: Bench) -> None:
 
 async def test_rules_that_lost_attempts_left_are_cleared_away(bench: Bench) -> None:
     """Names are not unique: an attempt whose read-back was stale makes a second rule."""
-    rule = rule_body(order(), MARKET, ())
+    rule = json.loads(exact_json.dumps(rule_body(order(), MARKET, ())))
     rules = [rule, {**rule, "discount_amount": 50}, rule, {**rule, "name": rule_name(order().code.upper())}]
     bench.simulator.control("seed", rules=rules)
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
@@ -81,7 +82,8 @@ async def test_a_stale_look_up_is_settled_by_the_refusal(bench: Bench) -> None:
 
 
 async def test_somebody_elses_code_stays_and_our_rule_goes(bench: Bench) -> None:
-    theirs = {**rule_body(order(value=Decimal(9)), MARKET, ()), "name": "Autumn sale", "code": order().code.upper()}
+    rule = json.loads(exact_json.dumps(rule_body(order(value=Decimal(9)), MARKET, ())))
+    theirs = {**rule, "name": "Autumn sale", "code": order().code.upper()}
     bench.simulator.control("seed", rules=[theirs])
     for first_try in (True, False):
         outcome = await bench.adapter.issue_coupon(order(first_try=first_try))

@@ -61,6 +61,17 @@ async def test_a_redirect_is_blocked_and_not_followed(bench: Bench) -> None:
     assert bench.made() == 0
 
 
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_page_that_names_no_cause_can_concern_one_coupon_alone(bench: Bench, status: int) -> None:
+    """A firewall refuses one body: the queue compares it with other calls before it stops the destination."""
+    page = {"body": "<html>Request blocked</html>", "headers": {"content-type": "text/html"}}
+    bench.misbehave(bench.shop.create, mode="answer", status=status, **page)
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Blocked), outcome
+    assert not outcome.certain
+    assert bench.made() == 0
+
+
 async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench) -> None:
     bench.simulator.config(**bench.shop.other_key)
     for outcome in (
@@ -70,6 +81,7 @@ async def test_a_refused_key_is_blocked_and_keeps_the_secret(bench: Bench) -> No
         await bench.adapter.retire_coupon("any"),
     ):
         assert isinstance(outcome, Blocked), outcome
+        assert outcome.certain
         assert not any(secret in repr(outcome) for secret in bench.secrets)
 
 

@@ -186,7 +186,7 @@ def test_what_is_sent() -> None:
         "combinesWith": {"orderDiscounts": False, "productDiscounts": False, "shippingDiscounts": False},
         "context": {"customers": {"add": ["gid://shopify/Customer/4711"]}},
         "minimumRequirement": {"subtotal": {"greaterThanOrEqualToSubtotal": "30"}},
-        "customerGets": {"value": {"percentage": 0.075}, "items": {"all": True}},
+        "customerGets": {"value": {"percentage": Decimal("0.075")}, "items": {"all": True}},
     }  # fmt: skip
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from graphql import GraphQLSchema, OperationDefinitionNode, build_schema, parse, validate
+from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import Kind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.shopify import documents as documents
@@ -18,8 +20,14 @@ from platform_relay.stores.shopify.coupons import coupon_input
 from platform_relay.stores.shopify.events import GETS, LISTS, TOPICS, changed_since
 from platform_relay.stores.shopify.loyalty_sync import NAMESPACE, metafields
 from tests.contract.bench import order
+from tests.contract.packages import Package
 
-SDL = Path(__file__).parents[3] / "shared" / "specs" / "shopify" / "admin-2026-07.graphql"
+DEVELOPER_TOOLS = Package(
+    "@shopify/dev-mcp",
+    "1.16.0",
+    "sha512-tqgRnK7sQhjew+htxtleTH23nXB5fZcsrhWgEkomsorGXvLOB2mh2upwZm8uzuTDNTZnqtLMe64yIwh6s2awtw==",
+)
+"""Shopify's own package (licence ISC), which contains the introspection of each version of the Admin API."""
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 LATER = datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC)
 COUPONS = {
@@ -68,9 +76,8 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    if not SDL.exists():
-        pytest.skip("Shopify's official schema (../shared/specs) is not here")
-    return build_schema(SDL.read_text(), assume_valid=True)
+    document = json.loads(gzip.decompress(DEVELOPER_TOOLS.read(f"dist/data/admin_{documents.VERSION}.json.gz")))
+    return build_client_schema(document["data"], assume_valid=True)
 
 
 @pytest.mark.parametrize("name", SENT)
@@ -79,7 +86,8 @@ def test_what_is_sent_is_valid(schema: GraphQLSchema, name: str) -> None:
     parsed = parse(document)
     assert validate(schema, parsed) == []
     operation = next(each for each in parsed.definitions if isinstance(each, OperationDefinitionNode))
-    known = get_variable_values(schema, operation.variable_definitions or (), variables)
+    sent = json.loads(exact_json.dumps(variables))
+    known = get_variable_values(schema, operation.variable_definitions or (), sent)
     assert not isinstance(known, list), known
 
 

@@ -12,8 +12,8 @@ from tests.reasons import HTTP_400
 async def test_the_newest_version_is_told_by_the_stores_own_time_and_then_by_order(engine: AsyncEngine) -> None:
     customers = Customers(engine)
     assert await customers.newest("42") is None
-    for seq, (body, version) in enumerate(((b"old", None), (b"new", 2), (b"late", 1)), 1):
-        at = datetime(2025, 1, version, tzinfo=UTC) if version else None
+    for seq, (body, version) in enumerate(((b"old", 1), (b"new", 3), (b"late", 2)), 1):
+        at = datetime(2025, 1, version, tzinfo=UTC)
         await store_job(
             engine,
             await store_message(engine, "customers", body, "42"),
@@ -25,6 +25,14 @@ async def test_the_newest_version_is_told_by_the_stores_own_time_and_then_by_ord
     await store_job(engine, await store_message(engine, "orders", b"order", "42"), "forward_customer", "done", seq=9)
     await store_message(engine, "customers/updated", b"webhook", "42")
     assert await customers.newest("42") == b"new"
+
+
+async def test_a_version_without_a_time_counts_by_its_arrival(engine: AsyncEngine) -> None:
+    """The time of a version from the future is removed; the job is sent as the newest all the same."""
+    for seq, (body, version) in enumerate(((b"dated", datetime(2025, 1, 1, tzinfo=UTC)), (b"undated", None)), 1):
+        message = await store_message(engine, "customers", body, "42")
+        await store_job(engine, message, "forward_customer", "waiting", seq=seq, version=version)
+    assert await Customers(engine).newest("42") == b"undated"
 
 
 async def test_what_became_of_an_owed_delivery(engine: AsyncEngine) -> None:

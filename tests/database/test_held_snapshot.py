@@ -43,7 +43,8 @@ async def pages_read(engine: AsyncEngine, since: datetime) -> int:
     async with engine.connect() as connection:
         told = await connection.execute(
             text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.CLAIM.text}"),
-            {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": since},
+            {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "since": since}
+            | {"busy": [], "share": 64},
         )
         found = told.scalar_one()
         await connection.rollback()

@@ -8,6 +8,7 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.ledger import read_ledger
 from platform_relay.coupons.records import RedemptionClaim
 from platform_relay.coupons.transitions import Coupons
@@ -17,6 +18,7 @@ from platform_relay.platform.rules import AMOUNTS, RewardKind
 from tests.journeys.handler_jobs import store_message
 from tests.reasons import NO_VALUE as WHY
 
+FORGED = because(ReasonCode.NOT_GENUINE, explanation="the webhook names no customer")
 SEED = int(os.environ.get("LEDGER_SEED", random.SystemRandom().randrange(1 << 32)))
 STEPS = 250
 PLACES = {"EUR": 2, "JPY": 0, "KWD": 3}
@@ -45,7 +47,7 @@ async def step(coupons: Coupons, claim: RedemptionClaim, rng: random.Random) -> 
         case 7:
             await coupons.mark_points_returned(code, 500)
         case _:
-            await coupons.refuse(code, WHY)
+            await coupons.hold_claim(claim, FORGED, rejected=True)
 
 
 async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine) -> None:
@@ -76,3 +78,4 @@ async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine
             assert parts == line.redeemed == round(parts, PLACES[line.currency]), told
         counted = sum(line.coupons for line in ledger.currencies) + sum(line.coupons for line in ledger.kinds)
         assert counted == sum(row.state != "refused" for row in rows), told
+        assert ledger.refused == sum(row.state == "refused" for row in rows), told

@@ -100,7 +100,8 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     explained = await plan(
         filled,
         statements.CLAIM,
-        {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "probing": False, "since": NOON},
+        {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "since": NOON}
+        | {"busy": ["customer:1"], "share": 16},
     )
     assert ("Seq Scan", "job") not in scans(explained), scans(explained)
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
@@ -110,13 +111,25 @@ async def test_the_claim_walks_its_index(filled: AsyncEngine) -> None:
     assert not [n for n in nodes(explained) if n["Node Type"] == "Sort" and "lane.run_at" in str(n.get("Sort Key"))]
 
 
+async def test_a_probe_reads_a_few_lanes_of_the_backlog(filled: AsyncEngine) -> None:
+    parameters = {"destination": "platform", "lease": 30.0, "probes": 3, "interval": 2.0, "candidates": 50}
+    explained = await plan(filled, statements.PROBE, parameters)
+    assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)
+    assert_jobs_are_looked_up(explained)
+    due = [node for node in nodes(explained) if node.get("Index Name") == "ix_lane_due"]
+    assert {node.get("Scan Direction") for node in due} == {"Forward", "Backward"}, due
+    assert not [n for n in nodes(explained) if n["Node Type"] == "Sort" and "run_at" in str(n.get("Sort Key"))]
+
+
 async def test_the_settle_looks_up_what_it_names(filled: AsyncEngine) -> None:
     names = {
         "lanes": ["order:1"], "tokens": [1], "ids": [None], "states": ["done"], "dispositions": [None], "codes": [None],
         "facts": [None],
         "uncertains": [False], "given_back": [0], "results": [None], "delays": [0.0], "digests": [None],
-        "versions": [None], "exists_remotely": [False], "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
+        "versions": [None], "exists_remotely": [False], "replaces": [True], "as_newests": [False],
+        "seqs": [1], "collapses": [False], "numbers": [1], "durations": [1],
         "outcomes": ["done"], "statuses": [200], "attempt_codes": [None], "attempt_facts": [None], "excerpts": [None],
+        "failed": [None],
     }  # fmt: skip
     explained = await plan(filled, statements.SETTLE, {"destination": "platform", **names})
     assert not {("Seq Scan", table) for table in HOT_TABLES} & scans(explained), scans(explained)

@@ -123,6 +123,19 @@ async def test_each_schema_is_created_and_migrated_by_itself(address: Address) -
     assert sorted(row["schemaname"] for row in tables) == [ONE, ONE, TWO, TWO], "and nothing in public"
 
 
+async def waits_for_a_lock(address: Address) -> bool:
+    """Whether a connection of the database waits for an advisory lock."""
+    outside = await asyncpg.connect(address.dsn)
+    try:
+        return bool(
+            await outside.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+            )
+        )
+    finally:
+        await outside.close()
+
+
 async def test_one_migration_does_not_wait_for_the_other(address: Address) -> None:
     async with engine_on(address.url, ONE) as one, engine_on(address.url, TWO) as two:
         async with one.begin() as connection:
@@ -130,7 +143,7 @@ async def test_one_migration_does_not_wait_for_the_other(address: Address) -> No
             await connection.execute(lock, {"schema": ONE})
             await asyncio.wait_for(migrate.upgrade(two), 20)
             waiting = asyncio.create_task(migrate.upgrade(one))
-            await asyncio.sleep(0.5)
+            await eventually(lambda: waits_for_a_lock(address), 20)
             assert not waiting.done(), "its own schema's migration waits"
         await waiting
 

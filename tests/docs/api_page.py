@@ -65,7 +65,7 @@ ERRORS_BY_REQUEST: Final = {
         f"{_KEYED} -H 'Idempotency-Key: change-1' -d '{{\"id\": \"{number}\"}}' {_EVENT}" for number in (42, 43)
     ),
     "wrong-state": f'{_KEYED} -X POST "$RELAY/v1/jobs/$JOB_ID/retry"',
-    "body-too-large": f"head -c 2000000 /dev/zero | {_KEYED} --data-binary @- {_EVENT}",
+    "body-too-large": f"head -c 20000000 /dev/zero | {_KEYED} --data-binary @- {_EVENT}",
     "encoding-refused": f"{_KEYED} -H 'Content-Encoding: gzip' -d '{{}}' {_EVENT}",
     "not-json": f"{_KEYED} -d 'id=42' {_EVENT}",
     "fields-invalid": f'{_KEYED} -d \'{{"id": "42", "email": "nobody"}}\' {_EVENT}',

@@ -6,6 +6,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from platform_relay import wiring
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import create_engine
 from platform_relay.core.metrics import Metrics
 from platform_relay.inbox.inbox import Inbox
@@ -22,6 +23,8 @@ async def openapi_document() -> dict[str, Any]:
         guards={},
         inbox=Inbox(engine, on_commit=lambda _: None),
         actions=OperatorActions(engine),
+        compute=ComputeProcess(),
+        worker_compute=ComputeProcess(),
         metrics=Metrics(CollectorRegistry()),
         listen_url="",
         on_work=[],

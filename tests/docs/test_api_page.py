@@ -122,7 +122,7 @@ async def a_signature(_: Scene, operation: Operation) -> Variables:
 PREPARATIONS: Final[dict[str, Prepare]] = {
     "read_event": a_message,
     "receive_store_webhook": a_signature,
-    **dict.fromkeys(("retry_job", "drop_job", "read_job"), a_dead_job),
+    **dict.fromkeys(("retry_job", "send_job_as_newest", "drop_job", "read_job"), a_dead_job),
     "resume_destination": a_paused_destination,
     **dict.fromkeys(("read_reward_rule", "delete_reward_rule"), a_rule),
     **dict.fromkeys(("approve_coupon", "set_coupon_value"), a_held_coupon),
@@ -130,7 +130,7 @@ PREPARATIONS: Final[dict[str, Prepare]] = {
     "return_points": a_retired_coupon,
     "dismiss_coupon_alerts": an_over_used_coupon,
     "read_import": an_import,
-    **dict.fromkeys(("read_reconciliation", "repair_differences"), a_reconciliation),
+    **dict.fromkeys(("read_reconciliation", "list_differences", "repair_differences"), a_reconciliation),
 }
 
 

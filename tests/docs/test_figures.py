@@ -10,10 +10,13 @@ import pytest
 from platform_relay.access.api_keys import OVERLAP
 from platform_relay.api import authentication, batch, request_body
 from platform_relay.console import login
-from platform_relay.queue import decide, maintenance
+from platform_relay.core.http import LONGEST_RETRY_AFTER
+from platform_relay.queue import decide, maintenance, rate_limiter
 from platform_relay.queue.circuit_breaker import FailureWindow
 from platform_relay.queue.destinations import FIRST_PAUSE, LONGEST_PAUSE
+from platform_relay.queue.lane_failures import LANES, LONGEST_DOUBT, RECENT
 from platform_relay.queue.loop import LoopSettings
+from platform_relay.queue.queue import PROBE_INTERVAL, PROBES
 from platform_relay.queue.rate_limiter import RATE_GROWTH, lowered_rate
 from platform_relay.queue.watermark import FULL_SCAN_COST, FULL_SCAN_INTERVAL
 from platform_relay.settings import IssuanceLimitSettings, Settings
@@ -67,6 +70,15 @@ FIGURES: Final = [
         "docs/states.md",
         f"at least {share(BREAKER.share)} of the last {BREAKER.size} calls failed, on {BREAKER.lanes} or more lanes",
     ),
+    ("docs/states.md", f"every {duration(PROBE_INTERVAL)} by up to {PROBES} jobs, of lanes that have not failed"),
+    ("docs/states.md", f"the same response on {LANES} lanes, and no success in the last {duration(RECENT)}"),
+    ("docs/states.md", f"it is refused for {duration(LONGEST_DOUBT)}"),
+    (
+        "docs/states.md",
+        f"continues when a success decides, when the destination opens, after {duration(decide.DOUBT_RECHECK)}",
+    ),
+    ("docs/states.md", f"pauses all calls to the destination for up to {duration(rate_limiter.LONGEST_PAUSE)}"),
+    ("docs/states.md", f"A `Retry-After` of more than {duration(LONGEST_RETRY_AFTER)}"),
     ("docs/states.md", f"grows again by {share(RATE_GROWTH - 1)} per second"),
     ("docs/reliability.md", f"its rate grows by only {share(RATE_GROWTH - 1)} per second"),
     ("docs/reliability.md", f"a lease is {duration(LOOP.lease)} long"),

@@ -8,7 +8,7 @@ from platform_relay.platform.webhooks import redemption_of, webhook_message
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "platform.md").read_text("utf-8")
-ROW = re.compile(r"^\| `([a-zA-Z]+\.\w+)` \| `([^`]+)` \| ([AM]) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([a-zA-Z]+\.[\w.]+)` \| `([^`]+)` \| ([AM]) \| (.+) \|$", re.MULTILINE)
 
 
 def test_the_table_of_assumptions_is_the_one_in_the_code() -> None:

@@ -89,6 +89,7 @@ WORDS: Final = (
             r"(?i)(?:platform__)?shop[_ ]key|sim-shop",
             r"shop manager",
             r"\"shop\": self\._",  # a parameter of the Launcher
+            r"\"Shop(?:NotFound|Required)\"",  # codes of the Launcher
             r"simulators\", \"shop\"",
             r"--shop-url",
             r"woocommerce_rest_shop\w+",

@@ -23,11 +23,13 @@ from platform_relay.coupons.records import RedemptionClaim
 from platform_relay.coupons.reward_rules import OperatorRule, RewardRuleDefinition, rule_key
 from platform_relay.coupons.spec import already_decided
 from platform_relay.coupons.valuation_rules import NoValue, RewardValue, find_value
+from platform_relay.coupons.verification_rules import list_incomplete
 from platform_relay.explain.records import Key
 from platform_relay.forwarding.fetch import store_message
 from platform_relay.inbox.events import Kind, OrderEvent
 from platform_relay.inbox.messages import PLATFORM, coupon_lane, customer_lane
 from platform_relay.inbox.retention import prune_bodies
+from platform_relay.platform.client import IncompleteList
 from platform_relay.platform.outcomes import unreadable_event
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.responses import read_response
@@ -36,6 +38,7 @@ from platform_relay.queue.decide import Interrupted
 from platform_relay.queue.queue import Queue
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
+from platform_relay.queue.states import doubt_key
 from platform_relay.settings import CouponSettings, IssuanceLimitSettings
 from platform_relay.stores.base import (
     CouponKind,
@@ -188,6 +191,15 @@ async def an_older_version_came_late(scene: Scene) -> None:
     await scene.run(answered(500))
 
 
+@injected("customer", "42", "newer_version_ahead", ReasonCode.NEWER_VERSION_AHEAD)
+async def a_version_of_the_future_was_delivered(scene: Scene) -> None:
+    await scene.customer(updatedAt=at(1))
+    await scene.run(answered(200))
+    await scene.sql("UPDATE entity SET version = '2062-11-20T10:00:00Z'")
+    await scene.customer(updatedAt=at(2))
+    await scene.run(answered(500))
+
+
 # ----------------------------------------------------------------------------------------------- orders: waiting
 
 
@@ -263,12 +275,27 @@ async def our_own_bug(scene: Scene) -> None:
     await scene.run(KeyError("a bug"))
 
 
+@injected("order", "1001", "refusal_undecided", ReasonCode.REFUSAL_UNDECIDED)
+async def refused_without_a_cause(scene: Scene) -> None:
+    await scene.order()
+    reason = because(ReasonCode.REFUSAL_UNDECIDED, destination=THE_PLATFORM, status=403)
+    await scene.run(Wait(reason, doubt_key(PLATFORM)))
+
+
+@injected("order", "1001", "entity_refused", ReasonCode.ENTITY_REFUSED)
+async def refused_alone(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(
+        Retry(because(ReasonCode.ENTITY_REFUSED, destination=THE_PLATFORM, status=403), None, Evidence(403))
+    )
+
+
 @injected("order", "1001", "outage", ReasonCode.SERVER_ERROR)
 async def everything_fails(scene: Scene) -> None:
     await scene.order()
     await scene.run(answered(503))
     reason = because(ReasonCode.SERVER_ERROR, destination=THE_PLATFORM, request="the customer", status=503)
-    await scene.destinations.close(PLATFORM, "tripped", reason, probing=False)
+    await scene.destinations.close(PLATFORM, "tripped", reason)
 
 
 @injected("order", "1001", "destination_paused", ReasonCode.OPERATOR_PAUSED)
@@ -283,7 +310,7 @@ def blocked(status: int) -> Inject:
         outcome = answered(status, "Forbidden" if status != 404 else None)
         assert isinstance(outcome, Blocked)
         await scene.run(outcome)
-        await scene.destinations.close(PLATFORM, "blocked", outcome.reason, probing=False)
+        await scene.destinations.close(PLATFORM, "blocked", outcome.reason)
 
     return inject
 
@@ -296,7 +323,7 @@ def closed_because(code: ReasonCode, **facts: str) -> Inject:
     async def inject(scene: Scene) -> None:
         await scene.order()
         reason = because(code, destination=THE_PLATFORM, **facts)
-        await scene.destinations.close(PLATFORM, "blocked", reason, probing=False)
+        await scene.destinations.close(PLATFORM, "blocked", reason)
 
     return inject
 
@@ -546,6 +573,21 @@ async def being_confirmed(scene: Scene) -> None:
     await held(scene, Wait(because(ReasonCode.CONFIRMATION_PENDING, explanation=explanation), f"confirm:{CODE}", 5))
 
 
+TOO_LONG: Final = list_incomplete(IncompleteList(200, "it has more pages")).reason
+
+
+@injected("coupon", CODE, "reward_list_incomplete", ReasonCode.REWARD_LIST_INCOMPLETE)
+async def the_list_of_rewards_is_too_long(scene: Scene) -> None:
+    await scene.promised()
+    await held(scene, Wait(TOO_LONG, f"confirm:{CODE}", 5))
+
+
+@injected("coupon", CODE, "reward_list_incomplete", ReasonCode.REWARD_LIST_INCOMPLETE)
+async def the_list_of_rewards_stayed_too_long(scene: Scene) -> None:
+    await scene.promised()
+    await held(scene, Reject(TOO_LONG))
+
+
 @injected("coupon", CODE, "cannot_confirm", ReasonCode.SETTING_MISSING)
 async def no_shop_key_to_confirm_with(scene: Scene) -> None:
     await scene.promised()
@@ -560,9 +602,11 @@ async def no_shop_is_configured(scene: Scene) -> None:
 
 @injected("coupon", CODE, "not_genuine", ReasonCode.NOT_GENUINE)
 async def forged(scene: Scene) -> None:
-    await scene.promised()
     explanation = "the Platform does not list the code among this customer's rewards"
-    await held(scene, Reject(because(ReasonCode.NOT_GENUINE, explanation=explanation)))
+    receipt, redemption, _ = await scene.promised()
+    reason = because(ReasonCode.NOT_GENUINE, explanation=explanation)
+    await scene.coupons.hold_claim(RedemptionClaim(redemption, receipt.id), reason, rejected=True)
+    await scene.run(Reject(reason), "store")
 
 
 @injected("coupon", CODE, "code_taken", ReasonCode.CODE_TAKEN)
@@ -631,7 +675,7 @@ async def the_shop_does_not_show_it_yet(scene: Scene) -> None:
 async def the_shop_refuses_our_key(scene: Scene) -> None:
     await scene.promised()
     reason = because(ReasonCode.KEY_REJECTED, destination=THE_STORE, status=401)
-    await scene.destinations.close("store", "blocked", reason, probing=False)
+    await scene.destinations.close("store", "blocked", reason)
 
 
 async def issued(scene: Scene) -> None:

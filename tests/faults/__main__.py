@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import database, destination, machine, summary
+from tests.faults import database, destination, isolation, machine, summary
 from tests.faults.pace import crowds, paced_faults
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
@@ -71,7 +71,7 @@ def main() -> int:
 async def _play_all(seed: int, rounds: int, outage: float, only: Sequence[str]) -> list[Report]:
     common = [*destination.faults(), *database.common_faults(), *machine.faults()]
     stacks: tuple[tuple[Topology, list[Fault]], ...] = (
-        (plain, [*common, *crowds()] * rounds),
+        (plain, [*common, *crowds(), *isolation.faults()] * rounds),
         (plain, [every_point(), destination.long_outage(outage)]),
         (paced, paced_faults()),
         (upgraded, upgraded_faults()),

@@ -40,7 +40,7 @@ async def everybody_terminated(on: Stage) -> None:
     connection = await on.rig.server.connect()
     for _ in range(5):
         await connection.execute(_TERMINATE, ROLE)
-        await asyncio.sleep(0.3 * on.rng.random())  # at any moment of what they do next
+        await asyncio.sleep(0.3 * on.rng.random())  # time: at any moment of what they do next
     await connection.close()
 
 
@@ -49,7 +49,7 @@ async def connections_exhausted(on: Stage) -> None:
     connection = await on.rig.server.connect()
     await connection.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")
     await connection.execute(_TERMINATE, ROLE)
-    await asyncio.sleep(4)  # the length of the fault
+    await asyncio.sleep(4)  # time: the length of the fault
     await connection.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
     await connection.close()
 
@@ -60,7 +60,7 @@ async def hot_rows_locked(on: Stage) -> None:
     await connection.execute("BEGIN")
     for table in ("lane", "job", "destination"):
         await connection.execute(f"SELECT FROM {table} FOR UPDATE SKIP LOCKED")
-    await asyncio.sleep(7)  # the length of the fault
+    await asyncio.sleep(7)  # time: the length of the fault
     connection.terminate()
 
 
@@ -77,7 +77,7 @@ def statement_errors(state: str, *, at_commit: bool) -> Callable[[Stage], Awaita
             await connection.execute(
                 f"CREATE {timing} INSERT OR UPDATE ON {table} {deferred} FOR EACH ROW EXECUTE FUNCTION fault()"
             )
-        await asyncio.sleep(4)  # the length of the fault
+        await asyncio.sleep(4)  # time: the length of the fault
         for table in tables:
             await connection.execute(f"DROP TRIGGER fault ON {table}")
         await connection.close()
@@ -98,7 +98,7 @@ async def real_deadlocks(on: Stage) -> None:
                     await connection.execute("SELECT FROM lane WHERE key = $1 FOR UPDATE", row["key"])
         except asyncpg.DeadlockDetectedError:
             on.notes.append("deadlock: ours lost")
-        await asyncio.sleep(0.01)  # let the service go on in between
+        await asyncio.sleep(0.01)  # time: let the service go on in between
     await connection.close()
 
 
@@ -107,7 +107,7 @@ async def connection_lost_at_commit(on: Stage) -> None:
     relay = on.rig.proxy
     assert relay is not None
     relay.risk = 0.02
-    await asyncio.sleep(5)  # the length of the fault
+    await asyncio.sleep(5)  # time: the length of the fault
     relay.risk = 0.0
     on.notes.append(f"{relay.cut_before} cut before, {relay.cut_after} after the server had done it")
 

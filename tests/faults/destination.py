@@ -33,7 +33,7 @@ def _spoil(rule: dict[str, Any], seconds: float) -> Callable[[Stage], Awaitable[
     async def inflict(on: Stage) -> None:
         for side in _sides(on):
             side.script(**rule, rate=0.35, persistent=True)
-        await asyncio.sleep(seconds)  # the length of the fault
+        await asyncio.sleep(seconds)  # time: the length of the fault
         for side in _sides(on):
             on.notes.append(f"{sum(rule['hits'] for rule in side.inspect('script')['rules'])} calls damaged")
             side.control("clear")
@@ -46,7 +46,7 @@ async def everything_spoilt(on: Stage) -> None:
     for side in _sides(on):
         for _, rule in SPOILT:
             side.script(**rule, rate=0.06, persistent=True)
-    await asyncio.sleep(4)  # the length of the fault
+    await asyncio.sleep(4)  # time: the length of the fault
     for side in _sides(on):
         side.control("clear")
 
@@ -55,7 +55,7 @@ async def redirect(on: Stage) -> None:
     """Is never followed: it says that the address is wrong, and so stops the destination until a try goes well."""
     for side in _sides(on):
         side.script(mode="redirect", rate=0.5, persistent=True)
-    await asyncio.sleep(2)  # the length of the fault
+    await asyncio.sleep(2)  # time: the length of the fault
     for side in _sides(on):
         side.control("clear")
         followed = side.ledger(kind="unknown", body=0)
@@ -65,7 +65,7 @@ async def redirect(on: Stage) -> None:
 async def throttled(on: Stage) -> None:
     for side in _sides(on):
         side.control("rate-limit", per_second=5, retry_after=1)
-    await asyncio.sleep(4)  # the length of the fault
+    await asyncio.sleep(4)  # time: the length of the fault
     for side in _sides(on):
         side.control("rate-limit", per_second=0)
 
@@ -78,12 +78,11 @@ async def key_revoked(on: Stage) -> None:
     ) as client:
 
         async def blocked() -> bool:
-            destinations = (await client.get("/v1/destinations")).json()
-            rows = destinations["items"] if isinstance(destinations, dict) else destinations
+            rows = (await client.get("/v1/destinations")).json()["items"]
             return any(row["name"] == "platform" and row["state"] == "blocked" for row in rows)
 
         await eventually(blocked, 15)
-    await asyncio.sleep(1)  # more work arrives meanwhile
+    await asyncio.sleep(1)  # time: more work arrives meanwhile
     total = await on.books.counts()
     assert total["dead"] == on.dead, f"a revoked key killed jobs: {total}"
     on.rig.platform.config(api_key=PLATFORM_KEY)
@@ -93,7 +92,7 @@ def outage(seconds: float, mode: str = "503") -> Callable[[Stage], Awaitable[Non
     async def inflict(on: Stage) -> None:
         for side in _sides(on):
             side.outage(seconds=seconds, mode=mode)
-        await asyncio.sleep(seconds)  # the length of the fault
+        await asyncio.sleep(seconds)  # time: the length of the fault
 
     return inflict
 

@@ -61,7 +61,7 @@ class JobCounts:
                     answer = await client.get(f"{self._rig.url}/v1/jobs/counts")
                     if answer.status_code == 200:
                         self._judge(answer.json())
-                await asyncio.sleep(PAUSE)  # between two samples
+                await asyncio.sleep(PAUSE)  # time: between two samples
 
     async def counts(self) -> dict[str, int]:
         """Jobs by state, as the API tells them. Raises AssertionError while it does not answer."""

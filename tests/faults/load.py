@@ -22,6 +22,7 @@ from tests.helpers import eventually
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BATCH = 500
+CONNECTIONS = 40
 JSON = {"content-type": "application/json"}
 STATES = ("pending", "paid", "refunded")
 
@@ -49,7 +50,7 @@ class Shop:
             headers={"authorization": f"Bearer {STORE_KEY}"},
             timeout=10,
             trust_env=False,
-            limits=httpx.Limits(max_connections=40),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
         )
         self._numbers = count(1)
         self._sending: list[asyncio.Task[None]] = []
@@ -85,7 +86,7 @@ class Shop:
         """`many` shoppers, one every `gap` seconds on average."""
         for _ in range(many):
             self.shopper()
-            await asyncio.sleep(gap * 2 * self._rng.random())  # a load's own pace
+            await asyncio.sleep(gap * 2 * self._rng.random())  # time: a load's own pace
 
     async def buyers(self, many: int, gap: float) -> None:
         """`many` shoppers who have an account and order at once, one every `gap` seconds."""
@@ -93,7 +94,7 @@ class Shop:
             number = next(self._numbers)
             self._begin(self.customer(number, 1))
             self._begin(self.order(number, number, 1))
-            await asyncio.sleep(gap)  # a load's own pace
+            await asyncio.sleep(gap)  # time: a load's own pace
 
     async def crowd(self, many: int, *, poisoned: int = 0) -> dict[int, float]:
         """`many` new customers at once, every `poisoned`-th of them with that word; when each of the others was
@@ -102,8 +103,11 @@ class Shop:
         bad = {number for place, number in enumerate(numbers) if poisoned and place % poisoned == 0}
         at: dict[int, float] = {}
 
+        connections = asyncio.Semaphore(CONNECTIONS)  # more would wait in the client's pool until its time limit
+
         async def one(number: int) -> None:
-            await self.customer(number, 1, name="poison" if number in bad else "well")
+            async with connections:
+                await self.customer(number, 1, name="poison" if number in bad else "well")
             at[number] = asyncio.get_running_loop().time()
 
         await asyncio.gather(*(one(number) for number in numbers))
@@ -222,7 +226,7 @@ class Shop:
                 assert answer.status_code >= 500, f"{url} refuses {content!r}: {said}"
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"{url} does not take {content!r} within {self.patience:g} s; last: {said}")
-            await asyncio.sleep(0.05 + 0.1 * self._rng.random())  # a client's own pause between tries
+            await asyncio.sleep(0.05 + 0.1 * self._rng.random())  # time: a client's own pause between tries
 
 
 def person(number: int, version: int) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Final
 
 import httpx
 
+from simulators.process import Simulator
 from tests.faults.rig import LEASE, Process
 from tests.faults.rounds import Fault, Stage, effects
 from tests.helpers import eventually
@@ -64,7 +65,7 @@ async def worker_killed(on: Stage) -> None:
     """With calls in flight. Each must be taken up again within the time promised."""
     on.rig.platform.control("latency", seconds=0.4)
     on.rig.shop.control("latency", seconds=0.4)
-    await asyncio.sleep(0.6)  # so that calls are in flight
+    await _calls_in_flight(on.rig.platform)
     on.rig.worker.kill()
     killed = time.monotonic()
     for side in (on.rig.platform, on.rig.shop):
@@ -90,9 +91,22 @@ async def worker_killed(on: Stage) -> None:
     on.promised(f"taken up again after {slowest:.1f} s", kept=slowest <= TAKEN_UP_WITHIN)
 
 
+async def _calls_in_flight(side: Simulator) -> None:
+    """Returns when the simulator has received a call that it has not answered."""
+    await eventually(lambda: asyncio.to_thread(_unanswered, side), 60)
+
+
+async def _all_answered(side: Simulator) -> bool:
+    return not await asyncio.to_thread(_unanswered, side)
+
+
+def _unanswered(side: Simulator) -> list[object]:
+    return [entry for entry in side.ledger(body=0) if entry["status"] is None and not entry["fault"]]
+
+
 async def _cut_off(on: Stage, killed: float) -> set[str]:
     """Entities of the Platform whose last call had not been answered when the worker died."""
-    await asyncio.sleep(0.5)  # the simulator's latency: by then all of them have their effect
+    await eventually(lambda: _all_answered(on.rig.platform), 10)
     last: dict[str, float] = {}
     for entry in await effects(on.rig.platform):
         if entry["kind"] in ("customer.put", "order.post", "order.patch"):
@@ -103,7 +117,7 @@ async def _cut_off(on: Stage, killed: float) -> set[str]:
 async def asked_to_end(on: Stage) -> None:
     """SIGTERM under load: gone within 10 s, exit code 0, nothing sent twice."""
     on.rig.platform.control("latency", seconds=0.3, jitter=1.0)
-    await asyncio.sleep(1)  # so that calls are in flight
+    await _calls_in_flight(on.rig.platform)
     for process in (on.rig.worker, on.rig.web):
         started = time.monotonic()
         try:
@@ -136,7 +150,7 @@ async def frozen_beyond_its_lease(on: Stage) -> None:
     sleeper.signal(signal.SIGSTOP)
     on.rig.platform.control("latency", seconds=0)
     on.rig.worker.start()
-    await asyncio.sleep(LEASE + 3)  # beyond the lease
+    await asyncio.sleep(LEASE + 3)  # time: beyond the lease
     sleeper.signal(signal.SIGCONT)
     refused = await eventually(lambda: _lost_leases(sleeper), 20)
     on.notes.append(f"{refused:.0f} settles refused")
@@ -174,7 +188,7 @@ async def clock_steps(on: Stage) -> None:
     await on.rig.ready()
     for seconds in (STEP, -STEP, STEP, 0.0):
         _move(step, seconds)
-        await asyncio.sleep(1.5)  # some load at that time
+        await asyncio.sleep(1.5)  # time: some load at that time of the clock
 
 
 def _move(step: Path, seconds: float) -> None:

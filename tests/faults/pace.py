@@ -49,7 +49,7 @@ async def backfill_beside_live(on: Stage) -> None:
     lags: list[float] = []
     for _ in range(20):
         lags.append(await _lag_of_one(on))
-        await asyncio.sleep(0.2 * on.rng.random())  # a store's own pace
+        await asyncio.sleep(0.2 * on.rng.random())  # time: a store's own pace
     left = (await on.books.counts())["waiting"]
     on.notes.append(f"{left} imported events waited throughout; live events waited at most {max(lags):.1f} s")
     assert left > 0, "the backfill was over too soon to be in anybody's way"

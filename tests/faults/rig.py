@@ -43,6 +43,7 @@ class Process:
     log: Path
     code: Path = ROOT
     child: "subprocess.Popen[bytes] | None" = None
+    options: tuple[str, ...] = ()
 
     def start(self, more: Mapping[str, str] | None = None, module: str | None = None) -> None:
         """The program `relay` of that release, or `module`, which runs it in its own way."""
@@ -51,7 +52,12 @@ class Process:
         program = ["-m", module] if module else ["-c", self._entry()]
         with self.log.open("ab") as output:
             self.child = subprocess.Popen(
-                [sys.executable, *program, self.role],  # both put the working directory first on the path
+                [
+                    sys.executable,
+                    *program,
+                    self.role,
+                    *self.options,
+                ],  # both put the working directory first on the path
                 env={**os.environ, **self.environment, **(more or {})},
                 cwd=self.code,
                 stdout=output,

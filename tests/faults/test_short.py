@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import database, destination, machine
+from tests.faults import database, destination, isolation, machine
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Stage, play
@@ -65,6 +65,11 @@ async def test_far_sides_and_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+async def test_entities_that_always_fail(tmp_path: Path) -> None:
+    await nothing_is_found(plain, tmp_path, isolation.small_faults())
+
+
+@pytest.mark.timeout(300)
 async def test_processes_killed_frozen_and_asked_to_end(tmp_path: Path) -> None:
     killed = named(
         machine.faults(),
@@ -77,7 +82,7 @@ async def test_processes_killed_frozen_and_asked_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 async def test_killed_at_some_of_all_points(tmp_path: Path) -> None:
-    await nothing_is_found(plain, tmp_path, [every_point(6)])
+    await nothing_is_found(plain, tmp_path, [every_point(3)])
 
 
 @pytest.mark.timeout(200)

@@ -85,7 +85,7 @@ async def rolling_upgrade(on: Stage) -> None:
     await worker.up(0)
     on.notes.append(f"tables {before} → {await _revision(rig.server)}")
     rig.urls.append(f"http://127.0.0.1:{web.environment['PORT']}")
-    await asyncio.sleep(3)  # both releases do the same work on the same tables
+    await asyncio.sleep(3)  # time: both releases do the same work on the same tables
     if "OLDEST" in (rig.code / "migrations" / "__init__.py").read_text():  # older ones refuse tables of a later release
         old_worker.kill()
         begin = old_worker.log.stat().st_size
@@ -94,7 +94,7 @@ async def rolling_upgrade(on: Stage) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             ready = await client.get(f"http://127.0.0.1:{old_web.environment['PORT']}/readyz", timeout=10)
             assert ready.status_code == 200, f"the old web process is taken out of the rotation: {ready.text}"
-    await asyncio.sleep(2)  # and on
+    await asyncio.sleep(2)  # time: and on
     rig.moved_to(web, worker)
     await rig.ready()
     for process in (old_worker, old_web):
@@ -133,11 +133,11 @@ async def failover(on: Stage) -> None:
     relay, old = on.rig.proxy, on.rig.server
     assert relay is not None
     copy = await old.standby(on.rig.folder / f"standby-{on.rng.randrange(1 << 30)}")
-    await asyncio.sleep(1)  # load with a standby
+    await asyncio.sleep(1)  # time: load with a standby
     old.stop(signal.SIGKILL)
     relay.lead_to(copy.port)
     on.rig.server = copy
-    await asyncio.sleep(3)  # read-only, as long as the decision takes
+    await asyncio.sleep(3)  # time: read-only, as long as the decision takes
     await copy.promote()
 
 
@@ -177,9 +177,9 @@ async def pooler_killed(on: Stage) -> None:
     assert on.rig.pooler is not None
     for _ in range(2):
         on.rig.pooler.kill()
-        await asyncio.sleep(0.5)  # away
+        await asyncio.sleep(0.5)  # time: away
         on.rig.pooler.start()
-        await asyncio.sleep(1)  # back
+        await asyncio.sleep(1)  # time: back
 
 
 def pooled_faults() -> list[Fault]:
@@ -232,7 +232,7 @@ async def disk_full(on: Stage) -> None:
     while asyncio.get_running_loop().time() < deadline:
         with suppress(*GONE):
             await _write_a_lot(on.rig.server)
-        await asyncio.sleep(0.2)  # then again: it may be recovering
+        await asyncio.sleep(0.2)  # time: then again, it may be recovering
     ballast.unlink()
     on.notes.append("Postgres went down" if not on.rig.server.running else "PostgreSQL stayed up")
     await on.rig.server.start()

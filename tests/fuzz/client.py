@@ -192,7 +192,7 @@ async def _patience(seconds: float) -> AsyncIterator[None]:
 
 async def _tick(limit: asyncio.Timeout, seconds: float) -> None:
     for _ in range(math.ceil(seconds / TICK)):
-        await asyncio.sleep(TICK)
+        await asyncio.sleep(TICK)  # time: what this measures
     limit.reschedule(asyncio.get_running_loop().time())
 
 
@@ -217,7 +217,7 @@ async def _send(writer: asyncio.StreamWriter, cases: list[Case]) -> None:
             writer.write(piece)
             await writer.drain()
             if len(case.pieces) > 1:
-                await asyncio.sleep(0.002)  # so that they leave in packets of their own
+                await asyncio.sleep(0.002)  # time: so that they leave in packets of their own
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

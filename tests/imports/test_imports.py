@@ -2,12 +2,14 @@
 
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.cli.imports import RejectedRows
 from platform_relay.imports import importer
 from platform_relay.imports.files import (
     CHUNK,
@@ -93,8 +95,8 @@ def test_rows_before_a_broken_place_are_read_and_the_place_is_named(broken: byte
 def test_numbers_of_an_array_are_those_of_json() -> None:
     raw = b'[{"long": 123456789012345678901234567890, "price": 1.10, "less": -2, "none": null, "yes": true}]'
     [row] = read_rows(io.BytesIO(raw), "json")
-    assert row.values == json.loads(raw)[0]
-    assert [type(value) for value in row.values.values()] == [int, float, int, type(None), bool]
+    assert row.values == json.loads(raw, parse_float=Decimal)[0]
+    assert [type(value) for value in row.values.values()] == [int, Decimal, int, type(None), bool]
 
 
 def test_the_form_is_told_by_the_name() -> None:
@@ -195,7 +197,7 @@ async def test_a_killed_import_goes_on_where_it_was(engine: AsyncEngine, inbox: 
     await run(
         engine, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute', position = 0, rows = 0, accepted = 0"
     )
-    [stopped] = await importer.list_imports(engine)
+    [stopped] = (await importer.list_imports(engine)).items
     assert stopped.state == "stopped"
     done = await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
     assert (done.id, done.rows, done.accepted, done.duplicates) == (stopped.id, 2500, 1500, 1000)
@@ -223,7 +225,7 @@ async def test_a_file_of_another_kind_is_told(engine: AsyncEngine, inbox: Inbox)
         await import_file(
             engine, inbox, ImportPlan("f", "json", Kind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t"
         )
-    [failed] = await importer.list_imports(engine)
+    [failed] = (await importer.list_imports(engine)).items
     assert failed.state == "failed"
     assert "array" in (failed.error or "")
 
@@ -233,3 +235,35 @@ def test_names_are_found(tmp_path: Path) -> None:
     assert column_names(io.BytesIO(NDJSON), "ndjson") == ["id"]
     with pytest.raises(ValueError, match="each once"):
         column_names(io.BytesIO(b"a,a\n"), "csv")
+
+
+async def test_a_row_with_a_version_of_the_future_is_refused(engine: AsyncEngine, inbox: Inbox) -> None:
+    raw = b"id,updatedAt\n1,2062-11-20T10:00:00Z\n2,2026-01-01T00:00:00Z\n"
+    plan = ImportPlan("customers.csv", "csv", Kind.CUSTOMER, {"id": "id", "updatedAt": "updatedAt"})
+    done = await import_file(engine, inbox, plan, io.BytesIO(raw), actor="t")
+    assert (done.accepted, done.rejected) == (1, 1)
+    [problem] = done.problems
+    assert problem.row == 1
+    assert problem.reason.startswith("updatedAt: 2062-11-20T10:00:00+00:00 is in the future; the latest time")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"id": 2, "x": ' + b"[" * 400 + b"1.5" + b"]" * 400 + b"}",
+        b'{"id": 2, "updatedAt": "0001-01-01T00:00:00+14:00"}',
+    ],
+    ids=["nested", "time"],
+)
+async def test_a_row_that_cannot_be_an_event_is_one_rejected_row(
+    bad: bytes, engine: AsyncEngine, inbox: Inbox, tmp_path: Path
+) -> None:
+    lines = RejectedRows(tmp_path / "rejected.ndjson")
+    mapping = {"id": "id", "updatedAt": "updatedAt"}
+    done = await import_file(
+        engine, inbox, ImportPlan("f", "ndjson", Kind.CUSTOMER, mapping),
+        io.BytesIO(b'{"id": 1}\n' + bad + b'\n{"id": 3}\n'), actor="t", rejected=lines.write,
+    )  # fmt: skip
+    lines.close()
+    assert (done.state, done.accepted, done.rejected) == ("done", 2, 1)
+    assert [json.loads(line)["row"] for line in lines.path.read_text().splitlines()] == [2]

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import open_alerts
 from platform_relay.checks.configuration import check_bodies, watch_bodies
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import create_engine
 from platform_relay.core.encryption import KeyRing, UnreadableBodyError, first_email
 from platform_relay.core.http import HttpClient
@@ -267,7 +268,9 @@ async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngin
     [job] = await Queue(engine, "platform").claim(1, lease=30)
     assert (job.kind, job.message_id) == ("forward_customer", receipt.id)
     http = HttpClient()
-    told = await ForwardCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine))(job)  # which is not called
+    told = await ForwardCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine), ComputeProcess())(
+        job
+    )  # which is not called
     await http.aclose()
     assert isinstance(told, Wait)
     assert told.key == "settings"

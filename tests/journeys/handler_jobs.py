@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from pydantic import HttpUrl, SecretStr
-from sqlalchemy import insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from platform_relay.core.http import HttpClient
+from platform_relay.core.models import Attempt, Message
 from platform_relay.core.models import Job as JobRow
-from platform_relay.core.models import Message
-from platform_relay.core.reasons import Reason
+from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.platform.client import PlatformClient
 from platform_relay.queue.jobs import Job
 from platform_relay.settings import PlatformSettings
@@ -32,9 +32,10 @@ def job(
     exists_remotely: bool = False,
     delivered_digest: bytes | None = None,
     age: float = 0.0,
+    identifier: UUID | None = None,
 ) -> Job:
     return Job(
-        id=uuid7(),
+        id=identifier or uuid7(),
         message_id=message_id,
         kind=kind,
         destination="platform",
@@ -78,6 +79,25 @@ async def store_message(engine: AsyncEngine, kind: str, body: bytes = b"{}", cus
             )
         )
     return identifier
+
+
+async def store_negative_answers(engine: AsyncEngine, job_id: UUID, seconds: float, count: int = 3) -> None:
+    """Attempts of a job to which the Platform did not confirm the redemption, the first of them `seconds` ago."""
+    first = datetime.now(UTC) - timedelta(seconds=seconds)
+    codes = (ReasonCode.CONFIRMATION_PENDING, ReasonCode.REWARD_LIST_INCOMPLETE)
+    attempts = [
+        {
+            "job_id": job_id,
+            "fencing_token": number,
+            "number": 1,
+            "started_at": first,
+            "outcome": "wait",
+            "reason_code": code,
+        }
+        for number, code in enumerate(code for code in codes for _ in range(count))
+    ]
+    async with engine.begin() as connection:
+        await connection.execute(insert(Attempt).on_conflict_do_nothing(), attempts)
 
 
 async def store_job(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from platform_relay.checks.configuration import check_launcher, check_platform
+from platform_relay.checks.destinations import check_launcher, check_platform
 from platform_relay.core.http import HttpClient
 from platform_relay.settings import PlatformSettings, Settings
 from simulators.process import Simulator
@@ -15,17 +15,17 @@ SETTINGS = Settings(_env_file=None, platform=PlatformSettings.model_validate({"a
 async def test_a_platform_that_takes_the_key_is_fine(platform: Simulator, http: HttpClient) -> None:
     client = client_of(http, platform.url, shop_key="sim-shop")
     assert (await check_platform(SETTINGS, client)).ok
-    assert (await check_launcher(client)).ok
+    assert (await check_launcher(SETTINGS, client)).ok
 
 
 @pytest.mark.parametrize("mode", ["503", "429"])
 async def test_one_that_fails_by_itself_is_asked_again_later(platform: Simulator, http: HttpClient, mode: str) -> None:
     platform.script(status=int(mode), times=2)
     client = client_of(http, platform.url, shop_key="sim-shop")
-    for check in (await check_platform(SETTINGS, client), await check_launcher(client)):
+    for check in (await check_platform(SETTINGS, client), await check_launcher(SETTINGS, client)):
         assert check.ok is False
         assert mode in check.detail
-        assert "try again later" in check.next_step
+        assert "Try again later" in check.next_step
 
 
 async def test_a_refused_key_and_a_wrong_address_are_settings(platform: Simulator, http: HttpClient) -> None:
@@ -33,6 +33,6 @@ async def test_a_refused_key_and_a_wrong_address_are_settings(platform: Simulato
     page = await check_platform(SETTINGS, client_of(http, platform.url))
     wrong = await check_platform(SETTINGS, client_of(http, platform.url, api_key="another-key"))
     nobody = await check_platform(SETTINGS, client_of(http, f"http://127.0.0.1:{free_port()}"))
-    for check in (page, wrong, nobody):
+    for check, setting in ((page, "PLATFORM__URL"), (wrong, "PLATFORM__API_KEY"), (nobody, "PLATFORM__URL")):
         assert check.ok is False
-        assert check.next_step == "check PLATFORM__URL and PLATFORM__API_KEY"
+        assert setting in check.next_step

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from platform_relay import wiring
 from platform_relay.alerts.alerts import open_alerts
+from platform_relay.alerts.watch import watch_queue
 from platform_relay.audit import integrity
 from platform_relay.audit.queries import list_audit
 from platform_relay.core.models import Audit
@@ -23,6 +24,7 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons import drift_check, overdue, reward_rules
 from platform_relay.coupons.actions import ActionNotPossibleError, CouponActions, NoSuchCouponError
 from platform_relay.coupons.ledger import read_ledger
+from platform_relay.coupons.queries import list_coupons
 from platform_relay.coupons.records import CouponRecord
 from platform_relay.coupons.reward_rules import RewardRuleDefinition, rule_key
 from platform_relay.coupons.transitions import Coupons
@@ -30,6 +32,7 @@ from platform_relay.inbox.events import OrderEvent
 from platform_relay.inbox.messages import incoming as order_message
 from platform_relay.platform.rules import RewardKind
 from platform_relay.platform.webhooks import webhook_message
+from platform_relay.queue.oldest_waiting import OldestWaiting
 from platform_relay.settings import CouponSettings, PlatformSettings, RetrySettings, Settings, StoreSettings
 from platform_relay.worker import Worker
 from simulators.process import Simulator
@@ -294,7 +297,7 @@ async def test_points_that_arrived_count_as_returned_and_are_not_sent_again(rela
     assert "points_in_doubt" not in await relay.alerts()
     assert len([entry for entry in relay.platform.ledger() if entry["kind"] == "points.post"]) == 1
     async with relay.engine.connect() as connection:
-        lines = [(line.actor, line.action) for line in await list_audit(connection, subject=CODE)]
+        lines = [(line.actor, line.action) for line in (await list_audit(connection, subject=CODE)).items]
     assert {("ada", "coupon.return_points"), ("ada", "coupon.points_returned")} <= set(lines)
     assert (await integrity.verify(relay.engine)).problem is None
 
@@ -334,7 +337,9 @@ async def test_an_order_uses_the_coupon_in_the_relay_and_at_the_platform_and_its
     assert await relay.actions.dismiss(CODE, "ada", "one basket, split by the shop") == 1
     assert await relay.alerts() == {}
     async with relay.engine.connect() as connection:
-        [line] = [entry for entry in await list_audit(connection, subject=CODE) if entry.action == "coupon.dismiss"]
+        [line] = [
+            entry for entry in (await list_audit(connection, subject=CODE)).items if entry.action == "coupon.dismiss"
+        ]
     assert (line.actor, line.detail) == (
         "ada",
         {"alerts": ["coupon_overused"], "why": "one basket, split by the shop"},
@@ -380,18 +385,61 @@ async def test_the_drift_check_finds_changes_in_the_store_and_changes_nothing(re
 
 
 async def test_the_deadline_raises_one_alert_which_ends_with_the_coupon(relay: Relay) -> None:
+    settings = relay.parts.settings.coupons
+    times = settings.deadline, settings.confirm_within
     await relay.redeem(listed=False)
     await relay.state("held")
     async with relay.engine.begin() as connection:
         await connection.execute(text("UPDATE coupon SET received_at = now() - interval '3 min'"))
-    deadline = relay.parts.settings.coupons.deadline
-    await overdue.watch_deadline(relay.engine, deadline)
-    assert await overdue.watch_deadline(relay.engine, deadline) == 0, "one is open already"
+    assert await overdue.watch_deadline(relay.engine, *times) == 0, "it may be forged"
+    async with relay.engine.begin() as connection:
+        await connection.execute(text("UPDATE coupon SET received_at = now() - interval '8 min'"))
+    await overdue.watch_deadline(relay.engine, *times)
+    assert await overdue.watch_deadline(relay.engine, *times) == 0, "one is open already"
     assert await relay.alerts() == {"coupon_overdue": CODE}
     await relay.actions.approve(CODE, "ada", "why")
     await relay.state("active")
-    await overdue.watch_deadline(relay.engine, deadline)
+    await overdue.watch_deadline(relay.engine, *times)
     assert await relay.alerts() == {}
+
+
+async def test_refused_redemptions_are_apart_from_held_ones_and_can_be_approved(relay: Relay) -> None:
+    await relay.redeem()
+    await relay.state("active")
+    forged = {"id": "evil", "points": 500, "ruleId": "rule-5-off", "couponCode": "f0", "rewardType": "amountdiscount"}
+    await relay.webhook("points/redeemed", {**forged, "customer": None})
+    await relay.state("refused", "f0")
+    await relay.redeem("9a", listed=False)
+    await relay.state("held", "9a")
+
+    async def all_settled() -> bool:
+        async with relay.engine.connect() as connection:
+            dead: int = (await connection.execute(text("SELECT count(*) FROM job WHERE dead"))).scalar_one()
+        return dead == 1
+
+    await eventually(all_settled)
+    async with relay.engine.begin() as connection:
+        await connection.execute(text("UPDATE coupon SET received_at = now() - interval '1 day'"))
+    settings = relay.parts.settings.coupons
+    await overdue.watch_deadline(relay.engine, settings.deadline, settings.confirm_within)
+    await watch_queue(relay.engine, OldestWaiting())
+    assert await relay.alerts() == {"coupon_overdue": "9a"}
+    async with relay.engine.connect() as connection:
+        ledger = await read_ledger(connection)
+        codes = {
+            state: [item.code for item in (await list_coupons(connection, state=state)).items]
+            for state in ("held", "refused")
+        }
+    assert codes == {"held": ["9a"], "refused": ["f0"]}
+    assert (
+        ledger.refused,
+        sum(line.coupons for line in ledger.currencies) + sum(line.coupons for line in ledger.kinds),
+    ) == (1, 2)
+    assert ledger.balanced
+    await relay.actions.approve("f0", "ada", "the Platform shows it")
+    await relay.state("active", "f0")
+    async with relay.engine.connect() as connection:
+        assert (await read_ledger(connection)).refused == 0
 
 
 async def restore(engine: AsyncEngine, lines: list[dict[str, Any]]) -> None:

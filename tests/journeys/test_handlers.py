@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.http import HttpClient
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
@@ -38,12 +39,12 @@ ORDER = {
 
 @pytest.fixture
 def forward_order(client: PlatformClient, engine: AsyncEngine) -> ForwardOrder:
-    return ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
+    return ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine), ComputeProcess())
 
 
 @pytest.fixture
 def forward_customer(client: PlatformClient, engine: AsyncEngine) -> ForwardCustomer:
-    return ForwardCustomer(client, Customers(engine))
+    return ForwardCustomer(client, Customers(engine), ComputeProcess())
 
 
 def seed(platform: Simulator) -> None:
@@ -108,7 +109,7 @@ async def test_an_id_that_no_address_can_hold_is_rejected(forward_customer: Forw
         ({"mode": "garbage"}, Unknown, ReasonCode.RESPONSE_UNREADABLE),
         ({"mode": "empty"}, Unknown, ReasonCode.RESPONSE_UNREADABLE),
         ({"mode": "truncated"}, Unknown, ReasonCode.CONNECTION_LOST),
-        ({"mode": "not_http"}, Unknown, ReasonCode.CONNECTION_LOST),
+        ({"mode": "not_http"}, Unknown, ReasonCode.RESPONSE_MALFORMED),
         (
             {"mode": "reset_after", "times": 2},  # aiohttp sends a PUT once more by itself
             Unknown,
@@ -137,12 +138,14 @@ async def test_what_the_platforms_answers_mean(
 
 
 async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpClient, engine: AsyncEngine) -> None:
-    handler = ForwardCustomer(client_of(http, platform.url, api_key=None), Customers(engine))
+    handler = ForwardCustomer(client_of(http, platform.url, api_key=None), Customers(engine), ComputeProcess())
     outcome = await handler(job("forward_customer", CUSTOMER))
     assert isinstance(outcome, Blocked)
     assert outcome.reason.code is ReasonCode.SETTING_MISSING
     assert outcome.reason.facts["setting"] == "PLATFORM__API_KEY"
-    wrong = ForwardCustomer(client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine))
+    wrong = ForwardCustomer(
+        client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine), ComputeProcess()
+    )
     assert isinstance(await wrong(job("forward_customer", CUSTOMER)), Blocked)
     assert calls(platform) == [("customer.put", False)]
 
@@ -151,7 +154,7 @@ async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpCl
 
 
 async def test_a_product_is_put_before_its_variants(platform: Simulator, client: PlatformClient) -> None:
-    handler = ForwardProduct(client)
+    handler = ForwardProduct(client, ComputeProcess())
     body = {"id": "7", "title": "Mug", "variants": [{"externalVariantId": "71"}]}
     done = await handler(job("forward_product", body))
     assert isinstance(done, Done)
@@ -171,16 +174,28 @@ async def test_a_product_that_is_unknown_when_its_variants_come_is_sent_again(
 ) -> None:
     platform.script(path="^/v1/products/7/variants$", status=404, body={"message": "Product not found"})
     body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
-    outcome = await ForwardProduct(client)(job("forward_product", body))
+    outcome = await ForwardProduct(client, ComputeProcess())(job("forward_product", body))
     assert isinstance(outcome, Retry)
     assert outcome.reason.code is ReasonCode.RESPONSES_CONTRADICT
     assert outcome.reason.facts.items() >= {"entity": "product", "id": "7", "response": "Product not found"}.items()
 
 
+async def test_variants_that_a_success_reports_as_failed_are_rejected(
+    platform: Simulator, client: PlatformClient
+) -> None:
+    """The call sends the complete list, so it can be repeated: its failure is certain."""
+    platform.script(path="^/v1/products/7/variants$", status=200, body={"errors": ["the price is not a number"]})
+    body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
+    outcome = await ForwardProduct(client, ComputeProcess())(job("forward_product", body))
+    assert isinstance(outcome, Reject)
+    assert outcome.partly_delivered
+    assert outcome.reason.code is ReasonCode.FAILURE_REPORTED
+
+
 async def test_a_product_whose_variants_got_lost_is_not_done(platform: Simulator, client: PlatformClient) -> None:
     platform.script(path="^/variants$|/7/variants$", mode="reset_after")
     body = {"id": "7", "variants": [{"externalVariantId": "71"}]}
-    assert isinstance(await ForwardProduct(client)(job("forward_product", body)), Unknown)
+    assert isinstance(await ForwardProduct(client, ComputeProcess())(job("forward_product", body)), Unknown)
 
 
 # -------------------------------------------------------------------------------- orders
@@ -428,22 +443,35 @@ async def test_a_wrong_store_key_is_named(platform: Simulator, http: HttpClient)
     assert outcome.reason.facts["setting"] == "PLATFORM__SHOP_KEY"
 
 
-async def test_all_rewards_come_page_by_page_and_only_with_the_right_digest(
+async def test_rewards_come_page_by_page_and_only_with_the_right_digest(
     platform: Simulator, client: PlatformClient, http: HttpClient
 ) -> None:
     seed(platform)
     platform.config(rewards_page_size=2)
-    for code in ("aa", "bb", "cc", "dd", "ee"):
+    codes = ("aa", "bb", "cc", "dd", "ee")
+    for code in codes:
         platform.control("redeem", customerId="42", ruleId="rule-5-off", code=code, deliver=False)
-    rewards = await client.all_rewards("42", "Jane@example.com")
-    assert isinstance(rewards, tuple)
-    assert [reward["couponCode"] for reward in rewards] == ["aa", "bb", "cc", "dd", "ee"]
+    for code in codes:
+        reward = await client.find_reward("42", "Jane@example.com", code)
+        assert isinstance(reward, dict)
+        assert reward["couponCode"] == code
+    assert await client.find_reward("42", "Jane@example.com", "ff") is None
     other = client_of(http, platform.url, shop_key="sim-shop", api_key=SecretStr("another-key"))
-    refused = await other.all_rewards("42", "jane@example.com")
+    refused = await other.find_reward("42", "jane@example.com", "aa")
     assert isinstance(refused, Reject)
     assert refused.reason.code is ReasonCode.REJECTED_BY_DESTINATION
     assert refused.reason.facts["destination"] == "the Platform's Launcher"
     assert "DigestMismatch" in str(refused.reason.facts["response"])
+
+
+async def test_a_customer_is_found_by_the_email_address(platform: Simulator, client: PlatformClient) -> None:
+    seed(platform)
+    customer = await client.find_customer("JANE@example.com")
+    assert isinstance(customer, dict)
+    assert customer["externalId"] == "42"
+    for none_is_404 in (False, True):
+        platform.config(customers_none_is_404=none_is_404)
+        assert await client.find_customer("nobody@example.com") is None
 
 
 async def test_points_are_awarded_and_customers_read(platform: Simulator, client: PlatformClient) -> None:
@@ -462,7 +490,7 @@ async def test_renamed_fields_reach_the_platform_renamed(
 ) -> None:
     seed(platform)
     client = client_of(http, platform.url, fields={"order.subtotalPrice": "net"})
-    handler = ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine))
+    handler = ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine), ComputeProcess())
     assert isinstance(await handler(job("forward_order", {**ORDER, "subtotalPrice": "15.10"})), Done)
     assert platform.state("orders", "1001")[0]["order"]["net"] == "15.10"
 
@@ -470,7 +498,7 @@ async def test_renamed_fields_reach_the_platform_renamed(
 async def test_a_stored_body_that_is_no_event_is_rejected(forward_order: ForwardOrder, client: PlatformClient) -> None:
     for outcome in (
         await forward_order(job("forward_order", {"id": "1"})),
-        await ForwardProduct(client)(job("forward_product", b"")),
+        await ForwardProduct(client, ComputeProcess())(job("forward_product", b"")),
     ):
         assert isinstance(outcome, Reject)
         assert outcome.reason.code is ReasonCode.STORED_EVENT_UNREADABLE

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
 
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.http import HttpClients
@@ -29,7 +30,7 @@ from platform_relay.settings import CouponSettings
 from platform_relay.stores.generic_http import GenericHttp, GenericHttpSettings
 from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
-from tests.journeys.handler_jobs import job, store_message
+from tests.journeys.handler_jobs import job, store_message, store_negative_answers
 
 CODE = "ab12cd34ef56"
 CUSTOMER = {"externalId": "42", "email": "jane@example.com"}
@@ -60,6 +61,7 @@ def handler(
     store: WooCommerce | GenericHttp | None, client: PlatformClient, engine: AsyncEngine, **settings: object
 ) -> IssueCoupon:
     return IssueCoupon(
+        engine=engine,
         store=store,
         coupons=Coupons(engine),
         rules=RewardRules(engine),
@@ -80,11 +82,16 @@ async def give(
     attempt: int = 1,
     uncertain: bool = False,
     age: float = 0.0,
+    unlisted_for: float | None = None,
 ) -> Outcome:
-    """One attempt of the webhook's job `number`, as the engine would make it."""
+    """One attempt of the webhook's job `number`, as the engine would make it. `unlisted_for`: the Platform did not confirm
+    it several times already, first so many seconds ago."""
     raw = json.dumps(body).encode()
     identifier = message_id or await store_message(engine, topic, raw)
     spec = webhook_message(topic, raw, str(identifier)).jobs[number]
+    job_id = uuid7()
+    if unlisted_for is not None:
+        await store_negative_answers(engine, job_id, unlisted_for)
     return await issue(
         job(
             "issue_coupon",
@@ -94,6 +101,7 @@ async def give(
             attempt=attempt,
             uncertain=uncertain,
             age=age,
+            identifier=job_id,
         )
     )
 
@@ -393,15 +401,19 @@ async def test_redeemed_points_without_a_code_are_rejected(issue: IssueCoupon, e
     assert isinstance(outcome, Reject)
 
 
-async def test_a_refused_redemption_is_never_issued(shop: Simulator, issue: IssueCoupon, engine: AsyncEngine) -> None:
-    assert isinstance(await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"}), Wait)
-    reason = because(ReasonCode.NOT_GENUINE, explanation="the webhook names no customer")
-    await Coupons(engine).refuse(CODE, reason)
-    await put_rule(engine, "rule-new", kind="fixed_amount", value="5")
-    outcome = await give(issue, engine, {**REDEEMED, "ruleId": "rule-new"})
-    assert isinstance(outcome, Reject)
-    assert outcome.reason == reason
+async def test_a_refused_code_still_belongs_to_a_genuine_redemption(
+    platform: Simulator, shop: Simulator, store: WooCommerce, client: PlatformClient, engine: AsyncEngine
+) -> None:
+    issue = handler(store, client, engine, require="known")
+    platform.control("customers", customers=[{"customerId": "42", "email": "jane@example.com"}])
+    refused = await give(issue, engine, {**REDEEMED, "id": "evil", "customer": None})
+    assert isinstance(refused, Reject)
+    row = await coupon(engine)
+    assert (row.state, row.reason, row.verification) == ("refused", refused.reason, "failed")
     assert shop.ledger() == []
+    assert isinstance(await give(issue, engine), Done)
+    row = await coupon(engine)
+    assert (row.state, row.redemption_id, row.verification) == ("active", "p-1", "known")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ class Relay:
         return [entry["body"] for entry in self.platform.ledger(kind=kind, entity=entity, applied=1)]
 
     def redeem(self, customer_id: str) -> str:
-        """A customer redeems points for 5 off; the code that the Platform tells."""
+        """A customer redeems points for 5 off, once the Platform has received the customer; returns the coupon's code."""
+        eventually_sync(lambda: self.delivered("customer.put", f"customer:{customer_id}"), PATIENCE)
         where = {"url": f"{self.url}/v1/webhooks/platform/{DOOR}"}
         told = self.platform.control(
             "redeem", customerId=customer_id, ruleId="rule-5-off", allow_overdraft=True, **where

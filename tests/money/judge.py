@@ -4,13 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Any  # Any: what a simulator's ledger holds
+from typing import Any, Final  # Any: what a simulator's ledger holds
 
 from platform_relay.core.reasons import ReasonCode
 from tests.money.plan import Redemption
 
 REASONS: Mapping[str, ReasonCode] = {"zero": ReasonCode.COUPON_DIFFERS, "taken": ReasonCode.CODE_TAKEN}
 """The reason code with which a redemption may be held, by the fault of the store. Others must not be held."""
+WAITS_FOR_A_RULE: Final = (ReasonCode.NO_VALUE, ReasonCode.VALUE_UNCERTAIN)
+"""The reason codes with which a forged code may be held: the Platform may list it later, but nobody knows its value."""
 Row = Mapping[str, Any]
 
 
@@ -25,12 +27,21 @@ class Tally:
     wrong_value: int = 0
     silent: int = 0
     forged: int = 0
+    refused: int = 0
+    held_from_forged: int = 0
     minted_from_forged: int = 0
     words: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        counted = self.extra or self.wrong_value or self.silent or self.minted_from_forged or self.words
+        counted = (
+            self.extra
+            or self.wrong_value
+            or self.silent
+            or self.held_from_forged
+            or self.minted_from_forged
+            or self.words
+        )
         return not counted and self.active + self.held == self.redemptions
 
     def counts(self) -> dict[str, int]:
@@ -52,6 +63,8 @@ def judge(plan: Sequence[Redemption], coupons: Iterable[Row], created: Iterable[
         if len(rows) > 1 or code not in genuine:
             tally.extra += 1
             tally.words.append(f"{code}: the store has {len(rows)} of it")
+    for code in ours.keys() - genuine.keys():
+        _forged(tally, code, ours[code])
     for redemption in plan:
         _one(tally, redemption, there.get(redemption.code, []), ours.get(redemption.code, {}))
     return tally
@@ -117,6 +130,15 @@ def _one(tally: Tally, redemption: Redemption, there: Sequence[Row], ours: Row) 
         return
     tally.silent += 1
     tally.words.append(f"{code} ({redemption.case}): not in the store, here {state}: {reason}")
+
+
+def _forged(tally: Tally, code: str, ours: Row) -> None:
+    """A code that no customer redeemed is refused, and is not among those that an operator has to decide."""
+    if ours["state"] == "refused":
+        tally.refused += 1
+    elif ours["state"] != "held" or ours["reason_code"] not in WAITS_FOR_A_RULE:
+        tally.held_from_forged += 1
+        tally.words.append(f"{code}: no customer redeemed it, and here it is {ours['state']}: {ours['text']}")
 
 
 def _may_be_held(redemption: Redemption, ours: Row) -> bool:

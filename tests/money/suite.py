@@ -176,7 +176,7 @@ class Suite:
                 stack.platform.outage(seconds=1.0, mode=rng.choice(("503", "reset")))
             case 2:
                 stack.shop.config(consumer_secret="cs_of_tomorrow")
-                await asyncio.sleep(0.5)  # the fault's own length
+                await asyncio.sleep(0.5)  # time: the length of the fault
                 stack.shop.config(consumer_secret="cs_simulator_key")
             case 3:
                 await stack.server.restart(signal.SIGKILL)
@@ -253,7 +253,7 @@ async def _keep(stack: Rig) -> None:
         for process in (stack.web, stack.worker, *stack.more):
             if not process.running:
                 process.start()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # time: between two looks
 
 
 async def _settled(stack: Rig, within: float = 600.0) -> None:

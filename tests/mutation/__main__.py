@@ -64,7 +64,9 @@ def main() -> int:
 def _break_all(folder: Path, environment: dict[str, str], words: list[str]) -> bool:
     """True when all tests pass as the code is, and each break makes its own fail."""
     copy = folder / "broken"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "mutants", "node_modules", "__pycache__"))
+    shutil.copytree(
+        ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".*", "mutants", "node_modules", "__pycache__")
+    )
     chosen = [each for each in BREAKS if not words or any(word in str(each) for word in words)]
     if not _pass({each.guard for each in chosen}, copy, environment):
         say("FAIL  the tests do not pass as the code is")
@@ -92,7 +94,20 @@ def _judge(each: Break, copy: Path, environment: dict[str, str]) -> str:
 
 def _pass(guards: set[str], copy: Path, environment: dict[str, str]) -> bool:
     # -m puts the working directory first on the path, before the installed project
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *sorted(guards)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-m",
+        "",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        *sorted(guards),
+    ]
     patience = PATIENCE * (1 + len(guards) // 8)
     try:
         ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=patience, check=False)

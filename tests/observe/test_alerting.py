@@ -8,11 +8,13 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.alerts import watch
 from platform_relay.alerts.alerts import Alerts, open_alerts
 from platform_relay.alerts.chat import message, send_alerts
 from platform_relay.alerts.watch import watch_queue
 from platform_relay.core.http import HttpClient
-from platform_relay.core.reasons import ALERTS, ReasonCode, because
+from platform_relay.core.outcomes import Reject
+from platform_relay.core.reasons import ALERTS, REFUSALS, ReasonCode, because
 from platform_relay.queue.oldest_waiting import OldestWaiting
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered
@@ -83,6 +85,28 @@ async def test_the_oldest_work_is_seen_whatever_it_waits_for(engine: AsyncEngine
     await scene.order("1003")
     await scene.sql("UPDATE lane SET waits_for = 'somebody' WHERE open_jobs > 0")
     assert await age() == 0
+
+
+@pytest.mark.parametrize("code", sorted(REFUSALS))
+async def test_refused_redemptions_raise_one_alert_and_only_as_a_flood(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, code: ReasonCode
+) -> None:
+    monkeypatch.setattr(watch, "MANY_REFUSED", 3)
+    scene = Scene(engine)
+    for number in range(3):
+        assert await opened(engine) == []
+        await scene.redeemed(code=f"forged{number}", identifier=f"p-{number}")
+        await scene.run(Reject(because(code)), "store")
+        await watch_queue(engine, OldestWaiting())
+    assert await opened(engine) == [(ReasonCode.REDEMPTIONS_REFUSED, "redemptions")]
+    assert await facts(engine, ReasonCode.REDEMPTIONS_REFUSED) == {"count": 3, "minutes": 60}
+    await scene.redeemed(code="genuine", identifier="p-9")
+    await scene.run(Reject(because(ReasonCode.REWARD_LIST_INCOMPLETE)), "store")
+    await watch_queue(engine, OldestWaiting())
+    assert await facts(engine, ReasonCode.JOBS_DEAD) == {"destination": "the store", "count": 1}
+    await scene.sql("UPDATE job SET finished_at = finished_at - interval '61 min'")
+    await watch_queue(engine, OldestWaiting())
+    assert await opened(engine) == [(ReasonCode.JOBS_DEAD, "store")]
 
 
 async def test_alerts_about_the_work_come_and_go(engine: AsyncEngine) -> None:

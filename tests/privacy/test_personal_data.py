@@ -273,3 +273,26 @@ def test_a_body_of_another_loses_the_person_alone() -> None:
     assert (EMAIL.encode() in odd, b"\\ud800" in odd) == (False, True)
     assert redacted(person, b"<a>no JSON</a>") is None
     assert redacted(person, f"<a>{EMAIL}".encode()) == b""
+
+
+def test_a_body_that_is_nested_too_deeply_is_emptied_when_it_names_the_person() -> None:
+    person = CustomerIdentity((ID, EMAIL.lower()), (EMAIL.lower(),))
+    deep = b"[" * 400 + b"1.5" + b"]" * 400
+    assert redacted(person, b'{"email": "' + EMAIL.encode() + b'", "x": ' + deep + b"}") == b""
+    assert redacted(person, b'{"externalId": "' + ID.encode() + b'", "x": ' + deep + b"}") == b""
+    assert redacted(person, b'{"email": "somebody@else.example", "x": ' + deep + b"}") is None
+
+
+async def test_an_export_has_the_digits_of_numbers_and_any_body(engine: AsyncEngine) -> None:
+    scene = Scene(engine)
+    await scene.customer(ID, email=EMAIL)
+    for body in (
+        b'{"spent": 1e2, "price": 1.10, "half": "\\ud800"}',
+        b'{"x": ' + b"[" * 400 + b"1.5" + b"]" * 400 + b"}",
+    ):
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE message SET body = :body"), {"body": body})
+        written = json.loads((await export(engine, ID, "an operator")).text(), parse_float=str)
+        [message] = written["messages"]
+        whole = isinstance(message["body"], dict)
+        assert message["body"] == ({"spent": "1e2", "price": "1.10", "half": "\ud800"} if whole else body.decode())

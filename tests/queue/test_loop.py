@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -14,14 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from platform_relay.core.database import parse_url
-from platform_relay.core.outcomes import Done, Evidence, Retry
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Retry
+from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.queue.jobs import Job
 from platform_relay.queue.loop import UNSETTLED
 from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
 from tests.database.engine_room import accept, broken_counts, claim, customer, order, rows, run, states
 from tests.helpers import eventually
 from tests.queue.workshop import Desk, Seen, running
-from tests.reasons import HTTP_500, HTTP_503
+from tests.reasons import HTTP_401, HTTP_500, HTTP_503
 
 STATE = "SELECT state, disposition, attempts, uncertain FROM job WHERE lane = :lane"
 
@@ -292,18 +295,77 @@ async def test_a_part_that_dies_ends_the_whole(engine: AsyncEngine) -> None:
 # ----------------------------------------------------------------------------------------------- the destination
 
 
-async def test_a_closed_channel_is_tried_with_one_job_which_opens_it(engine: AsyncEngine) -> None:
+async def test_a_closed_channel_is_tried_with_a_few_jobs_and_one_opens_it(engine: AsyncEngine) -> None:
     orders = Desk()
     orders.hold()
     await run(engine, "UPDATE destination SET state = 'tripped', retry_at = now() WHERE name = 'platform'")
     await accept(engine, *(order(str(number)) for number in range(5)))
     async with running(engine, {"forward_order": orders}, poll_interval=0.02):
-        await eventually(lambda: orders.calls)
-        await run(engine, "UPDATE destination SET retry_at = now() + interval '1 hour' WHERE name = 'platform'")
-        assert await states(engine) == {"running": 1, "waiting": 4}
+        await eventually(lambda: len(orders.calls) == 3)
+        await run(engine, "UPDATE destination SET probe_at = now() + interval '1 hour' WHERE name = 'platform'")
+        assert await states(engine) == {"running": 3, "waiting": 2}
         orders.let_go()
         await all_done(engine, 5)
     assert await rows(engine, "SELECT state FROM destination WHERE name = 'platform'") == [("open",)]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Blocked(HTTP_401, Evidence(401)),
+        Blocked(because(ReasonCode.KEY_REJECTED, destination="the Platform", status=403), Evidence(403), certain=False),
+    ],
+)
+async def test_a_revoked_key_kills_nothing_of_a_backlog(engine: AsyncEngine, refusal: Blocked) -> None:
+    """Answered by a 401, or by a 403 without a cause. No job has more than three attempts."""
+    orders = Desk(Done())
+    policy = RetryPolicy(first=0.01, factor=1.0, window=timedelta(seconds=0.02), jitter=0.0)
+    async with running(engine, {"forward_order": orders}, policy=policy, poll_interval=0.02) as on:
+        await on.accept(*(order(f"before-{number}") for number in range(20)))
+        await all_done(engine, 20)
+        orders.outcome = refusal
+        await on.accept(*(order(str(number)) for number in range(40)))
+        more = 0
+
+        async def blocked() -> bool:  # orders go on; successes of the last two seconds speak for the destination
+            nonlocal more
+            more += 1
+            await on.accept(order(f"more-{more}"))
+            return await _is(engine, "SELECT state FROM destination WHERE name = 'platform'", [("blocked",)])
+
+        await eventually(blocked, 10)
+        calls = len(orders.calls)
+        await run(engine, "UPDATE destination SET probe_at = now(), retry_at = now()")
+        await eventually(lambda: len(orders.calls) > calls)
+        assert (await states(engine)).get("dead") is None
+        orders.outcome = Done()
+        await run(engine, "UPDATE destination SET probe_at = now(), retry_at = now()")
+        await all_done(engine, 60 + more)
+    assert max(job.attempt for job in orders.calls) == 1
+
+
+async def test_an_entity_that_is_refused_alone_stops_no_other_and_ends_as_dead(engine: AsyncEngine) -> None:
+    refusal = Blocked(
+        because(ReasonCode.KEY_REJECTED, destination="the Platform", status=403), Evidence(403), certain=False
+    )
+    bad, good = Desk(refusal), Desk(Done())
+
+    async def orders(job: Job) -> Outcome:
+        return await (bad if job.lane == "order:bad" else good)(job)
+
+    policy = RetryPolicy(first=0.01, factor=1.0, window=timedelta(seconds=0.02), jitter=0.0)
+    async with running(engine, {"forward_order": orders}, policy=policy, poll_interval=0.02) as on:
+        await on.accept(order("bad"))
+        await eventually(lambda: _is(engine, STATE, [("waiting", "parked", 0, False)], lane="order:bad"))
+
+        async def dead() -> bool:  # each success explains one response
+            await on.accept(order(f"good-{len(good.calls)}"))
+            return await _is(engine, STATE, [("dead", "exhausted", 3, False)], lane="order:bad")
+
+        await eventually(dead, 20)
+    assert len(bad.calls) >= 4
+    assert await rows(engine, "SELECT state FROM destination WHERE name = 'platform'") == [("open",)]
+    assert await rows(engine, "SELECT reason_code FROM job WHERE lane = 'order:bad'") == [("entity_refused",)]
 
 
 async def test_a_backfill_is_tried_too_when_nothing_else_is_due(engine: AsyncEngine) -> None:

@@ -29,6 +29,7 @@ from pydantic import JsonValue
 from sqlalchemy import text
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import create_engine
 from platform_relay.core.http import HttpClient
 from platform_relay.coupons.transitions import Coupons
@@ -106,10 +107,10 @@ class Relay:
         self.inbox = Inbox(self.engine, on_commit=lambda _: None)
         self.queue = Queue(self.engine, "platform")
         client = client_of(self.http, platform.url)
-        customers = Customers(self.engine)
+        customers, compute = Customers(self.engine), ComputeProcess()
         handlers: dict[str, Handler] = {
-            "forward_customer": ForwardCustomer(client, customers),
-            "forward_order": ForwardOrder(client, Coupons(self.engine), customers, Alerts(self.engine)),
+            "forward_customer": ForwardCustomer(client, customers, compute),
+            "forward_order": ForwardOrder(client, Coupons(self.engine), customers, Alerts(self.engine), compute),
         }
         self.runner = Runner(handlers, RetryPolicy(), time_limit=30.0, longest_wait=1e6, random=lambda: 0.0)
 

@@ -109,7 +109,7 @@ async def test_a_handler_that_is_interrupted_gives_its_attempt_back() -> None:
     settlement, verdict = await task
     assert verdict == Interrupted(sent=True)
     assert settlement.transition == GiveBack(0.0, SHUTDOWN, True, "shutdown")
-    assert (settlement.outcome, settlement.reason) == (None, None)
+    assert (settlement.outcome, settlement.reason) == ("interrupted", None)
 
 
 async def test_what_is_decided_beforehand_calls_nobody() -> None:

@@ -58,7 +58,7 @@ class Relay:
             return await reconcile(self.parts.engine, self.systems, asked)
 
         async def done_by_the_worker() -> ReconciliationView:
-            view = await books.find(identifier, limit=1)
+            view = await books.find(identifier)
             assert view is not None
             assert view.state == "done"
             return view
@@ -66,10 +66,10 @@ class Relay:
         return await eventually(done_by_the_worker, 120)
 
     async def found(self, view: ReconciliationView) -> dict[tuple[Kind, str], str]:
-        books, cursor, found = Reconciliations(self.parts.engine), "", dict[tuple[Kind, str], str]()
+        books, found = Reconciliations(self.parts.engine), dict[tuple[Kind, str], str]()
+        cursor: str | None = None
         while True:
-            page = await books.find(view.id, limit=1000, cursor=cursor)
-            assert page is not None
+            page = await books.list_differences(view.id, limit=1000, cursor=cursor)
             found.update({(Kind(each.kind), each.entity_id): each.cause for each in page.items})
             if page.next_cursor is None:
                 return found

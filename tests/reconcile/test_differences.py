@@ -27,6 +27,14 @@ CASES: list[tuple[str, StoreSnapshot, RelaySnapshot, datetime | None, str | None
     ("well", StoreSnapshot("1", NOON, "k"), WELL, NOON, None, ""),
     ("from before the relay", StoreSnapshot("1", NOON, "k"), NOTHING, LATER, "never_sent", "never sent it"),
     ("no event of its kind ever", StoreSnapshot("1", NOON, "k"), NOTHING, None, "never_sent", "never sent it"),
+    (
+        "superseded by a version of the future",
+        StoreSnapshot("1", NOON, "k"),
+        held(state="superseded", reason=because(ReasonCode.NEWER_VERSION_AHEAD)),
+        NOON,
+        "stale",
+        "in the future",
+    ),
     ("new, without a time", StoreSnapshot("1", None, "k"), NOTHING, NOON, "never_sent", "never sent it"),
     ("new while listening", StoreSnapshot("1", LATER, "k"), NOTHING, NOON, "lost_by_webhook", "did not send it"),
     (

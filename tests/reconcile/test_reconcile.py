@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import parse_url
@@ -26,7 +27,7 @@ from tests.database.engine_room import run as run_sql
 from tests.explain.scene import Scene
 from tests.helpers import eventually
 from tests.reconcile.proof import SOURCE, Relay, prove, relay
-from tests.reconcile.shop import Injured
+from tests.reconcile.shop import LONG_AGO, Injured, entity
 
 OPEN = "SELECT code FROM alert WHERE resolved_at IS NULL AND code <> 'setting_missing'"  # no store key is set here
 SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -172,14 +173,12 @@ async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: Asyn
     await books.add_differences(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
     assert await books.claim() is None
     await run_sql(engine, "UPDATE reconciliation SET heartbeat_at = now() - interval '10 minutes'")
-    [stopped] = await books.list_newest()
+    [stopped] = (await books.list_newest()).items
     assert stopped.state == "stopped"
     again = await books.claim()
     assert again is not None
     assert again.id == asked
-    found = await books.find(asked)
-    assert found is not None
-    assert found.items == []
+    assert (await books.list_differences(asked)).items == []
 
 
 async def taken_in(here: Relay) -> None:
@@ -187,3 +186,53 @@ async def taken_in(here: Relay) -> None:
     assert isinstance(store, ListsEntities)
     for kind in KINDS_IN_ORDER:
         assert (await backfill(here.parts.inbox, store, SOURCE, kind, None)).failed is None
+
+
+async def test_entities_that_a_version_of_the_future_silenced_are_found_repaired_and_heard_again(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    """As left by a release that accepted such versions. The store's clock is right again."""
+    shop_and_platform = Injured(shop, platform, 0, 0, SEED)
+    now = datetime.now(UTC)
+
+    def change(when: datetime, mark: str) -> None:
+        for kind in Kind:
+            shop_and_platform.seed_shop(kind, iter([entity(kind, 7, when, mark, 7)]))
+
+    change(LONG_AGO, "")
+    async with relay(database_url, tmp_path, platform) as here:
+        await taken_in(here)
+        await here.drained(30)
+        await run_sql(here.parts.engine, "UPDATE entity SET version = '2062-11-20T10:00:00Z'")
+        change(now - timedelta(hours=2), "changed")
+        await taken_in(here)
+        await here.drained(30)
+        superseded = "SELECT reason_code, count(*) FROM job WHERE state = 'superseded' GROUP BY 1"
+        assert await rows(here.parts.engine, superseded) == [("newer_version_ahead", 3)]
+        view = await here.reconciled()
+        assert list((await here.found(view)).values()) == ["stale"] * 3
+        assert await here.repaired(view) == {"stale": 3}
+        await here.drained(30)
+        assert shop_and_platform.unlike() == []
+        assert (await here.reconciled()).difference_count == 0
+        change(now - timedelta(hours=1), "again")
+        await taken_in(here)
+        await here.drained(30)
+        assert shop_and_platform.unlike() == []
+
+
+async def test_a_time_of_the_future_in_the_stores_lists_is_not_taken_as_a_version(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    shop_and_platform = Injured(shop, platform, 0, 0, SEED)
+    async with relay(database_url, tmp_path, platform) as here:
+        for when, mark in ((datetime(2062, 11, 20, tzinfo=UTC), "wrong"), (LONG_AGO, "right")):
+            for kind in Kind:
+                shop_and_platform.seed_shop(kind, iter([entity(kind, 7, when, mark, 7)]))
+            await taken_in(here)
+            await here.drained(30)
+            assert shop_and_platform.unlike() == []
+            assert (await here.reconciled()).difference_count == 0
+        assert await rows(here.parts.engine, OPEN) == [(ReasonCode.FUTURE_VERSION,)]
+        exposed = generate_latest(here.parts.metrics.registry).decode()
+        assert all(f'relay_future_versions_total{{kind="{kind}"}} 1.0' in exposed for kind in Kind)

@@ -7,7 +7,7 @@ import pytest
 from platform_relay.core.outcomes import Blocked, Done, JobSpec, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.queue.decide import Crashed, Interrupted, Verdict, before, decide
-from platform_relay.queue.jobs import Job
+from platform_relay.queue.jobs import AS_NEWEST, Job
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.states import Again, Finish, GiveBack, Park, Transition
 from tests.reasons import (
@@ -58,16 +58,22 @@ FOLLOW_UPS = (JobSpec("forward_customer", "platform", "customer:1"),)
         (Retry(HTTP_503), JOB, Again(1.0, HTTP_503, False, "retry")),
         (Retry(HTTP_429, after=30), JOB, Again(30.0, HTTP_429, False, "retry")),
         (Retry(HTTP_503), replace(JOB, uncertain=True), Again(1.0, HTTP_503, True, "retry")),
-        (Retry(HTTP_503), LAST, Finish("dead", "exhausted", HTTP_503.also(attempts=3))),
+        (Retry(HTTP_503), LAST, Finish("dead", "exhausted", HTTP_503.also(attempts=3), maybe_delivered=True)),
         (Unknown(CONNECTION_LOST), JOB, Again(1.0, CONNECTION_LOST, True, "unknown")),
         (
             Unknown(CONNECTION_LOST),
             LAST,
-            Finish("dead", "exhausted", CONNECTION_LOST.also(attempts=3)),
+            Finish("dead", "exhausted", CONNECTION_LOST.also(attempts=3), maybe_delivered=True),
         ),
         (Crashed(INTERNAL), JOB, Again(1.0, INTERNAL, True, "crashed")),
-        (Crashed(INTERNAL), LAST, Finish("dead", "crashed", INTERNAL.also(attempts=3))),
+        (Crashed(INTERNAL), LAST, Finish("dead", "crashed", INTERNAL.also(attempts=3), maybe_delivered=True)),
         (Reject(HTTP_400), JOB, Finish("dead", "rejected", HTTP_400)),
+        (Reject(HTTP_400), UNCERTAIN, Finish("dead", "rejected", HTTP_400, maybe_delivered=True)),
+        (
+            Reject(HTTP_400, partly_delivered=True),
+            JOB,
+            Finish("dead", "rejected", HTTP_400, maybe_delivered=True),
+        ),
         (Blocked(HTTP_401), JOB, GiveBack(1.0, HTTP_401, False, "blocked")),
         (Interrupted(sent=False), JOB, GiveBack(0.0, SHUTDOWN, False, "shutdown")),
         (Interrupted(sent=True), JOB, GiveBack(0.0, SHUTDOWN, True, "shutdown")),
@@ -100,7 +106,9 @@ def test_an_older_version_than_the_last_seen_is_superseded() -> None:
 
 def test_a_job_that_kills_its_worker_again_and_again_ends_as_crashed() -> None:
     job = replace(JOB, attempt=POLICY.attempts + 1, uncertain=True)
-    assert before(job, POLICY, 1e6) == Finish("dead", "crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=3))
+    assert before(job, POLICY, 1e6) == Finish(
+        "dead", "crashed", because(ReasonCode.ATTEMPTS_LOST, attempts=3), maybe_delivered=True
+    )
     assert before(replace(job, attempt=POLICY.attempts), POLICY, 1e6) is None
 
 
@@ -127,3 +135,21 @@ def test_an_order_waits_for_its_customers_first_delivery_at_no_cost() -> None:
     assert before(replace(waiting, must_wait=False), POLICY, 1e6) is None
     guest = before(replace(waiting, depends_on="customer:ada@example.com"), POLICY, 1e6)
     assert guest == Park("customer:ada@example.com", because(ReasonCode.WAITING_FOR_LANE), False, 3600.0, for_lane=True)
+
+
+def test_a_version_of_the_future_that_was_delivered_is_named() -> None:
+    delivered = datetime(2062, 1, 1, tzinfo=UTC)
+    job = replace(JOB, version=datetime(2026, 1, 1, tzinfo=UTC), delivered_version=delivered, delivered_ahead=True)
+    transition = before(job, POLICY, 1e6)
+    assert isinstance(transition, Finish)
+    assert transition.reason == because(ReasonCode.NEWER_VERSION_AHEAD, newer=delivered.isoformat())
+
+
+def test_an_operator_and_a_repair_send_an_older_version() -> None:
+    """A repair only if the delivered version lies in the future: a real change can overtake it, and is newer."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    job = replace(JOB, version=now - timedelta(seconds=1), delivered_version=now)
+    assert before(replace(job, params={AS_NEWEST: "operator"}), POLICY, 1e6) is None
+    repair = replace(job, params={AS_NEWEST: "repair"})
+    assert isinstance(before(repair, POLICY, 1e6), Finish)
+    assert before(replace(repair, delivered_ahead=True), POLICY, 1e6) is None

@@ -8,7 +8,7 @@ import pytest
 from platform_relay.core.http import Answer
 from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.platform.fields import Fields
+from platform_relay.platform.fields import AssumptionError, Fields
 from platform_relay.platform.responses import THE_PLATFORM, Accepted, Rejected, RejectionKind, read_response
 
 
@@ -58,6 +58,7 @@ def test_refusals_that_somebody_can_act_on(status: int, text: str, meaning: Reje
 def test_a_refused_key_is_about_the_destination(status: int) -> None:
     verdict = read_response(answer(status, {"message": "Forbidden"}))
     assert isinstance(verdict, Blocked)
+    assert verdict.certain is (status == 401), "a firewall answers 403 for one body"
     assert verdict.reason == because(
         ReasonCode.KEY_REJECTED,
         destination=THE_PLATFORM,
@@ -83,6 +84,7 @@ def test_a_status_can_be_configured_to_mean_throttling() -> None:
 def test_a_404_that_names_nothing_is_about_the_address(body: object) -> None:
     blocked, retry = read_response(answer(404, body)), read_response(answer(404, body), plain_path=False)
     assert isinstance(blocked, Blocked)
+    assert not blocked.certain
     assert blocked.reason.code is ReasonCode.WRONG_ADDRESS
     assert blocked.reason.facts["setting"] == "PLATFORM__URL"
     assert isinstance(retry, Retry), "one odd id must not stop the others"
@@ -105,3 +107,56 @@ def test_other_refusals_are_final_and_repeat_the_words() -> None:
 @pytest.mark.parametrize("status", [408, 500, 502, 503])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     assert isinstance(read_response(answer(status, {"message": "already exists? no"})), Retry)
+
+
+FAILURES = [
+    {"success": False},
+    {"success": False, "customer": {}},
+    {"error": "boom"},
+    {"errors": [{"field": "phone"}]},
+    {"errors": {"phone": "wrong"}},
+]
+
+
+@pytest.mark.parametrize("body", FAILURES)
+@pytest.mark.parametrize(("idempotent", "outcome"), [(True, Reject), (False, Unknown)])
+def test_a_success_that_reports_a_failure_is_none(
+    body: dict[str, object], idempotent: bool, outcome: type[Reject | Unknown]
+) -> None:
+    got = read_response(answer(200, body), request="the creation of the order", idempotent=idempotent)
+    assert isinstance(got, outcome)
+    assert got.reason.code is ReasonCode.FAILURE_REPORTED
+    assert got.evidence.status == 200
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"success": True}, {"success": None}, {"error": None}, {"error": ""}, {"errors": []}, {"errors": {}}]
+)
+def test_an_empty_error_is_no_failure(body: dict[str, object]) -> None:
+    assert isinstance(read_response(answer(200, body)), Accepted)
+
+
+def test_a_reported_failure_that_handlers_know_is_theirs() -> None:
+    body = {"success": False, "message": "Order not found"}
+    got = read_response(answer(200, body), idempotent=True)
+    assert isinstance(got, Rejected)
+    assert got.kind is RejectionKind.ORDER_NOT_FOUND
+
+
+def test_the_members_that_report_a_failure_are_configurable() -> None:
+    fields = Fields({"response.failureFlag": "ok", "response.failureText": "-"})
+    assert isinstance(read_response(answer(200, {"success": False, "error": "x"}), fields), Accepted)
+    assert isinstance(read_response(answer(200, {"ok": False}), fields), Unknown)
+
+
+def test_an_empty_success_is_accepted_by_a_setting() -> None:
+    fields = Fields({"response.emptySuccess": "accepted"})
+    assert isinstance(read_response(answer(201, b" "), fields), Accepted)
+    assert isinstance(read_response(answer(200, b"<html>"), fields), Unknown)
+    with pytest.raises(AssumptionError):
+        Fields({"response.emptySuccess": "yes"})
+
+
+def test_an_error_that_is_nested_too_deeply_is_an_error() -> None:
+    raw = b'{"errors": ' + b"[" * 400 + b"1.5" + b"]" * 400 + b"}"
+    assert isinstance(read_response(answer(500, raw)), Unknown | Retry)

@@ -50,6 +50,7 @@ def test_a_status_means_the_same_in_every_shop(
     assert failure.reason.facts["status"] == status
     assert failure.reason.facts["response"] == "no"
     assert failure.evidence.status == status
+    assert not isinstance(failure, Blocked) or failure.certain is (status not in (403, 404))
 
 
 def test_success_is_no_failure_and_an_unreadable_body_is_unknown() -> None:

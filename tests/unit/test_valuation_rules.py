@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from platform_relay.core import exact_json
 from platform_relay.core.currencies import currency_places
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.reward_rules import OperatorRule, RewardRuleDefinition
 from platform_relay.coupons.valuation_rules import NoValue, RewardValue, find_value
-from platform_relay.platform import exact_json
 from platform_relay.platform.fields import ASSUMED
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, RewardKind, is_donation, platform_rule, reward_kind

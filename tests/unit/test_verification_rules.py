@@ -17,11 +17,13 @@ from platform_relay.coupons.valuation_rules import NoValue, RewardValue, with_ru
 from platform_relay.coupons.verification_rules import (
     VerificationLevel,
     check_cost,
-    check_customer,
-    check_reward_list,
+    check_reward,
     check_value,
+    email_differs,
+    list_incomplete,
     required_level,
 )
+from platform_relay.platform.client import IncompleteList
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, RewardKind
 from platform_relay.settings import CouponSettings, IssuanceLimitSettings
@@ -79,7 +81,7 @@ def test_the_platforms_reward_list_must_match(
         PlatformRule(rule, RewardKind.FIXED_AMOUNT, Decimal(value), True, Decimal(500), title=f"{value} off")
         for rule, value in (("r1", "5"), ("r2", "9"))
     ]
-    unverified = check_reward_list(REDEEMED, TOPIC, [{**LISTED, **altered}], rules)  # type: ignore[dict-item]  # as JSON has it
+    unverified = check_reward(REDEEMED, TOPIC, {**LISTED, **altered}, rules)  # type: ignore[dict-item]  # as JSON has it
     if different is None:
         assert unverified is None
         return
@@ -92,18 +94,28 @@ def test_the_platforms_reward_list_must_match(
 
 
 def test_a_code_that_is_not_listed_yet_may_be_listed_later() -> None:
-    unverified = check_reward_list(REDEEMED, TOPIC, [{**LISTED, "couponCode": "other"}])  # type: ignore[dict-item]  # as JSON has it
+    unverified = check_reward(REDEEMED, TOPIC, None)
     assert unverified is not None
     assert not unverified.final
     assert unverified.reason.code is ReasonCode.CONFIRMATION_PENDING
 
 
-@pytest.mark.parametrize(("email", "differs"), [("JANE@example.com", False), (None, False), ("eve@example.com", True)])
-def test_the_customer_must_match_the_webhook(email: str | None, differs: bool) -> None:
-    unverified = check_customer(REDEEMED, {"email": email})
-    assert (unverified is not None) is differs
-    assert unverified is None or unverified.reason.code is ReasonCode.CONFIRMATION_PENDING
-    assert unverified is None or "example.com" not in repr(unverified.reason)
+def test_a_list_that_was_not_read_to_its_end_has_a_code_of_its_own() -> None:
+    incomplete = IncompleteList(200, "it has more pages", "PLATFORM__REWARD_PAGES")
+    unverified = list_incomplete(incomplete)
+    assert not unverified.final
+    assert unverified.reason == because(
+        ReasonCode.REWARD_LIST_INCOMPLETE, problem="it has more pages", pages=200, setting="PLATFORM__REWARD_PAGES"
+    )
+
+
+@pytest.mark.parametrize(
+    ("email", "differs"),
+    [("JANE@example.com", False), ("jane@example.com", False), (None, False), ("eve@example.com", True)],
+)
+def test_another_address_differs_in_more_than_its_case(email: str | None, differs: bool) -> None:
+    assert email_differs(REDEEMED, email) is differs
+    assert not email_differs(replace(REDEEMED, email=None), email)
 
 
 def test_the_rules_limits_apply_where_the_webhook_has_none() -> None:

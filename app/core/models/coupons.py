@@ -40,6 +40,8 @@ class Coupon(Base):
     rule_version: Mapped[int | None] = mapped_column(Integer)
     rule_edited: Mapped[bool] = mapped_column(Boolean)
     """The rule was edited between the redemption and the issue."""
+    email_changed: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """The customer's e-mail address at the Platform was not the webhook's when the coupon was admitted."""
     verification: Mapped[str | None]
     """The level that the redemption reached: secret, source, known, confirmed, or operator (approved); failed: not genuine."""
     decision: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

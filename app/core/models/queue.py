@@ -157,6 +157,10 @@ class Lane(Base):
     """What the lane waits for: another lane's key, or a named event such as `reward-rule:7`."""
     has_dependents: Mapped[bool] = mapped_column(Boolean)
     """Another lane waits for this one."""
+    owner: Mapped[str | None]
+    """Lanes of one owner share the workers' concurrency with other owners as one; null: the lane is its own owner."""
+    failed_at: Mapped[datetime | None]
+    """When its last call failed; null after a success. Probes prefer lanes that have not failed."""
 
 
 class Attempt(Base):
@@ -209,7 +213,9 @@ class Destination(Base):
     facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     since: Mapped[datetime]
     retry_at: Mapped[datetime | None]
-    """blocked or tripped: when one job may probe the destination."""
+    """blocked or tripped: when a job of a lane that failed may probe the destination."""
+    probe_at: Mapped[datetime | None]
+    """blocked or tripped: when jobs of lanes that did not fail may probe it."""
     failures: Mapped[int] = mapped_column(Integer)
     """How often it was closed without a success in between: the next pause is longer each time."""
     next_call_at: Mapped[datetime]

@@ -20,11 +20,12 @@ and has no setting for combination. 100 % on a product would cover any number of
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import partial
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
@@ -61,7 +62,15 @@ from platform_relay.stores.bigcommerce.fetch import fetch, list_entities
 from platform_relay.stores.bigcommerce.loyalty_sync import CustomerAttributes
 from platform_relay.stores.bigcommerce.webhooks import create_webhook, delete_webhook, enable_webhook, list_webhooks
 from platform_relay.stores.failures import CallFailed, returns_failures
-from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, secret_missing
+from platform_relay.stores.native import (
+    NativeEvent,
+    Page,
+    ParsedWebhook,
+    StoreWebhook,
+    Unverified,
+    parse_with,
+    secret_missing,
+)
 from platform_relay.stores.parsing import amount_with_cents, value_at, whole_number
 from platform_relay.stores.settings import OneCustomer
 
@@ -173,7 +182,8 @@ class BigCommerce:
         failed = failure(answer, "the change of a coupon", single=True)
         if failed is None or isinstance(failed, Reject):
             return Ready(
-                f"BigCommerce store {self._store_hash}: the token may write coupons; the currency is {currency}"
+                f"BigCommerce store {self._store_hash}: the token may write coupons; the currency is {currency}",
+                frozenset({currency}),
             )
         return failed
 
@@ -220,9 +230,13 @@ class BigCommerce:
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         """See `native.ReceivesWebhooks`. The body contains only the id of an entity, so the result is ToFetch."""
+        return await parse_with(self, headers, raw)
+
+    async def webhook_parser(self, headers: Mapping[str, str], raw: bytes) -> Callable[[], ParsedWebhook] | Unverified:
+        """See `native.ParsesLargeWebhooks`."""
         if self._secret is None:
             return Unverified(secret_missing(SIGNED_WITH))
-        return parse_webhook(headers, raw, self._secret, self._store_hash)
+        return partial(parse_webhook, headers, raw, self._secret, self._store_hash)
 
     @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:

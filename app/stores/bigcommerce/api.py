@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient, retry_after
+from platform_relay.core.http import Answer, Failure, HttpClient, plausible_pause, retry_after
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -87,7 +87,8 @@ def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool =
                 "hint": "docs/stores/bigcommerce.md lists the scopes that the API account needs.",
                 "response": response,
             }
-            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts), answer.evidence())
+            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts)
+            return Blocked(reason, answer.evidence(), certain=False)
         case 404 if single:
             failed: Failure | None = RESPONSES.rejected(request, response, answer)
         case 429:
@@ -107,7 +108,9 @@ def until_reset(answer: Answer) -> float | None:
     """The seconds in Retry-After, or else in X-Rate-Limit-Time-Reset-Ms; None if both are missing."""
     seconds = retry_after(answer.headers, datetime.now(UTC))
     reset = answer.headers.get("x-rate-limit-time-reset-ms", "")
-    return float(reset[:9]) / 1000 if seconds is None and reset.isascii() and reset.isdigit() else seconds
+    if seconds is None and reset.isascii() and reset.isdigit():
+        return plausible_pause(float(reset) / 1000)
+    return seconds
 
 
 def error_text(answer: Answer) -> str:

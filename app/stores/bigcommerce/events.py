@@ -28,6 +28,7 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.stores.native import (
     NativeEvent,
@@ -38,7 +39,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.parsing import NULL, Row, objects, reported, set_fields, value_at
 
 TOPICS: Final = (
     "store/customer/created", "store/customer/updated", "store/order/created", "store/order/updated",
@@ -81,10 +82,10 @@ def customer_event(row: Row) -> NativeEvent | None:
         Kind.CUSTOMER,
         lambda: {
             "id": row["id"],
-            "email": row.get("email") or None,
-            "firstName": row.get("first_name") or None,
-            "lastName": row.get("last_name") or None,
-            "phone": row.get("phone") or None,
+            "email": reported(row, "email"),
+            "firstName": reported(row, "first_name"),
+            "lastName": reported(row, "last_name"),
+            "phone": reported(row, "phone"),
             "createdAt": row.get("date_created"),
             "updatedAt": row["date_modified"],
         },
@@ -98,7 +99,7 @@ def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> N
         lambda: {
             "id": row["id"],
             "customerId": row.get("customer_id") or None,  # 0: a guest
-            "email": value_at(row, "billing_address", "email") or None,
+            "email": reported(row, "billing_address", "email"),
             "financialStatus": financial_status(row),
             "currency": row.get("default_currency_code") or row["currency_code"],
             "totalPrice": _money(row["total_inc_tax"]),
@@ -130,10 +131,11 @@ def product_event(row: Row) -> NativeEvent | None:
         Kind.PRODUCT,
         lambda: {
             "id": row["id"],
-            "title": row.get("name"),
-            "imageUrl": image.get("url_standard"),
+            "title": reported(row, "name"),
+            "imageUrl": NULL if row.get("images") == [] else reported(image, "url_standard"),
             "status": "active" if row.get("is_visible") is True else "hidden",
-            "externalUrlHandle": str(value_at(row, "custom_url", "url") or "").strip("/") or None,
+            "externalUrlHandle": str(value_at(row, "custom_url", "url") or "").strip("/")
+            or reported(row, "custom_url", "url"),
             "variants": [_variant(item) for item in objects(variants)] if isinstance(variants, list) else None,
             "updatedAt": row["date_modified"],
         },
@@ -157,7 +159,7 @@ def _variant(row: Row) -> dict[str, object]:
 def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
     """Create the event; None if a field is missing or has an unexpected value."""
     try:
-        event = EVENTS[kind].model_validate({name: value for name, value in translate().items() if value is not None})
+        event = EVENTS[kind].model_validate(set_fields(translate()))
     except (InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
         return None
     if event.updatedAt is None:
@@ -171,7 +173,7 @@ def _money(value: JsonValue) -> str | None:
         return None
     amount = Decimal(str(value))
     cents = amount.quantize(Decimal("0.01"))
-    return f"{cents if cents == amount else amount:f}"
+    return exact_json.plain(cents if cents == amount else amount)
 
 
 def _parse_rfc2822(value: JsonValue) -> datetime | None:

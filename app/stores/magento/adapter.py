@@ -195,7 +195,9 @@ class Magento:
         denied = [kind for kind in Kind if isinstance(await events.read_one_row(self._api, kind), Blocked)]
         lists = f"may not read {', '.join(denied)} (see docs/stores/magento.md)" if denied else "may read all lists"
         zone = f"the currency is {market.currency}, the time zone {market.zone.key}"
-        return Ready(f"Magento at {self._host}: the account may write coupons and {lists}; {zone}")
+        return Ready(
+            f"Magento at {self._host}: the account may write coupons and {lists}; {zone}", frozenset({market.currency})
+        )
 
     @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:

@@ -17,12 +17,12 @@ from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.parsing import Row, objects, value_at
-from platform_relay.stores.responses import Responses
+from platform_relay.stores.responses import NAMELESS, Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 API: Final = "/rest/V1"
 LOGIN: Final = "the login"
-RESPONSES: Final = Responses("Magento", "MAGENTO__URL")
+RESPONSES: Final = Responses("Magento", "MAGENTO__URL", "MAGENTO__CA_FILE")
 REFUSED: Final = "The consumer isn't authorized"
 """The start of the text of Magento's 401, both for an expired token and for a missing permission."""
 
@@ -164,7 +164,7 @@ def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | N
     else:
         hint = "The response does not come from Magento. Check what is in front of it (a firewall, a password)."
         reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, response=response, hint=hint)
-    return Blocked(reason, answer.evidence())
+    return Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS or response.startswith(REFUSED))
 
 
 def raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> None:

@@ -25,17 +25,15 @@ from pydantic import JsonValue, ValidationError
 
 from platform_relay.inbox.events import (
     CustomerEvent,
-    DiscountCode,
     FinancialStatus,
     Kind,
-    LineItem,
     OrderEvent,
     ProductEvent,
 )
 from platform_relay.stores.failures import returns_failures
 from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import Row, amount_with_cents, objects
+from platform_relay.stores.parsing import NULL, Null, Row, amount_with_cents, objects, reported, set_fields
 
 PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
 PAGE: Final = 100
@@ -99,7 +97,8 @@ def to_event(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
 
     An invalid e-mail address is left out, so that the entity is not lost.
     """
-    for variant in (row, {**row, "email": None, "customer_email": None}):
+    without_email = {name: value for name, value in row.items() if name not in ("email", "customer_email")}
+    for variant in (row, without_email):
         try:
             event = _event(kind, variant, media_url)
         except (ValidationError, InvalidOperation, ValueError):
@@ -121,15 +120,19 @@ def _event(kind: Kind, row: Row, media_url: str) -> CustomerEvent | OrderEvent |
 def customer(row: Row) -> CustomerEvent:
     """Translate a customer. Raises ValueError if it cannot be read."""
     born = date.fromisoformat(str(row["dob"])[:10]) if row.get("dob") else None
-    return CustomerEvent(
-        id=_id(row),
-        email=_text(row.get("email")),
-        firstName=_text(row.get("firstname")),
-        lastName=_text(row.get("lastname")),
-        birthdayMonth=born.month if born else None,
-        birthdayDay=born.day if born else None,
-        createdAt=_parse_utc(row.get("created_at")),
-        updatedAt=_parse_utc(row.get("updated_at")),
+    return CustomerEvent.model_validate(
+        set_fields(
+            {
+                "id": _id(row),
+                "email": _reported_text(row, "email"),
+                "firstName": _reported_text(row, "firstname"),
+                "lastName": _reported_text(row, "lastname"),
+                "birthdayMonth": born.month if born else reported(row, "dob"),
+                "birthdayDay": born.day if born else reported(row, "dob"),
+                "createdAt": _parse_utc(row.get("created_at")),
+                "updatedAt": _parse_utc(row.get("updated_at")),
+            }
+        )
     )
 
 
@@ -138,33 +141,39 @@ def order(row: Row) -> OrderEvent:
     rows = objects(row.get("items"))
     code = _text(row.get("coupon_code"))
     guest = row.get("customer_is_guest") == 1
-    return OrderEvent(
-        id=_id(row),
-        customerId=None if guest or not row.get("customer_id") else str(row["customer_id"]),
-        email=_text(row.get("customer_email")),
-        financialStatus=financial_status(row),
-        currency=str(row.get("order_currency_code")),
-        totalPrice=amount_with_cents(row.get("grand_total")),
-        subtotalPrice=amount_with_cents(row.get("subtotal")),
-        lineItems=[_line(item, rows) for item in rows if not item.get("parent_item_id")],
-        discountCodes=[DiscountCode(code=code, amount=abs(amount_with_cents(row.get("discount_amount"))))]
-        if code
-        else [],
-        createdAt=_parse_utc(row.get("created_at")),
-        updatedAt=_parse_utc(row.get("updated_at")),
+    return OrderEvent.model_validate(
+        set_fields(
+            {
+                "id": _id(row),
+                "customerId": None if guest or not row.get("customer_id") else str(row["customer_id"]),
+                "email": _reported_text(row, "customer_email"),
+                "financialStatus": financial_status(row),
+                "currency": str(row.get("order_currency_code")),
+                "totalPrice": amount_with_cents(row.get("grand_total")),
+                "subtotalPrice": amount_with_cents(row.get("subtotal")),
+                "lineItems": [_line(item, rows) for item in rows if not item.get("parent_item_id")],
+                "discountCodes": [{"code": code, "amount": abs(amount_with_cents(row.get("discount_amount")))}]
+                if code
+                else [],
+                "createdAt": _parse_utc(row.get("created_at")),
+                "updatedAt": _parse_utc(row.get("updated_at")),
+            }
+        )
     )
 
 
-def _line(item: Row, rows: list[Row]) -> LineItem:
+def _line(item: Row, rows: list[Row]) -> dict[str, object]:
     """Translate a line. The chosen variant of a configurable product is a second row under the first one."""
     chosen = next((row for row in rows if item.get("item_id") and row.get("parent_item_id") == item["item_id"]), None)
     variant = chosen if chosen and item.get("product_type") == "configurable" else None
-    return LineItem(
-        productId=_text(item.get("product_id")),
-        variantId=_text(variant.get("product_id")) if variant else None,
-        title=_text(item.get("name")),
-        quantity=int(amount_with_cents(item.get("qty_ordered"))),
-        price=amount_with_cents(item.get("price")),
+    return set_fields(
+        {
+            "productId": _text(item.get("product_id")),
+            "variantId": _text(variant.get("product_id")) if variant else None,
+            "title": _text(item.get("name")),
+            "quantity": int(amount_with_cents(item.get("qty_ordered"))),
+            "price": amount_with_cents(item.get("price")),
+        }
     )
 
 
@@ -197,15 +206,26 @@ def product(row: Row, media_url: str) -> ProductEvent:
         for attribute in objects(row.get("custom_attributes"))
     }
     image = _text(attributes.get("image"))
-    has_image = image and image != "no_selection" and media_url
-    return ProductEvent(
-        id=_id(row),
-        title=_text(row.get("name")),
-        imageUrl=f"{media_url.rstrip('/')}/catalog/product/{quote(str(image).lstrip('/'))}" if has_image else None,
-        status="active" if row.get("status") == 1 else "draft",
-        externalUrlHandle=_text(attributes.get("url_key")),
-        updatedAt=_parse_utc(row.get("updated_at")),
+    image_url: str | Null | None = NULL if image == "no_selection" or reported(attributes, "image") is NULL else None
+    if image_url is None and image and media_url:
+        image_url = f"{media_url.rstrip('/')}/catalog/product/{quote(image.lstrip('/'))}"
+    return ProductEvent.model_validate(
+        set_fields(
+            {
+                "id": _id(row),
+                "title": _reported_text(row, "name"),
+                "imageUrl": image_url,
+                "status": "active" if row.get("status") == 1 else "draft",
+                "externalUrlHandle": _reported_text(attributes, "url_key"),
+                "updatedAt": _parse_utc(row.get("updated_at")),
+            }
+        )
     )
+
+
+def _reported_text(row: Row, name: str) -> str | Null | None:
+    value = reported(row, name)
+    return value if isinstance(value, Null) else _text(value)
 
 
 def _text(value: JsonValue) -> str | None:

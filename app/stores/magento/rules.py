@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
-from platform_relay.stores.parsing import amount_with_cents, format_time, objects, whole_number
+from platform_relay.stores.parsing import amount_with_cents, format_time, json_number, objects, whole_number
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
 EXPIRY_NOTE: Final = re.compile(r"until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$")
@@ -77,7 +77,7 @@ def rule_body(spec: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[s
         "uses_per_coupon": spec.usage_limit or 0,
         "uses_per_customer": spec.per_customer_limit or 0,
         "simple_action": "by_percent" if percent else "cart_fixed",
-        "discount_amount": float(amount),
+        "discount_amount": json_number(amount),
         "discount_qty": 1 if free_product else 0,
         "discount_step": 0,
         "apply_to_shipping": False,

@@ -133,7 +133,10 @@ class Medusa:
         failed = failure(answer, CREATION)
         if answer.status == 400 and isinstance(failed, Reject):
             sells = ", ".join(sorted(currencies))
-            return Ready(f"Medusa at {self._host}: the key may write promotions; the store sells in {sells}")
+            return Ready(
+                f"Medusa at {self._host}: the key may write promotions; the store sells in {sells}",
+                frozenset(currencies),
+            )
         return failed or RESPONSES.unreadable(CREATION, "it accepted a promotion without a code", answer).outcome
 
     @returns_failures

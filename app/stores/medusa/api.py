@@ -19,7 +19,7 @@ from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "DELETE"]
 Query = Sequence[tuple[str, str]]
-RESPONSES: Final = Responses("Medusa", "MEDUSA__URL")
+RESPONSES: Final = Responses("Medusa", "MEDUSA__URL", "MEDUSA__CA_FILE")
 
 
 class MedusaApi:
@@ -73,7 +73,8 @@ def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | N
             return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts), answer.evidence())
         case 403:
             facts["hint"] = "The roles in Medusa decide what a key may do."
-            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts), answer.evidence())
+            reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts)
+            return Blocked(reason, answer.evidence(), certain=False)
         case 404 if is_not_found(answer):
             return RESPONSES.rejected(request, error_text(answer), answer)
         case 409:  # Medusa is processing another request for the same entity

@@ -24,12 +24,14 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
-from platform_relay.stores.parsing import CENT, Row, format_time, parse_time, whole_number
+from platform_relay.stores.parsing import CENT, Row, format_time, json_number, parse_time, whole_number
 
 REFERENCE: Final = "platform_relay_reference"
 PRODUCTS, VARIANTS, MINIMUM, CUSTOMER, EMAIL = (
     "items.product.id", "items.variant.id", "item_total", "customer.id", "email",
 )  # fmt: skip
+NUMBER_DIGITS: Final = 15
+"""Digits that a number of JavaScript keeps exactly."""
 PER_EMAIL: Final = ("use_by_attribute", "customer_email")
 
 
@@ -42,7 +44,7 @@ def unsupported(spec: CouponSpec) -> Reject | None:
     if spec.kind is CouponKind.FREE_SHIPPING and spec.items:
         problem = "Medusa cannot restrict free shipping to products or variants"
         return not_supported(spec, "product_ids, variant_ids", problem)
-    if Decimal(repr(float(value))) != value:
+    if len(value.normalize().as_tuple().digits) > NUMBER_DIGITS:
         return not_supported(spec, "value", f"{value} has more digits than a number in Medusa can have")
     return None
 
@@ -136,9 +138,9 @@ def _method(spec: CouponSpec) -> Row:
         case CouponKind.FREE_PRODUCT:
             return {**hundred, **of_items, "allocation": "once", "max_quantity": 1}
         case CouponKind.PERCENTAGE:
-            return {"type": "percentage", "value": float(spec.value or 0), **where}
+            return {"type": "percentage", "value": json_number(spec.value), **where}
     currency = (spec.currency or "").lower()
-    return {"type": "fixed", "value": float(spec.value or 0), "currency_code": currency, **where}
+    return {"type": "fixed", "value": json_number(spec.value), "currency_code": currency, **where}
 
 
 def _kind(method: Row, items: bool) -> CouponKind | None:

@@ -29,7 +29,7 @@ from platform_relay.core.currencies import currency_places
 from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, is_not_found, raise_for_status
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import Row, next_position, objects, value_at
+from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
 
 PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00Z"
@@ -126,10 +126,10 @@ async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row]:
 
 def to_event(kind: Kind, row: Row) -> NativeEvent | None:
     """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
-    for variant in (row, {**row, "email": None}):
+    for variant in (row, {name: value for name, value in row.items() if name != "email"}):
         try:
             fields = {Kind.CUSTOMER: _customer, Kind.ORDER: _order, Kind.PRODUCT: _product}[kind](variant)
-            event = EVENTS[kind].model_validate({name: value for name, value in fields.items() if value is not None})
+            event = EVENTS[kind].model_validate(set_fields(fields))
         except (ValidationError, InvalidOperation, ValueError):
             continue
         return native_event("medusa", kind, event)
@@ -143,10 +143,10 @@ def _is_guest(kind: Kind, row: Row) -> bool:
 def _customer(row: Row) -> dict[str, object]:
     return {
         "id": row.get("id"),
-        "email": row.get("email"),
-        "firstName": row.get("first_name"),
-        "lastName": row.get("last_name"),
-        "phone": row.get("phone"),
+        "email": reported(row, "email"),
+        "firstName": reported(row, "first_name"),
+        "lastName": reported(row, "last_name"),
+        "phone": reported(row, "phone"),
         "createdAt": row.get("created_at"),
         "updatedAt": row.get("updated_at"),
     }
@@ -156,10 +156,10 @@ def _product(row: Row) -> dict[str, object]:
     variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
-        "title": row.get("title"),
-        "imageUrl": row.get("thumbnail"),
+        "title": reported(row, "title"),
+        "imageUrl": reported(row, "thumbnail"),
         "status": "active" if row.get("status") == "published" else "draft",
-        "externalUrlHandle": row.get("handle"),
+        "externalUrlHandle": reported(row, "handle"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
@@ -180,7 +180,7 @@ def _order(row: Row) -> dict[str, object]:
     return {
         "id": row.get("id"),
         "customerId": None if guest else row.get("customer_id"),
-        "email": row.get("email"),
+        "email": reported(row, "email"),
         "financialStatus": financial_status(row),
         "currency": currency,
         "totalPrice": _money(row.get("total"), currency),

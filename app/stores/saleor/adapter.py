@@ -19,9 +19,10 @@ invalid"). Therefore a voucher without a listing that fits the spec otherwise is
 Saleor's search is fuzzy and ignores case. The adapter compares codes exactly, because `SPRING` and `spring` are two codes.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
@@ -46,7 +47,7 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
-from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook
+from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, parse_with
 from platform_relay.stores.parsing import value_at
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor import events as events
@@ -180,12 +181,17 @@ class Saleor:
         missing = [f"{code} ({entities})" for code, entities in FOR_EVENTS.items() if code not in granted]
         lists = f"but lacks {', '.join(missing)}" if missing else "and read customers, orders and products"
         sells = f"the channel {channel.slug} sells in {channel.currency}"
-        return Ready(f"Saleor at {self._host}: the app {app.get('name')!r} may write vouchers {lists}; {sells}")
+        detail = f"Saleor at {self._host}: the app {app.get('name')!r} may write vouchers {lists}; {sells}"
+        return Ready(detail, frozenset({channel.currency}))
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         """See `native.ReceivesWebhooks`."""
+        return await parse_with(self, headers, raw)
+
+    async def webhook_parser(self, headers: Mapping[str, str], raw: bytes) -> Callable[[], ParsedWebhook] | Unverified:
+        """See `native.ParsesLargeWebhooks`."""
         unverified = await self._keys.verify(headers, raw, self._secret)
-        return unverified or events.parse_webhook(headers, raw, self._slug)
+        return unverified or partial(events.parse_webhook, headers, raw, self._slug)
 
     @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:

@@ -19,7 +19,7 @@ from platform_relay.stores.responses import Responses
 from platform_relay.stores.saleor.documents import PERMISSIONS
 
 Node = Row
-RESPONSES: Final = Responses("Saleor", "SALEOR__URL")
+RESPONSES: Final = Responses("Saleor", "SALEOR__URL", "SALEOR__CA_FILE")
 TAKEN: Final = frozenset({"ALREADY_EXISTS", "UNIQUE"})
 TOKEN_ERRORS: Final = ("InvalidTokenError", "InvalidSignatureError", "DecodeError", "JSONWebTokenError", "Expired")
 

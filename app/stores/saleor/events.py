@@ -17,23 +17,20 @@ Financial status of an order; the first line that fits applies:
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import InvalidOperation
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import (
     CustomerEvent,
-    DiscountCode,
     FinancialStatus,
     Kind,
-    LineItem,
     OrderEvent,
     ProductEvent,
-    Variant,
 )
 from platform_relay.stores.native import (
     NativeEvent,
@@ -44,7 +41,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import amount_with_cents, parse_time, value_at
+from platform_relay.stores.parsing import Null, amount_with_cents, parse_time, reported, set_fields, value_at
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
 
@@ -95,8 +92,8 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
     """Translate a verified webhook."""
     name = headers.get("saleor-event") or headers.get("x-saleor-event") or "an event without a name"
     try:
-        body: JsonValue = json.loads(raw)
-    except (ValueError, RecursionError):
+        body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
+    except ValueError:
         return unreadable_webhook("Saleor", f"{name}: its body is not JSON")
     if name.endswith("_deleted") and not name.startswith("product_variant"):
         return not_relayed(f"{name}: deletions are not relayed")
@@ -151,13 +148,17 @@ def _event(kind: Kind, node: Node, channel: str) -> CustomerEvent | OrderEvent |
 
 def customer(node: Node) -> CustomerEvent:
     """Translate a user. Raises ValueError or KeyError if it cannot be read."""
-    return CustomerEvent(
-        id=str(node["id"]),
-        email=_text(node.get("email")),
-        firstName=_text(node.get("firstName")),
-        lastName=_text(node.get("lastName")),
-        createdAt=parse_time(node.get("dateJoined")),
-        updatedAt=parse_time(node["updatedAt"]),
+    return CustomerEvent.model_validate(
+        set_fields(
+            {
+                "id": str(node["id"]),
+                "email": _reported_text(node, "email"),
+                "firstName": _reported_text(node, "firstName"),
+                "lastName": _reported_text(node, "lastName"),
+                "createdAt": parse_time(node.get("dateJoined")),
+                "updatedAt": parse_time(node["updatedAt"]),
+            }
+        )
     )
 
 
@@ -166,30 +167,36 @@ def order(node: Node) -> OrderEvent:
     total, code = value_at(node, "total", "gross"), _text(node.get("voucherCode"))
     vouchers = [row for row in nodes(node.get("discounts")) if row.get("type") == "VOUCHER"]
     discount = sum((amount_with_cents(value_at(row, "total", "amount")) for row in vouchers), amount_with_cents(0))
-    return OrderEvent(
-        id=str(node["id"]),
-        customerId=_text(value_at(node, "user", "id")),
-        email=_text(node.get("userEmail")),
-        financialStatus=financial_status(node),
-        currency=str(value_at(total, "currency")),
-        totalPrice=amount_with_cents(value_at(total, "amount")),
-        subtotalPrice=amount_with_cents(value_at(node, "subtotal", "gross", "amount")),
-        lineItems=[_line(row) for row in nodes(node["lines"])],
-        discountCodes=[DiscountCode(code=code, amount=discount if vouchers else None)] if code else [],
-        createdAt=parse_time(node.get("created")),
-        updatedAt=parse_time(node["updatedAt"]),
+    return OrderEvent.model_validate(
+        set_fields(
+            {
+                "id": str(node["id"]),
+                "customerId": _text(value_at(node, "user", "id")),
+                "email": _reported_text(node, "userEmail"),
+                "financialStatus": financial_status(node),
+                "currency": str(value_at(total, "currency")),
+                "totalPrice": amount_with_cents(value_at(total, "amount")),
+                "subtotalPrice": amount_with_cents(value_at(node, "subtotal", "gross", "amount")),
+                "lineItems": [_line(row) for row in nodes(node["lines"])],
+                "discountCodes": [set_fields({"code": code, "amount": discount if vouchers else None})] if code else [],
+                "createdAt": parse_time(node.get("created")),
+                "updatedAt": parse_time(node["updatedAt"]),
+            }
+        )
     )
 
 
-def _line(node: Node) -> LineItem:
+def _line(node: Node) -> dict[str, object]:
     names = [_text(node.get("productName")), _text(node.get("variantName"))]
     quantity = node.get("quantity")
-    return LineItem(
-        productId=_text(value_at(node, "variant", "product", "id")),
-        variantId=_text(value_at(node, "variant", "id")) or _text(node.get("productVariantId")),
-        title=" – ".join(name for name in names if name) or None,
-        quantity=quantity if isinstance(quantity, int) else None,
-        price=amount_with_cents(value_at(node, "unitPrice", "gross", "amount")),
+    return set_fields(
+        {
+            "productId": _text(value_at(node, "variant", "product", "id")),
+            "variantId": _text(value_at(node, "variant", "id")) or _text(node.get("productVariantId")),
+            "title": " – ".join(name for name in names if name) or None,
+            "quantity": quantity if isinstance(quantity, int) else None,
+            "price": amount_with_cents(value_at(node, "unitPrice", "gross", "amount")),
+        }
     )
 
 
@@ -221,18 +228,27 @@ def product(node: Node, channel: str) -> ProductEvent:
     connection = node.get("productVariants")
     complete = value_at(connection, "pageInfo", "hasNextPage") is False
     variants = [
-        Variant(externalVariantId=str(row["id"]), title=_text(row.get("name")), position=position)
+        set_fields({"externalVariantId": str(row["id"]), "title": _text(row.get("name")), "position": position})
         for position, row in enumerate(nodes(connection), 1)
     ]
-    return ProductEvent(
-        id=str(node["id"]),
-        title=_text(node.get("name")),
-        imageUrl=_text(value_at(node, "thumbnail", "url")),
-        status="active" if any(row.get("isPublished") is True for row in listings) else "draft",
-        externalUrlHandle=_text(node.get("slug")),
-        variants=variants if complete else None,
-        updatedAt=parse_time(node["updatedAt"]),
+    return ProductEvent.model_validate(
+        set_fields(
+            {
+                "id": str(node["id"]),
+                "title": _reported_text(node, "name"),
+                "imageUrl": _reported_text(node, "thumbnail", "url"),
+                "status": "active" if any(row.get("isPublished") is True for row in listings) else "draft",
+                "externalUrlHandle": _reported_text(node, "slug"),
+                "variants": variants if complete else None,
+                "updatedAt": parse_time(node["updatedAt"]),
+            }
+        )
     )
+
+
+def _reported_text(node: Node, *path: str) -> str | Null | None:
+    value = reported(node, *path)
+    return value if isinstance(value, Null) else _text(value)
 
 
 def _text(value: JsonValue) -> str | None:

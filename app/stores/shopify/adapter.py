@@ -21,9 +21,10 @@ Shopify accepts a value of 0 (`percentage: 0.0`, `amount: "0.0"`) without an err
 have many codes; one with more than one code belongs to the merchant and is never deleted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator, model_validator
@@ -53,6 +54,7 @@ from platform_relay.stores.native import (
     ParsedWebhook,
     StoreWebhook,
     Unverified,
+    parse_with,
     secret_missing,
     unreadable_entity,
 )
@@ -197,7 +199,8 @@ class Shopify:
             return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
         missing = [scope for scope in USEFUL if scope not in granted]
         note = f"; it lacks {', '.join(missing)} (see docs/stores/shopify.md)" if missing else ""
-        return Ready(f"Shopify at {self._host}: the app may write discounts; the currency is {currency}{note}")
+        detail = f"Shopify at {self._host}: the app may write discounts; the currency is {currency}{note}"
+        return Ready(detail, frozenset({str(currency)} if currency else ()))
 
     async def _for_a_customer(self, spec: CouponSpec) -> CouponSpec:
         """The spec with the store's id of the customer. Shopify restricts a discount by account, not by e-mail address."""
@@ -256,9 +259,13 @@ class Shopify:
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         """See `native.ReceivesWebhooks`."""
+        return await parse_with(self, headers, raw)
+
+    async def webhook_parser(self, headers: Mapping[str, str], raw: bytes) -> Callable[[], ParsedWebhook] | Unverified:
+        """See `native.ParsesLargeWebhooks`."""
         if self._secret is None:
             return Unverified(secret_missing(SIGNED_WITH))
-        return parse_webhook(headers, raw, self._secret, self._host)
+        return partial(parse_webhook, headers, raw, self._secret, self._host)
 
     @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:

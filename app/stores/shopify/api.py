@@ -11,17 +11,18 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient, failure_of, pause_of_429, quoted
+from platform_relay.core.http import Answer, Failure, HttpClient, failure_of, pause_of_429, plausible_pause, quoted
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.parsing import objects, value_at
-from platform_relay.stores.responses import Responses
+from platform_relay.stores.responses import NAMELESS, Responses
 from platform_relay.stores.shopify.documents import VERSION
 
 RESPONSES: Final = Responses("Shopify", "SHOPIFY__URL")
@@ -113,7 +114,7 @@ def data_of(answer: Answer, request: str, *, wrote: bool) -> Object:
 
 def _status_failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     if reason := _store_failure(answer):
-        return Blocked(reason, answer.evidence())
+        return Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS)
     if answer.status == 430:  # Shopify has classified the calls as an attack
         return Retry(RESPONSES.reason(ReasonCode.RATE_LIMITED, answer), evidence=answer.evidence())
     body = answer.body[:4096].decode("utf-8", "replace") if answer.status < 500 else ""
@@ -196,9 +197,10 @@ def until_affordable(document: Object) -> float | None:
     cost = value_at(dict(document), "extensions", "cost")
     needed, bucket = value_at(cost, "requestedQueryCost"), value_at(cost, "throttleStatus")
     available, rate = value_at(bucket, "currentlyAvailable"), value_at(bucket, "restoreRate")
-    if not (isinstance(needed, int | float) and isinstance(available, int | float) and isinstance(rate, int | float)):
+    numbers = [Decimal(str(value)) for value in (needed, available, rate) if isinstance(value, int | Decimal)]
+    if len(numbers) != 3 or numbers[2] <= 0:
         return None
-    return float(max(1, math.ceil((needed - available) / rate))) if rate > 0 else None
+    return plausible_pause(math.ceil(max(Decimal(1), (numbers[0] - numbers[1]) / numbers[2])))
 
 
 def _token_failure(answer: Answer) -> Failure:

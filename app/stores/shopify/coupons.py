@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from platform_relay.core.outcomes import Reject
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, invalid_items, not_supported
-from platform_relay.stores.parsing import format_time, value_at
+from platform_relay.stores.parsing import format_time, json_number, value_at
 from platform_relay.stores.shopify.documents import ITEMS_READ
 
 Object = Mapping[str, JsonValue]
@@ -81,7 +81,7 @@ def coupon_input(spec: CouponSpec, now: datetime) -> dict[str, JsonValue]:
 def _value(spec: CouponSpec) -> JsonValue:
     value = spec.value or Decimal(0)
     if spec.kind is CouponKind.PERCENTAGE:
-        return {"percentage": float(value / 100)}
+        return {"percentage": json_number(value / 100)}
     return {"discountAmount": {"amount": f"{value:f}", "appliesOnEachItem": False}}
 
 

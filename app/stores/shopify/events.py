@@ -16,14 +16,14 @@ left out, because the Platform would take it as complete.
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import EVENTS, Kind, UnstorableTextError, refuse_unstorable
 from platform_relay.stores.native import (
     Ignored,
@@ -36,7 +36,15 @@ from platform_relay.stores.native import (
     unreadable_entity,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import Row, format_time, objects, value_at
+from platform_relay.stores.parsing import (
+    Row,
+    first_reported,
+    format_time,
+    objects,
+    reported,
+    set_fields,
+    value_at,
+)
 from platform_relay.stores.shopify.api import RESPONSES
 from platform_relay.stores.shopify.documents import (
     GET_CUSTOMER,
@@ -82,8 +90,8 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
 def _parsed(kind: Kind, raw: bytes) -> ParsedWebhook:
     try:
         refuse_unstorable(raw)
-        body = json.loads(raw)
-    except (UnstorableTextError, ValueError, RecursionError):
+        body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
+    except (UnstorableTextError, ValueError):
         return unreadable_webhook("Shopify", "its body is not JSON that can be stored")
     if not isinstance(body, dict):
         return unreadable_webhook("Shopify", "its body is not an object")
@@ -118,8 +126,7 @@ def changed_since(since: datetime | None) -> str | None:
 
 def _event(kind: Kind, translate: Callable[[Row], dict[str, object]], row: Row) -> NativeEvent | None:
     try:
-        fields = {name: value for name, value in translate(row).items() if value is not None}
-        event = EVENTS[kind].model_validate(fields)
+        event = EVENTS[kind].model_validate(set_fields(translate(row)))
     except (AttributeError, InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
         return None
     if event.updatedAt is None:
@@ -134,11 +141,13 @@ def _body_customer(body: Row) -> dict[str, object]:
     tags = body.get("tags")
     return {
         "id": body["id"],
-        "email": body.get("email") or None,
-        "firstName": body.get("first_name"),
-        "lastName": body.get("last_name"),
-        "phone": body.get("phone"),
-        "tags": [tag.strip() for tag in tags.split(",") if tag.strip()] if isinstance(tags, str) else None,
+        "email": reported(body, "email"),
+        "firstName": reported(body, "first_name"),
+        "lastName": reported(body, "last_name"),
+        "phone": reported(body, "phone"),
+        "tags": [tag.strip() for tag in tags.split(",") if tag.strip()]
+        if isinstance(tags, str)
+        else reported(body, "tags"),
         "createdAt": body.get("created_at"),
         "updatedAt": body["updated_at"],
     }
@@ -150,7 +159,7 @@ def _body_order(body: Row) -> dict[str, object]:
     return {
         "id": body["id"],
         "customerId": customer.get("id") if isinstance(customer, dict) else None,
-        "email": body.get("email") or body.get("contact_email") or None,
+        "email": first_reported(reported(body, "email"), reported(body, "contact_email")),
         "financialStatus": _status(body.get("financial_status"), total),
         "currency": body["currency"],
         "totalPrice": total,
@@ -177,14 +186,13 @@ def _body_order(body: Row) -> dict[str, object]:
 
 def _body_product(body: Row) -> dict[str, object]:
     variants, gids = objects(body.get("variants")), body.get("variant_gids")
-    image = body.get("image")
     truncated = isinstance(gids, list) and len(gids) > len(variants)
     return {
         "id": body["id"],
-        "title": body.get("title"),
-        "imageUrl": image.get("src") if isinstance(image, dict) else None,
+        "title": reported(body, "title"),
+        "imageUrl": reported(body, "image", "src"),
         "status": body.get("status"),
-        "externalUrlHandle": body.get("handle"),
+        "externalUrlHandle": reported(body, "handle"),
         "variants": None
         if truncated or not isinstance(body.get("variants"), list)
         else [
@@ -199,14 +207,13 @@ def _body_product(body: Row) -> dict[str, object]:
 
 
 def _node_customer(node: Row) -> dict[str, object]:
-    email, phone = node.get("defaultEmailAddress"), node.get("defaultPhoneNumber")
     return {
         "id": _id(node),
-        "email": email.get("emailAddress") if isinstance(email, dict) else None,
-        "firstName": node.get("firstName"),
-        "lastName": node.get("lastName"),
-        "phone": phone.get("phoneNumber") if isinstance(phone, dict) else None,
-        "tags": node.get("tags"),
+        "email": reported(node, "defaultEmailAddress", "emailAddress"),
+        "firstName": reported(node, "firstName"),
+        "lastName": reported(node, "lastName"),
+        "phone": reported(node, "defaultPhoneNumber", "phoneNumber"),
+        "tags": reported(node, "tags"),
         "createdAt": node.get("createdAt"),
         "updatedAt": node["updatedAt"],
     }
@@ -218,7 +225,7 @@ def _node_order(node: Row) -> dict[str, object]:
     return {
         "id": _id(node),
         "customerId": _id(node.get("customer")),
-        "email": node.get("email") or None,
+        "email": reported(node, "email"),
         "financialStatus": _status(node.get("displayFinancialStatus"), total),
         "currency": node["currencyCode"],
         "totalPrice": total,
@@ -242,10 +249,10 @@ def _node_order(node: Row) -> dict[str, object]:
 def _node_product(node: Row) -> dict[str, object]:
     return {
         "id": _id(node),
-        "title": node.get("title"),
-        "imageUrl": value_at(node, "featuredMedia", "preview", "image", "url"),
+        "title": reported(node, "title"),
+        "imageUrl": reported(node, "featuredMedia", "preview", "image", "url"),
         "status": str(node["status"]).lower(),
-        "externalUrlHandle": node.get("handle"),
+        "externalUrlHandle": reported(node, "handle"),
         "variants": _complete(
             node.get("variants"),
             lambda row: {"externalVariantId": _id(row), "title": row.get("title"), "position": row.get("position")},
@@ -273,7 +280,7 @@ def _money(value: JsonValue) -> str | None:
     if value is None:
         return None
     amount = Decimal(str(value))
-    return f"{amount.quantize(Decimal('0.01')) if int(amount.as_tuple().exponent) > -2 else amount:f}"
+    return exact_json.plain(amount.quantize(Decimal("0.01")) if int(amount.as_tuple().exponent) > -2 else amount)
 
 
 def _store_money(bag: JsonValue) -> str | None:

@@ -215,7 +215,9 @@ class Vendure:
             raise RESPONSES.unreadable(CREATION, "it accepted a promotion without conditions and code")
         await self._delete(NO_PROMOTION)
         sells = f"the channel {market.name} sells in {market.currency}"
-        return Ready(f"Vendure at {self._host}: the account may write promotions; {sells}")
+        return Ready(
+            f"Vendure at {self._host}: the account may write promotions; {sells}", frozenset({market.currency})
+        )
 
     @returns_failures
     async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:

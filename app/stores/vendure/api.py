@@ -18,9 +18,9 @@ from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.parsing import Row, objects, value_at
-from platform_relay.stores.responses import RETRYABLE, Responses
+from platform_relay.stores.responses import NAMELESS, RETRYABLE, Responses
 
-RESPONSES: Final = Responses("Vendure", "VENDURE__URL")
+RESPONSES: Final = Responses("Vendure", "VENDURE__URL", "VENDURE__CA_FILE")
 SESSION: Final = "vendure-auth-token"
 OPERATION: Final = re.compile(r"(?:query|mutation) (\w+)")
 LOGIN: Final = """
@@ -147,7 +147,7 @@ def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     if code in FORBIDDEN or answer.status in (401, 403):
         hint = "The key may also be wrong or expired (see docs/stores/vendure.md)."
         reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=response, hint=hint)
-        return Blocked(reason, evidence)
+        return Blocked(reason, evidence, certain=code in FORBIDDEN or answer.status not in NAMELESS)
     if code in WRONG_VERSION:
         problem = "its admin API is not the one of Vendure 3"
         return Blocked(

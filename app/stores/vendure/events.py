@@ -26,9 +26,10 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import EVENTS, Kind
 from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import Row, next_position, objects, value_at
+from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
 from platform_relay.stores.vendure.api import RESPONSES, VendureApi
 
 PAGE: Final = 100
@@ -105,8 +106,9 @@ def to_event(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
     for with_email in (True, False):
         try:
             fields = _order(row, digits) if kind is Kind.ORDER else ENTITIES[kind](row)
-            present = {name: value for name, value in fields.items() if value is not None}
-            event = EVENTS[kind].model_validate(present if with_email else {**present, "email": None})
+            event = EVENTS[kind].model_validate(
+                set_fields({name: value for name, value in fields.items() if with_email or name != "email"})
+            )
         except (ValidationError, InvalidOperation, ValueError):
             continue
         return native_event("vendure", kind, event)
@@ -123,10 +125,10 @@ def _is_relayed(kind: Kind, row: Row) -> bool:
 def _customer(row: Row) -> dict[str, object]:
     return {
         "id": row.get("id"),
-        "email": row.get("emailAddress"),
-        "firstName": row.get("firstName"),
-        "lastName": row.get("lastName"),
-        "phone": row.get("phoneNumber"),
+        "email": reported(row, "emailAddress"),
+        "firstName": reported(row, "firstName"),
+        "lastName": reported(row, "lastName"),
+        "phone": reported(row, "phoneNumber"),
         "createdAt": row.get("createdAt"),
         "updatedAt": row.get("updatedAt"),
     }
@@ -136,10 +138,10 @@ def _product(row: Row) -> dict[str, object]:
     variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
-        "title": row.get("name"),
-        "imageUrl": value_at(row, "featuredAsset", "preview"),
+        "title": reported(row, "name"),
+        "imageUrl": reported(row, "featuredAsset", "preview"),
         "status": "active" if row.get("enabled") else "draft",
-        "externalUrlHandle": row.get("slug"),
+        "externalUrlHandle": reported(row, "slug"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
@@ -160,7 +162,7 @@ def _order(row: Row, digits: int) -> dict[str, object]:
     return {
         "id": row.get("id"),
         "customerId": value_at(row, "customer", "id") if value_at(row, "customer", "user") else None,
-        "email": value_at(row, "customer", "emailAddress"),
+        "email": reported(row, "customer", "emailAddress"),
         "financialStatus": financial_status(row),
         "currency": row.get("currencyCode"),
         "totalPrice": _money(row.get("totalWithTax"), digits),
@@ -220,7 +222,7 @@ def _sum(rows: list[Row], name: str) -> Decimal:
 
 
 def _money(value: JsonValue, digits: int) -> str | None:
-    return None if value is None else f"{_number(value).scaleb(-digits):f}"
+    return None if value is None else exact_json.plain(_number(value).scaleb(-digits))
 
 
 def _number(value: JsonValue) -> Decimal:

@@ -19,8 +19,9 @@ not: it becomes Unknown, and the lookup of the next attempt settles it.
 """
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar, Final, Self
 from urllib.parse import quote
 
@@ -51,7 +52,15 @@ from platform_relay.stores.loyalty_sync import (
     stored_fields,
     sync_customer,
 )
-from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, secret_missing
+from platform_relay.stores.native import (
+    NativeEvent,
+    Page,
+    ParsedWebhook,
+    StoreWebhook,
+    Unverified,
+    parse_with,
+    secret_missing,
+)
 from platform_relay.stores.parsing import objects, value_at
 from platform_relay.stores.settings import CaFile
 from platform_relay.stores.woocommerce.api import (
@@ -159,15 +168,21 @@ class WooCommerce:
         answer = await self._api.call("PUT", "coupons/0", body={})
         failed = failure(answer, "the change of a coupon", "PUT")
         if failed is None or isinstance(failed, Reject):
-            return Ready(f"WooCommerce at {self._host}: the key may write coupons; the currency is {currency}")
+            return Ready(
+                f"WooCommerce at {self._host}: the key may write coupons; the currency is {currency}",
+                frozenset({currency}),
+            )
         return failed
 
     # ---------------------------------------------------------------------- native events and webhooks
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
+        return await parse_with(self, headers, raw)
+
+    async def webhook_parser(self, headers: Mapping[str, str], raw: bytes) -> Callable[[], ParsedWebhook] | Unverified:
         if self._webhook_secret is None:
             return Unverified(secret_missing(SIGNED_WITH))
-        return parse_webhook(headers, raw, self._webhook_secret.encode())
+        return partial(parse_webhook, headers, raw, self._webhook_secret.encode())
 
     @returns_failures
     async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:

@@ -1,27 +1,28 @@
 """One call of WooCommerce's REST API, and the meaning of its status (table in `adapter.py`)."""
 
 import base64
-import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, cast
 from urllib.parse import quote, urlencode
 
 from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import JsonValue
 
+from platform_relay.core.exact_json import loads
 from platform_relay.core.http import Answer, Failure, HttpClient
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.parsing import value_at
-from platform_relay.stores.responses import Responses
+from platform_relay.stores.responses import NAMELESS, Responses
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-RESPONSES: Final = Responses("WooCommerce", "WOOCOMMERCE__URL")
+RESPONSES: Final = Responses("WooCommerce", "WOOCOMMERCE__URL", "WOOCOMMERCE__CA_FILE")
 API: Final = "/wp-json/wc/v3"
 GONE: Final = "woocommerce_rest_shop_coupon_invalid_id"
+NO_ROUTE: Final = "rest_no_route"
+"""WordPress's error code for an address without an API: WooCommerce is inactive."""
 NONCE_USED: Final = "nonce has already been used"
 """WordPress's error text (OAuth 1.0a) for a signed request that arrives twice. The error code is the one of a wrong key."""
 READ_ONLY: Final = "write permission"
@@ -102,7 +103,8 @@ def failure(answer: Answer, request: str, method: Method, *, wrote: bool = False
             return RESPONSES.rejected(request, response, answer)
         case _:
             return RESPONSES.failure(answer, request, response, wrote=wrote)
-    return Blocked(reason, answer.evidence())
+    named = code in HINTS or code == NO_ROUTE or reason.code is ReasonCode.PERMISSION_MISSING
+    return Blocked(reason, answer.evidence(), certain=named or answer.status not in NAMELESS)
 
 
 def error_of(answer: Answer) -> tuple[str, str]:
@@ -125,10 +127,9 @@ def tolerant_json(answer: Answer, request: str) -> JsonValue:
 def exact_json(answer: Answer, request: str) -> object:
     """The JSON body of a response, with numbers as Decimal."""
     try:
-        value: object = json.loads(answer.body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        return loads(answer.body)
+    except ValueError:
         raise RESPONSES.unreadable(request, "it is not JSON", answer) from None
-    return value
 
 
 def _tolerant(answer: Answer) -> JsonValue | Unknown:
@@ -136,8 +137,8 @@ def _tolerant(answer: Answer) -> JsonValue | Unknown:
     start = re.search(rb"[\[{]", answer.body)
     if isinstance(value, Unknown) and start and start.start() > 0:
         try:
-            rest: JsonValue = json.loads(answer.body[start.start() :])
-        except (ValueError, RecursionError):
+            rest = cast("JsonValue", loads(answer.body[start.start() :]))  # with Decimals instead of floats
+        except ValueError:
             return value
         return rest
     return value

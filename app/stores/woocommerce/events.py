@@ -18,13 +18,13 @@ its kind, id and content.
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final  # Any: the store's JSON
 
 from pydantic import ValidationError
 
+from platform_relay.core import exact_json
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
@@ -36,7 +36,7 @@ from platform_relay.stores.native import (
     unreadable_entity,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import validation_problem
+from platform_relay.stores.parsing import NULL, first_reported, reported, set_fields, validation_problem
 
 STATUS: Final[Mapping[str, str]] = {
     "pending": "pending",
@@ -80,8 +80,8 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Pars
     if event not in ("created", "updated", "restored"):
         return not_relayed(f"the Platform has no event for {topic[:40]!r}")
     try:
-        row = json.loads(raw, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        row = exact_json.loads(raw)
+    except ValueError:
         return unreadable_webhook("WooCommerce", "its body is not JSON")
     return to_event(KINDS[resource], row)
 
@@ -98,7 +98,7 @@ def to_event(kind: Kind, row: object) -> NativeEvent | Ignored:
         event = _customer(row) if kind is Kind.CUSTOMER else _order(row) if kind is Kind.ORDER else _product(row)
     except (ValidationError, ArithmeticError, AttributeError, TypeError) as error:
         return Ignored(unreadable_entity("WooCommerce", kind, row["id"], validation_problem(error)))
-    content = event.model_dump_json(exclude_none=True, by_alias=True)
+    content = event.model_dump_json(exclude_unset=True, by_alias=True)
     return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(content.encode()).hexdigest()}")
 
 
@@ -107,28 +107,27 @@ def is_not_an_order(kind: Kind, row: object) -> bool:
     return kind is Kind.ORDER and isinstance(row, dict) and row.get("status") in NOT_AN_ORDER
 
 
-def _customer(row: Mapping[str, Any]) -> CustomerEvent:
-    billing = row.get("billing") or {}
+def _customer(row: dict[str, Any]) -> CustomerEvent:
     return CustomerEvent.model_validate(
         _set(
             id=row["id"],
-            email=row.get("email") or billing.get("email"),
-            firstName=row.get("first_name"),
-            lastName=row.get("last_name"),
-            phone=billing.get("phone"),
+            email=first_reported(reported(row, "email"), reported(row, "billing", "email")),
+            firstName=reported(row, "first_name"),
+            lastName=reported(row, "last_name"),
+            phone=reported(row, "billing", "phone"),
             createdAt=_utc(row.get("date_created_gmt")),
             updatedAt=_utc(row.get("date_modified_gmt")),
         )
     )
 
 
-def _order(row: Mapping[str, Any]) -> OrderEvent:
+def _order(row: dict[str, Any]) -> OrderEvent:
     items = row.get("line_items") or []
     return OrderEvent.model_validate(
         _set(
             id=row["id"],
             customerId=row.get("customer_id") or None,
-            email=(row.get("billing") or {}).get("email"),
+            email=reported(row, "billing", "email"),
             financialStatus=financial_status(row),
             currency=row.get("currency"),
             totalPrice=_money(row.get("total")),
@@ -153,15 +152,15 @@ def _order(row: Mapping[str, Any]) -> OrderEvent:
     )
 
 
-def _product(row: Mapping[str, Any]) -> ProductEvent:
+def _product(row: dict[str, Any]) -> ProductEvent:
     images = row.get("images") or []
     return ProductEvent.model_validate(
         _set(
             id=row["id"],
-            title=row.get("name"),
-            imageUrl=images[0].get("src") if images else None,
+            title=reported(row, "name"),
+            imageUrl=images[0].get("src") if images else NULL if "images" in row else None,
             status="active" if row.get("status") == "publish" else "draft",
-            externalUrlHandle=row.get("slug"),
+            externalUrlHandle=reported(row, "slug"),
             updatedAt=_utc(row.get("date_modified_gmt")),
         )
     )
@@ -184,4 +183,4 @@ def _money(value: object) -> str | None:
 
 
 def _set(**fields: object) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value not in (None, "")}
+    return set_fields({name: value for name, value in fields.items() if value != ""})

@@ -1,0 +1,201 @@
+"""The checks of the Platform, its Launcher and the store: whether they can be called, and which setting to correct."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import HttpUrl
+
+from platform_relay import stores
+from platform_relay.checks.check import Check
+from platform_relay.checks.tls_probe import uses_tls
+from platform_relay.core.outcomes import Outcome, Retry, reason_of
+from platform_relay.core.reason_texts import remedy
+from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.core.setting_names import SettingNames
+from platform_relay.platform.client import LAUNCHER_SETTINGS, PLATFORM_SETTINGS, PlatformClient
+from platform_relay.settings import EnvironmentSettings, Settings
+from platform_relay.stores.base import Ready, StoreAdapter
+from platform_relay.stores.native import ListsEntities, Page
+from platform_relay.sync.polling import KINDS_IN_ORDER
+
+PRECISE: Final = frozenset(
+    {
+        ReasonCode.ADDRESS_INVALID,
+        ReasonCode.CERTIFICATE_EXPIRED,
+        ReasonCode.CERTIFICATE_UNTRUSTED,
+        ReasonCode.CERTIFICATE_WRONG_HOST,
+        ReasonCode.EGRESS_DENIED,
+        ReasonCode.KEY_REJECTED,
+        ReasonCode.PERMISSION_MISSING,
+        ReasonCode.REDIRECTED,
+        ReasonCode.SETTING_MISSING,
+        ReasonCode.SETTING_WRONG,
+        ReasonCode.STORE_NOT_READY,
+        ReasonCode.TLS_FAILED,
+        ReasonCode.TLS_NOT_OFFERED,
+        ReasonCode.TLS_REQUIRED,
+        ReasonCode.WRONG_ADDRESS,
+    }
+)
+"""The codes whose next step is an operator's."""
+NOT_HTTP: Final = frozenset(
+    {
+        ReasonCode.CONNECTION_LOST,
+        ReasonCode.REJECTED_BY_DESTINATION,
+        ReasonCode.RESPONSE_MALFORMED,
+        ReasonCode.RESPONSE_UNREADABLE,
+        ReasonCode.TIMED_OUT,
+    }
+)
+"""How a call in plain HTTP to a port with TLS can end."""
+UNREACHABLE: Final = frozenset(
+    {
+        ReasonCode.CONNECTION_FAILED,
+        ReasonCode.CONNECTION_LOST,
+        ReasonCode.RESPONSE_MALFORMED,
+        ReasonCode.RESPONSE_UNREADABLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """A checked destination: the name of the check, its `url`, its settings, and the names of the settings that authenticate."""
+
+    check: str
+    url: str
+    settings: SettingNames
+    credentials: str
+
+
+async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
+    if settings.platform.api_key is None:
+        return Check(
+            "platform",
+            False,
+            "PLATFORM__API_KEY is not set",
+            "copy the key from the Platform's account page and set it",
+        )
+    customer = await platform.get_customer("relay-check")
+    if customer is None or isinstance(customer, Mapping):
+        return Check("platform", True, f"{settings.platform.url} accepted the API key")
+    url = str(settings.platform.url)
+    return await _failed(_Destination("platform", url, PLATFORM_SETTINGS, "PLATFORM__API_KEY"), customer)
+
+
+async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
+    if not platform.has_launcher:
+        return Check(
+            "launcher",
+            None,
+            "PLATFORM__SHOP_KEY is not set: rewards are valued only by the rules in webhooks and your reward rules, and"
+            " redemptions cannot be confirmed at the Platform",
+            "set PLATFORM__SHOP_KEY, or add a reward rule for each redeem rule: relay rules put RULE-ID ...",
+        )
+    rules = await platform.redeem_rules()
+    if isinstance(rules, tuple):
+        return Check("launcher", True, f"{len(rules)} redeem rules")
+    url = str(settings.platform.launcher_url)
+    return await _failed(_Destination("launcher", url, LAUNCHER_SETTINGS, "PLATFORM__SHOP_KEY"), rules)
+
+
+async def check_store(settings: Settings, platform: PlatformClient, store: StoreAdapter | None) -> AsyncIterator[Check]:
+    """The store itself; if it is ready, also its currencies and, while polling is on, its lists."""
+    adapter = settings.store.adapter
+    if store is None or adapter is None:
+        yield Check(
+            "store",
+            None,
+            "STORE__ADAPTER is not set: coupons of redemptions are held",
+            "set STORE__ADAPTER and the store's variables (docs/stores.md)",
+        )
+        return
+    ready = await store.check()
+    if not isinstance(ready, Ready):
+        yield await _failed(_store(adapter), ready)
+        return
+    yield Check("store", True, f"{adapter}: {ready.detail}")
+    if (currency := await check_currency(settings, platform, ready.currencies)) is not None:
+        yield currency
+    if settings.store.poll_interval is not None:
+        yield await check_polling(adapter, store)
+
+
+async def check_currency(settings: Settings, platform: PlatformClient, sells_in: Collection[str]) -> Check | None:
+    """Whether the store sells in the currency of the rewards; None when one of the two is not known."""
+    named = await platform.store_currency() if platform.has_launcher else None
+    if isinstance(named, str):
+        currency, source, setting = named, "the Platform's Launcher", "the store's currency at the Platform"
+    elif settings.coupons.currency:
+        currency, source, setting = settings.coupons.currency, "COUPONS__CURRENCY", "COUPONS__CURRENCY"
+    else:
+        return None
+    if not sells_in:
+        return None
+    store = ", ".join(sorted(sells_in))
+    if currency in sells_in:
+        return Check("currency", True, f"{source} names {currency}, and the store sells in {store}")
+    return Check(
+        "currency",
+        False,
+        f"{source} names {currency}, but the store sells in {store}: coupons with an amount are rejected",
+        f"correct {setting}, or the currency of the store",
+    )
+
+
+async def check_polling(adapter: str, store: object) -> Check:
+    """Whether the store's lists can be read, which STORE__POLL_INTERVAL requires. Reads what changed since now."""
+    if not isinstance(store, ListsEntities):
+        return Check(
+            "polling",
+            False,
+            f"STORE__POLL_INTERVAL is set, but {adapter} has no lists that can be read",
+            "remove STORE__POLL_INTERVAL; docs/stores.md lists what each store supports",
+        )
+    now = datetime.now(UTC)
+    for kind in KINDS_IN_ORDER:
+        page = await store.list_entities(kind, now, None)
+        if not isinstance(page, Page):
+            check = await _failed(_store(adapter), page)
+            next_step = f"{check.next_step} Without polling, remove STORE__POLL_INTERVAL."
+            return Check("polling", False, f"the list of {kind} cannot be read: {check.detail}", next_step)
+    return Check("polling", True, f"the lists of {', '.join(KINDS_IN_ORDER)} can be read")
+
+
+def _store(adapter: str) -> _Destination:
+    """Each adapter has its address in `URL` and, if it supports one, its certificate authority in `CA_FILE`."""
+    settings = stores.adapter_class(adapter).Settings
+    names = {name.removeprefix(_prefix(settings)): name for name in stores.variables(settings)}
+    url = getattr(settings(), "url", None)
+    return _Destination(
+        "store",
+        str(url) if isinstance(url, HttpUrl) else "",
+        SettingNames(names.get("URL", "the store's address"), names.get("CA_FILE")),
+        "the store's credentials",
+    )
+
+
+def _prefix(settings: type[EnvironmentSettings]) -> str:
+    return settings.model_config.get("env_prefix", "").upper()
+
+
+async def _failed(destination: _Destination, outcome: Outcome) -> Check:
+    """The result for a destination that returned `outcome`."""
+    reason = destination.settings.named(reason_of(outcome))
+    if destination.url.startswith("http://") and reason.code in NOT_HTTP and await uses_tls(destination.url):
+        name = reason.facts.get("destination")
+        reason = destination.settings.named(because(ReasonCode.TLS_REQUIRED, destination=name))
+    return Check(destination.check, False, reason.text, _next_step(destination, reason, outcome))
+
+
+def _next_step(destination: _Destination, reason: Reason, outcome: Outcome) -> str:
+    address, credentials = destination.settings.address, destination.credentials
+    if reason.code in PRECISE:
+        return remedy(reason)
+    if isinstance(outcome, Retry) and outcome.evidence.status is not None:
+        return f"The destination has a temporary problem. Try again later, then check {address} and {credentials}."
+    if reason.code in UNREACHABLE:
+        return f"Check {address}, and that the server is running."
+    return f"Check {address} and {credentials}."

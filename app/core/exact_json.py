@@ -1,0 +1,168 @@
+"""JSON without floats: a number with a fraction or an exponent becomes a Decimal, and is written with its own digits."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Final, Literal, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
+
+ExactJson: TypeAlias = "bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson] | None"
+Model = TypeVar("Model", bound=BaseModel)
+
+_INEXACT: Final = re.compile(rb"[\[:,][ \t\r\n]*-?[0-9]+[.eE]")
+"""The beginning of a number with a fraction or an exponent. A text can look the same; that costs time and changes nothing."""
+
+
+class ExactNumber(Decimal):
+    """A number as it was written: `1e2` and `100.0` are equal, and each is written again as it was."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Raises ValueError for a number whose exponent is out of range."""
+        try:
+            number = super().__new__(cls, text)
+        except ArithmeticError as error:
+            raise ValueError(f"the number {text[:40]} is out of range") from error
+        number.text = text
+        return number
+
+    def __reduce__(self) -> tuple[type["ExactNumber"], tuple[str]]:
+        """For pickle, with the text."""
+        return type(self), (self.text,)
+
+
+def loads(raw: bytes) -> ExactJson:
+    """The value of a JSON text. Raises ValueError for anything else, also for NaN, Infinity and too deep nesting."""
+    return _load(raw, _DECODER)
+
+
+def dumps(value: object, *, indent: int = 0, surrogates: Literal["escape", "replace"] = "escape") -> bytes:
+    """The JSON text of a value: Decimals as numbers with their digits. `indent`: spaces per level, 0 for one line.
+
+    A half of a surrogate pair is escaped, or replaced by a question mark. Raises ValueError or TypeError for a value that
+    is not JSON, and for too deep nesting.
+    """
+    try:
+        if not indent and not _has_decimal(value):
+            with suppress(PydanticSerializationError):  # a half of a surrogate pair
+                return to_json(value)
+        written = _written(value, indent, "\n" if indent else "")
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return written.encode("utf-8", "backslashreplace" if surrogates == "escape" else "replace")
+
+
+def loads_any_number(raw: bytes) -> ExactJson:
+    """`loads` for a text that also holds NaN, Infinity or an exponent that is out of range: a Decimal that is not finite."""
+    return _load(raw, _ANY_NUMBER)
+
+
+def validated(model: type[Model], raw: bytes, check: Callable[[bytes], None] = lambda _: None) -> Model:
+    """The JSON text as a model, with exact numbers. Raises pydantic's ValidationError, ValueError as `loads`, and what
+    `check` raises for a text that pydantic accepts."""
+    parsed = model.model_validate_json(raw)  # with floats; first, because it rejects deeply nested bodies
+    check(raw)
+    return parsed if _INEXACT.search(raw) is None else model.model_validate(loads(raw))
+
+
+def member(value: ExactJson, name: str) -> ExactJson:
+    """The member of an object; None when it is absent or the value is not an object."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def text(value: ExactJson, limit: int = 255) -> str | None:
+    """An id or a name as trimmed text; integers become digits. None when it is empty, too long or cannot be stored."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 10**30 else None
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    if not 0 < len(value) <= limit or any(ord(char) < 32 or 0xD800 <= ord(char) <= 0xDFFF for char in value):
+        return None
+    return value
+
+
+def email(value: ExactJson) -> str | None:
+    """An e-mail address as trimmed text; None for anything that is none."""
+    address = text(value, 320)
+    return address if address and "@" in address and " " not in address else None
+
+
+def number(value: ExactJson) -> Decimal | None:
+    """A finite number below 10^16, also when it is written as text; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    try:
+        parsed = Decimal(value)
+    except ArithmeticError:
+        return None
+    return parsed if parsed.is_finite() and abs(parsed.adjusted()) <= 15 else None
+
+
+def plain(number: Decimal) -> str:
+    """The digits without an exponent. Raises ValueError for a number of 10^16 or more, or with more than 20 places: the
+    digits of 1e-999999999 do not fit into the memory."""
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -20 or number.adjusted() > 15:
+        raise ValueError(f"{str(number)[:40]} is not an amount")
+    return f"{number:f}"
+
+
+def number_text(number: Decimal) -> str:
+    """A finite number as JSON: the text that it was read from, or its own digits. Raises ValueError."""
+    if isinstance(number, ExactNumber):
+        return number.text
+    if not number.is_finite():
+        raise ValueError(f"{number} is not JSON")
+    return str(number)
+
+
+def _no_constant(name: str) -> ExactJson:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _load(raw: bytes, decoder: json.JSONDecoder) -> ExactJson:
+    try:
+        value: ExactJson = decoder.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return value
+
+
+def _any_number(text: str) -> Decimal:
+    try:
+        return ExactNumber(text)
+    except ValueError:
+        return Decimal("Infinity")
+
+
+_ANY_NUMBER: Final = json.JSONDecoder(parse_float=_any_number, parse_constant=Decimal)
+_DECODER: Final = json.JSONDecoder(parse_float=ExactNumber, parse_constant=_no_constant)
+
+
+def _has_decimal(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_decimal, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_decimal, value))
+    return isinstance(value, Decimal)
+
+
+def _written(value: object, indent: int, newline: str) -> str:
+    """`newline` is what begins a line at the level of the value; empty without an indent."""
+    inside = newline + " " * indent if indent else ""
+    if isinstance(value, Mapping) and value:
+        colon = ": " if indent else ":"
+        members = (
+            f"{json.dumps(str(name), ensure_ascii=False)}{colon}{_written(item, indent, inside)}"
+            for name, item in value.items()
+        )
+        return "{" + inside + f",{inside}".join(members) + newline + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str) and value:
+        return "[" + inside + f",{inside}".join(_written(item, indent, inside) for item in value) + newline + "]"
+    return number_text(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
