@@ -128,7 +128,8 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.REFUSAL_UNDECIDED: ReasonText(
         "{destination} refused this call without naming a cause[ (HTTP {status})][: {response}]. It is not known yet whether"
         " this concerns only this entity.",
-        "The job waits and uses up no attempt. It continues automatically when calls for other entities show which it is.",
+        "The job waits and uses up no attempt. It continues automatically when calls for other entities show which it is. If"
+        " nothing has been delivered yet, run relay check: the key or the address may be wrong.",
     ),
     ReasonCode.ENTITY_REFUSED: ReasonText(
         "{destination} refuses the calls for this entity[ (HTTP {status})][: {response}], and accepts those for others.",

@@ -224,7 +224,7 @@ def _same_attempts(
     result = _ATTEMPTS.get(outcome, outcome).format(destination=destination_name(job.destination)) + f"{code}."
     result = reason.text if reason else result
     first, last = attempts[0], attempts[-1]
-    which = f"attempt {first.number}" if len(attempts) == 1 else f"attempts {first.number} to {last.number}"
+    which = f"attempt {first.number}" if first.number == last.number else f"attempts {first.number} to {last.number}"
     until = "" if len(attempts) == 1 else f", the last at {moment(last.started_at)}"
     text = f"{_capital(named(job))}, {which}{until}: {result}"
     return TimelineEntry(at=first.started_at, text=text, message_id=job.message_id, job_id=job.id)
