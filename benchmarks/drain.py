@@ -11,18 +11,18 @@ from benchmarks.contenders.task import Task
 from benchmarks.stage import Process, Stage, StageError, until
 
 PATIENCE: Final = 240.0
-OWED: Final = (
+OPEN: Final = (
     "SELECT 1 FROM lane WHERE destination = 'platform' AND open_jobs > 0 AND run_at < now() + interval '10 min' LIMIT 1"
 )
-"""What the relay still owes, apart from lanes that are blocked for long."""
-STILL_OWED: Final = (
+"""What the relay still has to deliver, apart from lanes that are blocked for long."""
+STILL_OPEN: Final = (
     "SELECT lane.key, lane.open_jobs, lane.leased, lane.fencing_token, lane.run_at - now() AS due_in, lane.waits_for, job.state,"
     " job.attempts, job.disposition, job.reason_code, job.facts"
     " FROM lane LEFT JOIN job ON job.lane = lane.key AND job.destination = lane.destination"
     " AND job.open WHERE lane.destination = 'platform' AND lane.open_jobs > 0 AND lane.run_at < now() + interval '10 min'"
     " LIMIT 5"
 )
-"""The same, told."""
+"""The same, listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class Relay:
             ]
             first, last = _on_the_wire(stage, jobs, workers)
             try:
-                until(lambda: not stage.sql(self.database_url, OWED), 60, "the last attempts are not settled", 0.005)
+                until(lambda: not stage.sql(self.database_url, OPEN), 60, "the last attempts are not settled", 0.005)
             except StageError as error:
-                owed = [dict(row) for row in stage.sql(self.database_url, STILL_OWED)]
-                raise StageError(f"{error}: {owed}\n{workers[0].said()}") from None
+                pending = [dict(row) for row in stage.sql(self.database_url, STILL_OPEN)]
+                raise StageError(f"{error}: {pending}\n{workers[0].said()}") from None
             return jobs / (max(last, time.monotonic()) - first)
 
 

@@ -160,9 +160,9 @@ def _measure(url: str, messages: int, folder: Path) -> int:
             for _ in range(ASKED):
                 parameters = question()
                 begun = time.perf_counter()
-                told = client.get("/v1/explain", params=parameters)
+                result = client.get("/v1/explain", params=parameters)
                 times.append((time.perf_counter() - begun) * 1000)
-                body = told.raise_for_status().json()
+                body = result.raise_for_status().json()
                 if cause is not None and body["cause"] != cause:
                     print(f"{parameters}: {body['cause']}, not {cause}")
                     over += 1

@@ -26,8 +26,8 @@ class Load:
 
     def run(self) -> "Answers":
         """Raises StageError when the generator fails or anything but 2xx came back."""
-        told = {**asdict(self), "path": BATCH if self.lines else EVENT, "key": STORE_KEY}
-        command = [sys.executable, "-m", "benchmarks.generator", json.dumps(told)]
+        result = {**asdict(self), "path": BATCH if self.lines else EVENT, "key": STORE_KEY}
+        command = [sys.executable, "-m", "benchmarks.generator", json.dumps(result)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StageError(f"the load generator failed: {done.stderr[-500:]}")

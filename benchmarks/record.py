@@ -43,8 +43,8 @@ def page(text: str, rows: dict[str, Any]) -> str:
     runs: dict[str, list[str]] = {}
     for name, row in rows.items():
         runs.setdefault(_told(row["run"]), []).append(f"`{name}`")
-    told = [f"- {run}: {', '.join(names)}." for run, names in runs.items()]
-    body = "\n".join([*told, "", *table([_result(row) for row in rows.values()])])
+    observed = [f"- {run}: {', '.join(names)}." for run, names in runs.items()]
+    body = "\n".join([*observed, "", *table([_result(row) for row in rows.values()])])
     return f"{before}{BEGIN}\n{body}\n{END}{after}"
 
 

@@ -27,7 +27,7 @@ from simulators.process import Simulator, run
 
 ROOT: Final = Path(__file__).parents[1]
 STORE_KEY: Final = "store-key-of-the-benchmark"
-DOOR: Final = "door-secret-of-the-benchmark"
+WEBHOOK_SECRET: Final = "webhook-secret-of-the-benchmark"  # noqa: S105  # of a benchmark
 TEMPLATE: Final = "relay_template"
 POSTGRES: Final = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "300"}
 """Durable (fsync on); the two sizes are what every guide sets first, and count for all contenders."""
@@ -141,7 +141,7 @@ class Stage:
             "PLATFORM__API_KEY": "sim-platform-key",
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
-            "PLATFORM__WEBHOOK_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STORE__ADAPTER": "woocommerce",
             "WOOCOMMERCE__URL": self.shop.url,
             "WOOCOMMERCE__CONSUMER_KEY": "ck_simulator_key",

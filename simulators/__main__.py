@@ -60,7 +60,7 @@ def parse_setting(text: str) -> tuple[str, object]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one simulator until it is told to stop. Gives 2 when the settings are wrong."""
+    """Run one simulator until it is stopped. Gives 2 when the settings are wrong."""
     parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
     parser.add_argument("service", choices=sorted(SERVICES))
     parser.add_argument("--host", default="127.0.0.1")

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 """A JSON object. `Any`, because a simulator receives whatever it is sent."""
 
 
-class Answer:
+class Response:
     """A status, a body and headers (lower-case names), ready to be sent."""
 
     __slots__ = ("body", "headers", "status")
@@ -27,16 +27,16 @@ class Answer:
 JSON_HEADER = (b"content-type", b"application/json; charset=utf-8")
 
 
-def json_answer(status: int, value: object, headers: dict[str, str] | None = None) -> Answer:
+def json_response(status: int, value: object, headers: dict[str, str] | None = None) -> Response:
     """`value` as compact JSON with `status`; `headers` are added to the content type."""
     extra = [(name.lower().encode(), text.encode()) for name, text in (headers or {}).items()]
-    return Answer(status, json.dumps(value, separators=(",", ":")).encode(), [JSON_HEADER, *extra])
+    return Response(status, json.dumps(value, separators=(",", ":")).encode(), [JSON_HEADER, *extra])
 
 
 class RefusalError(Exception):
     """A handler's way to refuse a call: carries the answer to give; nothing was applied."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
@@ -116,4 +116,4 @@ class Call:
             self.ledger.duplicate(self.entry)
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[Response]]

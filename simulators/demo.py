@@ -47,7 +47,7 @@ OPEN: Final = ("waiting", "running", "unknown")
 
 @dataclass
 class Result:
-    """What is told at the end: acknowledged by the relay, its own books' change, the ledgers, the verdict."""
+    """What is printed at the end: acknowledged by the relay, its own books' change, the ledgers, the verdict."""
 
     acknowledged: Acknowledged
     books: dict[str, int]
@@ -145,9 +145,9 @@ class Demo:
         while True:
             with contextlib.suppress(FeedError):
                 books = await self._books(before)
-                owed = sum(books[state] for state in OPEN)
+                pending = sum(books[state] for state in OPEN)
                 update(
-                    f"acknowledged {self.feed.acknowledged.messages}  delivered {books['delivered']}  on the way {owed}"
+                    f"acknowledged {self.feed.acknowledged.messages}  delivered {books['delivered']}  on the way {pending}"
                 )
             await asyncio.sleep(0.25)
 
@@ -162,8 +162,8 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         demo = Demo(scene, seed, console, clients)
         result = await unless_ended(scene, demo.play())
     console.print(report.table(result.acknowledged, result.platform, result.coupons, result.verdict))
-    told = ", ".join(f"{count} {state}" for state, count in result.books.items() if count and state != "received")
-    console.print(f"The relay's own books: {result.books['received']} jobs = {told}.", highlight=False)
+    observed = ", ".join(f"{count} {state}" for state, count in result.books.items() if count and state != "received")
+    console.print(f"The relay's own books: {result.books['received']} jobs = {observed}.", highlight=False)
     if result.acknowledged.recognised:
         console.print(f"{result.acknowledged.recognised} events were reported twice, and recognised.", highlight=False)
     problems = result.problems()

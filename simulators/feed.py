@@ -1,6 +1,6 @@
 """Plays a `Day` against a running relay, over HTTP only, as the stores, the Platform and the operator would.
 
-What the relay acknowledged is written down in `Acknowledged`: that, and nothing else, is what it owes.
+What the relay acknowledged is written down in `Acknowledged`: that, and nothing else, must be delivered.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Feed:
                 group.create_task(self._noting(self._happen(happening)))
 
     async def _noting(self, part: Coroutine[None, None, None]) -> None:
-        """One part that goes wrong does not end the day, but is told at the end."""
+        """One part that goes wrong does not end the day, but is reported at the end."""
         try:
             await part
         except (FeedError, TimeoutError) as error:

@@ -12,7 +12,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from simulators.call import Answer, Call, Json, RefusalError, json_answer
+from simulators.call import Call, Json, RefusalError, Response, json_response
 
 if TYPE_CHECKING:
     from simulators.platform import Platform
@@ -64,21 +64,21 @@ class Loyalty:
 
     # -- the store saw a coupon used -------------------------------------------------------------------------------
 
-    async def use(self, call: Call) -> Answer:
+    async def use(self, call: Call) -> Response:
         """POST /v1/rewards/{code}/use."""
         reward = self.rewards.get(call.argument)
         if reward is None:
-            return json_answer(404, {"message": "Reward not found"})
+            return json_response(404, {"message": "Reward not found"})
         if reward.get("usedAt"):
             call.duplicate()
             mode = self.platform.config.second_reward_use
             if mode == "not_found":
-                return json_answer(404, {"message": "Reward not found"})
+                return json_response(404, {"message": "Reward not found"})
             if mode == "conflict":
-                return json_answer(409, {"message": "Reward already used"})
+                return json_response(409, {"message": "Reward already used"})
         reward["usedAt"] = _now_text()
         call.applied()
-        return json_answer(200, {"reward": self._public(reward)})
+        return json_response(200, {"reward": self._public(reward)})
 
     # -- the Launcher ---------------------------------------------------------------------------------------------
 
@@ -95,29 +95,29 @@ class Loyalty:
     def _check_shop(self, call: Call) -> None:
         shop = call.query.get("shop")
         if not shop:
-            raise RefusalError(json_answer(400, {"error": "ShopRequired"}))
+            raise RefusalError(json_response(400, {"error": "ShopRequired"}))
         if shop != self.platform.config.shop_key:
-            raise RefusalError(json_answer(404, {"error": "ShopNotFound"}))
+            raise RefusalError(json_response(404, {"error": "ShopNotFound"}))
 
-    async def _launcher_shop(self, call: Call) -> Answer:
+    async def _launcher_shop(self, call: Call) -> Response:
         self._check_shop(call)
         config = self.platform.config
-        return json_answer(200, {"id": config.shop_key, "storeCurrency": config.store_currency})
+        return json_response(200, {"id": config.shop_key, "storeCurrency": config.store_currency})
 
-    async def _launcher_rules(self, call: Call) -> Answer:
+    async def _launcher_rules(self, call: Call) -> Response:
         self._check_shop(call)
-        return json_answer(200, {"rules": list(self.rules.values())})
+        return json_response(200, {"rules": list(self.rules.values())})
 
-    async def _all_rewards(self, call: Call) -> Answer:
+    async def _all_rewards(self, call: Call) -> Response:
         self._check_shop(call)
         query, config = call.query, self.platform.config
         customer_id, email = query.get("customer_id", ""), query.get("customer_email", "")
         if not customer_id and not email:
-            return json_answer(400, {"error": "CustomerRequired"})
+            return json_response(400, {"error": "CustomerRequired"})
         signed = f"{config.shop_key}{email.lower()}{customer_id}".encode()
         expected = hmac.new(config.api_key.encode(), signed, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected, query.get("digest", "")):
-            return json_answer(401, {"error": "DigestMismatch"})
+            return json_response(401, {"error": "DigestMismatch"})
         now = time.monotonic()
         held = [
             self._public(reward)
@@ -127,12 +127,12 @@ class Loyalty:
         if config.rewards_next != "offset":
             tokens: Json = {"same": "again", "fresh": secrets.token_hex(8), "object": {"page": 2}, "long": "x" * 5000}
             token = tokens[config.rewards_next]
-            return json_answer(200, {"items": held[: config.rewards_page_size], "nextToken": token})
+            return json_response(200, {"items": held[: config.rewards_page_size], "nextToken": token})
         start = int(query.get("nextToken") or 0)
         if start and config.rewards_moved:
             start, config.rewards_moved = start + config.rewards_moved, 0
         end = start + config.rewards_page_size
-        return json_answer(200, {"items": held[start:end], "nextToken": str(end) if end < len(held) else ""})
+        return json_response(200, {"items": held[start:end], "nextToken": str(end) if end < len(held) else ""})
 
     @staticmethod
     def _public(reward: Json) -> Json:
@@ -159,7 +159,7 @@ class Loyalty:
         customer = self.platform.customer_of(given.get("customerId"), given.get("email"))
         if customer is None:
             raise RefusalError(
-                json_answer(404, {"message": "Customer not found; PUT it or POST /_sim/customers first"})
+                json_response(404, {"message": "Customer not found; PUT it or POST /_sim/customers first"})
             )
         return customer
 
@@ -167,7 +167,7 @@ class Loyalty:
         """Refuse before anything is spent or granted when the webhook could not be sent."""
         if given.get("deliver", True) and not (given.get("url") or self.platform.config.webhook_url):
             text = "no webhook_url is set: POST /_sim/config {webhook_url}, or say deliver: false"
-            raise RefusalError(json_answer(409, {"message": text}))
+            raise RefusalError(json_response(409, {"message": text}))
 
     async def _redeem(self, given: Json) -> Json:
         self._check_address(given)
@@ -175,12 +175,12 @@ class Loyalty:
         rule = self.rules.get(str(given.get("ruleId", "")))
         if rule is None:
             raise RefusalError(
-                json_answer(404, {"message": f"no rule {given.get('ruleId')!r}; have {sorted(self.rules)}"})
+                json_response(404, {"message": f"no rule {given.get('ruleId')!r}; have {sorted(self.rules)}"})
             )
         points = int(given["points"] if "points" in given else rule["pointCost"])
         if customer["pointBalance"] < points and not given.get("allow_overdraft"):
             text = f"{points} points needed, {customer['pointBalance']} there; set allow_overdraft to redeem anyway"
-            raise RefusalError(json_answer(409, {"message": text}))
+            raise RefusalError(json_response(409, {"message": text}))
         reward_type = str(given.get("rewardType", rule["templateName"]))
         reward = self._grant("PointActivity", customer, given, points, reward_type, rule["title"])
         self.platform.award(customer, -points, f"redeem {rule['id']}")

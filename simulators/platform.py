@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from simulators.call import Answer, Call, Handler, Json, RefusalError, json_answer
+from simulators.call import Call, Handler, Json, RefusalError, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.loyalty import Loyalty
 from simulators.program import Control
@@ -76,9 +76,9 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def message(status: int, text: str) -> Answer:
+def message(status: int, text: str) -> Response:
     """An error the way the Platform words it: a top-level string `message`."""
-    return json_answer(status, {"message": text})
+    return json_response(status, {"message": text})
 
 
 class Platform:
@@ -135,7 +135,7 @@ class Platform:
         call.entity = f"{entity}:{call.argument}" if entity else ""
         call.handler = handler
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Check the key (not for the Launcher) and handle the call."""
         if call.kind.startswith("launcher."):
             return await call.handler(call) if call.handler else message(404, "Not Found")
@@ -153,7 +153,7 @@ class Platform:
             return self.customers.get(str(identifier))
         return self.by_email.get(str(email).lower()) if email else None
 
-    async def _put_customer(self, call: Call) -> Answer:
+    async def _put_customer(self, call: Call) -> Response:
         body = call.object
         customer = self.customers.get(call.argument)
         now = now_text()
@@ -174,13 +174,13 @@ class Platform:
         if email:
             self.by_email[email] = customer
         call.applied()
-        return json_answer(200, {"customer": customer})
+        return json_response(200, {"customer": customer})
 
-    async def _get_customer(self, call: Call) -> Answer:
+    async def _get_customer(self, call: Call) -> Response:
         customer = self.customers.get(call.argument)
-        return json_answer(200, {"customer": customer}) if customer else message(404, "Customer not found")
+        return json_response(200, {"customer": customer}) if customer else message(404, "Customer not found")
 
-    async def _list_customers(self, call: Call) -> Answer:
+    async def _list_customers(self, call: Call) -> Response:
         start, email = 0, call.query.get("email", "")
         if "cursor" in call.query:
             try:
@@ -199,9 +199,9 @@ class Platform:
             page["cursor"] = base64.urlsafe_b64encode(f"{end}|{email}".encode()).decode()
         if not page["customers"] and self.config.customers_none_is_404:
             return message(404, "Customer not found")
-        return json_answer(200, page)
+        return json_response(200, page)
 
-    async def _post_points(self, call: Call) -> Answer:
+    async def _post_points(self, call: Call) -> Response:
         customer = self.customers.get(call.argument)
         if customer is None:
             return message(404, "Customer not found")
@@ -212,7 +212,7 @@ class Platform:
             return message(400, "points must be a positive integer")
         self.award(customer, points, str(call.object.get("action", "")))
         call.applied()
-        return json_answer(200, {"customer": customer})
+        return json_response(200, {"customer": customer})
 
     def award(self, customer: Json, points: int, action: str) -> None:
         """Add points (negative: take them) and remember why."""
@@ -237,7 +237,7 @@ class Platform:
             if value is not None and not _is_decimal_text(value):
                 raise RefusalError(message(400, f"{name} must be a decimal string"))
 
-    async def _post_order(self, call: Call) -> Answer:
+    async def _post_order(self, call: Call) -> Response:
         body = call.object
         identifier = body.get("id")
         if not isinstance(identifier, str) or not identifier:
@@ -255,15 +255,15 @@ class Platform:
                 rows[-1]["order"].update(body)
                 self._settle(rows[-1], customer)
                 call.applied()
-                return json_answer(200, {"order": rows[-1]["order"]})
+                return json_response(200, {"order": rows[-1]["order"]})
         now = now_text()
         row = {"order": {**body, "id": str(uuid.uuid4()), "externalId": identifier, "updatedAt": now}, "points": 0}
         rows.append(row)
         self._settle(row, customer)
         call.applied()
-        return json_answer(200, {"order": row["order"]})
+        return json_response(200, {"order": row["order"]})
 
-    async def _patch_order(self, call: Call) -> Answer:
+    async def _patch_order(self, call: Call) -> Response:
         rows = self.orders.get(call.argument)
         if not rows:
             return message(404, "Order not found")
@@ -275,7 +275,7 @@ class Platform:
         if customer is not None:
             self._settle(rows[-1], customer)
         call.applied()
-        return json_answer(200, {"order": order})
+        return json_response(200, {"order": order})
 
     def _settle(self, row: Json, customer: Json) -> None:
         """Points once per order, when it is paid; taken back once when refunded, if the account says so."""
@@ -293,15 +293,15 @@ class Platform:
             self.award(customer, -row["points"], f"refund of order {order['externalId']}")
             row["points"] = 0
 
-    async def _put_product(self, call: Call) -> Answer:
+    async def _put_product(self, call: Call) -> Response:
         product = self.products.setdefault(
             call.argument, {"id": str(uuid.uuid4()), "externalId": call.argument, "variants": {}}
         )
         product.update({k: v for k, v in call.object.items() if k not in ("id", "externalId", "variants")})
         call.applied()
-        return json_answer(200, {"product": {**product, "variants": list(product["variants"].values())}})
+        return json_response(200, {"product": {**product, "variants": list(product["variants"].values())}})
 
-    async def _post_variants(self, call: Call) -> Answer:
+    async def _post_variants(self, call: Call) -> Response:
         product = self.products.get(call.argument)
         if product is None:
             return message(404, "Product not found")
@@ -315,7 +315,7 @@ class Platform:
             after[key] = {**before.get(key, {"id": str(uuid.uuid4())}), **variant}
         product["variants"] = after
         call.applied()
-        return json_answer(200, {"variants": list(after.values())})
+        return json_response(200, {"variants": list(after.values())})
 
     def summary(self, full: bool) -> Json:
         """How much there is, and how often each order is stored: those stored twice or more, all with `full`."""

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from simulators.call import Answer, Call, Json, RefusalError, json_answer
+from simulators.call import Call, Json, RefusalError, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.ledger import Ledger
 from simulators.script import Rule, RuleError, Script
@@ -30,7 +30,7 @@ class Service(Protocol):
     def identify(self, call: Call) -> None:
         """Set the call's kind, entity and handler; leave the handler None when there is no such route."""
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Authenticate and handle the call. May raise RefusalError."""
 
     def summary(self, full: bool) -> Json:
@@ -92,14 +92,14 @@ class Program:
         if call.entry is not None:
             self.ledger.answered(call.entry, status, fault)
 
-    async def _honest(self, call: Call) -> Answer:
+    async def _honest(self, call: Call) -> Response:
         try:
             return await self.service.answer(call)
         except RefusalError as refusal:
             return refusal.answer
-        except Exception as error:  # noqa: BLE001  # a fault of ours must be told apart from one we were asked for
+        except Exception as error:  # noqa: BLE001  # a fault of ours must be distinguished from one we were asked for
             traceback.print_exc()
-            return json_answer(500, {"message": f"the simulator itself failed: {error!r}"})
+            return json_response(500, {"message": f"the simulator itself failed: {error!r}"})
 
     async def _scripted(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         rule = self.script.decide(call)
@@ -108,7 +108,7 @@ class Program:
         if rule is None or rule.apply:
             honest = await self._honest(call)
         else:
-            honest = json_answer(200, {})
+            honest = json_response(200, {})
         wait = self.script.wait_before_answer()
         if rule is not None and rule.mode != "slow_drip":
             wait += rule.delay
@@ -133,7 +133,7 @@ class Program:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _control(self, call: Call) -> Answer:
+    async def _control(self, call: Call) -> Response:
         name = call.path.removeprefix("/_sim/")
         try:
             if call.method == "GET":
@@ -141,15 +141,15 @@ class Program:
             given = json.loads(call.body) if call.body else {}
             if not isinstance(given, dict):
                 raise RuleError("the body must be a JSON object")
-            return json_answer(200, await self._steer(name, given))
+            return json_response(200, await self._steer(name, given))
         except RefusalError as refusal:
             return refusal.answer
         except KeyError as error:
-            return json_answer(404, {"message": f"no such control route or field: {error}"})
+            return json_response(404, {"message": f"no such control route or field: {error}"})
         except (TypeError, ValueError) as error:
-            return json_answer(400, {"message": str(error)})
+            return json_response(400, {"message": str(error)})
 
-    def _inspect(self, name: str, query: dict[str, str]) -> Answer:
+    def _inspect(self, name: str, query: dict[str, str]) -> Response:
         full = query.get("full") == "1"
         views: dict[str, Callable[[], object]] = {
             "health": lambda: {"ok": True},
@@ -160,7 +160,7 @@ class Program:
             "config": self._config,
             "webhooks": lambda: {"webhooks": self.service.deliveries.since(int(query.get("since") or 0))},
         }
-        return json_answer(200, views[name]())
+        return json_response(200, views[name]())
 
     async def _steer(self, name: str, given: Json) -> object:
         if name in self.service.controls:

@@ -1,6 +1,6 @@
 """Who takes part in a demo: processes started here and stopped at the end, or what runs already.
 
-The relay is a child process like any other; it is told everything by its environment and reached over HTTP.
+The relay is a child process like any other; it gets all settings from its environment and reached over HTTP.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def own_scene() -> Iterator[Scene]:
             "LOG_LEVEL": "WARNING",
         }
         with relay_process(settings) as (process, url, log):
-            store, operator, door = keys.values()
-            yield Scene(url, platform.url, shop.url, store, operator, door, process, log)
+            store, operator, webhook_endpoint = keys.values()
+            yield Scene(url, platform.url, shop.url, store, operator, webhook_endpoint, process, log)
 
 
 @contextlib.contextmanager
@@ -179,5 +179,5 @@ def given_scene(options: argparse.Namespace) -> Iterator[Scene]:
     if missing := [name for name, value in {**urls, **keys}.items() if not value]:
         raise FeedError(f"to play against a relay that runs already, {', '.join(missing)} is needed too")
     relay, platform, shop = (url.rstrip("/") for url in urls.values())
-    store, operator, door = keys.values()
-    yield Scene(relay, platform, shop, store, operator, door)
+    store, operator, webhook_endpoint = keys.values()
+    yield Scene(relay, platform, shop, store, operator, webhook_endpoint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from simulators.call import Answer, Call, Handler, Json, json_answer
+from simulators.call import Call, Handler, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from simulators.shop_auth import check, refusal
@@ -146,7 +146,7 @@ class Shop:
             key = str(call.object.get("code", "")).lower()
         call.entity = f"{noun}:{key}" if key else ""
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Authenticate and handle the call. As in WordPress, a body not declared as JSON counts for nothing."""
         if call.path.startswith("/relay/"):
             return await self.relay.answer(call)
@@ -163,13 +163,13 @@ class Shop:
             check(call, self.config, self._nonces)
         return await call.handler(call)
 
-    async def _index(self, _call: Call) -> Answer:
-        return json_answer(200, {"namespace": "wc/v3", "routes": {}})
+    async def _index(self, _call: Call) -> Response:
+        return json_response(200, {"namespace": "wc/v3", "routes": {}})
 
-    async def _currency(self, _call: Call) -> Answer:
-        return json_answer(200, {"code": self.config.currency, "name": self.config.currency, "symbol": ""})
+    async def _currency(self, _call: Call) -> Response:
+        return json_response(200, {"code": self.config.currency, "name": self.config.currency, "symbol": ""})
 
-    def page(self, call: Call, rows: list[Json]) -> Answer:
+    def page(self, call: Call, rows: list[Json]) -> Response:
         """One page of `rows` (`page`, `per_page`, `orderby`, `order`, `modified_after`, `dates_are_gmt`, `_fields`)."""
         query = call.query
         family = call.path.removeprefix(API).strip("/").split("/")[0]
@@ -190,7 +190,7 @@ class Shop:
         if query.get("_fields"):
             wanted = query["_fields"].split(",")
             chosen = [{name: row[name] for name in wanted if name in row} for row in chosen]
-        return json_answer(200, chosen, {"X-WP-Total": str(len(rows)), "X-WP-TotalPages": str(pages)})
+        return json_response(200, chosen, {"X-WP-Total": str(len(rows)), "X-WP-TotalPages": str(pages)})
 
     def _utc(self, text: str, gmt: bool) -> str:
         """A `modified_after` as UTC text; without a zone it is store time, unless `dates_are_gmt`."""
@@ -204,7 +204,7 @@ class Shop:
             moment -= timedelta(hours=self.config.utc_offset_hours)
         return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> Response:
         rows = list(self.resources[call.argument].values())
         email = call.query.get("email", "").lower()
         if call.argument == "customers":
@@ -216,15 +216,15 @@ class Shop:
             rows = [row for row in rows if row.get("status") in status.split(",")]
         return self.page(call, rows)
 
-    async def _get(self, call: Call) -> Answer:
+    async def _get(self, call: Call) -> Response:
         identifier = call.path.rsplit("/", 1)[-1]
         row = self.resources[call.argument].get(int(identifier)) if identifier.isdigit() else None
         if row is None:
             text = "Invalid resource ID." if call.argument == "customers" else "Invalid ID."
             raise refusal(404, f"{LISTED[call.argument]}_invalid_id", text)
-        return json_answer(200, self.shown(call, call.argument, row))
+        return json_response(200, self.shown(call, call.argument, row))
 
-    async def _update_customer(self, call: Call) -> Answer:
+    async def _update_customer(self, call: Call) -> Response:
         """Fields are replaced; of `meta_data` only the keys sent, and a null takes one away (WC_Data::update_meta_data)."""
         await self._get(call)  # 404 for an id that nobody has
         given, identifier = dict(call.object), int(call.path.rsplit("/", 1)[-1])
@@ -234,7 +234,7 @@ class Shop:
             if row["value"] is not None:
                 meta[row["key"]] = {**row, "id": known["id"] if known else self.new_id()}
         row = self._upsert("customers", {**given, "id": identifier, "meta_data": list(meta.values())})
-        return json_answer(200, self.shown(call, "customers", row))
+        return json_response(200, self.shown(call, "customers", row))
 
     # -- control ----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote
 
-from simulators.call import Call, RefusalError, json_answer
+from simulators.call import Call, RefusalError, json_response
 
 if TYPE_CHECKING:
     from simulators.shop import ShopConfig
@@ -31,7 +31,7 @@ DENIED = {
 
 def refusal(status: int, code: str, text: str, **data: object) -> RefusalError:
     """An error in WordPress's shape: `{"code", "message", "data": {"status"}}`."""
-    return RefusalError(json_answer(status, {"code": code, "message": text, "data": {"status": status, **data}}))
+    return RefusalError(json_response(status, {"code": code, "message": text, "data": {"status": status, **data}}))
 
 
 def _denied(method: str) -> RefusalError:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.shop_auth import refusal
 
 if TYPE_CHECKING:
@@ -149,13 +149,13 @@ class Coupons:
         old = time.monotonic() - config.stale_read
         return [row for row in rows if self._made_at.get(row["id"], 0.0) <= old]
 
-    async def index(self, call: Call) -> Answer:
+    async def index(self, call: Call) -> Response:
         """GET /coupons; with `code` the exact one, in any case: the newest alone where the race made two."""
         if "code" in call.query:
             return self.shop.page(call, self._shown(call.query["code"])[-1:])
         return self.shop.page(call, [coupon for coupon in self.by_id.values() if coupon["status"] != "trash"])
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Response:
         """POST /coupons."""
         body = call.object
         check_types(body)
@@ -177,7 +177,7 @@ class Coupons:
         self.by_code.setdefault(code.lower(), []).append(coupon)
         call.applied()
         location = {"location": self.shop.url(call, f"coupons/{coupon['id']}")}
-        return json_answer(201, self.shop.shown(call, "coupons", coupon), location)
+        return json_response(201, self.shop.shown(call, "coupons", coupon), location)
 
     def _get(self, call: Call) -> Json:
         coupon = self.by_id.get(int(call.argument)) if call.argument.isdigit() else None
@@ -185,11 +185,11 @@ class Coupons:
             raise refusal(404, "woocommerce_rest_shop_coupon_invalid_id", "Invalid ID.")
         return coupon
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Response:
         """GET /coupons/{id}; a trashed one is still shown."""
-        return json_answer(200, self.shop.shown(call, "coupons", self._get(call)))
+        return json_response(200, self.shop.shown(call, "coupons", self._get(call)))
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Response:
         """PUT /coupons/{id}."""
         coupon = self._get(call)
         body = call.object
@@ -204,9 +204,9 @@ class Coupons:
         if coupon["status"] != "trash":
             self.by_code.setdefault(coupon["code"].lower(), []).append(coupon)
         call.applied()
-        return json_answer(200, self.shop.shown(call, "coupons", coupon))
+        return json_response(200, self.shop.shown(call, "coupons", coupon))
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Response:
         """DELETE /coupons/{id}: to the trash, or away for good with `force=true`."""
         coupon = self._get(call)
         force = str(call.query.get("force", call.object.get("force", ""))).lower() in ("1", "true")
@@ -218,7 +218,7 @@ class Coupons:
         else:
             coupon["status"] = "trash"
         call.applied()
-        return json_answer(200, self.shop.shown(call, "coupons", coupon))
+        return json_response(200, self.shop.shown(call, "coupons", coupon))
 
     def _unlist(self, coupon: Json) -> None:
         rows = self.by_code.get(coupon["code"].lower(), [])

@@ -21,7 +21,7 @@ import hmac
 import time
 from typing import TYPE_CHECKING
 
-from simulators.call import Answer, Call, Json, RefusalError, json_answer
+from simulators.call import Call, Json, RefusalError, Response, json_response
 
 if TYPE_CHECKING:
     from simulators.shop import Shop
@@ -35,7 +35,7 @@ TYPES = {
     "relay.lookup": "coupon.lookup",
     "relay.retire": "coupon.retire",
 }
-NONE_SUCH = json_answer(404, {"message": "no such coupon"})
+NONE_SUCH = json_response(404, {"message": "no such coupon"})
 
 
 def signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
@@ -49,13 +49,13 @@ def verify(call: Call, secret: str) -> None:
     """Raise the 401 unless one of the signatures is right and the timestamp is near."""
     message_id, timestamp = call.header(b"webhook-id"), call.header(b"webhook-timestamp")
     if not message_id or not timestamp.isdigit():
-        raise RefusalError(json_answer(401, {"message": "webhook-id or webhook-timestamp is missing or malformed"}))
+        raise RefusalError(json_response(401, {"message": "webhook-id or webhook-timestamp is missing or malformed"}))
     if abs(time.time() - int(timestamp)) > TOLERANCE:
-        raise RefusalError(json_answer(401, {"message": f"webhook-timestamp is more than {TOLERANCE} s off"}))
+        raise RefusalError(json_response(401, {"message": f"webhook-timestamp is more than {TOLERANCE} s off"}))
     expected = signature(secret, message_id, timestamp, call.body)
     given = call.header(b"webhook-signature").split()
     if not any(hmac.compare_digest(expected.encode(), one.encode()) for one in given):
-        raise RefusalError(json_answer(401, {"message": "no webhook-signature matches"}))
+        raise RefusalError(json_response(401, {"message": "no webhook-signature matches"}))
 
 
 class RelayCoupons:
@@ -86,42 +86,42 @@ class RelayCoupons:
             call.argument = str(call.object.get("code", ""))
             call.entity = f"coupon:{call.argument}"
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Verify the signature and handle the call."""
         verify(call, self.shop.config.relay_secret)
         if call.handler is None:
-            return json_answer(404, {"message": "no such route"})
+            return json_response(404, {"message": "no such route"})
         if not call.argument:
-            return json_answer(422, {"message": "the body must be a JSON object with a code"})
+            return json_response(422, {"message": "the body must be a JSON object with a code"})
         if call.object.get("type") != TYPES[call.kind]:
-            return json_answer(422, {"message": f"type must be {TYPES[call.kind]} at {call.path}"})
+            return json_response(422, {"message": f"type must be {TYPES[call.kind]} at {call.path}"})
         return await call.handler(call)
 
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> Response:
         wanted = {name: value for name, value in call.object.items() if name != "type"}
         known = self.coupons.get(call.argument)
         if known is not None:
             call.duplicate()
-            return json_answer(200 if self._wanted[call.argument] == wanted else 409, known)
+            return json_response(200 if self._wanted[call.argument] == wanted else 409, known)
         self._wanted[call.argument] = wanted
         stored = {**wanted, **self.shop.config.distort, "id": f"relay-{self.shop.new_id()}", "used": 0}
         self.coupons[call.argument] = made = {"coupon": stored, "state": "active"}
         call.applied()
-        return json_answer(201, made)
+        return json_response(201, made)
 
-    async def _loyalty(self, call: Call) -> Answer:
+    async def _loyalty(self, call: Call) -> Response:
         call.applied()
-        return json_answer(200, {})
+        return json_response(200, {})
 
-    async def _lookup(self, call: Call) -> Answer:
+    async def _lookup(self, call: Call) -> Response:
         known = self.coupons.get(call.argument)
-        return json_answer(200, known) if known else NONE_SUCH
+        return json_response(200, known) if known else NONE_SUCH
 
-    async def _retire(self, call: Call) -> Answer:
+    async def _retire(self, call: Call) -> Response:
         known = self.coupons.get(call.argument)
         if known is None:
             return NONE_SUCH
         if known["state"] != "retired":
             known["state"] = "retired"
             call.applied()
-        return json_answer(200, known)
+        return json_response(200, known)

@@ -14,7 +14,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.shop_auth import refusal
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ class Webhooks:
         visible = {name: value for name, value in hook.items() if name not in ("secret", "failures")}
         return self.shop.shown(call, "webhooks", visible)
 
-    async def index(self, call: Call) -> Answer:
+    async def index(self, call: Call) -> Response:
         """GET /webhooks."""
         return self.shop.page(call, [{k: v for k, v in h.items() if k not in ("secret", "failures")}
                                      for h in self.by_id.values()])  # fmt: skip
 
-    async def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Response:
         """GET /webhooks/{id}."""
-        return json_answer(200, self._shown(call, self._get(call)))
+        return json_response(200, self._shown(call, self._get(call)))
 
-    async def create(self, call: Call) -> Answer:
+    async def create(self, call: Call) -> Response:
         """POST /webhooks; an active one is pinged at once, form-encoded and unsigned."""
         body = call.object
         missing = [name for name in ("topic", "delivery_url") if not body.get(name)]
@@ -75,9 +75,9 @@ class Webhooks:
             ping = f"webhook_id={hook['id']}".encode()
             headers = {"content-type": "application/x-www-form-urlencoded", "user-agent": AGENT}
             self.shop.deliveries.start(self.shop.deliveries.send("ping", hook["delivery_url"], ping, headers))
-        return json_answer(201, self._shown(call, hook), {"location": self.shop.url(call, f"webhooks/{hook['id']}")})
+        return json_response(201, self._shown(call, hook), {"location": self.shop.url(call, f"webhooks/{hook['id']}")})
 
-    async def update(self, call: Call) -> Answer:
+    async def update(self, call: Call) -> Response:
         """PUT /webhooks/{id}."""
         hook = self._get(call)
         hook.update({name: str(call.object[name]) for name in WRITABLE if name in call.object})
@@ -86,16 +86,16 @@ class Webhooks:
         if call.object.get("status") == "active":
             hook["failures"] = 0
         call.applied()
-        return json_answer(200, self._shown(call, hook))
+        return json_response(200, self._shown(call, hook))
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete(self, call: Call) -> Response:
         """DELETE /webhooks/{id}; webhooks know no trash, so `force=true` is needed."""
         hook = self._get(call)
         if str(call.query.get("force", call.object.get("force", ""))).lower() not in ("1", "true"):
             raise refusal(501, "woocommerce_rest_trash_not_supported", "Webhooks do not support trashing.")
         del self.by_id[hook["id"]]
         call.applied()
-        return json_answer(200, self._shown(call, hook))
+        return json_response(200, self._shown(call, hook))
 
     async def fire(self, topic: str, body: object, times: int, wait: bool) -> list[Json]:
         """Deliver `body` to every active webhook of `topic`, `times` times; gives the deliveries when waited for."""

@@ -16,7 +16,7 @@ from typing import Any
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from simulators.call import Answer
+from simulators.call import Response
 from simulators.script import Rule
 
 TRANSPORT = "simulator.transport"
@@ -53,7 +53,7 @@ async def read_body(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
+async def send_answer(send: Send, answer: Response) -> None:
     """Send a whole answer."""
     await _start(send, answer, len(answer.body))
     await send({"type": "http.response.body", "body": answer.body})
@@ -79,7 +79,7 @@ async def reset(scope: Scope, receive: Receive) -> None:
     await _until_gone(receive)
 
 
-def planned(rule: Rule, honest: Answer) -> Answer:
+def planned(rule: Rule, honest: Response) -> Response:
     """The whole answer that `rule` asks for, before anything is cut off it."""
     scripted = rule.body_bytes()
     headers = [(name.lower().encode(), text.encode()) for name, text in rule.headers.items()]
@@ -87,22 +87,22 @@ def planned(rule: Rule, honest: Answer) -> Answer:
     match rule.mode:
         case "garbage":
             page = scripted or b"<html><body><h1>It works!</h1></body></html>"
-            return Answer(rule.status or 200, page, headers or [(b"content-type", b"text/html")])
+            return Response(rule.status or 200, page, headers or [(b"content-type", b"text/html")])
         case "noise":
             before = scripted or b"<br />\n<b>Warning</b>: Undefined array key 1 in plugin.php on line 7<br />\n"
-            return Answer(status, before + honest.body, headers or honest.headers)
+            return Response(status, before + honest.body, headers or honest.headers)
         case "empty":
-            return Answer(status, b"", headers or honest.headers)
+            return Response(status, b"", headers or honest.headers)
         case "redirect":
             target = [] if any(name == b"location" for name, _ in headers) else [(b"location", b"/redirected")]
-            return Answer(rule.status or 307, b"", [*headers, *target])
+            return Response(rule.status or 307, b"", [*headers, *target])
         case "gzip_bomb":
             packed = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
-            return Answer(status, _bomb(rule.size), [*packed, *headers])
-    return Answer(status, honest.body if scripted is None else scripted, headers or honest.headers)
+            return Response(status, _bomb(rule.size), [*packed, *headers])
+    return Response(status, honest.body if scripted is None else scripted, headers or honest.headers)
 
 
-async def misbehave(rule: Rule, honest: Answer, scope: Scope, receive: Receive, send: Send) -> int | None:
+async def misbehave(rule: Rule, honest: Response, scope: Scope, receive: Receive, send: Send) -> int | None:
     """Answer the way `rule.mode` says; gives the status sent, None when there was none."""
     answer = planned(rule, honest)
     match rule.mode:
@@ -128,12 +128,12 @@ async def misbehave(rule: Rule, honest: Answer, scope: Scope, receive: Receive, 
     return answer.status
 
 
-async def _start(send: Send, answer: Answer, length: int) -> None:
+async def _start(send: Send, answer: Response, length: int) -> None:
     headers = [*answer.headers, (b"content-length", b"%d" % length)]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
 
-async def _drip(send: Send, answer: Answer, transport: asyncio.Transport, pause: float) -> None:
+async def _drip(send: Send, answer: Response, transport: asyncio.Transport, pause: float) -> None:
     await _start(send, answer, len(answer.body))
     for index in range(len(answer.body)):
         if transport.is_closing():

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.http import Answer, HttpClient, failure_of
+from platform_relay.core.http import HttpClient, HttpResponse, failure_of
 from platform_relay.core.reasons import Reason, stored
 
 log: Final = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ async def send_alerts(engine: AsyncEngine, http: HttpClient, url: str) -> int:
         ids = [row.id for row in rows if row.code == code]
         reasons = [reason for row in rows if row.code == code and (reason := stored(code, row.facts))]
         response = await http.call("POST", url, json=message(code, reasons))
-        failure = failure_of(response) if isinstance(response, Answer) else response
+        failure = failure_of(response) if isinstance(response, HttpResponse) else response
         if failure is not None:
             log.warning("alert_not_sent", code=code, alerts=len(ids), reason_code=failure.reason.code)
             continue

@@ -40,7 +40,7 @@ from platform_relay.core.errors import (
     TooManyLines,
 )
 from platform_relay.core.logs import log_message
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming, incoming
 
@@ -166,7 +166,7 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
         key = idempotency_key(_text(members, "idempotencyKey"))
     raw = members["event"].encode()
     try:
-        event = EVENTS[Kind(kind)].parse(raw)
+        event = EVENTS[EventKind(kind)].parse(raw)
     except ValueError as error:
         raise body_problem(error, raw) from None
     message_id = uuid7()

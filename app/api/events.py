@@ -38,7 +38,7 @@ from platform_relay.core.errors import (
     QueryInvalid,
 )
 from platform_relay.core.logs import log_message
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
@@ -117,7 +117,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
     inbox, metrics, limit = services.inbox, services.metrics, services.settings.event_limit
 
-    async def accept(request: Request, kind: Kind) -> Response:
+    async def accept(request: Request, kind: EventKind) -> Response:
         started = time.perf_counter()
         caller = await authenticator.require(request, "events")
         key = idempotency_key(request.headers.get("idempotency-key"))
@@ -151,18 +151,18 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         return Response(receipt_json(receipt), status, media_type="application/json")
 
     async def customers(request: Request) -> Response:
-        return await accept(request, Kind.CUSTOMER)
+        return await accept(request, EventKind.CUSTOMER)
 
     async def orders(request: Request) -> Response:
-        return await accept(request, Kind.ORDER)
+        return await accept(request, EventKind.ORDER)
 
     async def products(request: Request) -> Response:
-        return await accept(request, Kind.PRODUCT)
+        return await accept(request, EventKind.PRODUCT)
 
     for kind, endpoint, summary, description in (
-        (Kind.CUSTOMER, customers, "Report a customer", CUSTOMERS),
-        (Kind.ORDER, orders, "Report an order", ORDERS),
-        (Kind.PRODUCT, products, "Report a product", PRODUCTS),
+        (EventKind.CUSTOMER, customers, "Report a customer", CUSTOMERS),
+        (EventKind.ORDER, orders, "Report an order", ORDERS),
+        (EventKind.PRODUCT, products, "Report a product", PRODUCTS),
     ):
         router.add_api_route(
             f"/{kind}",
@@ -187,7 +187,9 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     return router
 
 
-def event_message(kind: Kind, raw: bytes, message_id: str, key: str | None, *, backfill: bool) -> Incoming | Problem:
+def event_message(
+    kind: EventKind, raw: bytes, message_id: str, key: str | None, *, backfill: bool
+) -> Incoming | Problem:
     """The message of an event, or the problem of its body."""
     try:
         event = EVENTS[kind].parse(raw)

@@ -2,17 +2,17 @@
 
 from typing import Final
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 
-EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
-    Kind.CUSTOMER: {
+EXAMPLES: Final[dict[EventKind, dict[str, object]]] = {
+    EventKind.CUSTOMER: {
         "id": "42",
         "email": "ada@example.com",
         "firstName": "Ada",
         "lastName": "Example",
         "updatedAt": "2026-05-11T16:20:00Z",
     },
-    Kind.ORDER: {
+    EventKind.ORDER: {
         "id": "1001",
         "customerId": "42",
         "email": "ada@example.com",
@@ -23,7 +23,7 @@ EXAMPLES: Final[dict[Kind, dict[str, object]]] = {
         "discountCodes": [{"code": "0123456789ab", "amount": "5.00"}],
         "updatedAt": "2026-05-11T16:25:00Z",
     },
-    Kind.PRODUCT: {
+    EventKind.PRODUCT: {
         "id": "7",
         "title": "Teapot",
         "imageUrl": "https://shop.example.com/teapot.jpg",

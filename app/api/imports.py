@@ -37,7 +37,7 @@ from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, column_names
 from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
-from platform_relay.inbox.events import Instant, Kind
+from platform_relay.inbox.events import EventKind, Instant
 
 log: Final = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ async def import_file(
     request: Request,
     response: Response,
     services: ServicesDep,
-    kind: Annotated[Kind, Query(description="What the file contains.")],
+    kind: Annotated[EventKind, Query(description="What the file contains.")],
     column: Annotated[
         list[str] | None,
         Query(
@@ -212,7 +212,7 @@ async def _receive(request: Request, file: IO[bytes]) -> None:
         file.write(chunk)
 
 
-def _mapping(kind: Kind, file_format: FileFormat, file: IO[bytes], columns: list[str]) -> dict[str, str]:
+def _mapping(kind: EventKind, file_format: FileFormat, file: IO[bytes], columns: list[str]) -> dict[str, str]:
     try:
         names = column_names(file, file_format)
         mapping = {**guess_mapping(kind, names), **parse_mapping(kind, columns, names)}

@@ -20,7 +20,7 @@ from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, FileRow, column_names, format_of
 from platform_relay.imports.importer import ImportPlan, ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
-from platform_relay.inbox.events import Kind, instant
+from platform_relay.inbox.events import EventKind, instant
 from platform_relay.stores.native import ListsEntities
 from platform_relay.sync.backfill import backfill as read_store
 from platform_relay.sync.polling import KINDS_IN_ORDER, PollResult
@@ -29,7 +29,7 @@ PROBLEMS_SHOWN: Final = 10
 
 
 def import_file(
-    kind: Annotated[Kind, typer.Argument(help="What the file contains.")],
+    kind: Annotated[EventKind, typer.Argument(help="What the file contains.")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV, NDJSON or JSON.")],
     field: Annotated[
         list[str] | None, typer.Option("--map", help="FIELD=COLUMN. May be repeated. FIELD= leaves a field out.")
@@ -57,7 +57,7 @@ def import_file(
         out.print(f"Rejected rows, with reasons: {rejected.path}", highlight=False)
 
 
-def _mapping(kind: Kind, form: FileFormat, opened: IO[bytes], options: list[str]) -> dict[str, str]:
+def _mapping(kind: EventKind, form: FileFormat, opened: IO[bytes], options: list[str]) -> dict[str, str]:
     """Print and return the mapping: guessed from the headers, overridden by --map. Raises ValueError for a missing column."""
     names = column_names(opened, form)
     mapping = {**guess_mapping(kind, names), **parse_mapping(kind, options, names)}
@@ -182,7 +182,7 @@ def _summary(done: ImportView) -> str:
 
 
 def backfill(
-    kind: Annotated[Kind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
+    kind: Annotated[EventKind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
     since: Annotated[
         datetime | None, typer.Option(help="Only what changed since then (UTC). Default: everything.")
     ] = None,

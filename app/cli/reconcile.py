@@ -14,7 +14,7 @@ from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
 from platform_relay.cli.terminal import ACTOR, err, out
 from platform_relay.core.paging import Page
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile import compare
 from platform_relay.reconcile.differences import CAUSES
 from platform_relay.reconcile.repairs import RepairResult
@@ -23,7 +23,7 @@ from platform_relay.sync.polling import KINDS_IN_ORDER
 
 
 def reconcile(
-    kind: Annotated[Kind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
+    kind: Annotated[EventKind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
     since: Annotated[
         datetime | None,
         typer.Option(

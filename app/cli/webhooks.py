@@ -14,7 +14,7 @@ from platform_relay.cli.imports import in_utc
 from platform_relay.cli.terminal import err, out
 from platform_relay.core.outcomes import Done, Skip, reason_of
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import Ready
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import polling, webhooks
@@ -104,7 +104,7 @@ async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: 
 
 
 def poll(
-    kind: Annotated[Kind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
+    kind: Annotated[EventKind | None, typer.Argument(help="customers, products or orders. Default: all.")] = None,
     since: Annotated[
         datetime | None, typer.Option(help="On the first run: start with what changed since then. Default: everything.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Final
 from platform_relay.conformance.faults import UNTRUSTWORTHY
 from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe
 from platform_relay.core.outcomes import Done, Outcome, Retry, Skip, Unknown
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.native import (  # fmt: skip
     FetchesEntities,
     Ignored,
@@ -32,7 +32,7 @@ def _lister(sandbox: Sandbox) -> ListsEntities:
     return adapter
 
 
-async def _read(lister: ListsEntities, kind: Kind, since: datetime | None = None) -> list[NativeEvent]:
+async def _read(lister: ListsEntities, kind: EventKind, since: datetime | None = None) -> list[NativeEvent]:
     events: list[NativeEvent] = []
     cursor: str | None = None
     for _ in range(MAX_PAGES):
@@ -49,7 +49,7 @@ async def _read(lister: ListsEntities, kind: Kind, since: datetime | None = None
 async def lists_are_complete(sandbox: Sandbox) -> None:
     """A list contains every entity once, with an id, the store's time of change, and a key that is the same in every read."""
     lister = _lister(sandbox)
-    for kind in Kind:
+    for kind in EventKind:
         events, again = await _read(lister, kind), await _read(lister, kind)
         if any(event.kind is not kind or event.event.updatedAt is None or not event.event.id for event in events):
             raise Violation(f"an entity of {kind} has another kind, no id, or no time of change")
@@ -63,7 +63,7 @@ async def lists_are_complete(sandbox: Sandbox) -> None:
 async def lists_start_at_since(sandbox: Sandbox) -> None:
     """With `since`, a list contains everything that changed later, and nothing for a time in the future."""
     lister = _lister(sandbox)
-    for kind in Kind:
+    for kind in EventKind:
         if future := await _read(lister, kind, datetime.now(UTC) + timedelta(days=2)):
             raise Violation(f"{len(future)} of {kind} are listed for a time in the future")
         events = sorted(await _read(lister, kind), key=lambda event: str(event.event.updatedAt))
@@ -83,7 +83,7 @@ async def lists_start_at_since(sandbox: Sandbox) -> None:
 async def a_failed_page_does_not_end_a_list(sandbox: Sandbox) -> None:
     """A page without a trustworthy response is an outcome. An empty page would end the list."""
     lister = _lister(sandbox)
-    for kind in Kind:
+    for kind in EventKind:
         await lister.list_entities(kind, None, None)
         sandbox.network.mark()
         await lister.list_entities(kind, None, None)
@@ -106,7 +106,7 @@ async def fetch_returns_the_listed_entity(sandbox: Sandbox) -> None:
     """`fetch` returns the same entity as the list, with the same key."""
     fetcher, lister = _fetcher(sandbox), _lister(sandbox)
     fetched_entities = 0
-    for kind in Kind:
+    for kind in EventKind:
         for event in (await _read(lister, kind))[:3]:
             fetched = await fetcher.fetch(kind, event.event.id)
             if not isinstance(fetched, NativeEvent):
@@ -123,7 +123,7 @@ async def fetch_returns_the_listed_entity(sandbox: Sandbox) -> None:
 async def an_unknown_entity_is_none(sandbox: Sandbox) -> None:
     """An entity that does not exist is None. A fetch without a trustworthy response is an outcome."""
     fetcher = _fetcher(sandbox)
-    for kind in Kind:
+    for kind in EventKind:
         result = await fetcher.fetch(kind, UNKNOWN_ID)
         if result is not None:
             raise Violation(f"fetch of an unknown id of {kind}: {describe(result)}")

@@ -1,7 +1,7 @@
 """Calls to destinations. Each call has a time limit and a body limit, and a failure becomes an outcome with a reason.
 
     answer = await http.call("PUT", url, json=body)
-    if not isinstance(answer, Answer):
+    if not isinstance(answer, HttpResponse):
         return answer                      # Retry, Unknown or Blocked: there is no complete response
     if failure := failure_of(answer):
         return failure                     # the meaning of the status alone
@@ -66,7 +66,7 @@ class RateLimit(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A complete HTTP response. `body` is decompressed, and not longer than the client's limit.
 
     `secrets` are removed from its evidence. `destination` is the display name of the system that responded.
@@ -115,7 +115,7 @@ def quoted(text: str) -> str:
     return _EMAIL.sub("***", text[: QUOTE_CHARS * 4]).strip()[:QUOTE_CHARS]
 
 
-def failure_of(answer: Answer, now: datetime | None = None, *, request: str | None = None) -> Failure | None:
+def failure_of(answer: HttpResponse, now: datetime | None = None, *, request: str | None = None) -> Failure | None:
     """The outcome of a status, for destinations that give no more precise meaning; None for 2xx.
 
     408, 425, 429 and 5xx: Retry. 401, 403 and redirects concern the destination: Blocked; a 403 can also concern this call
@@ -140,7 +140,7 @@ def failure_of(answer: Answer, now: datetime | None = None, *, request: str | No
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 
 
-def rate_limited(answer: Answer, now: datetime | None = None) -> Retry:
+def rate_limited(answer: HttpResponse, now: datetime | None = None) -> Retry:
     """The outcome of a response that refuses a call because of the destination's rate limit."""
     after = retry_after(answer.headers, now or datetime.now(UTC))
     seconds = None if after is None else math.ceil(after)
@@ -169,7 +169,7 @@ def plausible_pause(seconds: float) -> float | None:
     return seconds if seconds <= LONGEST_RETRY_AFTER else None
 
 
-def pause_of_429(answer: Answer) -> float | None:
+def pause_of_429(answer: HttpResponse) -> float | None:
     """The seconds for which a 429 asks to pause all calls, 0 when it names none; None for other responses."""
     return (retry_after(answer.headers, datetime.now(UTC)) or 0.0) if answer.status == 429 else None
 
@@ -199,7 +199,7 @@ class HttpClient:
         secrets: tuple[str, ...] = (),
         egress: EgressPolicy | None = None,
         rate_limit: RateLimit | None = None,
-        rate_limit_pause: Callable[[Answer], float | None] = pause_of_429,
+        rate_limit_pause: Callable[[HttpResponse], float | None] = pause_of_429,
         wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
         self.destination = destination
@@ -235,7 +235,7 @@ class HttpClient:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> Answer | Failure:
+    ) -> HttpResponse | Failure:
         """Send one request, with `json` or raw `content` as its body. Failures of the destination are returned, not raised."""
         all_headers = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
@@ -258,17 +258,17 @@ class HttpClient:
         if (wait := await self._rate_limit.acquire()) is not None:
             return Retry(self._because(ReasonCode.RATE_LIMITED, seconds=math.ceil(wait)), wait, called=False)
         answer = await self._send(request)
-        if isinstance(answer, Answer) and (pause := self._rate_limit_pause(answer)) is not None:
+        if isinstance(answer, HttpResponse) and (pause := self._rate_limit_pause(answer)) is not None:
             await self._rate_limit.back_off(pause)
         return answer
 
-    async def _send(self, request: httpx.Request) -> Answer | Failure:
+    async def _send(self, request: httpx.Request) -> HttpResponse | Failure:
         with tracing.call(request.method, request.url.host, request.headers) as set_result:
             answer = await self._try(request)
-            set_result(str(answer.status) if isinstance(answer, Answer) else type(answer).__name__.lower())
+            set_result(str(answer.status) if isinstance(answer, HttpResponse) else type(answer).__name__.lower())
             return answer
 
-    async def _try(self, request: httpx.Request) -> Answer | Failure:
+    async def _try(self, request: httpx.Request) -> HttpResponse | Failure:
         denied = denied_addresses()
         try:
             async with asyncio.timeout(self.time_limit):
@@ -335,7 +335,7 @@ class HttpClient:
         request.read()
         return request
 
-    async def _exchange(self, request: httpx.Request) -> Answer | Unknown:
+    async def _exchange(self, request: httpx.Request) -> HttpResponse | Unknown:
         response = await self._transport.handle_async_request(request)
         stream: httpx.AsyncByteStream = response.stream  # type: ignore[assignment]  # async transports return this type
         limit = self.body_cap + 2 * len(request.content)  # a response may repeat the request
@@ -346,7 +346,7 @@ class HttpClient:
 
     async def _read(
         self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream, limit: int
-    ) -> Answer | Unknown:
+    ) -> HttpResponse | Unknown:
         encoding = _encoding(headers)
         if encoding not in ("identity", "gzip", "deflate"):
             return self._unreadable(status, f"the encoding {encoding!r}, which was not requested")
@@ -362,7 +362,7 @@ class HttpClient:
             return self._unreadable(status, f"a body that does not decompress ({error})")
         if inflate and body and not inflate.eof:
             return self._unreadable(status, "a compressed body that was cut off")
-        return Answer(status, headers, bytes(body), self._secrets, self.destination)
+        return HttpResponse(status, headers, bytes(body), self._secrets, self.destination)
 
     def _unreadable(self, status: int, problem: str) -> Unknown:
         reason = self._because(ReasonCode.RESPONSE_UNREADABLE, status=status, problem=problem)
@@ -389,7 +389,7 @@ class HttpClients:
         ca_file: Path | None = None,
         body_cap: int = 1 << 20,
         connections: int = 128,
-        rate_limit_pause: Callable[[Answer], float | None] = pause_of_429,
+        rate_limit_pause: Callable[[HttpResponse], float | None] = pause_of_429,
     ) -> HttpClient:
         """A client that may only call the configured base URLs. The other parameters are those of `HttpClient`."""
         return HttpClient(

@@ -20,8 +20,8 @@ CONCURRENCY: Final = 4
 """Look-ups at a time. Few, so that the drift check does not slow down the store."""
 PERSONAL: Final = frozenset({"email", "customer_id"})
 """The customer's fields, which are not stored with a coupon."""
-Kind = Literal["deleted", "other_value", "expired_early", "over_used", "edited", "used_unseen", "still_usable"]
-_KINDS: Final[Mapping[str, Kind]] = {
+DriftKind = Literal["deleted", "other_value", "expired_early", "over_used", "edited", "used_unseen", "still_usable"]
+_KINDS: Final[Mapping[str, DriftKind]] = {
     "value": "other_value",
     "currency": "other_value",
     "kind": "other_value",
@@ -46,7 +46,7 @@ class Finding:
     """One difference between a coupon in the store and what was issued."""
 
     code: str
-    kind: Kind
+    kind: DriftKind
     difference: Difference
 
 

@@ -13,7 +13,7 @@ import uuid_utils.compat
 
 from platform_relay.core.outcomes import Done, JobSpec, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Receipt
 from platform_relay.inbox.messages import MAYBE_DELIVERED, STORE, Incoming, JobKind, incoming
 from platform_relay.queue.jobs import AS_NEWEST, Job
@@ -63,9 +63,9 @@ def store_message(
                 parsed.dedupe_key,
                 raw,
                 (job,),
-                customer_ref=parsed.id if parsed.kind is Kind.CUSTOMER else None,
-                order_ref=parsed.id if parsed.kind is Kind.ORDER else None,
-                product_ref=parsed.id if parsed.kind is Kind.PRODUCT else None,
+                customer_ref=parsed.id if parsed.kind is EventKind.CUSTOMER else None,
+                order_ref=parsed.id if parsed.kind is EventKind.ORDER else None,
+                product_ref=parsed.id if parsed.kind is EventKind.PRODUCT else None,
                 strict=False,
             )
         case Ignored():
@@ -98,7 +98,7 @@ class FetchEntity:
         if not isinstance(store, FetchesEntities):
             problem = "this store adapter cannot fetch single entities"
             return Reject(because(ReasonCode.SETTING_WRONG, setting="STORE__ADAPTER", problem=problem))
-        kind, entity_id = Kind(job.params["kind"]), job.params["id"]
+        kind, entity_id = EventKind(job.params["kind"]), job.params["id"]
         event = await store.fetch(kind, entity_id)
         if event is None:
             return Skip(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s"), id=entity_id))

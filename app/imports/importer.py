@@ -30,7 +30,7 @@ from platform_relay.core.compute import pausing
 from platform_relay.core.paging import Cursor, Page
 from platform_relay.imports.files import FileFormat, FileRow, digest_of, read_rows
 from platform_relay.imports.mapping import event_of
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
@@ -45,7 +45,7 @@ SILENT_SECONDS: Final = 30.0
 """An import without a heartbeat for this long was killed and can be resumed."""
 OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The version of rows without one."""
-_REF: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
+_REF: Final = {EventKind.CUSTOMER: "customer_ref", EventKind.ORDER: "order_ref", EventKind.PRODUCT: "product_ref"}
 
 _COLUMNS: Final = """
 id, kind, name, CASE WHEN state = 'running' AND heartbeat_at < now() - make_interval(secs => :silent) THEN 'stopped' ELSE state
@@ -119,7 +119,7 @@ class ImportPlan:
 
     name: str
     file_format: FileFormat
-    kind: Kind
+    kind: EventKind
     mapping: Mapping[str, str] = field(default_factory=dict)
     as_of: datetime | None = None
 
@@ -271,7 +271,7 @@ async def _accept(
     counts.duplicates += len(receipts) - new
 
 
-async def _sent_by_store(engine: AsyncEngine, kind: Kind, messages: Sequence[Incoming]) -> frozenset[str]:
+async def _sent_by_store(engine: AsyncEngine, kind: EventKind, messages: Sequence[Incoming]) -> frozenset[str]:
     """The ids of those entities that the store has sent itself."""
     if not messages:
         return frozenset()

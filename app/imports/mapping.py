@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from pydantic import JsonValue
 
-from platform_relay.inbox.events import EVENTS, FinancialStatus, Kind
+from platform_relay.inbox.events import EVENTS, EventKind, FinancialStatus
 
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id", "externalid", "{kind}id", "entityid", "userid", "{kind}number", "number", "incrementid", "sku"),
@@ -50,23 +50,23 @@ _STATUSES: Final[Mapping[str, str]] = {
 """Payment states in exports, and the Platform's name for each."""
 
 
-def mappable_fields(kind: Kind) -> tuple[str, ...]:
+def mappable_fields(kind: EventKind) -> tuple[str, ...]:
     """The fields that a column can fill."""
     return tuple(name for name in EVENTS[kind].model_fields if name in _ALIASES)
 
 
-def required_fields(kind: Kind) -> tuple[str, ...]:
+def required_fields(kind: EventKind) -> tuple[str, ...]:
     return tuple(name for name, field in EVENTS[kind].model_fields.items() if field.is_required())
 
 
-def guess_mapping(kind: Kind, columns: Iterable[str]) -> dict[str, str]:
+def guess_mapping(kind: EventKind, columns: Iterable[str]) -> dict[str, str]:
     """A mapping by the names of the columns. Each column is used once, for the first field that it fits."""
     plain = {column: re.sub(r"[^a-z0-9]", "", column.lower()) for column in columns}
     mapping: dict[str, str] = {}
     singular = str(kind).removesuffix("s")
     for field in mappable_fields(kind):
         aliases = [alias.format(kind=singular) for alias in _ALIASES[field]]
-        if field == "id" and kind is not Kind.ORDER:
+        if field == "id" and kind is not EventKind.ORDER:
             aliases = [alias for alias in aliases if alias not in ("number", "incrementid")]
         choices = [column for alias in aliases for column, name in plain.items() if name == alias]
         free = [column for column in choices if column not in mapping.values()]
@@ -75,7 +75,7 @@ def guess_mapping(kind: Kind, columns: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def parse_mapping(kind: Kind, items: Iterable[str], columns: Iterable[str] | None) -> dict[str, str]:
+def parse_mapping(kind: EventKind, items: Iterable[str], columns: Iterable[str] | None) -> dict[str, str]:
     """The mapping in items such as `field=column`. Raises ValueError for an unknown field or column."""
     known, present = EVENTS[kind].model_fields, None if columns is None else set(columns)
     mapping: dict[str, str] = {}
@@ -89,13 +89,13 @@ def parse_mapping(kind: Kind, items: Iterable[str], columns: Iterable[str] | Non
     return mapping
 
 
-def missing_fields(kind: Kind, mapping: Mapping[str, str]) -> list[str]:
+def missing_fields(kind: EventKind, mapping: Mapping[str, str]) -> list[str]:
     """Required fields without a column."""
     return [field for field in required_fields(kind) if not mapping.get(field)]
 
 
 def event_of(
-    kind: Kind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
+    kind: EventKind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
 ) -> dict[str, JsonValue]:
     """The event of a row. `flat`: all values are text (CSV), and an empty cell is an absent field. Otherwise members that are
     not mapped stay unchanged, and null or an empty text is null: the field is removed."""
@@ -112,7 +112,7 @@ def event_of(
     return event
 
 
-def _converted(kind: Kind, field: str, text: str) -> JsonValue:
+def _converted(kind: EventKind, field: str, text: str) -> JsonValue:
     """The value of a field; a text that cannot be converted stays as it is, and the event's model rejects it."""
     value: JsonValue = text or None
     if field in _INTEGERS and text.isascii() and text.isdigit():
@@ -121,7 +121,7 @@ def _converted(kind: Kind, field: str, text: str) -> JsonValue:
         value = _utc(text)
     elif field == "tags":
         value = [tag.strip() for tag in re.split(r"[;,|]", text) if tag.strip()] or None
-    elif field == "financialStatus" and kind is Kind.ORDER:
+    elif field == "financialStatus" and kind is EventKind.ORDER:
         value = _STATUSES.get(re.sub(r"[\s-]+", "_", text.lower().removeprefix("wc-")), text) or None
     elif field == "currency":
         value = text.upper() or None

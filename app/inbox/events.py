@@ -28,7 +28,7 @@ from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson, ExactNumber
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """The kinds of events; the value is the last part of the endpoint's path."""
 
     CUSTOMER = "customers"
@@ -243,10 +243,10 @@ class ProductEvent(Event):
     )
 
 
-EVENTS: Final[dict[Kind, type[CustomerEvent] | type[OrderEvent] | type[ProductEvent]]] = {
-    Kind.CUSTOMER: CustomerEvent,
-    Kind.ORDER: OrderEvent,
-    Kind.PRODUCT: ProductEvent,
+EVENTS: Final[dict[EventKind, type[CustomerEvent] | type[OrderEvent] | type[ProductEvent]]] = {
+    EventKind.CUSTOMER: CustomerEvent,
+    EventKind.ORDER: OrderEvent,
+    EventKind.PRODUCT: ProductEvent,
 }
 KIND_OF: Final = {model: kind for kind, model in EVENTS.items()}
 

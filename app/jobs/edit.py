@@ -13,7 +13,7 @@ from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import UnreadableBodyError, first_email
 from platform_relay.core.exact_json import ExactJson
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.messages import incoming
 from platform_relay.jobs.actions import OperatorActions
 
@@ -42,7 +42,7 @@ class EditableEvent:
 
     job_id: UUID
     message_id: UUID
-    kind: Kind
+    kind: EventKind
     event: bytes
     body: bytes
     translated: bool
@@ -69,7 +69,7 @@ async def find_editable(connection: AsyncConnection, job_id: UUID) -> EditableEv
         body = ring.decrypt(row.message_id, row.encrypted_with, row.body) or b""
     except UnreadableBodyError as error:
         raise NotEditableError(str(error)) from None
-    return EditableEvent(row.id, row.message_id, Kind(row.kind), event, body, row.translated)
+    return EditableEvent(row.id, row.message_id, EventKind(row.kind), event, body, row.translated)
 
 
 async def edit_and_retry(

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.setting_names import SettingNames
@@ -195,7 +195,7 @@ class PlatformClient:
         else:
             json = dict(body) if body is not None else None
             answer = await self._http.call(method, self._url + path, json=json, headers=headers)
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, HttpResponse):
             return replace(answer, reason=PLATFORM_SETTINGS.named(answer.reason))
         idempotent = idempotent or method in ("PUT", "PATCH")
         response = read_response(answer, self.fields, request=request, plain_path=plain, idempotent=idempotent)
@@ -272,7 +272,7 @@ class PlatformClient:
         if self._shop_key is None:
             return Reject(NO_SHOP_KEY)
         answer = await self._http.call("GET", self._launcher + path, params={"shop": self._shop_key, **parameters})
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, HttpResponse):
             return replace(answer, reason=LAUNCHER_SETTINGS.named(answer.reason).also(destination=THE_LAUNCHER))
         answer = replace(answer, destination=THE_LAUNCHER)
         if answer.status == 404:
@@ -286,7 +286,7 @@ class PlatformClient:
         return response.reject() if isinstance(response, Rejected) else response
 
 
-def _launcher_not_found(answer: Answer) -> Reason:
+def _launcher_not_found(answer: HttpResponse) -> Reason:
     """The Launcher answers 404 with its code for an unknown shop key. Every other 404 comes from another server or path."""
     if error_message(answer) in UNKNOWN_STORE:
         problem = "the Platform's Launcher knows no store with this key"

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson
-from platform_relay.core.http import Answer, Failure, failure_of, rate_limited
+from platform_relay.core.http import Failure, HttpResponse, failure_of, rate_limited
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.platform.fields import ASSUMED, Fields
@@ -78,7 +78,7 @@ _ENTITY_NOT_FOUND: Final = re.compile(r"\w\W+not found", re.IGNORECASE)
 
 
 def read_response(
-    answer: Answer,
+    answer: HttpResponse,
     fields: Fields = ASSUMED,
     *,
     request: str | None = None,
@@ -110,7 +110,7 @@ def read_response(
     return replace(failure, reason=failure.reason.also(response=response))
 
 
-def _unknown_address(answer: Answer, response: str, plain_path: bool) -> Blocked | Retry:
+def _unknown_address(answer: HttpResponse, response: str, plain_path: bool) -> Blocked | Retry:
     if plain_path:
         reason = answer.reason(ReasonCode.WRONG_ADDRESS, setting="PLATFORM__URL", response=response)
         return Blocked(reason, answer.evidence(), certain=False)
@@ -128,7 +128,7 @@ def _rejection_kind(status: int, text: str, fields: Fields) -> RejectionKind | N
     return RejectionKind.NOT_FOUND if status == 404 and _ENTITY_NOT_FOUND.search(text) else None
 
 
-def error_message(answer: Answer) -> str:
+def error_message(answer: HttpResponse) -> str:
     """The `message` (the Launcher's: `error`) of an error response, at most 300 characters; empty when there is none."""
     try:
         body = exact_json.loads(answer.body)
@@ -141,7 +141,7 @@ def error_message(answer: Answer) -> str:
 
 
 def _success(
-    answer: Answer, fields: Fields, request: str | None, *, idempotent: bool
+    answer: HttpResponse, fields: Fields, request: str | None, *, idempotent: bool
 ) -> Accepted | Rejected | Reject | Unknown:
     if answer.status == 204 or (fields.accepts_empty_success and not answer.body.strip()):
         return Accepted({}, answer.evidence(), answer.destination)
@@ -164,7 +164,7 @@ def reports_failure(body: Mapping[str, ExactJson], fields: Fields) -> bool:
 
 
 def _reported_failure(
-    answer: Answer, fields: Fields, request: str | None, *, idempotent: bool
+    answer: HttpResponse, fields: Fields, request: str | None, *, idempotent: bool
 ) -> Rejected | Reject | Unknown:
     text = error_message(answer)
     reason = answer.reason(ReasonCode.FAILURE_REPORTED, request=request, response=answer.quote(text))

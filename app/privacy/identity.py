@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.models import FIRST_EMAIL
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.platform.webhooks import REFERRALS, parse_webhook
 
 ERASED: Final = "erased"
@@ -68,7 +68,7 @@ async def identify_customer(connection: AsyncConnection, id_or_email: str) -> Cu
 
 
 def _addresses(kind: str, raw: bytes, refs: set[str]) -> Iterable[str]:
-    if kind == Kind.CUSTOMER:
+    if kind == EventKind.CUSTOMER:
         event = _parsed(raw)
         email = event.get("email") if isinstance(event, dict) else None
         return [email.strip().lower()] if isinstance(email, str) and "@" in email else []

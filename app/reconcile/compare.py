@@ -25,7 +25,7 @@ from platform_relay.core import exact_json
 from platform_relay.core.database import read_connection
 from platform_relay.core.outcomes import reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because, stored
-from platform_relay.inbox.events import CustomerEvent, Kind
+from platform_relay.inbox.events import CustomerEvent, EventKind
 from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.platform.client import PlatformClient
 from platform_relay.queue.statements import CLOCK_TOLERANCE
@@ -46,7 +46,7 @@ NIGHT: Final = timedelta(hours=1)
 """A worker that was not running at the configured time of day starts the nightly reconciliation up to this much later."""
 GRACE: Final = timedelta(minutes=10)
 """Entities that changed in the store within this time may still be on their way."""
-_COLUMN: Final = {Kind.CUSTOMER: "customer_ref", Kind.ORDER: "order_ref", Kind.PRODUCT: "product_ref"}
+_COLUMN: Final = {EventKind.CUSTOMER: "customer_ref", EventKind.ORDER: "order_ref", EventKind.PRODUCT: "product_ref"}
 _VERSION: Final = (
     f"""CASE WHEN job.version <= now() + {CLOCK_TOLERANCE} THEN job.version ELSE message.received_at END"""
 )
@@ -79,7 +79,7 @@ LEFT JOIN LATERAL (
     SELECT id FROM message WHERE source = :source AND dedupe_key = requested.dedupe_key LIMIT 1
 ) AS identical ON true
 """)  # noqa: S608  # constants only
-    for kind in Kind
+    for kind in EventKind
 }
 _RECEIVING_SINCE: Final = text("""
 SELECT received_at FROM message WHERE kind = :kind AND source = ANY(CAST(:sources AS text[])) ORDER BY id LIMIT 1
@@ -92,7 +92,7 @@ WHERE destination = 'platform' AND key > :after AND starts_with(key, '{LANE[kind
                   AND received_at > :started)
 ORDER BY key LIMIT 1000
 """)  # noqa: S608  # constants only
-    for kind in Kind
+    for kind in EventKind
 }
 
 
@@ -125,8 +125,8 @@ async def reconcile(
     systems: ComparedSystems,
     claimed: ReconciliationView,
     *,
-    kinds: Sequence[Kind] = KINDS_IN_ORDER,
-    progress: Callable[[Kind, int], None] = lambda _kind, _compared: None,
+    kinds: Sequence[EventKind] = KINDS_IN_ORDER,
+    progress: Callable[[EventKind, int], None] = lambda _kind, _compared: None,
 ) -> ReconciliationView:
     """Run a reconciliation that `Reconciliations.claim` returned: compare what changed in the store since its `since`.
 
@@ -187,9 +187,9 @@ class _Run:
         self._compared: Counter[str] = Counter()
         self._notes: list[str] = []
 
-    async def compare_kind(self, kind: Kind, progress: Callable[[Kind, int], None]) -> None:
+    async def compare_kind(self, kind: EventKind, progress: Callable[[EventKind, int], None]) -> None:
         complete = self._since is None
-        customers = await self._platform_customers() if kind is Kind.CUSTOMER and complete else None
+        customers = await self._platform_customers() if kind is EventKind.CUSTOMER and complete else None
         receiving_since = await self._receiving_since(kind)
         ids: set[str] = set()
         async for page in list_pages(self._systems.store, kind, self._since):
@@ -216,7 +216,7 @@ class _Run:
 
     async def _compare_page(
         self,
-        kind: Kind,
+        kind: EventKind,
         entities: Sequence[StoreSnapshot],
         receiving_since: datetime | None,
         customers: _PlatformCustomers | None,
@@ -229,11 +229,11 @@ class _Run:
             difference = compare(kind, entity, relay[entity.id], receiving_since)
             if difference is not None:
                 differences.append(difference)
-            elif kind is Kind.CUSTOMER and relay[entity.id].state in ("done", "skipped", "superseded"):
+            elif kind is EventKind.CUSTOMER and relay[entity.id].state in ("done", "skipped", "superseded"):
                 suspects += [entity] if customers is None or not customers.has(entity) else []
         return differences + await _check_concurrently(self._check_at_platform, suspects)
 
-    async def _relay_snapshots(self, kind: Kind, entities: Sequence[StoreSnapshot]) -> dict[str, RelaySnapshot]:
+    async def _relay_snapshots(self, kind: EventKind, entities: Sequence[StoreSnapshot]) -> dict[str, RelaySnapshot]:
         """By the entities' ids."""
         if not entities:
             return {}
@@ -275,16 +275,16 @@ class _Run:
             return None
         customer = await self._systems.platform.get_customer(entity.id)
         if customer is None:
-            return Difference(Kind.CUSTOMER, entity.id, "stale", "The Platform does not have it.", entity.version)
+            return Difference(EventKind.CUSTOMER, entity.id, "stale", "The Platform does not have it.", entity.version)
         if not isinstance(customer, Mapping):
             self._note(f"Some customers could not be looked up at the Platform: {customer.reason.text}")
         elif entity.email is not None and _digest(exact_json.text(customer.get("email"))) != _digest(entity.email):
             detail = "The Platform has another e-mail address."
-            return Difference(Kind.CUSTOMER, entity.id, "stale", detail, entity.version)
+            return Difference(EventKind.CUSTOMER, entity.id, "stale", detail, entity.version)
         return None
 
     async def _extras(
-        self, kind: Kind, ids: set[str], customers: _PlatformCustomers | None
+        self, kind: EventKind, ids: set[str], customers: _PlatformCustomers | None
     ) -> AsyncIterator[list[Difference]]:
         """What was delivered, or is listed by the Platform, but is not in the store. Guests, whose key is an address, are
         left out."""
@@ -304,12 +304,12 @@ class _Run:
         listed = customers.digests.keys() - seen - ids if customers is not None else ()
         yield await _check_concurrently(check, sorted(entity_id for entity_id in listed if "@" not in entity_id))
 
-    async def _delivered(self, kind: Kind, after: str) -> list[str]:
+    async def _delivered(self, kind: EventKind, after: str) -> list[str]:
         async with read_connection(self._engine) as connection:
             rows = await connection.execute(_DELIVERED[kind], {"after": after, "started": self._started})
             return list(rows.scalars())
 
-    async def _check_in_store(self, kind: Kind, entity_id: str) -> Difference | None:
+    async def _check_in_store(self, kind: EventKind, entity_id: str) -> Difference | None:
         """A list may leave out an entity that exists (another role, a page that moved), so the store is asked for it."""
         store: object = self._systems.store
         if isinstance(store, FetchesEntities):
@@ -338,7 +338,7 @@ class _Run:
             f"The store's webhook {topic} is switched off or missing. Run relay webhooks install." for topic in topics
         ]
 
-    async def _receiving_since(self, kind: Kind) -> datetime | None:
+    async def _receiving_since(self, kind: EventKind) -> datetime | None:
         parameters = {"kind": str(kind), "sources": ["store", self._systems.source]}
         async with read_connection(self._engine) as connection:
             received_at: datetime | None = (await connection.execute(_RECEIVING_SINCE, parameters)).scalar()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.imports.importer import OLDEST
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.messages import JobKind
 
 Cause = Literal["never_sent", "lost_by_webhook", "rejected", "stale", "extra"]
@@ -27,12 +27,16 @@ REPAIRS: Final[Mapping[Cause, str]] = {
     "stale": "it is read from the store and sent again",
     "extra": "it is marked and not reported again, because the Platform's API cannot delete it",
 }
-JOB: Final[Mapping[Kind, str]] = {
-    Kind.CUSTOMER: JobKind.FORWARD_CUSTOMER,
-    Kind.ORDER: JobKind.FORWARD_ORDER,
-    Kind.PRODUCT: JobKind.FORWARD_PRODUCT,
+JOB: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: JobKind.FORWARD_CUSTOMER,
+    EventKind.ORDER: JobKind.FORWARD_ORDER,
+    EventKind.PRODUCT: JobKind.FORWARD_PRODUCT,
 }
-LANE: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customer:", Kind.ORDER: "order:", Kind.PRODUCT: "product:"}
+LANE: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: "customer:",
+    EventKind.ORDER: "order:",
+    EventKind.PRODUCT: "product:",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class RelaySnapshot:
 class Difference:
     """One difference. `job_id` is the dead job, if there is one."""
 
-    kind: Kind
+    kind: EventKind
     id: str
     cause: Cause
     detail: str
@@ -81,7 +85,7 @@ class Difference:
 
 
 def compare(
-    kind: Kind, store: StoreSnapshot, relay: RelaySnapshot, receiving_since: datetime | None
+    kind: EventKind, store: StoreSnapshot, relay: RelaySnapshot, receiving_since: datetime | None
 ) -> Difference | None:
     """The difference; None if there is none, or if the entity is being delivered.
 

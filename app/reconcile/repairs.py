@@ -20,7 +20,7 @@ from platform_relay.alerts.alerts import resolve_alert
 from platform_relay.audit.record import audit
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.forwarding.fetch import store_message
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import PLATFORM, Incoming
 from platform_relay.jobs.actions import OperatorActions
@@ -123,7 +123,7 @@ class Repairer:
 
     async def _reset_digests(self, chunk: Sequence[Item]) -> None:
         """Forget what was last delivered. Otherwise the same content would be skipped as unchanged."""
-        keys = sorted(LANE[Kind(kind)] + entity_id for kind, entity_id, _ in chunk)
+        keys = sorted(LANE[EventKind(kind)] + entity_id for kind, entity_id, _ in chunk)
         parameters = {"destination": PLATFORM, "keys": keys}
         async with self.engine.begin() as connection:
             await connection.execute(_LOCK_LANES, parameters)
@@ -134,7 +134,7 @@ def _fetch_request(reconciliation_id: UUID, kind: str, entity_id: str, source: s
     """The message whose job reads the entity from the store."""
     message_id = uuid_utils.compat.uuid7()
     body = json.dumps({"reconciliation": str(reconciliation_id), "kind": kind, "id": entity_id}).encode()
-    parsed = ToFetch(Kind(kind), entity_id, f"reconcile:{reconciliation_id}:{kind}:{entity_id}")
+    parsed = ToFetch(EventKind(kind), entity_id, f"reconcile:{reconciliation_id}:{kind}:{entity_id}")
     message = store_message(parsed, body, source=source, message_id=str(message_id), backfill=True)
     again = {"again": str(reconciliation_id)}
     jobs = tuple(replace(job, params={**job.params, **again}) for job in message.jobs)

@@ -1,7 +1,7 @@
 """Failed calls inside an adapter: an exception inside, an outcome outside.
 
     class ExampleApi:
-        async def read(self, path: str) -> Answer:
+        async def read(self, path: str) -> HttpResponse:
             answer = RESPONSES.require(await self._http.call("GET", path))  # platform_relay.stores.responses
             RESPONSES.raise_for_status(answer, "the coupon lookup")
             return answer

@@ -43,7 +43,7 @@ from pydantic_settings import SettingsConfigDict
 from standardwebhooks import Webhook
 
 from platform_relay.core import exact_json
-from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
@@ -180,7 +180,7 @@ class GenericHttp:
         _raise_for_status(answer, LOYALTY_SYNC)
         return Done(evidence=answer.evidence())
 
-    async def _call(self, path: str, body: Mapping[str, JsonValue], message_id: str | None = None) -> Answer:
+    async def _call(self, path: str, body: Mapping[str, JsonValue], message_id: str | None = None) -> HttpResponse:
         text = exact_json.dumps(body).decode()
         message_id, now = message_id or f"msg_{uuid4().hex}", datetime.now(UTC)
         headers = {
@@ -217,13 +217,13 @@ def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
     }
 
 
-def _message(answer: Answer) -> str | None:
+def _message(answer: HttpResponse) -> str | None:
     """The message of a 404 that belongs to the protocol ("no such coupon"). Any other 404 means a wrong URL."""
     message = value_at(answer.json(), "message") if answer.status == 404 else None
     return message if isinstance(message, str) else None
 
 
-def _raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> None:
+def _raise_for_status(answer: HttpResponse, request: str, *, wrote: bool = False) -> None:
     """Raise CallFailed for every status except 2xx."""
     if answer.status in (401, 403):
         facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Also compare the clocks of both machines."}
@@ -234,7 +234,7 @@ def _raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> N
     RESPONSES.raise_for_status(answer, request, response, wrote=wrote)
 
 
-def _coupon(answer: Answer, request: str) -> StoreCoupon:
+def _coupon(answer: HttpResponse, request: str) -> StoreCoupon:
     """The coupon in a response. Raises CallFailed if there is none."""
     value = RESPONSES.json(answer, request)
     row = value_at(value, "coupon")

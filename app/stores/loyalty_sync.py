@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.stores.failures import CallFailed
@@ -93,7 +93,7 @@ def numeric_id(customer_id: str) -> str | None:
     return str(number) if number else None
 
 
-def customer_not_found(responses: Responses, customer_id: str, answer: Answer | None = None) -> CallFailed:
+def customer_not_found(responses: Responses, customer_id: str, answer: HttpResponse | None = None) -> CallFailed:
     """To raise: the store has no customer with this id."""
     reason = responses.reason(ReasonCode.ENTITY_NOT_FOUND, answer, entity="customer", id=customer_id)
     return CallFailed(Reject(reason, answer.evidence() if answer else Evidence()))

@@ -13,19 +13,19 @@ from typing import Protocol, runtime_checkable
 
 from platform_relay.core.outcomes import Outcome
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 
 
 @dataclass(frozen=True, slots=True)
 class NativeEvent:
     """A store's entity, translated into an event. `dedupe_key` identifies this version of the entity, from any source."""
 
-    kind: Kind
+    kind: EventKind
     event: CustomerEvent | OrderEvent | ProductEvent
     dedupe_key: str
 
 
-def native_event(store: str, kind: Kind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
+def native_event(store: str, kind: EventKind, event: CustomerEvent | OrderEvent | ProductEvent) -> NativeEvent:
     """Create the event. Its key depends on the content only, so a webhook and a list give the same key."""
     digest = hashlib.sha256(event.model_dump_json(exclude_unset=True).encode()).hexdigest()[:32]
     moment = event.updatedAt.isoformat() if event.updatedAt else ""
@@ -36,7 +36,7 @@ def native_event(store: str, kind: Kind, event: CustomerEvent | OrderEvent | Pro
 class ToFetch:
     """The webhook contains only the id of an entity. A job fetches the entity (`FetchesEntities`)."""
 
-    kind: Kind
+    kind: EventKind
     id: str
     dedupe_key: str
 
@@ -65,7 +65,9 @@ def unreadable_webhook(destination: str, problem: str) -> Ignored:
     return Ignored(because(ReasonCode.ENTITY_UNREADABLE, destination=destination, entity="webhook", problem=problem))
 
 
-def unreadable_entity(destination: str, kind: Kind, entity_id: str | int | None, problem: str | None = None) -> Reason:
+def unreadable_entity(
+    destination: str, kind: EventKind, entity_id: str | int | None, problem: str | None = None
+) -> Reason:
     """The reason for a customer, an order or a product of the store that cannot be read."""
     return because(
         ReasonCode.ENTITY_UNREADABLE,
@@ -115,7 +117,7 @@ async def parse_with(store: ParsesLargeWebhooks, headers: Mapping[str, str], raw
 
 @runtime_checkable
 class FetchesEntities(Protocol):
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """Return the entity as the store has it now; None if it does not exist."""
 
 
@@ -129,7 +131,7 @@ class Page:
 
 @runtime_checkable
 class ListsEntities(Protocol):
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """Return a page of the entities that changed since `since` (None: all), the oldest change first if the store can sort.
 
         `cursor` is `next` of the page before; None starts at the first page.

@@ -14,11 +14,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, failure_of
+from platform_relay.core.http import Failure, HttpResponse, failure_of
 from platform_relay.core.outcomes import Blocked, Reject, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.setting_names import SettingNames
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.native import unreadable_entity
 
@@ -37,18 +37,18 @@ class Responses:
     address_setting: str
     ca_setting: str | None = None
 
-    def reason(self, code: ReasonCode, answer: Answer | None = None, /, **facts: JsonValue) -> Reason:
+    def reason(self, code: ReasonCode, answer: HttpResponse | None = None, /, **facts: JsonValue) -> Reason:
         """A reason about this store, with the status of the response."""
         status = answer.status if answer else None
         return because(code, **{"destination": self.destination, "status": status, **facts})
 
-    def require(self, answer: Answer | Failure) -> Answer:
+    def require(self, answer: HttpResponse | Failure) -> HttpResponse:
         """Return the response of a call. Raises CallFailed if no complete response came."""
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpResponse):
             return answer
         raise CallFailed(self.with_destination(answer))
 
-    def failure(self, answer: Answer, request: str, response: str = "", *, wrote: bool = False) -> Failure | None:
+    def failure(self, answer: HttpResponse, request: str, response: str = "", *, wrote: bool = False) -> Failure | None:
         """The failure for a status; None for 2xx. `response` is the error text of the store. With `wrote`, a 5xx is Unknown,
         because the store may have applied the request."""
         match answer.status:
@@ -67,29 +67,29 @@ class Responses:
         failure = failure_of(answer, request=request)
         return failure and self.with_destination(failure, response=response)
 
-    def raise_for_status(self, answer: Answer, request: str, response: str = "", *, wrote: bool = False) -> None:
+    def raise_for_status(self, answer: HttpResponse, request: str, response: str = "", *, wrote: bool = False) -> None:
         """Raise CallFailed for every status except 2xx."""
         if failure := self.failure(answer, request, response, wrote=wrote):
             raise CallFailed(failure)
 
-    def json(self, answer: Answer, request: str) -> JsonValue:
+    def json(self, answer: HttpResponse, request: str) -> JsonValue:
         """Return the JSON body of a response. Raises CallFailed if the body is not JSON."""
         value = answer.json(request)
         if isinstance(value, Unknown):
             raise CallFailed(self.with_destination(value))
         return value
 
-    def rejected(self, request: str, response: str, answer: Answer) -> Reject:
+    def rejected(self, request: str, response: str, answer: HttpResponse) -> Reject:
         """Reject because the store does not accept the request."""
         reason = self.reason(ReasonCode.REJECTED_BY_DESTINATION, answer, request=request, response=response)
         return Reject(reason, answer.evidence())
 
-    def unreadable(self, request: str, problem: str, answer: Answer | None = None) -> CallFailed:
+    def unreadable(self, request: str, problem: str, answer: HttpResponse | None = None) -> CallFailed:
         """To raise: the response does not have the structure of this API."""
         reason = self.reason(ReasonCode.RESPONSE_UNREADABLE, answer, request=request, problem=problem)
         return CallFailed(Unknown(reason, answer.evidence()) if answer else Unknown(reason))
 
-    def unreadable_entity(self, kind: Kind, entity_id: str) -> CallFailed:
+    def unreadable_entity(self, kind: EventKind, entity_id: str) -> CallFailed:
         """To raise: the store has the entity, but it cannot be translated into an event."""
         return CallFailed(Reject(unreadable_entity(self.destination, kind, entity_id)))
 

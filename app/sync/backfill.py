@@ -12,7 +12,7 @@ from typing import Final
 
 from platform_relay.core.outcomes import Retry, Unknown, reason_of
 from platform_relay.core.reasons import Reason
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.stores.native import ListsEntities, NativeEvent, Page
 from platform_relay.sync.polling import PollResult, inbox_item
@@ -31,7 +31,7 @@ class ListFailed:
 
 
 async def list_pages(
-    store: ListsEntities, kind: Kind, since: datetime | None, *, first_delay: float = FIRST_DELAY
+    store: ListsEntities, kind: EventKind, since: datetime | None, *, first_delay: float = FIRST_DELAY
 ) -> AsyncIterator[tuple[NativeEvent, ...] | ListFailed]:
     """The pages of entities that changed since `since` (None: all). The last item is a ListFailed if the store fails."""
     cursor: str | None = None
@@ -57,7 +57,7 @@ async def backfill(
     inbox: Inbox,
     store: ListsEntities,
     source: str,
-    kind: Kind,
+    kind: EventKind,
     since: datetime | None,
     progress: Callable[[PollResult], None] = lambda _: None,
 ) -> PollResult:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.core.outcomes import Outcome, reason_of
 from platform_relay.core.reasons import Reason
 from platform_relay.forwarding.fetch import store_message
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import Incoming
 from platform_relay.stores.native import ListsEntities, NativeEvent, Page
@@ -27,7 +27,7 @@ log: Final = structlog.get_logger(__name__)
 
 OVERLAP: Final = timedelta(minutes=10)
 LEASE_SECONDS: Final = 120.0
-KINDS_IN_ORDER: Final = (Kind.CUSTOMER, Kind.PRODUCT, Kind.ORDER)
+KINDS_IN_ORDER: Final = (EventKind.CUSTOMER, EventKind.PRODUCT, EventKind.ORDER)
 """Customers come before the orders that depend on them."""
 
 _ACQUIRE: Final = text("""
@@ -58,7 +58,7 @@ async def poll(
     inbox: Inbox,
     store: ListsEntities,
     source: str,
-    kind: Kind,
+    kind: EventKind,
     *,
     start: datetime | None = None,
     backfill: bool = False,

@@ -1,4 +1,4 @@
-"""What a contender is told, by the environment: where the backlog is, how long it is, and where it goes."""
+"""The task of a contender, read from the environment: where the backlog is, how long it is, and where it goes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks import bodies
 from benchmarks.scale import CONCURRENCY
-from platform_relay.core.http import Answer, HttpClient
+from platform_relay.core.http import HttpClient, HttpResponse
 
 VARIABLE = "BENCHMARK_TASK"
 
@@ -54,7 +54,7 @@ class PlatformCalls:
     async def put(self, identifier: str, body: bytes) -> int:
         """The status. Raises RuntimeError when there was no complete answer, or none of 2xx."""
         answer = await self._http.call("PUT", self._url + identifier, content=body, headers=self._headers)
-        if not isinstance(answer, Answer) or answer.status >= 300:
+        if not isinstance(answer, HttpResponse) or answer.status >= 300:
             raise RuntimeError(str(answer))
         return answer.status
 

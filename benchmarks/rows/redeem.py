@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks.figures import percentile
 from benchmarks.results import Detail, Result, highest
-from benchmarks.stage import DOOR, PATIENCE, Stage, until
+from benchmarks.stage import PATIENCE, WEBHOOK_SECRET, Stage, until
 
 SHOP_DELAY: Final = 0.02
 RULE: Final = "rule-5-off"
@@ -27,13 +27,15 @@ def run(stage: Stage) -> list[Result]:
             stage.web(["platform_relay.cli", "web"], database_url, **NO_LIMITS) as (url, _),
             stage.relay("worker", database_url, **NO_LIMITS),
         ):
-            door = f"{url}/v1/webhooks/platform/{DOOR}"
+            webhook_url = f"{url}/v1/webhooks/platform/{WEBHOOK_SECRET}"
             customers = [{"customerId": "1", "email": "c1@example.com", "points": 10_000_000}]
             stage.platform.control("customers", customers=customers)
 
             def redeem() -> None:
                 at = time.time()
-                answer = stage.platform.control("redeem", customerId="1", ruleId=RULE, url=door, embed_rule="full")
+                answer = stage.platform.control(
+                    "redeem", customerId="1", ruleId=RULE, url=webhook_url, embed_rule="full"
+                )
                 sent[answer["code"]] = at
 
             def active() -> bool:

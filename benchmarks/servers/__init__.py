@@ -1,1 +1,1 @@
-"""Web processes to compare the relay's door with: same server, same model, same key, other storage."""
+"""Web processes to compare the relay's endpoint with: same server, same model, same key, other storage."""

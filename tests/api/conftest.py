@@ -61,7 +61,7 @@ async def operator(calling: Caller) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def nobody(calling: Caller) -> httpx.AsyncClient:
+async def anonymous(calling: Caller) -> httpx.AsyncClient:
     return await calling(None)
 
 

@@ -32,7 +32,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, document["type"].removeprefix(URN)
 
 
-async def test_a_missing_or_wrong_key_is_rejected(nobody: httpx.AsyncClient, stored: Stored) -> None:
+async def test_a_missing_or_wrong_key_is_rejected(anonymous: httpx.AsyncClient, stored: Stored) -> None:
     for header, expected in (
         (None, "key-missing"),
         ("", "key-missing"),
@@ -42,15 +42,15 @@ async def test_a_missing_or_wrong_key_is_rejected(nobody: httpx.AsyncClient, sto
         (f"Bearer {STORE_KEY}x", "key-refused"),
     ):
         headers = {} if header is None else {"authorization": header}
-        answer = await nobody.post("/v1/events/customers", json=CUSTOMER, headers=headers)
+        answer = await anonymous.post("/v1/events/customers", json=CUSTOMER, headers=headers)
         assert problem(answer) == (401, expected), header
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert STORE_KEY not in answer.text
     assert await stored() == 0
 
 
-async def test_the_key_is_checked_before_the_body_is_read(nobody: httpx.AsyncClient) -> None:
-    assert problem(await nobody.post("/v1/events/customers", content=b"not json")) == (401, "key-missing")
+async def test_the_key_is_checked_before_the_body_is_read(anonymous: httpx.AsyncClient) -> None:
+    assert problem(await anonymous.post("/v1/events/customers", content=b"not json")) == (401, "key-missing")
 
 
 async def test_a_scope_is_required(store: httpx.AsyncClient, operator: httpx.AsyncClient) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.api.paging import DEFAULT_LIMIT, MAX_LIMIT
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import Settings, StoreSettings
@@ -85,7 +85,7 @@ class Seeds:
         runs = Reconciliations(self.engine)
         if self.reconciliation is None:
             self.reconciliation = await runs.request("operator", None)
-        found = [Difference(Kind.ORDER, f"{number}:é", "never_sent", "it is missing") for number in numbers]
+        found = [Difference(EventKind.ORDER, f"{number}:é", "never_sent", "it is missing") for number in numbers]
         await runs.add_differences(self.reconciliation, found)
 
 
@@ -129,8 +129,8 @@ def success_schemas(document: dict[str, Any]) -> list[tuple[str, str, dict[str, 
     ]
 
 
-async def test_every_list_has_the_shape_and_the_parameters(nobody: httpx.AsyncClient) -> None:
-    document = (await nobody.get("/openapi.json")).json()
+async def test_every_list_has_the_shape_and_the_parameters(anonymous: httpx.AsyncClient) -> None:
+    document = (await anonymous.get("/openapi.json")).json()
     schemas = success_schemas(document)
     assert [(method, path) for method, path, _, schema in schemas if schema.get("type") == "array"] == []
     lists = {

@@ -168,7 +168,7 @@ async def test_a_job_is_dropped_with_who_and_why(store: httpx.AsyncClient, opera
 
 
 async def test_a_destination_is_paused_and_resumed(
-    store: httpx.AsyncClient, operator: httpx.AsyncClient, nobody: httpx.AsyncClient
+    store: httpx.AsyncClient, operator: httpx.AsyncClient, anonymous: httpx.AsyncClient
 ) -> None:
     [job] = await accept(store, 1)
     paused = await operator.post("/v1/destinations/platform/pause", json={"why": "maintenance"})
@@ -179,13 +179,13 @@ async def test_a_destination_is_paused_and_resumed(
     assert (destination["facts"]["by"], destination["facts"]["comment"]) == ("operator", "maintenance")
     assert "maintenance" in destination["text"]
     assert "paused" in (await store.get(f"/v1/jobs/{job['id']}")).json()["next_step"]
-    ready = await nobody.get("/readyz")
+    ready = await anonymous.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-    assert 'relay_destination_open{destination="platform",state="paused"} 0.0' in (await nobody.get("/metrics")).text
+    assert 'relay_destination_open{destination="platform",state="paused"} 0.0' in (await anonymous.get("/metrics")).text
     for _ in range(2):
         resumed = await operator.post("/v1/destinations/platform/resume")
         assert (resumed.json()["name"], resumed.json()["state"]) == ("platform", "open")
-    assert (await nobody.get("/readyz")).json()["status"] == "ready"
+    assert (await anonymous.get("/readyz")).json()["status"] == "ready"
     for act in ("pause", "resume"):
         assert (await operator.post(f"/v1/destinations/moon/{act}", json={"why": "?"})).status_code == 404
 
@@ -261,21 +261,21 @@ async def test_coupons_are_listed_and_read(store: httpx.AsyncClient, sql: Sql) -
     assert (await store.get("/v1/coupons/A")).status_code == 404
 
 
-async def test_readiness_reports_the_worker(nobody: httpx.AsyncClient, parts: wiring.Services) -> None:
-    assert (await nobody.get("/healthz")).json() == {"status": "ok"}
-    ready = await nobody.get("/readyz")
+async def test_readiness_reports_the_worker(anonymous: httpx.AsyncClient, parts: wiring.Services) -> None:
+    assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
+    ready = await anonymous.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     assert "worker" not in [check["name"] for check in ready.json()["checks"]]
     parts.worker_alive = lambda: True
-    assert (await nobody.get("/readyz")).json()["status"] == "ready"
+    assert (await anonymous.get("/readyz")).json()["status"] == "ready"
     parts.worker_alive = lambda: False
-    stopped = await nobody.get("/readyz")
+    stopped = await anonymous.get("/readyz")
     assert (stopped.status_code, stopped.json()["status"]) == (503, "not ready")
 
 
-async def test_an_unmigrated_database_is_not_ready(nobody: httpx.AsyncClient, sql: Sql) -> None:
+async def test_an_unmigrated_database_is_not_ready(anonymous: httpx.AsyncClient, sql: Sql) -> None:
     await sql("DELETE FROM alembic_version")
-    ready = await nobody.get("/readyz")
+    ready = await anonymous.get("/readyz")
     assert ready.status_code == 503
     assert "relay migrate" in ready.text
 
@@ -325,11 +325,11 @@ async def test_a_time_outside_of_the_years_1_to_9999_is_rejected(operator: httpx
 
 
 async def test_metrics_do_not_read_a_database_that_the_process_waits_for(
-    nobody: httpx.AsyncClient, parts: wiring.Services
+    anonymous: httpx.AsyncClient, parts: wiring.Services
 ) -> None:
     parts.waiting_for = because(ReasonCode.DATABASE_MIGRATING)
     async with parts.engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE destination RENAME TO not_yet_there")
-    answer = await nobody.get("/metrics")
+    answer = await anonymous.get("/metrics")
     assert answer.status_code == 200
     assert "relay_database_up 0.0" in answer.text

@@ -23,9 +23,9 @@ REDEEMED = {
 TOPIC = {"X-Webhook-Topic": "points/redeemed", "X-Webhook-Id": "subscription-1"}
 
 
-async def test_a_redemption_is_stored_with_one_coupon_job(nobody: httpx.AsyncClient, engine: AsyncEngine) -> None:
-    first = await nobody.post(ENDPOINT, json=REDEEMED, headers=TOPIC)
-    again = await nobody.post(ENDPOINT, json=REDEEMED, headers=TOPIC)
+async def test_a_redemption_is_stored_with_one_coupon_job(anonymous: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    first = await anonymous.post(ENDPOINT, json=REDEEMED, headers=TOPIC)
+    again = await anonymous.post(ENDPOINT, json=REDEEMED, headers=TOPIC)
     assert (first.status_code, first.json()["status"]) == (200, "accepted")
     assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "status": "duplicate"})
     async with engine.connect() as connection:
@@ -33,12 +33,12 @@ async def test_a_redemption_is_stored_with_one_coupon_job(nobody: httpx.AsyncCli
     assert [tuple(job) for job in jobs] == [("issue_coupon", "store", f"coupon:0123456789ab#{first.json()['id']}")]
 
 
-async def test_every_body_is_stored(nobody: httpx.AsyncClient, engine: AsyncEngine) -> None:
+async def test_every_body_is_stored(anonymous: httpx.AsyncClient, engine: AsyncEngine) -> None:
     bodies = [b"", b"\x00\xff", b"[]", b'{"a":NaN}', json.dumps({"new": "topic"}).encode()]
     for body in bodies:
-        answer = await nobody.post(ENDPOINT, content=body, headers={"X-Webhook-Topic": "carts/abandoned"})
+        answer = await anonymous.post(ENDPOINT, content=body, headers={"X-Webhook-Topic": "carts/abandoned"})
         assert (answer.status_code, answer.json()["status"]) == (200, "accepted"), body
-    assert (await nobody.post(ENDPOINT, content=b"{}")).status_code == 200
+    assert (await anonymous.post(ENDPOINT, content=b"{}")).status_code == 200
     async with engine.connect() as connection:
         kept = [bytes(row.body) for row in await connection.execute(text("SELECT body FROM message ORDER BY id"))]
         jobs = (await connection.execute(text("SELECT count(*) FROM job"))).scalar_one()
@@ -46,19 +46,19 @@ async def test_every_body_is_stored(nobody: httpx.AsyncClient, engine: AsyncEngi
     assert jobs == 0
 
 
-async def test_a_wrong_secret_is_not_found(nobody: httpx.AsyncClient, stored: Stored) -> None:
-    assert (await nobody.post(f"/v1/webhooks/platform/{PREVIOUS_WEBHOOK_SECRET}", json=REDEEMED)).status_code == 200
+async def test_a_wrong_secret_is_not_found(anonymous: httpx.AsyncClient, stored: Stored) -> None:
+    assert (await anonymous.post(f"/v1/webhooks/platform/{PREVIOUS_WEBHOOK_SECRET}", json=REDEEMED)).status_code == 200
     for secret in ("wrong", WEBHOOK_SECRET[:-1], WEBHOOK_SECRET + "x", "%00", "%ff"):
-        answer = await nobody.post(f"/v1/webhooks/platform/{secret}", json={"other": secret})
+        answer = await anonymous.post(f"/v1/webhooks/platform/{secret}", json={"other": secret})
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:platform-relay:problem:not-found"), secret
-        assert answer.json() == (await nobody.get("/nowhere")).json()
+        assert answer.json() == (await anonymous.get("/nowhere")).json()
     assert await stored() == 1
 
 
 async def test_a_webhook_can_be_read_by_the_id_of_its_receipt(
-    nobody: httpx.AsyncClient, store: httpx.AsyncClient
+    anonymous: httpx.AsyncClient, store: httpx.AsyncClient
 ) -> None:
-    kept = (await nobody.post(ENDPOINT, json={"id": "1"}, headers={"X-Webhook-Topic": "points/earned"})).json()
+    kept = (await anonymous.post(ENDPOINT, json={"id": "1"}, headers={"X-Webhook-Topic": "points/earned"})).json()
     message = (await store.get(f"/v1/events/{kept['id']}")).json()
     assert (message["source"], message["kind"], message["state"]) == ("platform", "points/earned", "stored")
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import Settings, StoreSettings
@@ -61,17 +61,20 @@ async def _worked(engine: AsyncEngine, identifier: UUID) -> None:
     assert await reconciliations.claim(identifier) is not None
     now = datetime.now(UTC)
     await reconciliations.add_differences(
-        identifier, [Difference(Kind.ORDER, str(number), "lost_by_webhook", "it changed", now) for number in range(600)]
+        identifier,
+        [Difference(EventKind.ORDER, str(number), "lost_by_webhook", "it changed", now) for number in range(600)],
     )
-    await reconciliations.add_differences(identifier, [Difference(Kind.PRODUCT, "7", "extra", "it is there alone")])
+    await reconciliations.add_differences(
+        identifier, [Difference(EventKind.PRODUCT, "7", "extra", "it is there alone")]
+    )
     await reconciliations.finish(identifier, {"orders": 600}, [], None)
 
 
 async def test_an_unknown_reconciliation_and_invalid_requests(operator: httpx.AsyncClient) -> None:
-    nobody = "/v1/reconciliations/01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
-    assert (await operator.get(nobody)).status_code == 404
-    assert (await operator.get(f"{nobody}/differences")).status_code == 404
-    assert (await operator.post(f"{nobody}/repair")).status_code == 404
+    anonymous = "/v1/reconciliations/01970c5a-1c1b-7e3a-9d52-6f0b5d3c2a11"
+    assert (await operator.get(anonymous)).status_code == 404
+    assert (await operator.get(f"{anonymous}/differences")).status_code == 404
+    assert (await operator.post(f"{anonymous}/repair")).status_code == 404
     assert (await operator.post("/v1/reconciliations", json={"since": "yesterday"})).status_code == 422
 
 

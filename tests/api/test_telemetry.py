@@ -59,11 +59,11 @@ async def test_a_batch_has_a_record_for_each_message_in_pieces_that_a_pipe_takes
     lines = "\n".join(json.dumps({"type": "customers", "event": {"id": f"ö{number}"}}) for number in range(60))
     answer = await store.post("/v1/events/batch", content=lines)
     receipts = [json.loads(line)["id"] for line in answer.text.splitlines()]
-    told = [piece for piece in stream.pieces if '"logger":"relay.message"' in piece]
-    found = [json.loads(line) for piece in told for line in piece.splitlines()]
+    result = [piece for piece in stream.pieces if '"logger":"relay.message"' in piece]
+    found = [json.loads(line) for piece in result for line in piece.splitlines()]
     assert [record["message_id"] for record in found] == receipts
-    assert max(len(piece.encode()) for piece in told) <= 4096
-    assert len(told) < 10
+    assert max(len(piece.encode()) for piece in result) <= 4096
+    assert len(result) < 10
 
 
 class Pieces(io.StringIO):
@@ -118,8 +118,8 @@ def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost
         attempt("the next loop")
 
     asyncio.run(next_loop())
-    told = [json.loads(line)["kind"] for piece in stream.pieces for line in piece.splitlines()]
-    assert told == ["one", "two", "three", "the last round of this loop", "left behind", "the next loop"]
+    result = [json.loads(line)["kind"] for piece in stream.pieces for line in piece.splitlines()]
+    assert result == ["one", "two", "three", "the last round of this loop", "left behind", "the next loop"]
     attempt("without a loop")
     assert "without a loop" in stream.pieces[-1]
 
@@ -130,8 +130,8 @@ def test_what_json_cannot_hold_is_told_all_the_same(settings: Settings, monkeypa
     monkeypatch.setattr("sys.stderr", stream)
     for odd in ("half of a pair: \ud800", b"\xff", object):
         structlog.get_logger("ours").info("odd", what=odd)
-    told = [json.loads(piece)["what"] for piece in stream.pieces]
-    assert told == ["half of a pair: \ud800", "b'\\xff'", "<class 'object'>"]
+    result = [json.loads(piece)["what"] for piece in stream.pieces]
+    assert result == ["half of a pair: \ud800", "b'\\xff'", "<class 'object'>"]
 
 
 def test_secrets_are_masked_whoever_writes_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.desk import Desk
+from tests.browser.console_page import ConsolePage
 from tests.browser.stage import Stage, play_morning, staged
 from tests.conftest import temporary_database
 
@@ -56,9 +56,9 @@ async def stage(chromium: str, server_url: str, template_database: str) -> Async
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def desk(browser: Browser, stage: Stage) -> AsyncIterator[Desk]:
+async def console(browser: Browser, stage: Stage) -> AsyncIterator[ConsolePage]:
     """A signed-in operator. Errors and warnings of the browser fail the test."""
-    async with Desk.at(browser, stage) as desk:
-        await desk.sign_in()
-        yield desk
-        desk.no_complaints()
+    async with ConsolePage.at(browser, stage) as console:
+        await console.sign_in()
+        yield console
+        console.no_complaints()

@@ -5,30 +5,30 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.desk import Desk
+from tests.browser.console_page import ConsolePage
 from tests.helpers import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_the_life_of_a_key(desk: Desk, browser: Browser) -> None:
-    page = desk.page
-    await desk.open("/console/keys")
+async def test_the_life_of_a_key(console: ConsolePage, browser: Browser) -> None:
+    page = console.page
+    await console.open("/console/keys")
     await page.get_by_label("Name (the program").fill("Support")
     await page.get_by_role("button", name="Create key").click()
     await expect(page.get_by_role("heading", name="The key needs a name and a scope")).to_be_visible()
-    desk.expected("422")
+    console.expected("422")
 
-    await desk.open("/console/keys")
+    await console.open("/console/keys")
     await page.get_by_label("Name (the program").fill("Support")
     await page.get_by_role("checkbox", name="read").check()
     await page.get_by_label("Days until it expires").fill("30")
     await page.get_by_role("button", name="Create key").click()
     key = await page.locator("#new-key").inner_text()
-    await desk.open("/console/keys")
+    await console.open("/console/keys")
     await expect(page.locator("body")).not_to_contain_text(key)
 
-    async with Desk.at(browser, desk.stage) as support:
+    async with ConsolePage.at(browser, console.stage) as support:
         await support.sign_in(key)
         await support.open("/console/search?q=3001")
         await expect(support.page.get_by_role("link", name="Open the job")).to_be_visible()
@@ -55,7 +55,7 @@ async def test_the_life_of_a_key(desk: Desk, browser: Browser) -> None:
 
         await eventually(shut_out, 15)
 
-    await desk.open("/console/audit")
+    await console.open("/console/audit")
     table = page.get_by_role("region", name="Audit")
     for action in ("key.create", "key.rotate", "key.revoke", "coupon.retire"):
         await expect(table).to_contain_text(action)

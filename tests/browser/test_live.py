@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.desk import Desk
+from tests.browser.console_page import ConsolePage
 from tests.browser.stage import OPERATOR_KEY, order
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PATIENCE = 20_000
 
 
-async def test_an_outage_is_shown_without_a_reload(desk: Desk) -> None:
+async def test_an_outage_is_shown_without_a_reload(console: ConsolePage) -> None:
     """No page is loaded again: what changes comes by server-sent events."""
-    page, stage = desk.page, desk.stage
-    await desk.open("/console")
+    page, stage = console.page, console.stage
+    await console.open("/console")
     await page.evaluate("window.loadedOnce = true")
     banner = page.get_by_role("region", name="The Platform cannot be reached")
     platform = page.get_by_role("region", name="To the Platform")
@@ -45,9 +45,9 @@ async def test_an_outage_is_shown_without_a_reload(desk: Desk) -> None:
     assert await page.locator(".chart canvas").count() == 2
 
 
-async def test_calls_are_paused_and_resumed(desk: Desk) -> None:
-    page = desk.page
-    await desk.open("/console")
+async def test_calls_are_paused_and_resumed(console: ConsolePage) -> None:
+    page = console.page
+    await console.open("/console")
     shop = page.get_by_role("region", name="To the store")
     await shop.locator("summary", has_text="Pause").click()
     await shop.get_by_label("Reason").fill("The store is being moved.")
@@ -60,10 +60,10 @@ async def test_calls_are_paused_and_resumed(desk: Desk) -> None:
     await expect(shop).to_contain_text("open")
 
 
-async def test_an_order_is_explained_and_retried_with_the_keyboard_alone(desk: Desk) -> None:
-    page, press = desk.page, desk.page.keyboard.press
-    await desk.stage.refused(4020, 1, "GBP")
-    desk.stage.accept("GBP")
+async def test_an_order_is_explained_and_retried_with_the_keyboard_alone(console: ConsolePage) -> None:
+    page, press = console.page, console.page.keyboard.press
+    await console.stage.refused(4020, 1, "GBP")
+    console.stage.accept("GBP")
     await page.get_by_role("button", name="Sign out").focus()
     await press("Enter")
     await expect(page.get_by_label("Key")).to_be_focused()
@@ -90,4 +90,4 @@ async def test_an_order_is_explained_and_retried_with_the_keyboard_alone(desk: D
             break
     await press("Enter")
     await expect(page.get_by_role("status")).to_contain_text("The job waits again")
-    await desk.stage.idle()
+    await console.stage.idle()

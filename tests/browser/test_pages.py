@@ -8,7 +8,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 from platform_relay.console.pages import POLICY
-from tests.browser.desk import PHONE, Desk
+from tests.browser.console_page import PHONE, ConsolePage
 from tests.browser.stage import UNKNOWN_RULE, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,58 +57,58 @@ PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
 
 
 @pytest.mark.parametrize("name", PATHS)
-async def test_a_page(name: str, desk: Desk) -> None:
+async def test_a_page(name: str, console_page: ConsolePage) -> None:
     path = PATHS[name]
-    await desk.open(path if isinstance(path, str) else await path(desk.stage))
-    await check(desk)
+    await console_page.open(path if isinstance(path, str) else await path(console_page.stage))
+    await check(console_page)
 
 
-async def test_an_explanation_shows_buttons_and_steps_and_no_calls_of_the_api(desk: Desk) -> None:
-    await desk.open("/console/search?q=3001")
-    steps = desk.page.get_by_role("region", name="What you can do")
+async def test_an_explanation_shows_buttons_and_steps_and_no_calls_of_the_api(console_page: ConsolePage) -> None:
+    await console_page.open("/console/search?q=3001")
+    steps = console_page.page.get_by_role("region", name="What you can do")
     await expect(steps).to_contain_text("Correct the cause in the store.")
     await expect(steps.get_by_role("button", name="Retry")).to_have_count(1)
-    await expect(desk.page.get_by_role("main")).not_to_contain_text("/v1/")
+    await expect(console_page.page.get_by_role("main")).not_to_contain_text("/v1/")
     await expect(steps).not_to_contain_text("Retry the job.")
 
 
-async def test_a_failure_group_with_its_forms_open(desk: Desk) -> None:
-    await desk.open("/console/dead-and-held")
-    await desk.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
-    for menu in await desk.page.locator("summary").all():
+async def test_a_failure_group_with_its_forms_open(console_page: ConsolePage) -> None:
+    await console_page.open("/console/dead-and-held")
+    await console_page.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
+    for menu in await console_page.page.locator("summary").all():
         await menu.click()
-    await check(desk)
+    await check(console_page)
 
 
-async def test_a_page_that_is_not_there(desk: Desk) -> None:
-    await desk.open("/console/coupon?code=no-such-code")
-    desk.expected("404")
-    await check(desk)
+async def test_a_page_that_is_not_there(console_page: ConsolePage) -> None:
+    await console_page.open("/console/coupon?code=no-such-code")
+    console_page.expected("404")
+    await check(console_page)
 
 
-async def test_signing_in(desk: Desk) -> None:
-    await desk.page.get_by_role("button", name="Sign out").click()
-    await desk.page.wait_for_url("**/console/login")
-    await check(desk)
+async def test_signing_in(console_page: ConsolePage) -> None:
+    await console_page.page.get_by_role("button", name="Sign out").click()
+    await console_page.page.wait_for_url("**/console/login")
+    await check(console_page)
 
 
-async def check(desk: Desk) -> None:
+async def check(console_page: ConsolePage) -> None:
     """What holds for every page. What of axe depends on colours and sizes is run in both."""
-    assert await accessible(desk) == []
-    light = await background(desk)
-    await desk.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-    await desk.page.emulate_media(color_scheme="dark")
-    assert await desk.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "it scrolls sideways"
-    assert await accessible(desk, {"runOnly": ["color-contrast", "target-size"]}) == []
-    assert await background(desk) != light
-    answer = await desk.page.request.get(desk.page.url)
+    assert await accessible(console_page) == []
+    light = await background(console_page)
+    await console_page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await console_page.page.emulate_media(color_scheme="dark")
+    assert await console_page.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "it scrolls sideways"
+    assert await accessible(console_page, {"runOnly": ["color-contrast", "target-size"]}) == []
+    assert await background(console_page) != light
+    answer = await console_page.page.request.get(console_page.page.url)
     assert answer.headers["content-security-policy"] == POLICY
     assert "unsafe" not in POLICY
     assert "script-src 'self';" in POLICY
 
 
-async def accessible(desk: Desk, options: dict[str, object] | None = None) -> list[str]:
-    results = await AXE.run(desk.page, options=options)
+async def accessible(console_page: ConsolePage, options: dict[str, object] | None = None) -> list[str]:
+    results = await AXE.run(console_page.page, options=options)
     assert results.response["passes"], "axe checked nothing"
     return [
         f"{violation['id']}: {violation['help']}: {violation['nodes'][0]['html']}"
@@ -117,5 +117,5 @@ async def accessible(desk: Desk, options: dict[str, object] | None = None) -> li
     ]
 
 
-async def background(desk: Desk) -> str:
-    return str(await desk.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+async def background(console_page: ConsolePage) -> str:
+    return str(await console_page.page.evaluate("getComputedStyle(document.body).backgroundColor"))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, FloatRect, expect
 
-from tests.browser.desk import PHONE, Desk, Scheme
+from tests.browser.console_page import PHONE, ConsolePage, Scheme
 from tests.browser.stage import Stage, order
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.screenshots]
@@ -28,33 +28,33 @@ FROM spread WHERE spread.job_id = attempt.job_id AND spread.fencing_token = atte
 
 async def test_the_pictures(browser: Browser, stage: Stage) -> None:
     await an_hour(stage)
-    async with Desk.at(browser, stage, scale=2) as desk:
-        await desk.sign_in()
-        await taken(desk, "now", "/console")
-        await taken(desk, "explanation", "/console/search?q=3001")
-        await taken(desk, "dead_and_held", "/console/dead-and-held")
-        await desk.page.get_by_role("table").get_by_role("link").first.click()
-        await desk.page.locator("summary", has_text="Edit and continue").click()
-        await desk.page.get_by_label("Field").fill("currency")
-        await desk.page.get_by_label("New value").fill("EUR")
-        await taken(desk, "failure_group")
-        await taken(desk, "coupons", "/console/coupons?state=all")
-        await taken(desk, "coupon", "/console/coupon?code=OOPS15")
-        await taken(desk, "audit", "/console/audit")
+    async with ConsolePage.at(browser, stage, scale=2) as console:
+        await console.sign_in()
+        await taken(console, "now", "/console")
+        await taken(console, "explanation", "/console/search?q=3001")
+        await taken(console, "dead_and_held", "/console/dead-and-held")
+        await console.page.get_by_role("table").get_by_role("link").first.click()
+        await console.page.locator("summary", has_text="Edit and continue").click()
+        await console.page.get_by_label("Field").fill("currency")
+        await console.page.get_by_label("New value").fill("EUR")
+        await taken(console, "failure_group")
+        await taken(console, "coupons", "/console/coupons?state=all")
+        await taken(console, "coupon", "/console/coupon?code=OOPS15")
+        await taken(console, "audit", "/console/audit")
         stage.platform.outage(on=True)
         await stage.send(
             "orders", [order(7000 + number, 101 + number % 24, f"{25 + number % 50}.90") for number in range(180)]
         )
-        await desk.open("/console")
-        await expect(desk.page.get_by_role("region", name="The Platform cannot be reached")).to_be_visible(
+        await console.open("/console")
+        await expect(console.page.get_by_role("region", name="The Platform cannot be reached")).to_be_visible(
             timeout=20_000
         )
-        await expect(desk.page.locator(".tiles dd").first).to_contain_text("180", timeout=20_000)
-        await taken(desk, "outage")
+        await expect(console.page.locator(".tiles dd").first).to_contain_text("180", timeout=20_000)
+        await taken(console, "outage")
     phone: Scheme = "dark"
-    async with Desk.at(browser, stage, PHONE, phone, scale=2) as desk:
-        await desk.sign_in()
-        await taken(desk, "phone", "/console")
+    async with ConsolePage.at(browser, stage, PHONE, phone, scale=2) as console:
+        await console.sign_in()
+        await taken(console, "phone", "/console")
 
 
 async def an_hour(stage: Stage) -> None:
@@ -67,16 +67,16 @@ async def an_hour(stage: Stage) -> None:
     await stage.sql(SPREAD)
 
 
-async def taken(desk: Desk, name: str, path: str | None = None) -> None:
+async def taken(console: ConsolePage, name: str, path: str | None = None) -> None:
     if path is not None:
-        await desk.open(path)
-    await desk.page.evaluate("document.fonts.ready")
-    await desk.page.evaluate("document.activeElement.blur()")
-    size = desk.page.viewport_size
+        await console.open(path)
+    await console.page.evaluate("document.fonts.ready")
+    await console.page.evaluate("document.activeElement.blur()")
+    size = console.page.viewport_size
     assert size is not None
-    foot = float(await desk.page.evaluate("document.querySelector('footer').getBoundingClientRect().top + scrollY"))
+    foot = float(await console.page.evaluate("document.querySelector('footer').getBoundingClientRect().top + scrollY"))
     clip = FloatRect(x=0, y=0, width=size["width"], height=min(foot, size["height"]))
-    raw = await desk.page.screenshot(full_page=True, clip=clip)
+    raw = await console.page.screenshot(full_page=True, clip=clip)
     picture = Image.open(io.BytesIO(raw)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     png = io.BytesIO()
     picture.save(png, "PNG", optimize=True)

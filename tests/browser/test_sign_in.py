@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from platform_relay.console.login import ATTEMPTS_PER_ADDRESS
 from platform_relay.settings import Settings
 from tests.api.served import serving
-from tests.browser.desk import Desk
+from tests.browser.console_page import ConsolePage
 from tests.browser.stage import OPERATOR_KEY, STORE_KEY, Stage
 from tests.conftest import temporary_database
 
@@ -15,30 +15,30 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_signing_in_leads_to_the_page_that_was_asked_for_and_out_again(browser: Browser, stage: Stage) -> None:
-    async with Desk.at(browser, stage) as desk:
-        await desk.open("/console/coupons?state=held")
-        await expect(desk.page.get_by_label("Key")).to_be_focused()
+    async with ConsolePage.at(browser, stage) as console_page:
+        await console_page.open("/console/coupons?state=held")
+        await expect(console_page.page.get_by_label("Key")).to_be_focused()
         for wrong in ("not-the-operators-key", STORE_KEY):
-            await desk.page.get_by_label("Key").fill(wrong)
-            await desk.page.get_by_role("button", name="Sign in").click()
-            await expect(desk.page.get_by_role("alert")).to_contain_text("The key is not valid")
-            desk.expected("401")
-        await desk.page.get_by_label("Key").fill(OPERATOR_KEY)
-        await desk.page.keyboard.press("Enter")
-        await expect(desk.page).to_have_url(f"{stage.url}/console/coupons?state=held")
+            await console_page.page.get_by_label("Key").fill(wrong)
+            await console_page.page.get_by_role("button", name="Sign in").click()
+            await expect(console_page.page.get_by_role("alert")).to_contain_text("The key is not valid")
+            console_page.expected("401")
+        await console_page.page.get_by_label("Key").fill(OPERATOR_KEY)
+        await console_page.page.keyboard.press("Enter")
+        await expect(console_page.page).to_have_url(f"{stage.url}/console/coupons?state=held")
 
-        [cookie] = await desk.page.context.cookies()
+        [cookie] = await console_page.page.context.cookies()
         assert cookie["httpOnly"]
         assert cookie["sameSite"] == "Strict"
         assert cookie["path"] == "/console"
         assert cookie["expires"] == -1, "it ends with the browser"
         assert OPERATOR_KEY not in cookie["value"]
 
-        await desk.page.get_by_role("button", name="Sign out").click()
-        await expect(desk.page).to_have_url(f"{stage.url}/console/login")
-        await desk.open("/console/keys")
-        await expect(desk.page.get_by_role("heading", name="Sign in")).to_be_visible()
-        desk.no_complaints()
+        await console_page.page.get_by_role("button", name="Sign out").click()
+        await expect(console_page.page).to_have_url(f"{stage.url}/console/login")
+        await console_page.open("/console/keys")
+        await expect(console_page.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        console_page.no_complaints()
 
 
 async def test_over_https_the_cookie_is_for_https_only(stage: Stage) -> None:
@@ -49,10 +49,10 @@ async def test_over_https_the_cookie_is_for_https_only(stage: Stage) -> None:
 
 async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage) -> None:
     """It would need the cookie, the token and the origin; it has none of them."""
-    async with Desk.at(browser, stage) as desk:
-        await desk.sign_in()
-        cookie = "; ".join(f"{item['name']}={item['value']}" for item in await desk.page.context.cookies())
-        token = await desk.page.locator("header input[name=token]").get_attribute("value")
+    async with ConsolePage.at(browser, stage) as console_page:
+        await console_page.sign_in()
+        cookie = "; ".join(f"{item['name']}={item['value']}" for item in await console_page.page.context.cookies())
+        token = await console_page.page.locator("header input[name=token]").get_attribute("value")
         form = {"why": "a trick", "token": token or ""}
         pause = "/console/destinations/platform/pause"
         foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
@@ -70,16 +70,16 @@ async def test_guessing_is_locked_out(browser: Browser, server_url: str, templat
     settings = Settings(_env_file=None, operator_key=SecretStr(OPERATOR_KEY))
     async with temporary_database(server_url, template_database) as url, serving(settings, url) as (_, address):
         other = Stage(address, url, stage.platform, stage.shop, stage.client)
-        async with Desk.at(browser, other) as desk:
+        async with ConsolePage.at(browser, other) as console_page:
             for _ in range(ATTEMPTS_PER_ADDRESS):
-                await desk.open("/console/login")
-                await desk.page.get_by_label("Key").fill("not-the-operators-key")
-                await desk.page.keyboard.press("Enter")
-                await expect(desk.page.get_by_role("alert")).to_be_visible()
-                desk.expected("401")
-            await desk.page.get_by_label("Key").fill(OPERATOR_KEY)
-            await desk.page.keyboard.press("Enter")
-            await expect(desk.page.get_by_role("heading", name="Too many wrong keys")).to_be_visible()
-            await expect(desk.page.get_by_text("Wait a minute, then try again.")).to_be_visible()
-            desk.expected("429")
-            desk.no_complaints()
+                await console_page.open("/console/login")
+                await console_page.page.get_by_label("Key").fill("not-the-operators-key")
+                await console_page.page.keyboard.press("Enter")
+                await expect(console_page.page.get_by_role("alert")).to_be_visible()
+                console_page.expected("401")
+            await console_page.page.get_by_label("Key").fill(OPERATOR_KEY)
+            await console_page.page.keyboard.press("Enter")
+            await expect(console_page.page.get_by_role("heading", name="Too many wrong keys")).to_be_visible()
+            await expect(console_page.page.get_by_text("Wait a minute, then try again.")).to_be_visible()
+            console_page.expected("429")
+            console_page.no_complaints()

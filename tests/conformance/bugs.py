@@ -94,7 +94,7 @@ BUGS = (
     bug(
         "a lost answer is a refusal",
         "        return RESPONSES.require(answer)\n",
-        "        if not isinstance(answer, Answer):\n            raise CallFailed(Reject(answer.reason))\n"
+        "        if not isinstance(answer, HttpResponse):\n            raise CallFailed(Reject(answer.reason))\n"
         "        return RESPONSES.require(answer)\n",
     ),
     bug(

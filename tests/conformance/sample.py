@@ -26,10 +26,10 @@ from urllib.parse import quote, urlencode
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -61,7 +61,11 @@ RESPONSES: Final = Responses("the corner shop", "CORNER__URL")
 CREATION: Final = "the creation of the coupon"
 LOOKUP: Final = "the coupon lookup"
 GONE: Final = ("no_voucher", "not_found", "no_webhook")
-TOPICS: Final = {"customer.changed": Kind.CUSTOMER, "order.changed": Kind.ORDER, "product.changed": Kind.PRODUCT}
+TOPICS: Final = {
+    "customer.changed": EventKind.CUSTOMER,
+    "order.changed": EventKind.ORDER,
+    "product.changed": EventKind.PRODUCT,
+}
 
 
 class Taken(CallFailed):
@@ -162,7 +166,7 @@ class Corner:
     # ------------------------------------------------------------------------------------------------ native
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         query = {"page": cursor or "1", **({"changed_after": since.astimezone(UTC).isoformat()} if since else {})}
         answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the list of {kind}")
         rows, following = answer.get("items"), answer.get("next")
@@ -172,7 +176,7 @@ class Corner:
         return Page(tuple(each for each in events if each), str(following) if following else None)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | None:
         row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}", f"the lookup in {kind}")
         if row is None:
             return None
@@ -244,7 +248,7 @@ class Corner:
             answer = await self._sent(method, path, body, token)
         return answered(answer, method, request)
 
-    async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> Answer:
+    async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> HttpResponse:
         headers = {"authorization": f"Bearer {token}"}
         answer = await self._http.call(method, f"{self._url}/{path}", json=body, headers=headers)
         return RESPONSES.require(answer)
@@ -262,7 +266,7 @@ class Corner:
             return self._token
 
 
-def answered(answer: Answer, method: str, request: str) -> Row | None:
+def answered(answer: HttpResponse, method: str, request: str) -> Row | None:
     """What an answer means, by the table above."""
     value = answer.json()
     shown = value if isinstance(value, dict) and answer.status >= 400 else {}
@@ -358,7 +362,7 @@ def moment(value: JsonValue) -> datetime | None:
     return datetime.fromisoformat(str(value)).astimezone(UTC) if value else None
 
 
-def event(kind: Kind, row: JsonValue) -> NativeEvent | None:
+def event(kind: EventKind, row: JsonValue) -> NativeEvent | None:
     """An entity in our words; None for what cannot be read."""
     if not isinstance(row, dict):
         return None

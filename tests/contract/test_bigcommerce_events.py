@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from platform_relay.core.outcomes import Done, Reject, Retry, Skip
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.bigcommerce.adapter import BigCommerce
 from platform_relay.stores.bigcommerce.events import financial_status
 from platform_relay.stores.native import (
@@ -91,7 +91,7 @@ def test_every_ability_is_there(shop: BigCommerce) -> None:
 async def test_a_webhook_names_what_to_fetch(shop: BigCommerce) -> None:
     parsed = await receive(shop, BODY)
     assert isinstance(parsed, ToFetch), parsed
-    assert (parsed.kind, parsed.id) == (Kind.ORDER, "250")
+    assert (parsed.kind, parsed.id) == (EventKind.ORDER, "250")
     assert await receive(shop, BODY) == parsed
     # BigCommerce's documents show one hash for an order's creation and its update
     for other in ({"scope": "store/order/created"}, {"created_at": 1}, {"data": {"type": "order", "id": 251}}):
@@ -103,15 +103,15 @@ async def test_a_webhook_names_what_to_fetch(shop: BigCommerce) -> None:
 async def test_the_documented_callbacks(shop: BigCommerce) -> None:
     if not DOCUMENTED.is_dir():
         pytest.skip("the documented callbacks (../shared/payloads) are not here")
-    told = {}
+    result = {}
     for path in sorted(DOCUMENTED.glob("*.json")):
         parsed = await receive(shop, path.read_text().replace("{store_hash}", "abc123"))
-        told[path.stem] = (parsed.kind, parsed.id) if isinstance(parsed, ToFetch) else type(parsed)
-    assert told == {
-        "store_customer_created": (Kind.CUSTOMER, "32"), "store_customer_updated": (Kind.CUSTOMER, "32"),
-        "store_order_created": (Kind.ORDER, "250"), "store_order_statusUpdated": (Kind.ORDER, "250"),
-        "store_order_updated": (Kind.ORDER, "250"), "store_product_inventory_order_updated": Ignored,
-        "store_product_updated": (Kind.PRODUCT, "205"), "store_sku_inventory_order_updated": Ignored,
+        result[path.stem] = (parsed.kind, parsed.id) if isinstance(parsed, ToFetch) else type(parsed)
+    assert result == {
+        "store_customer_created": (EventKind.CUSTOMER, "32"), "store_customer_updated": (EventKind.CUSTOMER, "32"),
+        "store_order_created": (EventKind.ORDER, "250"), "store_order_statusUpdated": (EventKind.ORDER, "250"),
+        "store_order_updated": (EventKind.ORDER, "250"), "store_product_inventory_order_updated": Ignored,
+        "store_product_updated": (EventKind.PRODUCT, "205"), "store_sku_inventory_order_updated": Ignored,
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ async def test_what_is_genuine_and_nothing_to_relay(shop: BigCommerce, body: Any
 
 async def test_an_order_is_fetched_with_its_lines_and_codes(bench: Bench, shop: BigCommerce) -> None:
     bench.simulator.control("seed", orders=[placed(250)])
-    fetched = await shop.fetch(Kind.ORDER, "250")
+    fetched = await shop.fetch(EventKind.ORDER, "250")
     assert isinstance(fetched, NativeEvent), fetched
     event = fetched.event
     assert isinstance(event, OrderEvent)
@@ -153,26 +153,26 @@ async def test_an_order_is_fetched_with_its_lines_and_codes(bench: Bench, shop: 
 async def test_a_guest_an_unplaced_order_and_none(bench: Bench, shop: BigCommerce) -> None:
     guest = placed(1, customer_id=0, coupon_discount="0.0000", _coupons=[], _products=[])
     bench.simulator.control("seed", orders=[guest, placed(2, status_id=0)])
-    fetched = await shop.fetch(Kind.ORDER, "1")
+    fetched = await shop.fetch(EventKind.ORDER, "1")
     assert isinstance(fetched, NativeEvent)
     assert isinstance(fetched.event, OrderEvent)
     assert fetched.event.customerId is None
-    assert isinstance(await shop.fetch(Kind.ORDER, "2"), Skip)
-    assert await shop.fetch(Kind.ORDER, "3") is None
-    assert await shop.fetch(Kind.CUSTOMER, "3") is None
-    assert await shop.fetch(Kind.PRODUCT, "3") is None
-    assert await shop.fetch(Kind.ORDER, "../store") is None
+    assert isinstance(await shop.fetch(EventKind.ORDER, "2"), Skip)
+    assert await shop.fetch(EventKind.ORDER, "3") is None
+    assert await shop.fetch(EventKind.CUSTOMER, "3") is None
+    assert await shop.fetch(EventKind.PRODUCT, "3") is None
+    assert await shop.fetch(EventKind.ORDER, "../store") is None
 
 
 async def test_an_order_whose_lines_do_not_come_is_not_half_told(bench: Bench, shop: BigCommerce) -> None:
     bench.simulator.control("seed", orders=[placed(250)])
     bench.misbehave(("GET", "^/stores/abc123/v2/orders/250/products$"), status=503)
-    assert isinstance(await shop.fetch(Kind.ORDER, "250"), Retry)
+    assert isinstance(await shop.fetch(EventKind.ORDER, "250"), Retry)
 
 
 async def test_customers_and_products(bench: Bench, shop: BigCommerce) -> None:
     bench.simulator.control("seed", customers=[CUSTOMER], products=[PRODUCT])
-    customer, product = await shop.fetch(Kind.CUSTOMER, "32"), await shop.fetch(Kind.PRODUCT, "7")
+    customer, product = await shop.fetch(EventKind.CUSTOMER, "32"), await shop.fetch(EventKind.PRODUCT, "7")
     assert isinstance(customer, NativeEvent)
     assert isinstance(customer.event, CustomerEvent)
     assert (customer.event.firstName, customer.event.phone) == ("Jane", None)
@@ -184,14 +184,14 @@ async def test_customers_and_products(bench: Bench, shop: BigCommerce) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status_id", "payment", "told"),
+    ("status_id", "payment", "result"),
     [(4, "captured", "refunded"), (14, "captured", "partially_refunded"), (5, "captured", "voided"), (6, "", "voided"),
      (11, "authorized", "authorized"), (11, "", "paid"), (10, None, "paid"), (7, "", "pending"), (1, "captured", "paid"),
      (12, "held for review", "pending"), (2, "void", "voided"), (2, "partially refunded", "partially_refunded"),
      (99, "", "pending"), (None, "odd", "pending")],
 )  # fmt: skip
-def test_financial_status(status_id: int | None, payment: str | None, told: str) -> None:
-    assert financial_status({"status_id": status_id, "payment_status": payment}) == told
+def test_financial_status(status_id: int | None, payment: str | None, result: str) -> None:
+    assert financial_status({"status_id": status_id, "payment_status": payment}) == result
 
 
 async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: BigCommerce) -> None:
@@ -199,7 +199,7 @@ async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: BigCom
     bench.simulator.control("seed", orders=[*rows, placed(99, START + timedelta(days=20), status_id=0)])
     seen, cursor = [], None
     while True:
-        page = await shop.list_entities(Kind.ORDER, START + timedelta(days=2), cursor)
+        page = await shop.list_entities(EventKind.ORDER, START + timedelta(days=2), cursor)
         assert isinstance(page, Page), page
         seen += [each.event.id for each in page.events]
         if (cursor := page.next) is None:
@@ -207,8 +207,8 @@ async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: BigCom
     assert seen == [str(number) for number in range(2, 14)]
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-async def test_a_list_may_be_empty(shop: BigCommerce, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(EventKind))
+async def test_a_list_may_be_empty(shop: BigCommerce, kind: EventKind) -> None:
     assert await shop.list_entities(kind, None, None) == Page((), None)
 
 

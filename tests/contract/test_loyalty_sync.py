@@ -21,7 +21,7 @@ from tests.contract.bench import Bench
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SHOPS = ["bigcommerce", "medusa", "saleor", "shopify", "woocommerce"]
 ID = {"medusa": "cus_4711", "saleor": "VXNlcjo0NzEx"}
-NOBODY = {"medusa": "cus_nobody", "saleor": "VXNlcjo5OTk5OTk="}
+NO_MESSAGE = {"medusa": "cus_nobody", "saleor": "VXNlcjo5OTk5OTk="}
 """Ids where they are no numbers: 4711, and 999999 for one whom the store does not know."""
 WRITES = {"saleor": "SetLoyaltyFields", "shopify": "metafieldsSet"}
 OTHERS: dict[str, dict[str, Any]] = {
@@ -122,7 +122,7 @@ async def test_older_news_never_replaces_newer(bench: Bench) -> None:
 
 @every_shop
 async def test_a_customer_whom_the_shop_does_not_know(bench: Bench) -> None:
-    outcome = await tell(bench, news(bench, externalId=NOBODY.get(bench.name, "999999")))
+    outcome = await tell(bench, news(bench, externalId=NO_MESSAGE.get(bench.name, "999999")))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.ENTITY_NOT_FOUND
     assert outcome.reason.facts["entity"] == "customer"
@@ -238,8 +238,8 @@ async def test_bigcommerces_attributes_are_made_once(bench: Bench) -> None:
     first, second = bench.build(), bench.build()
     assert isinstance(first, SyncsLoyalty)
     assert isinstance(second, SyncsLoyalty)
-    told = await asyncio.gather(*(each.sync_loyalty("m-1", "points/earned", news(bench)) for each in (first, second)))
-    assert all(isinstance(outcome, Done | Skip) for outcome in told), told
+    report = await asyncio.gather(*(each.sync_loyalty("m-1", "points/earned", news(bench)) for each in (first, second)))
+    assert all(isinstance(outcome, Done | Skip) for outcome in report), report
     names = [row["name"] for row in bench.simulator.state("attributes")]
     assert sorted(names) == ["newsletter", "platform_relay_as_of", "platform_relay_points", "platform_relay_tier"]
     assert kept(bench)["points"] == "120"
@@ -314,10 +314,10 @@ def test_what_the_news_does_not_tell_is_left_as_it_is() -> None:
 @pytest.mark.parametrize(("shown", "writes"), [("2026-11-23T11:59:00Z", False), ("2026-11-24T11:59:00Z", False),
                                                ("2026-11-24T12:00:00Z", True), ("9999-12-31T23:59:59Z", True)])  # fmt: skip
 def test_what_claims_to_be_of_a_time_to_come_is_written_over(shown: str, writes: bool) -> None:
-    told = fields_to_write(
+    report = fields_to_write(
         LoyaltyStatus("7", "Gold", 5, NOON - timedelta(hours=1)), {"tier": "Diamond", "as_of": shown}, NOON
     )
-    assert isinstance(told, dict) is writes
+    assert isinstance(report, dict) is writes
 
 
 @pytest.mark.parametrize("bench", ["medusa"], indirect=True)

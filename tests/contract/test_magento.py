@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from platform_relay.core import exact_json
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
@@ -292,7 +292,7 @@ def test_the_last_day(bench: Bench, moment: datetime, day: date) -> None:
     ],
 )  # fmt: skip
 def test_message_templates_are_filled_in(bench: Bench, body: Any, said: str) -> None:
-    assert error_text(Answer(400, httpx.Headers(), json.dumps(body).encode())) == said
+    assert error_text(HttpResponse(400, httpx.Headers(), json.dumps(body).encode())) == said
 
 
 ORDERS: dict[str, dict[str, Any]] = {

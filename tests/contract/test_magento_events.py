@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from platform_relay.core.outcomes import Blocked, Outcome, Retry, Unknown
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.magento.adapter import Magento
 from platform_relay.stores.magento.events import PAGE, financial_status, to_event
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
@@ -45,7 +45,7 @@ async def read_all(bench: Bench, since: datetime | None = None) -> list[NativeEv
     events: list[NativeEvent] = []
     cursor: str | None = None
     while True:
-        page = await magento(bench).list_entities(Kind.CUSTOMER, since, cursor)
+        page = await magento(bench).list_entities(EventKind.CUSTOMER, since, cursor)
         assert isinstance(page, Page), page
         events += page.events
         cursor = page.next
@@ -82,11 +82,11 @@ async def test_only_what_changed_since(bench: Bench) -> None:
 async def test_what_changes_while_it_is_read_hides_nothing(bench: Bench) -> None:
     rows = customers(PAGE + 10)
     bench.simulator.control("seed", customers=rows)
-    first = await magento(bench).list_entities(Kind.CUSTOMER, None, None)
+    first = await magento(bench).list_entities(EventKind.CUSTOMER, None, None)
     assert isinstance(first, Page)
     rows[-1]["updated_at"] = "2026-11-24 00:00:00"  # the first of the first page moves to the end
     bench.simulator.control("seed", customers=rows)
-    second = await magento(bench).list_entities(Kind.CUSTOMER, None, first.next)
+    second = await magento(bench).list_entities(EventKind.CUSTOMER, None, first.next)
     assert isinstance(second, Page)
     assert [each.event.id for each in second.events] == [*(str(PAGE + each) for each in range(1, 11)), "1"]
 
@@ -94,10 +94,10 @@ async def test_what_changes_while_it_is_read_hides_nothing(bench: Bench) -> None
 @on_bench
 async def test_one_by_its_id(bench: Bench) -> None:
     bench.simulator.control("seed", orders=[ORDER])
-    found = await magento(bench).fetch(Kind.ORDER, "1")
+    found = await magento(bench).fetch(EventKind.ORDER, "1")
     assert isinstance(found, NativeEvent)
-    assert found == to_event(Kind.ORDER, ORDER, MEDIA)
-    assert await magento(bench).fetch(Kind.ORDER, "2") is None
+    assert found == to_event(EventKind.ORDER, ORDER, MEDIA)
+    assert await magento(bench).fetch(EventKind.ORDER, "2") is None
 
 
 @on_bench
@@ -111,11 +111,11 @@ async def test_one_by_its_id(bench: Bench) -> None:
 )
 async def test_a_list_without_an_answer(bench: Bench, fault: dict[str, Any], outcome: type[Outcome]) -> None:
     bench.misbehave(("GET", "^/rest/V1/orders$"), **fault)
-    assert isinstance(await magento(bench).list_entities(Kind.ORDER, None, None), outcome)
+    assert isinstance(await magento(bench).list_entities(EventKind.ORDER, None, None), outcome)
 
 
 def test_a_real_order() -> None:
-    read = to_event(Kind.ORDER, ORDER, MEDIA)
+    read = to_event(EventKind.ORDER, ORDER, MEDIA)
     assert read is not None
     event = read.event
     assert isinstance(event, OrderEvent)
@@ -135,7 +135,7 @@ def test_a_configurable_product_is_one_line() -> None:
     item: dict[str, Any] = {"name": "Shirt", "qty_ordered": 1, "price": 20}
     parent: dict[str, Any] = {**item, "item_id": 5, "product_id": 70, "product_type": "configurable"}
     child: dict[str, Any] = {**item, "item_id": 6, "parent_item_id": 5, "product_id": 71, "price": 0}
-    read = to_event(Kind.ORDER, {**ORDER, "items": [parent, child]}, MEDIA)
+    read = to_event(EventKind.ORDER, {**ORDER, "items": [parent, child]}, MEDIA)
     assert read is not None
     assert isinstance(read.event, OrderEvent)
     assert read.event.lineItems is not None
@@ -168,7 +168,7 @@ def test_a_customer() -> None:
         "id": 7, "email": "jane@example.com", "firstname": "Jane", "lastname": "Doe", "dob": "1990-02-28",
         "created_at": "2026-11-23 05:00:00", "updated_at": "2026-11-23 06:00:00",
     }  # fmt: skip
-    read = to_event(Kind.CUSTOMER, row, MEDIA)
+    read = to_event(EventKind.CUSTOMER, row, MEDIA)
     assert read is not None
     assert isinstance(read.event, CustomerEvent)
     assert (read.event.id, read.event.firstName, read.event.birthdayMonth, read.event.birthdayDay) == (
@@ -178,13 +178,13 @@ def test_a_customer() -> None:
         28,
     )
     assert read.dedupe_key.startswith("magento:customers:7:2026-11-23T06:00:00+00:00:")
-    again = to_event(Kind.CUSTOMER, {**row, "lastname": "Roe"}, MEDIA)
+    again = to_event(EventKind.CUSTOMER, {**row, "lastname": "Roe"}, MEDIA)
     assert again is not None
     assert again.dedupe_key != read.dedupe_key
 
 
 def test_an_address_that_is_none_does_not_lose_the_entity() -> None:
-    read = to_event(Kind.ORDER, {**ORDER, "customer_email": "n/a"}, MEDIA)
+    read = to_event(EventKind.ORDER, {**ORDER, "customer_email": "n/a"}, MEDIA)
     assert read is not None
     assert isinstance(read.event, OrderEvent)
     assert read.event.email is None
@@ -198,17 +198,17 @@ def test_products() -> None:
             {"attribute_code": "category_ids", "value": ["2"]},
         ],
     }  # fmt: skip
-    read = to_event(Kind.PRODUCT, row, MEDIA)
+    read = to_event(EventKind.PRODUCT, row, MEDIA)
     assert read is not None
     assert isinstance(read.event, ProductEvent)
     assert (read.event.title, read.event.status, read.event.externalUrlHandle) == ("Mug", "active", "mug")
     assert read.event.imageUrl == "https://shop.example/media/catalog/product/m/u/mug%20blue.jpg"
     assert read.event.variants is None
-    assert to_event(Kind.PRODUCT, {**row, "visibility": 1}, MEDIA) is None
+    assert to_event(EventKind.PRODUCT, {**row, "visibility": 1}, MEDIA) is None
 
 
 @pytest.mark.parametrize(
     "row", [{}, {"entity_id": 1}, {**ORDER, "grand_total": "NaN"}, {**ORDER, "updated_at": "soon"}]
 )
 def test_what_cannot_be_read(row: dict[str, Any]) -> None:
-    assert to_event(Kind.ORDER, row, MEDIA) is None
+    assert to_event(EventKind.ORDER, row, MEDIA) is None

@@ -13,7 +13,7 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.base import CouponKind, StoreCoupon, differences
 from platform_relay.stores.medusa.adapter import Medusa
 from platform_relay.stores.medusa.coupons import parse_promotion, promotion_body
@@ -43,7 +43,7 @@ def changed(count: int, at: str = "2026-11-23T05:00:00.000Z", **fields: Any) -> 
     ]
 
 
-async def listed(bench: Bench, kind: Kind, since: datetime | None = NOW - timedelta(days=1)) -> list[NativeEvent]:
+async def listed(bench: Bench, kind: EventKind, since: datetime | None = NOW - timedelta(days=1)) -> list[NativeEvent]:
     """All pages of a list."""
     events: list[NativeEvent] = []
     cursor: str | None = None
@@ -258,7 +258,7 @@ def test_it_lists_and_fetches(bench: Bench) -> None:
 
 
 def test_a_real_order(bench: Bench) -> None:
-    native = to_event(Kind.ORDER, {**captured("order.completed"), "payment_status": "captured"})
+    native = to_event(EventKind.ORDER, {**captured("order.completed"), "payment_status": "captured"})
     assert native is not None
     event = native.event
     assert isinstance(event, OrderEvent)
@@ -274,9 +274,9 @@ def test_a_real_order(bench: Bench) -> None:
 
 def test_a_capture_is_a_new_version_though_the_order_is_as_it_was(bench: Bench) -> None:
     row = captured("order.placed")
-    placed = to_event(Kind.ORDER, {**row, "payment_status": "authorized"})
+    placed = to_event(EventKind.ORDER, {**row, "payment_status": "authorized"})
     paid = to_event(
-        Kind.ORDER,
+        EventKind.ORDER,
         {**row, "payment_status": "captured", "payment_collections": [{"updated_at": "2026-11-23T06:00:00.000Z"}]},
     )
     assert placed is not None
@@ -286,7 +286,7 @@ def test_a_capture_is_a_new_version_though_the_order_is_as_it_was(bench: Bench) 
 
 
 def test_a_guest_goes_by_address(bench: Bench) -> None:
-    native = to_event(Kind.ORDER, {**captured("order.placed"), "customer": {"has_account": False}})
+    native = to_event(EventKind.ORDER, {**captured("order.placed"), "customer": {"has_account": False}})
     assert native is not None
     assert isinstance(native.event, OrderEvent)
     assert native.event.customerId is None
@@ -295,7 +295,7 @@ def test_a_guest_goes_by_address(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", sorted(str(each) for each in STATUS))
 def test_every_payment_status_means_something(bench: Bench, status: str) -> None:
-    native = to_event(Kind.ORDER, {**captured("order.placed"), "payment_status": status})
+    native = to_event(EventKind.ORDER, {**captured("order.placed"), "payment_status": status})
     assert native is not None
     cancelled = financial_status({"payment_status": status, "status": "canceled"})
     assert cancelled == ("voided" if STATUS[status] in ("pending", "authorized") else STATUS[status])
@@ -303,24 +303,24 @@ def test_every_payment_status_means_something(bench: Bench, status: str) -> None
 
 async def test_a_real_customer_and_product(bench: Bench) -> None:
     bench.simulator.control("seed", customers=[captured("customer.created")], products=[captured("product.updated")])
-    (customer,) = await listed(bench, Kind.CUSTOMER)
-    (product,) = await listed(bench, Kind.PRODUCT)
+    (customer,) = await listed(bench, EventKind.CUSTOMER)
+    (product,) = await listed(bench, EventKind.PRODUCT)
     assert isinstance(customer.event, CustomerEvent)
     assert customer.event.firstName == "Jane"
     assert isinstance(product.event, ProductEvent)
     assert (product.event.title, product.event.status) == ("Mug 2", "active")
     assert product.event.variants is not None
     assert [each.title for each in product.event.variants] == ["M"]
-    fetched = await shop(bench).fetch(Kind.PRODUCT, product.event.id)
+    fetched = await shop(bench).fetch(EventKind.PRODUCT, product.event.id)
     assert fetched == product
-    assert await shop(bench).fetch(Kind.PRODUCT, "prod_gone") is None
+    assert await shop(bench).fetch(EventKind.PRODUCT, "prod_gone") is None
 
 
 async def test_guests_are_no_customers_and_a_broken_address_is_left_out(bench: Bench) -> None:
     rows = changed(2)
     rows[0]["has_account"], rows[1]["email"] = False, "not an address"
     bench.simulator.control("seed", customers=rows)
-    (only,) = await listed(bench, Kind.CUSTOMER)
+    (only,) = await listed(bench, EventKind.CUSTOMER)
     assert (only.event.id, only.event.email) == ("cus_0001", None)  # type: ignore[union-attr]  # it is a customer
 
 
@@ -328,17 +328,17 @@ async def test_guests_are_no_customers_and_a_broken_address_is_left_out(bench: B
 async def test_every_page_is_read(bench: Bench, together: bool) -> None:
     rows = changed(250, **({"updated_at": "2026-11-23T05:00:00.000Z"} if together else {}))
     bench.simulator.control("seed", customers=rows)
-    assert [event.event.id for event in await listed(bench, Kind.CUSTOMER)] == [row["id"] for row in rows]
+    assert [event.event.id for event in await listed(bench, EventKind.CUSTOMER)] == [row["id"] for row in rows]
 
 
 async def test_nothing_slips_through_when_an_entity_changes_while_pages_are_read(bench: Bench) -> None:
     rows = changed(150)
     bench.simulator.control("seed", customers=rows)
-    first = await shop(bench).list_entities(Kind.CUSTOMER, NOW - timedelta(days=1), None)
+    first = await shop(bench).list_entities(EventKind.CUSTOMER, NOW - timedelta(days=1), None)
     assert isinstance(first, Page)
     rows[0]["updated_at"] = "2026-11-23T07:00:00.000Z"  # moves to the end
     bench.simulator.control("seed", customers=rows)
-    second = await shop(bench).list_entities(Kind.CUSTOMER, NOW - timedelta(days=1), first.next)
+    second = await shop(bench).list_entities(EventKind.CUSTOMER, NOW - timedelta(days=1), first.next)
     assert isinstance(second, Page)
     assert {event.event.id for page in (first, second) for event in page.events} == {row["id"] for row in rows}
 
@@ -351,7 +351,7 @@ async def test_orders_of_changed_payments_are_listed(bench: Bench) -> None:
         "payment_collection": {"order": {"id": row["id"]}},
     }
     bench.simulator.control("seed", orders=[row], payments=[payment])
-    (found,) = await listed(bench, Kind.ORDER)
+    (found,) = await listed(bench, EventKind.ORDER)
     assert isinstance(found.event, OrderEvent)
     assert found.event.financialStatus == "paid"
 
@@ -359,7 +359,7 @@ async def test_orders_of_changed_payments_are_listed(bench: Bench) -> None:
 async def test_a_list_that_cannot_be_read(bench: Bench) -> None:
     for fault, wanted in (({"status": 503}, Retry), ({"status": 200, "body": {"customers": 1}}, Unknown)):
         bench.misbehave(("GET", "^/admin/customers"), **fault)
-        assert isinstance(await shop(bench).list_entities(Kind.CUSTOMER, None, None), wanted)
+        assert isinstance(await shop(bench).list_entities(EventKind.CUSTOMER, None, None), wanted)
 
 
 async def test_find_shows_what_is_used(bench: Bench) -> None:

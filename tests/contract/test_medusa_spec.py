@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.medusa.coupons import promotion_body
 from platform_relay.stores.medusa.events import _changed
@@ -71,7 +71,7 @@ def test_a_promotion_is_what_the_official_document_says(wanted: Any) -> None:
     jsonschema.Draft202012Validator(closed(schema)).validate(promotion_body(wanted))
 
 
-@pytest.mark.parametrize("name", [*(str(kind) for kind in Kind), "payments"])
+@pytest.mark.parametrize("name", [*(str(kind) for kind in EventKind), "payments"])
 def test_the_lists_take_what_we_ask_for(name: str) -> None:
     known = {each["name"] for each in document()["paths"][f"/admin/{name}"]["get"]["parameters"]}
     assert {field.partition("[")[0] for field, _ in _changed("2026-11-23T00:00:00Z", 0, "id")} <= known

@@ -95,8 +95,8 @@ async def test_too_many_requests_is_retry_after_what_the_shop_says(bench: Bench)
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 422, 500])
 async def test_a_shop_that_echoes_our_credentials(bench: Bench, status: int) -> None:
-    told = " ".join(bench.secrets)
-    body = {"code": "rest_error", "message": f"you said {told}", "data": {"params": {"x": told}}}
+    result = " ".join(bench.secrets)
+    body = {"code": "rest_error", "message": f"you said {result}", "data": {"params": {"x": result}}}
     for call in (bench.shop.create, bench.shop.find):
         bench.misbehave(call, mode="answer", status=status, body=body)
     for first_try in (True, False):

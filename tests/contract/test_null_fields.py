@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.bigcommerce.events import customer_event, product_event
 from platform_relay.stores.magento import events as magento
 from platform_relay.stores.medusa import events as medusa
@@ -23,7 +23,7 @@ TIME = "2026-01-01T00:00:00Z"
 Translate = Callable[[dict[str, Any]], NativeEvent | Ignored | None]
 
 
-def shopify_webhook(kind: Kind) -> Translate:
+def shopify_webhook(kind: EventKind) -> Translate:
     def translate(row: dict[str, Any]) -> NativeEvent | Ignored | None:
         raw = json.dumps(row).encode()
         signature = base64.b64encode(hmac.digest(b"secret", raw, "sha256")).decode()
@@ -34,67 +34,67 @@ def shopify_webhook(kind: Kind) -> Translate:
     return translate
 
 
-STORES: dict[str, tuple[Kind, dict[str, Any], Translate, dict[str, tuple[str, ...]]]] = {
+STORES: dict[str, tuple[EventKind, dict[str, Any], Translate, dict[str, tuple[str, ...]]]] = {
     "woocommerce customer": (
-        Kind.CUSTOMER, {"id": 1, "date_modified_gmt": "2026-01-01T00:00:00"},
-        lambda row: woocommerce.to_event(Kind.CUSTOMER, row),
+        EventKind.CUSTOMER, {"id": 1, "date_modified_gmt": "2026-01-01T00:00:00"},
+        lambda row: woocommerce.to_event(EventKind.CUSTOMER, row),
         {"email": ("email",), "firstName": ("first_name",), "lastName": ("last_name",), "phone": ("billing", "phone")},
     ),
     "woocommerce product": (
-        Kind.PRODUCT, {"id": 1, "date_modified_gmt": "2026-01-01T00:00:00"},
-        lambda row: woocommerce.to_event(Kind.PRODUCT, row),
+        EventKind.PRODUCT, {"id": 1, "date_modified_gmt": "2026-01-01T00:00:00"},
+        lambda row: woocommerce.to_event(EventKind.PRODUCT, row),
         {"title": ("name",), "externalUrlHandle": ("slug",)},
     ),
     "shopify webhook": (
-        Kind.CUSTOMER, {"id": 1, "updated_at": TIME}, shopify_webhook(Kind.CUSTOMER),
+        EventKind.CUSTOMER, {"id": 1, "updated_at": TIME}, shopify_webhook(EventKind.CUSTOMER),
         {"email": ("email",), "firstName": ("first_name",), "lastName": ("last_name",), "phone": ("phone",)},
     ),
     "shopify product webhook": (
-        Kind.PRODUCT, {"id": 1, "updated_at": TIME}, shopify_webhook(Kind.PRODUCT),
+        EventKind.PRODUCT, {"id": 1, "updated_at": TIME}, shopify_webhook(EventKind.PRODUCT),
         {"title": ("title",), "imageUrl": ("image", "src"), "externalUrlHandle": ("handle",)},
     ),
     "shopify list": (
-        Kind.CUSTOMER, {"id": "gid://shopify/Customer/1", "updatedAt": TIME},
-        lambda row: shopify.event_from_node(Kind.CUSTOMER, row),
+        EventKind.CUSTOMER, {"id": "gid://shopify/Customer/1", "updatedAt": TIME},
+        lambda row: shopify.event_from_node(EventKind.CUSTOMER, row),
         {"email": ("defaultEmailAddress", "emailAddress"), "firstName": ("firstName",), "lastName": ("lastName",),
          "phone": ("defaultPhoneNumber", "phoneNumber"), "tags": ("tags",)},
     ),
     "bigcommerce customer": (
-        Kind.CUSTOMER, {"id": 1, "date_modified": TIME}, customer_event,
+        EventKind.CUSTOMER, {"id": 1, "date_modified": TIME}, customer_event,
         {"email": ("email",), "firstName": ("first_name",), "lastName": ("last_name",), "phone": ("phone",)},
     ),
     "bigcommerce product": (
-        Kind.PRODUCT, {"id": 1, "date_modified": TIME}, product_event,
+        EventKind.PRODUCT, {"id": 1, "date_modified": TIME}, product_event,
         {"title": ("name",), "externalUrlHandle": ("custom_url", "url")},
     ),
     "magento customer": (
-        Kind.CUSTOMER, {"id": 1, "updated_at": "2026-01-01 00:00:00"},
-        lambda row: magento.to_event(Kind.CUSTOMER, row, ""),
+        EventKind.CUSTOMER, {"id": 1, "updated_at": "2026-01-01 00:00:00"},
+        lambda row: magento.to_event(EventKind.CUSTOMER, row, ""),
         {"email": ("email",), "firstName": ("firstname",), "lastName": ("lastname",), "birthdayMonth": ("dob",),
          "birthdayDay": ("dob",)},
     ),
     "medusa customer": (
-        Kind.CUSTOMER, {"id": "c", "updated_at": TIME}, lambda row: medusa.to_event(Kind.CUSTOMER, row),
+        EventKind.CUSTOMER, {"id": "c", "updated_at": TIME}, lambda row: medusa.to_event(EventKind.CUSTOMER, row),
         {"email": ("email",), "firstName": ("first_name",), "lastName": ("last_name",), "phone": ("phone",)},
     ),
     "medusa product": (
-        Kind.PRODUCT, {"id": "p", "updated_at": TIME}, lambda row: medusa.to_event(Kind.PRODUCT, row),
+        EventKind.PRODUCT, {"id": "p", "updated_at": TIME}, lambda row: medusa.to_event(EventKind.PRODUCT, row),
         {"title": ("title",), "imageUrl": ("thumbnail",), "externalUrlHandle": ("handle",)},
     ),
     "saleor customer": (
-        Kind.CUSTOMER, {"id": "c", "updatedAt": TIME}, lambda row: saleor.to_event(Kind.CUSTOMER, row, "web"),
+        EventKind.CUSTOMER, {"id": "c", "updatedAt": TIME}, lambda row: saleor.to_event(EventKind.CUSTOMER, row, "web"),
         {"email": ("email",), "firstName": ("firstName",), "lastName": ("lastName",)},
     ),
     "saleor product": (
-        Kind.PRODUCT, {"id": "p", "updatedAt": TIME}, lambda row: saleor.to_event(Kind.PRODUCT, row, "web"),
+        EventKind.PRODUCT, {"id": "p", "updatedAt": TIME}, lambda row: saleor.to_event(EventKind.PRODUCT, row, "web"),
         {"title": ("name",), "imageUrl": ("thumbnail", "url"), "externalUrlHandle": ("slug",)},
     ),
     "vendure customer": (
-        Kind.CUSTOMER, {"id": "1", "updatedAt": TIME}, lambda row: vendure.to_event(Kind.CUSTOMER, row, 2),
+        EventKind.CUSTOMER, {"id": "1", "updatedAt": TIME}, lambda row: vendure.to_event(EventKind.CUSTOMER, row, 2),
         {"email": ("emailAddress",), "firstName": ("firstName",), "lastName": ("lastName",), "phone": ("phoneNumber",)},
     ),
     "vendure product": (
-        Kind.PRODUCT, {"id": "1", "updatedAt": TIME}, lambda row: vendure.to_event(Kind.PRODUCT, row, 2),
+        EventKind.PRODUCT, {"id": "1", "updatedAt": TIME}, lambda row: vendure.to_event(EventKind.PRODUCT, row, 2),
         {"title": ("name",), "imageUrl": ("featuredAsset", "preview"), "externalUrlHandle": ("slug",)},
     ),
 }  # fmt: skip

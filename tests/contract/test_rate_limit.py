@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from platform_relay.core.outcomes import Retry
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.native import FetchesEntities, ListsEntities, SetsUpWebhooks
 from tests.contract.bench import Bench, order
 
@@ -36,9 +36,9 @@ async def test_every_call_waits_for_the_rate_limit(bench: Bench) -> None:
     await adapter.find_coupon("any")
     await adapter.retire_coupon(order().code)
     if isinstance(adapter, ListsEntities):
-        await adapter.list_entities(Kind.ORDER, None, None)
+        await adapter.list_entities(EventKind.ORDER, None, None)
     if isinstance(adapter, FetchesEntities):
-        await adapter.fetch(Kind.CUSTOMER, "4711")
+        await adapter.fetch(EventKind.CUSTOMER, "4711")
     if isinstance(adapter, SetsUpWebhooks):
         await adapter.list_webhooks("https://relay.example/v1/store-webhooks/any")
     assert rate_limit.acquired == len(bench.simulator.ledger()) > 3

@@ -49,7 +49,7 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "result"),
     [
         ("shopware", f"known: {', '.join(sorted(ADAPTERS))}"),
         ("no.such.module:Shop", "cannot be loaded"),
@@ -58,8 +58,8 @@ async def test_by_name_and_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("platform_relay.stores.base:CouponKind", "lacks Settings"),
     ],
 )
-def test_an_unknown_name(name: str, told: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_an_unknown_name(name: str, result: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(result)):
         build(name, HttpClients(3))
 
 
@@ -106,9 +106,9 @@ def test_every_page_tells_what_a_merchant_has_to_know(name: str) -> None:
     assert re.search("webhooks|events", headings)
     if all(hasattr(ADAPTERS[name], method) for method in methods(ListsEntities)):
         table = re.split(r"^\|.*\| financial status \|$", page, flags=re.MULTILINE)[1].partition("\n\n")[0]
-        told = set(re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"\|([^|]+)\|$", table, re.MULTILINE))))
-        assert told
-        assert told <= set(get_args(FinancialStatus))
+        result = set(re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"\|([^|]+)\|$", table, re.MULTILINE))))
+        assert result
+        assert result <= set(get_args(FinancialStatus))
 
 
 def test_the_table_of_shops_is_the_codes() -> None:

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from platform_relay.core.outcomes import Done, Reject
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     FetchesEntities,
     Ignored,
@@ -220,21 +220,21 @@ def captured(name: str) -> ParsedWebhook:
 @pytest.mark.parametrize(
     ("name", "kind", "entity_id"),
     [
-        ("customer_created.legacy-hmac", Kind.CUSTOMER, "VXNlcjoy"),
-        ("customer_updated.subscription-jws", Kind.CUSTOMER, "VXNlcjoz"),
-        ("order_created.legacy-hmac", Kind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
-        ("order_confirmed.legacy-hmac", Kind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
-        ("order_updated.subscription-jws", Kind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
-        ("product_updated.legacy-hmac", Kind.PRODUCT, "UHJvZHVjdDox"),
-        ("product_updated.subscription-jws", Kind.PRODUCT, "UHJvZHVjdDox"),
+        ("customer_created.legacy-hmac", EventKind.CUSTOMER, "VXNlcjoy"),
+        ("customer_updated.subscription-jws", EventKind.CUSTOMER, "VXNlcjoz"),
+        ("order_created.legacy-hmac", EventKind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
+        ("order_confirmed.legacy-hmac", EventKind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
+        ("order_updated.subscription-jws", EventKind.ORDER, "T3JkZXI6YTQ4OTY5ZmEtOGIzZS00MTY2LTg0YzktMDk1NmY3NjdmOGZm"),
+        ("product_updated.legacy-hmac", EventKind.PRODUCT, "UHJvZHVjdDox"),
+        ("product_updated.subscription-jws", EventKind.PRODUCT, "UHJvZHVjdDox"),
     ],
 )
-def test_captured_bodies_of_other_shapes_are_fetched(name: str, kind: Kind, entity_id: str) -> None:
+def test_captured_bodies_of_other_shapes_are_fetched(name: str, kind: EventKind, entity_id: str) -> None:
     """An array of one, or another's subscription: neither says what an order's buyer and payment are."""
-    told = captured(name)
-    assert isinstance(told, ToFetch)
-    assert (told.kind, told.id) == (kind, entity_id)
-    assert told == captured(name)
+    result = captured(name)
+    assert isinstance(result, ToFetch)
+    assert (result.kind, result.id) == (kind, entity_id)
+    assert result == captured(name)
 
 
 @pytest.mark.parametrize("name", ["voucher_created.legacy-hmac", "voucher_updated.legacy-hmac"])
@@ -259,17 +259,17 @@ def test_what_is_ignored(event: str, body: bytes) -> None:
 
 
 def test_a_customer() -> None:
-    told = parse_webhook({"saleor-event": "customer_updated"}, BODY, "eu")
-    assert isinstance(told, NativeEvent)
-    assert isinstance(told.event, CustomerEvent)
-    assert (told.event.id, told.event.email, told.event.firstName) == ("VXNlcjoz", "jane@example.com", "Janet")
-    assert told.event.updatedAt == datetime(2026, 11, 23, 5, 12, 52, 207000, UTC)
+    result = parse_webhook({"saleor-event": "customer_updated"}, BODY, "eu")
+    assert isinstance(result, NativeEvent)
+    assert isinstance(result.event, CustomerEvent)
+    assert (result.event.id, result.event.email, result.event.firstName) == ("VXNlcjoz", "jane@example.com", "Janet")
+    assert result.event.updatedAt == datetime(2026, 11, 23, 5, 12, 52, 207000, UTC)
 
 
 def test_a_guests_order() -> None:
-    told = parse_webhook({"saleor-event": "order_created"}, json.dumps({"order": an_order()}).encode(), "eu")
-    assert isinstance(told, NativeEvent)
-    event = told.event
+    result = parse_webhook({"saleor-event": "order_created"}, json.dumps({"order": an_order()}).encode(), "eu")
+    assert isinstance(result, NativeEvent)
+    event = result.event
     assert isinstance(event, OrderEvent)
     assert (event.customerId, event.email, event.financialStatus) == (None, "jane@example.com", "pending")
     assert (event.currency, event.totalPrice, event.subtotalPrice) == ("EUR", Decimal("27.40"), Decimal("22.50"))
@@ -316,15 +316,15 @@ def test_a_product_tells_all_its_variants_or_none(whole: bool) -> None:
         "thumbnail": {"url": "https://shop.example/mug.jpg"}, "productVariants": variants,
         "channelListings": [{"isPublished": True, "channel": {"slug": "eu"}}],
     }  # fmt: skip
-    told = parse_webhook(
+    result = parse_webhook(
         {"saleor-event": "product_variant_deleted"}, json.dumps({"productVariant": {"product": node}}).encode(), "eu"
     )
-    assert isinstance(told, NativeEvent)
-    assert isinstance(told.event, ProductEvent)
-    assert (told.event.title, told.event.status, told.event.externalUrlHandle) == ("Mug", "active", "mug")
-    ids = [each.externalVariantId for each in told.event.variants] if told.event.variants is not None else None
+    assert isinstance(result, NativeEvent)
+    assert isinstance(result.event, ProductEvent)
+    assert (result.event.title, result.event.status, result.event.externalUrlHandle) == ("Mug", "active", "mug")
+    ids = [each.externalVariantId for each in result.event.variants] if result.event.variants is not None else None
     assert ids == (["v1", "v2"] if whole else None)
-    elsewhere = to_event(Kind.PRODUCT, node, "us")
+    elsewhere = to_event(EventKind.PRODUCT, node, "us")
     assert elsewhere is not None
     assert isinstance(elsewhere.event, ProductEvent)
     assert elsewhere.event.status == "draft"
@@ -343,15 +343,15 @@ async def test_lists_are_paged_and_say_what_webhooks_say(bench: Bench) -> None:
     cursor: str | None = None
     pages = 0
     while pages == 0 or cursor:
-        page = await adapter.list_entities(Kind.ORDER, datetime(2026, 11, 12, tzinfo=UTC), cursor)
+        page = await adapter.list_entities(EventKind.ORDER, datetime(2026, 11, 12, tzinfo=UTC), cursor)
         assert isinstance(page, Page), page
         read, cursor, pages = [*read, *page.events], page.next, pages + 1
     assert [each.event.id for each in read] == ["o12", "o13", "o14"]
     assert pages == 2
-    told = parse_webhook({"saleor-event": "order_updated"}, json.dumps({"order": orders[0]}).encode(), "eu")
-    assert told == read[-1]
-    assert await adapter.fetch(Kind.ORDER, "o14") == told
-    assert await adapter.fetch(Kind.ORDER, "o99") is None
+    result = parse_webhook({"saleor-event": "order_updated"}, json.dumps({"order": orders[0]}).encode(), "eu")
+    assert result == read[-1]
+    assert await adapter.fetch(EventKind.ORDER, "o14") == result
+    assert await adapter.fetch(EventKind.ORDER, "o99") is None
 
 
 @on_bench

@@ -18,7 +18,7 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     FetchesEntities,
     Ignored,
@@ -211,7 +211,7 @@ async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: Shopif
     bench.simulator.control("seed", orders=rows)
     seen, cursor = [], None
     while True:
-        page = await shop.list_entities(Kind.ORDER, datetime(2026, 11, 2, tzinfo=UTC), cursor)
+        page = await shop.list_entities(EventKind.ORDER, datetime(2026, 11, 2, tzinfo=UTC), cursor)
         assert isinstance(page, Page), page
         seen += [each.event.id for each in page.events]
         if (cursor := page.next) is None:
@@ -221,7 +221,7 @@ async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: Shopif
 
 async def test_a_list_and_a_webhook_tell_the_same(bench: Bench, shop: Shopify) -> None:
     bench.simulator.control("seed", orders=[node(6200407294252, discountCodes=[])])
-    listed = await shop.fetch(Kind.ORDER, "6200407294252")
+    listed = await shop.fetch(EventKind.ORDER, "6200407294252")
     received = await receive(shop, "orders/updated", {**ORDER, "discount_codes": []})
     assert isinstance(listed, NativeEvent), listed
     assert listed == received
@@ -229,16 +229,16 @@ async def test_a_list_and_a_webhook_tell_the_same(bench: Bench, shop: Shopify) -
 
 async def test_what_shopify_cut_is_left_out_and_what_is_gone_is_none(bench: Bench, shop: Shopify) -> None:
     bench.simulator.control("seed", orders=[node(1, lineItems={"pageInfo": {"hasNextPage": True}, "nodes": []})])
-    fetched = await shop.fetch(Kind.ORDER, "1")
+    fetched = await shop.fetch(EventKind.ORDER, "1")
     assert isinstance(fetched, NativeEvent)
     assert isinstance(fetched.event, OrderEvent)
     assert fetched.event.lineItems is None
-    assert await shop.fetch(Kind.ORDER, "2") is None
+    assert await shop.fetch(EventKind.ORDER, "2") is None
 
 
 async def test_a_list_that_may_not_be_read_is_blocked(bench: Bench, shop: Shopify) -> None:
     bench.simulator.config(scopes=["write_discounts"])
-    outcome = await shop.list_entities(Kind.ORDER, None, None)
+    outcome = await shop.list_entities(EventKind.ORDER, None, None)
     assert isinstance(outcome, Blocked), outcome
     assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
     assert "read_orders" in str(outcome.reason.facts["response"])

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind, Difference, differences
 from platform_relay.stores.failures import CallFailed
@@ -67,7 +67,7 @@ def answers(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 def meaning(answer: Any) -> str:
     if "errors" in answer:
         with pytest.raises(CallFailed) as failed:
-            data_of(Answer(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", wrote=True)
+            data_of(HttpResponse(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", wrote=True)
         return type(failed.value.outcome).__name__
     outcome = creation_failure(answer, order())
     return FINE if outcome is None else LOOKUP if is_taken(answer) else type(outcome).__name__
@@ -82,8 +82,8 @@ def test_every_answer_is_classified_as_a_person_would(name: str) -> None:
     count, rules = TABLE[name]
     found = list(answers(recording(name)))
     assert len(found) == count
-    told = {place: meaning(answer) for place, answer in found}
-    assert told == {
+    result = {place: meaning(answer) for place, answer in found}
+    assert result == {
         place: next(expected for pattern, expected in rules if re.search(pattern, place)) for place, _ in found
     }
 

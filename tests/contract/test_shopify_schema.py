@@ -13,7 +13,7 @@ from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema,
 from graphql.execution.values import get_variable_values
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.shopify import documents as documents
 from platform_relay.stores.shopify.coupons import coupon_input
@@ -54,9 +54,9 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "check": (documents.CHECK, {}),
     "currency": (documents.CURRENCY, {}),
     "customer": (documents.CUSTOMER_ID, {"email": "jane@example.com"}),
-    **{f"list {kind}": (LISTS[kind], {"cursor": None, "changed": changed_since(NOW)}) for kind in Kind},
-    **{f"list all {kind}": (LISTS[kind], {"cursor": "abc", "changed": None}) for kind in Kind},
-    **{f"get {kind}": (GETS[kind][0], ID) for kind in Kind},
+    **{f"list {kind}": (LISTS[kind], {"cursor": None, "changed": changed_since(NOW)}) for kind in EventKind},
+    **{f"list all {kind}": (LISTS[kind], {"cursor": "abc", "changed": None}) for kind in EventKind},
+    **{f"get {kind}": (GETS[kind][0], ID) for kind in EventKind},
     "list webhooks": (documents.LIST_WEBHOOKS, {"uri": WEBHOOK["uri"]}),
     **{
         f"create webhook {topic}": (

@@ -12,7 +12,7 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores import build
 from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
@@ -388,7 +388,7 @@ def row_of_customer(number: int, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def listed(bench: Bench, kind: Kind) -> list[NativeEvent]:
+async def listed(bench: Bench, kind: EventKind) -> list[NativeEvent]:
     """All pages of a list."""
     events: list[NativeEvent] = []
     cursor: str | None = None
@@ -406,7 +406,7 @@ async def test_an_order(bench: Bench) -> None:
     assert isinstance(bench.adapter, FetchesEntities)
     cart = row_of_order(id="24", active=True, orderPlacedAt=None)
     bench.simulator.control("seed", orders=[row_of_order(), cart])
-    (native,) = await listed(bench, Kind.ORDER)
+    (native,) = await listed(bench, EventKind.ORDER)
     event = native.event
     assert isinstance(event, OrderEvent)
     assert (event.id, event.financialStatus, event.currency, event.totalPrice) == (
@@ -419,9 +419,9 @@ async def test_an_order(bench: Bench) -> None:
     assert event.discountCodes is not None
     assert [(used.code, used.amount) for used in event.discountCodes] == [("PERC", Decimal("2.50"))]
     assert event.updatedAt == datetime(2026, 11, 23, 6, tzinfo=UTC)
-    assert await shop(bench).fetch(Kind.ORDER, "23") == native
-    assert await shop(bench).fetch(Kind.ORDER, "24") is None
-    assert await shop(bench).fetch(Kind.ORDER, "99") is None
+    assert await shop(bench).fetch(EventKind.ORDER, "23") == native
+    assert await shop(bench).fetch(EventKind.ORDER, "24") is None
+    assert await shop(bench).fetch(EventKind.ORDER, "99") is None
 
 
 @pytest.mark.parametrize(
@@ -461,10 +461,10 @@ async def test_customers_and_products(bench: Bench) -> None:
         "featuredAsset": {"preview": "https://shop.example/mug.jpg"}, "variants": variants,
     }  # fmt: skip
     bench.simulator.control("seed", customers=[guest, broken], products=[product])
-    (customer,) = await listed(bench, Kind.CUSTOMER)
+    (customer,) = await listed(bench, EventKind.CUSTOMER)
     assert isinstance(customer.event, CustomerEvent)
     assert (customer.event.id, customer.event.email) == ("2", None)
-    (mug,) = await listed(bench, Kind.PRODUCT)
+    (mug,) = await listed(bench, EventKind.PRODUCT)
     assert isinstance(mug.event, ProductEvent)
     assert (mug.event.title, mug.event.status, mug.event.externalUrlHandle) == ("Mug", "active", "mug")
     assert mug.event.updatedAt == datetime(2026, 11, 23, 7, tzinfo=UTC)
@@ -474,22 +474,24 @@ async def test_customers_and_products(bench: Bench) -> None:
 async def test_every_page_is_read(bench: Bench, together: bool) -> None:
     at = {"updatedAt": "2026-11-23T00:00:00.000Z"} if together else {}
     bench.simulator.control("seed", customers=[row_of_customer(number, **at) for number in range(250)])
-    assert [event.event.id for event in await listed(bench, Kind.CUSTOMER)] == [str(number) for number in range(250)]
+    assert [event.event.id for event in await listed(bench, EventKind.CUSTOMER)] == [
+        str(number) for number in range(250)
+    ]
 
 
 async def test_nothing_slips_through_when_an_entity_changes_while_pages_are_read(bench: Bench) -> None:
     rows = [row_of_customer(number) for number in range(150)]
     bench.simulator.control("seed", customers=rows)
-    first = await shop(bench).list_entities(Kind.CUSTOMER, NOW - timedelta(days=1), None)
+    first = await shop(bench).list_entities(EventKind.CUSTOMER, NOW - timedelta(days=1), None)
     assert isinstance(first, Page)
     rows[0]["updatedAt"] = "2026-11-23T07:00:00.000Z"  # moves to the end
     bench.simulator.control("seed", customers=rows)
-    second = await shop(bench).list_entities(Kind.CUSTOMER, NOW - timedelta(days=1), first.next)
+    second = await shop(bench).list_entities(EventKind.CUSTOMER, NOW - timedelta(days=1), first.next)
     assert isinstance(second, Page)
     assert {event.event.id for page in (first, second) for event in page.events} == {row["id"] for row in rows}
 
 
 async def test_a_list_that_may_not_be_read(bench: Bench) -> None:
     bench.simulator.config(permissions=["ReadPromotion"])
-    outcome = await shop(bench).list_entities(Kind.ORDER, None, None)
+    outcome = await shop(bench).list_entities(EventKind.ORDER, None, None)
     assert isinstance(outcome, Blocked)

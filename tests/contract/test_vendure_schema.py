@@ -13,7 +13,7 @@ import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
 from platform_relay.stores.vendure.api import LOGIN
@@ -41,8 +41,8 @@ SENT: list[tuple[str, dict[str, Any]]] = [
     *((CREATE, {"input": promotion_input(each, WEB, ("1", "2"))}) for each in ORDERS),
     (CREATE, {"input": {"enabled": False, "conditions": [], "actions": [], "translations": []}}),
     (DELETE, {"id": "1"}),
-    *((LISTS[kind], {"options": _options(kind, "2026-11-23T00:00:00+00:00", 3)}) for kind in Kind),
-    *((SINGLE[kind], {"id": "1"}) for kind in Kind),
+    *((LISTS[kind], {"options": _options(kind, "2026-11-23T00:00:00+00:00", 3)}) for kind in EventKind),
+    *((SINGLE[kind], {"id": "1"}) for kind in EventKind),
 ]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind, StoreCoupon
 from platform_relay.stores.native import FetchesEntities
 from platform_relay.stores.woocommerce.api import GONE
@@ -234,8 +234,8 @@ async def test_a_product_id_of_another_shop_is_rejected(bench: Bench) -> None:
     assert "gid://shopify/Product/1" in str(outcome.reason.facts["problem"])
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-async def test_what_is_gone_from_the_shop_is_gone_and_closes_no_channel(bench: Bench, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(EventKind))
+async def test_what_is_gone_from_the_shop_is_gone_and_closes_no_channel(bench: Bench, kind: EventKind) -> None:
     assert isinstance(bench.adapter, FetchesEntities)
     assert await bench.adapter.fetch(kind, "999999") is None
     bench.simulator.script(status=404, body="<html>no such page</html>")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.native import Ignored, NativeEvent, ParsedWebhook, Unverified
 from platform_relay.stores.woocommerce.events import financial_status, parse_webhook, to_event
 
@@ -164,7 +164,7 @@ def test_financial_states(shown: dict[str, object], status: str) -> None:
 
 @pytest.mark.parametrize("status", ["trash", "checkout-draft", "auto-draft"])
 def test_what_is_no_order(status: str) -> None:
-    assert isinstance(to_event(Kind.ORDER, {"id": 1, "status": status}), Ignored)
+    assert isinstance(to_event(EventKind.ORDER, {"id": 1, "status": status}), Ignored)
 
 
 def test_a_guest_order_has_no_customer() -> None:
@@ -176,7 +176,7 @@ def test_a_guest_order_has_no_customer() -> None:
         "customer_id": 0,
         "billing": {"email": "a@b.de"},
     }
-    parsed = to_event(Kind.ORDER, shown)
+    parsed = to_event(EventKind.ORDER, shown)
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, OrderEvent)
     assert (parsed.event.customerId, parsed.event.email, str(parsed.event.totalPrice)) == (None, "a@b.de", "1200")

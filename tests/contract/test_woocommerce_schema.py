@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.woocommerce.coupons import coupon_body
 from tests.contract.bench import Bench, order
@@ -52,7 +52,7 @@ def test_a_coupon_is_what_the_shop_takes(wanted: Any) -> None:
 @pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
 async def test_what_is_asked_for_is_known_to_the_shop(bench: Bench) -> None:
     adapter: Any = bench.adapter
-    for kind in Kind:
+    for kind in EventKind:
         bench.simulator.reset()
         await adapter.list_entities(kind, LATER, None)
         [call] = bench.simulator.ledger()

@@ -20,7 +20,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def customer(key: str, version: int | None = None, *, backfill: bool = False) -> Incoming:
-    """A message that owes a collapsing job in lane `customer:<key>`; `version` counts seconds after NOON."""
+    """A message with a collapsing job in lane `customer:<key>`; `version` counts seconds after NOON."""
     return message(
         JobSpec("forward_customer", "platform", f"customer:{key}", collapse=True, backfill=backfill), version=version
     )
@@ -31,7 +31,7 @@ def order(key: str, version: int | None = None, depends_on: str | None = None) -
 
 
 def message(
-    *owed: JobSpec,
+    *pending: JobSpec,
     version: int | None = None,
     dedupe_key: str | None = None,
     order_ref: str | None = None,
@@ -42,7 +42,7 @@ def message(
         "test",
         dedupe_key or str(uuid_utils.compat.uuid7()),
         json.dumps({"version": version}).encode(),
-        owed,
+        pending,
         at(version),
         order_ref=order_ref,
         strict=strict,

@@ -41,12 +41,12 @@ def looks(engine: AsyncEngine) -> Iterator[list[datetime]]:
 async def pages_read(engine: AsyncEngine, since: datetime) -> int:
     """Pages that a claim touches."""
     async with engine.connect() as connection:
-        told = await connection.execute(
+        result = await connection.execute(
             text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.CLAIM.text}"),
             {"destination": "platform", "priority": 0, "limit": 64, "lease": 30.0, "since": since}
             | {"busy": [], "share": 64},
         )
-        found = told.scalar_one()
+        found = result.scalar_one()
         await connection.rollback()
     plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Evidence
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.queue.loop import Loop, LoopSettings
 from platform_relay.queue.queue import Queue, Settlement
@@ -28,7 +28,7 @@ NASTY = "half \ud800 of a pair, and \x00"
 
 def order_of(moment: str) -> Incoming:
     raw = f'{{"id":"1","financialStatus":"paid","currency":"EUR","totalPrice":"1","updatedAt":"{moment}"}}'.encode()
-    return incoming(EVENTS[Kind.ORDER].parse(raw), raw, message_id=moment)
+    return incoming(EVENTS[EventKind.ORDER].parse(raw), raw, message_id=moment)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
@@ -101,7 +101,7 @@ async def test_a_loop_of_which_a_part_died_ends_even_while_it_is_woken(engine: A
 
 
 def test_the_bounds_are_the_drivers() -> None:
-    first, last = (EVENTS[Kind.PRODUCT].parse(f'{{"id":1,"updatedAt":"{moment}"}}'.encode()).updatedAt for moment in (
+    first, last = (EVENTS[EventKind.PRODUCT].parse(f'{{"id":1,"updatedAt":"{moment}"}}'.encode()).updatedAt for moment in (
         "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"))  # fmt: skip
     assert first is not None
     assert last is not None

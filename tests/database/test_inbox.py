@@ -96,11 +96,11 @@ async def test_a_commit_that_hangs_is_given_up(engine: AsyncEngine) -> None:
 
 
 async def test_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
-    told: list[frozenset[str]] = []
-    inbox = Inbox(engine, on_commit=told.append)
+    report: list[frozenset[str]] = []
+    inbox = Inbox(engine, on_commit=report.append)
     await inbox.accept(message(), uuid_utils.compat.uuid7())
     await inbox.accept(message(JobSpec("k", "store", "l")), uuid_utils.compat.uuid7())
-    assert told == [frozenset({"store"})]
+    assert report == [frozenset({"store"})]
 
 
 async def test_a_new_version_revives_an_idle_lane(engine: AsyncEngine) -> None:

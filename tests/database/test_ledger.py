@@ -66,16 +66,16 @@ async def test_redeemed_is_what_became_of_it_at_every_moment(engine: AsyncEngine
         async with engine.connect() as connection:
             ledger = await read_ledger(connection)
             rows = (await connection.execute(text("SELECT kind, currency, value, state FROM coupon"))).all()
-        told = f"LEDGER_SEED={SEED}, step {number}"
-        assert ledger.balanced, told
+        result = f"LEDGER_SEED={SEED}, step {number}"
+        assert ledger.balanced, result
         expected: dict[str, Decimal] = defaultdict(Decimal)
         for row in rows:
             if row.kind in AMOUNTS and row.state != "refused":
                 expected[row.currency] += row.value
-        assert {line.currency: line.redeemed for line in ledger.currencies} == expected, told
+        assert {line.currency: line.redeemed for line in ledger.currencies} == expected, result
         for line in ledger.currencies:
             parts = line.active + line.used + line.held + line.retired + line.points_returned
-            assert parts == line.redeemed == round(parts, PLACES[line.currency]), told
+            assert parts == line.redeemed == round(parts, PLACES[line.currency]), result
         counted = sum(line.coupons for line in ledger.currencies) + sum(line.coupons for line in ledger.kinds)
-        assert counted == sum(row.state != "refused" for row in rows), told
-        assert ledger.refused == sum(row.state == "refused" for row in rows), told
+        assert counted == sum(row.state != "refused" for row in rows), result
+        assert ledger.refused == sum(row.state == "refused" for row in rows), result

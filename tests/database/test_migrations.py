@@ -95,8 +95,8 @@ async def a_later_release_migrated(engine: AsyncEngine, works_with: str | None) 
     """As a release after ours would have left it."""
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        told = "NULL" if works_with is None else f"'works with releases from {works_with}'"
-        await connection.execute(text(f"COMMENT ON TABLE alembic_version IS {told}"))
+        result = "NULL" if works_with is None else f"'works with releases from {works_with}'"
+        await connection.execute(text(f"COMMENT ON TABLE alembic_version IS {result}"))
 
 
 @pytest.mark.parametrize("works_with", [None, "9999"])
@@ -117,9 +117,9 @@ async def test_the_release_before_goes_on_and_starts_again_on_tables_that_a_late
 
 
 async def test_tables_tell_the_oldest_release_that_they_work_with(engine: AsyncEngine) -> None:
-    told = "SELECT obj_description('alembic_version'::regclass)"
+    result = "SELECT obj_description('alembic_version'::regclass)"
     async with engine.connect() as connection:
-        assert (await connection.execute(text(told))).scalar_one() == f"works with releases from {migrations.OLDEST}"
+        assert (await connection.execute(text(result))).scalar_one() == f"works with releases from {migrations.OLDEST}"
     assert "0001" <= migrations.OLDEST <= migrate.head()
 
 

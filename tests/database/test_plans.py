@@ -67,7 +67,7 @@ UPDATE job SET state = 'done', finished_at = now(); UPDATE lane SET open_jobs = 
 ANALYZE lane; ANALYZE job; ANALYZE message; ANALYZE entity;
 UPDATE job SET state = 'waiting', finished_at = NULL; UPDATE lane SET open_jobs = 1
 """
-"""The statistics of a moment when nothing was owed, and 30,000 jobs since: Postgres takes the index of open jobs for an
+"""The statistics of a moment without open jobs, and 30,000 jobs since: Postgres takes the index of open jobs for an
 empty one, and reads all of it for each job that is settled. Seen: a settle of seconds, then of more than a lease."""
 
 

@@ -68,14 +68,14 @@ def test_the_workers_metrics_are_scraped_where_they_are_served() -> None:
     """The port is written in four places: what the worker is told, its pod, who scrapes it, who may reach it."""
     worker = pods()["worker"]
     [container] = worker["spec"]["containers"]
-    [told] = [int(each["value"]) for each in container["env"] if each["name"] == "METRICS_PORT"]
+    [result] = [int(each["value"]) for each in container["env"] if each["name"] == "METRICS_PORT"]
     [port] = container["ports"]
     [monitor], policy = of_kind("PodMonitor").values(), of_kind("NetworkPolicy")["worker"]
-    assert port["containerPort"] == told
+    assert port["containerPort"] == result
     assert monitor["spec"]["selector"]["matchLabels"] == worker["metadata"]["labels"]
     assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
     assert policy["spec"]["podSelector"]["matchLabels"] == worker["metadata"]["labels"]
-    assert policy["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": told}]}]
+    assert policy["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": result}]}]
 
 
 def test_nothing_reaches_a_pod_but_what_the_policies_say() -> None:

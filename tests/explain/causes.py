@@ -14,7 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from platform_relay.alerts.alerts import Alerts
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Evidence, JobSpec, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons import issuance_limits
@@ -26,7 +26,7 @@ from platform_relay.coupons.valuation_rules import NoValue, RewardValue, find_va
 from platform_relay.coupons.verification_rules import list_incomplete
 from platform_relay.explain.records import Key
 from platform_relay.forwarding.fetch import store_message
-from platform_relay.inbox.events import Kind, OrderEvent
+from platform_relay.inbox.events import EventKind, OrderEvent
 from platform_relay.inbox.messages import PLATFORM, coupon_lane, customer_lane
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.platform.client import IncompleteList
@@ -264,7 +264,7 @@ async def the_connection_broke(scene: Scene) -> None:
 @injected("order", "1001", "unreadable_response", ReasonCode.RESPONSE_UNREADABLE, status=200)
 async def a_page_instead_of_an_answer(scene: Scene) -> None:
     await scene.order()
-    page = read_response(Answer(200, httpx.Headers(), b"<html>maintenance</html>"))
+    page = read_response(HttpResponse(200, httpx.Headers(), b"<html>maintenance</html>"))
     assert isinstance(page, Unknown)
     await scene.run(page)
 
@@ -468,14 +468,14 @@ async def no_such_message(scene: Scene) -> None:
 
 @injected("order", "77", "gone_from_store", ReasonCode.GONE_FROM_STORE)
 async def deleted_before_it_was_fetched(scene: Scene) -> None:
-    parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
+    parsed = ToFetch(EventKind.ORDER, "77", "orders:77:1")
     await scene.accept(store_message(parsed, b"{}", source="shop", message_id="m"))
     await scene.run(Skip(because(ReasonCode.GONE_FROM_STORE, entity="order")), "store")
 
 
 @injected("order", "77", "unreachable", ReasonCode.CONNECTION_FAILED)
 async def the_shop_is_away(scene: Scene) -> None:
-    parsed = ToFetch(Kind.ORDER, "77", "orders:77:1")
+    parsed = ToFetch(EventKind.ORDER, "77", "orders:77:1")
     await scene.accept(store_message(parsed, b"{}", source="shop", message_id="m"))
     await scene.run(Retry(NOT_REACHED), "store")
 

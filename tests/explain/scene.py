@@ -11,14 +11,14 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Outcome
 from platform_relay.coupons.records import CouponRecord
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.explain.collect import explain
 from platform_relay.explain.explanation import Explanation
 from platform_relay.explain.records import Key
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.jobs.actions import OperatorActions
@@ -44,7 +44,7 @@ Handler = Callable[[Job], Awaitable[Outcome]]
 def answered(status: int, message: str | None = None) -> Outcome:
     """What the handlers make of this answer of the Platform."""
     body = json.dumps({"message": message} if message else {}).encode()
-    return outcome_of(read_response(Answer(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
+    return outcome_of(read_response(HttpResponse(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
 
 
 class Scene:
@@ -59,12 +59,12 @@ class Scene:
 
     async def order(self, identifier: str = "1001", *, backfill: bool = False, **more: object) -> Receipt:
         body = {"id": identifier, "customerId": "42", "email": EMAIL, "financialStatus": "paid", "currency": "EUR"}
-        return await self.event(Kind.ORDER, {**body, "totalPrice": "45.00", **more}, backfill=backfill)
+        return await self.event(EventKind.ORDER, {**body, "totalPrice": "45.00", **more}, backfill=backfill)
 
     async def customer(self, identifier: str = "42", **more: object) -> Receipt:
-        return await self.event(Kind.CUSTOMER, {"id": identifier, "email": EMAIL, **more})
+        return await self.event(EventKind.CUSTOMER, {"id": identifier, "email": EMAIL, **more})
 
-    async def event(self, kind: Kind, body: Mapping[str, object], *, backfill: bool = False) -> Receipt:
+    async def event(self, kind: EventKind, body: Mapping[str, object], *, backfill: bool = False) -> Receipt:
         raw, message_id = json.dumps(body).encode(), uuid_utils.compat.uuid7()
         event = EVENTS[kind].parse(raw)
         return await self.accept(incoming(event, raw, message_id=str(message_id), backfill=backfill), message_id)

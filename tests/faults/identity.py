@@ -15,11 +15,11 @@ from tests.faults.server import GONE
 PAUSE: Final = 0.3
 
 _LANES: Final = """
-WITH owed AS (SELECT destination, lane, count(*) AS jobs FROM job WHERE open GROUP BY destination, lane)
-SELECT coalesce(lane.destination, owed.destination) || ' ' || coalesce(lane.key, owed.lane) || ': the lane says '
-       || coalesce(lane.open_jobs, 0) || ', open jobs are ' || coalesce(owed.jobs, 0)
-FROM lane FULL JOIN owed ON owed.destination = lane.destination AND owed.lane = lane.key
-WHERE coalesce(lane.open_jobs, 0) <> coalesce(owed.jobs, 0)
+WITH pending AS (SELECT destination, lane, count(*) AS jobs FROM job WHERE open GROUP BY destination, lane)
+SELECT coalesce(lane.destination, pending.destination) || ' ' || coalesce(lane.key, pending.lane) || ': the lane says '
+       || coalesce(lane.open_jobs, 0) || ', open jobs are ' || coalesce(pending.jobs, 0)
+FROM lane FULL JOIN pending ON pending.destination = lane.destination AND pending.lane = lane.key
+WHERE coalesce(lane.open_jobs, 0) <> coalesce(pending.jobs, 0)
 """
 
 _STALE: Final = """
@@ -75,10 +75,10 @@ class JobCounts:
             return total
 
     async def idle(self) -> bool:
-        """True when nothing is owed. Raises AssertionError, telling what is."""
+        """True when no job is open. Raises AssertionError, telling what is."""
         total = await self.counts()
-        owed = {state: total[state] for state in ("waiting", "running", "unknown") if total[state]}
-        assert not owed, f"still owed: {owed}"
+        pending = {state: total[state] for state in ("waiting", "running", "unknown") if total[state]}
+        assert not pending, f"still open: {pending}"
         return True
 
     async def stale_settles(self) -> int:

@@ -33,14 +33,14 @@ IDLE: Final = 2.0
 def failing_entities(kind: str, healthy: int = HEALTHY, failing: int = FAILING) -> Callable[[Stage], Awaitable[None]]:
     async def inflict(on: Stage) -> None:
         before = await _delays(on, await on.shop.crowd(healthy))
-        on.rig.platform.script(contains="poison", persistent=True, **KINDS[kind])
+        on.rig.platform.script(contains="failing", persistent=True, **KINDS[kind])
         every = (healthy + failing) // failing + 1
-        mixed = await _delays(on, await on.shop.crowd(healthy + failing, poisoned=every))
+        mixed = await _delays(on, await on.shop.crowd(healthy + failing, failinged=every))
         on.rig.platform.control("clear")
         await eventually(on.books.idle, 60)
         baseline = max(before, await _delays(on, await on.shop.crowd(healthy)), key=_p99)  # the machine itself varies
-        on.rig.platform.script(contains="poison", persistent=True, **KINDS[kind])
-        await on.shop.crowd(failing, poisoned=1)
+        on.rig.platform.script(contains="failing", persistent=True, **KINDS[kind])
+        await on.shop.crowd(failing, failinged=1)
         await asyncio.sleep(IDLE)  # time: the failing ones fail
         acknowledged = await on.shop.crowd(healthy)
         later = await _delays(on, acknowledged)

@@ -34,7 +34,7 @@ import platform_relay.queue
 import platform_relay.reconcile
 import platform_relay.sync
 from platform_relay.cli import program
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 
 WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|pg_notify)\b")
 MODULES: Final = (
@@ -118,7 +118,7 @@ def watch_calls(points: Points) -> None:
     """Points before a call leaves and after its answer came."""
     call = HttpClient.call
 
-    async def watched(self: HttpClient, method: str, url: str, **rest: object) -> Answer | Failure:
+    async def watched(self: HttpClient, method: str, url: str, **rest: object) -> HttpResponse | Failure:
         path = re.sub(r"^https?://[^/]+", "", url).partition("?")[0]
         name = f"{method} {re.sub(r'/(?!v[0-9]/)[^/]*[0-9][^/]*', '/…', path)}"
         points.passed(f"before {name}")

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from simulators.process import SimulatorError
-from tests.faults.rig import DOOR, STORE_KEY, Rig
+from tests.faults.rig import STORE_KEY, WEBHOOK_SECRET, Rig
 from tests.helpers import eventually
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -96,18 +96,18 @@ class Shop:
             self._begin(self.order(number, number, 1))
             await asyncio.sleep(gap)  # time: a load's own pace
 
-    async def crowd(self, many: int, *, poisoned: int = 0) -> dict[int, float]:
-        """`many` new customers at once, every `poisoned`-th of them with that word; when each of the others was
+    async def crowd(self, many: int, *, failing: int = 0) -> dict[int, float]:
+        """`many` new customers at once, every `failing`-th of them with that word; when each of the others was
         acknowledged, by the event loop's clock (that of the simulators' ledgers)."""
         numbers = [next(self._numbers) for _ in range(many)]
-        bad = {number for place, number in enumerate(numbers) if poisoned and place % poisoned == 0}
+        bad = {number for place, number in enumerate(numbers) if failing and place % failing == 0}
         at: dict[int, float] = {}
 
         connections = asyncio.Semaphore(CONNECTIONS)  # more would wait in the client's pool until its time limit
 
         async def one(number: int) -> None:
             async with connections:
-                await self.customer(number, 1, name="poison" if number in bad else "well")
+                await self.customer(number, 1, name="failing" if number in bad else "well")
             at[number] = asyncio.get_running_loop().time()
 
         await asyncio.gather(*(one(number) for number in numbers))
@@ -191,7 +191,7 @@ class Shop:
             "redeemRule": {"id": "rule-5-off", "pointCost": 500, "discountValue": "5.00"},
         }
         headers = {"x-webhook-topic": "points/redeemed", "x-webhook-id": "subscription-1"}
-        await self._until_acknowledged(f"/v1/webhooks/platform/{DOOR}", body, headers)
+        await self._until_acknowledged(f"/v1/webhooks/platform/{WEBHOOK_SECRET}", body, headers)
         self.acknowledged.codes.add(code_of(number))
 
     def _grant(self, number: int) -> None:

@@ -70,7 +70,7 @@ async def worker_killed(on: Stage) -> None:
     killed = time.monotonic()
     for side in (on.rig.platform, on.rig.shop):
         side.control("latency", seconds=0)
-    owed = await _cut_off(on, killed)
+    pending = await _cut_off(on, killed)
     on.rig.worker.start()
     taken_up: list[float] = []
 
@@ -79,14 +79,14 @@ async def worker_killed(on: Stage) -> None:
         for side in (on.rig.platform, on.rig.shop):
             for entry in await asyncio.to_thread(side.ledger, body=0):
                 entity = entry["entity"] or entry["query"]
-                if entry["at"] > killed and entity in owed:
+                if entry["at"] > killed and entity in pending:
                     again.setdefault(entity, entry["at"] - killed)
         taken_up[:] = again.values()
-        return owed <= set(again)
+        return pending <= set(again)
 
     await eventually(all_taken_up, TAKEN_UP_WITHIN + 60)
     on.recovery += taken_up
-    on.notes.append(f"{len(owed)} calls cut off")
+    on.notes.append(f"{len(pending)} calls cut off")
     slowest = max(taken_up, default=0.0)
     on.promised(f"taken up again after {slowest:.1f} s", kept=slowest <= TAKEN_UP_WITHIN)
 

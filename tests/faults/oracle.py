@@ -30,7 +30,9 @@ def judge(
     platform = list(platform)
     _judge_events(verdict, acknowledged, platform)
     used = {str(entry["entity"]).lower() for entry in platform if entry["kind"] == "reward.use"}
-    verdict.lost += [f"coupon {code}: used, never told" for code in acknowledged.spent if f"coupon:{code}" not in used]
+    verdict.lost += [
+        f"coupon {code}: used, never reported" for code in acknowledged.spent if f"coupon:{code}" not in used
+    ]
     _judge_coupons(verdict, acknowledged, shop, amount)
     return verdict
 

@@ -1,6 +1,6 @@
 """Not faults but crowds: is the pace kept and used, who waits for whom, who waits longest. Measured from the wire.
 
-The figures are told beside the table; what a promise is about fails when it is broken.
+The figures stand beside the table; what a promise is about fails when it is broken.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ LIVE_WITHIN: Final = 5.0
 POISON_WITHIN: Final = 1.0
 """Seconds by which entities that always fail may delay others."""
 WOKEN_WITHIN: Final = 0.02
-"""Seconds from a customer's delivery to its order's call. Told, not judged: it depends on the machine."""
+"""Seconds from a customer's delivery to its order's call. Reported, not judged: it depends on the machine."""
 
 Entries = list[dict[str, Any]]
 
@@ -68,17 +68,17 @@ async def _lag_of_one(on: Stage) -> float:
     return max(0.0, await eventually(arrived, 60) - acknowledged)
 
 
-async def poison(on: Stage) -> None:
+async def failing_entities(on: Stage) -> None:
     """One entity in a hundred always gets a 500: how much longer do the others wait than without?"""
     well = await _slowest(on, await on.shop.crowd(CROWD))
-    bad = on.rig.platform.script(contains="poison", mode="answer", status=500, persistent=True)
-    ill = await _slowest(on, await on.shop.crowd(CROWD, poisoned=100))
+    bad = on.rig.platform.script(contains="failing", mode="answer", status=500, persistent=True)
+    ill = await _slowest(on, await on.shop.crowd(CROWD, failing=100))
     on.rig.platform.control("clear")
     on.notes.append(
         f"slowest of {CROWD} without failing entities: {well:.2f} s; slowest healthy one beside them: {ill:.2f} s"
     )
     assert bad, "the rule was not taken"
-    on.promised(f"poison delayed others by {ill - well:.2f} s", kept=ill - well <= POISON_WITHIN)
+    on.promised(f"failing entities delayed others by {ill - well:.2f} s", kept=ill - well <= POISON_WITHIN)
 
 
 async def _slowest(on: Stage, crowd: Mapping[int, float]) -> float:
@@ -149,5 +149,5 @@ def paced_faults() -> list[Fault]:
 def crowds() -> list[Fault]:
     return [
         Fault("no fault: orders wait for their customers", orders_woken, customers=0, before=0),
-        Fault("1 % of all entities always fail", poison, customers=0, before=0),
+        Fault("1 % of all entities always fail", failing_entities, customers=0, before=0),
     ]

@@ -78,13 +78,13 @@ class _Sweep:
             process.start()
         await rig.ready()
         await self._on.shop.sent()
-        owed = [str(point) for point in self._missed if point in self._ordinary]
+        pending = [str(point) for point in self._missed if point in self._ordinary]
         self._on.notes.append(
             f"{len(self._seen)} points, {len(self._ordinary)} of them passed without a fault; died at {self._reached}"
         )
         if chances := [f"{point.name} ({point.nth})" for point in self._missed if point not in self._ordinary]:
             self._on.notes.append(f"passed once in a recovery and not again: {', '.join(chances)}")
-        assert not owed, f"points that were never reached: {', '.join(owed)}"
+        assert not pending, f"points that were never reached: {', '.join(pending)}"
 
     async def _die_at(self, point: Point, process: Process) -> None:
         await self._start(process, point)

@@ -34,8 +34,8 @@ class Pooler:
             raise Missing("PgBouncer is not installed (Debian: apt install pgbouncer)")
         command = [program, str(self._settings)]
         if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            identity = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+            anonymous = pwd.getpwnam("nobody")
+            identity = [f"--reuid={anonymous.pw_uid}", f"--regid={anonymous.pw_gid}", "--clear-groups"]
             rights = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
             command = ["setpriv", *identity, *rights, "--", *command]
         with (self._folder / "log").open("ab") as log:

@@ -23,7 +23,7 @@ from tests.helpers import eventually, free_port
 
 STORE_KEY: Final = "store-key-of-the-rig"
 OPERATOR_KEY: Final = "operator-key-of-the-rig"
-DOOR: Final = "door-secret-of-the-rig"
+WEBHOOK_SECRET: Final = "webhook-secret-of-the-rig"
 PLATFORM_KEY: Final = "sim-platform-key"
 STARTS_WITHIN: Final = 120.0
 """Seconds until a process must be up. No promise: on a machine that is busy Python's imports alone take long."""
@@ -135,7 +135,7 @@ class Rig:
             "PLATFORM__API_KEY": PLATFORM_KEY,
             "PLATFORM__LAUNCHER_URL": self.platform.url,
             "PLATFORM__SHOP_KEY": "sim-shop",
-            "PLATFORM__WEBHOOK_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": WEBHOOK_SECRET,
             "PLATFORM__TIMEOUT": "3",
             "STORE__ADAPTER": "woocommerce",
             "STORE__TIMEOUT": "3",
@@ -155,8 +155,8 @@ class Rig:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def door(self) -> str:
-        return f"{self.url}/v1/webhooks/platform/{DOOR}"
+    def webhook_url(self) -> str:
+        return f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}"
 
     async def ready(self, within: float = STARTS_WITHIN) -> None:
         """Wait until the web process can do its work."""
@@ -202,14 +202,16 @@ class Rig:
         return process
 
     def revived(self) -> list[str]:
-        """Start again what ended by itself, as its keeper would; told in words."""
-        told = []
+        """Start again what ended by itself, as its keeper would; the texts of what ended."""
+        result = []
         for process in (self.web, self.worker):
             if process.child is not None and (code := process.child.poll()) is not None:
                 errors = [line for line in process.log.read_text(errors="replace").splitlines() if "Error" in line]
-                told.append(f"{process.role} ended by itself with {code}: {errors[-1][:300] if errors else 'no word'}")
+                result.append(
+                    f"{process.role} ended by itself with {code}: {errors[-1][:300] if errors else 'no word'}"
+                )
                 process.start()
-        return told
+        return result
 
     def end(self) -> None:
         """Kill every process of the service."""

@@ -84,8 +84,8 @@ class Report:
         verdict = self.verdict
         named = {"lost": verdict.lost, "doubled": verdict.doubled, "disordered": verdict.disordered}
         named |= {"wrong": verdict.wrong, "identity": self.identity, "broken": self.broken}
-        told = [f"{what}: {each}" for what, items in named.items() for each in items[:20]]
-        return told + ([f"stale settles: {self.stale}"] if self.stale else [])
+        result = [f"{what}: {each}" for what, items in named.items() for each in items[:20]]
+        return result + ([f"stale settles: {self.stale}"] if self.stale else [])
 
 
 @asynccontextmanager
@@ -154,7 +154,7 @@ async def gone_through(on: Stage) -> float:
 
 
 async def _rest(on: Stage, report: Report, within: float) -> None:
-    """Wait until all that was acknowledged has arrived and nothing is owed."""
+    """Wait until all that was acknowledged has arrived and no job is open."""
 
     async def delivered() -> bool:
         verdict = judge(on.shop.acknowledged, await effects(on.rig.platform), await effects(on.rig.shop))

@@ -44,11 +44,11 @@ def table(reports: Sequence[Report]) -> str:
     """In Markdown, with columns of equal width."""
     lines = [COLUMNS, *(row.cells for row in rows(reports))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    told = [
+    result = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
-    told.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(told)
+    result.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(result)
 
 
 def last_line(reports: Sequence[Report]) -> str:
@@ -69,6 +69,6 @@ def documented(page: str, reports: Sequence[Report], how: str) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
-    told = [(report.fault, [*report.notes, *(f"NOT KEPT: {each}" for each in report.broken)]) for report in reports]
-    notes = "\n".join(f"- {fault}: {'; '.join(words)}" for fault, words in told if words)
+    result = [(report.fault, [*report.notes, *(f"NOT KEPT: {each}" for each in report.broken)]) for report in reports]
+    notes = "\n".join(f"- {fault}: {'; '.join(words)}" for fault, words in result if words)
     return f"{before}{BEGIN}\n{how}\n\n{table(reports)}\n\n    {last_line(reports)}\n\n{notes}\n{END}{after}"

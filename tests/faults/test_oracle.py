@@ -47,7 +47,7 @@ def test_collapsed_customers_and_repeated_updates_are_well() -> None:
 
 def test_a_coupon_that_was_used_must_be_told() -> None:
     spent = Acknowledged(spent={"aa"})
-    assert judge(spent, [], []).lost == ["coupon aa: used, never told"]
+    assert judge(spent, [], []).lost == ["coupon aa: used, never reported"]
     assert judge(spent, [{"kind": "reward.use", "entity": "coupon:AA", "path": "", "body": None}], []).clean()
 
 

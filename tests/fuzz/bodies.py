@@ -142,8 +142,8 @@ def line(rng: random.Random, kind: str) -> tuple[bytes, bytes | None]:
     """A line of a batch, and the event in it where it is certain which bytes those are."""
     event = body(rng, kind).replace(b"\n", b" ").replace(b"\r", b" ").strip()
     extra = rng.choice(("", "", f', "idempotencyKey": {rng.choice(TEXTS)}', f', "x": {rng.choice(ANYTHING)}'))
-    told = b'{"type": "%s", "event": %s%s}' % (kind.encode(), event, extra.encode("utf-8", "surrogatepass"))
-    return (told, event) if _is_json(event) else (told, None)
+    result = b'{"type": "%s", "event": %s%s}' % (kind.encode(), event, extra.encode("utf-8", "surrogatepass"))
+    return (result, event) if _is_json(event) else (result, None)
 
 
 def _is_json(raw: bytes) -> bool:

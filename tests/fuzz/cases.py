@@ -70,14 +70,14 @@ def _framed(
 
 def _chunks(rng: random.Random, raw: bytes) -> bytes:
     """Legal, and as odd as that may be: sizes in either case, with zeros before and extensions behind, trailers."""
-    told, at = b"", 0
+    result, at = b"", 0
     while at < len(raw):
         size = min(len(raw) - at, rng.choice((1, 2, 7, 100, 1000, 65_536)) if len(raw) < 5000 else 65_536)
         written = f"{size:x}" if rng.random() < 0.5 else f"{size:X}"
         extension = rng.choice(("", "", ";a=b", ';name="quoted"'))
-        told += f"{'0' * rng.choice((0, 0, 3))}{written}{extension}\r\n".encode() + raw[at : at + size] + b"\r\n"
+        result += f"{'0' * rng.choice((0, 0, 3))}{written}{extension}\r\n".encode() + raw[at : at + size] + b"\r\n"
         at += size
-    return told + b"0\r\n" + rng.choice((b"", b"", b"X-Trailer: 1\r\n")) + b"\r\n"
+    return result + b"0\r\n" + rng.choice((b"", b"", b"X-Trailer: 1\r\n")) + b"\r\n"
 
 
 def _event(target: Target, rng: random.Random) -> Case:
@@ -112,13 +112,13 @@ def _webhook(target: Target, rng: random.Random) -> Case:
 
 
 def _batch(target: Target, rng: random.Random) -> Case:
-    told = [bodies.line(rng, rng.choice(KINDS)) for _ in range(rng.choice((0, 1, 3, 20)))]
+    result = [bodies.line(rng, rng.choice(KINDS)) for _ in range(rng.choice((0, 1, 3, 20)))]
     if rng.random() < 0.01:
-        told = [bodies.line(random.Random(0), "customers")] * rng.choice((1000, 1001))
-    raw = rng.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(text for text, _ in told)
+        result = [bodies.line(random.Random(0), "customers")] * rng.choice((1000, 1001))
+    raw = rng.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(text for text, _ in result)
     headers = [("Authorization", f"Bearer {target.store_key}"), ("Content-Type", "application/x-ndjson")]
     data = _framed(target, rng, "POST", "/v1/events/batch", headers, raw)
-    return Case((data,), tuple(event for _, event in told), what="batch")
+    return Case((data,), tuple(event for _, event in result), what="batch")
 
 
 WORDS: Final = (
@@ -256,14 +256,14 @@ def _two_lengths(target: Target, rng: random.Random) -> Case:
     second = rng.choice((f"Content-Length: {len(raw)}", "Content-Length: 5", "Transfer-Encoding: chunked"))
     order = [f"Content-Length: {len(raw)}", second]
     rng.shuffle(order)
-    told = raw if "chunked" not in second or rng.random() < 0.5 else _chunks(rng, raw)
-    return _own([_post(target, *order) + told], f"two lengths {order}")
+    result = raw if "chunked" not in second or rng.random() < 0.5 else _chunks(rng, raw)
+    return _own([_post(target, *order) + result], f"two lengths {order}")
 
 
 def _bad_chunks(target: Target, rng: random.Random) -> Case:
     raw = _good(rng)
     size = f"{len(raw):x}".encode()
-    told = rng.choice(
+    result = rng.choice(
         (
             b"FFFFFFFFFFFFFFFFF\r\n" + raw,
             b"-5\r\n" + raw,
@@ -281,7 +281,7 @@ def _bad_chunks(target: Target, rng: random.Random) -> Case:
         )
     )
     coding = rng.choice(("chunked", "Chunked", "chunked, chunked", "gzip, chunked", "identity", "xchunked", "chunked "))
-    return _own([_post(target, f"Transfer-Encoding: {coding}") + told], f"chunks, {coding}")
+    return _own([_post(target, f"Transfer-Encoding: {coding}") + result], f"chunks, {coding}")
 
 
 def _bomb(target: Target, rng: random.Random) -> Case:

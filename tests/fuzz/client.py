@@ -51,7 +51,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -125,7 +125,7 @@ def _missing(number: int, case: Case, tally: Tally) -> None:
     tally.found("unhandled", number, case, "the connection ended without an answer")
 
 
-async def _next(reader: asyncio.StreamReader, number: int, case: Case, tally: Tally) -> Answer | None:
+async def _next(reader: asyncio.StreamReader, number: int, case: Case, tally: Tally) -> Response | None:
     """The next answer; None when the connection ended, or when nothing came in time, which is a hang."""
     try:
         async with _patience(HANG_SECONDS):
@@ -146,7 +146,7 @@ async def _alone(target: Target, number: int, case: Case, tally: Tally) -> None:
     if opened is None:
         return
     reader, writer = opened
-    answers: list[Answer] = []
+    answers: list[Response] = []
     try:
         with suppress(OSError):
             await _send(writer, [case])
@@ -162,7 +162,7 @@ async def _alone(target: Target, number: int, case: Case, tally: Tally) -> None:
     _judge(number, case, answers, tally)
 
 
-async def _listen(reader: asyncio.StreamReader, case: Case, answers: list[Answer], patience: float) -> bool:
+async def _listen(reader: asyncio.StreamReader, case: Case, answers: list[Response], patience: float) -> bool:
     """Collect answers; whether the connection is still open when none came for `patience` seconds, or all that are due."""
     try:
         while patience == HANG_SECONDS or len(answers) < max(1, len(case.bodies)):
@@ -229,7 +229,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 # ----------------------------------------------------------------------------------------------- answers
 
 
-async def _read(reader: asyncio.StreamReader, method: str) -> Answer | None:
+async def _read(reader: asyncio.StreamReader, method: str) -> Response | None:
     """One whole answer, or None at the connection's end. Raises NotHttpError, OSError, IncompleteReadError."""
     while True:
         line = await reader.readline()
@@ -244,7 +244,7 @@ async def _read(reader: asyncio.StreamReader, method: str) -> Answer | None:
             headers[name.strip().lower()] = value.strip()
         if status == 100:
             continue
-        return Answer(status, headers, await _read_body(reader, method, status, headers))
+        return Response(status, headers, await _read_body(reader, method, status, headers))
 
 
 async def _read_body(reader: asyncio.StreamReader, method: str, status: int, headers: dict[str, str]) -> bytes:
@@ -261,7 +261,7 @@ async def _read_body(reader: asyncio.StreamReader, method: str, status: int, hea
     return await reader.read()
 
 
-def _judge(number: int, case: Case, answers: list[Answer], tally: Tally) -> None:
+def _judge(number: int, case: Case, answers: list[Response], tally: Tally) -> None:
     stored = iter(case.bodies)
     for answer in answers:
         tally.statuses[answer.status] += 1
@@ -276,7 +276,7 @@ def _judge(number: int, case: Case, answers: list[Answer], tally: Tally) -> None
                 _receipt(number, case, answer, raw, tally)
 
 
-def _receipt(number: int, case: Case, answer: Answer, raw: bytes | None, tally: Tally) -> None:
+def _receipt(number: int, case: Case, answer: Response, raw: bytes | None, tally: Tally) -> None:
     try:
         receipt = json.loads(answer.body)
         _owed(tally, UUID(receipt["id"]), raw, certain=case.strict or receipt["status"] == "accepted")
@@ -284,7 +284,7 @@ def _receipt(number: int, case: Case, answer: Answer, raw: bytes | None, tally: 
         tally.found("unhandled", number, case, f"{answer.status} without a receipt: {answer.body[:100]!r}")
 
 
-def _batch(number: int, case: Case, answer: Answer, tally: Tally) -> None:
+def _batch(number: int, case: Case, answer: Response, tally: Tally) -> None:
     receipts = [json.loads(line) for line in answer.body.splitlines()]
     if len(receipts) != len(case.bodies):
         tally.found("unhandled", number, case, f"{len(receipts)} receipts for {len(case.bodies)} lines")

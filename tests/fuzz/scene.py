@@ -22,7 +22,7 @@ from tests.helpers import eventually, free_port
 SETTINGS: Final = {
     "STORE_KEY": "store-key-under-fire",
     "OPERATOR_KEY": "operator-key-under-fire",
-    "PLATFORM__WEBHOOK_SECRET": "door-secret-under-fire",
+    "PLATFORM__WEBHOOK_SECRET": "webhook-secret-under-fire",
     "STORE__ADAPTER": "woocommerce",
     "BODY_LIMIT": str(4 << 20),  # so that a million elements are read, and not refused for their size
     "RETRY__INITIAL_DELAY": "0.2",
@@ -55,13 +55,13 @@ class Scene:
             try:
                 await eventually(lambda: connection.fetchval(waiting), within=DRAIN_SECONDS)
             except AssertionError:
-                owed = await connection.fetch(
+                pending = await connection.fetch(
                     "SELECT lane.destination, key, run_at - now() AS due, leased, priority, state, disposition,"
                     " reason_code, facts, attempts FROM lane"
                     " JOIN job ON job.destination = lane.destination AND lane = key AND open"
                     " WHERE open_jobs > 0 AND waits_for IS NULL AND run_at < now() LIMIT 5"
                 )
-                return [f"the worker is not through after {DRAIN_SECONDS:g} s: {[dict(row) for row in owed]}"]
+                return [f"the worker is not through after {DRAIN_SECONDS:g} s: {[dict(row) for row in pending]}"]
             crashed = await connection.fetch(
                 "SELECT job.kind, attempt.reason_code, attempt.facts, count(*) AS times,"
                 " min(job.message_id::text) AS message FROM attempt"
@@ -69,14 +69,14 @@ class Scene:
             )
         finally:
             await connection.close()
-        told = [
+        result = [
             f"{row['times']} × {row['kind']} crashed: {row['reason_code']} {row['facts']} (message {row['message']})"
             for row in crashed
         ]
         faults = ("request failed", "Traceback", "never retrieved", "Exception in")
         lines = await asyncio.to_thread(lambda: self.log.read_text("utf-8", "replace").splitlines())
         return (
-            told
+            result
             + [f"log: {line[:300]} … {line[-1500:]}" for line in lines if any(fault in line for fault in faults)][:20]
         )
 

@@ -101,9 +101,9 @@ def _operation(
 def _deviates(tally: Tally, case: schemathesis.Case[Any], target: Target, error: BaseException) -> None:
     """An answer is not as the document says. Durations are passed over: ours are ISO 8601, and the validator knows only
     the part of it that RFC 3339 names (no `P3Y326D`, no fractions)."""
-    told = " ".join(str(error).split())
-    if '"format": "duration"' not in told:
-        _found(tally, "unhandled", case, target, told[:600])
+    report = " ".join(str(error).split())
+    if '"format": "duration"' not in report:
+        _found(tally, "unhandled", case, target, report[:600])
 
 
 def _remember(status: int, content: bytes, sent: object, path: str, tally: Tally) -> None:
@@ -125,5 +125,5 @@ def _remember(status: int, content: bytes, sent: object, path: str, tally: Tally
 def _found(tally: Tally, kind: str, case: schemathesis.Case[Any], target: Target, why: str) -> None:
     setattr(tally, kind, getattr(tally, kind) + 1)
     if len(tally.findings) < SHOWN:
-        told = case.as_curl_command().replace(target.operator_key, "…").replace(target.webhook_secret, "…")
-        tally.findings.append(f"{kind}: schemathesis: {why}\n    {told[:400]}")
+        report = case.as_curl_command().replace(target.operator_key, "…").replace(target.webhook_secret, "…")
+        tally.findings.append(f"{kind}: schemathesis: {why}\n    {report[:400]}")

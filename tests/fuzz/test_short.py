@@ -14,6 +14,6 @@ SEED = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(1 << 32))
 @pytest.mark.timeout(180)
 async def test_nothing_is_unhandled_hangs_or_is_lost(capfd: pytest.CaptureFixture[str]) -> None:
     line, well = await run(SEED, requests=1000, examples=2, processes=1)
-    told = capfd.readouterr().out
-    sys.stderr.write(f"replay with FUZZ_SEED={SEED}\n{told}{line}\n")
-    assert well, told
+    result = capfd.readouterr().out
+    sys.stderr.write(f"replay with FUZZ_SEED={SEED}\n{result}{line}\n")
+    assert well, result

@@ -82,9 +82,9 @@ def test_killed_and_begun_again_each_row_is_there_once(
     bad = ROWS // BAD
     counted = sql(database_url, "SELECT count(*), count(DISTINCT customer_ref) FROM message")
     assert counted == [(ROWS - bad,) * 2]
-    told = [json.loads(line) for line in rejected.read_text().splitlines()]
-    assert [each["row"] for each in told] == [BAD * n for n in range(1, bad + 1)]
-    assert all("email" in each["reason"] and each["values"]["Email"] == "nobody" for each in told)
+    result = [json.loads(line) for line in rejected.read_text().splitlines()]
+    assert [each["row"] for each in result] == [BAD * n for n in range(1, bad + 1)]
+    assert all("email" in each["reason"] and each["values"]["Email"] == "nobody" for each in result)
     assert re.search(rf"{ROWS:,} rows: .*{bad} rejected", done.stdout), done.stdout
     assert re.search(r"[\d,]+ rows +[\d,]+/s +\d:\d\d:\d\d", done.stderr), "the bar tells rows, rate and time left"
 

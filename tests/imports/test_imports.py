@@ -23,7 +23,7 @@ from platform_relay.imports.files import (
 )
 from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView, import_file
 from platform_relay.imports.mapping import event_of, guess_mapping, missing_fields, parse_mapping
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from tests.database.engine_room import rows, run
 from tests.explain.scene import Scene
@@ -107,7 +107,7 @@ def test_the_form_is_told_by_the_name() -> None:
 
 def test_columns_are_guessed() -> None:
     shopify = ["Customer ID", "First Name", "Last Name", "Email", "Accepts Email Marketing", "Phone", "Tags"]
-    assert guess_mapping(Kind.CUSTOMER, shopify) == {
+    assert guess_mapping(EventKind.CUSTOMER, shopify) == {
         "id": "Customer ID", "email": "Email", "firstName": "First Name", "lastName": "Last Name", "phone": "Phone",
         "tags": "Tags",
     }  # fmt: skip
@@ -120,36 +120,36 @@ def test_columns_are_guessed() -> None:
         "billing_email",
         "date_created_gmt",
     ]
-    found = guess_mapping(Kind.ORDER, woo)
-    assert missing_fields(Kind.ORDER, found) == []
+    found = guess_mapping(EventKind.ORDER, woo)
+    assert missing_fields(EventKind.ORDER, found) == []
     assert found["email"] == "billing_email"
-    assert missing_fields(Kind.ORDER, guess_mapping(Kind.ORDER, ["a"])) == [
+    assert missing_fields(EventKind.ORDER, guess_mapping(EventKind.ORDER, ["a"])) == [
         "id",
         "financialStatus",
         "currency",
         "totalPrice",
     ]
-    assert parse_mapping(Kind.CUSTOMER, ["phone=Mobile", "tags="], ["Mobile"]) == {"phone": "Mobile", "tags": ""}
+    assert parse_mapping(EventKind.CUSTOMER, ["phone=Mobile", "tags="], ["Mobile"]) == {"phone": "Mobile", "tags": ""}
     for bad in ("nofield=Mobile", "phone", "phone=Telex"):
         with pytest.raises(ValueError, match=r"FIELD=COLUMN|no column"):
-            parse_mapping(Kind.CUSTOMER, [bad], ["Mobile"])
+            parse_mapping(EventKind.CUSTOMER, [bad], ["Mobile"])
 
 
 def test_a_row_becomes_an_event() -> None:
     values = {"no": "7", "st": "wc-completed", "t": "5.00", "c": "eur", "up": "2026-05-11 10:00:00 +0200", "e": " "}
     mapping = {"id": "no", "financialStatus": "st", "totalPrice": "t", "currency": "c", "updatedAt": "up", "email": "e"}
-    assert event_of(Kind.ORDER, values, mapping, flat=True) == {
+    assert event_of(EventKind.ORDER, values, mapping, flat=True) == {
         "id": "7", "financialStatus": "paid", "totalPrice": "5.00", "currency": "EUR",
         "updatedAt": "2026-05-11T08:00:00+00:00",
     }  # fmt: skip
     nested: dict[str, JsonValue] = {"number": 7, "extra": {"a": 1}}
-    assert event_of(Kind.ORDER, nested, {"id": "number"}, flat=False) == {"id": 7, "extra": {"a": 1}}
+    assert event_of(EventKind.ORDER, nested, {"id": "number"}, flat=False) == {"id": 7, "extra": {"a": 1}}
 
 
 # ----------------------------------------------------------------------------------------------- taken in
 
 GOOD = "id,email,updatedAt\n" + "".join(f"{n},a{n}@example.com,2026-01-01T00:00:00Z\n" for n in range(1, 2501))
-PLAN = ImportPlan("customers.csv", "csv", Kind.CUSTOMER, {"id": "id", "email": "email", "updatedAt": "updatedAt"})
+PLAN = ImportPlan("customers.csv", "csv", EventKind.CUSTOMER, {"id": "id", "email": "email", "updatedAt": "updatedAt"})
 
 
 @pytest.fixture
@@ -210,7 +210,9 @@ async def test_nothing_newer_is_overwritten(engine: AsyncEngine, inbox: Inbox) -
     await scene.customer("2", firstName="New")
     raw = b"id,firstName,updatedAt\n1,Old,2026-01-01T00:00:00Z\n1,Old,\n2,Old,\n3,Old,\n"
     mapping = {"id": "id", "firstName": "firstName", "updatedAt": "updatedAt"}
-    done = await import_file(engine, inbox, ImportPlan("f", "csv", Kind.CUSTOMER, mapping), io.BytesIO(raw), actor="t")
+    done = await import_file(
+        engine, inbox, ImportPlan("f", "csv", EventKind.CUSTOMER, mapping), io.BytesIO(raw), actor="t"
+    )
     assert (done.accepted, done.newer) == (2, 2)
     sent = await rows(
         engine,
@@ -223,7 +225,7 @@ async def test_nothing_newer_is_overwritten(engine: AsyncEngine, inbox: Inbox) -
 async def test_a_file_of_another_kind_is_told(engine: AsyncEngine, inbox: Inbox) -> None:
     with pytest.raises(ValueError, match="array"):
         await import_file(
-            engine, inbox, ImportPlan("f", "json", Kind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t"
+            engine, inbox, ImportPlan("f", "json", EventKind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t"
         )
     [failed] = (await importer.list_imports(engine)).items
     assert failed.state == "failed"
@@ -239,7 +241,7 @@ def test_names_are_found(tmp_path: Path) -> None:
 
 async def test_a_row_with_a_version_of_the_future_is_refused(engine: AsyncEngine, inbox: Inbox) -> None:
     raw = b"id,updatedAt\n1,2062-11-20T10:00:00Z\n2,2026-01-01T00:00:00Z\n"
-    plan = ImportPlan("customers.csv", "csv", Kind.CUSTOMER, {"id": "id", "updatedAt": "updatedAt"})
+    plan = ImportPlan("customers.csv", "csv", EventKind.CUSTOMER, {"id": "id", "updatedAt": "updatedAt"})
     done = await import_file(engine, inbox, plan, io.BytesIO(raw), actor="t")
     assert (done.accepted, done.rejected) == (1, 1)
     [problem] = done.problems
@@ -261,7 +263,7 @@ async def test_a_row_that_cannot_be_an_event_is_one_rejected_row(
     lines = RejectedRows(tmp_path / "rejected.ndjson")
     mapping = {"id": "id", "updatedAt": "updatedAt"}
     done = await import_file(
-        engine, inbox, ImportPlan("f", "ndjson", Kind.CUSTOMER, mapping),
+        engine, inbox, ImportPlan("f", "ndjson", EventKind.CUSTOMER, mapping),
         io.BytesIO(b'{"id": 1}\n' + bad + b'\n{"id": 3}\n'), actor="t", rejected=lines.write,
     )  # fmt: skip
     lines.close()

@@ -26,7 +26,7 @@ from platform_relay.core.outcomes import Done, Evidence, JobSpec, Reject, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.queries import list_coupons
 from platform_relay.forwarding.customer import ForwardCustomer
-from platform_relay.inbox.events import EVENTS, Kind, OrderEvent
+from platform_relay.inbox.events import EVENTS, EventKind, OrderEvent
 from platform_relay.inbox.messages import incoming
 from platform_relay.inbox.reencrypt import CHUNK, encrypt_bodies, used_keys
 from platform_relay.inbox.retention import prune_bodies
@@ -111,9 +111,9 @@ async def test_no_canary_stands_in_any_table(engine: AsyncEngine, sealed: AsyncE
 
 async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine) -> None:
     scene = Scene(sealed)
-    told = {"id": "7", "email": EMAIL, "firstName": CANARY}
-    raw = json.dumps(told).encode()
-    message = incoming(EVENTS[Kind.CUSTOMER].parse(raw), raw, message_id="")
+    result = {"id": "7", "email": EMAIL, "firstName": CANARY}
+    raw = json.dumps(result).encode()
+    message = incoming(EVENTS[EventKind.CUSTOMER].parse(raw), raw, message_id="")
     native = json.dumps({"customer_email": EMAIL}).encode()
     receipt = await scene.accept(replace(message, body=native, event=raw))
     assert await sung(sealed, CANARY) == []
@@ -121,7 +121,7 @@ async def test_a_translated_event_is_sealed_beside_its_body(sealed: AsyncEngine)
     job = await scene.run(Done(digest=b"d"))
     assert job.body == raw
     [exported] = (await export(sealed, EMAIL, "an operator")).messages
-    assert (exported["id"], exported["event"]) == (receipt.id, told)
+    assert (exported["id"], exported["event"]) == (receipt.id, result)
 
 
 async def test_an_edit_is_sealed_too(sealed: AsyncEngine) -> None:
@@ -132,9 +132,9 @@ async def test_an_edit_is_sealed_too(sealed: AsyncEngine) -> None:
     assert json.loads((await scene.run(Done(digest=b"d"))).body)["email"] == EMAIL
     assert await sung(sealed, CANARY) == []
     [(body,)] = await scene.rows("SELECT body FROM message")
-    told = KeyRing({"old": OLD}).decrypt(job.message_id, "old", body)
-    assert told is not None
-    assert b"wrong@example.com" in told, "what arrived is kept"
+    result = KeyRing({"old": OLD}).decrypt(job.message_id, "old", body)
+    assert result is not None
+    assert b"wrong@example.com" in result, "what arrived is kept"
 
 
 async def test_it_is_explained_shown_and_handed_out(sealed: AsyncEngine) -> None:
@@ -143,18 +143,18 @@ async def test_it_is_explained_shown_and_handed_out(sealed: AsyncEngine) -> None
     by_email = await scene.explain("customer", EMAIL.upper())
     assert by_email.matched
     assert "paid 45.00 EUR" in (await scene.explain("order", "1001")).model_dump_json()
-    told = await export(sealed, EMAIL, "an operator")
-    assert told.customer == ["42", EMAIL]
-    assert {each["kind"] for each in told.messages} == {"customers", "orders", "points/redeemed"}
-    assert all(CANARY in json.dumps(each["body"]) and "encrypted_with" not in each for each in told.messages)
+    result = await export(sealed, EMAIL, "an operator")
+    assert result.customer == ["42", EMAIL]
+    assert {each["kind"] for each in result.messages} == {"customers", "orders", "points/redeemed"}
+    assert all(CANARY in json.dumps(each["body"]) and "encrypted_with" not in each for each in result.messages)
     async with sealed.connect() as connection:
         [coupon] = (await list_coupons(connection)).items
         message = await find_message(connection, coupon.message_id)
     assert coupon.customer == CANARY
-    [body] = [each["body"] for each in told.messages if each["id"] == coupon.message_id]
+    [body] = [each["body"] for each in result.messages if each["id"] == coupon.message_id]
     assert message is not None
     assert message.size == len(json.dumps(body))
-    assert {each.get("excerpt") for each in told.attempts} == {f'{{"name": "{CANARY}"}}', f"for {CANARY}", None}
+    assert {each.get("excerpt") for each in result.attempts} == {f'{{"name": "{CANARY}"}}', f"for {CANARY}", None}
     assert [[each.excerpt for each in job.attempts] for job in message.jobs] == [[f"for {CANARY}", None]]
     newest = await Customers(sealed).newest("42")
     assert newest is not None
@@ -187,7 +187,7 @@ async def test_a_person_is_erased(sealed: AsyncEngine, who: str) -> None:
     scene = Scene(sealed)
     await a_life(scene)
     friend = {"customer": {"externalId": "43", "email": "bob@example.com"}, "friendEmail": EMAIL}
-    other = await scene.event(Kind.ORDER, {"id": "2", "customerId": "43", "email": "bob@example.com",
+    other = await scene.event(EventKind.ORDER, {"id": "2", "customerId": "43", "email": "bob@example.com",
         "financialStatus": "paid", "currency": "EUR", "totalPrice": "5", "gift": friend})  # fmt: skip
     await scene.due()
     await scene.run(answered(503, f"no room for {EMAIL}"))
@@ -224,9 +224,9 @@ async def test_without_its_key_a_job_is_held_and_goes_on_with_it(engine: AsyncEn
     )
     assert (state, disposition, attempts, waits) == ("waiting", "parked", 0, "settings")
     assert (code, facts) == ("body_key_missing", {"key": "old"})
-    told = await scene.explain("order", "1001")
-    assert told.cause == "setting_missing"
-    assert "BODY_KEYS" in told.text
+    result = await scene.explain("order", "1001")
+    assert result.cause == "setting_missing"
+    assert "BODY_KEYS" in result.text
     plain = await check_bodies(Settings(_env_file=None), engine)
     assert plain.ok is False
     assert plain.detail == because(ReasonCode.BODY_KEY_MISSING, key="old").text
@@ -268,14 +268,14 @@ async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngin
     [job] = await Queue(engine, "platform").claim(1, lease=30)
     assert (job.kind, job.message_id) == ("forward_customer", receipt.id)
     http = HttpClient()
-    told = await ForwardCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine), ComputeProcess())(
+    result = await ForwardCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine), ComputeProcess())(
         job
     )  # which is not called
     await http.aclose()
-    assert isinstance(told, Wait)
-    assert told.key == "settings"
-    assert told.reason == because(ReasonCode.BODY_KEY_MISSING, key="old")
-    transition = decide(told, job, RetryPolicy(), 0.5)
+    assert isinstance(result, Wait)
+    assert result.key == "settings"
+    assert result.reason == because(ReasonCode.BODY_KEY_MISSING, key="old")
+    transition = decide(result, job, RetryPolicy(), 0.5)
     await settle(engine, [job], transition, "wait")
     story = await scene.explain("order", "1001")
     assert "BODY_KEYS" in story.model_dump_json()

@@ -81,13 +81,13 @@ async def test_what_runs_right_now_is_not_dropped(engine: AsyncEngine) -> None:
 
 
 async def test_waking_and_pausing(engine: AsyncEngine) -> None:
-    told: list[frozenset[str]] = []
-    actions = OperatorActions(engine, told.append)
+    result: list[frozenset[str]] = []
+    actions = OperatorActions(engine, result.append)
     await accept(engine, order("1"), order("2"))
     [job, _] = await claim(engine)
     await settle(engine, [job], Park("reward-rule:7", NO_VALUE, False, 600.0), "wait")
     assert await actions.wake(["reward-rule:7"]) == 1
-    assert told == [frozenset({"platform"})]
+    assert result == [frozenset({"platform"})]
     assert await actions.pause("platform", "maintenance", "ada")
     assert await claim(engine) == []
     assert await actions.resume("platform", "ada")
@@ -136,12 +136,12 @@ async def test_what_changes_nothing_is_not_in_the_audit(engine: AsyncEngine) -> 
 
 
 async def test_the_channels_that_got_work_are_told(engine: AsyncEngine) -> None:
-    told: list[frozenset[str]] = []
-    actions = OperatorActions(engine, told.append)
+    result: list[frozenset[str]] = []
+    actions = OperatorActions(engine, result.append)
     await actions.retry(await kill(engine, order("1"), order("2")), "ada")
     await actions.pause("store", "maintenance", "ada")
     await actions.resume("store", "ada")
-    assert told == [frozenset({"platform"}), frozenset({"store"})]
+    assert result == [frozenset({"platform"}), frozenset({"store"})]
 
 
 async def test_a_bulk_retry_goes_on_chunk_by_chunk_and_counts_them_all(

@@ -27,14 +27,14 @@ def shop_process() -> Iterator[Simulator]:
 
 @pytest.fixture
 def platform(platform_process: Simulator) -> Simulator:
-    """Forgets what an earlier test told it."""
+    """Cleared of what an earlier test left."""
     platform_process.reset(config=True)
     return platform_process
 
 
 @pytest.fixture
 def shop(shop_process: Simulator) -> Simulator:
-    """Forgets what an earlier test told it."""
+    """Cleared of what an earlier test left."""
     shop_process.reset(config=True)
     return shop_process
 

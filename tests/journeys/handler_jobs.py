@@ -18,14 +18,14 @@ from platform_relay.platform.client import PlatformClient
 from platform_relay.queue.jobs import Job
 from platform_relay.settings import PlatformSettings
 
-NOBODY: UUID = uuid7()
+NO_MESSAGE: UUID = uuid7()
 
 
 def job(
     kind: str,
     body: Mapping[str, object] | bytes,
     *,
-    message_id: UUID = NOBODY,
+    message_id: UUID = NO_MESSAGE,
     params: Mapping[str, str] | None = None,
     attempt: int = 1,
     uncertain: bool = False,

@@ -32,7 +32,7 @@ async def test_a_refused_key_and_a_wrong_address_are_settings(platform: Simulato
     platform.script(mode="garbage")  # a page of somebody else
     page = await check_platform(SETTINGS, client_of(http, platform.url))
     wrong = await check_platform(SETTINGS, client_of(http, platform.url, api_key="another-key"))
-    nobody = await check_platform(SETTINGS, client_of(http, f"http://127.0.0.1:{free_port()}"))
-    for check, setting in ((page, "PLATFORM__URL"), (wrong, "PLATFORM__API_KEY"), (nobody, "PLATFORM__URL")):
+    anonymous = await check_platform(SETTINGS, client_of(http, f"http://127.0.0.1:{free_port()}"))
+    for check, setting in ((page, "PLATFORM__URL"), (wrong, "PLATFORM__API_KEY"), (anonymous, "PLATFORM__URL")):
         assert check.ok is False
         assert setting in check.next_step

@@ -34,8 +34,8 @@ def connect(*words: str) -> Result:
 def acts(result: Result) -> list[str]:
     """What was done, one word a webhook."""
     assert result.exit_code == 0, result.output
-    told = " ".join(result.output.split()).replace("would ", "")
-    return [told.split(f" {topic} ->")[0].rsplit(" ", 1)[-1] for topic in TOPICS if f" {topic} ->" in told]
+    report = " ".join(result.output.split()).replace("would ", "")
+    return [report.split(f" {topic} ->")[0].rsplit(" ", 1)[-1] for topic in TOPICS if f" {topic} ->" in report]
 
 
 def webhooks(shop: Simulator) -> list[tuple[str, str]]:

@@ -132,8 +132,8 @@ async def relay(
     async with wiring.services(settings, database_url, "test") as parts, wiring.clients(parts) as clients:
         worker = Worker(parts, clients)
         task = asyncio.create_task(worker.run())
-        desk = CouponActions(parts.engine, parts.actions, settings.coupons)
-        yield Relay(parts, desk, platform_process, shop_process)
+        coupon_actions = CouponActions(parts.engine, parts.actions, settings.coupons)
+        yield Relay(parts, coupon_actions, platform_process, shop_process)
         worker.stop()
         await task
 

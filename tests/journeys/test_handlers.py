@@ -335,8 +335,8 @@ async def test_an_order_whose_customer_was_owed_once_never_goes_in_circles(
 
 
 async def test_an_order_of_nobody_is_rejected(forward_order: ForwardOrder) -> None:
-    nobody = {**ORDER, "customerId": None, "email": None}
-    outcome = await forward_order(job("forward_order", nobody))
+    anonymous = {**ORDER, "customerId": None, "email": None}
+    outcome = await forward_order(job("forward_order", anonymous))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.NO_CUSTOMER
     assert outcome.reason.facts["entity"] == "order"

@@ -12,7 +12,7 @@ from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.reasons import ReasonCode, stored
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import Settings, StoreSettings
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
@@ -159,8 +159,8 @@ async def test_polling_reads_what_changed_and_knows_it_again(
     store: object = parts.store
     assert isinstance(store, ListsEntities)
     shop.control("seed", orders=[{**ORDER, "id": number} for number in range(1, 251)])
-    first = await poll(engine, parts.inbox, store, "woocommerce", Kind.ORDER)
-    again = await poll(engine, parts.inbox, store, "woocommerce", Kind.ORDER)
+    first = await poll(engine, parts.inbox, store, "woocommerce", EventKind.ORDER)
+    again = await poll(engine, parts.inbox, store, "woocommerce", EventKind.ORDER)
     assert first is not None
     assert (first.seen, first.new, first.failed) == (250, 250, None)
     assert again is not None
@@ -175,7 +175,7 @@ async def test_what_a_webhook_brought_is_not_brought_again_by_polling(
     store: object = parts.store
     assert isinstance(store, ListsEntities)
     await asyncio.to_thread(shop.control, "event", topic="order.created", resource=ORDER)
-    polled = await poll(engine, parts.inbox, store, "woocommerce", Kind.ORDER)
+    polled = await poll(engine, parts.inbox, store, "woocommerce", EventKind.ORDER)
     assert polled is not None
     assert (polled.seen, polled.new) == (1, 0)
 
@@ -187,7 +187,7 @@ async def test_a_shop_that_is_away_moves_no_cursor(
     store: object = parts.store
     assert isinstance(store, ListsEntities)
     shop.outage()
-    failed = await poll(engine, parts.inbox, store, "woocommerce", Kind.ORDER)
+    failed = await poll(engine, parts.inbox, store, "woocommerce", EventKind.ORDER)
     shop.outage(on=False)
     assert failed is not None
     assert failed.failed is not None

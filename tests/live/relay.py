@@ -16,7 +16,7 @@ from simulators.process import Simulator
 from tests.helpers import eventually_sync, free_port
 
 STORE_KEY: Final = "store-key-of-the-live-suite"
-DOOR: Final = "door-secret-of-the-live-suite"
+WEBHOOK_SECRET: Final = "webhook-secret-of-the-live-suite"
 PATIENCE: Final = 90.0
 """Seconds that something may take to come through shop, relay and Platform on a slow machine."""
 
@@ -39,7 +39,7 @@ class Relay:
             "PLATFORM__API_KEY": known["api_key"],
             "PLATFORM__LAUNCHER_URL": platform.url,
             "PLATFORM__SHOP_KEY": known["shop_key"],
-            "PLATFORM__WEBHOOK_SECRET": DOOR,
+            "PLATFORM__WEBHOOK_SECRET": WEBHOOK_SECRET,
             "RETRY__INITIAL_DELAY": "0.5",
             "RETRY__MAX_DELAY": "2",
         }
@@ -76,9 +76,9 @@ class Relay:
     def redeem(self, customer_id: str) -> str:
         """A customer redeems points for 5 off, once the Platform has received the customer; returns the coupon's code."""
         eventually_sync(lambda: self.delivered("customer.put", f"customer:{customer_id}"), PATIENCE)
-        where = {"url": f"{self.url}/v1/webhooks/platform/{DOOR}"}
-        told = self.platform.control(
+        where = {"url": f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}"}
+        result = self.platform.control(
             "redeem", customerId=customer_id, ruleId="rule-5-off", allow_overdraft=True, **where
         )
-        code: str = told["code"]
+        code: str = result["code"]
         return code

@@ -15,7 +15,7 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind, CouponSpec, Ready, StoreCoupon, differences
 from platform_relay.stores.medusa.adapter import Medusa
 from platform_relay.stores.native import Page
@@ -35,8 +35,8 @@ def shop(folder: Path, databases: Databases, relay: Relay) -> Iterator[MedusaSho
         installed = install("medusa")
     except UnavailableError as error:
         pytest.skip(f"no Medusa here: {error}")
-    told = {"RELAY_URL": relay.url, "RELAY_STORE_KEY": STORE_KEY, "RELAY_RETRY_SECONDS": "1"}
-    with medusa(installed, folder / "medusa", plain(databases.fresh("medusa")), told) as running:
+    report = {"RELAY_URL": relay.url, "RELAY_STORE_KEY": STORE_KEY, "RELAY_RETRY_SECONDS": "1"}
+    with medusa(installed, folder / "medusa", plain(databases.fresh("medusa")), report) as running:
         yield running
 
 
@@ -211,10 +211,10 @@ def test_points_become_a_coupon_that_is_used_in_an_order(
         cart = shop.cart(code, shop.mug_variant, customer=jane)
         assert cart["discount_total"] == 5
         bought = shop.buy(cart, jane)
-        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
-        assert (told["customerId"], told["financialStatus"], told["currency"]) == (jane.id, "authorized", "EUR")
-        assert Decimal(told["totalPrice"]) == Decimal("24.90")
-        assert [(each["code"], Decimal(each["amount"])) for each in told["discountCodes"]] == [(code, Decimal(5))]
+        report = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert (report["customerId"], report["financialStatus"], report["currency"]) == (jane.id, "authorized", "EUR")
+        assert Decimal(report["totalPrice"]) == Decimal("24.90")
+        assert [(each["code"], Decimal(each["amount"])) for each in report["discountCodes"]] == [(code, Decimal(5))]
         assert eventually_sync(lambda: relay.delivered("reward.use", f"coupon:{code}"), PATIENCE)
         shop.capture(bought["id"])
 
@@ -229,9 +229,9 @@ def test_a_guest_goes_by_address(shop: MedusaShop, relay: Relay, variables: dict
     email = f"guest-{secrets.token_hex(4)}@example.com"
     bought = shop.buy(shop.cart(None, shop.mug_variant, email=email))
     with relay.running(variables):
-        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
-        assert told["email"] == email
-        assert not str(told.get("customerId")).startswith("cus_")
+        report = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert report["email"] == email
+        assert not str(report.get("customerId")).startswith("cus_")
 
 
 async def test_lists_say_the_same(adapter: Medusa, shop: MedusaShop) -> None:
@@ -240,16 +240,16 @@ async def test_lists_say_the_same(adapter: Medusa, shop: MedusaShop) -> None:
     bought = shop.buy(shop.cart(code, shop.mug_variant, customer=jane), jane)
     began = datetime.now(UTC)
     shop.capture(bought["id"])
-    customers = await listed(adapter, Kind.CUSTOMER, None)
+    customers = await listed(adapter, EventKind.CUSTOMER, None)
     assert jane.id in customers
     assert not any(event.email == "guest@example.com" for event in customers.values())
-    assert {shop.mug, shop.pot} <= set(await listed(adapter, Kind.PRODUCT, None))
-    changed = await listed(adapter, Kind.ORDER, began)  # the capture, which leaves the order's own time as it was
+    assert {shop.mug, shop.pot} <= set(await listed(adapter, EventKind.PRODUCT, None))
+    changed = await listed(adapter, EventKind.ORDER, began)  # the capture, which leaves the order's own time as it was
     assert changed[bought["id"]].financialStatus == "paid"
     assert [used.code for used in changed[bought["id"]].discountCodes] == [code]
 
 
-async def listed(adapter: Medusa, kind: Kind, since: datetime | None) -> dict[str, Any]:
+async def listed(adapter: Medusa, kind: EventKind, since: datetime | None) -> dict[str, Any]:
     """The events of a list by id, the last of each."""
     found: dict[str, Any] = {}
     cursor: str | None = None

@@ -15,7 +15,7 @@ import pytest
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind, CouponSpec, Ready, StoreCoupon, differences
 from platform_relay.stores.native import Page
 from platform_relay.stores.vendure.adapter import CREATE, Vendure
@@ -36,8 +36,8 @@ def shop(folder: Path, relay: Relay) -> Iterator[VendureShop]:
         installed = install("vendure")
     except UnavailableError as error:
         pytest.skip(f"no Vendure here: {error}")
-    told = {"RELAY_URL": relay.url, "RELAY_STORE_KEY": STORE_KEY, "RELAY_RETRY_SECONDS": "1"}
-    with vendure(installed, folder / "vendure", told) as running:
+    report = {"RELAY_URL": relay.url, "RELAY_STORE_KEY": STORE_KEY, "RELAY_RETRY_SECONDS": "1"}
+    with vendure(installed, folder / "vendure", report) as running:
         yield running
 
 
@@ -229,10 +229,10 @@ def test_points_become_a_coupon_that_is_used_in_an_order(
         cart = shop.cart(code, shop.mug_variant, email=email, account=True)
         assert cart.off == 500
         bought = cart.buy()
-        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
-        assert (told["customerId"], told["financialStatus"], told["currency"]) == (jane, "authorized", "EUR")
-        assert Decimal(told["totalPrice"]) == Decimal("24.90")
-        assert [(each["code"], Decimal(each["amount"])) for each in told["discountCodes"]] == [(code, Decimal(5))]
+        report = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert (report["customerId"], report["financialStatus"], report["currency"]) == (jane, "authorized", "EUR")
+        assert Decimal(report["totalPrice"]) == Decimal("24.90")
+        assert [(each["code"], Decimal(each["amount"])) for each in report["discountCodes"]] == [(code, Decimal(5))]
         assert eventually_sync(lambda: relay.delivered("reward.use", f"coupon:{code}"), PATIENCE)
         shop.settle(bought["id"])
 
@@ -250,9 +250,9 @@ def test_a_guest_goes_by_address_and_a_cart_not_at_all(
     left = shop.cart(None, shop.mug_variant, email=email).shown
     bought = shop.cart(None, shop.mug_variant, email=email).buy()
     with relay.running(variables):
-        told = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
-        assert told["email"] == email
-        assert told.get("customerId") in (None, email)
+        report = eventually_sync(lambda: relay.delivered("order.post", f"order:{bought['id']}"), PATIENCE)[0]
+        assert report["email"] == email
+        assert report.get("customerId") in (None, email)
         assert relay.delivered("order.post", f"order:{left['id']}") == []
 
 
@@ -262,16 +262,16 @@ async def test_lists_say_the_same(adapter: Vendure, shop: VendureShop) -> None:
     code = await issued(adapter, order())
     bought = shop.cart(code, shop.mug_variant, email=email, account=True).buy()
     shop.settle(bought["id"])
-    customers = await listed(adapter, Kind.CUSTOMER)
+    customers = await listed(adapter, EventKind.CUSTOMER)
     assert customers[jane].email == email
     assert not any(event.email == "guest@example.com" for event in customers.values())
-    assert {shop.mug, shop.pot} <= set(await listed(adapter, Kind.PRODUCT))
-    seen = (await listed(adapter, Kind.ORDER))[bought["id"]]
+    assert {shop.mug, shop.pot} <= set(await listed(adapter, EventKind.PRODUCT))
+    seen = (await listed(adapter, EventKind.ORDER))[bought["id"]]
     assert (seen.customerId, seen.financialStatus, seen.totalPrice) == (jane, "paid", Decimal("24.90"))
     assert [(used.code, used.amount) for used in seen.discountCodes] == [(code, Decimal("5.00"))]
 
 
-async def listed(adapter: Vendure, kind: Kind) -> dict[str, Any]:
+async def listed(adapter: Vendure, kind: EventKind) -> dict[str, Any]:
     """The events of a list by id, the last of each."""
     found: dict[str, Any] = {}
     cursor: str | None = None

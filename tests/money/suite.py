@@ -65,7 +65,7 @@ class Suite:
                 helper = stack.another("worker", "worker2")
                 twin.start()
                 helper.start()
-                endpoints = [stack.door, stack.door.replace(str(stack.port), twin.environment["PORT"])]
+                endpoints = [stack.webhook_url, stack.webhook_url.replace(str(stack.port), twin.environment["PORT"])]
                 await _answers(twin)
                 self._prepare(stack, plan, customers)
                 async with httpx.AsyncClient(timeout=15, trust_env=False) as client:

@@ -114,15 +114,15 @@ def _pass(guards: set[str], copy: Path, environment: dict[str, str]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     if ran.returncode not in (0, 1):
-        told = ran.stdout.decode()[-2000:] + ran.stderr.decode()[-500:]
-        raise RuntimeError(f"pytest could not run {', '.join(guards)}:\n{told}")
+        result = ran.stdout.decode()[-2000:] + ran.stderr.decode()[-500:]
+        raise RuntimeError(f"pytest could not run {', '.join(guards)}:\n{result}")
     return ran.returncode == 0
 
 
 def _tell(*, write: bool) -> bool:
     """The score of what was tried so far; true when that was all, and enough were killed."""
-    told = subprocess.run([MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)
-    verdicts = [line.strip().rpartition(": ") for line in told.stdout.splitlines() if line.startswith("    ")]
+    result = subprocess.run([MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)
+    verdicts = [line.strip().rpartition(": ") for line in result.stdout.splitlines() if line.startswith("    ")]
     modules: dict[str, Counter[str]] = {}
     for name, _, verdict in verdicts:
         modules.setdefault(".".join(name.split(".")[:3]), Counter())[verdict] += 1

@@ -225,7 +225,7 @@ BREAKS: Final[tuple[Break, ...]] = (
         "app/inbox/messages.py",
         "(JobSpec(job_kind, PLATFORM, lane, depends_on=depends_on,",
         "(JobSpec(job_kind, PLATFORM, depends_on or lane,",
-        "tests/queue/test_model.py::test_one_poison_order_delays_no_other",
+        "tests/queue/test_model.py::test_one_failing_order_delays_no_other",
     ),
     Break(
         "nothing is repeated blindly",

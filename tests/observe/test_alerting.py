@@ -161,12 +161,12 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
         late = because(ReasonCode.COUPON_OVERDUE, code=CODE, state="held", seconds=400, explanation=f"{PERSON} waits")
         await alerts.raise_alert(late, f"{CODE}-{number}")
     await alerts.raise_alert(DEAD, "platform")
-    told = [await send_alerts(engine, http, url)]
+    result = [await send_alerts(engine, http, url)]
     assert await send_alerts(engine, http, url) == 0, "not before its time"
     for _ in range(4):
         await aged(engine, 5)
-        told.append(await send_alerts(engine, http, url))
-    assert sum(told) == 4
+        result.append(await send_alerts(engine, http, url))
+    assert sum(result) == 4
     said = [entry["body"]["text"] for entry in chat.ledger() if entry["path"] == "/services/chat"]
     assert len(said) == 4, "two that failed, and one of each code"
     assert message("coupon_overdue", [because(ReasonCode.COUPON_OVERDUE, state="held")] * 3)["text"] in said[-2:]

@@ -44,10 +44,10 @@ def test_every_rule_is_tested_to_fire() -> None:
 
 def test_every_alert_names_cause_first_action_and_a_section_of_the_runbook() -> None:
     for rule in RULES:
-        told = rule["annotations"]
-        assert told["description"].endswith("."), rule["alert"]
-        assert told["first_action"].endswith((".", "?")), rule["alert"]
-        assert told["runbook"] in SECTIONS, rule["alert"]
+        result = rule["annotations"]
+        assert result["description"].endswith("."), rule["alert"]
+        assert result["first_action"].endswith((".", "?")), rule["alert"]
+        assert result["runbook"] in SECTIONS, rule["alert"]
     assert {rule["annotations"]["runbook"] for rule in RULES} == SECTIONS
 
 

@@ -34,8 +34,8 @@ async def collecting() -> AsyncIterator[tuple[str, list[Span]]]:
     spans: list[Span] = []
 
     async def take(request: Request) -> Response:
-        told = ExportTraceServiceRequest.FromString(await request.body())
-        spans.extend(span for each in told.resource_spans for scope in each.scope_spans for span in scope.spans)
+        result = ExportTraceServiceRequest.FromString(await request.body())
+        spans.extend(span for each in result.resource_spans for scope in each.scope_spans for span in scope.spans)
         return Response(media_type="application/x-protobuf")
 
     port = free_port()
@@ -66,8 +66,8 @@ async def test_door_attempts_and_calls_are_one_trace(database_url: str) -> None:
                 async def report() -> dict[str, str]:
                     async with httpx.AsyncClient(base_url=url, trust_env=False) as store:
                         answer = await store.post("/v1/events/customers", json=body, headers=headers)
-                    told: dict[str, str] = answer.json()
-                    return told
+                    result: dict[str, str] = answer.json()
+                    return result
 
                 message_id = UUID((await report())["id"])
                 await eventually(lambda: len([span for span in spans if span.name == "PUT"]) == 2, 30)
@@ -76,25 +76,25 @@ async def test_door_attempts_and_calls_are_one_trace(database_url: str) -> None:
             log.unlink()
             sent = [entry["headers"]["traceparent"] for entry in platform.ledger(kind="customer.put")]
     assert {span.trace_id for span in spans} == {message_id.bytes}, "one trace, and its id is the message's"
-    door, again = (span for span in spans if span.name == "receive customers")
+    webhook_url, again = (span for span in spans if span.name == "receive customers")
     tries = [span for span in spans if span.name == "forward_customer"]
     calls = [span for span in spans if span.name == "PUT"]
-    assert not door.parent_span_id
-    assert {span.parent_span_id for span in (*tries, again)} == {door.span_id}
+    assert not webhook_url.parent_span_id
+    assert {span.parent_span_id for span in (*tries, again)} == {webhook_url.span_id}
     assert [call.parent_span_id for call in calls] == [each.span_id for each in tries]
     assert [span.status.code == Status.STATUS_CODE_ERROR for span in (*tries, *calls)] == [True, False, True, False]
-    assert [link.trace_id.hex() for link in door.links] == [CALLER.split("-")[1]]
+    assert [link.trace_id.hex() for link in webhook_url.links] == [CALLER.split("-")[1]]
     assert sent == [f"00-{call.trace_id.hex()}-{call.span_id.hex()}-01" for call in calls]
-    told = str(spans)
-    assert EMAIL not in told
-    assert KEY not in told
+    result = str(spans)
+    assert EMAIL not in result
+    assert KEY not in result
 
 
 def test_off_it_is_not_even_imported() -> None:
     forbidden = "('platform_relay.core.opent', 'opentelemetry.sdk')"
     seen = f"import sys, platform_relay.serve; print([name for name in sys.modules if name.startswith({forbidden})])"
-    told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
     async def handler(job: tracing.TracedJob) -> None: ...
 

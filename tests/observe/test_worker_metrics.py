@@ -38,10 +38,10 @@ async def test_what_it_does_is_told_and_it_ends_with_the_worker(database_url: st
             async def counted() -> bool:
                 try:
                     async with httpx.AsyncClient(trust_env=False) as client:
-                        told = (await client.get(address)).text
+                        result = (await client.get(address)).text
                 except httpx.TransportError:
                     return False
-                return 'relay_jobs_settled_total{kind="forward_customer",state="done"} 1.0' in told
+                return 'relay_jobs_settled_total{kind="forward_customer",state="done"} 1.0' in result
 
             await eventually(counted, 30)
         finally:

@@ -17,7 +17,7 @@ from platform_relay.core.reasons import ReasonCode, because, columns
 from platform_relay.coupons import issuance_limits
 from platform_relay.coupons.ledger import read_ledger
 from platform_relay.forwarding.fetch import store_message
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.platform import webhooks
 from platform_relay.platform.webhooks import redemption_of
@@ -53,7 +53,7 @@ async def a_life(scene: Scene) -> None:
     blocked = because(ReasonCode.REJECTED_BY_DESTINATION, destination="the Platform", response=f"{NAME} is blocked")
     await scene.run(Reject(blocked, Evidence(422, f"<p>{EMAIL}</p>")))
     await scene.event(
-        Kind.ORDER,
+        EventKind.ORDER,
         {"id": "ord-guest", "email": EMAIL, "financialStatus": "paid", "currency": "EUR", "totalPrice": "5", "n": NAME},
     )
     await scene.run(answered(503, f"no room for {EMAIL}"))
@@ -87,7 +87,7 @@ async def a_life(scene: Scene) -> None:
     )
     await arrives(scene, "customers/updated", {**webhook, "id": "u-1", "phone": PHONE}, news=True)
     raw = json.dumps({"id": ID, "who": NAME}).encode()
-    for parsed in (ToFetch(Kind.CUSTOMER, ID, f"fetch:{ID}"), Ignored(because(ReasonCode.NOT_APPLICABLE))):
+    for parsed in (ToFetch(EventKind.CUSTOMER, ID, f"fetch:{ID}"), Ignored(because(ReasonCode.NOT_APPLICABLE))):
         body = raw if isinstance(parsed, ToFetch) else f"<customer>{EMAIL} {NAME}".encode()
         await scene.accept(store_message(parsed, body, source="woocommerce", message_id=""))
     async with scene.engine.begin() as connection:
@@ -104,7 +104,7 @@ async def a_life(scene: Scene) -> None:
     books = Reconciliations(scene.engine)
     asked = await books.request("t", None)
     await books.claim(asked)
-    await books.add_differences(asked, [Difference(Kind.CUSTOMER, ID, "stale", "the Platform does not have it")])
+    await books.add_differences(asked, [Difference(EventKind.CUSTOMER, ID, "stale", "the Platform does not have it")])
     await books.finish(asked, {"customers": 2}, [], None)
 
 
@@ -219,16 +219,16 @@ async def test_what_runs_is_waited_for(engine: AsyncEngine) -> None:
 async def test_everything_is_handed_out(engine: AsyncEngine) -> None:
     scene = Scene(engine)
     await a_life(scene)
-    told = await export(engine, ID, "an operator")
-    assert told.customer == sorted((ID, EMAIL.lower()))
-    kinds = {each["kind"] for each in told.messages}
+    result = await export(engine, ID, "an operator")
+    assert result.customer == sorted((ID, EMAIL.lower()))
+    kinds = {each["kind"] for each in result.messages}
     assert kinds == {"customers", "orders", "points/redeemed", "customers/updated", "customers:id"}
-    assert {each["code"] for each in told.coupons} == {CODE, PENDING}
-    assert told.jobs
-    assert told.attempts
-    assert told.issuance_limits
-    assert told.differences
-    raw = told.model_dump_json().lower()
+    assert {each["code"] for each in result.coupons} == {CODE, PENDING}
+    assert result.jobs
+    assert result.attempts
+    assert result.issuance_limits
+    assert result.differences
+    raw = result.model_dump_json().lower()
     assert all(word in raw for word in CANARIES)
     assert OTHERS_EMAIL not in raw
     assert (await traces(engine, (ID,)))[ID]
@@ -259,9 +259,9 @@ def test_a_body_of_another_loses_the_person_alone() -> None:
         "friendEmail": f" {EMAIL} ",
         "lines": [{"customerId": ID, "price": "1.10"}],
     }
-    told = redacted(person, json.dumps(body).encode())
-    assert told is not None
-    assert json.loads(told) == {
+    result = redacted(person, json.dumps(body).encode())
+    assert result is not None
+    assert json.loads(result) == {
         "customer": body["customer"],
         "friendCustomer": {"erased": True},
         "friendEmail": "erased",

@@ -13,7 +13,7 @@ from platform_relay.queue.queue import Queue
 from platform_relay.queue.states import dead
 from tests.database.engine_room import accept, broken_counts, claim, customer, message, order, rows, run, settle, states
 from tests.helpers import eventually
-from tests.queue.workshop import Desk, running
+from tests.queue.harness import QueueHarness, running
 from tests.reasons import HTTP_400
 
 BIG = "customer:big"
@@ -31,7 +31,7 @@ class Orders:
     """A handler whose calls for BIG last until `big.let_go`."""
 
     def __init__(self) -> None:
-        self.big, self.others = Desk(), Desk()
+        self.big, self.others = QueueHarness(), QueueHarness()
         self.big.hold()
 
     async def __call__(self, job: Job) -> Outcome:
@@ -109,7 +109,7 @@ async def test_a_backfill_is_not_delayed_either_and_comes_after_live_orders(engi
 
 async def test_one_call_at_a_time_alternates_between_customers(engine: AsyncEngine) -> None:
     """As with a low rate limit: the customer with many orders is not in hand when the next job is claimed."""
-    orders = Desk()
+    orders = QueueHarness()
     await accept(engine, *orders_of(BIG, 30))
     await accept(engine, order("1", depends_on="customer:1"), order("2", depends_on="customer:2"))
     async with running(engine, {"forward_order": orders}, concurrency=1):

@@ -23,7 +23,7 @@ from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
 from tests.database.engine_room import accept, broken_counts, claim, customer, order, rows, run, states
 from tests.helpers import eventually
-from tests.queue.workshop import Desk, Seen, running
+from tests.queue.harness import QueueHarness, Seen, running
 from tests.reasons import HTTP_401, HTTP_500, HTTP_503
 
 STATE = "SELECT state, disposition, attempts, uncertain FROM job WHERE lane = :lane"
@@ -40,7 +40,7 @@ async def all_done(engine: AsyncEngine, jobs: int) -> None:
 
 
 async def test_an_order_is_woken_by_its_customers_delivery_and_not_by_polling(engine: AsyncEngine) -> None:
-    customers, orders = Desk(), Desk()
+    customers, orders = QueueHarness(), QueueHarness()
     customers.hold()
     await accept(engine, customer("1"), order("7", depends_on="customer:1"))
     async with running(engine, {"forward_customer": customers, "forward_order": orders}) as on:
@@ -54,7 +54,7 @@ async def test_an_order_is_woken_by_its_customers_delivery_and_not_by_polling(en
 
 
 async def test_a_customers_new_version_holds_back_no_order_once_the_customer_is_known(engine: AsyncEngine) -> None:
-    customers, orders = Desk(), Desk()
+    customers, orders = QueueHarness(), QueueHarness()
     async with running(engine, {"forward_customer": customers, "forward_order": orders}) as on:
         await on.accept(customer("1"))
         await all_done(engine, 1)
@@ -65,7 +65,7 @@ async def test_a_customers_new_version_holds_back_no_order_once_the_customer_is_
 
 
 async def test_new_work_is_taken_up_when_told(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     async with running(engine, {"forward_order": orders}) as on:
         for number in range(3):
             await on.accept(order(str(number)))
@@ -73,7 +73,7 @@ async def test_new_work_is_taken_up_when_told(engine: AsyncEngine) -> None:
 
 
 async def test_the_next_of_a_lane_follows_at_once_and_never_beside_the_first(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     await accept(engine, *(order("1", version) for version in range(6)))
     async with running(engine, {"forward_order": orders}):
         await all_done(engine, 6)
@@ -82,7 +82,7 @@ async def test_the_next_of_a_lane_follows_at_once_and_never_beside_the_first(eng
 
 
 async def test_no_more_calls_at_once_than_slots_and_all_of_them_used(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
     async with running(engine, {"forward_order": orders}, concurrency=4):
@@ -93,7 +93,7 @@ async def test_no_more_calls_at_once_than_slots_and_all_of_them_used(engine: Asy
 
 
 async def test_no_transaction_is_open_during_a_call(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(4)))
     async with running(engine, {"forward_order": orders}):
@@ -106,7 +106,7 @@ async def test_no_transaction_is_open_during_a_call(engine: AsyncEngine) -> None
 
 async def test_no_more_is_claimed_than_twice_the_slots(engine: AsyncEngine) -> None:
     """So that live work, and other workers, are not kept waiting by what one worker hoards."""
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
     async with running(engine, {"forward_order": orders}, concurrency=4):
@@ -118,26 +118,26 @@ async def test_no_more_is_claimed_than_twice_the_slots(engine: AsyncEngine) -> N
 
 async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(engine: AsyncEngine) -> None:
     """Neither while its call hangs, nor while it waits for its next try."""
-    poison, others = Desk(Retry(HTTP_500, None, Evidence(500))), Desk()
-    poison.hold()
+    failing_entities, others = QueueHarness(Retry(HTTP_500, None, Evidence(500))), QueueHarness()
+    failing_entities.hold()
 
     async def orders(job):  # type: ignore[no-untyped-def]  # a handler
-        return await (poison if job.lane == "order:0" else others)(job)
+        return await (failing_entities if job.lane == "order:0" else others)(job)
 
     await accept(engine, customer("1"))
-    async with running(engine, {"forward_order": orders, "forward_customer": Desk()}) as on:
+    async with running(engine, {"forward_order": orders, "forward_customer": QueueHarness()}) as on:
         await all_done(engine, 1)
         await on.accept(*(order(str(number), depends_on="customer:1") for number in range(20)))
         await eventually(lambda: len(others.calls) == 19)
-        poison.let_go()
+        failing_entities.let_go()
         await eventually(lambda: _is(engine, STATE, [("waiting", "retry", 1, False)], lane="order:0"))
         await on.accept(*(order(str(number), depends_on="customer:1") for number in range(20, 30)))
         await eventually(lambda: len(others.calls) == 29)
-        assert len(poison.calls) == 1
+        assert len(failing_entities.calls) == 1
 
 
 async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEngine) -> None:
-    orders = Desk(Retry(HTTP_503, None, Evidence(503)))
+    orders = QueueHarness(Retry(HTTP_503, None, Evidence(503)))
     await accept(engine, order("1"))
     async with running(
         engine, {"forward_order": orders}, policy=RetryPolicy(first=0.01, jitter=0.0), poll_interval=0.05
@@ -149,20 +149,20 @@ async def test_what_failed_is_tried_again_when_its_time_has_come(engine: AsyncEn
 
 
 async def test_what_the_database_refuses_to_store_crashes_alone(engine: AsyncEngine) -> None:
-    orders, customers = Desk(Retry(HTTP_500, None, Evidence(status=2**40))), Desk()
-    for desk in (orders, customers):
-        desk.hold()
+    orders, customers = QueueHarness(Retry(HTTP_500, None, Evidence(status=2**40))), QueueHarness()
+    for harness in (orders, customers):
+        harness.hold()
     await accept(engine, order("1"), customer("1"), customer("2"))
     async with running(engine, {"forward_order": orders, "forward_customer": customers}):
         await eventually(lambda: len(orders.calls) == 1 and len(customers.calls) == 2)
-        for desk in (orders, customers):
-            desk.let_go()
+        for harness in (orders, customers):
+            harness.let_go()
 
-        async def told() -> bool:
+        async def result() -> bool:
             crashed = await rows(engine, STATE.replace(":lane", "'order:1'"))
             return crashed == [("waiting", "crashed", 1, True)] and (await states(engine)).get("done") == 2
 
-        await eventually(told, 10)
+        await eventually(result, 10)
         outcomes = await rows(engine, "SELECT outcome FROM attempt ORDER BY outcome")
         assert outcomes == [("crashed",), ("done",), ("done",)]
     assert await broken_counts(engine) == []
@@ -172,7 +172,7 @@ async def test_what_the_database_refuses_to_store_crashes_alone(engine: AsyncEng
 
 
 async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, order("1"))
     async with running(engine, {"forward_order": orders}, lease=1.2):
@@ -193,7 +193,7 @@ async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
 
 async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(engine: AsyncEngine) -> None:
     """A database that writes slowly: calls would be made again, and again, for as long as the first writing takes."""
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(60)))
     async with running(engine, {"forward_order": orders}, concurrency=2, lease=0.8) as on:
@@ -218,7 +218,7 @@ async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(eng
 
 
 async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, order("1"))
     async with running(engine, {"forward_order": orders}) as on:
@@ -236,7 +236,7 @@ async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(eng
 
 
 async def test_at_the_end_what_runs_is_finished_and_nothing_new_begun(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(9)))
     async with running(engine, {"forward_order": orders}, concurrency=2) as on:
@@ -253,7 +253,7 @@ async def test_at_the_end_what_runs_is_finished_and_nothing_new_begun(engine: As
 
 
 async def test_what_does_not_finish_in_time_is_given_back_as_uncertain(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, order("1"))
     async with running(engine, {"forward_order": orders}, grace=0.05) as on:
@@ -265,7 +265,7 @@ async def test_what_does_not_finish_in_time_is_given_back_as_uncertain(engine: A
 
 
 async def test_the_end_waits_for_what_is_being_written(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, order("1"))
     held_up = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -286,7 +286,7 @@ async def test_a_part_that_dies_ends_the_whole(engine: AsyncEngine) -> None:
         def settled(self, settlement: Settlement) -> None:
             raise RuntimeError(f"cannot note {settlement.job.lane}")
 
-    async with running(engine, {"forward_order": Desk()}, seen=Broken()) as on:
+    async with running(engine, {"forward_order": QueueHarness()}, seen=Broken()) as on:
         await on.accept(order("1"))
         with pytest.raises(RuntimeError, match="cannot note order:1"):
             await asyncio.wait_for(asyncio.shield(on.task), 10)
@@ -296,7 +296,7 @@ async def test_a_part_that_dies_ends_the_whole(engine: AsyncEngine) -> None:
 
 
 async def test_a_closed_channel_is_tried_with_a_few_jobs_and_one_opens_it(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await run(engine, "UPDATE destination SET state = 'tripped', retry_at = now() WHERE name = 'platform'")
     await accept(engine, *(order(str(number)) for number in range(5)))
@@ -318,7 +318,7 @@ async def test_a_closed_channel_is_tried_with_a_few_jobs_and_one_opens_it(engine
 )
 async def test_a_revoked_key_kills_nothing_of_a_backlog(engine: AsyncEngine, refusal: Blocked) -> None:
     """Answered by a 401, or by a 403 without a cause. No job has more than three attempts."""
-    orders = Desk(Done())
+    orders = QueueHarness(Done())
     policy = RetryPolicy(first=0.01, factor=1.0, window=timedelta(seconds=0.02), jitter=0.0)
     async with running(engine, {"forward_order": orders}, policy=policy, poll_interval=0.02) as on:
         await on.accept(*(order(f"before-{number}") for number in range(20)))
@@ -348,7 +348,7 @@ async def test_an_entity_that_is_refused_alone_stops_no_other_and_ends_as_dead(e
     refusal = Blocked(
         because(ReasonCode.KEY_REJECTED, destination="the Platform", status=403), Evidence(403), certain=False
     )
-    bad, good = Desk(refusal), Desk(Done())
+    bad, good = QueueHarness(refusal), QueueHarness(Done())
 
     async def orders(job: Job) -> Outcome:
         return await (bad if job.lane == "order:bad" else good)(job)
@@ -371,12 +371,12 @@ async def test_an_entity_that_is_refused_alone_stops_no_other_and_ends_as_dead(e
 async def test_a_backfill_is_tried_too_when_nothing_else_is_due(engine: AsyncEngine) -> None:
     await run(engine, "UPDATE destination SET state = 'blocked', retry_at = now() WHERE name = 'platform'")
     await accept(engine, customer("1", backfill=True))
-    async with running(engine, {"forward_customer": Desk()}, poll_interval=0.02):
+    async with running(engine, {"forward_customer": QueueHarness()}, poll_interval=0.02):
         await all_done(engine, 1)
 
 
 async def test_live_work_goes_first_and_backfill_in_its_turn(engine: AsyncEngine) -> None:
-    orders, customers = Desk(), Desk()
+    orders, customers = QueueHarness(), QueueHarness()
     ran: list[str] = []
 
     async def noted(job):  # type: ignore[no-untyped-def]  # a handler
@@ -394,7 +394,7 @@ async def test_live_work_goes_first_and_backfill_in_its_turn(engine: AsyncEngine
 
 
 async def test_with_a_pace_no_more_is_held_than_a_seconds_calls(engine: AsyncEngine) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, *(order(str(number)) for number in range(40)))
     async with running(engine, {"forward_order": orders}, concurrency=32, rate=5.0):
@@ -409,7 +409,7 @@ async def test_with_a_pace_no_more_is_held_than_a_seconds_calls(engine: AsyncEng
 async def test_a_database_that_goes_away_costs_no_attempt_and_no_process(
     engine: AsyncEngine, database_url: str, server_url: str
 ) -> None:
-    orders = Desk()
+    orders = QueueHarness()
     orders.hold()
     await accept(engine, order("1"))
     async with running(engine, {"forward_order": orders}, poll_interval=0.05) as on:

@@ -351,14 +351,14 @@ async def test_an_outage_costs_few_customers_calls_and_every_orders_own(relay: R
     assert len(calls(relay.platform, "order.")) == 3
 
 
-async def test_one_poison_order_delays_no_other(relay: Relay) -> None:
+async def test_one_failing_order_delays_no_other(relay: Relay) -> None:
     """An order that the Platform chokes on; the other orders of that customer and its updates go on."""
-    relay.platform.script(contains='"id":"poison"', status=500, persistent=True)
+    relay.platform.script(contains='"id":"failing"', status=500, persistent=True)
     await relay.accept(*customer_event("1", 1))
-    for number in ("poison", "2", "3"):
+    for number in ("failing", "2", "3"):
         await relay.accept(*order_event(number, "1", 1))
     await drained(relay)
     await relay.accept(*order_event("2", "1", 2))
     await drained(relay)
-    assert [lane for lane, *_ in await relay.open_jobs()] == ["order:poison"]
-    assert calls(relay.platform, "order.").count("order:poison") == 1
+    assert [lane for lane, *_ in await relay.open_jobs()] == ["order:failing"]
+    assert calls(relay.platform, "order.").count("order:failing") == 1

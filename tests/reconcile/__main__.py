@@ -15,7 +15,7 @@ from platform_relay.core import migrate
 from platform_relay.core.database import create_engine
 from platform_relay.core.embedded import EmbeddedPostgres
 from simulators.process import run
-from tests.reconcile.proof import Told, prove
+from tests.reconcile.proof import ProofResult, prove
 from tests.reconcile.shop import Injured
 
 SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -35,22 +35,22 @@ def main() -> int:
             with run("shop") as shop, run("platform") as platform:
                 os.environ.update({f"WOOCOMMERCE__{name}": value for name, value in {**SHOP, "URL": shop.url}.items()})
                 injured = Injured(shop, platform, ENTITIES, DIFFERENCES, SEED)
-                told = asyncio.run(_proven(injured, server.url, folder))
+                result = asyncio.run(_proven(injured, server.url, folder))
         finally:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for words in told.wrong[:50]:
+    for words in result.wrong[:50]:
         sys.stdout.write(f"{words}\n")
-    causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(told.expected.items()))
-    times = ", ".join(f"{name} in {seconds:g} s" for name, seconds in told.seconds.items())
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(result.expected.items()))
+    times = ", ".join(f"{name} in {seconds:g} s" for name, seconds in result.seconds.items())
     sys.stdout.write(
-        f"{told.entities:,} entities, {told.expected.total():,} differences ({causes}): {len(told.wrong):,} wrong; {times}\n"
+        f"{result.entities:,} entities, {result.expected.total():,} differences ({causes}): {len(result.wrong):,} wrong; {times}\n"
     )
-    return int(bool(told.wrong))
+    return int(bool(result.wrong))
 
 
-async def _proven(injured: Injured, url: str, folder: Path) -> Told:
+async def _proven(injured: Injured, url: str, folder: Path) -> ProofResult:
     engine = create_engine(url, application_name="proof", pool_size=1)
     await migrate.upgrade(engine)
     await engine.dispose()

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from platform_relay import wiring
 from platform_relay.core.database import Timeouts, create_engine
 from platform_relay.imports.importer import ImportPlan, import_file
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.compare import ComparedSystems, reconcile
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.settings import PlatformSettings, Settings, StoreSettings
@@ -65,12 +65,12 @@ class Relay:
 
         return await eventually(done_by_the_worker, 120)
 
-    async def found(self, view: ReconciliationView) -> dict[tuple[Kind, str], str]:
-        books, found = Reconciliations(self.parts.engine), dict[tuple[Kind, str], str]()
+    async def found(self, view: ReconciliationView) -> dict[tuple[EventKind, str], str]:
+        books, found = Reconciliations(self.parts.engine), dict[tuple[EventKind, str], str]()
         cursor: str | None = None
         while True:
             page = await books.list_differences(view.id, limit=1000, cursor=cursor)
-            found.update({(Kind(each.kind), each.entity_id): each.cause for each in page.items})
+            found.update({(EventKind(each.kind), each.entity_id): each.cause for each in page.items})
             if page.next_cursor is None:
                 return found
             cursor = page.next_cursor
@@ -106,7 +106,7 @@ async def relay(url: str, folder: Path, platform: Simulator, public_url: str | N
 
 
 @dataclass(slots=True)
-class Told:
+class ProofResult:
     """What a proof came to; `wrong` is empty when all is well."""
 
     entities: int
@@ -115,7 +115,7 @@ class Told:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-async def prove(injured: Injured, database_url: str, folder: Path, within: float) -> Told:
+async def prove(injured: Injured, database_url: str, folder: Path, within: float) -> ProofResult:
     """The whole of it, on an empty migrated database. `within`: seconds that the relay may take for a backlog."""
     clock = _Clock()
     injured.platform.config(customers_page_size=250)
@@ -129,22 +129,22 @@ async def prove(injured: Injured, database_url: str, folder: Path, within: float
         clock.lap("injured")
         first = await here.reconciled()
         clock.lap("compared")
-        told = Told(sum(first.compared.values()), Counter(injured.expected.values()), seconds=clock.laps)
-        told.wrong += _compared(injured.expected, await here.found(first))
-        told.wrong += first.notes
+        result = ProofResult(sum(first.compared.values()), Counter(injured.expected.values()), seconds=clock.laps)
+        result.wrong += _compared(injured.expected, await here.found(first))
+        result.wrong += first.notes
         injured.platform.control("clear")
         repaired = await here.repaired(first)
-        if Counter(repaired) != told.expected:
-            told.wrong.append(f"repaired {repaired}")
+        if Counter(repaired) != result.expected:
+            result.wrong.append(f"repaired {repaired}")
         await here.drained(within)
         clock.lap("repaired")
-        told.wrong += injured.misfits()
+        result.wrong += injured.misfits()
         second = await here.reconciled()
         clock.lap("compared_again")
-        told.wrong += [f"second run: {each}" for each in await here.found(second)]
+        result.wrong += [f"second run: {each}" for each in await here.found(second)]
         if await here.repaired(first) or await here.repaired(second):
-            told.wrong.append("a second repair repaired something")
-    return told
+            result.wrong.append("a second repair repaired something")
+    return result
 
 
 async def _take_in_everything(here: Relay, injured: Injured, within: float) -> None:
@@ -154,7 +154,7 @@ async def _take_in_everything(here: Relay, injured: Injured, within: float) -> N
     for kind in KINDS_IN_ORDER:
         done = await backfill(here.parts.inbox, store, SOURCE, kind, None)
         assert done.failed is None
-    for kind in (Kind.PRODUCT, Kind.ORDER):
+    for kind in (EventKind.PRODUCT, EventKind.ORDER):
         plan = ImportPlan("old", "ndjson", kind)
         taken = await import_file(
             here.parts.engine, here.parts.inbox, plan, injured.file_without_versions(kind), actor="proof"
@@ -177,7 +177,7 @@ async def _well_all_the_same(here: Relay, injured: Injured, now: datetime, withi
     assert isinstance(store, FetchesEntities)
     items = []
     for number in injured.not_to_be_found(now)["touched"]:
-        event = await store.fetch(Kind.PRODUCT, str(number))
+        event = await store.fetch(EventKind.PRODUCT, str(number))
         assert isinstance(event, NativeEvent)
         items.append(inbox_item(event, SOURCE, backfill=False))
     await here.parts.inbox.accept_many(items)

@@ -14,13 +14,13 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Cause
 from simulators.process import Simulator
 
 Row = dict[str, Any]  # as the store's API shows it
-FIRST_ID: Final = {Kind.CUSTOMER: 1, Kind.PRODUCT: 1_000_001, Kind.ORDER: 2_000_001}
-SHARE: Final = {Kind.CUSTOMER: 0.3, Kind.PRODUCT: 0.2, Kind.ORDER: 0.5}
+FIRST_ID: Final = {EventKind.CUSTOMER: 1, EventKind.PRODUCT: 1_000_001, EventKind.ORDER: 2_000_001}
+SHARE: Final = {EventKind.CUSTOMER: 0.3, EventKind.PRODUCT: 0.2, EventKind.ORDER: 0.5}
 LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
 REFUSED: Final = "refuse-me"
 CHUNK: Final = 5000
@@ -30,15 +30,15 @@ def shown(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def entity(kind: Kind, number: int, changed: datetime, mark: str = "", buyer: int = 0) -> Row:
+def entity(kind: EventKind, number: int, changed: datetime, mark: str = "", buyer: int = 0) -> Row:
     """As WooCommerce shows it. `mark` stands in it as a text that reaches the Platform."""
     times = {"date_created_gmt": shown(LONG_AGO), "date_modified_gmt": shown(changed)}
     match kind:
-        case Kind.CUSTOMER:
+        case EventKind.CUSTOMER:
             return {"id": number, "email": f"c{number}@example.com", "first_name": f"Ada{mark}", **times}
-        case Kind.PRODUCT:
+        case EventKind.PRODUCT:
             return {"id": number, "name": f"Thing {number}{mark}", "status": "publish", "images": [], **times}
-        case Kind.ORDER:
+        case EventKind.ORDER:
             return {
                 "id": number,
                 "status": "processing",
@@ -61,10 +61,10 @@ class Injured:
     entities: int
     differences: int
     seed: int
-    expected: dict[tuple[Kind, str], Cause] = field(default_factory=dict)
+    expected: dict[tuple[EventKind, str], Cause] = field(default_factory=dict)
     _buyers: list[int] = field(default_factory=list)
-    _free: dict[Kind, list[int]] = field(default_factory=dict)
-    _next: dict[Kind, int] = field(default_factory=dict)
+    _free: dict[EventKind, list[int]] = field(default_factory=dict)
+    _next: dict[EventKind, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -80,7 +80,7 @@ class Injured:
             self.rng.shuffle(numbers)
             refused = {numbers.pop() for _ in range(self._part(0.05))}
             self._free[kind] = numbers
-            if kind is Kind.CUSTOMER:
+            if kind is EventKind.CUSTOMER:
                 self._buyers = sorted(numbers)
             for number in sorted(refused):
                 self.expected[kind, str(number)] = "rejected"
@@ -95,23 +95,23 @@ class Injured:
     def injure(self, now: datetime) -> None:
         """All that happens at the store and at the Platform behind the relay's back. `now`: the relay has been listening
         for a day."""
-        for kind in Kind:
+        for kind in EventKind:
             self._never_sent(kind, self._part(0.08))
             self._lost(kind, self._part(0.05), self._part(0.05), now - timedelta(hours=1))
             self._deleted(kind, self._part(0.04))
         self._at_the_platform(self._part(0.05))
 
-    def _never_sent(self, kind: Kind, count: int) -> None:
+    def _never_sent(self, kind: EventKind, count: int) -> None:
         numbers = [self.new(kind) for _ in range(count)]
         self.seed_shop(kind, (self._entity(kind, number, LONG_AGO) for number in numbers))
         self._expect(kind, numbers, "never_sent")
 
-    def _lost(self, kind: Kind, new: int, changed: int, when: datetime) -> None:
+    def _lost(self, kind: EventKind, new: int, changed: int, when: datetime) -> None:
         numbers = [self.new(kind) for _ in range(new)] + [self.take(kind) for _ in range(changed)]
         self.seed_shop(kind, (self._entity(kind, number, when, "changed") for number in numbers))
         self._expect(kind, numbers, "lost_by_webhook")
 
-    def _deleted(self, kind: Kind, count: int) -> None:
+    def _deleted(self, kind: EventKind, count: int) -> None:
         numbers = [self.take(kind) for _ in range(count)]
         for number in numbers:
             topic = f"{kind.removesuffix('s')}.deleted"
@@ -120,27 +120,27 @@ class Injured:
 
     def _at_the_platform(self, count: int) -> None:
         """Customers that it forgot, knows by another address, or has alone."""
-        lost = [self.take(Kind.CUSTOMER) for _ in range(count)]
+        lost = [self.take(EventKind.CUSTOMER) for _ in range(count)]
         self.platform.control("forget-customers", customers=[str(number) for number in lost])
-        other = [self.take(Kind.CUSTOMER) for _ in range(count)]
+        other = [self.take(EventKind.CUSTOMER) for _ in range(count)]
         self._at_platform(other, "other")
-        self._expect(Kind.CUSTOMER, [*lost, *other], "stale")
-        alone = [self.new(Kind.CUSTOMER) for _ in range(count)]
+        self._expect(EventKind.CUSTOMER, [*lost, *other], "stale")
+        alone = [self.new(EventKind.CUSTOMER) for _ in range(count)]
         self._at_platform(alone, "alone")
-        self._expect(Kind.CUSTOMER, alone, "extra")
+        self._expect(EventKind.CUSTOMER, alone, "extra")
 
     def _at_platform(self, numbers: Sequence[int], name: str) -> None:
         rows = [{"customerId": str(number), "email": f"{name}{number}@example.com"} for number in numbers]
         self.platform.control("customers", customers=rows)
 
-    def file_without_versions(self, kind: Kind) -> io.BytesIO:
+    def file_without_versions(self, kind: EventKind) -> io.BytesIO:
         """A file of things that the store has and never reported."""
         numbers = [self.new(kind) for _ in range(self._part(0.05))]
         self.seed_shop(kind, (self._entity(kind, number, LONG_AGO) for number in numbers))
         self._expect(kind, numbers, "stale")
         rows = [
             {"id": str(number), "title": "old"}
-            if kind is Kind.PRODUCT
+            if kind is EventKind.PRODUCT
             else {
                 "id": str(number),
                 "email": "a@example.com",
@@ -157,12 +157,16 @@ class Injured:
     def not_to_be_found(self, now: datetime) -> dict[str, list[int]]:
         """What looks like a difference and is none: `on_its_way` changed this moment, `of_the_staff` is in no list,
         `touched` has a newer time and the same content."""
-        kinds = {"on_its_way": Kind.ORDER, "of_the_staff": Kind.CUSTOMER, "touched": Kind.PRODUCT}
+        kinds = {"on_its_way": EventKind.ORDER, "of_the_staff": EventKind.CUSTOMER, "touched": EventKind.PRODUCT}
         found = {name: [self.take(kind) for _ in range(self._part(0.02))] for name, kind in kinds.items()}
-        self.seed_shop(Kind.ORDER, (self._entity(Kind.ORDER, number, now, "new") for number in found["on_its_way"]))
-        self.seed_shop(Kind.CUSTOMER, ({"id": number, "role": "editor"} for number in found["of_the_staff"]))
+        self.seed_shop(
+            EventKind.ORDER, (self._entity(EventKind.ORDER, number, now, "new") for number in found["on_its_way"])
+        )
+        self.seed_shop(EventKind.CUSTOMER, ({"id": number, "role": "editor"} for number in found["of_the_staff"]))
         hour = now - timedelta(hours=1)
-        self.seed_shop(Kind.PRODUCT, (self._entity(Kind.PRODUCT, number, hour) for number in found["touched"]))
+        self.seed_shop(
+            EventKind.PRODUCT, (self._entity(EventKind.PRODUCT, number, hour) for number in found["touched"])
+        )
         return found
 
     # ------------------------------------------------------------------------------------------- after
@@ -173,16 +177,16 @@ class Injured:
 
     def unlike(self) -> list[str]:
         """The same of everything in the store."""
-        return self._unlike([(kind, identifier) for kind in Kind for identifier in self.shop.state(kind)])
+        return self._unlike([(kind, identifier) for kind in EventKind for identifier in self.shop.state(kind)])
 
-    def _unlike(self, keys: Sequence[tuple[Kind, str]]) -> list[str]:
+    def _unlike(self, keys: Sequence[tuple[EventKind, str]]) -> list[str]:
         """Judged by the simulators alone."""
         found = []
-        shop = {kind: self.shop.state(kind) for kind in Kind}
-        platform = {kind: self.platform.state(kind) for kind in Kind}
+        shop = {kind: self.shop.state(kind) for kind in EventKind}
+        platform = {kind: self.platform.state(kind) for kind in EventKind}
         for kind, identifier in keys:
             stored = platform[kind].get(identifier)
-            if kind is Kind.ORDER and stored is not None:
+            if kind is EventKind.ORDER and stored is not None:
                 found += [] if len(stored) == 1 else [f"{kind} {identifier} is there {len(stored)} times"]
                 stored = stored[0]["order"]
             wanted, has = _ours(kind, shop[kind][identifier]), _theirs(kind, stored or {})
@@ -193,30 +197,30 @@ class Injured:
     def change(self, numbers: Sequence[int], when: datetime) -> None:
         """They change in the store, whose webhooks are silent."""
         for number in numbers:
-            kind = max((kind for kind in Kind if FIRST_ID[kind] <= number), key=FIRST_ID.__getitem__)
+            kind = max((kind for kind in EventKind if FIRST_ID[kind] <= number), key=FIRST_ID.__getitem__)
             self.seed_shop(kind, iter([self._entity(kind, number, when, "changed")]))
 
     # ------------------------------------------------------------------------------------------- parts
 
-    def new(self, kind: Kind) -> int:
+    def new(self, kind: EventKind) -> int:
         self._next[kind] += 1
         return self._next[kind]
 
-    def take(self, kind: Kind) -> int:
+    def take(self, kind: EventKind) -> int:
         """One of those that are well so far."""
         return self._free[kind].pop()
 
-    def seed_shop(self, kind: Kind, rows: Iterator[Row]) -> None:
+    def seed_shop(self, kind: EventKind, rows: Iterator[Row]) -> None:
         while chunk := list(islice(rows, CHUNK)):
             self.shop.control("seed", **{str(kind): chunk})
 
-    def _entity(self, kind: Kind, number: int, changed: datetime, mark: str = "") -> Row:
+    def _entity(self, kind: EventKind, number: int, changed: datetime, mark: str = "") -> Row:
         return entity(kind, number, changed, mark, self._buyers[number % len(self._buyers)])
 
     def _part(self, share: float) -> int:
         return max(1, round(self.differences * share))
 
-    def _expect(self, kind: Kind, numbers: Sequence[int], cause: Cause) -> None:
+    def _expect(self, kind: EventKind, numbers: Sequence[int], cause: Cause) -> None:
         self.expected.update({(kind, str(number)): cause for number in numbers})
 
     @staticmethod
@@ -224,21 +228,21 @@ class Injured:
         return LONG_AGO + timedelta(seconds=number % 1_000_000)
 
 
-def _ours(kind: Kind, row: Row) -> tuple[str, str]:
+def _ours(kind: EventKind, row: Row) -> tuple[str, str]:
     match kind:
-        case Kind.CUSTOMER:
+        case EventKind.CUSTOMER:
             return row["email"], row["first_name"]
-        case Kind.PRODUCT:
+        case EventKind.PRODUCT:
             return row["name"], ""
-        case Kind.ORDER:
+        case EventKind.ORDER:
             return row["billing"]["email"], f"{Decimal(row['total']):.2f}"
 
 
-def _theirs(kind: Kind, row: Row) -> tuple[str, str]:
+def _theirs(kind: EventKind, row: Row) -> tuple[str, str]:
     match kind:
-        case Kind.CUSTOMER:
+        case EventKind.CUSTOMER:
             return row.get("email", ""), row.get("firstName", "")
-        case Kind.PRODUCT:
+        case EventKind.PRODUCT:
             return row.get("title", ""), ""
-        case Kind.ORDER:
+        case EventKind.ORDER:
             return row.get("email", ""), f"{Decimal(row.get('totalPrice', 0)):.2f}"

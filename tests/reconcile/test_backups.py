@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from platform_relay.core import migrate
 from platform_relay.core.database import create_engine
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.jobs.backup import mark_restored
 from platform_relay.platform.webhooks import webhook_message
@@ -39,7 +39,7 @@ REDEEMED: Final = {
 }
 
 
-OWED: Final = range(2_900_001, 2_900_004)
+OPEN: Final = range(2_900_001, 2_900_004)
 """Orders."""
 
 
@@ -166,16 +166,16 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
             await taken_in(here)
             await here.drained(60)
             platform.outage()
-            injured.seed_shop(Kind.ORDER, (entity(Kind.ORDER, number, LONG_AGO, "", 1) for number in OWED))
+            injured.seed_shop(EventKind.ORDER, (entity(EventKind.ORDER, number, LONG_AGO, "", 1) for number in OPEN))
             await taken_in(here)
-            await backup.copy()  # it owes these orders, which are delivered afterwards
+            await backup.copy()  # it has these orders to send; they are delivered afterwards
             platform.outage(on=False)
             await here.drained(60)
 
             begun = datetime.now(UTC) - timedelta(seconds=10)  # the changes must be past when they are compared
-            changed = [injured.take(kind) for kind in Kind for _ in range(3)]
+            changed = [injured.take(kind) for kind in EventKind for _ in range(3)]
             injured.change(changed[:5], begun + timedelta(seconds=1))
-            injured.change([injured.new(kind) for kind in Kind], begun + timedelta(seconds=1))
+            injured.change([injured.new(kind) for kind in EventKind], begun + timedelta(seconds=1))
             await taken_in(here)
             await redeemed(here.parts.inbox)
             await here.drained(60)  # all this is delivered, and will be forgotten
@@ -187,8 +187,8 @@ async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
         url = await backup.restore()
         engine = create_engine(url, application_name="tests", pool_size=1)
         await mark_restored(engine, "test")
-        doubted = "SELECT count(*) FILTER (WHERE NOT uncertain), count(*) >= :owed FROM job WHERE state IN ('waiting', 'running')"
-        assert await rows(engine, doubted, owed=len(OWED)) == [(0, True)]
+        doubted = "SELECT count(*) FILTER (WHERE NOT uncertain), count(*) >= :open FROM job WHERE state IN ('waiting', 'running')"
+        assert await rows(engine, doubted, open=len(OPEN)) == [(0, True)]
         assert await mark_restored(engine, "test") == 0
         await engine.dispose()
         async with relay(url, tmp_path, platform) as restored:

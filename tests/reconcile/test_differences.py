@@ -7,7 +7,7 @@ import pytest
 
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.imports.importer import OLDEST
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import CAUSES, RelaySnapshot, StoreSnapshot, compare
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -135,7 +135,7 @@ CASES: list[tuple[str, StoreSnapshot, RelaySnapshot, datetime | None, str | None
 def test_the_cause_class(
     shop: StoreSnapshot, relay: RelaySnapshot, listening: datetime | None, cause: str | None, text: str
 ) -> None:
-    difference = compare(Kind.ORDER, shop, relay, listening)
+    difference = compare(EventKind.ORDER, shop, relay, listening)
     assert (difference.cause if difference else None) == cause
     if difference:
         assert text in difference.detail

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import parse_url
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
@@ -59,10 +59,10 @@ async def test_every_difference_is_found_none_is_invented_and_a_repair_leaves_no
     shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
 ) -> None:
     sys.stderr.write(f"RECONCILE_SEED={SEED}\n")
-    told = await prove(Injured(shop, platform, 900, 120, SEED), database_url, tmp_path, 60)
-    assert told.wrong == []
-    assert set(told.expected) == {"never_sent", "lost_by_webhook", "rejected", "stale", "extra"}
-    assert told.entities > 900
+    result = await prove(Injured(shop, platform, 900, 120, SEED), database_url, tmp_path, 60)
+    assert result.wrong == []
+    assert set(result.expected) == {"never_sent", "lost_by_webhook", "rejected", "stale", "extra"}
+    assert result.entities > 900
 
 
 async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is_driven_again(
@@ -77,7 +77,7 @@ async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is
         await here.drained(30)
     async with temporary_database(server_url, str(parse_url(database_url).database)) as backup:
         begun = datetime.now(UTC)
-        changed = [injured.take(kind) for kind in Kind for _ in range(5)]
+        changed = [injured.take(kind) for kind in EventKind for _ in range(5)]
         async with relay(database_url, tmp_path, platform) as here:
             injured.change(changed[:10], begun + timedelta(seconds=1))
             await taken_in(here)
@@ -151,7 +151,7 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     assert first.started_at - first.since > timedelta(days=1.9)
     assert await books.claim() is None
     old = first.started_at - timedelta(days=40)
-    await books.add_differences(first.id, [Difference(Kind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
+    await books.add_differences(first.id, [Difference(EventKind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
     await books.finish(first.id, {"orders": 1}, [], None)
     facts = {"counts": {"lost_by_webhook": 1}, "reconciliation": str(first.id)}
     assert await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL") == [
@@ -170,7 +170,7 @@ async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: Asyn
     books = Reconciliations(engine)
     asked = await books.request("t", None)
     assert await books.claim() is not None
-    await books.add_differences(asked, [Difference(Kind.ORDER, "1", "never_sent", "half-way")])
+    await books.add_differences(asked, [Difference(EventKind.ORDER, "1", "never_sent", "half-way")])
     assert await books.claim() is None
     await run_sql(engine, "UPDATE reconciliation SET heartbeat_at = now() - interval '10 minutes'")
     [stopped] = (await books.list_newest()).items
@@ -196,7 +196,7 @@ async def test_entities_that_a_version_of_the_future_silenced_are_found_repaired
     now = datetime.now(UTC)
 
     def change(when: datetime, mark: str) -> None:
-        for kind in Kind:
+        for kind in EventKind:
             shop_and_platform.seed_shop(kind, iter([entity(kind, 7, when, mark, 7)]))
 
     change(LONG_AGO, "")
@@ -227,7 +227,7 @@ async def test_a_time_of_the_future_in_the_stores_lists_is_not_taken_as_a_versio
     shop_and_platform = Injured(shop, platform, 0, 0, SEED)
     async with relay(database_url, tmp_path, platform) as here:
         for when, mark in ((datetime(2062, 11, 20, tzinfo=UTC), "wrong"), (LONG_AGO, "right")):
-            for kind in Kind:
+            for kind in EventKind:
                 shop_and_platform.seed_shop(kind, iter([entity(kind, 7, when, mark, 7)]))
             await taken_in(here)
             await here.drained(30)
@@ -235,4 +235,4 @@ async def test_a_time_of_the_future_in_the_stores_lists_is_not_taken_as_a_versio
             assert (await here.reconciled()).difference_count == 0
         assert await rows(here.parts.engine, OPEN) == [(ReasonCode.FUTURE_VERSION,)]
         exposed = generate_latest(here.parts.metrics.registry).decode()
-        assert all(f'relay_future_versions_total{{kind="{kind}"}} 1.0' in exposed for kind in Kind)
+        assert all(f'relay_future_versions_total{{kind="{kind}"}} 1.0' in exposed for kind in EventKind)

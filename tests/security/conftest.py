@@ -1,5 +1,5 @@
 """The web program, as the tests of its API have it."""
 
-from tests.api.conftest import calling, nobody, operator, parts, settings, store, stored, web
+from tests.api.conftest import anonymous, calling, operator, parts, settings, store, stored, web
 
-__all__ = ["calling", "nobody", "operator", "parts", "settings", "store", "stored", "web"]
+__all__ = ["anonymous", "calling", "operator", "parts", "settings", "store", "stored", "web"]

@@ -25,8 +25,8 @@ SECRETS: Final = {
     "STORE_KEY": "canary-store-key-1f3a",
     "OPERATOR_KEY": "canary-operator-key-2b4c",
     "PLATFORM__API_KEY": "canary-platform-key-3c5d",
-    "PLATFORM__WEBHOOK_SECRET": "canary-door-secret-4d6e",
-    "PLATFORM__WEBHOOK_SECRET_PREVIOUS": "canary-former-door-5e7f",
+    "PLATFORM__WEBHOOK_SECRET": "canary-webhook-secret-4d6e",
+    "PLATFORM__WEBHOOK_SECRET_PREVIOUS": "canary-former-webhook-5e7f",
     "WOOCOMMERCE__CONSUMER_KEY": "ck_canary_consumer_6f80",
     "WOOCOMMERCE__CONSUMER_SECRET": "cs_canary_consumer_7081",
     "WOOCOMMERCE__WEBHOOK_SECRET": "canary-webhook-secret-8192",
@@ -55,11 +55,11 @@ async def echo() -> AsyncIterator[str]:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1])) if length else b""
-                told = json.dumps({"message": f"refused: {(head + body).decode('utf-8', 'replace')}"}).encode()
+                result = json.dumps({"message": f"refused: {(head + body).decode('utf-8', 'replace')}"}).encode()
                 writer.write(
-                    b"HTTP/1.1 422 No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(told)
+                    b"HTTP/1.1 422 No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(result)
                 )
-                writer.write(told)
+                writer.write(result)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -81,7 +81,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
     sung: list[str] = []
     store = {"authorization": f"Bearer {SECRETS['STORE_KEY']}"}
     operator = {"authorization": f"Bearer {SECRETS['OPERATOR_KEY']}"}
-    door = f"/v1/webhooks/platform/{SECRETS['PLATFORM__WEBHOOK_SECRET']}"
+    webhook_url = f"/v1/webhooks/platform/{SECRETS['PLATFORM__WEBHOOK_SECRET']}"
     everybody = (*CANARIES, *PERSON.values())
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
 
@@ -100,7 +100,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
         }
         await ask("POST", "/v1/events/customers", headers=store, json=customer)
         await ask("POST", "/v1/events/orders", headers=store, json={**ORDER, "email": PERSON["email"]})
-        await ask("POST", door, headers={"x-webhook-topic": "points/redeemed"}, json=redeemed)
+        await ask("POST", webhook_url, headers={"x-webhook-topic": "points/redeemed"}, json=redeemed)
         for raw in (  # refused, each in its own way
             json.dumps({**customer, "email": [PERSON["email"]], "birthdayMonth": PERSON["phone"]}),
             json.dumps(customer)[:-1],
@@ -130,9 +130,9 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
             await ask("GET", path)
         dead = (await ask("GET", "/v1/jobs?state=dead", CANARIES, headers=operator)).json()["items"]
         assert dead
-        told = [f"/v1/jobs/{job['id']}" for job in dead] + [f"/v1/events/{job['message_id']}" for job in dead]
+        result = [f"/v1/jobs/{job['id']}" for job in dead] + [f"/v1/events/{job['message_id']}" for job in dead]
         for path in (
-            *told,
+            *result,
             "/v1/jobs/counts",
             "/v1/destinations",
             "/v1/coupons",
@@ -192,8 +192,8 @@ def test_nothing_shows_in_the_words_of_the_settings() -> None:
         for name, value in {**groups, "DATABASE_URL": f"postgresql://relay:{DATABASE_PASSWORD}@db/relay"}.items():
             environment.setenv(name, value)
         settings = Settings(_env_file=None)
-    told = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
-    assert found("repr", told, (*groups.values(), DATABASE_PASSWORD)) == []
+    result = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert found("repr", result, (*groups.values(), DATABASE_PASSWORD)) == []
 
 
 @pytest.mark.timeout(180)

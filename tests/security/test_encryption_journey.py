@@ -52,8 +52,8 @@ async def test_both_journeys_with_encrypted_bodies(
         assert await stage.sql("SELECT DISTINCT encrypted_with FROM message") == [("old",)]
         assert await tables_with_canary(stage) == []
         email = {"customer": BUYER["email"]}
-        told = await stage.api("GET", "/v1/explain", params=email)
-        assert told["matched"]
+        result = await stage.api("GET", "/v1/explain", params=email)
+        assert result["matched"]
         export = await stage.api("POST", "/v1/customers/export", json=email)
         assert {each["kind"] for each in export["messages"]} >= {"customers", "orders", "points/redeemed"}
         assert WORDS[0] in json.dumps(export["messages"]).lower()

@@ -44,8 +44,8 @@ async def test_every_answer_has_them(
 
 
 def check(answer: httpx.Response, what: str) -> None:
-    told = {name: answer.headers.get_list(name) for name in NEEDED}
-    assert told == {name: [value] for name, value in NEEDED.items()}, what
+    result = {name: answer.headers.get_list(name) for name in NEEDED}
+    assert result == {name: [value] for name, value in NEEDED.items()}, what
     [policy] = answer.headers.get_list("content-security-policy")
     assert "default-src 'none'" in policy, what
     assert "frame-ancestors 'none'" in policy, what

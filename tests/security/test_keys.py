@@ -17,31 +17,31 @@ SCOPES = ("events", "read", "operate", "admin")
 
 
 async def test_every_operation_requires_its_scope(
-    calling: Caller, nobody: httpx.AsyncClient, engine: AsyncEngine
+    calling: Caller, anonymous: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
     """Calls all operations of the OpenAPI document without a key, and with a key of each scope."""
-    document = (await nobody.get("/openapi.json")).json()
+    document = (await anonymous.get("/openapi.json")).json()
     by_scope = {scope: await calling(await api_keys.create(engine, scope, [scope], by="test")) for scope in SCOPES}
     walked = 0
     for pattern, item in document["paths"].items():
         path = re.sub(r"{\w+}", "00000000-0000-7000-8000-000000000000", pattern)
         for method, operation in item.items():
-            told = (method, pattern)
+            result = (method, pattern)
             if pattern in NEED_NO_KEY:
-                assert "security" not in operation, told
+                assert "security" not in operation, result
                 continue
             [needed] = operation["security"][0]["key"]
-            assert needed in SCOPES, told
-            assert (await nobody.request(method, path)).status_code == 401, told
+            assert needed in SCOPES, result
+            assert (await anonymous.request(method, path)).status_code == 401, result
             for scope, client in by_scope.items():
                 status = (await client.request(method, path, content=b"not json")).status_code
-                assert (status == 403) == (scope != needed), (*told, scope, status)
-                assert status not in (401, 500), (*told, scope, status)
+                assert (status == 403) == (scope != needed), (*result, scope, status)
+                assert status not in (401, 500), (*result, scope, status)
             walked += 1
     assert walked > 30
 
 
-async def test_every_page_of_the_console_asks_for_a_sign_in(nobody: httpx.AsyncClient) -> None:
+async def test_every_page_of_the_console_asks_for_a_sign_in(anonymous: httpx.AsyncClient) -> None:
     for path in (
         "",
         "/search",
@@ -54,7 +54,7 @@ async def test_every_page_of_the_console_asks_for_a_sign_in(nobody: httpx.AsyncC
         "/jobs/x",
         "/messages/x",
     ):
-        answer = await nobody.get(f"/console{path}")
+        answer = await anonymous.get(f"/console{path}")
         assert answer.status_code in (303, 404), path
         assert "location" not in answer.headers or answer.headers["location"].startswith("/console/login"), path
 
@@ -98,14 +98,14 @@ async def test_only_the_digest_of_a_key_is_stored(engine: AsyncEngine) -> None:
 
 
 async def test_the_throttle_locks_an_address_but_not_known_keys(
-    calling: Caller, nobody: httpx.AsyncClient, engine: AsyncEngine
+    calling: Caller, anonymous: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
     known = await calling(await api_keys.create(engine, "known", ["read"], by="test"))
     assert (await known.get("/v1/jobs/counts")).status_code == 200
     for number in range(TRIES):
         wrong = {"authorization": f"Bearer guess-{number}"}
-        assert (await nobody.get("/v1/jobs/counts", headers=wrong)).status_code == 401
-    locked = await nobody.get("/v1/jobs/counts", headers={"authorization": "Bearer one-more"})
+        assert (await anonymous.get("/v1/jobs/counts", headers=wrong)).status_code == 401
+    locked = await anonymous.get("/v1/jobs/counts", headers={"authorization": "Bearer one-more"})
     assert locked.status_code == 429
     assert locked.json()["type"].endswith(":too-many-wrong-keys")
     assert int(locked.headers["retry-after"]) > 0

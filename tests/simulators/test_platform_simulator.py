@@ -195,8 +195,8 @@ def test_all_rewards_checks_the_digest_and_pages(platform: Simulator) -> None:
     assert seen == codes
     wrong = all_rewards(platform, "j@example.com", "42", digest="0" * 64)
     assert (wrong.status_code, wrong.json()) == (401, {"error": "DigestMismatch"})
-    nobody = platform.client.get("/launcher/v1/customer/all-rewards", params={"shop": "sim-shop"})
-    assert (nobody.status_code, nobody.json()) == (400, {"error": "CustomerRequired"})
+    unknown = platform.client.get("/launcher/v1/customer/all-rewards", params={"shop": "sim-shop"})
+    assert (unknown.status_code, unknown.json()) == (400, {"error": "CustomerRequired"})
     nowhere = platform.client.get("/launcher/v1/customer/all-rewards")
     assert (nowhere.status_code, nowhere.json()) == (400, {"error": "ShopRequired"})
 

@@ -45,7 +45,7 @@ def test_one_failing_order_trips_nothing() -> None:
     assert not any(window.record(lane(7, attempt), FAILED) for attempt in range(1, 100))
 
 
-def test_poison_among_healthy_ones_trips_nothing() -> None:
+def test_failing_ones_among_healthy_ones_trips_nothing() -> None:
     window = Window()
     tripped = [window.record(lane(number), FAILED if number % 4 == 0 else DELIVERED) for number in range(400)]
     assert not any(tripped)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from platform_relay.core.egress import AddressDeniedError, AddressInfo, EgressPolicy
-from platform_relay.core.http import Answer, HttpClient, HttpClients
+from platform_relay.core.http import HttpClient, HttpClients, HttpResponse
 from platform_relay.core.outcomes import Blocked
 from platform_relay.core.reasons import ReasonCode
 from tests.helpers import free_port
@@ -103,7 +103,7 @@ async def test_nothing_reaches_a_private_address_behind_a_public_name(
     assert (refused.reason.facts["host"], "127.0.0.1" in str(refused.reason.facts["error"])) == ("shop.example", True)
     assert received == []
     allowed = HttpClients(5.0, private_networks=[ip_network("127.0.0.0/8")]).make(base)
-    assert isinstance(await call(allowed, f"{base}/v1", monkeypatch), Answer)
+    assert isinstance(await call(allowed, f"{base}/v1", monkeypatch), HttpResponse)
 
 
 async def test_only_configured_hosts_are_called(inside: tuple[int, list[bytes]]) -> None:
@@ -114,7 +114,7 @@ async def test_only_configured_hosts_are_called(inside: tuple[int, list[bytes]])
         assert isinstance(refused, Blocked), refused
         assert refused.reason.code is ReasonCode.EGRESS_DENIED
     assert received == []
-    assert isinstance(await client.call("GET", f"http://127.0.0.1:{port}/elsewhere"), Answer)
+    assert isinstance(await client.call("GET", f"http://127.0.0.1:{port}/elsewhere"), HttpResponse)
     await client.aclose()
 
 

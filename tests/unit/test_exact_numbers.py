@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from platform_relay.core import exact_json
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Done, Outcome
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.forwarding.loyalty_sync import SyncLoyalty
 from platform_relay.imports.importer import ImportPlan, read_messages
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent, UnstorableTextError
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent, UnstorableTextError
 from platform_relay.inbox.messages import Incoming
 from platform_relay.platform import translation
 from platform_relay.platform.fields import ASSUMED
@@ -119,7 +119,7 @@ def test_money_with_digits_that_a_float_would_lose_is_refused() -> None:
 def test_an_import_keeps_them(file_format: str) -> None:
     row = f'{{"id": "1", {MEMBER}}}'
     raw = row if file_format == "ndjson" else f"[{row}]"
-    plan = ImportPlan("customers", file_format, Kind.CUSTOMER, {"id": "id"})  # type: ignore[arg-type]  # a format
+    plan = ImportPlan("customers", file_format, EventKind.CUSTOMER, {"id": "id"})  # type: ignore[arg-type]  # a format
     [(_, message)] = read_messages(plan, io.BytesIO(raw.encode()))
     assert isinstance(message, Incoming)
     members, written = (exact_json.loads(text) for text in (message.body, row.encode()))
@@ -144,7 +144,7 @@ async def test_the_loyalty_sync_passes_them_on() -> None:
 
 
 def test_a_response_is_read_with_them() -> None:
-    value = Answer(200, httpx.Headers(), f"{{{MEMBER}}}".encode()).json()
+    value = HttpResponse(200, httpx.Headers(), f"{{{MEMBER}}}".encode()).json()
     assert contains_numbers(exact_json.dumps(value))
 
 
@@ -159,7 +159,7 @@ def test_native_amounts_are_read_with_all_digits() -> None:
     row = exact_json.loads(
         b'{"id": 1, "status": "completed", "currency": "EUR", "total": "9", "line_items": [{"price": 123456789012.3456}]}'
     )
-    woo = to_event(Kind.ORDER, row)
+    woo = to_event(EventKind.ORDER, row)
     assert isinstance(woo, NativeEvent)
     assert isinstance(woo.event, OrderEvent)
     assert woo.event.lineItems is not None
@@ -168,7 +168,9 @@ def test_native_amounts_are_read_with_all_digits() -> None:
         b'{"id": "gid://shopify/Order/1", "currencyCode": "EUR", "displayFinancialStatus": "PAID", "updatedAt":'
         b' "2026-01-01T00:00:00Z", "totalPriceSet": {"shopMoney": {"amount": 123456789012.30000000000000001}}}'
     )
-    assert event_from_node(Kind.ORDER, cast("JsonValue", node)) is None  # too many digits for money, and not rounded
+    assert (
+        event_from_node(EventKind.ORDER, cast("JsonValue", node)) is None
+    )  # too many digits for money, and not rounded
 
 
 def test_a_number_in_a_fact_can_be_stored() -> None:

@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from platform_relay.core.http import EXCERPT_CHARS, Answer, Failure, HttpClient, failure_of, retry_after
+from platform_relay.core.http import EXCERPT_CHARS, Failure, HttpClient, HttpResponse, failure_of, retry_after
 from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode, because
 from tests.contract.tls import front, self_signed
@@ -29,8 +29,8 @@ from tests.helpers import free_port
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
-def answer(status: int, body: bytes) -> Answer:
-    return Answer(status, httpx.Headers(), body)
+def answer(status: int, body: bytes) -> HttpResponse:
+    return HttpResponse(status, httpx.Headers(), body)
 
 
 # -- what a status means -----------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_a_success_is_no_failure(status: int) -> None:
 )
 def test_failure_of_every_status(statuses: tuple[int, ...], outcome: type[Failure], code: ReasonCode) -> None:
     for status in statuses:
-        failure = failure_of(Answer(status, httpx.Headers(), b"said", destination="the shop"), NOW)
+        failure = failure_of(HttpResponse(status, httpx.Headers(), b"said", destination="the shop"), NOW)
         assert type(failure) is outcome, status
         assert failure.reason == because(code, destination="the shop", status=status)
         assert (failure.evidence.status, failure.evidence.excerpt) == (status, "said")
@@ -71,7 +71,7 @@ def test_the_request_is_named() -> None:
 
 
 def test_a_quote_has_no_secret_no_address_and_an_end() -> None:
-    said = Answer(400, httpx.Headers(), b"", ("hunter2-hunter2",))
+    said = HttpResponse(400, httpx.Headers(), b"", ("hunter2-hunter2",))
     quote = said.quote("no ada.lovelace+x@shop.example, key hunter2-hunter2\x00 " + "x" * 10_000)
     assert quote.startswith("no ***, key ***\ufffd xxx")
     assert len(quote) == 300
@@ -79,13 +79,13 @@ def test_a_quote_has_no_secret_no_address_and_an_end() -> None:
 
 
 def test_retry_after_is_handed_on() -> None:
-    failure = failure_of(Answer(503, httpx.Headers({"Retry-After": "120"}), b""))
+    failure = failure_of(HttpResponse(503, httpx.Headers({"Retry-After": "120"}), b""))
     assert isinstance(failure, Retry)
     assert failure.after == 120
 
 
 def test_a_rate_limit_names_its_seconds() -> None:
-    failure = failure_of(Answer(429, httpx.Headers({"Retry-After": "7"}), b""))
+    failure = failure_of(HttpResponse(429, httpx.Headers({"Retry-After": "7"}), b""))
     assert isinstance(failure, Retry)
     assert (failure.after, failure.reason.facts["seconds"]) == (7, 7)
 
@@ -161,7 +161,7 @@ def test_a_body_that_is_no_json(body: bytes) -> None:
 def test_evidence_is_short_storable_and_without_secrets() -> None:
     secret = "hunter2-hunter2"
     body = f"key {secret}\x00 ".encode() + b"\xff" + b"x" * 10_000
-    evidence = Answer(500, httpx.Headers(), body, (secret,)).evidence()
+    evidence = HttpResponse(500, httpx.Headers(), body, (secret,)).evidence()
     assert evidence.excerpt is not None
     assert evidence.excerpt.startswith("key ***\ufffd \ufffdxxx")
     assert len(evidence.excerpt) == EXCERPT_CHARS
@@ -204,7 +204,9 @@ def says(body: bytes, status: str = "200 OK", length: int | None = None, **heade
     return behave
 
 
-async def call(url: str, method: str = "POST", time_limit: float = 5.0, body_cap: int = 1 << 20) -> Answer | Failure:
+async def call(
+    url: str, method: str = "POST", time_limit: float = 5.0, body_cap: int = 1 << 20
+) -> HttpResponse | Failure:
     client = HttpClient(destination="the shop", time_limit=time_limit, body_cap=body_cap)
     try:
         return await client.call(method, url, json={"a": 1})
@@ -215,7 +217,7 @@ async def call(url: str, method: str = "POST", time_limit: float = 5.0, body_cap
 async def test_an_answer() -> None:
     async with destination(says(b'{"ok": true}', "201 Created", x_id="7")) as url:
         got = await call(url)
-    assert isinstance(got, Answer)
+    assert isinstance(got, HttpResponse)
     assert (got.status, got.json(), got.headers["X-Id"]) == (201, {"ok": True}, "7")
     assert got.destination == "the shop"
 
@@ -229,7 +231,7 @@ async def test_what_is_sent() -> None:
 
     async with destination(behave) as url:
         client = HttpClient()
-        assert isinstance(await client.call("PUT", url, json={"name": "Zoë"}, headers={"x-key": "k"}), Answer)
+        assert isinstance(await client.call("PUT", url, json={"name": "Zoë"}, headers={"x-key": "k"}), HttpResponse)
         await client.aclose()
     assert heads == ['{"name":"Zoë"}'.encode()]
 
@@ -255,7 +257,7 @@ async def test_an_address_goes_out_as_httpx_reads_it(rest: str) -> None:
     async with server:
         client = HttpClient()
         for address in (origin + "/first", origin + rest):
-            assert isinstance(await client.call("GET", address), Answer)
+            assert isinstance(await client.call("GET", address), HttpResponse)
         await client.aclose()
     expected = URL(str(httpx.URL(origin + rest))).raw_path_qs
     assert lines[1].split("\r\n")[0] == f"GET {expected} HTTP/1.1"
@@ -360,7 +362,7 @@ async def test_a_compressed_answer_within_the_cap(encoding: str) -> None:
     packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
     async with destination(says(packed, content_encoding=encoding)) as url:
         got = await call(url, body_cap=len(body))
-    assert isinstance(got, Answer)
+    assert isinstance(got, HttpResponse)
     assert got.json() == {"a": 1}
 
 
@@ -386,7 +388,7 @@ async def test_a_dripping_answer_is_unknown_within_the_limit() -> None:
 async def test_a_redirect_is_not_followed() -> None:
     async with destination(says(b"", "307 Temporary Redirect", location="/elsewhere")) as url:
         got = await call(url)
-    assert isinstance(got, Answer)
+    assert isinstance(got, HttpResponse)
     assert isinstance(failure_of(got), Blocked)
 
 
@@ -403,7 +405,7 @@ async def test_cookies_are_thrown_away() -> None:
     url = f"http://localhost:{server.sockets[0].getsockname()[1]}/"
     client = HttpClient()
     for _ in range(2):
-        assert isinstance(await client.call("GET", url), Answer)
+        assert isinstance(await client.call("GET", url), HttpResponse)
     await client.aclose()
     server.close()
     await server.wait_closed()
@@ -418,7 +420,7 @@ async def test_a_certificate_nobody_vouches_for_is_blocked(tmp_path: Path) -> No
         assert isinstance(got, Blocked), got
         assert got.reason.code is ReasonCode.CERTIFICATE_UNTRUSTED
         trusting = HttpClient(ca_file=str(certificate.path))
-        assert isinstance(await trusting.call("GET", url), Answer)
+        assert isinstance(await trusting.call("GET", url), HttpResponse)
         await trusting.aclose()
 
 

@@ -14,7 +14,7 @@ from platform_relay.core.errors import Problem, TooManyLines
 from platform_relay.core.outcomes import Reject
 from platform_relay.forwarding.fetch import webhook_message
 from platform_relay.forwarding.prepare import prepare_customer, prepare_order, prepare_product
-from platform_relay.inbox.events import Kind, OrderEvent, TooManyElementsError
+from platform_relay.inbox.events import EventKind, OrderEvent, TooManyElementsError
 from platform_relay.platform.fields import ASSUMED
 from platform_relay.platform.webhooks import webhook_message as platform_message
 from platform_relay.stores.woocommerce.events import to_event
@@ -26,10 +26,14 @@ SIZES = (10_000, 40_000)
 """Elements, so that each step takes long enough to be measured."""
 
 
-def event(kind: Kind, members: dict[str, object]) -> None:
+def event(kind: EventKind, members: dict[str, object]) -> None:
     raw = json.dumps(members).encode()
     event_message(kind, raw, "1", None, backfill=False)
-    prepare = {Kind.CUSTOMER: prepare_customer, Kind.ORDER: prepare_order, Kind.PRODUCT: prepare_product}[kind]
+    prepare = {
+        EventKind.CUSTOMER: prepare_customer,
+        EventKind.ORDER: prepare_order,
+        EventKind.PRODUCT: prepare_product,
+    }[kind]
     prepare(raw, ASSUMED)
 
 
@@ -47,25 +51,25 @@ def batch(size: int) -> None:
 def woocommerce(size: int) -> None:
     rows = {"line_items": [{"product_id": 7, "name": "Mug", "quantity": 1, "price": 1}] * size,
             "coupon_lines": [{"code": f"c{number}", "discount": "1.00"} for number in range(size)]}  # fmt: skip
-    webhook_message(partial(to_event, Kind.ORDER, {**WOO, **rows}), b"{}", source="woocommerce", message_id="1")
+    webhook_message(partial(to_event, EventKind.ORDER, {**WOO, **rows}), b"{}", source="woocommerce", message_id="1")
 
 
 WORK: dict[str, Callable[[int], None]] = {
-    "tags": lambda size: event(Kind.CUSTOMER, {"id": "1", "tags": ["a"] * size}),
-    "unknown members": lambda size: event(Kind.CUSTOMER, {"id": "1", **{f"x{n}": n for n in range(size)}}),
-    "unknown list": lambda size: event(Kind.ORDER, {**ORDER, "x": [{"a": 1.5}] * size}),
-    "discount codes": lambda size: event(Kind.ORDER, {**ORDER, "discountCodes": [{"code": "a"}] * size}),
-    "line items": lambda size: event(Kind.ORDER, {**ORDER, "lineItems": [LINE] * size}),
+    "tags": lambda size: event(EventKind.CUSTOMER, {"id": "1", "tags": ["a"] * size}),
+    "unknown members": lambda size: event(EventKind.CUSTOMER, {"id": "1", **{f"x{n}": n for n in range(size)}}),
+    "unknown list": lambda size: event(EventKind.ORDER, {**ORDER, "x": [{"a": 1.5}] * size}),
+    "discount codes": lambda size: event(EventKind.ORDER, {**ORDER, "discountCodes": [{"code": "a"}] * size}),
+    "line items": lambda size: event(EventKind.ORDER, {**ORDER, "lineItems": [LINE] * size}),
     "members of a line item": lambda size: event(
-        Kind.ORDER, {**ORDER, "lineItems": [{f"x{n}": n for n in range(size)}]}
+        EventKind.ORDER, {**ORDER, "lineItems": [{f"x{n}": n for n in range(size)}]}
     ),
-    "variants": lambda size: event(Kind.PRODUCT, {"id": "1", "variants": [{"externalVariantId": 7}] * size}),
-    "long text": lambda size: event(Kind.ORDER, {**ORDER, "x": "ä" * size * 10}),
-    "backslashes": lambda size: event(Kind.ORDER, {**ORDER, "x": "\\" * size * 10 + "u0000"}),
-    "NaN in a text": lambda size: event(Kind.ORDER, {**ORDER, "x": ["NaN"] * size}),
-    "a NUL beside a long name": lambda size: event(Kind.ORDER, {**ORDER, **named_above("\x00", size)}),
-    "a surrogate beside a long name": lambda size: event(Kind.ORDER, {**ORDER, **named_above("\ud800", size)}),
-    "wrong elements": lambda size: event(Kind.ORDER, {**ORDER, "lineItems": [1] * size}),
+    "variants": lambda size: event(EventKind.PRODUCT, {"id": "1", "variants": [{"externalVariantId": 7}] * size}),
+    "long text": lambda size: event(EventKind.ORDER, {**ORDER, "x": "ä" * size * 10}),
+    "backslashes": lambda size: event(EventKind.ORDER, {**ORDER, "x": "\\" * size * 10 + "u0000"}),
+    "NaN in a text": lambda size: event(EventKind.ORDER, {**ORDER, "x": ["NaN"] * size}),
+    "a NUL beside a long name": lambda size: event(EventKind.ORDER, {**ORDER, **named_above("\x00", size)}),
+    "a surrogate beside a long name": lambda size: event(EventKind.ORDER, {**ORDER, **named_above("\ud800", size)}),
+    "wrong elements": lambda size: event(EventKind.ORDER, {**ORDER, "lineItems": [1] * size}),
     "a batch": batch,
     "a Platform webhook": lambda size: void(
         platform_message("points/redeemed", json.dumps({"id": "1", "couponCode": "A", "x": [0.5] * size}).encode(), "1")
@@ -109,14 +113,14 @@ def test_twice_the_input_takes_at_most_three_times_as_long(name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "element", "maximum"),
     [
-        (Kind.CUSTOMER, "tags", "a", 1_000),
-        (Kind.ORDER, "lineItems", LINE, 5_000),
-        (Kind.ORDER, "discountCodes", {"code": "a"}, 1_000),
-        (Kind.PRODUCT, "variants", {"externalVariantId": "7"}, 5_000),
+        (EventKind.CUSTOMER, "tags", "a", 1_000),
+        (EventKind.ORDER, "lineItems", LINE, 5_000),
+        (EventKind.ORDER, "discountCodes", {"code": "a"}, 1_000),
+        (EventKind.PRODUCT, "variants", {"externalVariantId": "7"}, 5_000),
     ],
 )
-def test_the_maximum_of_a_list_is_named(kind: Kind, field: str, element: object, maximum: int) -> None:
-    members = ORDER if kind is Kind.ORDER else {"id": "1"}
+def test_the_maximum_of_a_list_is_named(kind: EventKind, field: str, element: object, maximum: int) -> None:
+    members = ORDER if kind is EventKind.ORDER else {"id": "1"}
     for count in (maximum, maximum + 1, 70_000):  # the last in a body that is counted before it is validated
         raw = json.dumps({**members, field: [element] * count}).encode()
         result = event_message(kind, raw, "1", None, backfill=False)
@@ -131,7 +135,7 @@ def test_the_maximum_of_a_list_is_named(kind: Kind, field: str, element: object,
 def test_a_stores_own_event_with_a_long_list_is_stored_and_becomes_a_dead_job() -> None:
     """It is not ignored, and a list of the store that contains it can be read."""
     order = {**WOO, "coupon_lines": [{"code": f"c{number}"} for number in range(1_001)]}
-    message = webhook_message(partial(to_event, Kind.ORDER, order), b"{}", source="woocommerce", message_id="1")
+    message = webhook_message(partial(to_event, EventKind.ORDER, order), b"{}", source="woocommerce", message_id="1")
     assert [job.kind for job in message.jobs] == ["forward_order"]  # type: ignore[union-attr]  # not Unverified
     outcome = prepare_order(message.event or b"", ASSUMED)  # type: ignore[union-attr]  # as above
     assert isinstance(outcome, Reject)

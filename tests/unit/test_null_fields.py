@@ -11,7 +11,7 @@ from platform_relay.inbox.events import (
     EVENTS,
     CustomerEvent,
     DiscountCode,
-    Kind,
+    EventKind,
     LineItem,
     OrderEvent,
     ProductEvent,
@@ -118,15 +118,15 @@ def test_a_wrong_form_is_refused(key: str, form: str) -> None:
 @pytest.mark.parametrize(("flat", "expected"), [(True, {"id": "1"}), (False, {"id": "1", "phone": None})])
 def test_an_empty_cell_is_absent_and_a_null_in_json_is_null(flat: bool, expected: dict[str, JsonValue]) -> None:
     mapping = {"id": "Id", "phone": "Phone", "email": "E-mail"}
-    assert event_of(Kind.CUSTOMER, {"Id": "1", "Phone": ""}, mapping, flat=flat) == expected
+    assert event_of(EventKind.CUSTOMER, {"Id": "1", "Phone": ""}, mapping, flat=flat) == expected
     if not flat:
-        assert event_of(Kind.CUSTOMER, {"Id": "1", "Phone": None}, mapping, flat=flat) == expected
+        assert event_of(EventKind.CUSTOMER, {"Id": "1", "Phone": None}, mapping, flat=flat) == expected
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_a_stored_event_keeps_the_difference(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_a_stored_event_keeps_the_difference(kind: EventKind) -> None:
     """Native events are stored as JSON that is read again by the worker."""
-    required = ORDER if kind is Kind.ORDER else {"id": "1"}
+    required = ORDER if kind is EventKind.ORDER else {"id": "1"}
     optional = [name for name, field in EVENTS[kind].model_fields.items() if not field.is_required()]
     event = EVENTS[kind].model_validate({**required, optional[0]: None})
     again = EVENTS[kind].parse(event.model_dump_json(exclude_unset=True).encode())

@@ -49,11 +49,11 @@ def test_a_row_without_a_time_is_no_place_to_go_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "result"),
     [("5", "5.00"), (5.5, "5.50"), ("19.9800", "19.98"), ("0.125", "0.125"), (None, "0.00"), ("", "0.00")],
 )
-def test_amounts_have_cents(value: str | float | None, told: str) -> None:
-    assert f"{amount_with_cents(value):f}" == told
+def test_amounts_have_cents(value: str | float | None, result: str) -> None:
+    assert f"{amount_with_cents(value):f}" == result
 
 
 @pytest.mark.parametrize("value", ["x", "NaN", "Infinity", [1], {}])

@@ -7,10 +7,10 @@ import pytest
 from pydantic import JsonValue
 
 from platform_relay.conformance.outcome_checks import InvalidReason, check_outcomes, reason_problem
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import FetchesEntities, ListsEntities
@@ -20,8 +20,8 @@ RESPONSES = Responses("Example", "EXAMPLE__URL")
 REQUEST = "the coupon lookup"
 
 
-def answer(status: int, body: str = "{}", **headers: str) -> Answer:
-    return Answer(status, httpx.Headers(headers), body.encode())
+def answer(status: int, body: str = "{}", **headers: str) -> HttpResponse:
+    return HttpResponse(status, httpx.Headers(headers), body.encode())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_kit_judges_the_facts_of_a_reason(name: str) -> None:
 class Fetching:
     """An adapter that can look entities up and has no lists."""
 
-    async def fetch(self, kind: Kind, entity_id: str) -> Outcome | None:  # noqa: ARG002  # one answer for every kind
+    async def fetch(self, kind: EventKind, entity_id: str) -> Outcome | None:  # noqa: ARG002  # one answer for every kind
         match entity_id:
             case "unspecified":
                 return Skip(because(ReasonCode.UNSPECIFIED, text="somehow"))
@@ -126,6 +126,6 @@ async def test_the_kit_requires_a_reason_code(entity_id: str) -> None:
     adapter: object = check_outcomes(Fetching())  # type: ignore[arg-type]  # it has no coupons
     assert isinstance(adapter, FetchesEntities)
     assert not isinstance(adapter, ListsEntities)
-    assert await adapter.fetch(Kind.ORDER, "1") is None
+    assert await adapter.fetch(EventKind.ORDER, "1") is None
     with pytest.raises(InvalidReason, match="fetch returned Skip, and it has no reason code"):
-        await adapter.fetch(Kind.ORDER, entity_id)
+        await adapter.fetch(EventKind.ORDER, entity_id)

@@ -51,8 +51,8 @@ def test_a_renamed_field_is_renamed_inside_lists_too() -> None:
 
 @given(st.decimals(min_value=0, max_value=10**12, places=2))
 def test_money_is_a_decimal_string_and_never_a_float(amount: Decimal) -> None:
-    told = translation.order(order(totalPrice=f"{amount:f}"), FIELDS)["totalPrice"]
-    assert told == f"{amount:f}"
+    result = translation.order(order(totalPrice=f"{amount:f}"), FIELDS)["totalPrice"]
+    assert result == f"{amount:f}"
 
 
 def test_a_customer_without_a_name_gets_one_of_its_parts() -> None:

@@ -139,7 +139,7 @@ def test_the_rules_limits_apply_where_the_webhook_has_none() -> None:
 
 
 def test_a_value_counts_only_where_a_rule_gives_the_same() -> None:
-    nobody = NoValue(because(ReasonCode.NO_VALUE, rule="r1"), "reward-rule:r1")
+    anonymous = NoValue(because(ReasonCode.NO_VALUE, rule="r1"), "reward-rule:r1")
     policy = settings(max_value_from_webhook="10")
     assert check_value(TOPIC, valued("5"), valued("5.00"), policy) is None
     contradiction = check_value(TOPIC, valued("500"), valued("5.00"), policy)
@@ -147,13 +147,13 @@ def test_a_value_counts_only_where_a_rule_gives_the_same() -> None:
     assert contradiction.final
     assert contradiction.reason.code is ReasonCode.NOT_GENUINE
     assert contradiction.reason.facts["differences"] == [{"field": "value", "actual": "500", "expected": "5.00"}]
-    assert check_value("referrals/started", valued("10"), nobody, policy) is None
+    assert check_value("referrals/started", valued("10"), anonymous, policy) is None
     for topic, value in ((TOPIC, "1"), ("referrals/started", "10.01")):
-        unverified = check_value(topic, valued(value), nobody, policy)
+        unverified = check_value(topic, valued(value), anonymous, policy)
         assert unverified is not None
         assert not unverified.final
         assert unverified.reason.code is ReasonCode.VALUE_UNCERTAIN
-        assert unverified.reason.facts["cause"] == nobody.reason.as_fact()
+        assert unverified.reason.facts["cause"] == anonymous.reason.as_fact()
 
 
 def test_the_points_must_equal_the_cost_of_the_rule() -> None:

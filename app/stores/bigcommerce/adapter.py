@@ -34,7 +34,7 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -239,12 +239,12 @@ class BigCommerce:
         return partial(parse_webhook, headers, raw, self._secret, self._store_hash)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch(self._api, kind, entity_id)
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         """See `native.ListsEntities`. The oldest change comes first."""
         return await list_entities(self._api, kind, since, cursor)
 

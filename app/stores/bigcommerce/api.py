@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient, plausible_pause, retry_after
+from platform_relay.core.http import Failure, HttpClient, HttpResponse, plausible_pause, retry_after
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -31,7 +31,7 @@ class BigCommerceApi:
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send one request. Returns the response with any status."""
         headers = {"x-auth-token": self._token}
         result = await self._http.call(method, self._url + path, json=body, headers=headers, params=query)
@@ -66,13 +66,13 @@ class BigCommerceApi:
         return value
 
 
-def raise_for_status(answer: Answer, request: str, *, single: bool = False) -> None:
+def raise_for_status(answer: HttpResponse, request: str, *, single: bool = False) -> None:
     """Raise CallFailed for every status except 2xx."""
     if failed := failure(answer, request, single=single):
         raise CallFailed(failed)
 
 
-def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool = False) -> Failure | None:
+def failure(answer: HttpResponse, request: str, *, single: bool = False, wrote: bool = False) -> Failure | None:
     """The failure for a status; None for 2xx.
 
     `single`: a 404 concerns one entity, not the address. With `wrote`, a 5xx is Unknown: the store may have applied it.
@@ -99,12 +99,12 @@ def failure(answer: Answer, request: str, *, single: bool = False, wrote: bool =
     return replace(failed, evidence=Evidence(answer.status)) if isinstance(failed, Reject) else failed
 
 
-def rate_limit_pause(answer: Answer) -> float | None:
+def rate_limit_pause(answer: HttpResponse) -> float | None:
     """The seconds for which all calls must pause; None if the status is not 429."""
     return (until_reset(answer) or 0.0) if answer.status == 429 else None
 
 
-def until_reset(answer: Answer) -> float | None:
+def until_reset(answer: HttpResponse) -> float | None:
     """The seconds in Retry-After, or else in X-Rate-Limit-Time-Reset-Ms; None if both are missing."""
     seconds = retry_after(answer.headers, datetime.now(UTC))
     reset = answer.headers.get("x-rate-limit-time-reset-ms", "")
@@ -113,7 +113,7 @@ def until_reset(answer: Answer) -> float | None:
     return seconds
 
 
-def error_text(answer: Answer) -> str:
+def error_text(answer: HttpResponse) -> str:
     """The error text of the store. V2 returns a list with `message` and `details`, V3 an object with `title` and `errors`."""
     value = answer.json()
     rows = value if isinstance(value, list) else [value]

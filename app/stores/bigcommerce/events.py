@@ -29,7 +29,7 @@ from pydantic import JsonValue, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.native import (
     NativeEvent,
     ParsedWebhook,
@@ -45,7 +45,11 @@ TOPICS: Final = (
     "store/customer/created", "store/customer/updated", "store/order/created", "store/order/updated",
     "store/order/statusUpdated", "store/product/created", "store/product/updated",
 )  # fmt: skip
-KINDS: Final[Mapping[str, Kind]] = {"customer": Kind.CUSTOMER, "order": Kind.ORDER, "product": Kind.PRODUCT}
+KINDS: Final[Mapping[str, EventKind]] = {
+    "customer": EventKind.CUSTOMER,
+    "order": EventKind.ORDER,
+    "product": EventKind.PRODUCT,
+}
 INCOMPLETE: Final = 0
 BY_STATUS: Final = {4: "refunded", 14: "partially_refunded", 5: "voided", 6: "voided"}
 BY_PAYMENT: Final = {
@@ -79,7 +83,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store_has
 def customer_event(row: Row) -> NativeEvent | None:
     """Translate a customer of V3."""
     return _event(
-        Kind.CUSTOMER,
+        EventKind.CUSTOMER,
         lambda: {
             "id": row["id"],
             "email": reported(row, "email"),
@@ -95,7 +99,7 @@ def customer_event(row: Row) -> NativeEvent | None:
 def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> NativeEvent | None:
     """Translate an order of V2 with its products and coupons. It is paid in `default_currency_code` (not verified)."""
     return _event(
-        Kind.ORDER,
+        EventKind.ORDER,
         lambda: {
             "id": row["id"],
             "customerId": row.get("customer_id") or None,  # 0: a guest
@@ -128,7 +132,7 @@ def product_event(row: Row) -> NativeEvent | None:
     variants, images = row.get("variants"), objects(row.get("images"))
     image = next((item for item in images if item.get("is_thumbnail") is True), images[0] if images else {})
     return _event(
-        Kind.PRODUCT,
+        EventKind.PRODUCT,
         lambda: {
             "id": row["id"],
             "title": reported(row, "name"),
@@ -156,7 +160,7 @@ def _variant(row: Row) -> dict[str, object]:
     return {"externalVariantId": row["id"], "title": title or None, "imageUrl": row.get("image_url") or None}
 
 
-def _event(kind: Kind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
+def _event(kind: EventKind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
     """Create the event; None if a field is missing or has an unexpected value."""
     try:
         event = EVENTS[kind].model_validate(set_fields(translate()))

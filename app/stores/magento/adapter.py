@@ -32,7 +32,7 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -192,7 +192,7 @@ class Magento:
         market = await self._market.get()
         for path in ("salesRules/search", "coupons/search"):
             await self._api.search(path, LOOKUP, criteria(size=1))
-        denied = [kind for kind in Kind if isinstance(await events.read_one_row(self._api, kind), Blocked)]
+        denied = [kind for kind in EventKind if isinstance(await events.read_one_row(self._api, kind), Blocked)]
         lists = f"may not read {', '.join(denied)} (see docs/stores/magento.md)" if denied else "may read all lists"
         zone = f"the currency is {market.currency}, the time zone {market.zone.key}"
         return Ready(
@@ -200,12 +200,12 @@ class Magento:
         )
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`. The oldest change comes first. Products that are only variants are left out."""
         return await events.list_entities(self._api, kind, since, cursor, (await self._market.get()).media_url)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await events.fetch_entity(self._api, kind, entity_id, (await self._market.get()).media_url)
 

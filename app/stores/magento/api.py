@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -42,7 +42,7 @@ class MagentoApi:
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send one request. Returns the response with any status. If Magento rejects the token, repeats it with a new one."""
         token = await self._valid_token(refused=None)
         answer = await self._send(token, method, path, query, body)
@@ -103,7 +103,7 @@ class MagentoApi:
 
     async def _send(
         self, token: str, method: Method, path: str, query: Mapping[str, str] | None, body: JsonValue
-    ) -> Answer:
+    ) -> HttpResponse:
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         headers = {"authorization": f"Bearer {token}"}
         answer = RESPONSES.require(await self._http.call(method, url, json=body, headers=headers))
@@ -122,7 +122,7 @@ def criteria(*filters: tuple[str, str, str], sort: tuple[str, ...] = (), size: i
     return query
 
 
-def error_text(answer: Answer) -> str:
+def error_text(answer: HttpResponse) -> str:
     """The error text of Magento, with its parameters filled in; "" if the response is not an error of Magento."""
     value = answer.json() if answer.status >= 400 else None
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
@@ -140,17 +140,17 @@ def _fill(error: Row) -> str:
     return text
 
 
-def is_not_found(answer: Answer) -> bool:
+def is_not_found(answer: HttpResponse) -> bool:
     """Whether a 404 concerns the entity, not the address."""
     return answer.status == 404 and error_text(answer).startswith("No such entity")
 
 
-def is_duplicate(answer: Answer) -> bool:
+def is_duplicate(answer: HttpResponse) -> bool:
     """Whether the code already exists. Only the text shows it (Magento 2.4.7, "%1 already exists.")."""
     return "already exists" in error_text(answer)
 
 
-def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | None:
+def failure(answer: HttpResponse, request: str, *, wrote: bool = False) -> Failure | None:
     """The failure for a status; None for 2xx. With `wrote`, a 5xx is Unknown: the store may have applied the request."""
     response = error_text(answer)
     if answer.status not in (401, 403):
@@ -167,7 +167,7 @@ def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | N
     return Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS or response.startswith(REFUSED))
 
 
-def raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> None:
+def raise_for_status(answer: HttpResponse, request: str, *, wrote: bool = False) -> None:
     """Raise CallFailed for every status except 2xx."""
     if failed := failure(answer, request, wrote=wrote):
         raise CallFailed(failed)

@@ -25,8 +25,8 @@ from pydantic import JsonValue, ValidationError
 
 from platform_relay.inbox.events import (
     CustomerEvent,
+    EventKind,
     FinancialStatus,
-    Kind,
     OrderEvent,
     ProductEvent,
 )
@@ -35,20 +35,24 @@ from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
 from platform_relay.stores.native import NativeEvent, Page, native_event
 from platform_relay.stores.parsing import NULL, Null, Row, amount_with_cents, objects, reported, set_fields
 
-PATHS: Final[Mapping[Kind, str]] = {Kind.CUSTOMER: "customers/search", Kind.ORDER: "orders", Kind.PRODUCT: "products"}
+PATHS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: "customers/search",
+    EventKind.ORDER: "orders",
+    EventKind.PRODUCT: "products",
+}
 PAGE: Final = 100
 NOT_VISIBLE: Final = 1
 """The `visibility` of a product that is visible only as a variant of another one."""
 
 
 @returns_failures
-async def read_one_row(api: MagentoApi, kind: Kind) -> list[Row]:
+async def read_one_row(api: MagentoApi, kind: EventKind) -> list[Row]:
     """Read one row of a list, to check the permission."""
     fields = {"fields": "items[id,entity_id],total_count"}
     return await api.search(PATHS[kind], f"the list of {kind}", criteria(size=1) | fields)
 
 
-async def fetch_entity(api: MagentoApi, kind: Kind, entity_id: str, media_url: str) -> NativeEvent | None:
+async def fetch_entity(api: MagentoApi, kind: EventKind, entity_id: str, media_url: str) -> NativeEvent | None:
     """Return one entity by its id; None if it does not exist."""
     request = f"the {kind.removesuffix('s')}"
     rows = await api.search(PATHS[kind], request, criteria(("entity_id", "eq", entity_id), size=1))
@@ -60,7 +64,7 @@ async def fetch_entity(api: MagentoApi, kind: Kind, entity_id: str, media_url: s
 
 
 async def list_entities(
-    api: MagentoApi, kind: Kind, since: datetime | None, cursor: str | None, media_url: str
+    api: MagentoApi, kind: EventKind, since: datetime | None, cursor: str | None, media_url: str
 ) -> Page:
     """Return a page of the entities that changed since `since`, by time of change and id.
 
@@ -83,7 +87,7 @@ async def list_entities(
     return Page(tuple(event for event in events if event), next_cursor)
 
 
-async def _rows(api: MagentoApi, kind: Kind, *filters: tuple[str, str, str]) -> list[Row]:
+async def _rows(api: MagentoApi, kind: EventKind, *filters: tuple[str, str, str]) -> list[Row]:
     query = criteria(*filters, sort=("updated_at", "entity_id"), size=PAGE)
     return await api.search(PATHS[kind], f"the list of {kind}", query)
 
@@ -92,7 +96,7 @@ def _id(row: Row) -> str:
     return str(row.get("entity_id") or row.get("id") or "")
 
 
-def to_event(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
+def to_event(kind: EventKind, row: Row, media_url: str) -> NativeEvent | None:
     """Translate an entity; None for a product that is only a variant, and if the entity cannot be read.
 
     An invalid e-mail address is left out, so that the entity is not lost.
@@ -107,13 +111,13 @@ def to_event(kind: Kind, row: Row, media_url: str) -> NativeEvent | None:
     return None
 
 
-def _event(kind: Kind, row: Row, media_url: str) -> CustomerEvent | OrderEvent | ProductEvent | None:
+def _event(kind: EventKind, row: Row, media_url: str) -> CustomerEvent | OrderEvent | ProductEvent | None:
     match kind:
-        case Kind.CUSTOMER:
+        case EventKind.CUSTOMER:
             return customer(row)
-        case Kind.ORDER:
+        case EventKind.ORDER:
             return order(row)
-        case Kind.PRODUCT:
+        case EventKind.PRODUCT:
             return None if row.get("visibility") == NOT_VISIBLE else product(row, media_url)
 
 

@@ -29,10 +29,10 @@ from urllib.parse import quote
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from platform_relay.core.http import Answer, HttpClients
+from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -140,12 +140,12 @@ class Medusa:
         return failed or RESPONSES.unreadable(CREATION, "it accepted a promotion without a code", answer).outcome
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`."""
         return await list_entities(self._api, kind, since, cursor)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch_entity(self._api, kind, entity_id)
 
@@ -180,7 +180,7 @@ class Medusa:
         await self._remove_campaign(code)  # if this fails, the next creation with this code does it
         return Done()
 
-    async def _remove_remains(self, code: str, answer: Answer) -> Outcome:
+    async def _remove_remains(self, code: str, answer: HttpResponse) -> Outcome:
         """Medusa has the code, but no coupon with it: it belongs to the campaign of a deleted coupon."""
         removed = await self._remove_campaign(code)
         if isinstance(removed, Done):
@@ -212,7 +212,7 @@ class Medusa:
         return currencies
 
 
-def _promotion(row: Row, request: str, answer: Answer | None = None) -> StoreCoupon:
+def _promotion(row: Row, request: str, answer: HttpResponse | None = None) -> StoreCoupon:
     coupon = parse_promotion(row, datetime.now(UTC))
     if coupon is None:
         raise RESPONSES.unreadable(request, "it does not contain the promotion", answer)

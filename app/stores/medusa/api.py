@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -30,7 +30,7 @@ class MedusaApi:
         self._http = http
         self._headers = {"authorization": f"Basic {basic}"}
 
-    async def call(self, method: Method, path: str, query: Query = (), body: JsonValue = None) -> Answer:
+    async def call(self, method: Method, path: str, query: Query = (), body: JsonValue = None) -> HttpResponse:
         """Send one request. Returns the response with any status."""
         url = self._url + path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         return RESPONSES.require(await self._http.call(method, url, json=body, headers=self._headers))
@@ -45,13 +45,13 @@ class MedusaApi:
         return objects(rows)
 
 
-def error_text(answer: Answer) -> str:
+def error_text(answer: HttpResponse) -> str:
     """The error text of Medusa; empty if there is none."""
     message = value_at(answer.json(), "message") if answer.status >= 400 else None
     return answer.quote(message) if isinstance(message, str) else ""
 
 
-def is_duplicate(answer: Answer) -> bool:
+def is_duplicate(answer: HttpResponse) -> bool:
     """Whether a code, or the identifier of a campaign, already exists.
 
     Only the text distinguishes this from a wrong field (Medusa 2.21.2, `throwIfUniqueConstraint` of its database error mapper).
@@ -59,12 +59,12 @@ def is_duplicate(answer: Answer) -> bool:
     return answer.status in (400, 422) and "already exists" in error_text(answer)
 
 
-def is_not_found(answer: Answer) -> bool:
+def is_not_found(answer: HttpResponse) -> bool:
     """Whether a 404 concerns the entity. Any other 404 concerns the address (Express returns a page)."""
     return answer.status == 404 and value_at(answer.json(), "type") == "not_found"
 
 
-def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | None:
+def failure(answer: HttpResponse, request: str, *, wrote: bool = False) -> Failure | None:
     """The failure for a status; None for 2xx. With `wrote`, a 5xx is Unknown: the store may have applied the request."""
     facts: dict[str, JsonValue] = {"response": error_text(answer)}
     match answer.status:
@@ -83,7 +83,7 @@ def failure(answer: Answer, request: str, *, wrote: bool = False) -> Failure | N
     return RESPONSES.failure(answer, request, error_text(answer), wrote=wrote)
 
 
-def raise_for_status(answer: Answer, request: str, *, wrote: bool = False) -> None:
+def raise_for_status(answer: HttpResponse, request: str, *, wrote: bool = False) -> None:
     """Raise CallFailed for every status except 2xx."""
     if failed := failure(answer, request, wrote=wrote):
         raise CallFailed(failed)

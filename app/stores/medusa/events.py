@@ -26,7 +26,7 @@ from urllib.parse import quote
 from pydantic import JsonValue, ValidationError
 
 from platform_relay.core.currencies import currency_places
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, is_not_found, raise_for_status
 from platform_relay.stores.native import NativeEvent, Page, native_event
 from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
@@ -35,15 +35,15 @@ PAGE: Final = 100
 BEGINNING: Final = "1970-01-01T00:00:00Z"
 PAYMENTS: Final = "payments"
 """The second part of the list of orders: orders whose payments have changed."""
-FIELDS: Final[Mapping[Kind, str]] = {
-    Kind.CUSTOMER: "id,email,first_name,last_name,phone,has_account,created_at,updated_at",
-    Kind.ORDER: (
+FIELDS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: "id,email,first_name,last_name,phone,has_account,created_at,updated_at",
+    EventKind.ORDER: (
         "id,display_id,status,email,customer_id,customer.has_account,currency_code,total,item_subtotal,payment_status,"
         "created_at,updated_at,items.product_id,items.variant_id,items.product_title,items.title,items.quantity,"
         "items.unit_price,items.adjustments.code,items.adjustments.amount,shipping_methods.adjustments.code,"
         "shipping_methods.adjustments.amount,payment_collections.updated_at"
     ),
-    Kind.PRODUCT: (
+    EventKind.PRODUCT: (
         "id,title,handle,status,thumbnail,updated_at,"
         "variants.id,variants.title,variants.thumbnail,variants.variant_rank,variants.updated_at"
     ),
@@ -63,7 +63,7 @@ STATUS: Final[Mapping[JsonValue, str]] = {
 UNPAID: Final = frozenset({"pending", "authorized"})
 
 
-async def fetch_entity(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEvent | None:
+async def fetch_entity(api: MedusaApi, kind: EventKind, entity_id: str) -> NativeEvent | None:
     """Return one entity by its id; None if it does not exist, or if it is a guest."""
     request = f"the {kind.removesuffix('s')}"
     answer = await api.call("GET", f"{kind}/{quote(entity_id, safe='')}", [("fields", FIELDS[kind])])
@@ -80,7 +80,7 @@ async def fetch_entity(api: MedusaApi, kind: Kind, entity_id: str) -> NativeEven
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def list_entities(api: MedusaApi, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+async def list_entities(api: MedusaApi, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
     """Return a page of the entities that changed since `since`, the oldest change first; then orders with changed payments.
 
     A cursor is "orders 2026-11-23T05:00:02.526Z 3": continue at that time of change, after the first 3 rows of that time
@@ -99,7 +99,7 @@ async def list_entities(api: MedusaApi, kind: Kind, since: datetime | None, curs
     next_cursor = f"{part} {position[0]} {position[1]}" if position else None
     if part == PAYMENTS:
         rows = await _orders_of(api, rows)
-    elif next_cursor is None and kind is Kind.ORDER and since is not None:
+    elif next_cursor is None and kind is EventKind.ORDER and since is not None:
         next_cursor = f"{PAYMENTS} {beginning} 0"
     events = (to_event(kind, row) for row in rows if not _is_guest(kind, row))
     return Page(tuple(event for event in events if event), next_cursor)
@@ -120,15 +120,17 @@ async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row]:
     ids = sorted({str(order_id) for order_id in order_ids if order_id})
     if not ids:
         return []
-    query = [*(("id[]", order_id) for order_id in ids), ("limit", str(PAGE)), ("fields", FIELDS[Kind.ORDER])]
+    query = [*(("id[]", order_id) for order_id in ids), ("limit", str(PAGE)), ("fields", FIELDS[EventKind.ORDER])]
     return await api.read("orders", "orders", query, "the list of orders")
 
 
-def to_event(kind: Kind, row: Row) -> NativeEvent | None:
+def to_event(kind: EventKind, row: Row) -> NativeEvent | None:
     """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
     for variant in (row, {name: value for name, value in row.items() if name != "email"}):
         try:
-            fields = {Kind.CUSTOMER: _customer, Kind.ORDER: _order, Kind.PRODUCT: _product}[kind](variant)
+            fields = {EventKind.CUSTOMER: _customer, EventKind.ORDER: _order, EventKind.PRODUCT: _product}[kind](
+                variant
+            )
             event = EVENTS[kind].model_validate(set_fields(fields))
         except (ValidationError, InvalidOperation, ValueError):
             continue
@@ -136,8 +138,8 @@ def to_event(kind: Kind, row: Row) -> NativeEvent | None:
     return None
 
 
-def _is_guest(kind: Kind, row: Row) -> bool:
-    return kind is Kind.CUSTOMER and row.get("has_account") is False
+def _is_guest(kind: EventKind, row: Row) -> bool:
+    return kind is EventKind.CUSTOMER and row.get("has_account") is False
 
 
 def _customer(row: Row) -> dict[str, object]:

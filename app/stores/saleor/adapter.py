@@ -31,7 +31,7 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Retry
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -194,12 +194,12 @@ class Saleor:
         return unverified or partial(events.parse_webhook, headers, raw, self._slug)
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`. The oldest change comes first."""
         return await events.list_entities(self._api, kind, since, cursor, self._slug)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await events.fetch_entity(self._api, kind, entity_id, self._slug)
 

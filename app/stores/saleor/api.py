@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, HttpClient
+from platform_relay.core.http import HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -27,7 +27,7 @@ TOKEN_ERRORS: Final = ("InvalidTokenError", "InvalidSignatureError", "DecodeErro
 class MutationRejected(CallFailed):
     """Saleor rejected a request with error `codes`. `is_duplicate`: the code, or another unique value, already exists."""
 
-    def __init__(self, request: str, response: str, codes: frozenset[str], answer: Answer) -> None:
+    def __init__(self, request: str, response: str, codes: frozenset[str], answer: HttpResponse) -> None:
         self.rejection = RESPONSES.rejected(request, response, answer)
         super().__init__(self.rejection)
         self.codes = codes
@@ -81,7 +81,7 @@ class SaleorApi:
         RESPONSES.raise_for_status(answer, "the store's public keys")
         return RESPONSES.json(answer, "the store's public keys")
 
-    async def _post(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
+    async def _post(self, document: str, variables: Mapping[str, JsonValue]) -> HttpResponse:
         operation = re.search(r"(?:query|mutation) (\w+)", document)
         body: JsonValue = {
             "query": document, "variables": dict(variables), "operationName": operation[1] if operation else None,
@@ -95,7 +95,7 @@ def token_rejected(hint: str) -> Blocked:
     return Blocked(RESPONSES.reason(ReasonCode.KEY_REJECTED, setting="SALEOR__TOKEN", hint=hint))
 
 
-def _data(answer: Answer, request: str, *, wrote: bool) -> Node:
+def _data(answer: HttpResponse, request: str, *, wrote: bool) -> Node:
     value = answer.json()
     errors = nodes(value.get("errors")) if isinstance(value, dict) else []
     text = answer.quote("; ".join(str(error.get("message")) for error in errors))
@@ -109,7 +109,7 @@ def _data(answer: Answer, request: str, *, wrote: bool) -> Node:
     return data
 
 
-def _call_failed(answer: Answer, exception: str, text: str, request: str, *, wrote: bool) -> CallFailed:
+def _call_failed(answer: HttpResponse, exception: str, text: str, request: str, *, wrote: bool) -> CallFailed:
     evidence = answer.evidence()
     if exception == "PermissionDenied":
         hint = "SALEOR__TOKEN is not the token of an active app, or the app lacks a permission (docs/stores/saleor.md)."
@@ -137,7 +137,7 @@ def _exception(error: Node) -> str:
     return str(exception.get("code")) if isinstance(exception, dict) else ""
 
 
-def _plain_message(answer: Answer) -> str:
+def _plain_message(answer: HttpResponse) -> str:
     """The text of a JSON error that does not come from GraphQL, but from a gateway."""
     value = answer.json()
     return answer.quote(str(value.get("message") or "")) if isinstance(value, dict) else ""

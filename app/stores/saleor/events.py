@@ -27,8 +27,8 @@ from pydantic import JsonValue, ValidationError
 from platform_relay.core import exact_json
 from platform_relay.inbox.events import (
     CustomerEvent,
+    EventKind,
     FinancialStatus,
-    Kind,
     OrderEvent,
     ProductEvent,
 )
@@ -45,20 +45,24 @@ from platform_relay.stores.parsing import Null, amount_with_cents, parse_time, r
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
 
-LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
-    Kind.CUSTOMER: ("customers", documents.CUSTOMERS),
-    Kind.ORDER: ("orders", documents.ORDERS),
-    Kind.PRODUCT: ("products", documents.PRODUCTS),
+LISTS: Final[Mapping[EventKind, tuple[str, str]]] = {
+    EventKind.CUSTOMER: ("customers", documents.CUSTOMERS),
+    EventKind.ORDER: ("orders", documents.ORDERS),
+    EventKind.PRODUCT: ("products", documents.PRODUCTS),
 }
-SINGLE: Final[Mapping[Kind, tuple[str, str]]] = {
-    Kind.CUSTOMER: ("user", documents.CUSTOMER),
-    Kind.ORDER: ("order", documents.ORDER),
-    Kind.PRODUCT: ("product", documents.PRODUCT),
+SINGLE: Final[Mapping[EventKind, tuple[str, str]]] = {
+    EventKind.CUSTOMER: ("user", documents.CUSTOMER),
+    EventKind.ORDER: ("order", documents.ORDER),
+    EventKind.PRODUCT: ("product", documents.PRODUCT),
 }
-LEGACY: Final[Mapping[str, Kind]] = {"User": Kind.CUSTOMER, "Order": Kind.ORDER, "Product": Kind.PRODUCT}
+LEGACY: Final[Mapping[str, EventKind]] = {
+    "User": EventKind.CUSTOMER,
+    "Order": EventKind.ORDER,
+    "Product": EventKind.PRODUCT,
+}
 
 
-async def fetch_entity(api: SaleorApi, kind: Kind, entity_id: str, channel: str) -> NativeEvent | None:
+async def fetch_entity(api: SaleorApi, kind: EventKind, entity_id: str, channel: str) -> NativeEvent | None:
     """Return one entity by its id; None if it does not exist."""
     field, document = SINGLE[kind]
     data = await api.read(document, f"the {kind.removesuffix('s')}", id=entity_id)
@@ -70,7 +74,9 @@ async def fetch_entity(api: SaleorApi, kind: Kind, entity_id: str, channel: str)
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def list_entities(api: SaleorApi, kind: Kind, since: datetime | None, cursor: str | None, channel: str) -> Page:
+async def list_entities(
+    api: SaleorApi, kind: EventKind, since: datetime | None, cursor: str | None, channel: str
+) -> Page:
     """Return a page of the entities that changed since `since`. The cursor is `since`, a bar, and Saleor's own cursor."""
     if cursor:
         start, _, after = cursor.partition("|")
@@ -110,7 +116,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
     return complete or ToFetch(kind, entity_id, f"saleor:{kind}:{entity_id}:{hashlib.sha256(raw).hexdigest()[:32]}")
 
 
-def _entity(body: JsonValue) -> tuple[Kind, Node] | None:
+def _entity(body: JsonValue) -> tuple[EventKind, Node] | None:
     """The customer, order or product in the body of a subscription, or in a body without one (an array with one object)."""
     if isinstance(body, list):
         first = body[0] if body else None
@@ -127,7 +133,7 @@ def _entity(body: JsonValue) -> tuple[Kind, Node] | None:
     return None
 
 
-def to_event(kind: Kind, node: Node, channel: str) -> NativeEvent | None:
+def to_event(kind: EventKind, node: Node, channel: str) -> NativeEvent | None:
     """Translate an entity with the fields of `saleor.documents`; None if it cannot be read."""
     try:
         event = _event(kind, node, channel)
@@ -136,13 +142,13 @@ def to_event(kind: Kind, node: Node, channel: str) -> NativeEvent | None:
     return native_event("saleor", kind, event)
 
 
-def _event(kind: Kind, node: Node, channel: str) -> CustomerEvent | OrderEvent | ProductEvent:
+def _event(kind: EventKind, node: Node, channel: str) -> CustomerEvent | OrderEvent | ProductEvent:
     match kind:
-        case Kind.CUSTOMER:
+        case EventKind.CUSTOMER:
             return customer(node)
-        case Kind.ORDER:
+        case EventKind.ORDER:
             return order(node)
-        case Kind.PRODUCT:
+        case EventKind.PRODUCT:
             return product(node, channel)
 
 

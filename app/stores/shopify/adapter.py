@@ -33,7 +33,7 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import Failure, HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -268,7 +268,7 @@ class Shopify:
         return partial(parse_webhook, headers, raw, self._secret, self._host)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         document, name = GETS[kind]
         node = await self._api.read(f"the {kind.removesuffix('s')}", document, {"id": gid(name, entity_id)})
@@ -277,7 +277,7 @@ class Shopify:
         return event_from_node(kind, node) or Unknown(unreadable_entity("Shopify", kind, entity_id))
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         """See `native.ListsEntities`. The oldest change comes first."""
         request = f"the list of {kind}"
         variables: dict[str, JsonValue] = {"cursor": cursor, "changed": changed_since(since)}

@@ -17,7 +17,15 @@ from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient, failure_of, pause_of_429, plausible_pause, quoted
+from platform_relay.core.http import (
+    Failure,
+    HttpClient,
+    HttpResponse,
+    failure_of,
+    pause_of_429,
+    plausible_pause,
+    quoted,
+)
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -69,7 +77,7 @@ class ShopifyApi:
             answer = await self._post(document, variables, token)
         return data_of(answer, request, wrote=wrote)
 
-    async def _post(self, document: str, variables: Object, token: str) -> Answer:
+    async def _post(self, document: str, variables: Object, token: str) -> HttpResponse:
         answer = RESPONSES.require(await self._http.call(
             "POST", f"{self._url}/admin/api/{VERSION}/graphql.json",
             json={"query": document, "variables": dict(variables)}, headers={"x-shopify-access-token": token},
@@ -99,7 +107,7 @@ class ShopifyApi:
             return token
 
 
-def data_of(answer: Answer, request: str, *, wrote: bool) -> Object:
+def data_of(answer: HttpResponse, request: str, *, wrote: bool) -> Object:
     """Return the `data` of a response; `wrote`: it is the response to a mutation. Raises CallFailed."""
     if failure := _status_failure(answer, request, wrote=wrote):
         raise CallFailed(failure)
@@ -112,7 +120,7 @@ def data_of(answer: Answer, request: str, *, wrote: bool) -> Object:
     return data
 
 
-def _status_failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
+def _status_failure(answer: HttpResponse, request: str, *, wrote: bool) -> Failure | None:
     if reason := _store_failure(answer):
         return Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS)
     if answer.status == 430:  # Shopify has classified the calls as an attack
@@ -124,7 +132,7 @@ def _status_failure(answer: Answer, request: str, *, wrote: bool) -> Failure | N
     return replace(failure, evidence=Evidence(answer.status)) if isinstance(failure, Reject) else failure
 
 
-def _store_failure(answer: Answer) -> Reason | None:
+def _store_failure(answer: HttpResponse) -> Reason | None:
     """The reason for a status that concerns the whole store (https://shopify.dev/docs/api/usage/response-codes)."""
     match answer.status:
         case 401:
@@ -144,7 +152,7 @@ def _store_failure(answer: Answer) -> Reason | None:
     return None
 
 
-def _errors_failure(answer: Answer, document: Object, request: str, *, wrote: bool) -> Failure:
+def _errors_failure(answer: HttpResponse, document: Object, request: str, *, wrote: bool) -> Failure:
     """The failure for `errors`, which Shopify returns with HTTP 200, with or without `data`."""
     errors = document["errors"]
     listed = objects(errors)
@@ -186,7 +194,7 @@ def rejected(request: str, errors: Sequence[tuple[str, str]]) -> Reject:
     return Reject(RESPONSES.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request, response=text))
 
 
-def rate_limit_pause(answer: Answer) -> float | None:
+def rate_limit_pause(answer: HttpResponse) -> float | None:
     """The seconds for which all calls must pause: the cost points are used up (HTTP 200), or a 429; None otherwise."""
     document = answer.json() if answer.status == 200 and b'"THROTTLED"' in answer.body else None
     return (until_affordable(document) or 1.0) if isinstance(document, dict) else pause_of_429(answer)
@@ -203,7 +211,7 @@ def until_affordable(document: Object) -> float | None:
     return plausible_pause(math.ceil(max(Decimal(1), (numbers[0] - numbers[1]) / numbers[2])))
 
 
-def _token_failure(answer: Answer) -> Failure:
+def _token_failure(answer: HttpResponse) -> Failure:
     if answer.status == 404:
         reason = RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL")
         return Blocked(reason, answer.evidence())

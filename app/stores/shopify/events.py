@@ -24,7 +24,7 @@ from typing import Final, cast
 from pydantic import JsonValue, ValidationError
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, Kind, UnstorableTextError, refuse_unstorable
+from platform_relay.inbox.events import EVENTS, EventKind, UnstorableTextError, refuse_unstorable
 from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
@@ -58,20 +58,29 @@ from platform_relay.stores.shopify.documents import (
 TOPICS: Final = (
     "customers/create", "customers/update", "orders/create", "orders/updated", "products/create", "products/update",
 )  # fmt: skip
-KINDS: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(TOPICS[:2], Kind.CUSTOMER),
+KINDS: Final[Mapping[str, EventKind]] = {
+    **dict.fromkeys(TOPICS[:2], EventKind.CUSTOMER),
     **dict.fromkeys(
-        ("orders/create", "orders/updated", "orders/paid", "orders/cancelled", "orders/fulfilled",
-         "orders/partially_fulfilled"), Kind.ORDER,
+        (
+            "orders/create",
+            "orders/updated",
+            "orders/paid",
+            "orders/cancelled",
+            "orders/fulfilled",
+            "orders/partially_fulfilled",
+        ),
+        EventKind.ORDER,
     ),
-    **dict.fromkeys(TOPICS[4:], Kind.PRODUCT),
-}  # fmt: skip
-NAMES: Final = {Kind.CUSTOMER: "Customer", Kind.ORDER: "Order", Kind.PRODUCT: "Product"}
+    **dict.fromkeys(TOPICS[4:], EventKind.PRODUCT),
+}
+NAMES: Final = {EventKind.CUSTOMER: "Customer", EventKind.ORDER: "Order", EventKind.PRODUCT: "Product"}
 INVALID_FIELD: Final = "a field is missing or has an unexpected value"
-LISTS: Final = {Kind.CUSTOMER: LIST_CUSTOMERS, Kind.ORDER: LIST_ORDERS, Kind.PRODUCT: LIST_PRODUCTS}
+LISTS: Final = {EventKind.CUSTOMER: LIST_CUSTOMERS, EventKind.ORDER: LIST_ORDERS, EventKind.PRODUCT: LIST_PRODUCTS}
 GETS: Final = {
-    Kind.CUSTOMER: (GET_CUSTOMER, "Customer"), Kind.ORDER: (GET_ORDER, "Order"), Kind.PRODUCT: (GET_PRODUCT, "Product"),
-}  # fmt: skip
+    EventKind.CUSTOMER: (GET_CUSTOMER, "Customer"),
+    EventKind.ORDER: (GET_ORDER, "Order"),
+    EventKind.PRODUCT: (GET_PRODUCT, "Product"),
+}
 
 
 def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str) -> ParsedWebhook:
@@ -87,7 +96,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
     return not_relayed(f"the topic {topic[:40]!r} is not relayed") if kind is None else _parsed(kind, raw)
 
 
-def _parsed(kind: Kind, raw: bytes) -> ParsedWebhook:
+def _parsed(kind: EventKind, raw: bytes) -> ParsedWebhook:
     try:
         refuse_unstorable(raw)
         body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
@@ -102,12 +111,12 @@ def _parsed(kind: Kind, raw: bytes) -> ParsedWebhook:
     return _event(kind, _BODIES[kind], body) or Ignored(unreadable_entity("Shopify", kind, entity_id, INVALID_FIELD))
 
 
-def event_from_node(kind: Kind, node: JsonValue) -> NativeEvent | None:
+def event_from_node(kind: EventKind, node: JsonValue) -> NativeEvent | None:
     """Translate a GraphQL Order, Customer or Product; None if it cannot be read."""
     return _event(kind, _NODES[kind], node) if isinstance(node, dict) else None
 
 
-def page_of(kind: Kind, connection: JsonValue, request: str) -> Page:
+def page_of(kind: EventKind, connection: JsonValue, request: str) -> Page:
     """Translate a page of a list. Raises CallFailed if a row cannot be read, so that no row is skipped silently."""
     nodes, info = value_at(connection, "nodes"), value_at(connection, "pageInfo")
     if not isinstance(nodes, list) or not isinstance(info, dict):
@@ -124,7 +133,7 @@ def changed_since(since: datetime | None) -> str | None:
     return None if since is None else f"updated_at:>='{format_time(since)}'"
 
 
-def _event(kind: Kind, translate: Callable[[Row], dict[str, object]], row: Row) -> NativeEvent | None:
+def _event(kind: EventKind, translate: Callable[[Row], dict[str, object]], row: Row) -> NativeEvent | None:
     try:
         event = EVENTS[kind].model_validate(set_fields(translate(row)))
     except (AttributeError, InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
@@ -261,12 +270,16 @@ def _node_product(node: Row) -> dict[str, object]:
     }
 
 
-_BODIES: Final[Mapping[Kind, Callable[[Row], dict[str, object]]]] = {
-    Kind.CUSTOMER: _body_customer, Kind.ORDER: _body_order, Kind.PRODUCT: _body_product,
-}  # fmt: skip
-_NODES: Final[Mapping[Kind, Callable[[Row], dict[str, object]]]] = {
-    Kind.CUSTOMER: _node_customer, Kind.ORDER: _node_order, Kind.PRODUCT: _node_product,
-}  # fmt: skip
+_BODIES: Final[Mapping[EventKind, Callable[[Row], dict[str, object]]]] = {
+    EventKind.CUSTOMER: _body_customer,
+    EventKind.ORDER: _body_order,
+    EventKind.PRODUCT: _body_product,
+}
+_NODES: Final[Mapping[EventKind, Callable[[Row], dict[str, object]]]] = {
+    EventKind.CUSTOMER: _node_customer,
+    EventKind.ORDER: _node_order,
+    EventKind.PRODUCT: _node_product,
+}
 
 
 def _status(status: JsonValue, total: str | None) -> str:

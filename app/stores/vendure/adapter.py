@@ -30,7 +30,7 @@ from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -220,12 +220,12 @@ class Vendure:
         )
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page | Outcome:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
         """See `native.ListsEntities`."""
         return await list_entities(self._api, kind, since, cursor, (await self._market.get()).digits)
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch_entity(self._api, kind, entity_id, (await self._market.get()).digits)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -58,7 +58,7 @@ class VendureApi:
         self._token: str | None = None
         self._renewal = asyncio.Lock()
 
-    async def call(self, document: str, variables: Mapping[str, JsonValue]) -> Answer:
+    async def call(self, document: str, variables: Mapping[str, JsonValue]) -> HttpResponse:
         """Send one operation. Returns the response with any status. If the session has ended, logs in and sends it again."""
         if self._login is None:
             return await self._send(document, variables, None)
@@ -79,7 +79,7 @@ class VendureApi:
             raise RESPONSES.unreadable(request, f"it does not contain a list of {name}")
         return objects(items)
 
-    async def _send(self, document: str, variables: Mapping[str, JsonValue], token: str | None) -> Answer:
+    async def _send(self, document: str, variables: Mapping[str, JsonValue], token: str | None) -> HttpResponse:
         headers = {**self._headers, "authorization": f"Bearer {token}"} if token else self._headers
         body: JsonValue = {
             "operationName": OPERATION.findall(document)[0],
@@ -117,21 +117,21 @@ class VendureApi:
         return token
 
 
-def code_of(answer: Answer) -> str:
+def code_of(answer: HttpResponse) -> str:
     """The code of the first GraphQL error; empty if there is none."""
     errors = _errors(answer)
     extensions = errors[0].get("extensions") if errors else None
     return str(extensions.get("code") or "UNKNOWN") if isinstance(extensions, dict) else "UNKNOWN" if errors else ""
 
 
-def error_text(answer: Answer) -> str:
+def error_text(answer: HttpResponse) -> str:
     """The error text of Vendure; empty if there is none."""
     text = "; ".join(str(error.get("message")) for error in _errors(answer))
     plain = value_at(answer.json(), "message") if not text else None
     return answer.quote(text or (plain if isinstance(plain, str) else ""))
 
 
-def data_of(answer: Answer, request: str, *, wrote: bool = False) -> Row:
+def data_of(answer: HttpResponse, request: str, *, wrote: bool = False) -> Row:
     """Return the data of a response. Raises CallFailed for errors; with `wrote`, an unclear error is Unknown."""
     if failed := _failure(answer, request, wrote=wrote):
         raise CallFailed(failed)
@@ -141,7 +141,7 @@ def data_of(answer: Answer, request: str, *, wrote: bool = False) -> Row:
     return data
 
 
-def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
+def _failure(answer: HttpResponse, request: str, *, wrote: bool) -> Failure | None:
     code, evidence = code_of(answer), answer.evidence()
     response = f"{code} {error_text(answer)}".strip()[:300]
     if code in FORBIDDEN or answer.status in (401, 403):
@@ -161,5 +161,5 @@ def _failure(answer: Answer, request: str, *, wrote: bool) -> Failure | None:
     return RESPONSES.failure(answer, request, response, wrote=wrote)
 
 
-def _errors(answer: Answer) -> list[Row]:
+def _errors(answer: HttpResponse) -> list[Row]:
     return objects(value_at(answer.json(), "errors"))

@@ -27,7 +27,7 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, Kind
+from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.native import NativeEvent, Page, native_event
 from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
 from platform_relay.stores.vendure.api import RESPONSES, VendureApi
@@ -46,22 +46,22 @@ ORDER: Final = """
 PRODUCT: Final = """
     id name slug enabled updatedAt featuredAsset { preview }
     variants { id name enabled updatedAt featuredAsset { preview } }"""
-LISTS: Final[Mapping[Kind, str]] = {
-    Kind.CUSTOMER: f"""
+LISTS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: f"""
 query Customers($options: CustomerListOptions) {{ customers(options: $options) {{ items {{ {CUSTOMER} }} }} }}""",
-    Kind.ORDER: f"""
+    EventKind.ORDER: f"""
 query Orders($options: OrderListOptions) {{ orders(options: $options) {{ items {{ {ORDER} }} }} }}""",
-    Kind.PRODUCT: f"""
+    EventKind.PRODUCT: f"""
 query Products($options: ProductListOptions) {{ products(options: $options) {{ items {{ {PRODUCT} }} }} }}""",
 }
-SINGLE: Final[Mapping[Kind, str]] = {
-    Kind.CUSTOMER: f"query Customer($id: ID!) {{ customer(id: $id) {{ {CUSTOMER} }} }}",
-    Kind.ORDER: f"query Order($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}",
-    Kind.PRODUCT: f"query Product($id: ID!) {{ product(id: $id) {{ {PRODUCT} }} }}",
+SINGLE: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: f"query Customer($id: ID!) {{ customer(id: $id) {{ {CUSTOMER} }} }}",
+    EventKind.ORDER: f"query Order($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}",
+    EventKind.PRODUCT: f"query Product($id: ID!) {{ product(id: $id) {{ {PRODUCT} }} }}",
 }
 
 
-async def fetch_entity(api: VendureApi, kind: Kind, entity_id: str, digits: int) -> NativeEvent | None:
+async def fetch_entity(api: VendureApi, kind: EventKind, entity_id: str, digits: int) -> NativeEvent | None:
     """Return one entity by its id; None if it does not exist, or if it is a guest or an order that is not placed."""
     name = kind.removesuffix("s")
     row = (await api.read(SINGLE[kind], {"id": entity_id}, f"the {name}")).get(name)
@@ -72,7 +72,9 @@ async def fetch_entity(api: VendureApi, kind: Kind, entity_id: str, digits: int)
     raise RESPONSES.unreadable_entity(kind, entity_id)
 
 
-async def list_entities(api: VendureApi, kind: Kind, since: datetime | None, cursor: str | None, digits: int) -> Page:
+async def list_entities(
+    api: VendureApi, kind: EventKind, since: datetime | None, cursor: str | None, digits: int
+) -> Page:
     """Return a page of the entities that changed since `since`, the oldest change first.
 
     A cursor is "2026-11-23T05:04:24+00:00 3": continue after that time of change, after the first 3 rows
@@ -92,20 +94,20 @@ async def list_entities(api: VendureApi, kind: Kind, since: datetime | None, cur
     return Page(tuple(event for event in events if event), next_cursor)
 
 
-def _options(kind: Kind, start: str, skipped: int) -> JsonValue:
+def _options(kind: EventKind, start: str, skipped: int) -> JsonValue:
     return {
-        "filter": {"updatedAt": {"after": start}, **({"active": {"eq": False}} if kind is Kind.ORDER else {})},
+        "filter": {"updatedAt": {"after": start}, **({"active": {"eq": False}} if kind is EventKind.ORDER else {})},
         "sort": {"updatedAt": "ASC", "id": "ASC"},
         "take": PAGE,
         "skip": skipped,
     }
 
 
-def to_event(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
+def to_event(kind: EventKind, row: Row, digits: int) -> NativeEvent | None:
     """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
     for with_email in (True, False):
         try:
-            fields = _order(row, digits) if kind is Kind.ORDER else ENTITIES[kind](row)
+            fields = _order(row, digits) if kind is EventKind.ORDER else ENTITIES[kind](row)
             event = EVENTS[kind].model_validate(
                 set_fields({name: value for name, value in fields.items() if with_email or name != "email"})
             )
@@ -115,11 +117,11 @@ def to_event(kind: Kind, row: Row, digits: int) -> NativeEvent | None:
     return None
 
 
-def _is_relayed(kind: Kind, row: Row) -> bool:
+def _is_relayed(kind: EventKind, row: Row) -> bool:
     """False for guests and for carts."""
-    if kind is Kind.CUSTOMER:
+    if kind is EventKind.CUSTOMER:
         return row.get("user") is not None
-    return kind is not Kind.ORDER or (row.get("active") is False and row.get("orderPlacedAt") is not None)
+    return kind is not EventKind.ORDER or (row.get("active") is False and row.get("orderPlacedAt") is not None)
 
 
 def _customer(row: Row) -> dict[str, object]:
@@ -214,7 +216,7 @@ def _discounts(row: Row, digits: int) -> list[dict[str, object]] | None:
     return [{"code": code, "amount": _money(str(amount), digits)} for code, amount in amounts.items()] or None
 
 
-ENTITIES: Final = {Kind.CUSTOMER: _customer, Kind.PRODUCT: _product}
+ENTITIES: Final = {EventKind.CUSTOMER: _customer, EventKind.PRODUCT: _product}
 
 
 def _sum(rows: list[Row], name: str) -> Decimal:

@@ -31,7 +31,7 @@ from pydantic_settings import SettingsConfigDict
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -185,7 +185,7 @@ class WooCommerce:
         return partial(parse_webhook, headers, raw, self._webhook_secret.encode())
 
     @returns_failures
-    async def fetch(self, kind: Kind, entity_id: str) -> NativeEvent | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | None:
         request = f"the {kind.removesuffix('s')}"
         answer = await self._api.call("GET", f"{kind}/{quote(entity_id, safe='')}")
         if answer.status == 404 and error_of(answer)[0].endswith("_invalid_id"):
@@ -200,7 +200,7 @@ class WooCommerce:
         raise CallFailed(Unknown(event.reason, answer.evidence()))
 
     @returns_failures
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         return await self._reader.list_entities(kind, since, cursor)
 
     def webhook_topics(self) -> tuple[str, ...]:

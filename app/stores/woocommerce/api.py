@@ -10,7 +10,7 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import JsonValue
 
 from platform_relay.core.exact_json import loads
-from platform_relay.core.http import Answer, Failure, HttpClient
+from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
@@ -58,7 +58,7 @@ class WooCommerceApi:
 
     async def call(
         self, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send one request. Returns the response with any status."""
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         authorization = self._basic or self._signer.sign(url, method)[1]["Authorization"]
@@ -68,20 +68,20 @@ class WooCommerceApi:
 
     async def accepted(
         self, request: str, method: Method, path: str, query: Mapping[str, str] | None = None, body: JsonValue = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send one request. Returns a 2xx response."""
         answer = await self.call(method, path, query, body)
         raise_for_status(answer, request, method)
         return answer
 
 
-def raise_for_status(answer: Answer, request: str, method: Method, *, wrote: bool = False) -> None:
+def raise_for_status(answer: HttpResponse, request: str, method: Method, *, wrote: bool = False) -> None:
     """Raise CallFailed for every status except 2xx. With `wrote`, a 5xx is Unknown: the store may have applied it."""
     if failed := failure(answer, request, method, wrote=wrote):
         raise CallFailed(failed)
 
 
-def failure(answer: Answer, request: str, method: Method, *, wrote: bool = False) -> Failure | None:
+def failure(answer: HttpResponse, request: str, method: Method, *, wrote: bool = False) -> Failure | None:
     """The failure for a status; None for 2xx."""
     code, text = error_of(answer)
     response = f"{code}: {text}"[:300] if code else ""
@@ -107,7 +107,7 @@ def failure(answer: Answer, request: str, method: Method, *, wrote: bool = False
     return Blocked(reason, answer.evidence(), certain=named or answer.status not in NAMELESS)
 
 
-def error_of(answer: Answer) -> tuple[str, str]:
+def error_of(answer: HttpResponse) -> tuple[str, str]:
     """The error code and text of WordPress, including the rejected parameters. Both are empty if the body is not an error."""
     value = _tolerant(answer)
     if answer.status < 400 or not isinstance(value, dict) or not isinstance(value.get("code"), str):
@@ -118,13 +118,13 @@ def error_of(answer: Answer) -> tuple[str, str]:
     return str(value["code"]), answer.quote(text)
 
 
-def tolerant_json(answer: Answer, request: str) -> JsonValue:
+def tolerant_json(answer: HttpResponse, request: str) -> JsonValue:
     """The JSON body of a response to a read. Text before the first bracket is ignored; text after the JSON is not allowed."""
     value = _tolerant(answer)
     return RESPONSES.json(answer, request) if isinstance(value, Unknown) else value
 
 
-def exact_json(answer: Answer, request: str) -> object:
+def exact_json(answer: HttpResponse, request: str) -> object:
     """The JSON body of a response, with numbers as Decimal."""
     try:
         return loads(answer.body)
@@ -132,7 +132,7 @@ def exact_json(answer: Answer, request: str) -> object:
         raise RESPONSES.unreadable(request, "it is not JSON", answer) from None
 
 
-def _tolerant(answer: Answer) -> JsonValue | Unknown:
+def _tolerant(answer: HttpResponse) -> JsonValue | Unknown:
     value = answer.json()
     start = re.search(rb"[\[{]", answer.body)
     if isinstance(value, Unknown) and start and start.start() > 0:

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from platform_relay.core import exact_json
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.events import CustomerEvent, Kind, OrderEvent, ProductEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
@@ -56,7 +56,7 @@ TOPICS: Final = (
     "product.created",
     "product.updated",
 )
-KINDS: Final = {"customer": Kind.CUSTOMER, "order": Kind.ORDER, "product": Kind.PRODUCT}
+KINDS: Final = {"customer": EventKind.CUSTOMER, "order": EventKind.ORDER, "product": EventKind.PRODUCT}
 PLACES: Final = Decimal("0.0001")
 SIGNED_WITH: Final = "WOOCOMMERCE__WEBHOOK_SECRET"
 
@@ -86,7 +86,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Pars
     return to_event(KINDS[resource], row)
 
 
-def to_event(kind: Kind, row: object) -> NativeEvent | Ignored:
+def to_event(kind: EventKind, row: object) -> NativeEvent | Ignored:
     """Translate an entity of the store's API (with numbers read as Decimal)."""
     if not isinstance(row, dict) or not isinstance(row.get("id"), int) or row.get("id") == 0:
         if isinstance(row, dict) and row.get("code"):  # an error instead of the entity
@@ -95,16 +95,18 @@ def to_event(kind: Kind, row: object) -> NativeEvent | Ignored:
     if is_not_an_order(kind, row):
         return not_relayed(f"the order's status is {row['status']}")
     try:
-        event = _customer(row) if kind is Kind.CUSTOMER else _order(row) if kind is Kind.ORDER else _product(row)
+        event = (
+            _customer(row) if kind is EventKind.CUSTOMER else _order(row) if kind is EventKind.ORDER else _product(row)
+        )
     except (ValidationError, ArithmeticError, AttributeError, TypeError) as error:
         return Ignored(unreadable_entity("WooCommerce", kind, row["id"], validation_problem(error)))
     content = event.model_dump_json(exclude_unset=True, by_alias=True)
     return NativeEvent(kind, event, f"{kind}:{event.id}:{hashlib.sha256(content.encode()).hexdigest()}")
 
 
-def is_not_an_order(kind: Kind, row: object) -> bool:
+def is_not_an_order(kind: EventKind, row: object) -> bool:
     """Whether an order is a cart, a draft, or in the trash."""
-    return kind is Kind.ORDER and isinstance(row, dict) and row.get("status") in NOT_AN_ORDER
+    return kind is EventKind.ORDER and isinstance(row, dict) and row.get("status") in NOT_AN_ORDER
 
 
 def _customer(row: dict[str, Any]) -> CustomerEvent:

@@ -5,9 +5,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Answer
+from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Outcome
-from platform_relay.inbox.events import Kind
+from platform_relay.inbox.events import EventKind
 from platform_relay.stores.native import NativeEvent, Page, StoreWebhook, secret_missing
 from platform_relay.stores.woocommerce.api import RESPONSES, WooCommerceApi, exact_json, raise_for_status
 from platform_relay.stores.woocommerce.events import SIGNED_WITH, TOPICS, to_event
@@ -25,10 +25,10 @@ class WooCommerceReader:
         self._api = api
         self._secret = secret
 
-    async def list_entities(self, kind: Kind, since: datetime | None, cursor: str | None) -> Page:
+    async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         """Return a page. `/customers` has no filter `modified_after` (see its schema), so all customers are read, by id."""
         query = {"per_page": str(PER_PAGE), "page": cursor or "1", "order": "asc"}
-        if kind is Kind.CUSTOMER:
+        if kind is EventKind.CUSTOMER:
             query["orderby"] = "id"
         else:
             query["orderby"] = "modified"
@@ -94,7 +94,7 @@ class WooCommerceReader:
         return Done()
 
 
-def _has_next_page(answer: Answer, page: int, rows: int) -> bool:
+def _has_next_page(answer: HttpResponse, page: int, rows: int) -> bool:
     """Whether another page follows. If a proxy has removed the header, a full page means that another one follows."""
     pages = answer.headers.get("x-wp-totalpages", "")
     return page < int(pages) if pages.isascii() and pages.isdigit() else rows == PER_PAGE

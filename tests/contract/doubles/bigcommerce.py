@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, ClassVar
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -67,20 +67,22 @@ class BigCommerceDouble:
         }
         call.kind = named.get((call.method, "/".join(parts)), "/".join(parts[:2]))
 
-    async def answer(self, call: Call) -> Answer:  # noqa: C901, PLR0911, PLR0912  # a table of routes
+    async def answer(self, call: Call) -> Response:  # noqa: C901, PLR0911, PLR0912  # a table of routes
         """Authenticate and route."""
         if not call.path.startswith(f"{STORE}/"):
-            return json_answer(404, {"status": 404, "title": "Not found"})
+            return json_response(404, {"status": 404, "title": "Not found"})
         if call.header(b"x-auth-token") != self.config.access_token:
-            return json_answer(401, {"status": 401, "title": "Unauthorized"})
+            return json_response(401, {"status": 401, "title": "Unauthorized"})
         parts = call.path.removeprefix(STORE).strip("/").split("/")
         if call.method != "GET" and parts[:2] == ["v2", "coupons"] and not self.config.may_write:
             return _told(403, "You don't have a required scope to access the endpoint")
         if call.method != "GET" and parts[:2] == ["v3", "customers"] and not self.config.may_write_customers:
-            return json_answer(403, {"status": 403, "title": "You don't have a required scope to access the endpoint"})
+            return json_response(
+                403, {"status": 403, "title": "You don't have a required scope to access the endpoint"}
+            )
         match [call.method, *parts]:
             case ["GET", "v2", "store"]:
-                return json_answer(200, {"id": "abc123", "name": "The double", "currency": self.config.currency})
+                return json_response(200, {"id": "abc123", "name": "The double", "currency": self.config.currency})
             case ["GET", "v2", "coupons"]:
                 return self._find(call)
             case ["POST", "v2", "coupons"]:
@@ -101,15 +103,15 @@ class BigCommerceDouble:
 
     # ------------------------------------------------------------------------------------------- coupons
 
-    def _find(self, call: Call) -> Answer:
+    def _find(self, call: Call) -> Response:
         if self.config.stale_finds:
             self.config.stale_finds -= 1
-            return Answer(204)
+            return Response(204)
         wanted = call.query.get("code", "").casefold()
         found = [coupon for coupon in self.coupons.values() if str(coupon["code"]).casefold() == wanted]
-        return json_answer(200, found) if found else Answer(204)
+        return json_response(200, found) if found else Response(204)
 
-    def _create(self, call: Call) -> Answer:
+    def _create(self, call: Call) -> Response:
         given = call.object
         missing = [name for name in ("name", "type", "amount", "code", "applies_to") if given.get(name) in (None, "")]
         if missing:
@@ -130,46 +132,48 @@ class BigCommerceDouble:
         coupon = {"id": self.last_id, **stored, "num_uses": 0, "date_created": now}
         self.coupons[self.last_id] = coupon
         call.applied()
-        return json_answer(201, coupon)
+        return json_response(201, coupon)
 
-    def _change(self, call: Call, number: int) -> Answer:
+    def _change(self, call: Call, number: int) -> Response:
         if number not in self.coupons:
             return _told(404, "The requested resource was not found.")
         if call.method == "DELETE":
             del self.coupons[number]
             call.applied()
-            return Answer(204)
+            return Response(204)
         self.coupons[number].update(call.object)
-        return json_answer(200, self.coupons[number])
+        return json_response(200, self.coupons[number])
 
     # ------------------------------------------------------------------------------------------- entities
 
-    def _orders(self, call: Call, rest: list[str]) -> Answer:
+    def _orders(self, call: Call, rest: list[str]) -> Response:
         if not rest:
             since = call.query.get("min_date_modified")
             rows = [row for row in self.rows["orders"] if not since or _time(row) >= parsedate_to_datetime(since)]
             page = self._page(call, sorted(rows, key=_time))
-            return json_answer(200, [_bare(row) for row in page]) if page else Answer(204)
+            return json_response(200, [_bare(row) for row in page]) if page else Response(204)
         found = next((row for row in self.rows["orders"] if str(row["id"]) == rest[0]), None)
         if found is None:
             return _told(404, "The requested resource was not found.")
         if len(rest) == 1:
-            return json_answer(200, _bare(found))
+            return json_response(200, _bare(found))
         part = found.get(f"_{rest[1]}", [])
-        return json_answer(200, part) if part else Answer(204)
+        return json_response(200, part) if part else Response(204)
 
-    def _customers(self, call: Call) -> Answer:
+    def _customers(self, call: Call) -> Response:
         wanted, since = call.query.get("id:in"), call.query.get("date_modified:min", "")
         rows = [row for row in self.rows["customers"] if row["date_modified"] >= since]
-        return json_answer(200, {"data": self._page(call, [r for r in rows if wanted in (None, str(r["id"]))])})
+        return json_response(200, {"data": self._page(call, [r for r in rows if wanted in (None, str(r["id"]))])})
 
-    def _products(self, call: Call, rest: list[str]) -> Answer:
+    def _products(self, call: Call, rest: list[str]) -> Response:
         if rest:
             found = next((row for row in self.rows["products"] if str(row["id"]) == rest[0]), None)
-            return json_answer(200, {"data": found}) if found else json_answer(404, {"status": 404, "title": "none"})
+            return (
+                json_response(200, {"data": found}) if found else json_response(404, {"status": 404, "title": "none"})
+            )
         since = call.query.get("date_modified:min", "")
         rows = [row for row in self.rows["products"] if row["date_modified"] >= since]
-        return json_answer(200, {"data": self._page(call, rows)})
+        return json_response(200, {"data": self._page(call, rows)})
 
     @staticmethod
     def _page(call: Call, rows: list[Json]) -> list[Json]:
@@ -178,55 +182,57 @@ class BigCommerceDouble:
 
     # ------------------------------------------------------------------------------------------- attributes
 
-    def _attributes(self, call: Call) -> Answer:
+    def _attributes(self, call: Call) -> Response:
         if call.method == "GET":
-            return json_answer(200, {"data": self.attributes})
+            return json_response(200, {"data": self.attributes})
         taken, given = {row["name"] for row in self.attributes}, _listed(call)
         if any(row["name"] in taken for row in given):
-            return json_answer(422, {"status": 422, "title": "Attribute create failed", "errors": {"0": "name exists"}})
+            return json_response(
+                422, {"status": 422, "title": "Attribute create failed", "errors": {"0": "name exists"}}
+            )
         made = [{"id": len(self.attributes) + number, **row} for number, row in enumerate(given, 101)]
         self.attributes += made
         call.applied()
-        return json_answer(200, {"data": made})
+        return json_response(200, {"data": made})
 
-    def _values(self, call: Call) -> Answer:
+    def _values(self, call: Call) -> Response:
         """An upsert of a customer or an attribute that is not there is refused, and nothing of it is kept."""
         if call.method == "GET":
             whose, which = (call.query.get(f"{name}:in", "").split(",") for name in ("customer_id", "attribute_id"))
             shown = [
                 row for row in self.values if str(row["customer_id"]) in whose and str(row["attribute_id"]) in which
             ]
-            return json_answer(200, {"data": shown})
+            return json_response(200, {"data": shown})
         given, same = _listed(call), ("customer_id", "attribute_id")
         customers, attributes = ({row["id"] for row in rows} for rows in (self.rows["customers"], self.attributes))
         if any(row["customer_id"] not in customers or row["attribute_id"] not in attributes for row in given):
-            return json_answer(422, {"status": 422, "title": "Upsert failed", "errors": {"0": "invalid id"}})
+            return json_response(422, {"status": 422, "title": "Upsert failed", "errors": {"0": "invalid id"}})
         for each in given:
             self.values = [row for row in self.values if any(row[name] != each[name] for name in same)] + [each]
         call.applied()
-        return json_answer(200, {"data": given})
+        return json_response(200, {"data": given})
 
     # ------------------------------------------------------------------------------------------- webhooks
 
-    def _webhooks(self, call: Call, rest: list[str]) -> Answer:
+    def _webhooks(self, call: Call, rest: list[str]) -> Response:
         if rest:
             number = int(rest[0])
             if number not in self.webhooks:
-                return json_answer(404, {"status": 404, "title": "Webhook does not exist"})
+                return json_response(404, {"status": 404, "title": "Webhook does not exist"})
             if call.method == "DELETE":
-                return json_answer(200, {"data": self.webhooks.pop(number)})
+                return json_response(200, {"data": self.webhooks.pop(number)})
             self.webhooks[number].update(call.object)
-            return json_answer(200, {"data": self.webhooks[number]})
+            return json_response(200, {"data": self.webhooks[number]})
         if call.method == "GET":
             wanted = call.query.get("destination")
             shown = [webhook for webhook in self.webhooks.values() if wanted in (None, webhook["destination"])]
-            return json_answer(200, {"data": shown, "meta": {}})
+            return json_response(200, {"data": shown, "meta": {}})
         if not str(call.object.get("destination", "")).startswith("https://"):
-            return json_answer(422, {"status": 422, "title": "destination must be an https address"})
+            return json_response(422, {"status": 422, "title": "destination must be an https address"})
         self.last_id += 1
         self.webhooks[self.last_id] = {"id": self.last_id, "created_at": int(time.time()), **call.object}
         call.applied()
-        return json_answer(200, {"data": self.webhooks[self.last_id], "meta": {}})
+        return json_response(200, {"data": self.webhooks[self.last_id], "meta": {}})
 
     # ------------------------------------------------------------------------------------------- control
 
@@ -259,9 +265,9 @@ class BigCommerceDouble:
         return lists.get(query["kind"], list(self.coupons.values()))
 
 
-def _told(status: int, message: str, reason: str = "") -> Answer:
+def _told(status: int, message: str, reason: str = "") -> Response:
     error: Json = {"status": status, "message": message}
-    return json_answer(status, [{**error, "details": {"invalid_reason": reason}} if reason else error])
+    return json_response(status, [{**error, "details": {"invalid_reason": reason}} if reason else error])
 
 
 def _listed(call: Call) -> list[Json]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -81,38 +81,38 @@ class Corner:
             case ["GET", name, argument] if name in LISTS:
                 call.kind, call.handler, call.argument = f"{name}.get", self._get, f"{name}/{argument}"
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Authenticate, then handle."""
         if call.handler is None:
-            return Answer(404, b"<h1>Not here</h1>")
+            return Response(404, b"<h1>Not here</h1>")
         if call.kind != "token" and call.header(b"authorization").removeprefix("Bearer ") not in self.tokens:
-            return json_answer(401, {"error": "token", "message": "the token is unknown or has ended"})
+            return json_response(401, {"error": "token", "message": "the token is unknown or has ended"})
         return await call.handler(call)
 
-    async def _token(self, call: Call) -> Answer:
+    async def _token(self, call: Call) -> Response:
         if call.object.get("secret") != self.config.secret:
-            return json_answer(401, {"error": "secret", "message": "the secret is wrong"})
+            return json_response(401, {"error": "secret", "message": "the secret is wrong"})
         token = f"token-{next(self._ids):08d}"
         self.tokens.add(token)
-        return json_answer(200, {"token": token})
+        return json_response(200, {"token": token})
 
-    async def _shop(self, _call: Call) -> Answer:
-        return json_answer(200, {"currency": self.config.currency})
+    async def _shop(self, _call: Call) -> Response:
+        return json_response(200, {"currency": self.config.currency})
 
     # -- vouchers -----------------------------------------------------------------------------------------------------
 
-    async def _find(self, call: Call) -> Answer:
+    async def _find(self, call: Call) -> Response:
         asked = call.query.get("code", "").casefold()
         rows = [row for row in self.vouchers.values() if str(row["code"]).casefold().startswith(asked[:4])]
-        return json_answer(200, {"items": rows})
+        return json_response(200, {"items": rows})
 
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> Response:
         asked = call.object
         code = str(asked.get("code", ""))
         if not code:
-            return json_answer(422, {"error": "invalid", "message": "a voucher needs a code"})
+            return json_response(422, {"error": "invalid", "message": "a voucher needs a code"})
         if any(str(row["code"]).casefold() == code.casefold() for row in self.vouchers.values()):
-            return json_answer(409, {"error": "code_taken", "message": f"{code} is taken"})
+            return json_response(409, {"error": "code_taken", "message": f"{code} is taken"})
         row = {name: asked.get(name) for name in KNOWN}
         if row["type"] != "shipping" and not re.fullmatch(r"\d+(\.\d+)?", str(row["amount"])):
             row["amount"] = "0.00"
@@ -120,50 +120,52 @@ class Corner:
         row |= {"id": identifier, "published": False, "used": 0}
         self.vouchers[identifier] = row
         call.applied()
-        return json_answer(201, row)
+        return json_response(201, row)
 
-    async def _publish(self, call: Call) -> Answer:
+    async def _publish(self, call: Call) -> Response:
         row = self.vouchers.get(call.argument)
         if row is None:
-            return json_answer(404, {"error": "no_voucher", "message": "there is no such voucher"})
+            return json_response(404, {"error": "no_voucher", "message": "there is no such voucher"})
         row["published"] = True
-        return json_answer(200, row)
+        return json_response(200, row)
 
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> Response:
         if self.vouchers.pop(call.argument, None) is None:
-            return json_answer(404, {"error": "no_voucher", "message": "there is no such voucher"})
-        return Answer(204)
+            return json_response(404, {"error": "no_voucher", "message": "there is no such voucher"})
+        return Response(204)
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> Response:
         since = call.query.get("changed_after", "")
         rows = sorted(self.lists[call.argument], key=lambda row: (row["changed_at"], row["id"]))
         rows = [row for row in rows if datetime.fromisoformat(row["changed_at"]) >= _moment(since)]
         page, size = int(call.query.get("page", "1")), self.config.page
         shown = rows[(page - 1) * size : page * size]
-        return json_answer(200, {"items": shown, "next": page + 1 if page * size < len(rows) else None})
+        return json_response(200, {"items": shown, "next": page + 1 if page * size < len(rows) else None})
 
-    async def _get(self, call: Call) -> Answer:
+    async def _get(self, call: Call) -> Response:
         name, _, argument = call.argument.partition("/")
         row = next((row for row in self.lists[name] if row["id"] == argument), None)
-        return json_answer(200, row) if row else json_answer(404, {"error": "not_found", "message": "there is none"})
+        return (
+            json_response(200, row) if row else json_response(404, {"error": "not_found", "message": "there is none"})
+        )
 
-    async def _webhooks(self, call: Call) -> Answer:
+    async def _webhooks(self, call: Call) -> Response:
         method, _, argument = call.argument.partition(" ")
         if method == "GET":
-            return json_answer(200, {"items": list(self.webhooks.values())})
+            return json_response(200, {"items": list(self.webhooks.values())})
         if method == "POST" and not argument:
             row = {"id": f"h{next(self._ids)}", "on": True, **call.object}
             self.webhooks[row["id"]] = row
-            return json_answer(201, row)
+            return json_response(201, row)
         if argument not in self.webhooks:
-            return json_answer(404, {"error": "no_webhook", "message": "there is no such webhook"})
+            return json_response(404, {"error": "no_webhook", "message": "there is no such webhook"})
         if method == "DELETE":
             del self.webhooks[argument]
-            return Answer(204)
+            return Response(204)
         self.webhooks[argument]["on"] = True
-        return json_answer(200, self.webhooks[argument])
+        return json_response(200, self.webhooks[argument])
 
     def summary(self, _full: bool) -> Json:
         """How many vouchers there are."""

@@ -13,7 +13,7 @@ from datetime import date
 from functools import partial
 from typing import Any, ClassVar
 
-from simulators.call import Answer, Call, Json, RefusalError, json_answer
+from simulators.call import Call, Json, RefusalError, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -46,7 +46,7 @@ class MagentoConfig:
 def refusal(status: int, message: str, parameters: object = None) -> RefusalError:
     """An error in Magento's shape."""
     return RefusalError(
-        json_answer(
+        json_response(
             status, {"message": message} if parameters is None else {"message": message, "parameters": parameters}
         )
     )
@@ -82,8 +82,8 @@ class Magento:
         path = call.path.removeprefix(API)
         call.argument = path.rpartition("/")[2]
         family = path.partition("/")[0]
-        routes: dict[tuple[str, str], tuple[str, Callable[[Call], Answer]]] = {
-            ("GET", f"salesRules/{call.argument}"): ("rule.get", lambda call: json_answer(200, self._rule(call))),
+        routes: dict[tuple[str, str], tuple[str, Callable[[Call], Response]]] = {
+            ("GET", f"salesRules/{call.argument}"): ("rule.get", lambda call: json_response(200, self._rule(call))),
             ("DELETE", f"salesRules/{call.argument}"): ("rule.delete", self._delete_rule),
             ("DELETE", f"coupons/{call.argument}"): ("coupon.delete", self._delete_coupon),
             ("POST", "integration/admin/token"): ("token", self._token),
@@ -103,12 +103,12 @@ class Magento:
         if call.kind == "coupon.create":
             call.entity = f"coupon:{str(call.object.get('coupon', {}).get('code')).lower()}"
 
-        async def handle(call: Call) -> Answer:
+        async def handle(call: Call) -> Response:
             return handler(call)
 
         call.handler = handle
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Authorize and handle the call."""
         if call.handler is None:
             raise refusal(404, "Request does not match any route.")
@@ -129,7 +129,7 @@ class Magento:
             )
             raise refusal(401, "The consumer isn't authorized to access %resources.", {"resources": resource})
 
-    def _token(self, call: Call) -> Answer:
+    def _token(self, call: Call) -> Response:
         if call.object != {"username": self.config.username, "password": self.config.password}:
             text = (
                 "The account sign-in was incorrect or your account is disabled temporarily. "
@@ -139,19 +139,19 @@ class Magento:
         token = f"admin-token-{self._new_id()}"
         self.tokens[token] = 0
         call.applied()
-        return json_answer(200, token)
+        return json_response(200, token)
 
-    def _store_configs(self, _call: Call) -> Answer:
+    def _store_configs(self, _call: Call) -> Response:
         row = {
             "id": 1, "code": "default", "website_id": 1, "locale": "en_US", "base_currency_code": self.config.currency,
             "default_display_currency_code": self.config.currency, "timezone": self.config.timezone,
             "secure_base_media_url": "https://shop.example/media/",
         }  # fmt: skip
-        return json_answer(200, [row])
+        return json_response(200, [row])
 
     # -- rules and coupons --------------------------------------------------------------------------------------------
 
-    def _create_rule(self, call: Call) -> Answer:
+    def _create_rule(self, call: Call) -> Response:
         given = call.object.get("rule", {})
         if (amount := given.get("discount_amount", 0)) < 0:
             raise refusal(400, 'The "%1" value is invalid: %2', ["discount_amount", amount])
@@ -171,9 +171,9 @@ class Magento:
         }  # fmt: skip
         self.rules[rule["rule_id"]] = rule
         call.applied()
-        return json_answer(200, rule)
+        return json_response(200, rule)
 
-    def _create_coupon(self, call: Call) -> Answer:
+    def _create_coupon(self, call: Call) -> Response:
         given = call.object.get("coupon", {})
         for name in set(given) - COUPON:
             raise refusal(
@@ -192,9 +192,9 @@ class Magento:
         coupon = {**given, **limits, "coupon_id": self._new_id(), "times_used": 0}
         self.coupons[coupon["coupon_id"]] = coupon
         call.applied()
-        return json_answer(200, coupon)
+        return json_response(200, coupon)
 
-    def _search_coupons(self, call: Call) -> Answer:
+    def _search_coupons(self, call: Call) -> Response:
         if self.config.hidden:
             self.config.hidden -= 1
             return self._found(call, [])
@@ -209,25 +209,25 @@ class Magento:
             )  # fmt: skip
         return rule
 
-    def _delete_rule(self, call: Call) -> Answer:
+    def _delete_rule(self, call: Call) -> Response:
         rule = self._rule(call)
         del self.rules[rule["rule_id"]]
         self.coupons = {key: row for key, row in self.coupons.items() if row["rule_id"] != rule["rule_id"]}
         call.applied()
-        return json_answer(200, True)
+        return json_response(200, True)
 
-    def _delete_coupon(self, call: Call) -> Answer:
+    def _delete_coupon(self, call: Call) -> Response:
         if self.coupons.pop(int(call.argument), None) is None:
             raise refusal(
                 404, "No such entity with %fieldName = %fieldValue",
                 {"fieldName": "coupon_id", "fieldValue": call.argument},
             )  # fmt: skip
         call.applied()
-        return json_answer(200, True)
+        return json_response(200, True)
 
     # -- searches -----------------------------------------------------------------------------------------------------
 
-    def _list(self, call: Call, name: str) -> Answer:
+    def _list(self, call: Call, name: str) -> Response:
         """Products of any id exist, unless some were seeded."""
         rows = self.lists[name]
         if name == "products" and not rows and call.query.get("fields"):
@@ -237,7 +237,7 @@ class Magento:
             ]
         return self._found(call, rows)
 
-    def _found(self, call: Call, rows: Any) -> Answer:
+    def _found(self, call: Call, rows: Any) -> Response:
         """The rows that the filters let through, sorted, as one page; behind the last page comes the last again."""
         groups: dict[str, dict[str, str]] = {}
         for name, value in call.query.items():
@@ -251,7 +251,7 @@ class Magento:
         size, page = (int(call.query[f"searchCriteria[{name}]"]) for name in ("pageSize", "currentPage"))
         page = min(page, max(1, -(-len(chosen) // size)))
         answer: Json = {"items": chosen[(page - 1) * size : page * size], "total_count": len(chosen)}
-        return json_answer(200, answer | ({} if call.query.get("fields") else {"search_criteria": {}}))
+        return json_response(200, answer | ({} if call.query.get("fields") else {"search_criteria": {}}))
 
     # -- control ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -37,15 +37,15 @@ class MedusaConfig:
     hidden: int = 0
 
 
-def page_not_found(call: Call) -> Answer:
+def page_not_found(call: Call) -> Response:
     """Express's own 404."""
     page = f"<!DOCTYPE html>\n<html><body><pre>Cannot {call.method} {call.path}</pre></body></html>"
-    return Answer(404, page.encode(), [(b"content-type", b"text/html; charset=utf-8")])
+    return Response(404, page.encode(), [(b"content-type", b"text/html; charset=utf-8")])
 
 
-def refused(message: str, status: int = 400, kind: str = "invalid_data") -> Answer:
+def refused(message: str, status: int = 400, kind: str = "invalid_data") -> Response:
     """Medusa's refusal."""
-    return json_answer(status, {"type": kind, "message": message})
+    return json_response(status, {"type": kind, "message": message})
 
 
 def exact(value: float) -> Json:
@@ -94,31 +94,31 @@ class Medusa:
             case ["GET", "admin", name, argument] if name in LISTS:
                 call.kind, call.handler, call.argument = f"{name}.get", self._get, f"{name}/{unquote(argument)}"
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Authenticate, then handle."""
         if call.handler is None:
             return page_not_found(call)
         wanted = base64.b64encode(f"{self.config.api_key}:".encode()).decode()
         if call.header(b"authorization") != f"Basic {wanted}":
-            return json_answer(401, {"message": "Unauthorized"})
+            return json_response(401, {"message": "Unauthorized"})
         if self.config.forbidden and call.method != "GET":
             return refused("Forbidden", 403, "forbidden")
         return await call.handler(call)
 
-    async def _stores(self, _call: Call) -> Answer:
+    async def _stores(self, _call: Call) -> Response:
         currencies = [{"currency_code": code} for code in self.config.currencies]
-        return json_answer(200, {"stores": [{"id": "store_1", "supported_currencies": currencies}], "count": 1})
+        return json_response(200, {"stores": [{"id": "store_1", "supported_currencies": currencies}], "count": 1})
 
     # -- promotions ---------------------------------------------------------------------------------------------------
 
-    async def _find(self, call: Call) -> Answer:
+    async def _find(self, call: Call) -> Response:
         rows = [row for row in self.promotions.values() if row["code"] == call.query.get("code")]
         if self.config.hidden:
             self.config.hidden -= 1
             rows = []
-        return json_answer(200, {"promotions": rows, "count": len(rows), "offset": 0, "limit": 50})
+        return json_response(200, {"promotions": rows, "count": len(rows), "offset": 0, "limit": 50})
 
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> Response:
         asked = call.object
         if missing := [name for name in REQUIRED if name not in asked]:
             return refused("Invalid request: " + "; ".join(f"Field '{name}' is required" for name in missing))
@@ -136,7 +136,7 @@ class Medusa:
         row = self._stored(copy.deepcopy(asked))
         self.promotions[row["id"]] = row
         call.applied()
-        return json_answer(200, {"promotion": row})
+        return json_response(200, {"promotion": row})
 
     def _stored(self, asked: Json) -> Json:
         number, now = next(self._ids), datetime.now(UTC).isoformat()
@@ -165,30 +165,30 @@ class Medusa:
     def _rule(rule: Json) -> Json:
         return {**rule, "values": [{"value": value} for value in rule["values"]]}
 
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> Response:
         if self.promotions.pop(call.argument, None):
             call.applied()
-        return json_answer(200, {"id": call.argument, "object": "promotion", "deleted": True})
+        return json_response(200, {"id": call.argument, "object": "promotion", "deleted": True})
 
     def _campaign(self, identifier: str) -> Json | None:
         rows = self.campaigns.values()
         return next((row for row in rows if row["campaign_identifier"] == identifier), None)
 
-    async def _find_campaign(self, call: Call) -> Answer:
+    async def _find_campaign(self, call: Call) -> Response:
         row = self._campaign(call.query.get("campaign_identifier", ""))
         rows = []
         if row:
             used = [{"id": each["id"]} for each in self.promotions.values() if each["campaign_id"] == row["id"]]
             rows = [{"id": row["id"], "campaign_identifier": row["campaign_identifier"], "promotions": used}]
-        return json_answer(200, {"campaigns": rows, "count": len(rows), "offset": 0, "limit": 50})
+        return json_response(200, {"campaigns": rows, "count": len(rows), "offset": 0, "limit": 50})
 
-    async def _delete_campaign(self, call: Call) -> Answer:
+    async def _delete_campaign(self, call: Call) -> Response:
         self.campaigns.pop(call.argument, None)
-        return json_answer(200, {"id": call.argument, "object": "campaign", "deleted": True})
+        return json_response(200, {"id": call.argument, "object": "campaign", "deleted": True})
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> Response:
         query = parse_qsl(call.query_string.decode())
         ids = [value for name, value in query if name == "id[]"]
         since = datetime.fromisoformat(call.query.get("updated_at[$gte]", "1970-01-01T00:00:00+00:00"))
@@ -198,16 +198,16 @@ class Medusa:
             rows.sort(key=lambda row: str(row["updated_at"]))
         offset, limit = int(call.query.get("offset", "0")), int(call.query.get("limit", "50"))
         shown = rows[offset : offset + limit]
-        return json_answer(200, {call.argument: shown, "count": len(rows), "offset": offset, "limit": limit})
+        return json_response(200, {call.argument: shown, "count": len(rows), "offset": offset, "limit": limit})
 
-    async def _get(self, call: Call) -> Answer:
+    async def _get(self, call: Call) -> Response:
         name, _, identifier = call.argument.partition("/")
         row = next((row for row in self.lists[name] if row["id"] == identifier), None)
         if row is None:
             return refused(f"{name} id not found: {identifier}", 404, "not_found")
-        return json_answer(200, {name.removesuffix("s"): row})
+        return json_response(200, {name.removesuffix("s"): row})
 
-    async def _update_customer(self, call: Call) -> Answer:
+    async def _update_customer(self, call: Call) -> Response:
         """Metadata is merged; an empty text takes a key away."""
         row = next((row for row in self.lists["customers"] if row["id"] == call.argument), None)
         if row is None:
@@ -215,7 +215,7 @@ class Medusa:
         merged = {**(row.get("metadata") or {}), **call.object.get("metadata", {})}
         row["metadata"] = {key: value for key, value in merged.items() if value != ""}
         call.applied()
-        return json_answer(200, {"customer": row})
+        return json_response(200, {"customer": row})
 
     # -- control ------------------------------------------------------------------------------------------------------
 

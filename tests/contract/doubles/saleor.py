@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -59,10 +59,10 @@ def connection(rows: list[Json]) -> Json:
     return {"edges": [{"node": row} for row in rows], "pageInfo": {"hasNextPage": False, "endCursor": None}}
 
 
-def denied(needed: str) -> Answer:
+def denied(needed: str) -> Response:
     """Top-level errors, with HTTP 200."""
     words = f"To access this path, you need one of the following permissions: {needed}"
-    return json_answer(
+    return json_response(
         200, {"errors": [{"message": words, "extensions": {"exception": {"code": "PermissionDenied"}}}], "data": None}
     )
 
@@ -102,11 +102,11 @@ class Saleor:
         given = call.object.get("variables")
         return given if isinstance(given, dict) else {}
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Handle the call; a missing or wrong token is a missing permission."""
         if call.kind == "jwks":
-            return json_answer(200, self.config.jwks)
-        handlers: dict[str, tuple[str, Callable[[Json, Call], Answer]]] = {
+            return json_response(200, self.config.jwks)
+        handlers: dict[str, tuple[str, Callable[[Json, Call], Response]]] = {
             "Channels": ("AUTHENTICATED_APP", lambda _given, _call: _data({"channels": CHANNELS})),
             "Permissions": ("AUTHENTICATED_APP", self._permissions),
             "FindVouchers": ("MANAGE_DISCOUNTS", self._find),
@@ -125,20 +125,20 @@ class Saleor:
         }  # fmt: skip
         found = handlers.get(call.argument)
         if found is None:
-            return json_answer(404, {"message": "Not Found"})
+            return json_response(404, {"message": "Not Found"})
         needed, handler = found
         known = call.header(b"authorization") == f"Bearer {self.config.token}" and self.config.active
         if not known or needed not in ("AUTHENTICATED_APP", *self.config.permissions):
             return denied(needed)
         return handler(self._variables(call), call)
 
-    def _permissions(self, _given: Json, _call: Call) -> Answer:
+    def _permissions(self, _given: Json, _call: Call) -> Response:
         codes = [{"code": code} for code in self.config.permissions]
         return _data({"app": {"id": "QXBwOjE=", "name": "Relay", "isActive": True, "permissions": codes}})
 
     # -- vouchers -----------------------------------------------------------------------------------------------------
 
-    def _find(self, given: Json, _call: Call) -> Answer:
+    def _find(self, given: Json, _call: Call) -> Response:
         words = given["code"].casefold()
         codes = {key: [each["node"]["code"] for each in row["codes"]["edges"]] for key, row in self.vouchers.items()}
         rows = [row for key, row in self.vouchers.items() if any(words in code.casefold() for code in codes[key])]
@@ -150,7 +150,7 @@ class Saleor:
         page["pageInfo"] = {"hasNextPage": len(rows) > start + 20, "endCursor": str(start + 20)}
         return _data({"vouchers": page})
 
-    def _create(self, given: Json, call: Call) -> Answer:
+    def _create(self, given: Json, call: Call) -> Response:
         asked = given["input"]
         code = asked["addCodes"][0].strip() or "GENERATED"
         if any(code == each["node"]["code"] for row in self.vouchers.values() for each in row["codes"]["edges"]):
@@ -178,18 +178,18 @@ class Saleor:
         call.applied()
         return _data({"voucherCreate": {"voucher": voucher, "errors": []}})
 
-    def _duplicate(self, code: str) -> Answer:
+    def _duplicate(self, code: str) -> Response:
         if self.config.duplicate == "IntegrityError":
             words = (
                 f'duplicate key value violates unique constraint "discount_vouchercode_code_key" Key (code)=({code})'
             )
             error = {"message": words, "extensions": {"exception": {"code": "IntegrityError"}}}
-            return json_answer(200, {"errors": [error], "data": {"voucherCreate": None}})
+            return json_response(200, {"errors": [error], "data": {"voucherCreate": None}})
         where = "codes" if self.config.duplicate == "ALREADY_EXISTS" else "code"
         words = "Voucher with this Code already exists."
         return _result("voucherCreate", "voucher", where, self.config.duplicate, words)
 
-    def _list_voucher(self, given: Json, call: Call) -> Answer:
+    def _list_voucher(self, given: Json, call: Call) -> Response:
         voucher = self.vouchers.get(given["id"])
         if voucher is None:
             return _result("voucherChannelListingUpdate", "voucher", "id", "NOT_FOUND", "Couldn't resolve to a node.")
@@ -218,13 +218,13 @@ class Saleor:
         call.applied()
         return _data({"voucherChannelListingUpdate": {"voucher": voucher, "errors": []}})
 
-    def _delete(self, given: Json, call: Call) -> Answer:
+    def _delete(self, given: Json, call: Call) -> Response:
         if self.vouchers.pop(given["id"], None) is None:
             return _result("voucherDelete", "voucher", "id", "NOT_FOUND", "Couldn't resolve to a node.")
         call.applied()
         return _data({"voucherDelete": {"errors": []}})
 
-    def _delete_codes(self, given: Json, _call: Call) -> Answer:
+    def _delete_codes(self, given: Json, _call: Call) -> Response:
         for voucher in self.vouchers.values():
             kept = [each["node"] for each in voucher["codes"]["edges"] if each["node"]["id"] not in given["ids"]]
             voucher["codes"] = connection(kept)
@@ -232,10 +232,10 @@ class Saleor:
 
     # -- webhooks and lists -------------------------------------------------------------------------------------------
 
-    def _webhooks(self, _given: Json, _call: Call) -> Answer:
+    def _webhooks(self, _given: Json, _call: Call) -> Response:
         return _data({"app": {"id": "QXBwOjE=", "webhooks": list(self.webhooks.values())}})
 
-    def _create_webhook(self, given: Json, _call: Call) -> Answer:
+    def _create_webhook(self, given: Json, _call: Call) -> Response:
         asked = given["input"]
         row = {
             "id": f"V2ViaG9vazo{next(self._ids)}", "name": asked["name"], "targetUrl": asked["targetUrl"],
@@ -245,16 +245,16 @@ class Saleor:
         self.webhooks[row["id"]] = row
         return _data({"webhookCreate": {"webhook": row, "errors": []}})
 
-    def _enable_webhook(self, given: Json, _call: Call) -> Answer:
+    def _enable_webhook(self, given: Json, _call: Call) -> Response:
         self.webhooks[given["id"]]["isActive"] = True
         return _data({"webhookUpdate": {"webhook": self.webhooks[given["id"]], "errors": []}})
 
-    def _delete_webhook(self, given: Json, _call: Call) -> Answer:
+    def _delete_webhook(self, given: Json, _call: Call) -> Response:
         if self.webhooks.pop(given["id"], None) is None:
             return _result("webhookDelete", "webhook", "id", "NOT_FOUND", "Couldn't resolve to a node.")
         return _data({"webhookDelete": {"errors": []}})
 
-    def _list(self, given: Json, call: Call) -> Answer:
+    def _list(self, given: Json, call: Call) -> Response:
         """Two to a page, so that paging shows."""
         name = call.argument.lower()
         since = (given.get("updated") or {}).get("gte", "")
@@ -264,11 +264,11 @@ class Saleor:
         page["pageInfo"] = {"hasNextPage": len(rows) > start + 2, "endCursor": str(start + 2)}
         return _data({name: page})
 
-    def _one(self, given: Json, call: Call) -> Answer:
+    def _one(self, given: Json, call: Call) -> Response:
         name = "customers" if call.argument == "LoyaltyFields" else f"{call.argument.lower()}s"
         return _data({NAMES[name]: next((row for row in self.lists[name] if row["id"] == given["id"]), None)})
 
-    def _set_standing(self, given: Json, call: Call) -> Answer:
+    def _set_standing(self, given: Json, call: Call) -> Response:
         """Staff are customers too, and only MANAGE_STAFF changes them. Keys that are not sent stay."""
         user = next((row for row in self.lists["customers"] if row["id"] == given["id"]), None)
         if user is None:
@@ -301,13 +301,13 @@ class Saleor:
         return self.lists[kind] if kind in NAMES else list(held[kind].values())
 
 
-def _data(data: Json) -> Answer:
-    return json_answer(
+def _data(data: Json) -> Response:
+    return json_response(
         200, {"data": data, "extensions": {"cost": {"requestedQueryCost": 1, "maximumAvailable": 50000}}}
     )
 
 
-def _result(mutation: str, noun: str, where: str, code: str, message: str) -> Answer:
+def _result(mutation: str, noun: str, where: str, code: str, message: str) -> Response:
     errors = [{"field": where, "message": message, "code": code}]
     return _data({mutation: {noun: None, "errors": errors}})
 

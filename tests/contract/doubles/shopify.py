@@ -24,7 +24,7 @@ from graphql import (
     parse,
 )
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -96,36 +96,36 @@ class ShopifyDouble:
             call.kind = KINDS.get(root, root)
             call.path = f"{API}/{operation}"
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """One GraphQL call, or a token."""
         if call.path == TOKENS and call.method == "POST":
             return self._token(call)
         if not call.path.startswith(f"{API}/"):
-            return json_answer(404, {"errors": "Not Found"})
+            return json_response(404, {"errors": "Not Found"})
         token = call.header(b"x-shopify-access-token")
         if token != self.config.access_token and self.tokens.get(token, 0.0) < time.monotonic():
-            told = "[API] Invalid API key or access token (unrecognized login or wrong password)"
-            return json_answer(401, {"errors": told})
+            result = "[API] Invalid API key or access token (unrecognized login or wrong password)"
+            return json_response(401, {"errors": result})
         try:
             return self._graphql(call)
         except Refused as refused:
             error = {"message": str(refused), "extensions": {"code": refused.code}}
-            return json_answer(
+            return json_response(
                 200, {"errors": [error], "extensions": _cost(0 if refused.code == "THROTTLED" else 1900)}
             )
 
-    def _token(self, call: Call) -> Answer:
+    def _token(self, call: Call) -> Response:
         form = {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
         wanted = ("client_credentials", self.config.client_id, self.config.client_secret)
         if (form.get("grant_type"), form.get("client_id"), form.get("client_secret")) != wanted:
-            return json_answer(400, {"error": "invalid_client", "error_description": "Invalid client credentials"})
+            return json_response(400, {"error": "invalid_client", "error_description": "Invalid client credentials"})
         token = f"shpat_renewed_{self._new_id()}"
         self.tokens[token] = time.monotonic() + self.config.token_seconds
         call.applied()
         seconds = self.config.token_seconds
-        return json_answer(200, {"access_token": token, "scope": ",".join(self.config.scopes), "expires_in": seconds})
+        return json_response(200, {"access_token": token, "scope": ",".join(self.config.scopes), "expires_in": seconds})
 
-    def _graphql(self, call: Call) -> Answer:
+    def _graphql(self, call: Call) -> Response:
         if self.config.throttled:
             self.config.throttled -= 1
             raise Refused("THROTTLED", "Throttled")
@@ -139,12 +139,12 @@ class ShopifyDouble:
             name = selected.name.value
             value = getattr(self, f"field_{name}")(call, variables)
             data[selected.alias.value if selected.alias else name] = _selected(value, selected.selection_set, fragments)
-        return json_answer(200, {"data": data, "extensions": _cost(1980)})
+        return json_response(200, {"data": data, "extensions": _cost(1980)})
 
     def _need(self, scope: str, root: str) -> None:
         if scope not in self.config.scopes:
-            told = f"Access denied for {root} field. Required access: `{scope}` access scope."
-            raise Refused("ACCESS_DENIED", told)
+            result = f"Access denied for {root} field. Required access: `{scope}` access scope."
+            raise Refused("ACCESS_DENIED", result)
 
     # ------------------------------------------------------------------------------------------- discounts
 
@@ -284,13 +284,13 @@ class ShopifyDouble:
 
     def field_webhookSubscriptionCreate(self, call: Call, variables: Json) -> Json:  # noqa: N802
         topic, uri = variables["topic"], variables["webhook"]["uri"]
-        told = ""
+        result = ""
         if any((webhook["topic"], webhook["uri"]) == (topic, uri) for webhook in self.webhooks.values()):
-            told = "Address for this topic has already been taken"
+            result = "Address for this topic has already been taken"
         elif not uri.startswith("https://"):
-            told = "Address protocol http:// is not supported"
-        if told:
-            error = {"field": ["webhookSubscription", "callbackUrl"], "message": told}
+            result = "Address protocol http:// is not supported"
+        if result:
+            error = {"field": ["webhookSubscription", "callbackUrl"], "message": result}
             return {"webhookSubscription": None, "userErrors": [error]}
         webhook = {"id": f"gid://shopify/WebhookSubscription/{self._new_id()}", "topic": topic, "uri": uri}
         self.webhooks[webhook["id"]] = webhook
@@ -338,12 +338,12 @@ class ShopifyDouble:
         for given in variables["metafields"]:
             row = self._one("customers", {"id": given["ownerId"]})
             if row is None:
-                told = {
+                result = {
                     "field": ["metafields", "0", "ownerId"],
                     "message": "Owner does not exist",
                     "code": "INVALID_VALUE",
                 }
-                return {"metafields": None, "userErrors": [told]}
+                return {"metafields": None, "userErrors": [result]}
             others = [
                 each
                 for each in row.get("metafields", [])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from simulators.call import Answer, Call, Json, json_answer
+from simulators.call import Call, Json, Response, json_response
 from simulators.deliveries import Deliveries
 from simulators.program import Control
 from tests.contract.doubles.process import serve
@@ -51,20 +51,20 @@ class VendureConfig:
     hidden: int = 0
 
 
-def error(code: str, message: str, status: int = 200) -> Answer:
+def error(code: str, message: str, status: int = 200) -> Response:
     """Top-level errors, usually with HTTP 200."""
-    return json_answer(status, {"errors": [{"message": message, "extensions": {"code": code}}], "data": None})
+    return json_response(status, {"errors": [{"message": message, "extensions": {"code": code}}], "data": None})
 
 
-def denied() -> Answer:
+def denied() -> Response:
     """To a session that ended as to a role without the permission; with the token of an anonymous session."""
     answer = error("FORBIDDEN", "You are not currently authorized to perform this action")
     answer.headers = [*answer.headers, (b"vendure-auth-token", secrets.token_hex(32).encode())]
     return answer
 
 
-def _data(data: Json) -> Answer:
-    return json_answer(200, {"data": data})
+def _data(data: Json) -> Response:
+    return json_response(200, {"data": data})
 
 
 class Vendure:
@@ -95,9 +95,9 @@ class Vendure:
         if call.kind == "coupon.create":
             call.entity = f"coupon:{call.object['variables']['input'].get('couponCode')}"
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: Call) -> Response:
         """Handle the call; whoever is not known, or not allowed to, is FORBIDDEN."""
-        handlers: dict[str, tuple[str | None, Callable[[Json, Call], Answer]]] = {
+        handlers: dict[str, tuple[str | None, Callable[[Json, Call], Response]]] = {
             "Login": (None, self._login), "Market": (None, self._market),
             "Promotions": ("ReadPromotion", self._find), "CreatePromotion": ("CreatePromotion", self._create),
             "DeletePromotion": ("DeletePromotion", self._delete), "Variants": ("ReadCatalog", self._variants),
@@ -107,7 +107,7 @@ class Vendure:
         }  # fmt: skip
         found = handlers.get(call.argument)
         if found is None:
-            return json_answer(404, {"message": f"Cannot {call.method} {call.path}", "statusCode": 404})
+            return json_response(404, {"message": f"Cannot {call.method} {call.path}", "statusCode": 404})
         needed, handler = found
         session = call.header(b"authorization").removeprefix("Bearer ")
         known = session in self.sessions or call.header(b"vendure-api-key") == self.config.api_key
@@ -115,7 +115,7 @@ class Vendure:
             return denied()
         return handler(call.object["variables"], call)
 
-    def _login(self, given: Json, _call: Call) -> Answer:
+    def _login(self, given: Json, _call: Call) -> Response:
         if (given["username"], given["password"]) != (self.config.username, self.config.password):
             refused = {"errorCode": "INVALID_CREDENTIALS_ERROR", "message": "The provided credentials are invalid"}
             return _data({"login": {"__typename": "InvalidCredentialsError", **refused}})
@@ -126,7 +126,7 @@ class Vendure:
             answer.headers = [*answer.headers, (b"vendure-auth-token", session.encode())]
         return answer
 
-    def _market(self, _given: Json, _call: Call) -> Answer:
+    def _market(self, _given: Json, _call: Call) -> Response:
         channel = {
             "code": "__default_channel__", "defaultCurrencyCode": self.config.currencies[0],
             "availableCurrencyCodes": self.config.currencies, "defaultLanguageCode": "en",
@@ -136,14 +136,14 @@ class Vendure:
 
     # -- promotions ---------------------------------------------------------------------------------------------------
 
-    def _find(self, given: Json, _call: Call) -> Answer:
+    def _find(self, given: Json, _call: Call) -> Response:
         rows = [row for row in self.promotions.values() if row["couponCode"] in given["codes"]]
         if self.config.hidden:
             self.config.hidden -= 1
             rows = []
         return _data({"promotions": {"items": rows}})
 
-    def _create(self, given: Json, call: Call) -> Answer:
+    def _create(self, given: Json, call: Call) -> Response:
         asked = given["input"]
         if not asked.get("couponCode") and not asked["conditions"]:
             refused = {
@@ -176,13 +176,13 @@ class Vendure:
     def _date(text: str | None) -> str | None:
         return None if text is None else datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
-    def _delete(self, given: Json, call: Call) -> Answer:
+    def _delete(self, given: Json, call: Call) -> Response:
         if self.promotions.pop(given["id"], None) is None:
             return error("ENTITY_NOT_FOUND", f'No Promotion with the id "{given["id"]}" could be found')
         call.applied()
         return _data({"deletePromotion": {"result": "DELETED", "message": None}})
 
-    def _variants(self, given: Json, _call: Call) -> Answer:
+    def _variants(self, given: Json, _call: Call) -> Response:
         wanted = given["options"]["filter"]
         products, named = (wanted.get(name, {}).get("in", []) for name in ("productId", "id"))
         ids = [f"{product}{end}" for product in products if int(product) < 100 for end in "12"]
@@ -196,14 +196,14 @@ class Vendure:
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    def _list(self, given: Json, call: Call) -> Answer:
+    def _list(self, given: Json, call: Call) -> Response:
         name, options = call.argument.lower(), given["options"]
         since = datetime.fromisoformat(options["filter"]["updatedAt"]["after"])
         rows = [row for row in self.lists[name] if datetime.fromisoformat(row["updatedAt"]) > since]
         rows.sort(key=lambda row: (str(row["updatedAt"]), int(row["id"])))
         return _data({name: {"items": rows[options["skip"] : options["skip"] + options["take"]]}})
 
-    def _one(self, given: Json, call: Call) -> Answer:
+    def _one(self, given: Json, call: Call) -> Response:
         name = call.argument.lower()
         return _data({name: next((row for row in self.lists[f"{name}s"] if row["id"] == given["id"]), None)})
 

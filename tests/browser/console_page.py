@@ -1,4 +1,4 @@
-"""An operator at her desk: a browser on the console, and the errors and warnings it reported."""
+"""A browser signed in to the console, and the errors and warnings it reported."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ PHONE: Final = (390, 844)
 Scheme = Literal["light", "dark"]
 
 
-class Desk:
+class ConsolePage:
     def __init__(self, page: Page, where: Stage | str) -> None:
         self.page = page
         self._where = where
@@ -32,7 +32,7 @@ class Desk:
         size: tuple[int, int] = WIDE,
         scheme: Scheme = "light",
         scale: float = 1,
-    ) -> AsyncIterator["Desk"]:
+    ) -> AsyncIterator["ConsolePage"]:
         """`where`: a stage, or the address of a relay without one."""
         context = await browser.new_context(
             base_url=_url(where),

@@ -54,7 +54,7 @@ class Running:
         await asyncio.wait_for(self.task, 15)
 
 
-class Desk:
+class QueueHarness:
     """A handler that notes what it is given and answers when it is let: at once, unless `hold` is called."""
 
     def __init__(self, outcome: Outcome | None = None) -> None:
