@@ -35,12 +35,12 @@ def failing_entities(kind: str, healthy: int = HEALTHY, failing: int = FAILING) 
         before = await _delays(on, await on.shop.crowd(healthy))
         on.rig.platform.script(contains="failing", persistent=True, **KINDS[kind])
         every = (healthy + failing) // failing + 1
-        mixed = await _delays(on, await on.shop.crowd(healthy + failing, failinged=every))
+        mixed = await _delays(on, await on.shop.crowd(healthy + failing, failing=every))
         on.rig.platform.control("clear")
         await eventually(on.books.idle, 60)
         baseline = max(before, await _delays(on, await on.shop.crowd(healthy)), key=_p99)  # the machine itself varies
         on.rig.platform.script(contains="failing", persistent=True, **KINDS[kind])
-        await on.shop.crowd(failing, failinged=1)
+        await on.shop.crowd(failing, failing=1)
         await asyncio.sleep(IDLE)  # time: the failing ones fail
         acknowledged = await on.shop.crowd(healthy)
         later = await _delays(on, acknowledged)
