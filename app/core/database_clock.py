@@ -14,6 +14,8 @@ from platform_relay.core.errors import DatabaseAway
 REFRESH_SECONDS: Final = 60.0
 TIME_LIMIT: Final = 2.0
 """Seconds. While the database does not answer, the last known time is used."""
+FIRST_TIME_LIMIT: Final = 10.0
+"""Seconds for the first reading: without it no event can be accepted, so a slow start is better than an error."""
 
 _NOW: Final = text("SELECT now()")
 
@@ -33,7 +35,8 @@ class DatabaseClock:
         if self._read is None or started >= self._due:
             self._due = started + REFRESH_SECONDS  # other callers use the last known time meanwhile
             try:
-                async with asyncio.timeout(TIME_LIMIT), single_statement(self._engine) as connection:
+                limit = FIRST_TIME_LIMIT if self._read is None else TIME_LIMIT
+                async with asyncio.timeout(limit), single_statement(self._engine) as connection:
                     self._read = ((await connection.execute(_NOW)).scalar_one(), time.monotonic())
             except Exception as error:
                 self._due = 0.0

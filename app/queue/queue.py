@@ -145,14 +145,14 @@ class Queue:
                 "busy": list(limits.busy),
                 "share": limits.share,
                 "lease": lease,
-                "since": watermark.start(time.monotonic()),
+                "since": watermark.start(time.monotonic(), limits.busy),
             }
             rows = (await connection.execute(CLAIM, parameters)).all()
             claimed = [row for row in rows if row.claimed_lane is not None]
             cut = bool(rows) and rows[0].due_lanes > len(claimed)
             if rows and rows[0].open:
                 times = [row.run_at for row in claimed]
-                watermark.advance(time.monotonic(), rows[0].now, times, limits.lanes, passed=cut or bool(limits.busy))
+                watermark.advance(time.monotonic(), rows[0].now, times, limits.lanes, busy=limits.busy, cut=cut)
             started = await self._release_empty(connection, claimed)
         return Claim([_job(row, self.destination, ring) for row in started], cut)
 

@@ -68,3 +68,50 @@ def test_everything_that_is_due_is_claimed(ages: set[int], limit: int) -> None:
         claimed += lanes
         clock += 0.01
     assert claimed == due
+
+
+def test_a_claim_without_the_lanes_of_a_busy_owner_passes_them_once() -> None:
+    watermark = Watermark()
+    full_scan(watermark, 100.0)
+    watermark.since = ago(900)
+    assert watermark.start(100.1, ["anna"]) == ago(900)
+    watermark.advance(100.1, NOW, [ago(100), ago(90)], limit=2, busy=["anna"])
+    assert watermark.start(100.2, ["anna"]) == ago(90)
+    assert watermark.start(100.2, ["anna", "ben"]) == ago(90)
+    assert watermark.start(100.2, ["ben"]) == ago(900)
+    assert watermark.start(100.2) == ago(900)
+
+
+def test_lanes_above_an_owners_share_stay_behind_the_watermark() -> None:
+    watermark = Watermark()
+    full_scan(watermark, 100.0)
+    assert watermark.start(101.0) == BEGINNING
+    watermark.advance(101.0, NOW, [ago(50), ago(20)], limit=10, cut=True)
+    assert watermark.start(101.1) == ago(50)
+
+
+@given(
+    st.lists(st.sampled_from("ABCDEFGHIJ"), min_size=1, max_size=300), st.integers(1, 6), st.integers(1, 3), st.data()
+)
+def test_claims_without_busy_owners_find_all_lanes(
+    owners: list[str], limit: int, share: int, data: st.DataObject
+) -> None:
+    """Lane n is due n seconds after the first. Claims that leave out any owners, or lanes above a share, lose none."""
+    watermark, clock = Watermark(), 0.0
+    start = NOW - timedelta(seconds=1000)
+    due = {start + timedelta(seconds=number): owner for number, owner in enumerate(owners)}
+    while due:
+        busy = data.draw(st.sets(st.sampled_from("ABCDEFGHIJ"), max_size=3)) if clock else set[str]()
+        since = watermark.start(clock, busy)
+        assert not [at for at, owner in due.items() if at < since and owner not in busy]
+        front = sorted(at for at, owner in due.items() if at >= since and owner not in busy)[:limit]
+        counts = dict.fromkeys("ABCDEFGHIJ", 0)
+        claimed = []
+        for at in front:
+            counts[due[at]] += 1
+            if counts[due[at]] <= share:
+                claimed.append(at)
+        watermark.advance(clock, NOW, claimed, limit, busy=busy, cut=len(claimed) < len(front))
+        for at in claimed:
+            del due[at]
+        clock += 0.01
