@@ -7,6 +7,7 @@ user must be allowed to create databases), which is how the suite runs on Postgr
 
 import logging
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -74,6 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(LONG):
             item.add_marker(pytest.mark.long)
+    if seed := os.environ.get("TEST_ORDER"):  # a seed: the tests run in a random order, the same in all processes
+        random.Random(seed).shuffle(items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
