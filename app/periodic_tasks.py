@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from platform_relay.alerts.audit_head import send_newest_hash
 from platform_relay.alerts.chat import send_alerts
 from platform_relay.alerts.watch import watch_queue
-from platform_relay.audit.integrity import log_newest_hash
-from platform_relay.checks.configuration import watch_bodies, watch_verification
+from platform_relay.audit import known_head
+from platform_relay.audit.integrity import note_newest_hash
+from platform_relay.checks.configuration import watch_bodies, watch_plain_bodies, watch_verification
+from platform_relay.core.outcomes import reason_of
+from platform_relay.core.reasons import Reason
 from platform_relay.coupons import drift_check
 from platform_relay.coupons.overdue import watch_deadline
 from platform_relay.coupons.unlisted import RECHECK_INTERVAL, check_refused
+from platform_relay.inbox.events import EventKind
+from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.retention import prune_bodies
 from platform_relay.queue.maintenance import prune_lanes
 from platform_relay.queue.oldest_waiting import OldestWaiting
@@ -20,7 +28,8 @@ from platform_relay.reconcile.compare import run_requested
 from platform_relay.reconcile.runs import prune_reconciliations
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
-from platform_relay.sync.polling import KINDS_IN_ORDER, poll
+from platform_relay.sync.background_reads import POLL, BackgroundReads, NotRead
+from platform_relay.sync.polling import kinds_in_order, poll
 from platform_relay.wiring import Clients, Services, compared_systems, store_webhooks_url
 
 
@@ -36,6 +45,7 @@ class PeriodicTask:
 def periodic_tasks(parts: Services, clients: Clients) -> list[PeriodicTask]:
     """All periodic tasks of a worker with these settings and this store."""
     engine, settings = parts.engine, parts.settings
+    head_file = known_head.file_of(settings.data_dir, engine, settings.database_schema)
     oldest, deadline, confirm_within = OldestWaiting(), settings.coupons.deadline, settings.coupons.confirm_within
     deadline_interval = max(1.0, min(15.0, deadline.total_seconds() / 4))
     tasks = [
@@ -47,28 +57,51 @@ def periodic_tasks(parts: Services, clients: Clients) -> list[PeriodicTask]:
         PeriodicTask("check_refused", RECHECK_INTERVAL, lambda: check_refused(engine)),
         PeriodicTask("watch_verification", 3600.0, lambda: watch_verification(engine, settings)),
         PeriodicTask("watch_bodies", 60.0, lambda: watch_bodies(engine, settings)),
-        PeriodicTask("log_newest_audit_hash", 3600.0, lambda: log_newest_hash(engine)),
+        PeriodicTask("watch_plain_bodies", 3600.0, lambda: watch_plain_bodies(engine)),
+        PeriodicTask("note_newest_audit_hash", 3600.0, lambda: note_newest_hash(engine, head_file)),
     ]
     if settings.alert_webhook_url is not None:
         chat_url = settings.alert_webhook_url.get_secret_value()
         tasks.append(PeriodicTask("send_alerts", 15.0, lambda: send_alerts(engine, clients.chat, chat_url)))
+        send_head = partial(send_newest_hash, engine, head_file, clients.chat, chat_url)
+        tasks.append(PeriodicTask("send_newest_audit_hash", 86_400.0, send_head))
     return [*tasks, *_store_tasks(parts, clients)]
 
 
 def _store_tasks(parts: Services, clients: Clients) -> Iterator[PeriodicTask]:
     """The tasks that need a store, or certain abilities of its adapter."""
     engine, settings, inbox = parts.engine, parts.settings, parts.inbox
+    reads = BackgroundReads(engine, parts.metrics)
     if (adapter := clients.store) is not None:
-        yield PeriodicTask("check_drift", 3600.0, lambda: drift_check.check_drift(engine, adapter))
+
+        async def check_drift() -> Reason | None:
+            return (await drift_check.check_drift(engine, adapter)).stopped
+
+        yield PeriodicTask("check_drift", 3600.0, partial(reads.run, "drift_check", check_drift))
     store: object = parts.store
     source = settings.store.adapter or ""
     if settings.store.poll_interval is not None and isinstance(store, ListsEntities):
-        for kind in KINDS_IN_ORDER:
-            run_once = partial(poll, engine, inbox, store, source, kind)
-            yield PeriodicTask(f"poll_{kind}", settings.store.poll_interval, run_once)
+        for kind in kinds_in_order(store):
+            read = partial(_poll, engine, inbox, store, source, kind)
+            yield PeriodicTask(f"poll_{kind}", settings.store.poll_interval, partial(reads.run, f"{POLL}{kind}", read))
     if (url := store_webhooks_url(settings)) is not None and isinstance(store, SetsUpWebhooks):
-        yield PeriodicTask("watch_webhooks", 3600.0, partial(webhooks.watch, engine, inbox, store, source, url))
+        watch = partial(_watch, engine, inbox, store, source, url)
+        yield PeriodicTask("watch_webhooks", 3600.0, partial(reads.run, "webhooks", watch))
     if (systems := compared_systems(parts, clients)) is not None:
         time_of_day = settings.store.reconcile_at
-        yield PeriodicTask("reconcile", 5.0, lambda: run_requested(engine, systems, time_of_day))
+        yield PeriodicTask("reconcile", 5.0, lambda: run_requested(engine, systems, time_of_day, reads))
         yield PeriodicTask("prune_reconciliations", 3600.0, lambda: prune_reconciliations(engine, settings.retention))
+
+
+async def _poll(
+    engine: AsyncEngine, inbox: Inbox, store: ListsEntities, source: str, kind: EventKind
+) -> Reason | NotRead | None:
+    """Why the poll failed; None if it did not."""
+    result = await poll(engine, inbox, store, source, kind)
+    return NotRead() if result is None else result.failed
+
+
+async def _watch(engine: AsyncEngine, inbox: Inbox, store: SetsUpWebhooks, source: str, url: str) -> Reason | None:
+    """Why the webhooks could not be listed."""
+    result = await webhooks.watch(engine, inbox, store, source, url)
+    return None if isinstance(result, list) else reason_of(result)

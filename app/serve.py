@@ -18,6 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
 from platform_relay import wiring
+from platform_relay.api.http_protocol import BACKLOG, limited_protocol
 from platform_relay.core import tracing
 from platform_relay.core.database_start import wait_until_migrated
 from platform_relay.core.reasons import Reason, ReasonCode, because
@@ -51,7 +52,7 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
         parts.waiting_for = because(ReasonCode.DATABASE_MIGRATING)
         tasks: list[asyncio.Task[None]] = []
-        server = _server(settings, parts) if web else None
+        server = _Server(server_config(settings, parts)) if web else None
         if server is not None:
             tasks.append(asyncio.create_task(server.serve(sockets=[bound] if bound else None)))
         if worker and not web and settings.metrics_port is not None:
@@ -97,19 +98,21 @@ async def _database_is_ready(parts: Services, others: Sequence[asyncio.Task[obje
     return True
 
 
-def _server(settings: Settings, parts: Services) -> "_Server":
-    return _Server(
-        uvicorn.Config(
-            create_app(parts),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            lifespan="on",
-        )
+def server_config(settings: Settings, parts: Services) -> uvicorn.Config:
+    """The configuration of the web server, with its limits (`api/http_protocol.py`)."""
+    return uvicorn.Config(
+        create_app(parts),
+        host=settings.host,
+        port=settings.port,
+        http=limited_protocol(settings, parts.metrics),
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     HttpUrl,
     IPvAnyNetwork,
     SecretStr,
+    TypeAdapter,
     field_validator,
     model_validator,
 )
@@ -31,8 +32,13 @@ from pydantic_settings import (
 
 from platform_relay.core.database import PUBLIC, checked_schema
 from platform_relay.core.encryption import NO_KEYS, KeyRing
+from platform_relay.core.plain_numbers import PLAIN, PlainFloat, PlainInt
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
+MIN_LENGTH: Final = 24
+"""The minimum number of characters of a key or secret that the operator chooses."""
+MIN_DIFFERENT: Final = 12
+"""The minimum number of different characters in it."""
 SECRETS_DIR: Final = Path("/run/secrets")
 
 
@@ -40,9 +46,14 @@ def _per_second(value: object) -> object:
     """Calls per second, from `10/s`, `600/min`, `36000/h` or a number. Raises ValueError."""
     if not isinstance(value, str):
         return value
-    if (match := re.fullmatch(r"(\d+\.?\d*) ?(?:/ ?(s|sec|m|min|h))?", value.strip())) is None:
+    if (match := re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) ?(?:/ ?(s|sec|m|min|h))?", value.strip())) is None:
         raise ValueError("is not a rate; write it as 10/s, 600/min or 36000/h")
     return float(match[1]) / {None: 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
+def parse_rate(text: str) -> float:
+    """Calls per second, from `10/s` or `600/min`. Raises ValueError."""
+    return TypeAdapter(Rate).validate_python(text)
 
 
 def _none_as_no_limit(value: object) -> object:
@@ -62,9 +73,24 @@ def refuse_placeholder(secret: SecretStr | None) -> SecretStr | None:
     if value.lower().strip("<>") in PLACEHOLDERS:
         raise ValueError("is a placeholder; set the real secret")
     if len(value) < 8:
-        raise ValueError(
-            "is shorter than 8 characters; copy the complete secret, or generate one with: openssl rand -hex 24"
-        )
+        raise ValueError("is shorter than 8 characters; copy the complete secret")
+    return secret
+
+
+def refuse_weak(secret: SecretStr | None) -> SecretStr | None:
+    """Return a secret that the operator chose. Raises ValueError when it could be guessed.
+
+    Secrets that a store or the Platform issues have the form that they issue; `refuse_placeholder` is for those.
+    """
+    if secret is not None:
+        value = secret.get_secret_value()
+        if value.lower().strip("<>") in PLACEHOLDERS:
+            refuse_placeholder(secret)
+        if len(value) < MIN_LENGTH or len(set(value)) < MIN_DIFFERENT:
+            raise ValueError(
+                f"is too easy to guess: it has {len(value)} characters, {len(set(value))} different ones, and needs at least"
+                f" {MIN_LENGTH} and {MIN_DIFFERENT}; generate one with: openssl rand -hex 32"
+            )
     return secret
 
 
@@ -122,7 +148,9 @@ class PlatformSettings(BaseModel):
         description='JSON list of the networks from which the Platform sends webhooks, e.g. ["203.0.113.0/24"]. Coupons from'
         " webhooks of other networks are refused. Empty: every network is allowed.",
     )
-    timeout: float = Field(10.0, gt=0, le=120, description="Maximum duration of one call to the Platform, in seconds.")
+    timeout: PlainFloat = Field(
+        10.0, gt=0, le=120, description="Maximum duration of one call to the Platform, in seconds."
+    )
     ca_file: FilePath | None = Field(
         None,
         description="PEM file of a certificate authority. Set it when your own proxy is between the relay and the Platform.",
@@ -132,7 +160,7 @@ class PlatformSettings(BaseModel):
         description="Maximum rate of calls to the Platform, for all replicas together, e.g. `10/s` or `600/min`; at least"
         " `12/min`. Empty: no limit.",
     )
-    reward_pages: int = Field(
+    reward_pages: PlainInt = Field(
         200,
         ge=1,
         le=10_000,
@@ -144,7 +172,8 @@ class PlatformSettings(BaseModel):
         description='JSON object with names of Platform fields, e.g. {"order.totalPrice": "total"} (docs/platform.md).',
     )
 
-    _no_placeholder = field_validator("api_key", "webhook_secret", "webhook_secret_previous")(refuse_placeholder)
+    _no_placeholder = field_validator("api_key")(refuse_placeholder)
+    _not_weak = field_validator("webhook_secret", "webhook_secret_previous")(refuse_weak)
 
 
 class StoreSettings(BaseModel):
@@ -156,7 +185,9 @@ class StoreSettings(BaseModel):
         None,
         description="The store adapter: a name from docs/stores.md, or `package.module:Class` for your own adapter.",
     )
-    timeout: float = Field(15.0, gt=0, le=120, description="Maximum duration of one call to the store, in seconds.")
+    timeout: PlainFloat = Field(
+        15.0, gt=0, le=120, description="Maximum duration of one call to the store, in seconds."
+    )
     loyalty_sync: bool = Field(
         False,
         description="Whether to write customers, tiers, points and referrals from the Platform's webhooks to the store.",
@@ -166,9 +197,14 @@ class StoreSettings(BaseModel):
         description="Maximum rate of calls to the store, for all replicas together, e.g. `2/s` or `120/min`; at least"
         " `12/min`. Empty: no limit.",
     )
-    poll_interval: Annotated[float, Field(ge=5)] | None = Field(
+    poll_interval: Annotated[float, Field(ge=5), PLAIN] | None = Field(
         None,
         description="Seconds between two reads of the store's lists, for stores without webhooks. Empty: they are not read.",
+    )
+    poll_degraded_after: timedelta = Field(
+        timedelta(minutes=30),
+        description="`/readyz` is degraded after this long without a successful read of the store's lists, for stores without"
+        " webhooks.",
     )
     reconcile_at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = Field(
         "03:00",
@@ -186,27 +222,27 @@ class IssuanceLimitSettings(BaseModel):
 
     model_config = SettingsConfigDict(frozen=True)
 
-    customer_count: Annotated[int, Field(ge=1)] | None = Field(
+    customer_count: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         20,
         description="Maximum number of coupons for one customer in 24 hours; further ones are held. `none`: no limit.",
     )
-    customer_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+    customer_value: Annotated[Decimal, Field(gt=0), PLAIN] | None = Field(
         None,
         description="Maximum value of the coupons for one customer in 24 hours, in the store's currency. Empty: no limit.",
     )
-    hour_count: Annotated[int, Field(ge=1)] | None = Field(
+    hour_count: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         5_000,
         description="Maximum number of coupons for all customers in one hour; further coupons are held. `none`: no limit.",
     )
-    hour_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+    hour_value: Annotated[Decimal, Field(gt=0), PLAIN] | None = Field(
         None,
         description="Maximum value of the coupons for all customers in one hour, in the store's currency. Empty: no limit.",
     )
-    day_count: Annotated[int, Field(ge=1)] | None = Field(
+    day_count: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         20_000,
         description="Maximum number of coupons for all customers in 24 hours; further coupons are held. `none`: no limit.",
     )
-    day_value: Annotated[Decimal, Field(gt=0)] | None = Field(
+    day_value: Annotated[Decimal, Field(gt=0), PLAIN] | None = Field(
         None,
         description="Maximum value of the coupons for all customers in 24 hours, in the store's currency. Empty: no limit.",
     )
@@ -227,12 +263,14 @@ class CouponSettings(BaseModel):
     expires_after: timedelta | None = Field(
         None, description="How long a coupon is valid after it is issued, e.g. `P90D`. Empty: it does not expire."
     )
-    usage_limit: Annotated[int, Field(ge=1)] = Field(1, description="How many times each coupon can be used in total.")
+    usage_limit: Annotated[int, Field(ge=1), PLAIN] = Field(
+        1, description="How many times each coupon can be used in total."
+    )
     restrict_to_customer: bool = Field(
         False, description="Whether only the customer who redeemed the points can use the coupon, by e-mail address."
     )
     combinable: bool = Field(True, description="Whether a coupon can be used together with other coupons.")
-    max_value: int = Field(
+    max_value: PlainInt = Field(
         1000,
         ge=1,
         description="Maximum value of a fixed-amount coupon in the store's currency. Coupons above it are never issued.",
@@ -242,11 +280,11 @@ class CouponSettings(BaseModel):
         description="The verification level that every redemption needs before its coupon is issued: `secret`, `source`, `known`"
         " or `confirmed`. Each level includes those before it (docs/coupons.md).",
     )
-    confirm_above: Annotated[Decimal, Field(ge=0)] | None = Field(
+    confirm_above: Annotated[Decimal, Field(ge=0), PLAIN] | None = Field(
         Decimal(20),
         description="Coupons above this value, percentages and free products need the level `confirmed`. `none`: no limit.",
     )
-    max_value_from_webhook: Annotated[Decimal, Field(ge=0)] = Field(
+    max_value_from_webhook: Annotated[Decimal, Field(ge=0), PLAIN] = Field(
         Decimal(0),
         description="Maximum value of a referral or tier reward that is taken from the webhook alone. A larger value needs a"
         " reward rule that confirms it. Used only if `known` or `confirmed` is required.",
@@ -265,19 +303,77 @@ class CouponSettings(BaseModel):
     _none = field_validator("confirm_above", mode="before")(_none_as_no_limit)
 
 
+class ConnectionSettings(BaseModel):
+    """Limits on the connections to the web server, for each process.
+
+    A connection is idle until the headers of a request are complete, and again after the response.
+    """
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    total: PlainInt = Field(
+        1000,
+        ge=16,
+        description="Maximum number of open connections. It is lower when the process may not open so many files (`ulimit -n`).",
+    )
+    idle: PlainInt = Field(
+        800,
+        ge=8,
+        description="Maximum number of connections without a request. The one that has been idle for longest is closed first.",
+    )
+    per_address: PlainInt = Field(
+        250,
+        ge=1,
+        description="Maximum number of open connections from one IP address (IPv6: one /64 network), except TRUSTED_PROXIES.",
+    )
+    idle_per_address: PlainInt = Field(
+        200,
+        ge=1,
+        description="Maximum number of connections without a request from one IP address, except TRUSTED_PROXIES.",
+    )
+    header_bytes: PlainInt = Field(
+        32_768,
+        ge=8192,
+        le=1 << 20,
+        description="Maximum size of a request's URL and headers, in bytes. Larger requests are answered with 431.",
+    )
+    header_count: PlainInt = Field(100, ge=20, le=1000, description="Maximum number of a request's headers; else 431.")
+    first_byte_timeout: PlainFloat = Field(
+        10.0, gt=0, le=300, description="Maximum time until the first byte of a new connection, in seconds."
+    )
+    headers_timeout: PlainFloat = Field(
+        10.0,
+        gt=0,
+        le=300,
+        description="Maximum time from the first byte of a request to the end of its headers, in seconds.",
+    )
+    byte_timeout: PlainFloat = Field(
+        10.0,
+        gt=0,
+        le=300,
+        description="Maximum pause between two parts of a request, or of a response that the client reads, in seconds.",
+    )
+    idle_timeout: PlainInt = Field(
+        5,
+        ge=1,
+        le=3600,
+        description="How long a connection stays open after a response without a new request, in seconds.",
+    )
+
+
 class RetrySettings(BaseModel):
     """When a failed job is tried again: the delay starts at `initial_delay`, grows by `multiplier` up to `max_delay`."""
 
     model_config = SettingsConfigDict(frozen=True)
 
-    initial_delay: float = Field(1.0, gt=0, description="Delay before the second attempt of a job, in seconds.")
-    multiplier: float = Field(2.0, ge=1, description="Factor by which the delay grows after each attempt.")
-    max_delay: float = Field(
+    initial_delay: PlainFloat = Field(1.0, gt=0, description="Delay before the second attempt of a job, in seconds.")
+    multiplier: PlainFloat = Field(2.0, ge=1, description="Factor by which the delay grows after each attempt.")
+    max_delay: PlainFloat = Field(
         3600.0,
         gt=0,
         description="Maximum delay between two attempts, in seconds. It also limits the destination's Retry-After.",
     )
-    jitter: float = Field(
+    jitter: PlainFloat = Field(
         0.2, ge=0, le=1, description="Maximum random share that is added to each delay; `0.2` adds up to 20 %."
     )
     window: timedelta = Field(
@@ -295,7 +391,7 @@ class Settings(EnvironmentSettings):
         description="URL of a PostgreSQL database, version 15 or newer, e.g."
         " `postgresql://user:password@host:5432/database`. Empty: the embedded PostgreSQL is used, with its data in DATA_DIR.",
     )
-    database_pool_size: int = Field(
+    database_pool_size: PlainInt = Field(
         10, ge=2, le=200, description="Maximum number of database connections of each process."
     )
     database_schema: str = Field(
@@ -309,15 +405,18 @@ class Settings(EnvironmentSettings):
     heartbeat_file: Path | None = Field(
         None, description="File that a running worker touches every 5 seconds, for a container's liveness probe."
     )
-    metrics_port: int | None = Field(
+    metrics_port: PlainInt | None = Field(
         None,
         ge=0,
         le=65535,
         description="Port on HOST for the metrics of `relay worker` (docs/operations.md). Empty: they are not served.",
     )
-    data_dir: Path = Field(Path(".relay"), description="Folder for the data of the embedded PostgreSQL.")
+    data_dir: Path = Field(
+        Path(".relay"),
+        description="Folder for the data of the embedded PostgreSQL, and for the newest known hash of the audit log.",
+    )
     host: str = Field("127.0.0.1", description="Address on which the web server listens.")
-    port: int = Field(8080, ge=0, le=65535, description="Port on which the web server listens.")
+    port: PlainInt = Field(8080, ge=0, le=65535, description="Port on which the web server listens.")
     public_url: HttpUrl | None = Field(
         None,
         description="Base URL at which the store reaches the relay, e.g. `https://relay.example`. Needed for `relay webhooks"
@@ -331,13 +430,13 @@ class Settings(EnvironmentSettings):
         description="JSON list of the private networks in which the Platform or the store may be, e.g."
         ' ["172.16.0.0/12"] for a store in the same Docker network. Other private addresses are not called.',
     )
-    body_limit: int = Field(
+    body_limit: PlainInt = Field(
         1 << 20,
         ge=1024,
         le=64 << 20,
         description="Maximum size of a request body, in bytes, except for those of EVENT_LIMIT.",
     )
-    event_limit: int = Field(
+    event_limit: PlainInt = Field(
         16 << 20,
         ge=1024,
         le=64 << 20,
@@ -350,10 +449,10 @@ class Settings(EnvironmentSettings):
     operator_key: SecretStr | None = Field(
         None, description="API key for the operator, with all scopes. `relay keys` creates more keys."
     )
-    concurrency: int = Field(
+    concurrency: PlainInt = Field(
         64, ge=1, le=1024, description="Maximum number of concurrent calls to a destination, per worker."
     )
-    poll_interval: float = Field(
+    poll_interval: PlainFloat = Field(
         0.5, gt=0, le=60, description="Seconds between two checks for due jobs without a notification."
     )
     retention: timedelta = Field(
@@ -389,8 +488,9 @@ class Settings(EnvironmentSettings):
     store: StoreSettings = StoreSettings()
     coupons: CouponSettings = CouponSettings()
     retry: RetrySettings = RetrySettings()
+    connections: ConnectionSettings = ConnectionSettings()
 
-    _no_placeholder = field_validator("store_key", "operator_key")(refuse_placeholder)
+    _not_weak = field_validator("store_key", "operator_key")(refuse_weak)
     _is_schema = field_validator("database_schema")(checked_schema)
 
     @field_validator("body_keys")

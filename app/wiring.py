@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
@@ -12,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay import stores
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.alerts.future_versions import FutureVersions
+from platform_relay.alerts.message_reasons import MessageReasons
 from platform_relay.api.dependencies import Services as Services
 from platform_relay.core import tracing
 from platform_relay.core.compute import ComputeProcess
-from platform_relay.core.http import HttpClient, HttpClients
+from platform_relay.core.http import HttpClient, HttpClients, RateLimit
 from platform_relay.core.metrics import Metrics
 from platform_relay.coupons.issue import IssueCoupon
 from platform_relay.coupons.retire import RetireCoupon
@@ -29,18 +31,19 @@ from platform_relay.forwarding.fetch import FetchEntity
 from platform_relay.forwarding.loyalty_sync import SyncLoyalty
 from platform_relay.forwarding.order import ForwardOrder
 from platform_relay.forwarding.product import ForwardProduct
+from platform_relay.forwarding.unreadable import RejectUnreadable
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import PLATFORM, STORE, JobKind
+from platform_relay.inbox.messages import PLATFORM, STORE, STORE_LOYALTY, JobKind
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.responses import THE_PLATFORM
-from platform_relay.queue.destination_guard import DestinationGuard
+from platform_relay.queue.destination_guard import DestinationGuard, SideLimit
 from platform_relay.queue.destinations import DestinationStates
 from platform_relay.queue.jobs import Handler
 from platform_relay.queue.loop import Loop, LoopSettings
 from platform_relay.queue.notifications import Notifier
-from platform_relay.queue.queue import Queue
+from platform_relay.queue.queue import Queue, last_seq
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
 from platform_relay.queue.telemetry import AttemptTelemetry
@@ -50,17 +53,20 @@ from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
 from platform_relay.stores.native import ListsEntities
 
-DESTINATIONS: Final = (PLATFORM, STORE)
+DESTINATIONS: Final = (PLATFORM, STORE, STORE_LOYALTY)
+LOYALTY_CALLS: Final = 8
+"""The loyalty sync makes at most this many calls at once, so that it never takes the store's time for coupons."""
 ATTEMPT_SECONDS: Final = 60.0
 """The time limit of one attempt, which may make several calls."""
 
 
 @dataclass(slots=True)
 class Clients:
-    """The clients of the destinations, and of the chat that receives alerts."""
+    """The clients of the destinations, and of the chat that receives alerts. `loyalty`: the store, for the loyalty sync."""
 
     platform: PlatformClient
     store: StoreAdapter | None
+    loyalty: StoreAdapter | None
     chat: HttpClient
 
 
@@ -85,18 +91,24 @@ async def services(
         notifier.notify(destinations)
 
     guards = _guards(settings, pool) if rate_limits else {}
-    store = _store(settings, guards)
-    compute, worker_compute = ComputeProcess(), ComputeProcess()
+    store = _store(settings, guards.get(STORE))
+    compute, worker_compute, import_compute = ComputeProcess(), ComputeProcess(), ComputeProcess()
     try:
         yield Services(
             settings=settings,
             engine=pool,
             guards=guards,
-            inbox=Inbox(pool, on_commit=committed, on_future_version=FutureVersions(pool, metrics)),
+            inbox=Inbox(
+                pool,
+                on_commit=committed,
+                on_future_version=FutureVersions(pool, metrics),
+                on_reason=MessageReasons(pool, metrics),
+            ),
             actions=OperatorActions(pool, on_work=committed),
             metrics=metrics,
             compute=compute,
             worker_compute=worker_compute,
+            import_compute=import_compute,
             listen_url=settings.database_listen_url.get_secret_value()
             if settings.database_listen_url
             else database_url,
@@ -108,6 +120,7 @@ async def services(
             await store.aclose()
         await compute.aclose()
         await worker_compute.aclose()
+        await import_compute.aclose()
         await notifier.aclose()
         await pool.dispose()
 
@@ -129,26 +142,32 @@ async def clients(parts: Services) -> AsyncIterator[Clients]:
         secrets=secrets,
     )
     chat = HttpClient(destination="the chat", connections=2)
+    loyalty = _store(settings, _loyalty_limit(parts.guards)) if parts.store is not None else None
     try:
-        yield Clients(PlatformClient(http, settings.platform), parts.store, chat)
+        yield Clients(PlatformClient(http, settings.platform), parts.store, loyalty, chat)
     finally:
+        if loyalty is not None:
+            await loyalty.aclose()
         await chat.aclose()
         await http.aclose()
 
 
 def _guards(settings: Settings, pool: AsyncEngine) -> Mapping[str, DestinationGuard]:
     destinations = DestinationStates(pool)
-    rates = {PLATFORM: settings.platform.rate_limit, STORE: settings.store.rate_limit}
+    rates = {PLATFORM: settings.platform.rate_limit, STORE: settings.store.rate_limit, STORE_LOYALTY: None}
     return {name: DestinationGuard(name, destinations, rate) for name, rate in rates.items()}
 
 
-def _store(settings: Settings, guards: Mapping[str, DestinationGuard]) -> StoreAdapter | None:
+def _store(settings: Settings, limit: RateLimit | None) -> StoreAdapter | None:
     adapter = settings.store.adapter
     if not adapter:
         return None
-    return stores.build(
-        adapter, HttpClients(settings.store.timeout, guards.get(STORE), private_networks=settings.private_networks)
-    )
+    return stores.build(adapter, HttpClients(settings.store.timeout, limit, private_networks=settings.private_networks))
+
+
+def _loyalty_limit(guards: Mapping[str, DestinationGuard]) -> RateLimit | None:
+    own, main = guards.get(STORE_LOYALTY), guards.get(STORE)
+    return SideLimit(own, main) if own and main else None
 
 
 def loops(parts: Services, clients: Clients) -> list[Loop]:
@@ -167,7 +186,12 @@ def loops(parts: Services, clients: Clients) -> list[Loop]:
             Queue(parts.engine, destination),
             parts.guards[destination],
             runner,
-            LoopSettings(concurrency=settings.concurrency, poll_interval=settings.poll_interval),
+            LoopSettings(
+                concurrency=min(settings.concurrency, LOYALTY_CALLS)
+                if destination == STORE_LOYALTY
+                else settings.concurrency,
+                poll_interval=settings.poll_interval,
+            ),
             observer,
         )
         for destination in DESTINATIONS
@@ -178,11 +202,18 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
     """The handler of each kind of job."""
     coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     by_kind: dict[JobKind, Handler] = {
-        JobKind.FORWARD_CUSTOMER: ForwardCustomer(clients.platform, customers, parts.worker_compute),
-        JobKind.FORWARD_ORDER: ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute),
-        JobKind.FORWARD_PRODUCT: ForwardProduct(clients.platform, parts.worker_compute),
+        JobKind.FORWARD_CUSTOMER: RejectUnreadable(ForwardCustomer(clients.platform, customers, parts.worker_compute)),
+        JobKind.FORWARD_ORDER: RejectUnreadable(
+            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute)
+        ),
+        JobKind.FORWARD_PRODUCT: RejectUnreadable(ForwardProduct(clients.platform, parts.worker_compute)),
         JobKind.USE_REWARD: UseReward(clients.platform, coupons),
-        JobKind.FETCH_ENTITY: FetchEntity(clients.store, parts.settings.store.adapter or "", parts.inbox.accept),
+        JobKind.FETCH_ENTITY: FetchEntity(
+            clients.store,
+            parts.settings.store.adapter or "",
+            parts.inbox.accept,
+            partial(last_seq, parts.engine, PLATFORM),
+        ),
         JobKind.ISSUE_COUPON: IssueCoupon(
             engine=parts.engine,
             store=clients.store,
@@ -194,7 +225,7 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
         ),
         JobKind.RETIRE_COUPON: RetireCoupon(clients.store, coupons),
         JobKind.RETURN_POINTS: ReturnPoints(clients.platform, coupons, alerts),
-        JobKind.SYNC_LOYALTY: SyncLoyalty(clients.store),
+        JobKind.SYNC_LOYALTY: SyncLoyalty(clients.loyalty),
     }
     return {kind: tracing.traced(handler) for kind, handler in by_kind.items()}
 

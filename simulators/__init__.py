@@ -11,5 +11,6 @@ inspected through their own control routes under `/_sim/` (see README.md), which
     deliveries.py  webhooks going out, sent again until a 2xx or the bound
     platform.py    the Platform's REST API · loyalty.py: rewards, rules, Launcher, webhooks
     shop.py        a WooCommerce-like shop · shop_auth.py, shop_coupons.py, shop_webhooks.py, shop_relay.py: its parts
+    corner.py      a made-up store, for the sample adapter of the conformance kit
     process.py     start one as a real process from a test or a benchmark
 """

@@ -1,4 +1,4 @@
-"""`python -m simulators platform|shop [--host 127.0.0.1] [--port 0] [--set name=value …]`.
+"""`python -m simulators platform|shop|corner [--host 127.0.0.1] [--port 0] [--set name=value …]`.
 
 Prints one line, `listening on http://127.0.0.1:PORT`, when it is ready. SIGTERM ends it.
 """
@@ -17,13 +17,14 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.config import Config
 
-from simulators.platform import Platform
-from simulators.program import Program
-from simulators.script import RuleError
-from simulators.shop import Shop
-from simulators.wire import TransportProtocol
+from .corner import Corner
+from .platform import Platform
+from .program import Program
+from .script import RuleError
+from .shop import Shop
+from .wire import TransportProtocol
 
-SERVICES = {"platform": Platform, "shop": Shop}
+SERVICES = {"corner": Corner, "platform": Platform, "shop": Shop}
 
 
 class AnnouncingServer(uvicorn.Server):
@@ -61,7 +62,7 @@ def parse_setting(text: str) -> tuple[str, object]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one simulator until it is stopped. Gives 2 when the settings are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("service", choices=sorted(SERVICES))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free port")

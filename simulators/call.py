@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from simulators.ledger import Entry, Ledger
+from .ledger import Entry, Ledger
 
 Json = dict[str, Any]
 """A JSON object. `Any`, because a simulator receives whatever it is sent."""

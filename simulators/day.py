@@ -23,8 +23,8 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Final, Literal
 
-from simulators.call import Json
-from simulators.captured import Order, Person, Product, medusa, woocommerce
+from .call import Json
+from .captured import Order, Person, Product, medusa, woocommerce
 
 Kind = Literal["customers", "orders", "products"]
 

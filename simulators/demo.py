@@ -26,12 +26,12 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from simulators import report
-from simulators.call import Json
-from simulators.day import a_day
-from simulators.feed import LOOK, Acknowledged, Control, Feed, FeedError, Relay
-from simulators.process import SimulatorError
-from simulators.scene import Scene, given_scene, own_scene
+from . import report
+from .call import Json
+from .day import a_day
+from .feed import LOOK, Acknowledged, Control, Feed, FeedError, Relay
+from .process import SimulatorError
+from .scene import Scene, given_scene, own_scene
 
 DELIVERY_SECONDS: Final = 60.0
 """How long everything may take to arrive after the day is over."""

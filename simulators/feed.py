@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import httpx
 
-from simulators.call import Json
-from simulators.day import Day, Event, Happening, NewRule, Outage, Redemption, Referral, Worth
+from .call import Json
+from .day import Day, Event, Happening, NewRule, Outage, Redemption, Referral, Worth
 
 PATIENCE: Final = 60.0
 """Seconds that one thing may take to come about before the day goes on without it."""

@@ -12,11 +12,11 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from simulators.call import Call, Json, RefusalError, Response, json_response
+from .call import Call, Json, RefusalError, Response, json_response
 
 if TYPE_CHECKING:
-    from simulators.platform import Platform
-    from simulators.program import Control
+    from .platform import Platform
+    from .program import Control
 
 
 def _rule(identifier: str, title: str, cost: int, value: float | None, kind: str, **more: object) -> Json:

@@ -15,10 +15,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from simulators.call import Call, Handler, Json, RefusalError, Response, json_response
-from simulators.deliveries import Deliveries
-from simulators.loyalty import Loyalty
-from simulators.program import Control
+from .call import Call, Handler, Json, RefusalError, Response, json_response
+from .deliveries import Deliveries
+from .loyalty import Loyalty
+from .program import Control
 
 FINANCIAL_STATUSES = frozenset(
     {"authorized", "pending", "paid", "partially_paid", "refunded", "partially_refunded", "voided", "expired"}

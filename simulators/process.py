@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,9 +97,10 @@ def start(name: str, *arguments: str, patience: float = 20.0) -> Simulator:
 
     Raises SimulatorError when the line does not come within `patience` seconds.
     """
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    package = __package__ or "simulators"  # `platform_relay.simulators` where it is installed
+    root = Path(__file__).resolve().parents[package.count(".") + 1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "simulators", name, "--with-parent", *arguments],
+        [sys.executable, "-m", package, name, "--with-parent", *arguments],
         cwd=root,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -131,7 +133,7 @@ def _address(process: subprocess.Popen[bytes], patience: float) -> str:
 
 @contextlib.contextmanager
 def run(name: str, *arguments: str) -> Iterator[Simulator]:
-    """A running simulator ("platform" or "shop") for the length of a with-block."""
+    """A running simulator ("platform", "shop" or "corner") for the length of a with-block."""
     simulator = start(name, *arguments)
     try:
         yield simulator

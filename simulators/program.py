@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from simulators.call import Call, Json, RefusalError, Response, json_response
-from simulators.deliveries import Deliveries
-from simulators.ledger import Ledger
-from simulators.script import Rule, RuleError, Script
-from simulators.wire import Receive, Scope, Send, misbehave, read_body, send_answer
+from .call import Call, Json, RefusalError, Response, json_response
+from .deliveries import Deliveries
+from .ledger import Ledger
+from .script import Rule, RuleError, Script
+from .wire import Receive, Scope, Send, misbehave, read_body, send_answer
 
 Control = Callable[[Json], Awaitable[object]]
 

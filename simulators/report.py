@@ -14,9 +14,9 @@ from typing import Final
 
 from rich.table import Table
 
-from simulators.call import Json
-from simulators.day import Event, Worth
-from simulators.feed import Acknowledged
+from .call import Json
+from .day import Event, Worth
+from .feed import Acknowledged
 
 OWN: Final = frozenset({"id", "updatedAt", "createdAt", "variants"})
 """Members of an event that are not forwarded under their name (`variants` are, by another call)."""

@@ -24,8 +24,8 @@ from typing import Final
 import httpx
 import psutil
 
-from simulators.feed import LOOK, FeedError
-from simulators.process import run
+from .feed import LOOK, FeedError
+from .process import run
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -63,7 +63,7 @@ def own_scene() -> Iterator[Scene]:
         with undisturbed():  # a blocked signal stays so in the child: Ctrl-C is for the demo, which stops all in order
             platform, shop = (stack.enter_context(run(name)) for name in ("platform", "shop"))
         config, shop_config = platform.inspect("config"), shop.inspect("config")
-        keys = {name: secrets.token_hex(16) for name in SECRETS}
+        keys = {name: secrets.token_hex(32) for name in SECRETS}
         settings = {
             **keys,
             "PLATFORM__URL": platform.url,

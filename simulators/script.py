@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulators.call import Call, Json
+from .call import Call, Json
 
 APPLIES = {
     "answer": False,
@@ -31,7 +31,7 @@ APPLIES = {
 KINDS: dict[str, type | tuple[type, ...]] = {
     "path": str, "method": str, "contains": str, "times": (int, type(None)), "skip": int, "rate": (int, float),
     "apply": (bool, type(None)), "status": (int, type(None)), "headers": dict, "delay": (int, float),
-    "delay_before": (int, float), "size": int,
+    "delay_before": (int, float), "size": int, "after": str,
 }  # fmt: skip
 """The JSON types of a rule's fields."""
 
@@ -58,6 +58,7 @@ class Rule:
     delay: float = 0.0
     delay_before: float = 0.0
     size: int = 50_000_000
+    after: str = ""
     id: int = 0
     hits: int = 0
 

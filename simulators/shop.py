@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from simulators.call import Call, Handler, Json, Response, json_response
-from simulators.deliveries import Deliveries
-from simulators.program import Control
-from simulators.shop_auth import check, refusal
-from simulators.shop_coupons import Coupons
-from simulators.shop_relay import RelayCoupons
-from simulators.shop_webhooks import Webhooks
+from .call import Call, Handler, Json, Response, json_response
+from .deliveries import Deliveries
+from .program import Control
+from .shop_auth import check, refusal
+from .shop_coupons import Coupons
+from .shop_relay import RelayCoupons
+from .shop_webhooks import Webhooks
 
 API = "/wp-json/wc/v3"
 LISTED = {
@@ -56,6 +57,8 @@ class ShopConfig:
     utc_offset_hours: float = 0.0
     store_url: str = "http://shop.example.com/"
     currency: str = "EUR"
+    coupons_enabled: bool = True
+    """The store's setting `woocommerce_enable_coupons`. Off, WordPress has no coupons: the key may neither list nor write."""
     webhook_failure_limit: int = 5
 
 
@@ -70,7 +73,12 @@ class Shop:
         self.coupons = Coupons(self)
         self.webhooks = Webhooks(self)
         self.relay = RelayCoupons(self)
-        self.controls: dict[str, Control] = {"seed": self._seed, "event": self._event, "use-coupon": self._use_coupon}
+        self.controls: dict[str, Control] = {
+            "seed": self._seed,
+            "replace": self._replace,
+            "event": self._event,
+            "use-coupon": self._use_coupon,
+        }
         self.reset()
 
     def reset(self) -> None:
@@ -102,7 +110,7 @@ class Shop:
         own, collection = self.url(call, f"{family}/{resource['id']}"), self.url(call, family)
         return {**resource, "_links": {"self": [{"href": own}], "collection": [{"href": collection}]}}
 
-    def identify(self, call: Call) -> None:
+    def identify(self, call: Call) -> None:  # noqa: C901  # one table of routes
         """Route the call."""
         if call.path.startswith("/relay/"):
             self.relay.identify(call)
@@ -115,12 +123,16 @@ class Shop:
                 call.kind, call.handler = "index", self._index
             case ["GET", "data", "currencies", "current"]:
                 call.kind, call.handler = "currency", self._currency
+            case ["GET", "settings", "general", "woocommerce_enable_coupons"]:
+                call.kind, call.handler = "setting", self._coupons_setting
             case [_, ("coupons" | "webhooks") as family, *rest] if len(rest) <= 1:
                 things: Coupons | Webhooks = self.coupons if family == "coupons" else self.webhooks
                 self._crud(call, family.removesuffix("s"), things, rest)
             case ["GET", family] if family in LISTED:
                 call.kind, call.handler = f"{family.removesuffix('s')}.list", self._list
                 call.argument = family
+            case ["GET", "products", product, "variations"]:
+                call.kind, call.handler, call.argument = "variation.list", self._variations, product
             case ["GET", family, _] if family in LISTED:
                 call.kind, call.handler = f"{family.removesuffix('s')}.get", self._get
                 call.argument = family
@@ -161,6 +173,9 @@ class Shop:
             )  # fmt: skip
         if call.kind != "index":
             check(call, self.config, self._nonces)
+        if not self.config.coupons_enabled and call.kind in ("coupon.list", "coupon.create"):
+            verb = "view" if call.kind == "coupon.list" else "create"
+            raise refusal(403, f"woocommerce_rest_cannot_{verb}", f"Sorry, you cannot {verb} resources.")
         return await call.handler(call)
 
     async def _index(self, _call: Call) -> Response:
@@ -169,11 +184,16 @@ class Shop:
     async def _currency(self, _call: Call) -> Response:
         return json_response(200, {"code": self.config.currency, "name": self.config.currency, "symbol": ""})
 
+    async def _coupons_setting(self, _call: Call) -> Response:
+        value = "yes" if self.config.coupons_enabled else "no"
+        return json_response(200, {"id": "woocommerce_enable_coupons", "type": "checkbox", "value": value})
+
     def page(self, call: Call, rows: list[Json]) -> Response:
-        """One page of `rows` (`page`, `per_page`, `orderby`, `order`, `modified_after`, `dates_are_gmt`, `_fields`)."""
+        """One page of `rows` (`page`, `per_page`, `offset`, `orderby`, `order`, `modified_after`, `dates_are_gmt`, `_fields`)."""
         query = call.query
         family = call.path.removeprefix(API).strip("/").split("/")[0]
         number, size = _integer(query, "page", 1, 1 << 31), _integer(query, "per_page", 10, 100)
+        start = int(query["offset"]) if query.get("offset", "").isdigit() else (number - 1) * size
         default, possible = ORDER_BY.get(family, ORDER_BY_ELSE)
         order_by = query.get("orderby", default)
         if order_by not in possible:
@@ -184,9 +204,11 @@ class Shop:
             rows = [row for row in rows if row["date_modified_gmt"] > after]
         column = {"modified": "date_modified_gmt", "id": "id"}.get(order_by, "date_created_gmt")
         direction = query.get("order", "asc" if family == "customers" else "desc")
-        rows = sorted(rows, key=lambda row: (row[column], row["id"]), reverse=direction == "desc")
+        rows = random.sample(rows, len(rows)) if order_by == "modified" else rows  # equal times have no order in MySQL
+        rows = sorted(rows, key=lambda row: row[column] if order_by == "modified" else (row[column], row["id"]))
+        rows = rows[::-1] if direction == "desc" else rows
         pages = -(-len(rows) // size)
-        chosen = [self.shown(call, family, row) for row in rows[(number - 1) * size : number * size]]
+        chosen = [self.shown(call, family, row) for row in rows[start : start + size]]
         if query.get("_fields"):
             wanted = query["_fields"].split(",")
             chosen = [{name: row[name] for name in wanted if name in row} for row in chosen]
@@ -211,10 +233,19 @@ class Shop:
             role = call.query.get("role", "customer")
             rows = [row for row in rows if role == "all" or row.get("role", "customer") == role]
             rows = [row for row in rows if not email or str(row.get("email", "")).lower() == email]
+        if call.argument == "products":
+            rows = [row for row in rows if row.get("type") != "variation"]
         status = call.query.get("status", "any")
         if call.argument != "customers" and status != "any":
             rows = [row for row in rows if row.get("status") in status.split(",")]
         return self.page(call, rows)
+
+    async def _variations(self, call: Call) -> Response:
+        """A variation is a product with the type `variation`, and in no other list."""
+        products = self.resources["products"]
+        if not call.argument.isdigit() or int(call.argument) not in products:
+            raise refusal(404, "woocommerce_rest_product_invalid_id", "Invalid ID.")
+        return self.page(call, [row for row in products.values() if row.get("parent_id") == int(call.argument)])
 
     async def _get(self, call: Call) -> Response:
         identifier = call.path.rsplit("/", 1)[-1]
@@ -252,6 +283,12 @@ class Shop:
     async def _seed(self, given: Json) -> Json:
         """`{"customers": [...], "orders": [...], "products": [...]}`, without any webhook."""
         return {family: [self._upsert(family, row)["id"] for row in given.get(family, [])] for family in LISTED}
+
+    async def _replace(self, given: Json) -> Json:
+        """`{"orders": [...], …}`: the families named are these from now on."""
+        for family in given:
+            self.resources[family].clear()
+        return await self._seed(given)
 
     async def _event(self, given: Json) -> Json:
         """Something happens in the shop: the resource changes, and its webhooks are sent."""

@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote
 
-from simulators.call import Call, RefusalError, json_response
+from .call import Call, RefusalError, json_response
 
 if TYPE_CHECKING:
-    from simulators.shop import ShopConfig
+    from .shop import ShopConfig
 
 OAUTH_WINDOW = 15 * 60
 """Seconds an OAuth timestamp may be off."""

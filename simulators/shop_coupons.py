@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from simulators.call import Call, Json, Response, json_response
-from simulators.shop_auth import refusal
+from .call import Call, Json, Response, json_response
+from .shop_auth import refusal
 
 if TYPE_CHECKING:
-    from simulators.shop import Shop
+    from .shop import Shop
 
 TYPES: dict[str, tuple[str, object]] = {
     "code": ("string", ""), "amount": ("string", "0.00"), "status": ("string", "publish"),

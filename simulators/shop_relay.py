@@ -21,10 +21,10 @@ import hmac
 import time
 from typing import TYPE_CHECKING
 
-from simulators.call import Call, Json, RefusalError, Response, json_response
+from .call import Call, Json, RefusalError, Response, json_response
 
 if TYPE_CHECKING:
-    from simulators.shop import Shop
+    from .shop import Shop
 
 TOLERANCE = 300
 """Seconds a timestamp may be off."""

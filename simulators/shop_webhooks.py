@@ -14,11 +14,11 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from simulators.call import Call, Json, Response, json_response
-from simulators.shop_auth import refusal
+from .call import Call, Json, Response, json_response
+from .shop_auth import refusal
 
 if TYPE_CHECKING:
-    from simulators.shop import Shop
+    from .shop import Shop
 
 WRITABLE = ("name", "status", "topic", "delivery_url", "secret")
 AGENT = "WooCommerce/9.9.5 Hookshot (WordPress/6.9)"

@@ -16,8 +16,8 @@ from typing import Any
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from simulators.call import Response
-from simulators.script import Rule
+from .call import Response
+from .script import Rule
 
 TRANSPORT = "simulator.transport"
 Scope = Any
@@ -88,10 +88,14 @@ def planned(rule: Rule, honest: Response) -> Response:
         case "garbage":
             page = scripted or b"<html><body><h1>It works!</h1></body></html>"
             return Response(rule.status or 200, page, headers or [(b"content-type", b"text/html")])
-        case "noise":
-            before = scripted or b"<br />\n<b>Warning</b>: Undefined array key 1 in plugin.php on line 7<br />\n"
-            return Response(status, before + honest.body, headers or honest.headers)
-        case "empty":
+        case "noise" if honest.status != 204:  # a 204 has no body, whatever a plugin writes
+            before = (
+                scripted
+                if scripted is not None
+                else b"<br />\n<b>Warning</b>: Undefined array key 1 in plugin.php on line 7<br />\n"
+            )
+            return Response(status, before + honest.body + rule.after.encode(), headers or honest.headers)
+        case "empty" | "noise":
             return Response(status, b"", headers or honest.headers)
         case "redirect":
             target = [] if any(name == b"location" for name, _ in headers) else [(b"location", b"/redirected")]

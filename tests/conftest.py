@@ -65,6 +65,7 @@ LONG: Final = (
     "reconcile/test_backups.py",
     "security/test_canary.py",
     "security/test_encryption_journey.py",
+    "security/test_floods.py",
     "security/test_supply.py",
 )
 """The tests of `make test-long`: paths in tests/, or the beginnings of node ids."""

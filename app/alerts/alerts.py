@@ -10,7 +10,9 @@ import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from platform_relay.core.reasons import ALERTS, DISMISSED_BY_HAND, Reason, ReasonCode, columns, stored
+from platform_relay.core.database import is_unavailable
+from platform_relay.core.masked_codes import codes_in, without_codes
+from platform_relay.core.reasons import ABOUT_COUPONS, ALERTS, DISMISSED_BY_HAND, Reason, ReasonCode, columns, stored
 
 log: Final = structlog.get_logger(__name__)
 
@@ -57,7 +59,7 @@ async def raise_alert(connection: AsyncConnection, reason: Reason, subject: str,
 
     With `again=False`, an alert that was already raised with the same facts, even if it is resolved, is not raised again.
     `subject` is what the alert is about (a coupon's code, a destination), never a customer. The alert is logged
-    immediately, even if the transaction is rolled back afterwards. Raises ValueError if the code is not in
+    immediately, with masked codes, even if the transaction is rolled back afterwards. Raises ValueError if the code is not in
     `reasons.ALERTS`.
     """
     if reason.code not in ALERTS:
@@ -65,8 +67,14 @@ async def raise_alert(connection: AsyncConnection, reason: Reason, subject: str,
     parameters = {"id": uuid_utils.compat.uuid7(), "subject": subject, "again": again, **columns(reason)}
     if (await connection.execute(_RAISE, parameters)).first() is None:
         return False
-    log.warning("alert", code=reason.code, subject=subject, text=reason.text, next_step=reason.next_step)
+    _log(reason, subject)
     return True
+
+
+def _log(reason: Reason, subject: str) -> None:
+    codes = [*codes_in(reason.facts), *([subject] if reason.code in ABOUT_COUPONS else ())]
+    texts = {"subject": subject, "text": reason.text, "next_step": reason.next_step}
+    log.warning("alert", code=reason.code, **{name: without_codes(value, codes) for name, value in texts.items()})
 
 
 async def resolve_alert(connection: AsyncConnection, code: ReasonCode, subject: str) -> None:
@@ -99,6 +107,16 @@ class Alerts:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+
+    async def raise_if_possible(self, reason: Reason, subject: str) -> None:
+        """Raise an alert about a message that is stored. Without the database it is only logged, because an error would make the
+        sender send the message again."""
+        try:
+            await self.raise_alert(reason, subject)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("alert_not_raised", code=reason.code, error=type(error).__name__)
 
     async def raise_alert(self, reason: Reason, subject: str, *, again: bool = True) -> bool:
         async with self._engine.begin() as connection:

@@ -3,16 +3,12 @@
 import time
 from typing import Final
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import Alerts
-from platform_relay.core.database import is_unavailable
 from platform_relay.core.metrics import Metrics
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.messages import Incoming
-
-log: Final = structlog.get_logger(__name__)
 
 INTERVAL: Final = 60.0
 """Seconds between two alerts about one source. A store with a wrong clock sends every event with a wrong time."""
@@ -33,10 +29,5 @@ class FutureVersions:
             return
         self._raised_at[message.source] = now
         entity, version = message.kind.removesuffix("s"), message.version.isoformat()
-        try:
-            reason = because(ReasonCode.FUTURE_VERSION, entity=entity, version=version)
-            await self._alerts.raise_alert(reason, message.source)
-        except Exception as error:  # the message is stored: its sender must not send it again
-            if not is_unavailable(error):
-                raise
-            log.warning("alert_not_raised", code=ReasonCode.FUTURE_VERSION, error=type(error).__name__)
+        reason = because(ReasonCode.FUTURE_VERSION, entity=entity, version=version)
+        await self._alerts.raise_if_possible(reason, message.source)

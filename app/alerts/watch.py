@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.core.reasons import REFUSALS, ReasonCode, because
+from platform_relay.queue.destinations import display_name
 from platform_relay.queue.oldest_waiting import OldestWaiting
 
 CLOSED_FOR: Final = timedelta(minutes=5)
 PAUSED_FOR: Final = timedelta(hours=1)
 """A pause is an operator's decision, but it may be forgotten."""
-DESTINATION_NAMES: Final = {"platform": "the Platform", "store": "the store"}
 WAITING_FOR: Final = timedelta(minutes=30)
 REFUSED_WITHIN: Final = timedelta(hours=1)
 MANY_REFUSED: Final = 100
@@ -34,23 +34,28 @@ WHERE dead AND kind = 'issue_coupon' AND reason_code = ANY(:refusals) AND finish
 """A redemption that was refused before and is checked again is not counted twice."""
 
 
-_EXPIRE_FUTURE_VERSIONS: Final = text(f"""
+RAISED_BY_MESSAGES: Final = (
+    ReasonCode.FUTURE_VERSION,
+    ReasonCode.STORE_WEBHOOKS_REFUSED,
+    ReasonCode.STORE_WEBHOOKS_UNREADABLE,
+)
+_EXPIRE: Final = text("""
 UPDATE alert SET resolved_at = now()
-WHERE code = '{ReasonCode.FUTURE_VERSION}' AND resolved_at IS NULL AND at < now() - interval '1 day'
-""")  # noqa: S608  # constants only
-"""It is raised again by the next event with a time in the future."""
+WHERE code = ANY(:codes) AND resolved_at IS NULL AND at < now() - interval '1 day'
+""")
+"""The next such message raises the alert again."""
 
 
 async def watch_queue(engine: AsyncEngine, oldest: OldestWaiting) -> int:
     """Raise and resolve the alerts about each destination, and about refused redemptions. Returns how many were raised."""
     raised, refusals = 0, {"refusals": sorted(REFUSALS)}
     async with engine.begin() as connection:
-        await connection.execute(_EXPIRE_FUTURE_VERSIONS)
+        await connection.execute(_EXPIRE, {"codes": list(RAISED_BY_MESSAGES)})
         ages = await oldest.read(connection)
         for name, state, closed_for, dead in (await connection.execute(_DESTINATIONS, refusals)).all():
             age = timedelta(seconds=ages.get(name, 0.0))
             tolerated = PAUSED_FOR if state == "paused" else CLOSED_FOR
-            destination = DESTINATION_NAMES.get(name, name)
+            destination = display_name(name)
             minutes = round(age.total_seconds() / 60)
             conditions = (
                 (

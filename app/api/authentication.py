@@ -5,6 +5,7 @@ SHA-256 digests, in constant time. A slow hash is not needed: generated keys hav
 cached for `CACHE_SECONDS`, so every process rejects a revoked key within that time.
 """
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -30,7 +31,9 @@ ALL_SCOPES: Final = frozenset({"events", "read", "operate", "admin"})
 CACHE_SECONDS: Final = 5.0
 CACHED_KEYS: Final = 1024
 TRIES: Final = 100
-"""After so many wrong keys from one IP address within a minute, unknown keys from there are not looked up for a minute."""
+"""After so many wrong keys from one IP address within a minute, wrong keys from there are answered with 429 for a minute."""
+LOOKUPS_WHILE_LOCKED: Final = 2
+"""Keys from locked addresses that are looked up at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,11 @@ class Authenticator:
         )
         self._cache: dict[bytes, tuple[float, Caller | None]] = {}
         self._throttle = AuthThrottle(TRIES)
+        self._lookups_while_locked = asyncio.Semaphore(LOOKUPS_WHILE_LOCKED)
         self._trusted_proxies = settings.trusted_proxies
 
     async def require(self, request: Request, scope: Scope) -> Caller:
-        """The caller, whose key has the scope. From an IP address with too many wrong keys, only keys that this process has
-        cached are accepted.
+        """The caller, whose key has the scope. A right key passes also from an IP address with too many wrong keys.
 
         Raises KeyMissing, KeyRefused, TooManyWrongKeys, ScopeMissing, and DatabaseAway when the key cannot be looked up.
         """
@@ -69,9 +72,12 @@ class Authenticator:
         caller = self._configured_caller(digest)
         if caller is None:
             address, now = client_ip(request, self._trusted_proxies), time.monotonic()
-            if self._throttle.is_locked(address, now) and not self._is_cached(digest):
-                raise TooManyWrongKeys(f"This IP address sent {TRIES} wrong keys within a minute.")
-            caller = await self._stored_caller(digest)
+            if self._throttle.is_locked(address, now):
+                caller = await self.find_while_locked(digest)
+                if caller is None:
+                    raise TooManyWrongKeys(f"This IP address sent {TRIES} wrong keys within a minute.")
+            else:
+                caller = await self._stored_caller(digest)
             if caller is None:
                 self._throttle.record_failure(address, now)
         if caller is None:
@@ -84,6 +90,14 @@ class Authenticator:
     async def find(self, digest: bytes) -> Caller | None:
         """The caller whose key has this SHA-256 digest; None when the key is unknown, revoked or expired. Raises DatabaseAway."""
         return self._configured_caller(digest) or await self._stored_caller(digest)
+
+    async def find_while_locked(self, digest: bytes) -> Caller | None:
+        """As `find`, for an IP address with too many wrong keys: its keys are looked up a few at a time, so that guessing
+        leaves the database to others."""
+        if (caller := self._configured_caller(digest)) is not None or self._is_cached(digest):
+            return caller or await self._stored_caller(digest)
+        async with self._lookups_while_locked:
+            return await self._stored_caller(digest)
 
     def _configured_caller(self, digest: bytes) -> Caller | None:
         for configured, caller in self._configured:

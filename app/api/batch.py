@@ -1,7 +1,6 @@
 """The endpoint for many events in one request: NDJSON in, NDJSON out. Valid lines share commits."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,37 +11,33 @@ from uuid import UUID
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from uuid_utils.compat import uuid7
 
 from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
 from platform_relay.api.documentation import KEY_PROBLEMS, needs_key, problem_responses, success
+from platform_relay.api.event_bodies import read_line
 from platform_relay.api.events import (
     EVENT_PARAMETERS,
     conflict,
-    idempotency_key,
     is_backfill,
     receipt_json,
     require_possible_version,
 )
 from platform_relay.api.examples import BATCH, BATCH_ANSWER
-from platform_relay.api.problems import body_problem
-from platform_relay.api.request_body import read_body, too_large
+from platform_relay.api.request_body import read_body
 from platform_relay.core.compute import pausing
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
-    FieldError,
     FieldsInvalid,
     Problem,
     QueryInvalid,
     TooManyLines,
 )
 from platform_relay.core.logs import log_message
-from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
-from platform_relay.inbox.messages import Incoming, incoming
+from platform_relay.inbox.messages import Incoming
 
 MAX_LINES: Final = 1000
 MAX_BODIES: Final = 16
@@ -131,16 +126,6 @@ def split_lines(raw: bytes) -> list[tuple[int, bytes]]:
     return lines
 
 
-def read_line(line: bytes, limit: int, backfill: bool) -> tuple[UUID, Incoming] | Problem:
-    """The message of a line of at most `limit` bytes, or the problem of the line."""
-    if len(line) > limit:
-        return too_large(limit)
-    try:
-        return _read_line(line, backfill)
-    except Problem as problem:
-        return problem
-
-
 async def _with_possible_version(inbox: Inbox, line: Line) -> Line:
     """The line; with a problem for an event whose version lies in the future. Raises DatabaseAway."""
     if isinstance(line.result, Problem):
@@ -150,82 +135,6 @@ async def _with_possible_version(inbox: Inbox, line: Line) -> Line:
     except FieldsInvalid as problem:
         return Line(line.number, problem)
     return line
-
-
-def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
-    try:
-        members = spans(line.decode())
-    except (ValueError, RecursionError) as error:
-        raise body_problem(ValueError(str(error)), line) from None
-    kind, key = _text(members, "type"), None
-    if kind not in EVENTS:
-        raise _wrong("type", "must be one of customers, orders, products")
-    if "event" not in members:
-        raise _wrong("event", "is missing")
-    if members.get("idempotencyKey", "null") != "null":
-        key = idempotency_key(_text(members, "idempotencyKey"))
-    raw = members["event"].encode()
-    try:
-        event = EVENTS[EventKind(kind)].parse(raw)
-    except ValueError as error:
-        raise body_problem(error, raw) from None
-    message_id = uuid7()
-    return message_id, incoming(event, raw, message_id=str(message_id), idempotency_key=key, backfill=backfill)
-
-
-def _text(members: dict[str, str], name: str) -> str:
-    value = json.loads(members.get(name, "null"))
-    if not isinstance(value, str):
-        raise _wrong(name, "must be a string" if name in members else "is missing")
-    return value
-
-
-def _wrong(field: str, message: str) -> FieldsInvalid:
-    return FieldsInvalid(f"`{field}` {message}.", [FieldError(field, message)])
-
-
-_BLANK: Final = re.compile(r"[ \t\r\n]*")
-_decode: Final = json.JSONDecoder().raw_decode
-
-
-def spans(text: str) -> dict[str, str]:
-    """The members of the JSON object in `text`. Each value is the exact source text, because an event is stored as received.
-
-    Raises ValueError if `text` is not exactly one JSON object.
-    """
-    members: dict[str, str] = {}
-    at = _after(text, 0, "{")
-    if text.startswith("}", at):
-        at += 1
-    else:
-        while True:
-            name, at = _decode(text, at)
-            if not isinstance(name, str):
-                raise ValueError("a name is not a string")  # noqa: TRY004  # a syntax error, like the others
-            begin = _after(text, _blank(text, at), ":")
-            _, end = _decode(text, begin)
-            members[name] = text[begin:end]
-            at = _blank(text, end)
-            if not text.startswith(",", at):
-                break
-            at = _after(text, at, ",")
-        at = _after(text, at, "}")
-    if _blank(text, at) != len(text):
-        raise ValueError("unexpected text after the object")
-    return members
-
-
-def _blank(text: str, at: int) -> int:
-    blank = _BLANK.match(text, at)
-    return blank.end() if blank else at
-
-
-def _after(text: str, at: int, sign: str) -> int:
-    """The position of the next token after `sign`."""
-    at = _blank(text, at)
-    if not text.startswith(sign, at):
-        raise ValueError(f"expected {sign!r} at character {at + 1}")
-    return _blank(text, at + 1)
 
 
 def receipt_line(number: int, receipt: Receipt) -> str:

@@ -16,23 +16,31 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], proxies: Sequ
     address that it saw, so the addresses are read from the right, as long as they belong to trusted `proxies`.
     """
     hops = [hop for header in forwarded_for for hop in header.split(",")]
-    address = _parse(peer)
+    address = parse_address(peer)
     while address is not None and hops and is_within(address, proxies):
-        address = _parse(hops.pop())
+        address = parse_address(hops.pop())
     return address
 
 
 def client_ip(request: Request, proxies: Sequence[Network]) -> str:
-    """The client address of a request as text, for counting."""
+    """The client address of a request as text, for counting (`counted_as`)."""
     peer = request.client.host if request.client else None
-    return str(client_address(peer, request.headers.getlist("x-forwarded-for"), proxies))
+    return counted_as(client_address(peer, request.headers.getlist("x-forwarded-for"), proxies))
+
+
+def counted_as(address: Address | None) -> str:
+    """The address as text, for counting per client. An IPv6 client has a /64 network, whose addresses count together."""
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)
 
 
 def is_within(address: Address | None, networks: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in networks if network.version == address.version)
 
 
-def _parse(text: str | None) -> Address | None:
+def parse_address(text: str | None) -> Address | None:
+    """The address in `text`, an IPv4 address for a mapped IPv6 address; None when there is none."""
     try:
         address = ip_address((text or "").strip())
     except ValueError:

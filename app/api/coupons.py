@@ -16,6 +16,7 @@ from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import NotFound, QueryInvalid, WrongState, as_sentence
 from platform_relay.core.paging import Page
+from platform_relay.core.plain_numbers import PLAIN
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.coupons.actions import ActionNotPossibleError, CouponActions, NoSuchCouponError
 from platform_relay.coupons.ledger import Ledger, read_ledger
@@ -36,7 +37,7 @@ class CouponValue(OperatorAction):
 
 
 class PointsReturn(OperatorAction):
-    points: Annotated[int, Field(ge=1)] | None = Field(
+    points: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         None, description="The number of points; if left out, the points that were redeemed."
     )
     again: bool = Field(

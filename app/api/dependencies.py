@@ -25,7 +25,8 @@ class Services:
     `store` is None while no store is configured. `worker_alive` returns whether the worker's loops are alive; it is None
     where the worker is another process. `listen_url` is a direct address of the database. Each function in `on_work` is
     called with a destination that has received work in this process. `compute` processes large bodies of requests, and
-    `worker_compute` those of jobs, so that no job waits for requests. `waiting_for` is the reason why the process, after its
+    `worker_compute` those of jobs, so that no job waits for requests, and `import_compute` imported files.
+    `waiting_for` is the reason why the process, after its
     start, cannot use the database yet; until then only health checks and metrics are answered.
     """
 
@@ -37,6 +38,7 @@ class Services:
     metrics: Metrics
     compute: ComputeProcess
     worker_compute: ComputeProcess
+    import_compute: ComputeProcess
     listen_url: str
     on_work: list[Callable[[str], None]]
     store: StoreAdapter | None = None

@@ -16,14 +16,14 @@ from platform_relay.core.paging import Page
 from platform_relay.jobs.queries import find_destination, list_destinations
 from platform_relay.jobs.views import DestinationView
 
-Name = Annotated[str, Path(description="`platform` or `store`.")]
+Name = Annotated[str, Path(description="`platform`, `store`, or `store_loyalty` (the loyalty sync).")]
 _PAUSED: Final = {
     "name": "platform",
     "state": "paused",
     "reason_code": "operator_paused",
-    "text": "An operator, anna, paused calls to the platform: maintenance.",
+    "text": "An operator, anna, paused calls to the Platform: maintenance.",
     "next_step": "Calls continue when an operator resumes them.",
-    "facts": {"destination": "the platform", "by": "anna", "comment": "maintenance"},
+    "facts": {"destination": "the Platform", "by": "anna", "comment": "maintenance"},
     "since": "2026-05-11T16:25:01Z",
     "retry_at": None,
     "waiting": 12,

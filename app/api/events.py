@@ -3,7 +3,6 @@
 This is the hot path. It reads the raw body, uses no dependencies and no response model, and writes its response by hand.
 """
 
-import re
 import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -20,8 +19,8 @@ from uuid_utils.compat import uuid7
 from platform_relay.api.authentication import READ, Authenticator
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, body_of, needs_key, problem_responses, success
+from platform_relay.api.event_bodies import event_message, idempotency_key
 from platform_relay.api.examples import EXAMPLES, MESSAGE, RECEIPT
-from platform_relay.api.problems import body_problem
 from platform_relay.api.request_body import read_body
 from platform_relay.core.database import read_connection
 from platform_relay.core.errors import (
@@ -40,12 +39,10 @@ from platform_relay.core.errors import (
 from platform_relay.core.logs import log_message
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
-from platform_relay.inbox.messages import Incoming, incoming
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
 from platform_relay.jobs.queries import find_message
 from platform_relay.jobs.views import MessageView
 
-VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,255}")
 EVENT_PROBLEMS: Final = (
     *KEY_PROBLEMS,
     BodyTooSlow,
@@ -187,17 +184,6 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     return router
 
 
-def event_message(
-    kind: EventKind, raw: bytes, message_id: str, key: str | None, *, backfill: bool
-) -> Incoming | Problem:
-    """The message of an event, or the problem of its body."""
-    try:
-        event = EVENTS[kind].parse(raw)
-    except ValueError as error:
-        return body_problem(error, raw)
-    return incoming(event, raw, message_id=message_id, idempotency_key=key, backfill=backfill)
-
-
 CUSTOMERS: Final = "The Platform keeps the newest version: a waiting version is replaced by a newer one."
 ORDERS: Final = (
     "The relay sends every version, in the order of acceptance. If the first delivery of the order's customer is pending, the"
@@ -215,14 +201,6 @@ async def require_possible_version(inbox: Inbox, version: datetime | None) -> No
     if version is not None and is_too_far_ahead(version, now := await inbox.clock.now()):
         problem = future_version_problem(version, now)
         raise FieldsInvalid(f"`updatedAt`: {problem}.", [FieldError("updatedAt", problem)])
-
-
-def idempotency_key(value: str | None) -> str | None:
-    """The key as given. Raises HeaderInvalid unless it is 1 to 255 visible ASCII characters."""
-    if value is not None and not VISIBLE_ASCII.fullmatch(value):
-        message = "must be 1 to 255 visible ASCII characters, without spaces"
-        raise HeaderInvalid(f"Idempotency-Key {message}.", [FieldError("Idempotency-Key", message)])
-    return value
 
 
 def is_backfill(request: Request) -> bool:

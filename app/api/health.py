@@ -5,7 +5,7 @@ blocked destination does not cause a 503, because events are still accepted; the
 """
 
 import asyncio
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -22,6 +22,8 @@ from platform_relay.core.metrics import QueueGauges, QueueSnapshot
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.jobs.queries import list_destinations, read_backlog
 from platform_relay.queue.oldest_waiting import OldestWaiting
+from platform_relay.stores.native import ListsEntities, ReceivesWebhooks
+from platform_relay.sync.background_reads import POLL, failing_reads
 
 SECONDS: Final = 3.0
 """The time limit for the database queries of a health check."""
@@ -36,7 +38,7 @@ class CheckView(BaseModel):
 
 
 class ReadinessView(BaseModel):
-    """`degraded`: the process works, but a destination needs attention."""
+    """`degraded`: the process works, but a destination, or the polls of the store, need attention."""
 
     status: Literal["ready", "degraded", "not ready"]
     checks: list[CheckView] = Field(description="The single checks.")
@@ -50,7 +52,7 @@ _DEGRADED: Final = {
         {
             "name": "destination platform",
             "ok": False,
-            "text": "paused: An operator, anna, paused calls to the platform.",
+            "text": "paused: An operator, anna, paused calls to the Platform.",
         },
     ],
 }
@@ -78,7 +80,9 @@ def queue_gauges(services: Services) -> QueueGauges:
         if services.waiting_for is not None:  # the database may have no tables yet
             raise DatabaseAway
         async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
-            return await read_backlog(connection, oldest)
+            snapshot = await read_backlog(connection, oldest)
+            failing = {read.name: read.failing_for.total_seconds() for read in await failing_reads(connection)}
+            return snapshot._replace(failing_reads=failing)
 
     return QueueGauges(services.metrics.registry, backlog)
 
@@ -109,13 +113,14 @@ async def health() -> Response:
 async def readiness(services: ServicesDep) -> Response:
     """The status is 503 when the database is not reachable, not migrated or accepts no writes, while the process waits for
     the database after its start, and when the worker in this process has stopped. When a destination is paused, blocked or
-    tripped, the status is 200 and `degraded`."""
+    tripped, the status is 200 and `degraded`. So it is when the polls of a store without webhooks have failed for longer
+    than STORE__POLL_DEGRADED_AFTER."""
     required = [await _database(services), *_worker(services)]
     ready = all(check.ok for check in required)
-    destinations = await _destinations(services.engine) if ready else []
-    degraded = not all(check.ok for check in destinations)
+    others = [*await _destinations(services.engine), *await _polls(services)] if ready else []
+    degraded = not all(check.ok for check in others)
     view = ReadinessView(
-        status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *destinations]
+        status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *others]
     )
     return JSONResponse(view.model_dump(exclude_none=True), 200 if ready else 503)
 
@@ -175,3 +180,23 @@ async def _destinations(engine: AsyncEngine) -> list[CheckView]:
         )
         for destination in destinations
     ]
+
+
+async def _polls(services: Services) -> list[CheckView]:
+    """The polls, if nothing else brings the store's changes to the relay."""
+    settings, store = services.settings.store, cast("object", services.store)
+    if settings.poll_interval is None or not isinstance(store, ListsEntities) or isinstance(store, ReceivesWebhooks):
+        return []
+    try:
+        async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
+            failing = await failing_reads(connection)
+    except DatabaseAway:
+        return [CheckView(name="polls", ok=False, text="the states of the polls could not be read")]
+    late = [
+        f"{read.name.removeprefix(POLL)} ({read.reason.text if read.reason else 'no reason was stored'})"
+        for read in failing
+        if read.name.startswith(POLL) and read.failing_for >= settings.poll_degraded_after
+    ]
+    if not late:
+        return [CheckView(name="polls", ok=True, text="the store's lists are read")]
+    return [CheckView(name="polls", ok=False, text=f"the store's lists cannot be read: {'; '.join(late)}")]

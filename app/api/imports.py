@@ -1,26 +1,30 @@
 """Imports files of customers, products and orders over HTTP, like `relay import`.
 
-The body is written to a temporary file and imported in the background, after the response. If the process ends before the import is
-done, the import is `stopped`: upload the same file again to resume it.
+The body is written to a temporary file and imported in the background, after the response. A process of its own reads the
+file. If the import's process ends before it is done, the import is `stopped`: upload the same file again to resume it.
 """
 
 import asyncio
 import tempfile
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import IO, Annotated, Final
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
+from fastapi import Path as PathParameter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.api.authentication import READ, OperateAccess
+from platform_relay.api.body_problems import too_large
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import ID
 from platform_relay.api.paging import PageDep
-from platform_relay.api.request_body import too_large
+from platform_relay.core.compute import ComputeError
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -35,15 +39,15 @@ from platform_relay.core.errors import (
 from platform_relay.core.paging import Page
 from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, column_names
-from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView
+from platform_relay.imports.importer import ImportBusyError, ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
+from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind, Instant
 
 log: Final = structlog.get_logger(__name__)
 
 MAX_BYTES: Final = 1 << 30
 IDLE_SECONDS: Final = 30.0
-IN_MEMORY_BYTES: Final = 1 << 20
 EXAMPLE: Final = {
     "id": ID,
     "kind": "customers",
@@ -117,16 +121,22 @@ async def import_file(
     accepted as an event and delivered after all live events; newer data is not overwritten. `GET /v1/imports/{import_id}`
     returns the progress. To resume a stopped import, upload the same file again."""
     file_format = _file_format(request)
-    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # the background task closes it
+    file = tempfile.NamedTemporaryFile(prefix="relay-import-")  # noqa: SIM115  # the background task closes it
     try:
         await _receive(request, file)
-        mapping = await asyncio.to_thread(_mapping, kind, file_format, file, column or [])
+        file.flush()
+        mapping = await services.import_compute.run(partial(_mapping, kind, file_format, file.name, column or []))
+        if isinstance(mapping, FieldsInvalid):
+            raise mapping
         plan = ImportPlan("http", file_format, kind, mapping, as_of)
         async with map_database_errors():
             run = await importer.start(services.engine, plan, file, caller.name)
     except ImportBusyError as error:
         file.close()
         raise WrongState(str(error)) from None
+    except ComputeError as error:
+        file.close()
+        raise FieldsInvalid("The file cannot be read.", [FieldError("body", str(error))]) from None
     except BaseException:
         file.close()
         raise
@@ -165,7 +175,7 @@ async def list_imports(services: ServicesDep, page: PageDep) -> Page[ImportView]
     dependencies=[READ],
 )
 async def read_import(
-    services: ServicesDep, import_id: Annotated[UUID, Path(description="The id of the import.")]
+    services: ServicesDep, import_id: Annotated[UUID, PathParameter(description="The id of the import.")]
 ) -> ImportView:
     """The counts, the number of bytes that are processed, and the first rows that were rejected, with the reasons."""
     async with map_database_errors():
@@ -177,7 +187,7 @@ async def read_import(
 
 async def _run(services: Services, plan: ImportPlan, run: ImportView, file: IO[bytes]) -> None:
     try:
-        await importer.resume(services.engine, services.inbox, plan, run, file)
+        await importer.resume(services.engine, services.inbox, plan, run, file, compute=services.import_compute)
     except ValueError as error:
         log.warning("import_failed", import_id=str(run.id), error=str(error)[:300])
     except Exception as error:  # noqa: BLE001  # a background task: the error is logged, and the file can be uploaded again
@@ -212,13 +222,15 @@ async def _receive(request: Request, file: IO[bytes]) -> None:
         file.write(chunk)
 
 
-def _mapping(kind: EventKind, file_format: FileFormat, file: IO[bytes], columns: list[str]) -> dict[str, str]:
+def _mapping(kind: EventKind, file_format: FileFormat, name: str, columns: list[str]) -> dict[str, str] | FieldsInvalid:
+    """The column of each field of the file `name`, or why there is none."""
     try:
-        names = column_names(file, file_format)
+        with Path(name).open("rb") as file:
+            names = column_names(file, file_format)
         mapping = {**guess_mapping(kind, names), **parse_mapping(kind, columns, names)}
     except ValueError as error:
-        raise FieldsInvalid(f"The file cannot be read: {error}.", [FieldError("body", str(error))]) from None
+        return FieldsInvalid(f"The file cannot be read: {error}.", [FieldError("body", str(error))])
     if unmapped := missing_fields(kind, mapping):
         message = f"no column for {', '.join(unmapped)}; map it with map=FIELD=COLUMN"
-        raise FieldsInvalid(f"There is {message}.", [FieldError("map", message)])
+        return FieldsInvalid(f"There is {message}.", [FieldError("map", message)])
     return {name: column for name, column in mapping.items() if column}

@@ -1,26 +1,22 @@
 """Converts errors to problem documents (RFC 9457), and sends them."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, cast
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from platform_relay.core import exact_json
+from platform_relay.api.body_problems import field_error, fields_problem
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
-    FieldError,
     FieldsInvalid,
     MethodNotAllowed,
     NotFound,
@@ -32,7 +28,6 @@ from platform_relay.core.errors import (
     WebhookSecretWrong,
 )
 from platform_relay.core.metrics import Metrics
-from platform_relay.inbox.events import RefusedEventError, path_of, walk
 
 MEDIA_TYPE: Final = "application/problem+json"
 BODY_SIZE: Final = "relay.body_size"
@@ -49,7 +44,6 @@ REFUSED: Final = (
 )
 """The problems that are logged and counted: a body was refused, or its sender is not the one that it should be."""
 _log = structlog.get_logger("relay.http")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def respond(problem: Problem, instance: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
@@ -103,44 +97,4 @@ def route_template(scope: Scope) -> str:
 
 def request_problem(error: RequestValidationError) -> Problem:
     """The problem for FastAPI's own validation error of a parameter."""
-    return _fields(QueryInvalid, [_field(detail, skip=1) for detail in error.errors()])
-
-
-def body_problem(error: ValueError, raw: bytes) -> Problem:
-    """The problem of the body `raw`. `error` is a ValidationError, a RefusedEventError, or a parser's ValueError."""
-    if isinstance(error, RefusedEventError):
-        return _fields(FieldsInvalid, [FieldError(error.field, error.what)])
-    if not isinstance(error, ValidationError):
-        return NotJson("The body is not valid JSON.", [FieldError("body", "is not valid JSON")])
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    if details[0]["type"] != "json_invalid":
-        return _fields(FieldsInvalid, [_field(detail) for detail in details])
-    if field := _lone_surrogate(raw):
-        return _fields(FieldsInvalid, [FieldError(field, "contains a lone surrogate, which is not valid text")])
-    reason = details[0]["msg"].removeprefix("Invalid JSON: ")
-    return NotJson(f"The body is not valid JSON: {reason}.", [FieldError("body", reason)])
-
-
-def _fields(kind: type[Problem], errors: Sequence[FieldError]) -> Problem:
-    first = f"`{errors[0].field}` {errors[0].message}"
-    more = f" (and {len(errors) - 1} more, see `errors`)" if len(errors) > 1 else ""
-    return kind(f"{first}{more}.", errors)
-
-
-def _field(detail: ErrorDetails, skip: int = 0) -> FieldError:
-    path = ".".join(str(step) for step in detail["loc"][skip:]) or "body"
-    message = detail["msg"].removeprefix("Value error, ")
-    return FieldError(path, "is missing" if detail["type"] == "missing" else message[:1].lower() + message[1:])
-
-
-def _lone_surrogate(raw: bytes) -> str | None:
-    """The field that contains one: Python's parser accepts them, pydantic's does not name the field."""
-    try:
-        document = exact_json.loads(raw)
-    except ValueError:
-        return None
-    for place, value in walk(document):
-        texts = value if isinstance(value, dict) else (value,) if isinstance(value, str) else ()
-        if any(_SURROGATE.search(text) for text in texts):
-            return path_of(place)
-    return None
+    return fields_problem(QueryInvalid, [field_error(detail, skip=1) for detail in error.errors()])

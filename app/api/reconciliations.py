@@ -16,6 +16,7 @@ from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import NotFound, QueryInvalid, WrongState
 from platform_relay.core.paging import Page
+from platform_relay.core.plain_numbers import PLAIN
 from platform_relay.inbox.events import Instant
 from platform_relay.reconcile.differences import REPAIRS, Cause
 from platform_relay.reconcile.repairs import Repairer, RepairResult
@@ -33,7 +34,7 @@ class ReconciliationRequest(BaseModel):
         description="Only what has changed in the store since this time; if left out, everything, including what only the"
         " Platform has.",
     )
-    grace_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = Field(
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400), PLAIN] | None = Field(
         None,
         description="Changes of the last seconds are left out, because their delivery may still be in progress; 600 if not"
         " given. Use 0 after a backup was restored: then no delivery is in progress.",
@@ -47,6 +48,13 @@ EXAMPLE: Final = {
     "since": "2026-05-10T00:00:00Z",
     "grace": None,
     "compared": {"customers": 812, "products": 40, "orders": 1204},
+    "store_counts": {
+        "customers": {"before": 812, "after": 812},
+        "products": {"before": 40, "after": 40},
+        "orders": {"before": 1204, "after": 1205},
+    },
+    "unreadable": {},
+    "complete": True,
     "difference_counts": {"lost_by_webhook": 2, "rejected": 1},
     "notes": ["The store's webhook order.updated is switched off or missing. Run relay webhooks install."],
     "error": None,
@@ -57,6 +65,8 @@ EXAMPLE: Final = {
 WAITING: Final = EXAMPLE | {
     "state": "waiting",
     "compared": {},
+    "store_counts": {},
+    "complete": False,
     "difference_counts": {},
     "notes": [],
     "finished_at": None,

@@ -6,10 +6,12 @@ from typing import Final, Generic, TypeVar
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
+from platform_relay.api.body_problems import body_problem, too_large
 from platform_relay.api.dependencies import ServicesDep
-from platform_relay.api.problems import BODY_SIZE, body_problem
+from platform_relay.api.problems import BODY_SIZE
 from platform_relay.core import exact_json
-from platform_relay.core.errors import BodyTooLarge, BodyTooSlow, EncodingRefused
+from platform_relay.core.errors import BodyTooSlow, EncodingRefused
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.inbox.events import refuse_unstorable
 
 SECONDS: Final = 30.0
@@ -54,7 +56,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 def declared_size(request: Request, otherwise: int) -> int:
     """The Content-Length in bytes; `otherwise` if there is none."""
     length = request.headers.get("content-length", "")
-    return int(length) if length.isdecimal() and len(length) < 20 else otherwise
+    return integer(length) if is_count(length) else otherwise
 
 
 class JsonBody(Generic[Model]):
@@ -73,7 +75,3 @@ class JsonBody(Generic[Model]):
             return exact_json.validated(self.model, raw, refuse_unstorable)
         except ValueError as error:
             raise body_problem(error, raw) from None
-
-
-def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than the {limit:,} bytes that this operation accepts.")

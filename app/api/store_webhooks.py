@@ -33,7 +33,7 @@ from platform_relay.core.errors import (
 )
 from platform_relay.forwarding.fetch import webhook_message
 from platform_relay.inbox.messages import Incoming
-from platform_relay.stores.native import ParsesLargeWebhooks, ReceivesWebhooks, Unverified
+from platform_relay.stores.native import FetchesEntities, ParsesLargeWebhooks, ReceivesWebhooks, Unverified
 
 AdapterName = Annotated[str, Path(description="The name of the store adapter, as in STORE__ADAPTER.")]
 EXAMPLE: Final = {"id": 44, "status": "processing"}
@@ -110,16 +110,17 @@ async def _message(
     services: Services, store: ReceivesWebhooks, headers: dict[str, str], raw: bytes, message_id: UUID
 ) -> Incoming:
     """The message of a webhook. Raises SignatureRefused."""
-    names = {"source": services.settings.store.adapter or "", "message_id": str(message_id)}
+    source, fetches = services.settings.store.adapter or "", isinstance(store, FetchesEntities)
     message: Incoming | Unverified
     if isinstance(store, ParsesLargeWebhooks):
         parser = await store.webhook_parser(headers, raw)
         if isinstance(parser, Unverified):
             raise SignatureRefused(parser.reason.text)
-        message = await services.compute.run_if_large(len(raw), partial(webhook_message, parser, raw, **names))
+        read = partial(webhook_message, parser, raw, source=source, message_id=str(message_id), fetches=fetches)
+        message = await services.compute.run_if_large(len(raw), read)
     else:
         parsed = await store.parse_event(headers, raw)
-        message = webhook_message(lambda: parsed, raw, **names)
+        message = webhook_message(lambda: parsed, raw, source=source, message_id=str(message_id), fetches=fetches)
     if isinstance(message, Unverified):
         raise SignatureRefused(message.reason.text)
     return message

@@ -1,7 +1,8 @@
 """The hash chain of the audit log: each entry's hash covers its content and the hash of the entry before. Pure.
 
 To hide that an entry was changed, removed or inserted, every later hash has to be changed too. The newest hash then differs
-from the copy that is kept elsewhere: `relay audit verify` prints it, and a worker logs it every hour.
+from the copy that is kept elsewhere: `relay audit verify` prints it. A worker logs it and
+keeps it in a file at its start and every hour, and sends it to the chat at its start and every day.
 """
 
 import hashlib

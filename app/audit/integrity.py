@@ -1,13 +1,16 @@
 """Checks that the audit log was not changed after it was written (`relay audit verify`)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.audit import known_head
 from platform_relay.audit.hash_chain import FIRST_PREVIOUS_HASH, AuditEntry, entry_hash
+from platform_relay.audit.known_head import Head
 
 log: Final = structlog.get_logger(__name__)
 CHUNK: Final = 1000
@@ -15,6 +18,7 @@ _ENTRIES: Final = text("""
 SELECT seq, id, at, actor, action, subject, detail, hash FROM audit WHERE seq > :after ORDER BY seq LIMIT :chunk
 """)
 _NEWEST: Final = text("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+_HASH_OF: Final = text("SELECT hash FROM audit WHERE seq = :seq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,35 @@ async def verify(engine: AsyncEngine, expected_hash: str | None = None) -> Verif
             return Verification(entries, previous.hex(), contains_expected)
 
 
-async def log_newest_hash(engine: AsyncEngine) -> None:
-    """Log the newest hash. Logs are kept elsewhere, where a change of the audit log does not reach it."""
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The newest hash. `missing`: the hash that was noted before, if it is no longer in the chain."""
+
+    head: Head
+    missing: Head | None = None
+
+
+async def note_newest_hash(engine: AsyncEngine, file: Path) -> Noted | None:
+    """Log the newest hash and write it to `file`; None if the audit log is empty and nothing was noted before.
+
+    Logs and the file are outside the database, where a change of the audit log does not reach them. If the hash that was noted
+    before is missing, that is logged as an error, and the file keeps it.
+    """
+    known = known_head.read(file)
     async with engine.connect() as connection:
-        row = (await connection.execute(_NEWEST)).one_or_none()
-    if row is not None:
-        log.info("audit_head", entry=row.seq, hash=bytes(row.hash).hex())
+        newest = (await connection.execute(_NEWEST)).one_or_none()
+        kept = None if known is None else await connection.scalar(_HASH_OF, {"seq": known.entry})
+    head = Head(newest.seq, bytes(newest.hash).hex()) if newest is not None else Head(0, FIRST_PREVIOUS_HASH.hex())
+    if known is not None and known.entry > 0 and (kept is None or bytes(kept).hex() != known.hash):
+        log.error(
+            "audit_head_missing", entry=known.entry, hash=known.hash, newest_entry=head.entry, newest_hash=head.hash
+        )
+        return Noted(head, known)
+    if newest is None:
+        return None
+    log.info("audit_head", entry=head.entry, hash=head.hash)
+    try:
+        known_head.write(file, head)
+    except OSError as error:  # a read-only folder
+        log.warning("audit_head_not_written", error=type(error).__name__)
+    return Noted(head)

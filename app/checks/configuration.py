@@ -3,7 +3,9 @@
 The checks of the destinations are in `destinations`.
 """
 
+import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,11 +16,10 @@ from platform_relay.checks import destinations
 from platform_relay.checks.check import Check
 from platform_relay.checks.database import database_problem
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.inbox.reencrypt import used_keys
+from platform_relay.inbox.reencrypt import plain_after_encryption, used_keys
 from platform_relay.platform.client import PlatformClient
 from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
-from platform_relay.stores.loyalty_sync import SyncsLoyalty
 
 REDEMPTIONS: Final = "redemptions"
 BODY_KEYS: Final = "BODY_KEYS"
@@ -35,6 +36,8 @@ async def check_all(
     database = await check_database(engine)
     yield database
     yield check_keys(settings)
+    if (env_file := check_env_file()) is not None:
+        yield env_file
     if database.ok:
         yield await check_bodies(settings, engine)
     yield check_webhook_secret(settings)
@@ -44,7 +47,7 @@ async def check_all(
     async for check in destinations.check_store(settings, platform, store):
         yield check
     if settings.store.loyalty_sync:
-        yield check_loyalty_sync(settings, store)
+        yield await destinations.check_loyalty_sync(settings.store.adapter, store)
 
 
 async def check_database(engine: AsyncEngine) -> Check:
@@ -59,9 +62,25 @@ def check_keys(settings: Settings) -> Check:
             "keys",
             None,
             "neither STORE_KEY nor OPERATOR_KEY is set",
-            "set them (openssl rand -hex 24), or create keys: relay keys create NAME --scope events",
+            "set them (openssl rand -hex 32), or create keys: relay keys create NAME --scope events",
         )
     return Check("keys", True, "set")
+
+
+def check_env_file(file: Path = Path(".env")) -> Check | None:
+    """A warning if other users of the machine can read the file of the settings; None if there is no such file."""
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return None
+    if mode & 0o077:
+        return Check(
+            ".env",
+            None,
+            f"its mode is {mode:04o}: other users of this machine have access to the keys in it",
+            f"chmod 600 {file}",
+        )
+    return Check(".env", True, "only its owner has access")
 
 
 async def check_bodies(settings: Settings, engine: AsyncEngine) -> Check:
@@ -92,13 +111,23 @@ async def watch_bodies(engine: AsyncEngine, settings: Settings) -> None:
             await resolve_alert(connection, ReasonCode.BODY_KEY_MISSING, BODY_KEYS)
 
 
+async def watch_plain_bodies(engine: AsyncEngine) -> None:
+    """Keep an alert open while a body is not encrypted that is younger than the first use of a key."""
+    async with engine.begin() as connection:
+        plain = await plain_after_encryption(connection)
+        if plain is not None:
+            await raise_alert(connection, because(ReasonCode.BODY_NOT_ENCRYPTED, message=str(plain)), BODY_KEYS)
+        else:
+            await resolve_alert(connection, ReasonCode.BODY_NOT_ENCRYPTED, BODY_KEYS)
+
+
 def check_webhook_secret(settings: Settings) -> Check:
     if settings.platform.webhook_secret is None:
         return Check(
             "webhooks",
             False,
             "PLATFORM__WEBHOOK_SECRET is not set, so the Platform's webhooks are rejected",
-            "set it (openssl rand -hex 24) and enter https://YOUR-HOST/v1/webhooks/platform/SECRET at the Platform",
+            "set it (openssl rand -hex 32) and enter https://YOUR-HOST/v1/webhooks/platform/SECRET at the Platform",
         )
     return Check("webhooks", True, "POST /v1/webhooks/platform/<webhook secret>")
 
@@ -156,15 +185,3 @@ async def watch_verification(engine: AsyncEngine, settings: Settings) -> None:
             await raise_alert(
                 connection, because(ReasonCode.SETTING_MISSING, setting=missing, purpose=purpose), REDEMPTIONS
             )
-
-
-def check_loyalty_sync(settings: Settings, store: object) -> Check:
-    """Whether the store supports loyalty sync."""
-    if isinstance(store, SyncsLoyalty):
-        return Check("loyalty sync", True, f"{settings.store.adapter} stores the customers' tier and points")
-    return Check(
-        "loyalty sync",
-        False,
-        f"STORE__LOYALTY_SYNC is on, but {settings.store.adapter or 'no store'} cannot store tier and points; updates are skipped",
-        "set STORE__LOYALTY_SYNC=false; docs/stores.md lists the stores that support it",
-    )

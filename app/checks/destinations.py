@@ -10,15 +10,17 @@ from pydantic import HttpUrl
 from platform_relay import stores
 from platform_relay.checks.check import Check
 from platform_relay.checks.tls_probe import uses_tls
-from platform_relay.core.outcomes import Outcome, Retry, reason_of
+from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Unknown, reason_of
 from platform_relay.core.reason_texts import remedy
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.setting_names import SettingNames
+from platform_relay.inbox.events import EventKind
 from platform_relay.platform.client import LAUNCHER_SETTINGS, PLATFORM_SETTINGS, PlatformClient
-from platform_relay.settings import EnvironmentSettings, Settings
+from platform_relay.settings import EnvironmentSettings, Settings, StoreSettings
 from platform_relay.stores.base import Ready, StoreAdapter
+from platform_relay.stores.loyalty_sync import ChecksLoyaltySync, SyncsLoyalty
 from platform_relay.stores.native import ListsEntities, Page
-from platform_relay.sync.polling import KINDS_IN_ORDER
+from platform_relay.sync.polling import kinds_in_order
 
 PRECISE: Final = frozenset(
     {
@@ -27,6 +29,7 @@ PRECISE: Final = frozenset(
         ReasonCode.CERTIFICATE_UNTRUSTED,
         ReasonCode.CERTIFICATE_WRONG_HOST,
         ReasonCode.EGRESS_DENIED,
+        ReasonCode.FIREWALL_REFUSED,
         ReasonCode.KEY_REJECTED,
         ReasonCode.PERMISSION_MISSING,
         ReasonCode.REDIRECTED,
@@ -50,6 +53,8 @@ NOT_HTTP: Final = frozenset(
     }
 )
 """How a call in plain HTTP to a port with TLS can end."""
+MOST_PAGES: Final = 5
+"""How many pages of a list are read that should have no entities."""
 UNREACHABLE: Final = frozenset(
     {
         ReasonCode.CONNECTION_FAILED,
@@ -62,12 +67,14 @@ UNREACHABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Destination:
-    """A checked destination: the name of the check, its `url`, its settings, and the names of the settings that authenticate."""
+    """A checked destination: the name of the check, its `url`, its settings, and the names of the settings that authenticate.
+    `page` describes how to set it up."""
 
     check: str
     url: str
     settings: SettingNames
     credentials: str
+    page: str = ""
 
 
 async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
@@ -102,7 +109,7 @@ async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
 
 
 async def check_store(settings: Settings, platform: PlatformClient, store: StoreAdapter | None) -> AsyncIterator[Check]:
-    """The store itself; if it is ready, also its currencies and, while polling is on, its lists."""
+    """The store itself; if it is ready, also its currencies and its lists."""
     adapter = settings.store.adapter
     if store is None or adapter is None:
         yield Check(
@@ -119,8 +126,8 @@ async def check_store(settings: Settings, platform: PlatformClient, store: Store
     yield Check("store", True, f"{adapter}: {ready.detail}")
     if (currency := await check_currency(settings, platform, ready.currencies)) is not None:
         yield currency
-    if settings.store.poll_interval is not None:
-        yield await check_polling(adapter, store)
+    if (lists := await check_lists(settings.store, adapter, store)) is not None:
+        yield lists
 
 
 async def check_currency(settings: Settings, platform: PlatformClient, sells_in: Collection[str]) -> Check | None:
@@ -145,23 +152,68 @@ async def check_currency(settings: Settings, platform: PlatformClient, sells_in:
     )
 
 
-async def check_polling(adapter: str, store: object) -> Check:
-    """Whether the store's lists can be read, which STORE__POLL_INTERVAL requires. Reads what changed since now."""
+async def check_lists(settings: StoreSettings, adapter: str, store: object) -> Check | None:
+    """Whether the store's lists can be read: polling, reconciliation and backfill need them. Reads what changed since now.
+
+    None: the store has no lists, and no feature that is switched on needs them. A warning: only backfill needs them.
+    """
+    name = "polling" if settings.poll_interval is not None else "lists"
     if not isinstance(store, ListsEntities):
+        if settings.poll_interval is None:
+            return None
         return Check(
-            "polling",
+            name,
             False,
             f"STORE__POLL_INTERVAL is set, but {adapter} has no lists that can be read",
             "remove STORE__POLL_INTERVAL; docs/stores.md lists what each store supports",
         )
-    now = datetime.now(UTC)
-    for kind in KINDS_IN_ORDER:
-        page = await store.list_entities(kind, now, None)
+    now, details, steps = datetime.now(UTC), list[str](), list[str]()
+    kinds = kinds_in_order(store)
+    for kind in kinds:
+        page = await _read_list(store, kind, now)
         if not isinstance(page, Page):
             check = await _failed(_store(adapter), page)
-            next_step = f"{check.next_step} Without polling, remove STORE__POLL_INTERVAL."
-            return Check("polling", False, f"the list of {kind} cannot be read: {check.detail}", next_step)
-    return Check("polling", True, f"the lists of {', '.join(KINDS_IN_ORDER)} can be read")
+            details.append(f"the list of {kind} cannot be read: {check.detail}")
+            steps.append(check.next_step)
+    if not details:
+        return Check(name, True, f"the lists of {', '.join(kinds)} can be read")
+    users = {"STORE__POLL_INTERVAL": settings.poll_interval, "STORE__RECONCILE_AT": settings.reconcile_at}
+    needed_by = [variable for variable, value in users.items() if value is not None]
+    without = {
+        "STORE__POLL_INTERVAL": "remove STORE__POLL_INTERVAL",
+        "STORE__RECONCILE_AT": "set STORE__RECONCILE_AT=none",
+    }
+    to_do_without = f" To do without the lists, {' and '.join(without[variable] for variable in needed_by)}."
+    next_step = " ".join(dict.fromkeys(steps)) + (to_do_without if needed_by else "")
+    return Check(name, False if needed_by else None, "; ".join(details), next_step)
+
+
+async def _read_list(store: ListsEntities, kind: EventKind, since: datetime) -> Page | Outcome:
+    """The last page, or the first failure. A list may consist of several: orders, then orders with changed payments."""
+    page = await store.list_entities(kind, since, None)
+    for _ in range(MOST_PAGES):
+        if not isinstance(page, Page) or page.next is None:
+            break
+        page = await store.list_entities(kind, since, page.next)
+    return page
+
+
+async def check_loyalty_sync(adapter: str | None, store: object) -> Check:
+    """Whether the relay may write tier and points to the store (STORE__LOYALTY_SYNC)."""
+    name = "loyalty sync"
+    if adapter is None or not isinstance(store, SyncsLoyalty):
+        return Check(
+            name,
+            False,
+            f"STORE__LOYALTY_SYNC is on, but {adapter or 'no store'} cannot store tier and points; updates are skipped",
+            "set STORE__LOYALTY_SYNC=false; docs/stores.md lists the stores that support it",
+        )
+    outcome = await store.check_loyalty_sync() if isinstance(store, ChecksLoyaltySync) else None
+    denied = isinstance(outcome, Reject) and outcome.reason.code is ReasonCode.PERMISSION_MISSING
+    if outcome is not None and (denied or isinstance(outcome, Blocked | Retry | Unknown)):
+        failed = await _failed(_store(adapter), outcome)
+        return Check(name, False, failed.detail, failed.next_step)
+    return Check(name, True, f"{adapter} stores the customers' tier and points")
 
 
 def _store(adapter: str) -> _Destination:
@@ -174,6 +226,7 @@ def _store(adapter: str) -> _Destination:
         str(url) if isinstance(url, HttpUrl) else "",
         SettingNames(names.get("URL", "the store's address"), names.get("CA_FILE")),
         "the store's credentials",
+        f"docs/stores/{adapter}.md" if adapter in stores.ADAPTERS else "",
     )
 
 
@@ -193,7 +246,8 @@ async def _failed(destination: _Destination, outcome: Outcome) -> Check:
 def _next_step(destination: _Destination, reason: Reason, outcome: Outcome) -> str:
     address, credentials = destination.settings.address, destination.credentials
     if reason.code in PRECISE:
-        return remedy(reason)
+        step = remedy(reason)
+        return f"{step} See {destination.page}." if destination.page and destination.page not in step else step
     if isinstance(outcome, Retry) and outcome.evidence.status is not None:
         return f"The destination has a temporary problem. Try again later, then check {address} and {credentials}."
     if reason.code in UNREACHABLE:

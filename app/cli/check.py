@@ -1,12 +1,11 @@
 """`relay check`."""
 
 import typer
-from rich.markup import escape
 
 from platform_relay import database_setup, wiring
 from platform_relay.checks import configuration
 from platform_relay.cli.context import read_settings, run
-from platform_relay.cli.terminal import out
+from platform_relay.cli.terminal import mark, out
 
 
 def check() -> None:
@@ -21,10 +20,12 @@ def check() -> None:
             wiring.clients(parts) as clients,
         ):
             async for item in configuration.check_all(settings, parts.engine, clients.platform, parts.store):
-                mark = {True: "[green]ok  [/green]", False: "[red]FAIL[/red]", None: "[yellow]note[/yellow]"}[item.ok]
-                out.print(f"{mark}  [bold]{item.name}[/bold]  {escape(item.detail)}", highlight=False)
+                result = {True: mark("ok  ", "green"), False: mark("FAIL", "red"), None: mark("note", "yellow")}[
+                    item.ok
+                ]
+                out.print(result, mark(item.name, "bold"), item.detail, sep="  ")
                 if item.next_step:
-                    out.print(f"      next: {item.next_step}", highlight=False, markup=False)
+                    out.print(f"      next: {item.next_step}")
                 passed = passed and item.ok is not False
         return passed
 

@@ -1,21 +1,19 @@
 """`relay conformance`: prove a store adapter against a running sandbox store."""
 
 import json
-import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from platform_relay import conformance, stores
 from platform_relay.cli.context import run
-from platform_relay.cli.terminal import out
+from platform_relay.cli.terminal import mark, out
 from platform_relay.core.http import HttpClients
+from platform_relay.settings import Settings, parse_rate
 
-MARKS: Final = {"pass": "[green]pass[/green]", "fail": "[red]FAIL[/red]", "skip": "[yellow]skip[/yellow]"}
+MARKS: Final = {"pass": ("pass", "green"), "fail": ("FAIL", "red"), "skip": ("skip", "yellow")}
 
 
 def check_adapter(
@@ -32,12 +30,17 @@ def check_adapter(
         typer.Option(help='File with a genuine webhook of the store: JSON with "headers" and "body_raw".', exists=True),
     ] = None,
     address: Annotated[str | None, typer.Option(help="A temporary address for the store's webhooks.")] = None,
+    cart: Annotated[
+        str | None, typer.Option(help="package.module:Class with carts of the store, to check discounts in them.")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="Run only the cases whose names contain this.")] = None,
+    other_currency: Annotated[str | None, typer.Option(help="A currency that is not the store's.")] = None,
+    rate_limit: Annotated[
+        str | None, typer.Option(help="Calls that the store allows, e.g. 120/min (default: STORE__RATE_LIMIT).")
+    ] = None,
     time_limit: Annotated[float, typer.Option(min=0.1, max=120, help="Seconds per call.")] = 15.0,
 ) -> None:
     """Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database."""
-    if not sys.path or sys.path[0] != "":
-        sys.path.insert(0, os.getcwd())  # an adapter in development is usually not installed
     chosen = stores.adapter_class(adapter)
     data = conformance.SandboxData(
         currency=currency,
@@ -47,6 +50,8 @@ def check_adapter(
         email=email,
         webhook=_read(webhook) if webhook else None,
         address=address,
+        carts=conformance.load_carts(cart) if cart else None,
+        other_currency=other_currency,
     )
     cases = [case for case in conformance.CASES if only is None or only.casefold() in case.name.casefold()]
     if not cases:
@@ -55,17 +60,20 @@ def check_adapter(
     async def work() -> Counter[str]:
         await stores.build(adapter, HttpClients(time_limit)).aclose()  # raises if a variable is missing
         count: Counter[str] = Counter()
-        async for result in conformance.run(chosen, data, cases, time_limit=time_limit):
+        rate = parse_rate(rate_limit) if rate_limit else Settings().store.rate_limit
+        async for result in conformance.run(chosen, data, cases, time_limit=time_limit, rate=rate):
             count[result.result] += 1
-            out.print(f"{MARKS[result.result]}  [bold]{escape(result.case.name)}[/bold]", highlight=False)
+            out.print(mark(*MARKS[result.result]), mark(result.case.name, "bold"), sep="  ")
             if result.result == "fail":
-                out.print(f"      required: {result.case.requirement}", highlight=False, markup=False)
+                out.print(f"      required: {result.case.requirement}")
             if result.problem:
-                out.print(f"      {result.problem}", highlight=False, markup=False)
+                out.print(f"      {result.problem}")
+            if result.left:
+                out.print(f"      may be left in the store: {', '.join(result.left)}")
         return count
 
     count = run(work())
-    out.print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped", highlight=False)
+    out.print(f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
     if count["fail"]:
         raise typer.Exit(1)
 

@@ -14,11 +14,14 @@ from platform_relay.settings import Settings
 T = TypeVar("T")
 
 
-def read_settings() -> Settings:
-    """Read the settings and configure logging. Raises pydantic's ValidationError, and ValueError for an unknown store."""
+def read_settings(*, calls_store: bool = True) -> Settings:
+    """Read the settings and configure logging. `calls_store` False: the command does not need the store's variables.
+
+    Raises pydantic's ValidationError, and ValueError for an unknown store or if variables of the store are missing.
+    """
     settings = Settings()
-    chosen = settings.store.adapter
-    secrets = [*secrets_of(settings), *(secrets_of(stores.adapter_class(chosen).Settings()) if chosen else ())]
+    chosen = settings.store.adapter if calls_store else None
+    secrets = [*secrets_of(settings), *(secrets_of(stores.read_settings(chosen)) if chosen else ())]
     configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=secrets)
     return settings
 
@@ -36,8 +39,8 @@ async def services() -> AsyncIterator[wiring.Services]:
 
 @asynccontextmanager
 async def database_engine() -> AsyncIterator[AsyncEngine]:
-    """A small connection pool for one command; the database is migrated first."""
-    settings = read_settings()
+    """A small connection pool for one command that does not call the store; the database is migrated first."""
+    settings = read_settings(calls_store=False)
     async with database_setup.migrated_database(settings) as url:
         engine = database_setup.engine(settings, url, "relay cli", 2)
         try:

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from platform_relay import wiring
 from platform_relay.alerts.alerts import AlertRecord, open_alerts
 from platform_relay.cli.context import database_engine, run, services
-from platform_relay.cli.terminal import ACTOR, out
+from platform_relay.cli.terminal import ACTOR, mark, out, print_json
+from platform_relay.core import plain_numbers
 from platform_relay.core.paging import Page
 from platform_relay.core.reason_texts import shown
 from platform_relay.core.reasons import ReasonCode
@@ -38,7 +37,7 @@ def _act(action: Callable[[CouponActions], Awaitable[CouponRecord]]) -> None:
             return await action(_actions(parts))
 
     coupon = run(work())
-    out.print(f"{coupon.code} is {coupon.state}. A worker carries out the decision.", highlight=False)
+    out.print(f"{coupon.code} is {coupon.state}. A worker carries out the decision.")
 
 
 @coupons_cli.command("list")
@@ -62,13 +61,13 @@ def show_coupons(
     coupons = run(work()).items
     if as_json:
         for coupon in coupons:
-            print(coupon.model_dump_json())
+            print_json(coupon.model_dump_json())
         return
     table = Table("code", "state", "reason code", "received", "what", "next step")
     for coupon in coupons:
-        texts = (escape(text or "") for text in (coupon.text, coupon.next_step))
+        texts = (coupon.text or "", coupon.next_step or "")
         received = f"{coupon.received_at:%Y-%m-%d %H:%M}"
-        table.add_row(escape(coupon.code), coupon.state, coupon.reason_code or "", received, *texts)
+        table.add_row(coupon.code, coupon.state, coupon.reason_code or "", received, *texts)
     out.print(table)
 
 
@@ -87,8 +86,8 @@ def set_value(
 ) -> None:
     """Set the value of a held coupon and approve it."""
     try:
-        amount = None if value is None else Decimal(value)
-    except ArithmeticError:
+        amount = None if value is None else plain_numbers.decimal(value)
+    except plain_numbers.NotANumberError:
         raise ValueError(f"{value!r} is not an amount. Write it as 5.00") from None
     _act(lambda actions: actions.set_value(code, kind, amount, ACTOR, why))
 
@@ -127,7 +126,7 @@ def release_limit(
             return await _actions(parts).release_limit(ACTOR, why, customer)
 
     released, woken = run(work())
-    out.print(f"{released} issuance limits released, {woken} coupons continue.", highlight=False)
+    out.print(f"{released} issuance limits released, {woken} coupons continue.")
 
 
 @coupons_cli.command("dismiss")
@@ -143,7 +142,7 @@ def dismiss(code: Code, why: Why) -> None:
         raise ValueError(
             f"There is no open alert about {code} that can be dismissed. List alerts with: relay coupons alerts"
         )
-    out.print(f"{dismissed} alerts dismissed.", highlight=False)
+    out.print(f"{dismissed} alerts dismissed.")
 
 
 @coupons_cli.command("ledger")
@@ -154,7 +153,7 @@ def show_ledger() -> None:
         async with database_engine() as engine, engine.connect() as connection:
             return await ledger.read_ledger(connection)
 
-    out.print_json(run(work()).model_dump_json())
+    print_json(run(work()).model_dump_json(indent=2))
 
 
 @coupons_cli.command("alerts")
@@ -167,7 +166,7 @@ def show_alerts() -> None:
 
     table = Table("since", "code", "about", "what", "next step")
     for alert in run(work()):
-        texts = (escape(text) for text in (alert.subject, alert.reason.text, alert.reason.next_step))
+        texts = (alert.subject, alert.reason.text, alert.reason.next_step)
         table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.reason.code, *texts)
     out.print(table)
 
@@ -191,12 +190,12 @@ def check_drift(
     for finding in result.findings:
         difference = finding.difference.as_fact()
         if as_json:
-            print(json.dumps({"code": finding.code, "kind": finding.kind, **difference}))
+            print_json(json.dumps({"code": finding.code, "kind": finding.kind, **difference}))
         else:
-            out.print(f"{finding.code}  [bold]{finding.kind}[/bold]  {escape(shown(difference))}", highlight=False)
+            out.print(finding.code, mark(finding.kind, "bold"), shown(difference), sep="  ")
     if not as_json:
-        out.print(f"{result.checked} coupons checked, {len(result.findings)} findings.", highlight=False)
+        out.print(f"{result.checked} coupons checked, {len(result.findings)} findings.")
     if result.stopped:
-        out.print(f"[red]stopped[/red]  {escape(result.stopped.text)}", highlight=False)
+        out.print(mark("stopped", "red"), result.stopped.text, sep="  ")
     if result.stopped or result.findings:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from platform_relay.cli.context import database_engine, run
+from platform_relay.cli.terminal import out, print_json
 from platform_relay.explain import collect
 from platform_relay.explain.explanation import Explanation, as_text
 from platform_relay.explain.records import Key
@@ -24,6 +25,9 @@ def explain(
             return await collect.explain(connection, by, key)
 
     explanation = run(work())
-    print(explanation.model_dump_json(indent=2) if json else as_text(explanation))
+    if json:
+        print_json(explanation.model_dump_json(indent=2))
+    else:
+        out.print(as_text(explanation))
     if not explanation.matched:
         raise typer.Exit(1)

@@ -2,13 +2,13 @@
 
 import json
 import math
+import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated, Final, TextIO
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,12 +18,14 @@ from platform_relay.cli.terminal import ACTOR, err, out
 from platform_relay.core import exact_json
 from platform_relay.imports import importer
 from platform_relay.imports.files import FileFormat, FileRow, column_names, format_of
-from platform_relay.imports.importer import ImportPlan, ImportView
+from platform_relay.imports.importer import ImportView
 from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
+from platform_relay.imports.rows import ImportPlan, read_messages
 from platform_relay.inbox.events import EventKind, instant
 from platform_relay.stores.native import ListsEntities
 from platform_relay.sync.backfill import backfill as read_store
-from platform_relay.sync.polling import KINDS_IN_ORDER, PollResult
+from platform_relay.sync.background_reads import BackgroundReads
+from platform_relay.sync.polling import PollResult, kinds_in_order
 
 PROBLEMS_SHOWN: Final = 10
 
@@ -50,11 +52,11 @@ def import_file(
         if dry_run:
             _dry_run(plan, opened)
             return
-        rejected = RejectedRows(file.with_name(f"{file.name}.rejected.ndjson"))
+        rejected = RejectedRows(file)
         done = run(_import(plan, opened, rejected))
-    out.print(_summary(done), highlight=False)
+    out.print(_summary(done))
     if done.rejected:
-        out.print(f"Rejected rows, with reasons: {rejected.path}", highlight=False)
+        out.print(f"Rejected rows, with reasons: {rejected.path}")
 
 
 def _mapping(kind: EventKind, form: FileFormat, opened: IO[bytes], options: list[str]) -> dict[str, str]:
@@ -67,7 +69,7 @@ def _mapping(kind: EventKind, form: FileFormat, opened: IO[bytes], options: list
     out.print(table)
     unused = [name for name in names if name not in mapping.values()]
     if unused:
-        out.print(f"Not mapped: {', '.join(unused[:20])}{' …' if len(unused) > 20 else ''}", highlight=False)
+        out.print(f"Not mapped: {', '.join(unused[:20])}{' …' if len(unused) > 20 else ''}")
     if lacking := missing_fields(kind, mapping):
         raise ValueError(f"No column found for {', '.join(lacking)}. Name it with --map FIELD=COLUMN.")
     return {name: column for name, column in mapping.items() if column}
@@ -77,7 +79,7 @@ def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
     counts: Counter[str] = Counter()
     problems: list[tuple[int, str]] = []
     now = datetime.now(UTC)
-    for row, parsed in importer.read_messages(plan, opened):
+    for row, parsed in read_messages(plan, opened):
         message = importer.with_possible_version(parsed, now)
         counts["rejected" if isinstance(message, str) else "good"] += 1
         if isinstance(message, str) and len(problems) < PROBLEMS_SHOWN:
@@ -86,7 +88,7 @@ def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
         f"{counts.total():,} rows: {counts['good']:,} valid, {counts['rejected']:,} rejected. Nothing was stored."
     )
     for number, reason in problems:
-        out.print(f"  row {number}: {reason}", highlight=False, markup=False)
+        out.print(f"  row {number}: {reason}")
 
 
 async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows") -> ImportView:
@@ -117,10 +119,11 @@ async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows")
 
 
 class RejectedRows:
-    """The file of rejected rows with reasons, beside the imported file. Correct it and import it on its own."""
+    """The file of rejected rows with reasons, beside the imported file and with its mode. Correct it and import it on its own."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self.path = source.with_name(f"{source.name}.rejected.ndjson")
         self._file: TextIO | None = None
 
     def begin(self, committed: int) -> None:
@@ -136,7 +139,11 @@ class RejectedRows:
 
     def write(self, row: FileRow, reason: str) -> None:
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
+            mode = self._source.stat().st_mode & 0o666
+            self._file = os.fdopen(
+                os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode), "a", encoding="utf-8"
+            )
+            self.path.chmod(mode)  # of a file that was there before, and whatever the umask is
         line = {"row": row.number, "reason": reason}
         try:
             text = exact_json.dumps({**line, "values": row.values})
@@ -160,7 +167,7 @@ def _row_of(line: str) -> float:
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]}"),
@@ -187,7 +194,10 @@ def backfill(
         datetime | None, typer.Option(help="Only what changed since then (UTC). Default: everything.")
     ] = None,
 ) -> None:
-    """Read the store's lists and accept what is new, after all live events. Can be repeated at any time."""
+    """Read the store's lists and accept what is new, after all live events. Can be repeated at any time.
+
+    Exit code 1: a list could not be read to its end, or contains entities that cannot be read.
+    """
     settings = read_settings()
 
     async def work() -> bool:
@@ -200,9 +210,9 @@ def backfill(
                 raise ValueError(  # noqa: TRY004  # a configuration error
                     f"The store {settings.store.adapter or '(none configured)'} has no lists. Export a file and use: relay import"
                 )
-            succeeded = True
+            succeeded, held_back = True, BackgroundReads(parts.engine).held_back
             with _bar() as bar:
-                for one_kind in (kind,) if kind else KINDS_IN_ORDER:
+                for one_kind in (kind,) if kind else kinds_in_order(store):
                     task = bar.add_task(str(one_kind), total=None, rows=0, rate="")
 
                     def moved(done: PollResult, task: TaskID = task) -> None:
@@ -210,11 +220,17 @@ def backfill(
                         bar.update(task, rows=done.seen, rate=f"{done.seen / elapsed:,.0f}/s" if elapsed else "")
 
                     done = await read_store(
-                        parts.inbox, store, settings.store.adapter or "", one_kind, in_utc(since), progress=moved
+                        parts.inbox,
+                        store,
+                        settings.store.adapter or "",
+                        one_kind,
+                        in_utc(since),
+                        progress=moved,
+                        held_back=held_back,
                     )
-                    ended = f"; stopped early: {escape(done.failed.text)}" if done.failed else ""
-                    out.print(f"{one_kind}: {done.seen:,} seen, {done.new:,} new{ended}", highlight=False)
-                    succeeded = succeeded and done.failed is None
+                    ended = f"; stopped early: {done.failed.text}" if done.failed else ""
+                    out.print(f"{one_kind}: {done.summary}{ended}")
+                    succeeded = succeeded and done.complete
             return succeeded
 
     if not run(work()):

@@ -25,7 +25,7 @@ def create_key(
     async def work() -> None:
         async with database_engine() as engine:
             lifetime = timedelta(days=days) if days else None
-            out.print(await api_keys.create(engine, name, scope, ACTOR, lifetime), highlight=False)
+            out.print(await api_keys.create(engine, name, scope, ACTOR, lifetime))
 
     run(work())
 
@@ -61,8 +61,8 @@ def rotate_key(
 
     if (rotated := run(work())) is None:
         raise ValueError(f"There is no valid key {key_id}. List the keys with: relay keys list")
-    out.print(rotated.key, highlight=False)
-    err.print(f"The old key of {rotated.name} works until {rotated.until:%Y-%m-%d %H:%M} UTC.", highlight=False)
+    out.print(rotated.key)
+    err.print(f"The old key of {rotated.name} works until {rotated.until:%Y-%m-%d %H:%M} UTC.")
 
 
 @keys_cli.command("revoke")

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from platform_relay.cli.context import run, services
-from platform_relay.cli.terminal import ACTOR, out
+from platform_relay.cli.terminal import ACTOR, out, print_json
 from platform_relay.privacy.erase import COUNTED, ErasureReceipt, erase
 from platform_relay.privacy.export import CustomerExport, export
 
@@ -28,7 +28,7 @@ def erase_customer(
 
     receipt = run(work())
     if json:
-        print(receipt.model_dump_json(indent=2))
+        print_json(receipt.model_dump_json(indent=2))
         return
     table = Table(
         "what", "rows", title=f"Erasure {receipt.erasure}, {receipt.at:%Y-%m-%d %H:%M} UTC", title_justify="left"
@@ -37,7 +37,7 @@ def erase_customer(
         table.add_row(name, f"{getattr(receipt, name):,}")
     out.print(table)
     for title, lines in (("Kept:", receipt.kept), ("To do elsewhere:", receipt.next_steps)):
-        out.print(title, *(f"  - {line}" for line in lines), sep="\n", highlight=False)
+        out.print(title, *(f"  - {line}" for line in lines), sep="\n")
 
 
 @privacy_cli.command("export")
@@ -49,6 +49,6 @@ def export_customer(customer: Customer) -> None:
             return await export(parts.engine, customer, ACTOR)
 
     result = run(work())
-    print(result.text(indent=2).decode())
+    print_json(result.text(indent=2).decode())
     if result.empty:
         raise typer.Exit(1)

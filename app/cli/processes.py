@@ -38,7 +38,7 @@ def worker() -> None:
 
 def migrate() -> None:
     """Migrate the database to this release. Safe to run many times, and from many machines at once."""
-    settings = read_settings()
+    settings = read_settings(calls_store=False)
 
     async def work() -> None:
         async with database_setup.migrated_database(settings):
@@ -54,9 +54,11 @@ def demo(
     ] = False,
 ) -> None:
     """Run a simulated day: a store, a Platform with an outage, and the whole service. Needs nothing else."""
-    if importlib.util.find_spec("simulators") is None:
+    installed = importlib.util.find_spec("platform_relay.simulators") is not None
+    package = "platform_relay.simulators" if installed else "simulators"  # a checkout has them beside the package
+    if importlib.util.find_spec(package) is None:
         raise ValueError("The simulators are not part of this installation. Run `make demo` in a checkout.")
-    os.execv(sys.executable, [sys.executable, "-m", "simulators.demo", *(["--once"] if once else [])])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", f"{package}.demo", *(["--once"] if once else [])])  # noqa: S606
 
 
 def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | None = None) -> None:
@@ -67,10 +69,10 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
     async def work() -> int:
         async with database_setup.database(settings) as url:
             if settings.database_url is None:
-                err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}", highlight=False)
+                err.print(f"Embedded PostgreSQL, data in {settings.data_dir.resolve()}")
             if bound is not None and fd is None:
                 host, port = bound.getsockname()[:2]
-                err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs", highlight=False)
+                err.print(f"Listening on http://{host}:{port}   API docs: http://{host}:{port}/docs")
             if bound is not None and process_count > 1:
                 return await processes.run_many(process_count, bound)
             await processes.run(settings, url, web=web, worker=worker, bound=bound)

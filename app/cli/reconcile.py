@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 from pydantic_core import to_json
-from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
-from platform_relay.cli.terminal import ACTOR, err, out
+from platform_relay.cli.terminal import ACTOR, err, mark, out, print_json
 from platform_relay.core.paging import Page
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile import compare
@@ -40,7 +39,7 @@ def reconcile(
     show: Annotated[int, typer.Option(min=0, help="How many differences to print.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print counts and differences as JSON.")] = False,
 ) -> None:
-    """Compare the store, the relay and the Platform. Exit code 1: differences remain."""
+    """Compare the store, the relay and the Platform. Exit code 1: differences remain, or not everything could be compared."""
     settings = read_settings()
 
     async def work() -> tuple[ReconciliationView, Page[DifferenceView], RepairResult | None]:
@@ -56,7 +55,9 @@ def reconcile(
             request = await runs.claim(await runs.request(ACTOR, in_utc(since), timedelta(seconds=grace)))
             if request is None:
                 raise ValueError("A worker has already started it. See GET /v1/reconciliations.")
-            with Progress(TextColumn("{task.description}: {task.completed:,} compared"), console=err) as bar:
+            with Progress(
+                TextColumn("{task.description}: {task.completed:,} compared", markup=False), console=err
+            ) as bar:
                 tasks = {name: bar.add_task(str(name), total=None) for name in ([kind] if kind else KINDS_IN_ORDER)}
                 compared = await compare.reconcile(
                     parts.engine,
@@ -73,30 +74,44 @@ def reconcile(
 
     result, differences, repaired = run(work())
     if json:
-        print(to_json({**result.model_dump(), "differences": differences.model_dump()}, indent=2).decode())
+        print_json(to_json({**result.model_dump(), "differences": differences.model_dump()}, indent=2).decode())
     else:
         _print(result, differences, repaired, show)
-    if result.notes or (result.difference_count and repaired is None):
+    is_read = result.complete or kind is not None  # the comparison of one kind is never complete
+    if not is_read or result.notes or (result.difference_count and repaired is None):
         raise typer.Exit(1)
 
 
 def _print(
     result: ReconciliationView, differences: Page[DifferenceView], repaired: RepairResult | None, show: int
 ) -> None:
-    compared = ", ".join(f"{count:,} {kind}" for kind, count in result.compared.items()) or "nothing"
-    out.print(f"Compared {compared}: {result.difference_count:,} differences.", highlight=False)
+    compared = ", ".join(_compared(result, kind) for kind in result.compared) or "nothing"
+    out.print(f"Compared {compared}: {result.difference_count:,} differences.")
     for cause in CAUSES:
         if count := result.difference_counts.get(cause):
             action = f"  ({repaired.texts[cause]})" if repaired and cause in repaired.texts else ""
-            out.print(f"  {count:>7,} {cause}{action}", highlight=False)
+            out.print(f"  {count:>7,} {cause}{action}")
     if differences.items and show:
         table = Table("kind", "id", "cause", "what")
         for difference in differences.items[:show]:
             table.add_row(difference.kind, difference.entity_id, difference.cause, difference.detail)
         out.print(table)
         if differences.next_cursor:
-            out.print(f"More: GET /v1/reconciliations/{result.id}/differences", highlight=False)
+            out.print(f"More: GET /v1/reconciliations/{result.id}/differences")
     for note in result.notes:
-        out.print(f"[yellow]note[/yellow]  {escape(note)}", highlight=False)
+        out.print(mark("note", "yellow"), note, sep="  ")
     if result.difference_count and repaired is None:
-        out.print("To fix these, run again with --repair.", highlight=False)
+        out.print("To fix these, run again with --repair.")
+
+
+def _compared(result: ReconciliationView, kind: str) -> str:
+    """The figures of one kind: how many entities were compared, and how many the store has."""
+    text = f"{result.compared[kind]:,} {kind}"
+    counted = result.store_counts.get(kind)
+    counts = () if counted is None else (counted.before, counted.after)
+    known = sorted({count for count in counts if count is not None})
+    if known:
+        text += f" (the store counts {' to '.join(f'{count:,}' for count in known)})"
+    if unreadable := result.unreadable.get(kind):
+        text += f", {unreadable:,} could not be read"
+    return text

@@ -1,13 +1,38 @@
-"""Where commands print: results to `out`, everything else to `err`.
+"""Where commands print: results to `out`, everything else to `err`; JSON with `print_json`.
 
-Lines are not wrapped, because commands and addresses in them are copied, or read by programs. Only tables are fitted.
+No printed text is read as markup, and its control characters are replaced, because it may come from a store, a customer or
+the Platform. Colour comes from `mark` only. Lines are not wrapped, because commands and addresses in them are copied, or
+read by programs. Only tables are fitted.
 """
 
-from typing import Final
+from typing import Any, Final  # Any: the options of rich
 
 from rich.console import Console
+from rich.text import Text
+
+from platform_relay.core.visible_text import visible_json, visible_lines
 
 ACTOR: Final = "cli"
 """Who did it, in the audit."""
-out: Final = Console(soft_wrap=True)
-err: Final = Console(stderr=True, soft_wrap=True)
+
+
+class Terminal(Console):
+    """A console that shows every text as it is. `render_str` gets the texts of tables, too."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text without markup, emoji codes and control characters."""
+        return super().render_str(visible_lines(text), **{**options, "markup": False, "emoji": False})
+
+
+out: Final = Terminal(soft_wrap=True, highlight=False)
+err: Final = Terminal(stderr=True, soft_wrap=True, highlight=False)
+
+
+def mark(text: str, style: str) -> Text:
+    """A text with a style of rich, such as "green"."""
+    return Text(visible_lines(text), style)
+
+
+def print_json(text: str) -> None:
+    """Print a JSON text to standard output. Its control characters become escapes, so that programs read the same values."""
+    print(visible_json(text))

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
-from platform_relay.cli.terminal import err, out
+from platform_relay.cli.terminal import err, mark, out
 from platform_relay.core.outcomes import Done, Skip, reason_of
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import Ready
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import polling, webhooks
+from platform_relay.sync.background_reads import POLL, BackgroundReads
 
 INTEGRATIONS: Final = (
     Path(__file__).parents[2] / "integrations",
@@ -56,11 +56,11 @@ def install(
             ready = await parts.store.check() if parts.store else None
             if not isinstance(ready, Ready):
                 reason = reason_of(ready) if ready else because(ReasonCode.NO_STORE)
-                out.print(f"[red]FAIL[/red]  {escape(f'{reason.text} {reason.next_step}')}", highlight=False)
+                out.print(mark("FAIL", "red"), f" {reason.text} {reason.next_step}")
                 return False
-            out.print(f"[green]ok[/green]    {escape(ready.detail)}", highlight=False)
+            out.print(mark("ok", "green"), f"   {ready.detail}")
             if not isinstance(store, SetsUpWebhooks):
-                out.print(f"{name} has no webhooks that the relay can install.", highlight=False)
+                out.print(f"{name} has no webhooks that the relay can install.")
                 _show_integration(name)
                 return True
             if public is None:
@@ -77,29 +77,27 @@ def _show_integration(adapter: str) -> None:
     """Print the code to paste into the store on standard output, so that `> file` works; instructions go to standard error."""
     folder = next((place / adapter for place in INTEGRATIONS if (place / adapter).is_dir()), None)
     if folder is not None:
-        err.print((folder / "README.md").read_text(), highlight=False, markup=False)
+        err.print((folder / "README.md").read_text())
         for piece in sorted(folder.glob("*.ts")):
-            err.print(f"---- {piece.name}", highlight=False, markup=False)
+            err.print(f"---- {piece.name}")
             sys.stdout.write(piece.read_text())
-    err.print("Or let the relay poll the store's lists: set STORE__POLL_INTERVAL=60.", highlight=False)
+    err.print("Or let the relay poll the store's lists: set STORE__POLL_INTERVAL=60.")
 
 
 async def _carry_out(store: SetsUpWebhooks, target: str, remove: bool, dry_run: bool) -> bool:
     present = await store.list_webhooks(target)
     if not isinstance(present, tuple):
         problem = f"The store's webhooks cannot be listed: {reason_of(present).text}"
-        out.print(f"[red]FAIL[/red]  {escape(problem)}", highlight=False)
+        out.print(mark("FAIL", "red"), f" {problem}")
         return False
     succeeded = True
     for change in webhooks.plan(store.webhook_topics(), present, remove=remove):
         outcome = Done() if dry_run else await webhooks.apply(store, target, change)
         fine = isinstance(outcome, Done | Skip)
         succeeded = succeeded and fine
-        mark = "[green]ok[/green]  " if fine else "[red]FAIL[/red]"
-        problem = "" if fine else f": {escape(reason_of(outcome).text)}"
-        out.print(
-            f"{mark}  {'would ' if dry_run else ''}{change.action} {change.topic} -> {target}{problem}", highlight=False
-        )
+        result = mark("ok  ", "green") if fine else mark("FAIL", "red")
+        problem = "" if fine else f": {reason_of(outcome).text}"
+        out.print(result, f" {'would ' if dry_run else ''}{change.action} {change.topic} -> {target}{problem}")
     return succeeded
 
 
@@ -110,7 +108,10 @@ def poll(
     ] = None,
     backfill: Annotated[bool, typer.Option("--backfill", help="Process after all live events.")] = False,
 ) -> None:
-    """Read the store's changes since the last poll, once. With STORE__POLL_INTERVAL the worker polls automatically."""
+    """Read the store's changes since the last poll, once. With STORE__POLL_INTERVAL the worker polls automatically.
+
+    Exit code 1: a list could not be read to its end, or contains entities that cannot be read.
+    """
     settings = read_settings()
 
     async def work() -> bool:
@@ -125,7 +126,7 @@ def poll(
                 )
             start = in_utc(since)
             succeeded = True
-            for one_kind in (kind,) if kind else polling.KINDS_IN_ORDER:
+            for one_kind in (kind,) if kind else polling.kinds_in_order(store):
                 result = await polling.poll(
                     parts.engine,
                     parts.inbox,
@@ -135,14 +136,13 @@ def poll(
                     start=start,
                     backfill=backfill,
                 )
-                summary = (
-                    "another process is reading them" if result is None else f"{result.seen} seen, {result.new} new"
-                )
+                summary = "another process is reading them" if result is None else result.summary
                 out.print(
-                    f"{one_kind}: {summary}{f'; {escape(result.failed.text)}' if result and result.failed else ''}",
-                    highlight=False,
+                    f"{one_kind}: {summary}{f'; {result.failed.text}' if result and result.failed else ''}",
                 )
-                succeeded = succeeded and (result is None or result.failed is None)
+                if result is not None:
+                    await BackgroundReads(parts.engine).record(f"{POLL}{one_kind}", result.failed)
+                succeeded = succeeded and (result is None or result.complete)
             return succeeded
 
     if not run(work()):

@@ -4,6 +4,10 @@
     outcome_checks.py   checks every outcome: all except Done have a reason code, and facts that can be stored
     sandbox.py          the adapter under test, specs with new codes, and steps that several cases use
     coupons.py          the requirements while the store works
+    carts.py            the hook with which an author lets the kit check discounts in real carts
+    cart_cases.py       the requirements for these discounts
+    integrity.py        the requirements that only show on the wire, or with a second process
+    wire.py             what is read and changed in the JSON of calls
     faults.py           the requirements while the store, or the network, fails
     responses.py        the requirements for unexpected and wrong responses, and for secrets in responses
     native_events.py    the requirements for lists, single entities and webhooks, if the store has them
@@ -14,12 +18,13 @@ fault into each call of an operation, whatever that call is. `tests/contract` ru
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
 
-from platform_relay.conformance import coupons, faults, native_events, responses
-from platform_relay.conformance.fault_injection import Fault
+from platform_relay.conformance import cart_cases, coupons, faults, integrity, native_events, responses
+from platform_relay.conformance.carts import Carts, Item, load_carts
+from platform_relay.conformance.fault_injection import CallLimiter, Fault
 from platform_relay.conformance.outcome_checks import InvalidReason
 from platform_relay.conformance.sandbox import Sandbox, SandboxData, Skipped, Violation
 from platform_relay.stores.base import CouponKind, StoreAdapterClass
@@ -38,11 +43,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """The result of one case. `problem` is empty if the case passed."""
+    """The result of one case. `problem` is empty if the case passed. `left`: the codes of coupons, and the topics of webhooks,
+    that the case created and that may still be in the store."""
 
     case: Case
     result: Literal["pass", "fail", "skip"]
     problem: str = ""
+    left: tuple[str, ...] = ()
 
 
 def _case(run: Callable[..., Awaitable[None]], *parameters: object) -> Case:
@@ -51,6 +58,8 @@ def _case(run: Callable[..., Awaitable[None]], *parameters: object) -> Case:
     return Case(name, requirement, partial(run, *parameters) if parameters else run)
 
 
+MAX_RUNS: Final = 5
+"""How often a case is run while the store answers 429."""
 FIRST: Final = _case(coupons.all_calls_use_the_given_clients)
 """Faults can only be injected if this case passes. If it fails, the other cases are not run."""
 
@@ -68,6 +77,15 @@ CASES: Final[tuple[Case, ...]] = (
     _case(coupons.a_lookup_finds_only_its_code),
     _case(coupons.a_retired_coupon_cannot_be_used),
     _case(coupons.concurrent_coupons_do_not_mix),
+    *(_case(cart_cases.a_cart_gets_the_discount, name) for name in cart_cases.CASES),
+    *(_case(integrity.an_altered_number_is_noticed, field) for field in integrity.ALTERED),
+    *(_case(integrity.an_amount_is_exact_or_rejected, name) for name in integrity.PRECISE),
+    _case(integrity.another_currency_is_kept_or_rejected),
+    _case(integrity.a_coupon_of_the_merchant_is_kept),
+    _case(integrity.similar_codes_are_kept),
+    _case(integrity.changes_of_another_process_are_seen),
+    _case(integrity.a_lost_response_creates_no_second_coupon),
+    _case(integrity.a_session_is_kept),
     *(_case(faults.one_coupon_after_a_fault, fault) for fault in faults.UNTRUSTWORTHY),
     _case(faults.one_coupon_after_a_crash),
     *(_case(faults.a_failed_lookup_is_not_none, fault) for fault in faults.UNTRUSTWORTHY),
@@ -85,8 +103,10 @@ CASES: Final[tuple[Case, ...]] = (
     *(_case(responses.no_secrets_in_outcomes, status) for status in responses.STATUSES),
     _case(responses.unexpected_responses_raise_nothing),
     _case(responses.unexpected_fields_raise_nothing),
+    _case(native_events.missing_lists_are_declared),
     _case(native_events.lists_are_complete),
     _case(native_events.lists_start_at_since),
+    _case(native_events.counts_are_those_of_the_lists),
     _case(native_events.a_failed_page_does_not_end_a_list),
     _case(native_events.fetch_returns_the_listed_entity),
     _case(native_events.an_unknown_entity_is_none),
@@ -97,16 +117,31 @@ CASES: Final[tuple[Case, ...]] = (
 
 
 async def run(
-    adapter: StoreAdapterClass, data: SandboxData, cases: Iterable[Case] = CASES, *, time_limit: float = 15.0
+    adapter: StoreAdapterClass,
+    data: SandboxData,
+    cases: Iterable[Case] = CASES,
+    *,
+    time_limit: float = 15.0,
+    rate: float | None = None,
 ) -> AsyncIterator[CaseResult]:
-    """Run the cases and yield their results. After each case, every coupon that it created is retired."""
+    """Run the cases and yield their results. `rate`: calls per second that the store allows; None: no limit.
+
+    After each case, every coupon that it created is retired. If the store answers 429 to a call of a case, the kit waits as
+    long as the store asks for, and runs the case again.
+    """
+    limiter, left = CallLimiter(rate), tuple[str, ...]()
     for case in cases:
-        sandbox = Sandbox(adapter, data, time_limit)
-        try:
-            result = await _run_case(case, sandbox)
-        finally:
-            await sandbox.aclose()
-        yield result
+        for _ in range(MAX_RUNS):
+            sandbox = Sandbox(adapter, data, time_limit, limiter)
+            try:
+                result = await _run_case(case, sandbox)
+            finally:
+                left = await sandbox.aclose()
+            if result.result == "pass" or not sandbox.network.rate_limited:
+                break
+        else:
+            result = CaseResult(case, "skip", "the store answered 429 in every run; give the kit its --rate-limit")
+        yield replace(result, left=left)
         if case is FIRST and result.result == "fail":
             return
 
@@ -123,4 +158,6 @@ async def _run_case(case: Case, sandbox: Sandbox) -> CaseResult:
     return CaseResult(case, "pass")
 
 
-__all__ = ["CASES", "FIRST", "Case", "CaseResult", "Sandbox", "SandboxData", "Skipped", "Violation", "run"]
+__all__ = [
+    "CASES", "FIRST", "Carts", "Case", "CaseResult", "Item", "Sandbox", "SandboxData", "Skipped", "Violation", "load_carts", "run",
+]  # fmt: skip

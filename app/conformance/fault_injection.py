@@ -4,6 +4,7 @@ It wraps the httpx transport, so that the adapter's client sees a fault like a f
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ RewriteRequest = Callable[[httpx.Request], httpx.Request]
 RewriteResponse = Callable[[httpx.Request, httpx.Response], httpx.Response]
 
 RETRY_AFTER: Final = 7.0
+SHORTEST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 120.0
+"""Seconds for which the kit waits after a 429 of the store."""
 _NOT_APPLIED: Final = {
     Fault.BAD_GATEWAY: (502, b"<h1>Bad Gateway</h1>"),
     Fault.RATE_LIMITED: (429, b'{"message": "slow down"}'),
@@ -66,10 +70,35 @@ class RecordedCall:
     status: int | None
 
 
-class FaultyNetwork:
-    """The network of one sandbox. It is also the `RateLimit` of the clients: it never waits, and counts the calls."""
+class CallLimiter:
+    """How fast all cases may call the store: its rate limit (calls per second; None: none), and the pauses that it asks for."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float | None = None) -> None:
+        self._spacing = 1 / rate if rate else 0.0
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until the next call may be made."""
+        now = time.monotonic()
+        turn = max(now, self._next)
+        self._next = turn + self._spacing
+        await asyncio.sleep(turn - now)
+
+    def pause(self, seconds: float) -> None:
+        """No calls within the next seconds: the store answered 429."""
+        self._next = max(self._next, time.monotonic() + min(max(seconds, SHORTEST_PAUSE), LONGEST_PAUSE))
+
+
+class FaultyNetwork:
+    """The network of one sandbox. It is also the `RateLimit` of the clients: it keeps the limit, and counts the calls.
+
+    `rate_limited`: the store itself has answered 429.
+    """
+
+    def __init__(self, limiter: CallLimiter | None = None) -> None:
+        self.rate_limited = False
+        self._limiter = limiter or CallLimiter()
+        self._injected = False
         self.calls: list[RecordedCall] = []
         self.acquired = 0
         self._fault: Fault | None = None
@@ -83,10 +112,14 @@ class FaultyNetwork:
 
     async def acquire(self) -> float | None:
         self.acquired += 1
+        await self._limiter.wait()
         return None
 
     async def back_off(self, pause: float) -> None:
-        """Does nothing: the sandbox has no rate limit."""
+        """Pauses all calls if the store asked for it, not if the 429 was injected."""
+        if not self._injected:
+            self.rate_limited = True
+            self._limiter.pause(pause)
 
     # ------------------------------------------------------------------------------------------- faults
 
@@ -118,6 +151,7 @@ class FaultyNetwork:
         number, self._number = self._number, self._number + 1
         fault = self._fault if self._fault_at is None or number in self._fault_at else None
         sent = self._rewrite_request(request) if self._rewrite_request else request
+        self._injected = fault is not None or self._rewrite_response is not None
         if fault in _NOT_APPLIED:
             status, body = _NOT_APPLIED[fault]
             self._record(sent, None)

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from platform_relay.conformance.faults import UNTRUSTWORTHY
-from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe
-from platform_relay.core.outcomes import Done, Outcome, Retry, Skip, Unknown
+from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe, rejected_fields
+from platform_relay.core.outcomes import Done, Outcome, Reject, Retry, Skip, Unknown
+from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.native import (  # fmt: skip
+    CountsEntities,
     FetchesEntities,
     Ignored,
     ListsEntities,
@@ -19,9 +21,12 @@ from platform_relay.stores.native import (  # fmt: skip
     StoreWebhook,
     ToFetch,
     Unverified,
+    listed_kinds,
 )
 
 MAX_PAGES: Final = 20
+MOST_COUNTED: Final = 20
+"""A list with more entities may have more than MAX_PAGES pages, and is not compared with its count."""
 UNKNOWN_ID: Final = "999999999"
 
 
@@ -30,6 +35,30 @@ def _lister(sandbox: Sandbox) -> ListsEntities:
     if not isinstance(adapter, ListsEntities):
         raise Skipped("the adapter has no lists")
     return adapter
+
+
+def _listed(sandbox: Sandbox) -> tuple[EventKind, ...]:
+    """The kinds whose lists the adapter has not declared as missing."""
+    return listed_kinds(sandbox.adapter_class)
+
+
+async def missing_lists_are_declared(sandbox: Sandbox) -> None:
+    """A list that the store does not have is in NO_LISTS, and the outcome is Reject with the kind.
+
+    An empty page would mean that there are no entities.
+    """
+    lister = _lister(sandbox)
+    for kind in EventKind:
+        page = await lister.list_entities(kind, None, None)
+        if kind not in _listed(sandbox):
+            if not isinstance(page, Reject) or kind not in rejected_fields(page):
+                raise Violation(f"the list of {kind} is in NO_LISTS, but list_entities returned {describe(page)}")
+        elif isinstance(page, Reject) and page.reason.code is ReasonCode.NOT_SUPPORTED_BY_STORE:
+            raise Violation(f"the list of {kind} is rejected; declare it in NO_LISTS")
+
+
+async def _is_empty(lister: ListsEntities, kind: EventKind) -> bool:
+    return not await _read(lister, kind)
 
 
 async def _read(lister: ListsEntities, kind: EventKind, since: datetime | None = None) -> list[NativeEvent]:
@@ -49,7 +78,7 @@ async def _read(lister: ListsEntities, kind: EventKind, since: datetime | None =
 async def lists_are_complete(sandbox: Sandbox) -> None:
     """A list contains every entity once, with an id, the store's time of change, and a key that is the same in every read."""
     lister = _lister(sandbox)
-    for kind in EventKind:
+    for kind in _listed(sandbox):
         events, again = await _read(lister, kind), await _read(lister, kind)
         if any(event.kind is not kind or event.event.updatedAt is None or not event.event.id for event in events):
             raise Violation(f"an entity of {kind} has another kind, no id, or no time of change")
@@ -58,12 +87,14 @@ async def lists_are_complete(sandbox: Sandbox) -> None:
             raise Violation(f"an entity of {kind} is listed twice, or two entities have the same key")
         if sorted(keys) != sorted(event.dedupe_key for event in again):
             raise Violation(f"in a second read, the entities of {kind} have other keys")
+    if empty := [kind for kind in _listed(sandbox) if await _is_empty(lister, kind)]:
+        raise Skipped(f"the store has no {', '.join(empty)}: add some, or declare the missing list in NO_LISTS")
 
 
 async def lists_start_at_since(sandbox: Sandbox) -> None:
     """With `since`, a list contains everything that changed later, and nothing for a time in the future."""
     lister = _lister(sandbox)
-    for kind in EventKind:
+    for kind in _listed(sandbox):
         if future := await _read(lister, kind, datetime.now(UTC) + timedelta(days=2)):
             raise Violation(f"{len(future)} of {kind} are listed for a time in the future")
         events = sorted(await _read(lister, kind), key=lambda event: str(event.event.updatedAt))
@@ -80,10 +111,29 @@ async def lists_start_at_since(sandbox: Sandbox) -> None:
             raise Violation(f"{len(extra)} of {kind} are missing in the list without since")
 
 
+async def counts_are_those_of_the_lists(sandbox: Sandbox) -> None:
+    """The number of entities, where the store has one, is the number of those in the list to its end."""
+    lister = _lister(sandbox)
+    counter: object = sandbox.adapter
+    if not isinstance(counter, CountsEntities):
+        raise Skipped("the adapter counts no entities")
+    for kind in EventKind:
+        before = await counter.count(kind)
+        listed = len({event.event.id for event in await _read(lister, kind)})
+        after = await counter.count(kind)
+        for number in (before, after):
+            if number is not None and not isinstance(number, int):
+                raise Violation(f"the number of {kind}: {describe(number)}")
+        if before is None or before != after or listed > MOST_COUNTED:
+            continue
+        if listed != before:
+            raise Violation(f"the store has {before} {kind} by its own count, but lists {listed}")
+
+
 async def a_failed_page_does_not_end_a_list(sandbox: Sandbox) -> None:
     """A page without a trustworthy response is an outcome. An empty page would end the list."""
     lister = _lister(sandbox)
-    for kind in EventKind:
+    for kind in _listed(sandbox):
         await lister.list_entities(kind, None, None)
         sandbox.network.mark()
         await lister.list_entities(kind, None, None)
@@ -106,7 +156,7 @@ async def fetch_returns_the_listed_entity(sandbox: Sandbox) -> None:
     """`fetch` returns the same entity as the list, with the same key."""
     fetcher, lister = _fetcher(sandbox), _lister(sandbox)
     fetched_entities = 0
-    for kind in EventKind:
+    for kind in _listed(sandbox):
         for event in (await _read(lister, kind))[:3]:
             fetched = await fetcher.fetch(kind, event.event.id)
             if not isinstance(fetched, NativeEvent):
@@ -209,6 +259,8 @@ async def webhooks_are_created_and_deleted(sandbox: Sandbox) -> None:
     if _webhooks(await store.list_webhooks(address)):
         raise Skipped(f"the store already sends webhooks to {address}")
     created = await store.create_webhook(topic, address)
+    if isinstance(created, StoreWebhook):
+        sandbox.webhooks.append(created)
     webhooks = _webhooks(await store.list_webhooks(address))
     values = [(webhook.topic, webhook.address, webhook.enabled) for webhook in webhooks]
     if not isinstance(created, StoreWebhook) or values != [(topic, address, True)]:

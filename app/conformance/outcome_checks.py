@@ -12,8 +12,8 @@ WITH_REASON: Final = (Skip, Retry, Unknown, Reject, Blocked, Wait)
 MAX_RESPONSE_CHARACTERS: Final = 300
 """The maximum length of the fact `response`, the error text of the store."""
 CALLS: Final = (
-    "issue_coupon", "find_coupon", "retire_coupon", "check", "list_entities", "fetch", "list_webhooks", "create_webhook",
-    "enable_webhook", "delete_webhook", "sync_loyalty",
+    "issue_coupon", "find_coupon", "retire_coupon", "check", "list_entities", "count", "fetch", "list_webhooks",
+    "create_webhook", "enable_webhook", "delete_webhook", "sync_loyalty",
 )  # fmt: skip
 OTHERS: Final = ("parse_event", "webhook_parser", "webhook_topics", "aclose")
 

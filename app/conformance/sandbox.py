@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final  # Any: fields of a spec, by name
 
-from platform_relay.conformance.fault_injection import FaultyNetwork
+from platform_relay.conformance.carts import Carts
+from platform_relay.conformance.fault_injection import CallLimiter, FaultyNetwork
 from platform_relay.conformance.outcome_checks import WITH_REASON, check_outcomes
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry, Unknown
@@ -20,8 +21,8 @@ from platform_relay.stores.base import (
     StoreCoupon,
     differences,
 )
+from platform_relay.stores.native import SetsUpWebhooks, StoreWebhook
 
-LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 MAX_ATTEMPTS: Final = 4
 """The maximum number of attempts to issue a coupon after a fault."""
 
@@ -39,7 +40,8 @@ class SandboxData:
     """Data about the sandbox store that the kit cannot find out. Cases that need missing data are skipped.
 
     `webhook` is a genuine webhook of the store: its headers (with lower-case names) and its raw body. `address` is an address to
-    which a webhook of the store can be set up for a moment.
+    which a webhook of the store can be set up for a moment. `carts` fills carts of the store (`carts.py`). `other_currency` is a
+    currency that is not the store's.
     """
 
     currency: str = "EUR"
@@ -49,18 +51,24 @@ class SandboxData:
     webhook: tuple[dict[str, str], bytes] | None = field(default=None, repr=False)
     address: str | None = None
     variant_ids: tuple[str, ...] = ()
+    carts: Carts | None = None
+    other_currency: str | None = None
 
 
 class Sandbox:
     """One adapter and its store, for one case."""
 
-    def __init__(self, adapter: StoreAdapterClass, data: SandboxData, time_limit: float) -> None:
+    def __init__(
+        self, adapter: StoreAdapterClass, data: SandboxData, time_limit: float, limiter: CallLimiter | None = None
+    ) -> None:
         self.adapter_class = adapter
         self.data = data
-        self.network = FaultyNetwork()
+        self.network = FaultyNetwork(limiter)
         self._time_limit = time_limit
         self._adapters: list[StoreAdapter] = []
         self._codes: set[str] = set()
+        self.webhooks: list[StoreWebhook] = []
+        """The webhooks that were created, to be deleted."""
         self.adapter = self.new_adapter()
 
     def new_adapter(self, time_limit: float | None = None) -> StoreAdapter:
@@ -75,7 +83,7 @@ class Sandbox:
     def spec(self, **fields: Any) -> CouponSpec:  # Any: as above
         """A spec for a coupon of 5.00 with a new code and one use, changed by `fields`."""
         defaults = {
-            "code": "CT" + "".join(secrets.choice(LETTERS) for _ in range(10)),
+            "code": secrets.token_hex(6),  # as the Platform makes them
             "kind": CouponKind.FIXED_AMOUNT,
             "value": Decimal("5.00"),
             "currency": self.data.currency,
@@ -84,14 +92,15 @@ class Sandbox:
         self._codes.add(spec.code)
         return spec
 
-    async def aclose(self) -> None:
-        """Retire all coupons that were created, and close the connections."""
+    async def aclose(self) -> tuple[str, ...]:
+        """Retire all coupons and delete all webhooks that were created, and close the connections. Returns the codes of the
+        coupons, and the topics of the webhooks, that may be left in the store."""
         adapter = self._build(self._time_limit)
-        for code in sorted(self._codes):
-            if code.strip():
-                await adapter.retire_coupon(code)
+        left = [code for code in sorted(self._codes) if code.strip() and not await _retired(adapter, code)]
+        left += [webhook.topic for webhook in self.webhooks if not await _deleted(adapter, webhook)]
         for adapter in self._adapters:
             await adapter.aclose()
+        return tuple(left)
 
     # ------------------------------------------------------------------------------------------- steps
 
@@ -146,6 +155,25 @@ class Sandbox:
         self.network.mark()
         await self.issue(self.spec(), first_try=first_try)
         return len(self.network.calls_since_mark)
+
+
+async def _retired(adapter: StoreAdapter, code: str) -> bool:
+    """Retire a coupon, with several attempts. False if it may still be usable; a broken adapter may also raise."""
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            if isinstance(await adapter.retire_coupon(code), Done):
+                coupon = await adapter.find_coupon(code)
+                return coupon is None or (isinstance(coupon, StoreCoupon) and not coupon.active)
+        except Exception:  # noqa: BLE001  # the adapter's: it counts as not retired
+            return False
+    return False
+
+
+async def _deleted(adapter: object, webhook: StoreWebhook) -> bool:
+    try:
+        return isinstance(adapter, SetsUpWebhooks) and isinstance(await adapter.delete_webhook(webhook), Done)
+    except Exception:  # noqa: BLE001  # as above
+        return False
 
 
 def describe(outcome: object) -> str:

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from platform_relay.api.body_problems import body_problem
 from platform_relay.api.dependencies import Services
-from platform_relay.api.problems import body_problem
 from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_url
 from platform_relay.core import exact_json
 from platform_relay.core.database import map_database_errors, read_connection

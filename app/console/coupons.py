@@ -1,6 +1,6 @@
 """*Coupons*: the list, the ledger, and the actions on a coupon, on its alerts and on the issuance limits."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Final, Literal, get_args
 
 from fastapi import APIRouter, Query
@@ -12,6 +12,7 @@ from platform_relay.api.paging import LONGEST_CURSOR
 from platform_relay.audit.queries import list_audit
 from platform_relay.console.formatting import plural
 from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_url
+from platform_relay.core import plain_numbers
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import as_sentence
 from platform_relay.core.reasons import ReasonCode
@@ -147,10 +148,8 @@ async def _run(actions: CouponActions, visitor: Visitor, action: Action, form: F
 def _kind_and_value(form: Form) -> tuple[RewardKind | None, Decimal | None]:
     """Raises ActionNotPossibleError for a value that is not a number, so that it is shown like other rejections."""
     try:
-        value = Decimal(form["value"]) if form["value"] else None
-    except InvalidOperation:
+        value = plain_numbers.decimal(form["value"]) if form["value"] else None
+    except plain_numbers.NotANumberError:
         raise ActionNotPossibleError("the value is not a number; write it like 5.00") from None
-    if value is not None and not value.is_finite():
-        raise ActionNotPossibleError("the value is not a number; write it like 5.00")
     kind = form["kind"]
     return RewardKind(kind) if kind in set(RewardKind) else None, value

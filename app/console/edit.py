@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.api.problems import body_problem
+from platform_relay.api.body_problems import body_problem
 from platform_relay.console.pages import PageError, Pages
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import as_sentence

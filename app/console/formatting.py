@@ -5,7 +5,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from markupsafe import Markup
+
+from platform_relay.core.visible_text import visible_lines
 from platform_relay.inbox.messages import JobKind
+from platform_relay.queue.destinations import display_name
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _KINDS: Final[Mapping[str, str]] = {
@@ -19,7 +23,6 @@ _KINDS: Final[Mapping[str, str]] = {
     JobKind.SYNC_LOYALTY: "tier and points for the store",
     JobKind.FETCH_ENTITY: "details to fetch from the store",
 }
-_DESTINATIONS: Final[Mapping[str, str]] = {"platform": "the Platform", "store": "the store"}
 _DISPOSITIONS: Final[Mapping[str, str]] = {
     "rejected": "rejected by the destination",
     "exhausted": "all attempts failed",
@@ -90,7 +93,7 @@ def kind(name: str) -> str:
 
 def destination(name: str) -> str:
     """`platform` as `the Platform`."""
-    return _DESTINATIONS.get(name, name)
+    return display_name(name)
 
 
 def disposition(name: str | None) -> str:
@@ -101,6 +104,22 @@ def disposition(name: str | None) -> str:
 def capitalized(text: str) -> str:
     """With a capital first letter; the rest is unchanged."""
     return text[:1].upper() + text[1:]
+
+
+class Exact(str):
+    """A text that a page contains unchanged, because a form sends it back."""
+
+    __slots__ = ()
+
+
+def exact(value: object) -> Exact:
+    """The value as it is, with control characters: for the fields of forms."""
+    return Exact(value)
+
+
+def finalized(value: object) -> object:
+    """What a page shows for a value: a text without control characters, unless it is exact. For the `finalize` of Jinja."""
+    return visible_lines(value) if isinstance(value, str) and not isinstance(value, Exact | Markup) else value
 
 
 FILTERS: Final = {
@@ -119,5 +138,6 @@ FILTERS: Final = {
         destination,
         disposition,
         capitalized,
+        exact,
     )
 }

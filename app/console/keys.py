@@ -1,4 +1,4 @@
-"""*Keys*: the API keys. A new key is shown once."""
+"""*Keys*: the API keys, and the sessions of the console. A new key is shown once."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from platform_relay.access import api_keys
+from platform_relay.access import api_keys, sessions
 from platform_relay.console.pages import PageError, Pages
 from platform_relay.core.database import map_database_errors
+from platform_relay.core.plain_numbers import integer, is_count
 
 SCOPE_DESCRIPTIONS: Final = {
     "events": "report events (a store's backend)",
@@ -29,10 +30,13 @@ def routes(pages: Pages) -> APIRouter:
     ) -> Response:
         async with map_database_errors():
             keys = await api_keys.list_keys(engine)
+            async with engine.connect() as connection:
+                open_sessions = await sessions.list_sessions(connection)
         return pages.show(
             request,
             "keys",
             keys=keys,
+            sessions=open_sessions,
             now=datetime.now(UTC),
             new=new,
             name=name,
@@ -53,9 +57,9 @@ def routes(pages: Pages) -> APIRouter:
         days = form["days"]
         if not form["name"] or len(form["name"]) > 100 or not scopes:
             raise PageError(422, "The key needs a name and a scope", "Enter a name and select at least one scope.")
-        if days and not (days.isdecimal() and 0 < int(days) <= 3650):
+        if days and not (is_count(days) and 0 < integer(days) <= 3650):
             raise PageError(422, "The number of days is not valid", "Enter a number from 1 to 3650, or leave it empty.")
-        lifetime = timedelta(days=int(days)) if days else None
+        lifetime = timedelta(days=integer(days)) if days else None
         async with map_database_errors():
             key = await api_keys.create(engine, form["name"], scopes, visitor.name, lifetime)
         return await show_keys(request, key, form["name"])

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from platform_relay.alerts.alerts import AlertRecord, open_alerts
 from platform_relay.api.dependencies import Services
 from platform_relay.core.database import read_connection
+from platform_relay.inbox.messages import STORE_LOYALTY
 from platform_relay.jobs.statistics import (
     HOUR,
     BusinessImpact,
@@ -100,7 +101,7 @@ class Live:
 
     async def _read(self, connection: AsyncConnection) -> Snapshot:
         now = await database_time(connection)
-        destinations = await read_destinations(connection)
+        destinations = [one for one in await read_destinations(connection) if one.name != STORE_LOYALTY or one.is_used]
         minutes = await self._hour.read(connection, now)
         charts = [_chart(now, minutes, destination.name) for destination in destinations]
         return Snapshot(

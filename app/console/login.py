@@ -1,45 +1,49 @@
-"""Sign in with a key, and sign out."""
+"""Sign in with a key, sign out, and end a session that is listed on *Keys*."""
 
 import hashlib
 import hmac
 import time
 from typing import Final
+from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from platform_relay.access.sessions import end_session, open_session
 from platform_relay.api.auth_throttle import AuthThrottle
-from platform_relay.api.authentication import Authenticator
+from platform_relay.api.authentication import Authenticator, Caller
 from platform_relay.api.client_ip import client_ip
 from platform_relay.console.pages import HOME, PageError, Pages, require_same_origin
-from platform_relay.console.session import OPERATOR, Session
+from platform_relay.console.session import clear_session, write_session
+from platform_relay.core.database import map_database_errors
 
 ATTEMPTS_PER_ADDRESS: Final = 10
-"""Wrong keys from one client IP within a minute, after which sign-in from that IP is locked for a minute."""
-ATTEMPTS_IN_TOTAL: Final = 200
-"""The same limit over all client IPs."""
+"""Wrong keys from one client IP within a minute, after which wrong keys from there are answered with 429 for a minute."""
 
 
 def routes(pages: Pages, keys: Authenticator) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     settings = pages.services.settings
-    operator = settings.operator_key.get_secret_value().encode() if settings.operator_key else None
-    throttle = AuthThrottle(ATTEMPTS_PER_ADDRESS, ATTEMPTS_IN_TOTAL)
+    engine, configured = pages.services.engine, settings.operator_key is not None
+    store = hashlib.sha256(settings.store_key.get_secret_value().encode()).digest() if settings.store_key else None
+    throttle = AuthThrottle(ATTEMPTS_PER_ADDRESS)
 
     @router.get("/console/login")
     async def show_form(request: Request, next: str = HOME) -> Response:  # noqa: A002  # the name of the query parameter
-        return pages.show(request, "login", next=_console_path(next), error_text=None, configured=operator is not None)
+        return pages.show(request, "login", next=_console_path(next), error_text=None, configured=configured)
 
     @router.post("/console/login")
     async def sign_in(request: Request) -> Response:
         require_same_origin(request)
         form = await pages.fields(request)
         address = client_ip(request, settings.trusted_proxies)
-        if throttle.is_locked(address, time.monotonic()):
-            raise PageError(429, "Too many wrong keys", "Wait a minute, then try again.")
-        key_owner = await _identify(form["key"].encode())
-        if key_owner is None:
+        locked = throttle.is_locked(address, time.monotonic())
+        digest = hashlib.sha256(form["key"].encode()).digest()
+        caller = await _identify(digest, locked=locked)
+        if caller is None and locked:
+            raise PageError(429, "Too many wrong keys", "Check the key. A right key can sign in at any time.")
+        if caller is None:
             throttle.record_failure(address, time.monotonic())
             return pages.show(
                 request,
@@ -47,32 +51,39 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
                 401,
                 next=_console_path(form["next"]),
                 error_text="The key is not valid, or it does not have the scope “read”.",
-                configured=operator is not None,
+                configured=configured,
             )
         response = RedirectResponse(_console_path(form["next"]), 303)
-        pages.sessions.write(request, response, Session(key_owner))
+        async with map_database_errors():
+            write_session(request, response, await open_session(engine, digest, caller.name))
         return response
 
     @router.post("/console/logout")
     async def sign_out(request: Request) -> Response:
-        await pages.form(request, "read")
+        """Ends the session in the database, so that a copy of its cookie is worthless."""
+        visitor, _ = await pages.form(request, "read")
+        async with map_database_errors():
+            await end_session(engine, visitor.session.id, visitor.name)
         response = RedirectResponse("/console/login", 303)
-        pages.sessions.clear(request, response)
+        clear_session(request, response)
         return response
 
-    async def _identify(key: bytes) -> str | None:
-        if operator is not None and hmac.compare_digest(key, operator):
-            return OPERATOR
-        digest = hashlib.sha256(key).digest()
-        caller = await keys.find(digest)
-        may_sign_in = caller is not None and "read" in caller.scopes and not _is_store_key(key)
-        return digest.hex() if may_sign_in else None
+    @router.post("/console/sessions/{session_id}/end")
+    async def end(request: Request, session_id: UUID) -> Response:
+        """Everyone may end the own session; to end others, the key needs the scope `admin`."""
+        visitor, _ = await pages.form(request, "read")
+        if session_id != visitor.session.id and not visitor.may("admin"):
+            raise PageError(403, "Your key does not allow this", "To end the session of another key, sign in as admin.")
+        async with map_database_errors():
+            ended = await end_session(engine, session_id, visitor.name)
+        notice = "The session has ended." if ended else "The session had already ended."
+        return pages.back(request, visitor, "/console/keys", notice)
 
-    def _is_store_key(key: bytes) -> bool:
-        """STORE_KEY cannot sign in: it is for the store's backend, and may be so short that its digest reveals it."""
-        return settings.store_key is not None and hmac.compare_digest(
-            key, settings.store_key.get_secret_value().encode()
-        )
+    async def _identify(digest: bytes, *, locked: bool) -> Caller | None:
+        """The owner of a key that may sign in. STORE_KEY may not: it is for the store's backend."""
+        caller = await (keys.find_while_locked(digest) if locked else keys.find(digest))
+        is_store_key = store is not None and hmac.compare_digest(digest, store)
+        return caller if caller is not None and "read" in caller.scopes and not is_store_key else None
 
     return router
 

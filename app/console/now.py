@@ -17,6 +17,8 @@ from platform_relay.console.live import EVERY, Chart, Live, Snapshot, summarize
 from platform_relay.console.pages import HOME, PageError, Pages, SignInRequiredError, Visitor, build_url
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.plain_numbers import integer, is_count
+from platform_relay.reconcile.runs import Reconciliations
 
 PAGE_IS_CURRENT: Final = 10
 """Seconds after which the parts that a page was loaded with are no longer taken as what it shows."""
@@ -33,7 +35,10 @@ def routes(pages: Pages) -> APIRouter:
         snapshot = await live.snapshot(fresh=bool(visitor.session.notice))
         parts = _parts(pages, snapshot, visitor)
         stream = build_url("/console/live", at=int(time.time()), shown=_digests(parts))
-        return pages.show(request, "now", snapshot=snapshot, live=parts, stream=stream)
+        async with map_database_errors():
+            newest = (await Reconciliations(pages.services.engine).list_newest(limit=5)).items
+        finished = next((one for one in newest if one.finished_at is not None), None)
+        return pages.show(request, "now", snapshot=snapshot, live=parts, stream=stream, reconciliation=finished)
 
     @router.get("/console/live")
     async def stream(request: Request) -> Response:
@@ -65,7 +70,7 @@ def routes(pages: Pages) -> APIRouter:
 async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor) -> AsyncIterator[bytes]:
     query = request.query_params
     at = query.get("at", "")[:12]
-    loaded = int(at) if at.isdecimal() else 0
+    loaded = integer(at) if is_count(at) else 0
     current = "last-event-id" not in request.headers and time.time() - loaded < PAGE_IS_CURRENT
     shown = query.get("shown", "") if current else ""
     sent = dict(pair.split(":", 1) for pair in shown.split(",") if ":" in pair)

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final  # Any: Starlette's own signatures
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from platform_relay.api.authentication import ALL_SCOPES, Authenticator, Caller, Scope
+from platform_relay.api.authentication import Authenticator, Scope
 from platform_relay.api.dependencies import Services
 from platform_relay.api.request_body import read_body
-from platform_relay.console.formatting import FILTERS
-from platform_relay.console.session import OPERATOR, Session, Sessions, with_notice
+from platform_relay.console.formatting import FILTERS, finalized
+from platform_relay.console.session import Notice, Session, clear_notice, read_session, write_notice
 from platform_relay.core.errors import BodyTooLarge, Problem
 
 HERE: Final = Path(__file__).parent
@@ -86,11 +86,11 @@ class Pages:
     def __init__(self, services: Services, keys: Authenticator) -> None:
         self.services = services
         self._keys = keys
-        self.sessions = Sessions(services.settings.operator_key)
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=select_autoescape(),
             undefined=StrictUndefined,
+            finalize=finalized,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -98,13 +98,10 @@ class Pages:
 
     async def visitor(self, request: Request, scope: Scope = "read") -> Visitor:
         """The signed-in visitor. Raises SignInRequiredError, DatabaseAway, and PageError when the key does not have the scope."""
-        session = self.sessions.read(request)
+        session = await read_session(self.services.engine, request)
         if session is None:
             raise SignInRequiredError
-        if session.key_owner == OPERATOR:
-            caller: Caller | None = Caller(OPERATOR, ALL_SCOPES)
-        else:
-            caller = await self._keys.find(bytes.fromhex(session.key_owner))
+        caller = await self._keys.find(session.key_hash)
         if caller is None:
             raise SignInRequiredError
         if scope not in caller.scopes:
@@ -137,7 +134,7 @@ class Pages:
         html = self.render(page, visitor=visitor, menu=MENU, path=request.url.path, **context)
         response = HTMLResponse(html, status)
         if visitor is not None and visitor.session.notice:
-            self.sessions.write(request, response, replace(visitor.session, notice=None, failed=False))
+            clear_notice(request, response)
         return response
 
     def render(self, page: str, /, **context: object) -> str:
@@ -146,7 +143,7 @@ class Pages:
     def back(self, request: Request, visitor: Visitor, to: str, notice: str, *, failed: bool = False) -> Response:
         """Redirects to the page `to` after a form, which shows the notice."""
         response = RedirectResponse(to, 303)
-        self.sessions.write(request, response, with_notice(visitor.session, notice, failed=failed))
+        write_notice(request, response, visitor.session, Notice(notice, failed))
         return response
 
     def route_class(self) -> type[APIRoute]:

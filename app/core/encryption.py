@@ -7,8 +7,8 @@ The column `encrypted_with` names the key of a row; null means that its bodies a
 
     version (1 byte) | nonce (12) | ciphertext | tag (16)
 
-The id of the message and the name of the key are authenticated too, so a body that is moved to another row cannot be
-decrypted. Excerpts, which can repeat bodies, are bound to their job in the same way.
+The purpose (body, event or excerpt), the id of the message and the name of the key are authenticated too, so a body that is
+moved to another row or column cannot be decrypted. Excerpts, which can repeat bodies, are bound to their job in the same way.
 
 Encrypted bodies cannot be searched, so the column `email_mark` finds a customer's e-mail address. It is an HMAC of the
 address, with a key that is derived from the row's key.
@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Literal, Self
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from platform_relay.core.reasons import Reason, ReasonCode, because
 
+Purpose = Literal["body", "event", "excerpt"]
+"""What is encrypted: a column of a message, or an attempt's excerpt."""
 VERSION: Final = b"\x01"
 NONCE: Final = 12
 ENCRYPTED_TEXT: Final = "encrypted:1:"
@@ -97,15 +99,17 @@ class KeyRing:
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
-    def encrypt(self, owner: UUID, body: bytes | None) -> bytes | None:
+    def encrypt(self, owner: UUID, body: bytes | None, purpose: Purpose = "body") -> bytes | None:
         """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message or job."""
         if self.current is None or body is None:
             return body
         nonce = os.urandom(NONCE)
         cipher = self._keys[self.current].cipher
-        return VERSION + nonce + cipher.encrypt(nonce, body, _associated_data(self.current, owner))
+        return VERSION + nonce + cipher.encrypt(nonce, body, _associated_data(self.current, owner, purpose))
 
-    def decrypt(self, owner: UUID, encrypted_with: str | None, stored: bytes | None) -> bytes | None:
+    def decrypt(
+        self, owner: UUID, encrypted_with: str | None, stored: bytes | None, purpose: Purpose = "body"
+    ) -> bytes | None:
         """Decrypt a stored body; without `encrypted_with`, return it unchanged. Raises UnreadableBodyError."""
         if encrypted_with is None or stored is None:
             return stored
@@ -116,13 +120,13 @@ class KeyRing:
         try:
             if stored[: len(VERSION)] != VERSION:
                 raise InvalidTag
-            return key.cipher.decrypt(nonce, ciphertext, _associated_data(encrypted_with, owner))
+            return key.cipher.decrypt(nonce, ciphertext, _associated_data(encrypted_with, owner, purpose))
         except (InvalidTag, ValueError):
             raise UnreadableBodyError(because(ReasonCode.BODY_KEY_WRONG, key=encrypted_with)) from None
 
     def encrypt_text(self, owner: UUID, plain: str | None) -> str | None:
         """Encrypt a text as `encrypted:1:<key>:<base64 of nonce, ciphertext and tag>`."""
-        encrypted = self.encrypt(owner, None if plain is None else plain.encode())
+        encrypted = self.encrypt(owner, None if plain is None else plain.encode(), "excerpt")
         if self.current is None or encrypted is None:
             return plain
         return f"{ENCRYPTED_TEXT}{self.current}:{base64.b64encode(encrypted[len(VERSION) :]).decode()}"
@@ -136,7 +140,7 @@ class KeyRing:
             encrypted = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             return stored
-        return (self.decrypt(owner, name, VERSION + encrypted) or b"").decode("utf-8", "replace")
+        return (self.decrypt(owner, name, VERSION + encrypted, "excerpt") or b"").decode("utf-8", "replace")
 
     def display_text(self, owner: UUID, stored: str | None) -> str | None:
         """Decrypt a stored text to show it; the cause in brackets when it cannot be decrypted."""
@@ -155,6 +159,11 @@ class KeyRing:
 
 
 NO_KEYS: Final = KeyRing({})
+
+
+def event_or_body(*, translated: bool) -> Purpose:
+    """The purpose of `coalesce(event, body)`. `translated`: whether the row has an event."""
+    return "event" if translated else "body"
 
 
 def first_email(kind: str, body: bytes | None) -> str | None:
@@ -182,5 +191,5 @@ def _derived(secret: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, None, b"platform relay: " + purpose).derive(secret)
 
 
-def _associated_data(key: str, owner: UUID) -> bytes:
-    return VERSION + key.encode() + b":" + owner.bytes
+def _associated_data(key: str, owner: UUID, purpose: Purpose) -> bytes:
+    return VERSION + key.encode() + b":" + purpose.encode() + b":" + owner.bytes

@@ -15,6 +15,7 @@
     ├── BodyTooLarge             413  body-too-large
     ├── EncodingRefused          415  encoding-refused
     ├── TooManyWrongKeys         429  too-many-wrong-keys
+    ├── HeadersTooLarge          431  headers-too-large
     ├── Invalid                  422
     │   ├── NotJson              not-json
     │   ├── FieldsInvalid        fields-invalid
@@ -22,6 +23,7 @@
     │   ├── QueryInvalid         query-invalid
     │   └── TooManyLines         too-many-lines
     ├── InternalError            500  internal-error
+    ├── TooManyConnections       503  too-many-connections
     └── DatabaseAway             503  database-away
 
 The meaning of an id never changes. docs/errors.md explains each id; a test compares it with this file.
@@ -152,6 +154,12 @@ class BodyTooSlow(Problem):
     next_step = "Send the request again. Nothing was stored."
 
 
+class HeadersTooSlow(BodyTooSlow):
+    """Answered like BodyTooSlow, because the sender has to do the same."""
+
+    title = "The request did not arrive in time"
+
+
 class Conflict(Problem):
     status = 409
 
@@ -192,6 +200,13 @@ class TooManyWrongKeys(Problem):
     title = "Too many wrong API keys from this IP address"
     next_step = "Correct the key, wait for the seconds in Retry-After, then send the request again."
     headers = MappingProxyType({"retry-after": "60"})
+
+
+class HeadersTooLarge(Problem):
+    id = "headers-too-large"
+    status = 431
+    title = "The request's headers are too large"
+    next_step = "Send fewer or shorter headers, or a shorter URL. Nothing was stored."
 
 
 class Invalid(Problem):
@@ -235,6 +250,14 @@ class InternalError(Problem):
     next_step = (
         "Send the request again later. If it fails again, send the incident id in `instance` to the relay's operator."
     )
+
+
+class TooManyConnections(Problem):
+    id = "too-many-connections"
+    status = 503
+    title = "The relay has too many open connections"
+    next_step = "Send the same request again after the seconds in Retry-After. Nothing was stored."
+    headers = MappingProxyType({"retry-after": "2"})
 
 
 class DatabaseAway(Problem):

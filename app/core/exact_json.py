@@ -10,6 +10,8 @@ from typing import Final, Literal, Self, TypeAlias, TypeVar
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
+from platform_relay.core.plain_numbers import NotANumberError, amount
+
 ExactJson: TypeAlias = "bool | int | Decimal | str | list[ExactJson] | dict[str, ExactJson] | None"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,6 +64,15 @@ def loads_any_number(raw: bytes) -> ExactJson:
     return _load(raw, _ANY_NUMBER)
 
 
+def decode_at(text: str, position: int) -> tuple[ExactJson, int]:
+    """The value that begins at `position`, and the position behind it. Raises ValueError as `loads`."""
+    try:
+        value, end = _DECODER.raw_decode(text, position)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return value, end
+
+
 def validated(model: type[Model], raw: bytes, check: Callable[[bytes], None] = lambda _: None) -> Model:
     """The JSON text as a model, with exact numbers. Raises pydantic's ValidationError, ValueError as `loads`, and what
     `check` raises for a text that pydantic accepts."""
@@ -94,14 +105,14 @@ def email(value: ExactJson) -> str | None:
 
 
 def number(value: ExactJson) -> Decimal | None:
-    """A finite number below 10^16, also when it is written as text; None for everything else."""
+    """A finite number below 10^16, also when it is written as text in plain digits; None for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
-        parsed = Decimal(value)
-    except ArithmeticError:
+        parsed = amount(value)
+    except NotANumberError:
         return None
-    return parsed if parsed.is_finite() and abs(parsed.adjusted()) <= 15 else None
+    return parsed if abs(parsed.adjusted()) <= 15 else None
 
 
 def plain(number: Decimal) -> str:

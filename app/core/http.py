@@ -19,7 +19,7 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -30,12 +30,15 @@ import httpx
 from aiohttp.http_exceptions import LineTooLong
 from pydantic import JsonValue
 
-from platform_relay.core import exact_json, tracing
+from platform_relay.core import exact_json, surrounded_json, tracing
 from platform_relay.core.egress import EgressPolicy, Network, denied_addresses
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.http_transport import AiohttpTransport, UrlParser
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
+from platform_relay.core.plain_numbers import is_count
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.tls import tls_context, tls_problem
+from platform_relay.core.visible_text import visible, visible_lines
 
 EXCERPT_CHARS: Final = 500
 QUOTE_CHARS: Final = 300
@@ -69,7 +72,8 @@ class RateLimit(Protocol):
 class HttpResponse:
     """A complete HTTP response. `body` is decompressed, and not longer than the client's limit.
 
-    `secrets` are removed from its evidence. `destination` is the display name of the system that responded.
+    `secrets` are removed from its evidence. `destination` is the display name of the system that responded. `reads`: the
+    request changes nothing, so its JSON may have other text around it (`surrounded_json`).
     """
 
     status: int
@@ -77,14 +81,36 @@ class HttpResponse:
     body: bytes
     secrets: tuple[str, ...] = ()
     destination: str = DESTINATION
+    reads: bool = False
+
+    def parsed(self) -> ExactJson:
+        """The body as JSON with exact numbers. Raises ValueError, whose text is a noun phrase, when it is not JSON.
+
+        Text around the JSON is ignored in errors, and in responses to requests that change nothing. A success of a request that
+        changes something proves nothing if it is incomplete, so it must be JSON as a whole.
+        """
+        if not self.body.strip():
+            raise ValueError("an empty body")
+        try:
+            return exact_json.loads(self.body)
+        except ValueError:
+            pass
+        try:
+            value = surrounded_json.loads(self.body)
+        except surrounded_json.AmbiguousJsonError as error:
+            raise ValueError(f"{error}, with other text around it") from None
+        except ValueError:
+            raise ValueError("a body that is not JSON") from None
+        if not self.reads and self.status < 400:
+            raise ValueError("JSON with other text around it, such as a warning of PHP or a comment")
+        return value
 
     def json(self, request: str | None = None) -> JsonValue | Unknown:
-        """The body as JSON with exact numbers, or Unknown when it is not JSON (an HTML page, an empty or incomplete body)."""
+        """`parsed`, or Unknown when the body is not JSON (an HTML page, an empty or incomplete body)."""
         try:
-            value = exact_json.loads(self.body)
-        except ValueError:
-            return self.unreadable("an empty body" if not self.body.strip() else "a body that is not JSON", request)
-        return cast("JsonValue", value)  # with Decimals instead of floats
+            return cast("JsonValue", self.parsed())  # with Decimals instead of floats
+        except ValueError as error:
+            return self.unreadable(str(error), request)
 
     def unreadable(self, problem: str, request: str | None = None) -> Unknown:
         """The outcome of a response that cannot be read. `problem` and `request` are noun phrases."""
@@ -103,23 +129,28 @@ class HttpResponse:
         """A text of the destination as a fact: at most 300 characters, without secrets and e-mail addresses."""
         return quoted(self.without_secrets(text))
 
+    def hiding(self, *secrets: str) -> "HttpResponse":
+        """The response, which also hides secrets that were obtained at run time, such as the token of a session."""
+        return replace(self, secrets=(*self.secrets, *(secret for secret in secrets if secret)))
+
     def without_secrets(self, text: str) -> str:
-        """A text of the destination without secrets and NUL characters, so that the database can store it."""
+        """A text of the destination without secrets and control characters, so that it can be stored and shown."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        return text.replace("\x00", "\ufffd")
+        return visible_lines(text)
 
 
 def quoted(text: str) -> str:
-    """A text of a destination as a fact: at most 300 characters, without e-mail addresses."""
-    return _EMAIL.sub("***", text[: QUOTE_CHARS * 4]).strip()[:QUOTE_CHARS]
+    """A text of a destination as a fact: at most 300 characters in one line, without e-mail addresses."""
+    return visible(_EMAIL.sub("***", text[: QUOTE_CHARS * 4])).strip()[:QUOTE_CHARS]
 
 
 def failure_of(answer: HttpResponse, now: datetime | None = None, *, request: str | None = None) -> Failure | None:
     """The outcome of a status, for destinations that give no more precise meaning; None for 2xx.
 
     408, 425, 429 and 5xx: Retry. 401, 403 and redirects concern the destination: Blocked; a 403 can also concern this call
-    alone. Other 4xx: Reject. `request` is a noun phrase for the facts ("the creation of the coupon").
+    alone, and comes from a firewall if it is an HTML page. Other 4xx: Reject. `request` is a noun phrase for the facts ("the
+    creation of the coupon").
     """
     status, evidence = answer.status, answer.evidence()
     if 200 <= status < 300:
@@ -131,12 +162,29 @@ def failure_of(answer: HttpResponse, now: datetime | None = None, *, request: st
         reason = answer.reason(code, request=request)
         return Retry(reason, retry_after(answer.headers, now or datetime.now(UTC)), evidence)
     if status in (401, 403):
-        return Blocked(answer.reason(ReasonCode.KEY_REJECTED), evidence, certain=status == 401)
+        rejected = Blocked(answer.reason(ReasonCode.KEY_REJECTED), evidence, certain=status == 401)
+        return firewall_refusal(answer) or rejected
     if 300 <= status < 400:
         return Blocked(answer.reason(ReasonCode.REDIRECTED), evidence)
     return Reject(answer.reason(ReasonCode.REJECTED_BY_DESTINATION, request=request), evidence)
 
 
+def firewall_refusal(answer: HttpResponse) -> Blocked | None:
+    """The outcome of a 403 that a firewall, CDN or security plugin sent instead of the API: an HTML page, which no API of a
+    destination sends. It may concern this request alone, so it is not certain. None for every other response."""
+    if answer.status != 403:
+        return None
+    challenge = (
+        "cf-mitigated" in answer.headers
+    )  # https://developers.cloudflare.com, "Detect a challenge page response"
+    if not challenge and not answer.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html", b"<head")):
+        return None
+    title = _TITLE.search(answer.body[: 64 * 1024])
+    response = answer.quote(" ".join(title[1].decode("utf-8", "replace").split())) if title else None
+    return Blocked(answer.reason(ReasonCode.FIREWALL_REFUSED, response=response), answer.evidence(), certain=False)
+
+
+_TITLE: Final = re.compile(rb"<title[^>]*>(.{0,1000}?)</title>", re.IGNORECASE | re.DOTALL)
 _UNAVAILABLE: Final = frozenset({408, 425, 502, 503, 504})
 
 
@@ -153,7 +201,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.isascii() and value.isdigit():
+    if is_count(value):
         return plausible_pause(float(value))
     try:
         moment = parsedate_to_datetime(value)
@@ -235,8 +283,12 @@ class HttpClient:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        reads: bool | None = None,
     ) -> HttpResponse | Failure:
-        """Send one request, with `json` or raw `content` as its body. Failures of the destination are returned, not raised."""
+        """Send one request, with `json` or raw `content` as its body. Failures of the destination are returned, not raised.
+
+        `reads`: the request changes nothing; None: it is a GET.
+        """
         all_headers = {"user-agent": self.user_agent, "accept": "application/json", "accept-encoding": "identity"}
         if json is not None:
             content = exact_json.dumps(json)
@@ -253,18 +305,22 @@ class HttpClient:
         if self._egress is not None and not self._egress.allows(request.url):
             error = "it is not the configured host"
             return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=request.url.host, error=error))
+        if reads is None:
+            reads = method == "GET"
         if self._rate_limit is None:
-            return await self._send(request)
+            return await self._send(request, reads=reads)
         if (wait := await self._rate_limit.acquire()) is not None:
             return Retry(self._because(ReasonCode.RATE_LIMITED, seconds=math.ceil(wait)), wait, called=False)
-        answer = await self._send(request)
+        answer = await self._send(request, reads=reads)
         if isinstance(answer, HttpResponse) and (pause := self._rate_limit_pause(answer)) is not None:
             await self._rate_limit.back_off(pause)
         return answer
 
-    async def _send(self, request: httpx.Request) -> HttpResponse | Failure:
+    async def _send(self, request: httpx.Request, *, reads: bool) -> HttpResponse | Failure:
         with tracing.call(request.method, request.url.host, request.headers) as set_result:
             answer = await self._try(request)
+            if reads and isinstance(answer, HttpResponse):
+                answer = replace(answer, reads=True)
             set_result(str(answer.status) if isinstance(answer, HttpResponse) else type(answer).__name__.lower())
             return answer
 

@@ -20,6 +20,7 @@ from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from platform_relay.core import tracing
+from platform_relay.core.visible_text import visible, visible_json, visible_lines
 
 MASK: Final = "[secret]"
 
@@ -38,12 +39,11 @@ def configure_logging(*, level: str, log_format: str, secrets: Iterable[str]) ->
         structlog.processors.format_exc_info,
         _remove_rows,
     ]
-    render: list[Processor] = [
-        structlog.processors.JSONRenderer(serializer=_json)
+    render: list[Processor] = (
+        [structlog.processors.JSONRenderer(serializer=_json), _Mask(secrets)]
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        _Mask(secrets),
-    ]
+        else [_make_visible, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), _Mask(secrets)]
+    )
     _wide.level, _wide.render = threshold, render
     # Without the standard library: a record costs several times as much there.
     structlog.configure(
@@ -59,7 +59,7 @@ def configure_logging(*, level: str, log_format: str, secrets: Iterable[str]) ->
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(threshold)
+    root.setLevel(max(threshold, logging.INFO))  # at DEBUG, libraries write requests: codes, signatures, personal data
     logging.getLogger("alembic").setLevel(max(threshold, logging.WARNING))
     # The access log holds URLs, and the Platform's webhook URL contains a secret.
     logging.getLogger("uvicorn.access").disabled = True
@@ -103,9 +103,31 @@ _encode: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 def _json(record: EventDict, **_: object) -> str:
     try:
-        return to_json(record, fallback=str).decode()
-    except ValueError:  # half of a surrogate pair; the stream escapes it
-        return _encode(record)
+        return visible_json(to_json(record, fallback=str).decode())
+    except ValueError:  # half of a surrogate pair
+        return visible_json(_encode(record))
+
+
+def _make_visible(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Replace control characters in the values of a line, also inside lists and objects. Its exception keeps its lines."""
+    return {
+        name: visible_lines(value) if name == "exception" and isinstance(value, str) else _visible(value)
+        for name, value in line.items()
+    }
+
+
+def _visible(value: object) -> object:
+    match value:
+        case str():
+            return visible(value)
+        case Mapping():
+            return {visible(str(name)): _visible(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_visible(member) for member in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return visible(str(value))
 
 
 def _remove_rows(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

@@ -31,6 +31,13 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self._message_reasons = Counter(
+            "relay_message_reasons",
+            "Accepted messages of the store that have a reason code (docs/reason-codes.md): ignored, unreadable, or with fields"
+            " left out. By kind and code.",
+            ["kind", "reason_code"],
+            registry=registry,
+        )
         self._requests = Histogram(
             "relay_http_request_duration_seconds",
             "Duration of HTTP requests, by route, method and status.",
@@ -64,6 +71,18 @@ class Metrics:
             registry=registry,
         )
 
+        self._background_reads = Counter(
+            "relay_background_reads",
+            "Reads from the store that are no jobs, by read and result.",
+            ["read", "result"],
+            registry=registry,
+        )
+        self._connection_limits = Counter(
+            "relay_connection_limits",
+            "Connections that reached a limit, by limit (docs/operations.md).",
+            ["limit"],
+            registry=registry,
+        )
         self._discarded = Counter(
             "relay_database_connections_discarded",
             "Database connections that were closed because they returned to the pool in an open transaction.",
@@ -72,6 +91,14 @@ class Metrics:
 
     def connection_discarded(self) -> None:
         self._discarded.inc()
+
+    def background_read(self, read: str, result: str) -> None:
+        """`result` is `succeeded` or `failed`."""
+        self._background_reads.labels(read, result).inc()
+
+    def connection_limit(self, limit: str) -> None:
+        """Count a connection that reached the `limit`."""
+        self._connection_limits.labels(limit).inc()
 
     def message(self, kind: str, status: str) -> None:
         """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
@@ -84,6 +111,10 @@ class Metrics:
     def future_version(self, kind: str) -> None:
         """Count a message that was taken without its version."""
         self._future_versions.labels(kind).inc()
+
+    def message_reason(self, kind: str, reason_code: ReasonCode) -> None:
+        """Count an accepted message that has a reason."""
+        self._message_reasons.labels(kind, reason_code).inc()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route` is the pattern of the path, not the path."""
@@ -122,10 +153,12 @@ class Backlog(NamedTuple):
 
 
 class QueueSnapshot(NamedTuple):
-    """The backlogs of all destinations, and the number of open alerts by code."""
+    """The backlogs of all destinations, the number of open alerts by code, and for how many seconds which reads from the
+    store have failed."""
 
     destinations: Sequence[Backlog] = ()
     alerts: Mapping[str, int] = {}
+    failing_reads: Mapping[str, float] = {}
 
 
 class QueueGauges(Collector):
@@ -189,4 +222,11 @@ class QueueGauges(Collector):
         alerts = GaugeMetricFamily("relay_alerts_open", "Open alerts, by code.", labels=["code"])
         for code, count in sorted(self._snapshot.alerts.items()):
             alerts.add_metric([code], count)
-        yield from (waiting, oldest, oldest_waiting, dead, opened, alerts)
+        failing = GaugeMetricFamily(
+            "relay_background_read_failing_seconds",
+            "Seconds since a read from the store that is no job began to fail, by read. Only reads that fail now.",
+            labels=["read"],
+        )
+        for read, seconds in sorted(self._snapshot.failing_reads.items()):
+            failing.add_metric([read], seconds)
+        yield from (waiting, oldest, oldest_waiting, dead, opened, alerts, failing)

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.core.tracing import SetResult, TracedJob
 
 SUCCESSES: Final = ("done", "skip", "wait")
@@ -115,7 +116,7 @@ def _parent(message_id: UUID) -> Context:
 
 def _end(span: trace.Span, outcome: str) -> None:
     """`outcome` is the name of an outcome or an HTTP status."""
-    succeeded = int(outcome) < 400 if outcome.isdecimal() else outcome in SUCCESSES
-    span.set_attribute("http.response.status_code" if outcome.isdecimal() else "relay.outcome", outcome)
+    succeeded = integer(outcome) < 400 if is_count(outcome) else outcome in SUCCESSES
+    span.set_attribute("http.response.status_code" if is_count(outcome) else "relay.outcome", outcome)
     if not succeeded:
         span.set_status(Status(StatusCode.ERROR))

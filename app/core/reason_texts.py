@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.reasons import Reason, ReasonCode
+from platform_relay.core.visible_text import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The relay's credentials for {destination} lack a permission[ (HTTP {status})][: {response}].",
         "Grant the permission[ {permission}].[ {hint}.] Waiting jobs then continue automatically; retry dead ones.",
     ),
+    ReasonCode.FIREWALL_REFUSED: ReasonText(
+        "A firewall or proxy in front of {destination} refused the request[ (HTTP {status})][: {response}].",
+        "The relay's credentials are not the cause. Let the firewall (of the hosting provider, a CDN, a security plugin) accept"
+        " the relay's requests to the API.",
+    ),
     ReasonCode.RATE_LIMITED: ReasonText(
         "{destination} limits the rate of calls[ (HTTP {status})][; next call in {seconds} seconds].",
         TRIED_AGAIN,
@@ -107,7 +113,8 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ),
     ReasonCode.RESPONSE_UNREADABLE: ReasonText(
         "{destination} returned a response to {request} that the relay cannot read[ (HTTP {status})][: {problem}].",
-        REPEATED_SAFELY + " If this persists, check for a proxy or a maintenance page in front of {destination}.",
+        REPEATED_SAFELY + " If this persists, check for a maintenance page, a proxy, a cache or a plugin that changes "
+        "the responses of {destination}.",
     ),
     ReasonCode.RESPONSE_TOO_LARGE: ReasonText(
         "{destination} returned a response of more than {limit} bytes[ (HTTP {status})].", REPEATED_SAFELY
@@ -156,6 +163,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.BODY_KEY_MISSING: ReasonText(
         "Stored bodies are encrypted with a key that is not in BODY_KEYS[: {key}]. Jobs that need them are held.",
         "Put the key back into BODY_KEYS, after the first, and restart the relay.",
+    ),
+    ReasonCode.BODY_NOT_ENCRYPTED: ReasonText(
+        "A stored body is not encrypted, although it is younger than the first encrypted one[ ({message})]: a process ran"
+        " without BODY_KEYS, or somebody changed the row.",
+        "Check that every process has BODY_KEYS, and who can write to the database. Then run relay bodies reencrypt.",
     ),
     ReasonCode.BODY_KEY_WRONG: ReasonText(
         "The body cannot be decrypted with the key {key}: the key has another value than when the body was stored,"
@@ -277,9 +289,16 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.ENTITY_NOT_FOUND: ReasonText(
         "{destination} has no such {entity}[: {response}].", "Check the id. " + _RETRY
     ),
+    ReasonCode.NO_BUYER: ReasonText(
+        "The order names no customer and no e-mail address that identifies one, so it earns points for no customer.",
+        NO_ACTION,
+    ),
     ReasonCode.ENTITY_UNREADABLE: ReasonText(
         "The {entity}[ {id}] from {destination} cannot be read[: {problem}].",
-        "Correct the {entity} in the store, or report the case. " + _RETRY,
+        "Correct the {entity} in the store. The store then sends it again, and this job can be dropped.",
+    ),
+    ReasonCode.FIELDS_LEFT_OUT: ReasonText(
+        "Fields that cannot be read were left out[: {fields}].[ Texts that are too long were cut: {cut}.]", NO_ACTION
     ),
     ReasonCode.GONE_FROM_STORE: ReasonText("The store no longer has this {entity}.", NO_ACTION),
     ReasonCode.NOT_APPLICABLE: ReasonText("There was nothing to send[: {explanation}].", NO_ACTION),
@@ -436,11 +455,36 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.RECONCILIATION_FAILED: ReasonText(
         "A reconciliation could not be completed[: {problem}].", "Run relay check, then reconcile again."
     ),
+    ReasonCode.RECONCILIATION_INCOMPLETE: ReasonText(
+        "A reconciliation could not compare everything, so it does not show that nothing is missing[: {failures}].",
+        "Run relay check. When it succeeds, reconcile again: a complete reconciliation resolves this alert.",
+    ),
+    ReasonCode.LIST_INCOMPLETE: ReasonText(
+        "The list of {kind} is not complete[: the store counts {count}, and the list contained {listed}]"
+        "[; {unreadable} of them could not be read][: {problem}].",
+        "Reconcile again. If it happens again, read docs/reconcile.md#figures.",
+    ),
+    ReasonCode.BACKGROUND_READ_FAILING: ReasonText(
+        "The relay cannot read from the store in the background[: {read} fails].[ {cause}.]",
+        "Run relay check and correct the cause. The relay tries again at growing intervals, at most five minutes apart. This alert"
+        " is resolved when a read succeeds.",
+    ),
     ReasonCode.STORE_WEBHOOKS_OFF: ReasonText(
         "The store has switched off webhooks to the relay[: {topics}].[ They are on again. The changes of the last {days} days"
         " are read from the store's lists.][ They could not be switched on: {failures}.]",
         "Check that the store can reach the relay at PUBLIC_URL. If webhooks stay off, run relay webhooks install, then"
         " relay backfill for what was missed.",
+    ),
+    ReasonCode.STORE_WEBHOOKS_REFUSED: ReasonText(
+        "The store sends an error in its webhooks instead of the {entity}[: {response}]. The WordPress user who owns the"
+        "[ webhook {webhook} and the other] webhooks was deleted, or may no longer read the store's data.",
+        "Run relay webhooks install --remove, then relay webhooks install: the user of the relay's API key then owns the"
+        " webhooks. Then run relay backfill for what was missed.",
+    ),
+    ReasonCode.STORE_WEBHOOKS_UNREADABLE: ReasonText(
+        "The store sends webhooks that cannot be read[: {problem}].",
+        "Check whether a plugin or a proxy changes the bodies of the store's webhooks. Then run relay backfill for what was"
+        " missed.",
     ),
     ReasonCode.FUTURE_VERSION: ReasonText(
         "The store reported a time of change that is more than a day in the future[ ({entity}, {version})]. The relay accepted"
@@ -467,7 +511,7 @@ def render(template: str, facts: Mapping[str, JsonValue]) -> str:
     for match in _PART.finditer(template):
         pieces += [_filled(template[end : match.start()], facts), part(match)]
         end = match.end()
-    text = "".join([*pieces, _filled(template[end:], facts)]).strip()
+    text = visible("".join([*pieces, _filled(template[end:], facts)])).strip()
     return text[:1].upper() + text[1:]
 
 
@@ -496,7 +540,7 @@ def shown(fact: JsonValue) -> str:
         case None:
             return ""
         case _:
-            return str(fact).rstrip(".")
+            return visible(str(fact)).rstrip(".")
 
 
 def _value(value: JsonValue) -> str:

@@ -17,6 +17,8 @@ from typing import Final, Self
 
 from pydantic import JsonValue
 
+from platform_relay.core.visible_text import visible
+
 
 class ReasonCode(StrEnum):
     """Every reason code. The values are stored and part of the API: never change one, only add."""
@@ -37,6 +39,7 @@ class ReasonCode(StrEnum):
     REDIRECTED = "redirected"
     KEY_REJECTED = "key_rejected"
     PERMISSION_MISSING = "permission_missing"
+    FIREWALL_REFUSED = "firewall_refused"
     RATE_LIMITED = "rate_limited"
     SERVER_ERROR = "server_error"
     RESPONSE_UNREADABLE = "response_unreadable"
@@ -55,6 +58,7 @@ class ReasonCode(StrEnum):
     NO_STORE = "no_store"
     BODY_KEY_MISSING = "body_key_missing"
     BODY_KEY_WRONG = "body_key_wrong"
+    BODY_NOT_ENCRYPTED = "body_not_encrypted"
     STORE_NOT_READY = "store_not_ready"
 
     # ------------------------------------------------------------------ the relay's database
@@ -94,7 +98,9 @@ class ReasonCode(StrEnum):
     CUSTOMER_REJECTED = "customer_rejected"
     NO_CUSTOMER = "no_customer"
     ENTITY_NOT_FOUND = "entity_not_found"
+    NO_BUYER = "no_buyer"
     ENTITY_UNREADABLE = "entity_unreadable"
+    FIELDS_LEFT_OUT = "fields_left_out"
     GONE_FROM_STORE = "gone_from_store"
     NOT_APPLICABLE = "not_applicable"
     SIGNATURE_WRONG = "signature_wrong"
@@ -148,7 +154,12 @@ class ReasonCode(StrEnum):
     COUPON_DRIFT = "coupon_drift"
     RECONCILIATION_DIFFERENCES = "reconciliation_differences"
     RECONCILIATION_FAILED = "reconciliation_failed"
+    RECONCILIATION_INCOMPLETE = "reconciliation_incomplete"
+    LIST_INCOMPLETE = "list_incomplete"
+    BACKGROUND_READ_FAILING = "background_read_failing"
     STORE_WEBHOOKS_OFF = "store_webhooks_off"
+    STORE_WEBHOOKS_REFUSED = "store_webhooks_refused"
+    STORE_WEBHOOKS_UNREADABLE = "store_webhooks_unreadable"
     FUTURE_VERSION = "future_version"
 
     # ------------------------------------------------------------------ rows written before reason codes existed
@@ -168,8 +179,13 @@ ALERTS: Final = frozenset(
         ReasonCode.POINTS_IN_DOUBT,
         ReasonCode.SETTING_MISSING,
         ReasonCode.BODY_KEY_MISSING,
+        ReasonCode.BODY_NOT_ENCRYPTED,
         ReasonCode.RECONCILIATION_DIFFERENCES,
+        ReasonCode.RECONCILIATION_INCOMPLETE,
+        ReasonCode.BACKGROUND_READ_FAILING,
         ReasonCode.STORE_WEBHOOKS_OFF,
+        ReasonCode.STORE_WEBHOOKS_REFUSED,
+        ReasonCode.STORE_WEBHOOKS_UNREADABLE,
         ReasonCode.FUTURE_VERSION,
     }
 )
@@ -180,6 +196,8 @@ REFUSALS: Final = frozenset(
 """The codes of redemption claims that are refused as not genuine. Their dead jobs raise no alert one by one."""
 DISMISSED_BY_HAND: Final = frozenset({ReasonCode.COUPON_OVERUSED, ReasonCode.POINTS_IN_DOUBT})
 """Alerts that only an operator ends. Their subject is a coupon's code."""
+ABOUT_COUPONS: Final = DISMISSED_BY_HAND | {ReasonCode.COUPON_OVERDUE, ReasonCode.COUPON_DRIFT}
+"""Alerts whose subject is a coupon's code, or a job's id if the code is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +260,16 @@ def stored(code: str | None, facts: Mapping[str, JsonValue] | None) -> Reason | 
 
 
 _CODES = frozenset(ReasonCode)
+FOREIGN: Final = frozenset({"response", "problem", "error", "hint"})
+"""The facts that hold words of a destination. Other facts, such as ids, are stored as they are and made visible when shown."""
 
 
 def _present(facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return {name: _storable(value) for name, value in facts.items() if value is not None and value not in ("", [], {})}
+    return {
+        name: visible(value) if name in FOREIGN and isinstance(value, str) else _storable(value)
+        for name, value in facts.items()
+        if value is not None and value not in ("", [], {})
+    }
 
 
 def _storable(fact: JsonValue) -> JsonValue:

@@ -10,7 +10,7 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.records import CouponRecord
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.queue.jobs import Job
-from platform_relay.stores.base import StoreAdapter, StoreCoupon
+from platform_relay.stores.base import RemovesRemainders, StoreAdapter, StoreCoupon
 
 
 class RetireCoupon:
@@ -48,7 +48,14 @@ class RetireCoupon:
             if isinstance(stored, StoreCoupon) and (
                 stored.reference is None or stored.reference != coupon.redemption_id
             ):
-                return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=stored.store_id))
+                return await self._keep(self._store, code, stored.store_id)
             if stored is not None and not isinstance(stored, StoreCoupon):
                 return stored
         return await self._store.retire_coupon(code)
+
+    async def _keep(self, store: StoreAdapter, code: str, store_id: str) -> Outcome:
+        """Skip: the coupon with the code is not the relay's. What attempts to create ours have left is deleted."""
+        removed = await store.remove_remainder(code) if isinstance(store, RemovesRemainders) else Done()
+        if not isinstance(removed, Done):
+            return removed
+        return Skip(because(ReasonCode.COUPON_NOT_OURS, code=code, store_id=store_id))

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry, Unknown
+from platform_relay.core.plain_numbers import integer
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.platform.client import PlatformClient
@@ -22,7 +23,7 @@ class ReturnPoints:
         self._alerts = alerts
 
     async def __call__(self, job: Job) -> Outcome:
-        code, points = job.params.get("code", ""), int(job.params.get("points", "0"))
+        code, points = job.params.get("code", ""), integer(job.params.get("points", "0"))
         coupon = await self._coupons.find(code)
         if coupon is None or coupon.customer_ref is None or coupon.state != "retired" or points < 1:
             return Reject(because(ReasonCode.POINTS_NOT_RETURNABLE, code=code))

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
 from platform_relay.core.models import RewardRule
+from platform_relay.core.plain_numbers import PLAIN
 from platform_relay.inbox.events import Id, Money, Text
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.platform.rules import NEEDS_VALUE, RewardKind
@@ -49,13 +50,13 @@ class RewardRuleDefinition(BaseModel):
         None, description="ISO 4217. Optional check: redemptions are held when the store has another currency."
     )
     increments: bool = Field(False, description="Whether the value grows with the redeemed points.")
-    point_cost: Annotated[int, Field(ge=1)] | None = Field(
+    point_cost: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         None, description="With `increments`: the number of points that `value` costs."
     )
-    min_points: Annotated[int, Field(ge=0)] | None = Field(
+    min_points: Annotated[int, Field(ge=0), PLAIN] | None = Field(
         None, description="With `increments`: the minimum number of points of one redemption."
     )
-    max_points: Annotated[int, Field(ge=1)] | None = Field(
+    max_points: Annotated[int, Field(ge=1), PLAIN] | None = Field(
         None, description="With `increments`: the maximum number of points of one redemption."
     )
     product_ids: Annotated[tuple[Id, ...], Field(fail_fast=True)] = Field(

@@ -67,6 +67,11 @@ _RULE: Final = Step(
 )
 _COUPON: Final = Step("Read the coupon.", "GET /v1/coupons/{code}")
 _RETIRE: Final = Step("Retire the coupon.", "POST /v1/coupons/{code}/retire")
+_NOTHING: Final = "[The relay has received nothing about {what}. ]"
+_WEBHOOKS_AGAIN: Final = Step(
+    "Create the webhooks again, with the user of the relay's API key.",
+    command="relay webhooks install --remove, then relay webhooks install",
+)
 _CHECK: Final = Step("Run the check, correct the setting that it names, and restart the relay.", command="relay check")
 _BACKFILL: Final = Step("Send the event again from the store, or read it from the store.", command="relay backfill")
 _REPORT: Final = Step("Report the error with the id of the job, {job}.")
@@ -99,7 +104,10 @@ CAUSES: Final[Mapping[str, Cause]] = {
         NO_ACTION,
     ),
     "total_zero": Cause(INFORMATION, "{destination} has {what}. Its total is 0, so it earns no points.", NO_ACTION),
-    "ignored": Cause(INFORMATION, "The store sent an event that the relay does not use. It was stored.", NO_ACTION),
+    "ignored": Cause(
+        INFORMATION, "The store sent an event that the relay does not use[: {reason}]. It was stored.", NO_ACTION
+    ),
+    "no_buyer": Cause(INFORMATION),
     "gone_from_store": Cause(INFORMATION),
     "dropped": Cause(INFORMATION, steps=(_BACKFILL,)),
     "coupon_retired": Cause(INFORMATION, steps=(_COUPON,)),
@@ -196,6 +204,11 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "expired": Cause(DEAD_LETTERED, steps=(_BACKFILL,)),
     "internal_error": Cause(DEAD_LETTERED, next_step=_NOT_RETRIED, steps=(_REPORT, _RETRY)),
     "unreadable_event": Cause(DEAD_LETTERED, steps=(_BACKFILL,)),
+    "unreadable_entity": Cause(
+        DEAD_LETTERED,
+        "{reason}.",
+        steps=(Step("Correct the cause in the store, and save it there."), _BACKFILL, _DROP),
+    ),
     "code_taken": Cause(DEAD_LETTERED, steps=(_RETRY,)),
     "coupon_differs": Cause(DEAD_LETTERED, steps=(_WHO_CHANGED_IT, _RETRY)),
     "code_of_another_redemption": Cause(DEAD_LETTERED, steps=(_COUPON,)),
@@ -208,6 +221,9 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "rejected_by_store": Cause(
         DEAD_LETTERED, next_step=_NOT_RETRIED, steps=(Step("Correct the cause in the store."), _RETRY, _DROP)
     ),
+    # ------------------------------------------------------------------------------------------- webhooks without an entity
+    "webhooks_refused": Cause(OPERATOR, _NOTHING + "{reason}.", steps=(_WEBHOOKS_AGAIN, _BACKFILL)),
+    "webhooks_unreadable": Cause(OPERATOR, _NOTHING + "{reason}.", steps=(_BACKFILL,)),
     # ------------------------------------------------------------------------------------------- nothing found
     "never_received": Cause(
         OPERATOR,
@@ -234,6 +250,7 @@ _SETTING: Final = {
     ReasonCode.SETTING_WRONG: "setting_missing",
     ReasonCode.BODY_KEY_MISSING: "setting_missing",
     ReasonCode.BODY_KEY_WRONG: "setting_missing",
+    ReasonCode.BODY_NOT_ENCRYPTED: "setting_missing",
     ReasonCode.NO_STORE: "no_store",
 }
 BLOCKED: Final[Mapping[ReasonCode, str]] = {
@@ -287,6 +304,11 @@ PARKED: Final[Mapping[ReasonCode, str]] = {
 """The cause of a parked job or held coupon by its reason code. Any other: coupon_held, or waiting_for_turn."""
 VERIFICATION_SETTINGS: Final = frozenset({"PLATFORM__SHOP_KEY", "PLATFORM__API_KEY", "PLATFORM__ALLOWED_NETWORKS"})
 """Settings without which redemptions cannot be verified. A coupon that is parked because of one has the cause cannot_confirm."""
+WITHOUT_ENTITY: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.STORE_WEBHOOKS_REFUSED: "webhooks_refused",
+    ReasonCode.STORE_WEBHOOKS_UNREADABLE: "webhooks_unreadable",
+}
+"""The cause of a message without an entity, and of an open alert if nothing was received about an entity."""
 DEAD: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.CODE_TAKEN: "code_taken",
     ReasonCode.COUPON_DIFFERS: "coupon_differs",
@@ -303,6 +325,7 @@ DEAD: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.CUSTOMER_REJECTED: "customer_rejected",
     ReasonCode.NO_CUSTOMER: "no_customer",
     ReasonCode.STORED_EVENT_UNREADABLE: "unreadable_event",
+    ReasonCode.ENTITY_UNREADABLE: "unreadable_entity",
     ReasonCode.NO_HANDLER: "internal_error",
     ReasonCode.INTERNAL_ERROR: "internal_error",
     ReasonCode.EXPIRED: "expired",

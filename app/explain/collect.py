@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core.database import key_ring_of
-from platform_relay.core.encryption import KeyRing, decrypted_or_none
+from platform_relay.core.encryption import KeyRing, decrypted_or_none, event_or_body
 from platform_relay.core.models import FIRST_EMAIL
 from platform_relay.core.reasons import stored
 from platform_relay.explain.explanation import Explanation, build_explanation
@@ -36,7 +36,8 @@ BODY: Final = 65_536
 
 _MESSAGE: Final = f"""
 SELECT id, source, kind, received_at, body_hash, body IS NULL AS pruned, customer_ref, order_ref, product_ref,
-       coupon_ref, CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body, encrypted_with
+       coupon_ref, CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body, encrypted_with,
+       event IS NOT NULL AS translated, reason_code, facts
 FROM message
 """  # noqa: S608  # constants only
 _NEWEST: Final = "ORDER BY id DESC LIMIT :limit"
@@ -174,9 +175,9 @@ async def _messages(connection: AsyncConnection, statement: TextClause, **parame
 
 
 def _message(ring: KeyRing, row: dict[str, Any]) -> MessageRow:  # Any: a row
-    encrypted_with = row.pop("encrypted_with")
+    encrypted_with, purpose = row.pop("encrypted_with"), event_or_body(translated=row.pop("translated"))
     return MessageRow(
-        **{**row, "body": decrypted_or_none(lambda: ring.decrypt(row["id"], encrypted_with, row["body"]))}
+        **{**row, "body": decrypted_or_none(lambda: ring.decrypt(row["id"], encrypted_with, row["body"], purpose))}
     )
 
 

@@ -6,17 +6,26 @@ A cause is decided by states, dispositions, reason codes, facts and statuses, ne
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
 
-from platform_relay.alerts.watch import DESTINATION_NAMES
-from platform_relay.core import exact_json
+from platform_relay.core import exact_json, plain_numbers
 from platform_relay.core.reason_texts import render
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.explain.causes import BLOCKED, CAUSES, DEAD, PARKED, RETRIED, VERIFICATION_SETTINGS, Step
+from platform_relay.explain.causes import (
+    BLOCKED,
+    CAUSES,
+    DEAD,
+    PARKED,
+    RETRIED,
+    VERIFICATION_SETTINGS,
+    WITHOUT_ENTITY,
+    Step,
+)
 from platform_relay.explain.records import CouponRow, DestinationRow, JobRow, MessageRow, Records
 from platform_relay.inbox.messages import JobKind
+from platform_relay.queue.destinations import display_name
 
 Confidence = Literal["certain", "likely"]
 DUE_SECONDS: Final = 60.0
@@ -107,8 +116,9 @@ def _of_lane(destination: str, lane: str, records: Records) -> Diagnosis:
 
 
 def _without_jobs(message: MessageRow) -> Diagnosis:
-    cause = "ignored" if message.kind == "ignored" else "stored_only"
-    return Diagnosis(cause, f"message:{message.id}", message_id=message.id)
+    cause = WITHOUT_ENTITY.get(_code(message.reason)) or ("ignored" if message.kind == "ignored" else "stored_only")
+    facts = _texts_of(message.reason) if message.reason else {}
+    return Diagnosis(cause, f"message:{message.id}", facts, message_id=message.id, reason=message.reason)
 
 
 # ----------------------------------------------------------------------------------------------- a job
@@ -133,9 +143,12 @@ def of_job(job: JobRow, records: Records) -> Diagnosis:
             return _of_finished(job, records)
 
 
+SKIPPED: Final = {ReasonCode.GONE_FROM_STORE: "gone_from_store", ReasonCode.NO_BUYER: "no_buyer"}
+
+
 def _of_finished(job: JobRow, records: Records) -> Diagnosis:
-    if job.state == "skipped" and _code(job.reason) is ReasonCode.GONE_FROM_STORE:
-        return _make("gone_from_store", job, records)
+    if job.state == "skipped" and (cause := SKIPPED.get(_code(job.reason))):
+        return _make(cause, job, records)
     message = next((message for message in records.messages if message.id == job.message_id), None)
     if job.kind == JobKind.FORWARD_ORDER and message is not None and (order := _status_and_total(message)):
         status, total = order
@@ -160,8 +173,8 @@ def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:
     """The payment status and total of an order's event."""
     try:
         body = exact_json.loads(message.body or b"")
-        total = Decimal(str(exact_json.member(body, "totalPrice")))
-    except (ValueError, InvalidOperation):
+        total = plain_numbers.amount(exact_json.member(body, "totalPrice"))
+    except ValueError:
         return None
     return str(exact_json.member(body, "financialStatus")), total
 
@@ -316,7 +329,7 @@ def _code(reason: Reason | None) -> ReasonCode:
 
 def destination_name(destination: str) -> str:
     """The display name of a destination."""
-    return DESTINATION_NAMES.get(destination, destination)
+    return display_name(destination)
 
 
 def named(job: JobRow) -> str:

@@ -1,6 +1,7 @@
 """Builds the explanation from records: the causes, what happens next, the steps for an operator, and the timeline. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Final
@@ -10,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.reasons import Reason, ReasonCode
-from platform_relay.explain.causes import Rank, Step
+from platform_relay.explain.causes import WITHOUT_ENTITY, Rank, Step
 from platform_relay.explain.diagnose import Confidence, Diagnosis, destination_name, diagnose, moment, named, worth
 from platform_relay.explain.records import AttemptRow, AuditRow, CouponRow, JobRow, Key, MessageRow, Records
 from platform_relay.inbox.messages import JobKind
@@ -128,9 +129,14 @@ _STEP_IF_NOTHING_RECEIVED: Final[Mapping[Key, Step]] = {
 
 
 def _nothing_received(records: Records) -> Finding:
-    off = any(alert.reason.code is ReasonCode.STORE_WEBHOOKS_OFF for alert in records.alerts)
-    cause = "store_webhooks_off" if off and records.by != "coupon" else "never_received"
-    diagnosis = Diagnosis(cause, f"{records.by}:{records.key}", {"what": f"{records.by} {records.key}"}, "likely")
+    known = {"what": f"{records.by} {records.key}"}
+    diagnosis = Diagnosis("never_received", f"{records.by}:{records.key}", known, "likely")
+    alerts = [alert.reason for alert in records.alerts] if records.by != "coupon" else []
+    if any(reason.code is ReasonCode.STORE_WEBHOOKS_OFF for reason in alerts):
+        diagnosis = replace(diagnosis, cause="store_webhooks_off")
+    if reason := next((reason for reason in alerts if reason.code in WITHOUT_ENTITY), None):
+        texts = {"reason": reason.text, "reason_next": reason.next_step}
+        diagnosis = replace(diagnosis, cause=WITHOUT_ENTITY[reason.code], facts=known | texts, reason=reason)
     finding = _finding(diagnosis)
     step = _STEP_IF_NOTHING_RECEIVED.get(records.by)
     return finding.model_copy(update={"steps": [step]}) if step else finding
@@ -161,13 +167,19 @@ def _timeline(records: Records) -> list[TimelineEntry]:
 def _received(message: MessageRow, records: Records) -> TimelineEntry:
     sender = _SENDERS.get(message.source, f"The store's own webhook or list ({message.source})")
     if message.kind == "ignored":
-        text = f"{sender} sent an event that the relay does not use"
+        text = f"{sender} sent an event that the relay does not use{_because(message.reason)}"
+    elif message.kind.endswith("unreadable"):
+        text = f"{sender} sent {_content(message)}, which cannot be read{_because(message.reason)}"
     else:
-        text = f"{sender} reported {_content(message)}"
+        text = f"{sender} reported {_content(message)}{_because(message.reason)}"
     jobs = [job for job in records.jobs if job.message_id == message.id]
     if jobs:
         text += "; so " + ", and ".join(dict.fromkeys(_required(job) for job in jobs))
     return TimelineEntry(at=message.received_at, text=f"{text}.", message_id=message.id)
+
+
+def _because(reason: Reason | None) -> str:
+    return f" ({reason.text.rstrip('.')})" if reason else ""
 
 
 def _required(job: JobRow) -> str:
@@ -177,6 +189,8 @@ def _required(job: JobRow) -> str:
 def _content(message: MessageRow) -> str:
     """The content of a message in a few words, without personal data."""
     body = _body(message)
+    if message.kind == "unreadable":
+        return "a webhook"
     if message.kind.endswith(":id"):
         return f"a change of {message.kind.removesuffix(':id')}"
     if message.order_ref:

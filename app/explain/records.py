@@ -14,7 +14,8 @@ Key = Literal["order", "customer", "coupon", "message"]
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A message. `body` is the event as it is sent; None if it was deleted (`pruned`) or is too large to be read."""
+    """A message. `body` is the event as it is sent; None if it was deleted (`pruned`) or is too large to be read. `reason`: why it
+    requires no job, or which of its fields were left out."""
 
     id: UUID
     source: str
@@ -27,6 +28,7 @@ class MessageRow:
     order_ref: str | None
     product_ref: str | None
     coupon_ref: str | None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

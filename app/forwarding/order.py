@@ -5,6 +5,7 @@ The response to a second POST is not documented, so no second POST is sent befor
     never sent                   POST;  "already exists" → PATCH
     sent, or possibly arrived    PATCH; "Order not found" → POST
     "Customer not found"         the customer is sent first, in its own lane, and the order waits for it
+    the store's own order, never sent, names no customer and no e-mail address    skipped: nothing is sent
 """
 
 from functools import partial
@@ -14,12 +15,19 @@ from pydantic import JsonValue
 
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.compute import ComputeProcess
-from platform_relay.core.outcomes import JobSpec, Outcome, Reject, Retry, Wait
+from platform_relay.core.outcomes import JobSpec, Outcome, Reject, Retry, Skip, Wait
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.coupons.records import UNUSABLE, CouponRecord
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.forwarding.prepare import PreparedOrder, prepare_order
-from platform_relay.inbox.messages import MAYBE_DELIVERED, PLATFORM, JobKind, coupon_lane, customer_lane
+from platform_relay.inbox.messages import (
+    MAYBE_DELIVERED,
+    PLATFORM,
+    SKIP_WITHOUT_CUSTOMER,
+    JobKind,
+    coupon_lane,
+    customer_lane,
+)
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.platform.client import PlatformClient
 from platform_relay.platform.outcomes import UNCHANGED, outcome_of
@@ -51,6 +59,13 @@ class ForwardOrder:
             return UNCHANGED
         follow_ups = await self._coupons_used(order, job.depends_on)
         update_first = job.exists_remotely or job.uncertain or MAYBE_DELIVERED.items() <= job.params.items()
+        if (
+            order.customer is None
+            and SKIP_WITHOUT_CUSTOMER.items() <= job.params.items()
+            and not update_first
+            and not follow_ups
+        ):
+            return Skip(because(ReasonCode.NO_BUYER))
         response = await self._send(order, update_first=update_first)
         if isinstance(response, Rejected):
             if response.kind is RejectionKind.CUSTOMER_NOT_FOUND:

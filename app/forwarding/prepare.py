@@ -81,12 +81,12 @@ def prepare_order(raw: bytes, fields: Fields) -> PreparedOrder | Reject:
         event = OrderEvent.parse(raw)
     except ValueError as error:
         return unreadable_event(error)
-    body = translation.order(event, fields)
+    body, refund = translation.order(event, fields), translation.refund(event)
     return PreparedOrder(
         event.id,
-        exact_json.dumps({fields["order.id"]: event.id, **body}),
+        exact_json.dumps({**body, fields["order.id"]: event.id}),
         exact_json.dumps(body),
-        translation.digest(body),
+        translation.digest(body, refund) if refund else translation.digest(body),
         event.financialStatus,
         customer_of(event),
         tuple(discount.code for discount in event.discountCodes or ()),

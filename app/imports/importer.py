@@ -3,48 +3,53 @@
     rows ─▶ mapped ─▶ validated by the event's model ─▶ 1,000 per commit ─▶ progress is stored
                           └─▶ rejected, with the reason
 
-The progress is stored under the file's digest. A stopped import resumes there; the inbox recognises rows that were committed
+The API lets a process of its own read and map the rows (`rows.next_batch`), so that no file slows down other requests. The
+progress is stored under the file's digest. A stopped import resumes there; the inbox recognises rows that were committed
 after the stored progress by their dedupe key. Memory does not grow with the file.
 
 Newer data is not overwritten. A row with a version (`updatedAt`) is an event like any other. A row without one counts as
 older than every event of the store about the same entity, and is left out if there is such an event.
 """
 
-import hashlib
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import IO, Any, Final, Literal  # Any: rows
 from uuid import UUID
 
 import uuid_utils.compat
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
-from platform_relay.core import exact_json
-from platform_relay.core.compute import pausing
+from platform_relay.core.compute import ComputeProcess, pausing
 from platform_relay.core.paging import Cursor, Page
-from platform_relay.imports.files import FileFormat, FileRow, digest_of, read_rows
-from platform_relay.imports.mapping import event_of
-from platform_relay.inbox.events import EVENTS, EventKind
+from platform_relay.imports.files import FileRow, digest_of
+from platform_relay.imports.rows import (
+    OLDEST,
+    SOURCE,
+    ImportPlan,
+    MappedRow,
+    NotTheFormat,
+    limited,
+    next_batch,
+    read_messages,
+)
+from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import Incoming, incoming
+from platform_relay.inbox.messages import Incoming
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
 from platform_relay.jobs.views import View
 
-SOURCE: Final = "import"
 _CURSOR: Final = Cursor("imports", TypeAdapter(UUID))
-BATCH: Final = 1000
 PROBLEMS: Final = 20
 """At most so many rejected rows are stored, without their values."""
 SILENT_SECONDS: Final = 30.0
 """An import without a heartbeat for this long was killed and can be resumed."""
-OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""The version of rows without one."""
 _REF: Final = {EventKind.CUSTOMER: "customer_ref", EventKind.ORDER: "order_ref", EventKind.PRODUCT: "product_ref"}
 
 _COLUMNS: Final = """
@@ -112,24 +117,6 @@ class ImportBusyError(ValueError):
     """Another process is importing the same file."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportPlan:
-    """How to import a file. `mapping` is field -> column. `as_of` is the version of rows without one; None: older than all
-    events."""
-
-    name: str
-    file_format: FileFormat
-    kind: EventKind
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    as_of: datetime | None = None
-
-    @property
-    def key(self) -> str:
-        """Identifies the import, together with the file's digest."""
-        as_of = self.as_of.isoformat() if self.as_of else None
-        return json.dumps({"mapping": dict(self.mapping), "as_of": as_of}, sort_keys=True)
-
-
 @dataclass(slots=True)
 class _Counts:
     rows: int = 0
@@ -138,31 +125,6 @@ class _Counts:
     newer: int = 0
     rejected: int = 0
     problems: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
-
-
-def read_messages(
-    plan: ImportPlan, file: IO[bytes], *, after: int = 0, number: int = 0
-) -> Iterator[tuple[FileRow, Incoming | str]]:
-    """Each row with its message, or with the reason why it is rejected. Reads the file, not the database."""
-    for row in read_rows(file, plan.file_format, after=after, number=number):
-        yield row, row.problem or _message(plan, row.values)
-
-
-def _message(plan: ImportPlan, values: Mapping[str, JsonValue]) -> Incoming | str:
-    members = event_of(plan.kind, values, plan.mapping, flat=plan.file_format == "csv")
-    if plan.as_of is not None and "updatedAt" not in members:
-        members["updatedAt"] = plan.as_of.isoformat()
-    try:
-        raw = exact_json.dumps(members, surrogates="replace")
-        event = EVENTS[plan.kind].parse(raw)
-    except ValidationError as error:
-        items = error.errors(include_url=False, include_input=False, include_context=False)
-        return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'row'}: {item['msg']}" for item in items)[:500]
-    except ValueError as error:
-        return str(error)[:500]
-    key = f"{plan.kind}:{event.id}:{event.updatedAt}:{hashlib.sha256(raw).hexdigest()}"
-    message = incoming(event, raw, message_id="", source=SOURCE, dedupe_key=key, backfill=True)
-    return message if event.updatedAt is not None else replace(message, version=OLDEST)
 
 
 def with_possible_version(message: Incoming | str, now: datetime) -> Incoming | str:
@@ -199,18 +161,19 @@ async def resume(
     run: ImportView,
     file: IO[bytes],
     *,
+    compute: ComputeProcess | None = None,
     rejected: Callable[[FileRow, str], None] = lambda _row, _reason: None,
     progress: Callable[[ImportView], None] = lambda _: None,
 ) -> ImportView:
-    """Import the rest of the file, for a run that `start` returned."""
+    """Import the rest of the file, for a run that `start` returned. With `compute`, that process reads the file, which must
+    have a name. Raises ComputeError if it cannot."""
     if run.state == "done":
         return run
     counts = _Counts(run.rows, run.accepted, run.duplicates, run.newer, run.rejected, _as_json(run.problems))
     position = run.position
-    rows = read_messages(plan, file, after=run.position, number=run.rows)
     progress(run)
     try:
-        while batch := [row async for row in pausing(islice(rows, BATCH))]:
+        async for batch in _batches(plan, file, compute, run.position, run.rows):
             await _accept(engine, inbox, plan, batch, counts, rejected)
             position = batch[-1][0].end
             await _save_progress(engine, run.id, position, counts, "running")
@@ -223,9 +186,28 @@ async def resume(
     return finished or run
 
 
+async def _batches(
+    plan: ImportPlan, file: IO[bytes], compute: ComputeProcess | None, position: int, number: int
+) -> AsyncIterator[Sequence[MappedRow]]:
+    """The rows after `position`, in batches. Raises ValueError if the file does not have its format."""
+    rows = read_messages(plan, file, after=position, number=number)
+    while True:
+        if compute is None:
+            batch: Sequence[MappedRow] | NotTheFormat = [row async for row in pausing(limited(rows))]
+        else:
+            batch = await compute.run(partial(next_batch, plan, file.name, position, number))
+        if isinstance(batch, NotTheFormat):
+            raise ValueError(batch.problem)  # noqa: TRY004  # a result, not a wrong argument
+        if not batch:
+            return
+        yield batch
+        position, number = batch[-1][0].end, batch[-1][0].number
+
+
 async def start(engine: AsyncEngine, plan: ImportPlan, file: IO[bytes], actor: str) -> ImportView:
     """Claim the run of the file: a new one, a stopped one, or the completed one. Raises ImportBusyError."""
-    where = {"digest": digest_of(file), "kind": str(plan.kind), "mapping": plan.key, "silent": SILENT_SECONDS}
+    digest = await asyncio.to_thread(digest_of, file)
+    where = {"digest": digest, "kind": str(plan.kind), "mapping": plan.key, "silent": SILENT_SECONDS}
     size = file.seek(0, 2)
     file.seek(0)
     async with engine.begin() as connection:

@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 from pydantic import JsonValue
 
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.inbox.events import EVENTS, EventKind, FinancialStatus
 
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -36,6 +37,9 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _INTEGERS: Final = ("birthdayMonth", "birthdayDay")
 _TIMES: Final = ("createdAt", "updatedAt")
+MAX_TIME: Final = 64
+"""Characters of a time."""
+_ZONE: Final = re.compile(r"[+-][0-9]{2}:?[0-9]{2}|UTC|Z")
 _STATUSES: Final[Mapping[str, str]] = {
     **{status: status for status in get_args(FinancialStatus)},
     "completed": "paid",
@@ -98,8 +102,9 @@ def event_of(
     kind: EventKind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
 ) -> dict[str, JsonValue]:
     """The event of a row. `flat`: all values are text (CSV), and an empty cell is an absent field. Otherwise members that are
-    not mapped stay unchanged, and null or an empty text is null: the field is removed."""
-    used = set(mapping.values())
+    not mapped stay unchanged, except those with the name of a mapped field; null or an empty text is null: the field is
+    removed."""
+    used = {*mapping.values(), *mapping}
     event = {} if flat else {name: value for name, value in values.items() if name not in used}
     for field, column in mapping.items():
         if not column or column not in values:
@@ -115,8 +120,8 @@ def event_of(
 def _converted(kind: EventKind, field: str, text: str) -> JsonValue:
     """The value of a field; a text that cannot be converted stays as it is, and the event's model rejects it."""
     value: JsonValue = text or None
-    if field in _INTEGERS and text.isascii() and text.isdigit():
-        value = int(text)
+    if field in _INTEGERS and is_count(text):
+        value = integer(text)
     elif field in _TIMES and text:
         value = _utc(text)
     elif field == "tags":
@@ -130,7 +135,11 @@ def _converted(kind: EventKind, field: str, text: str) -> JsonValue:
 
 def _utc(text: str) -> str:
     """A time as ISO 8601 in UTC. A time without a zone counts as UTC."""
-    written = re.sub(r"\s+(?=[+-]\d\d:?\d\d$|UTC$|Z$)", "", text).replace("UTC", "+00:00")
+    if len(text) > MAX_TIME:
+        return text
+    parts = text.rsplit(None, 1)
+    spaced_zone = len(parts) == 2 and _ZONE.fullmatch(parts[1])  # 2026-05-11 16:20:00 +0200
+    written = ("".join(parts) if spaced_zone else text).replace("UTC", "+00:00")
     try:
         moment = datetime.fromisoformat(written)
         return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
@@ -26,6 +27,7 @@ from pydantic_core import from_json
 
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson, ExactNumber
+from platform_relay.core.plain_numbers import PLAIN, PlainInt
 
 
 class EventKind(StrEnum):
@@ -54,17 +56,40 @@ def _exact_id(value: object) -> object:
 def _exact_money(value: object) -> object:
     if isinstance(value, float):  # pydantic's own parser, before the exact one (exact_json.validated)
         value = ExactNumber(repr(value))
-    if isinstance(value, ExactNumber):
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        number = Decimal(value)
         try:
-            written = exact_json.plain(value)
+            written = exact_json.plain(number)
         except ValueError:
             written = ""
         if not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", written):
-            raise ValueError(f'{value.text} is not an exact amount; send money as a decimal string such as "19.98"')
+            shown = value.text if isinstance(value, ExactNumber) else str(value)[:40]
+            raise ValueError(f'{shown} is not an exact amount; send money as a decimal string such as "19.98"')
         return value
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,4})?", value):
         raise ValueError('send money as a decimal string such as "19.98"')
     return value
+
+
+def _exact_quantity(value: object) -> object:
+    if isinstance(value, float):  # as in `_exact_money`
+        value = ExactNumber(repr(value))
+    if isinstance(value, int | Decimal | str) and not isinstance(value, bool):
+        written = exact_json.plain(value) if isinstance(value, Decimal) else str(value)
+        if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", written):
+            return Decimal(written)
+    raise ValueError("a quantity is a number of at least 0, with at most 9 decimal places")
+
+
+def quantity_number(quantity: Decimal) -> int | ExactNumber:
+    """A quantity as a JSON number: an integer without decimal places, another one with exactly its digits."""
+    rounded = quantity.to_integral_value()
+    return int(rounded) if rounded == quantity else ExactNumber(f"{quantity.normalize():f}")
+
+
+def _stored_quantity(quantity: Decimal) -> int | str:
+    number = quantity_number(quantity)
+    return number if isinstance(number, int) else number.text
 
 
 def instant(value: datetime) -> datetime:
@@ -92,7 +117,16 @@ Instant = Annotated[AwareDatetime, AfterValidator(instant)]
 Email = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
 ]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+TEXT_LENGTH: Final = 2000
+"""Characters."""
+Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH)]
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_exact_quantity),
+    PlainSerializer(_stored_quantity, when_used="json"),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
+"""Goods are also sold by length or weight."""
 T = TypeVar("T")
 Several = Annotated[list[T], Field(fail_fast=True)]
 """A list. Validation stops at the first wrong element: a body may hold a million, which would take seconds to describe.
@@ -106,6 +140,17 @@ def at_most(elements: int) -> dict[str, JsonValue]:
     operator sees; a webhook or a list of the store that cannot be read at all would hide it.
     """
     return {"maxItems": elements}
+
+
+PLACEHOLDER_DOMAINS: Final = frozenset({"invalid", "example", "test"})
+"""Top-level domains that are reserved for examples and tests (RFC 2606)."""
+
+
+def is_placeholder_address(email: str) -> bool:
+    """Whether an e-mail address identifies no customer: its domain is under `.invalid`, `.example` or `.test`. Stores write
+    such addresses into orders whose customer was erased (WooCommerce: `deleted@site.invalid`)."""
+    domain = email.rpartition("@")[2].strip().rstrip(".").lower()
+    return domain.rpartition(".")[2] in PLACEHOLDER_DOMAINS
 
 
 FinancialStatus = Literal[
@@ -168,8 +213,8 @@ class CustomerEvent(Event):
     firstName: Text | None = None
     lastName: Text | None = None
     phone: Text | None = None
-    birthdayMonth: Annotated[int, Field(ge=1, le=12)] | None = None
-    birthdayDay: Annotated[int, Field(ge=1, le=31)] | None = None
+    birthdayMonth: Annotated[int, Field(ge=1, le=12), PLAIN] | None = None
+    birthdayDay: Annotated[int, Field(ge=1, le=31), PLAIN] | None = None
     tags: Several[Text] | None = Field(None, json_schema_extra=at_most(1_000))
     createdAt: Instant | None = None
     updatedAt: Instant | None = Field(
@@ -184,15 +229,15 @@ class LineItem(BaseModel):
     productId: Id | None = None
     variantId: Id | None = None
     title: Text | None = None
-    quantity: Annotated[int, Field(ge=0)] | None = None
-    price: Money | None = None
+    quantity: Quantity | None = None
+    price: Money | None = Field(None, description="The price of one unit, with tax, before discounts.")
 
 
 class DiscountCode(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     code: Annotated[str, StringConstraints(min_length=1, max_length=255)]
-    amount: Money | None = None
+    amount: Money | None = Field(None, description="What the customer saved by the code, with tax.")
 
 
 class OrderEvent(Event):
@@ -201,8 +246,16 @@ class OrderEvent(Event):
     email: Email | None = Field(None, description="Required for guest orders and to complete referrals.")
     financialStatus: FinancialStatus = Field(description="The Platform awards points depending on this status.")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217.")
-    totalPrice: Money = Field(description="An amount in `currency`, as a decimal string.")
-    subtotalPrice: Money | None = None
+    totalPrice: Money = Field(
+        description="What the customer pays, in `currency`, as a decimal string: with tax and shipping, after discounts. "
+        "Refunds do not change it."
+    )
+    subtotalPrice: Money | None = Field(
+        None, description="The sum of the prices of all units, with tax, before discounts, without shipping."
+    )
+    refundedAmount: Money | None = Field(
+        None, description="What was paid back so far. An update with another amount is always sent to the Platform."
+    )
     lineItems: Several[LineItem] | None = Field(None, json_schema_extra=at_most(5_000))
     discountCodes: Several[DiscountCode] | None = Field(
         None,
@@ -223,7 +276,7 @@ class Variant(BaseModel):
     title: Text | None = None
     imageUrl: Text | None = None
     status: Text | None = None
-    position: int | None = None
+    position: PlainInt | None = None
 
 
 class ProductEvent(Event):

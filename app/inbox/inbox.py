@@ -16,13 +16,15 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.database import is_unavailable, key_ring_of, single_statement
 from platform_relay.core.database_clock import DatabaseClock
 from platform_relay.core.encryption import KeyRing, first_email
 from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.reasons import columns
 from platform_relay.inbox.messages import Incoming
+from platform_relay.inbox.same_time import Item, Plan, fetch_contradicted, plan, read_known
 from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.queue.queue import NewJob, enqueue_parameters
 from platform_relay.queue.statements import INSERT_JOBS, NEW_JOBS
@@ -40,15 +42,15 @@ WITH input AS (
         CAST(:ids AS uuid[]), CAST(:sources AS text[]), CAST(:kinds AS text[]), CAST(:dedupe_keys AS text[]),
         CAST(:bodies AS bytea[]), CAST(:hashes AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
         CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[]),
-        CAST(:keys AS text[]), CAST(:marks AS bytea[])
+        CAST(:keys AS text[]), CAST(:marks AS bytea[]), CAST(:reason_codes AS text[]), CAST(:message_facts AS jsonb[])
     ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
-           encrypted_with, email_mark)
+           encrypted_with, email_mark, reason_code, facts)
 ),
 stored AS (
     INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref,
-                         event, encrypted_with, email_mark, received_at)
+                         event, encrypted_with, email_mark, reason_code, facts, received_at)
     SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
-           encrypted_with, email_mark, now()
+           encrypted_with, email_mark, reason_code, facts, now()
     FROM input ORDER BY source, dedupe_key
     ON CONFLICT (source, dedupe_key) DO NOTHING
     RETURNING id
@@ -76,10 +78,6 @@ class Receipt:
     status: Literal["accepted", "duplicate", "conflict"]
 
 
-Item = tuple[UUID, Incoming]
-"""A message, and the id under which it is to be stored."""
-
-
 @dataclass(slots=True)
 class _Call:
     """The messages of one caller, and the receipts that it waits for."""
@@ -92,7 +90,8 @@ class Inbox:
     """One per process. `on_commit` is called with the destinations that have new jobs.
 
     A version that lies in the future (`versions.is_too_far_ahead`) is taken without its version, and `on_future_version` is
-    called with the message. The endpoints and the import reject such a version before, by the same `clock`.
+    called with the message. The endpoints and the import reject such a version before, by the same `clock`. `on_reason` is
+    called with each accepted message that has a reason.
     `time_limit` (seconds): a commit that takes longer counts as failed. The caller must send again; the dedupe key
     prevents a second message.
     """
@@ -103,11 +102,13 @@ class Inbox:
         *,
         on_commit: Callable[[frozenset[str]], None],
         on_future_version: Callable[[Incoming], Awaitable[None]] | None = None,
+        on_reason: Callable[[Incoming], Awaitable[None]] | None = None,
         time_limit: float = 5.0,
     ) -> None:
         self.clock: Final = DatabaseClock(engine)
         self._engine = engine
         self._on_future_version = on_future_version
+        self._on_reason = on_reason
         self._on_commit = on_commit
         self._time_limit = time_limit
         self._pending: deque[_Call] = deque()
@@ -128,6 +129,13 @@ class Inbox:
         return receipts
 
     async def _join(self, items: Sequence[Item]) -> list[Receipt]:
+        receipts = await self._join_with_versions(items)
+        for (_, message), receipt in zip(items, receipts, strict=True):
+            if message.reason is not None and self._on_reason and receipt.status == "accepted":
+                await self._on_reason(message)
+        return receipts
+
+    async def _join_with_versions(self, items: Sequence[Item]) -> list[Receipt]:
         if all(message.version is None for _, message in items):
             return await self._store(items)
         now = await self.clock.now()
@@ -204,6 +212,27 @@ class Inbox:
             call.receipts.set_result([receipt for part in parts for receipt in part.receipts.result()])
 
     async def _write(self, items: Sequence[Item]) -> dict[UUID, Receipt]:
+        async with single_statement(self._engine) as connection:
+            planned = await _plan(connection, items)
+            stored = await self._insert(connection, planned.items)
+            receipts = {message_id: Receipt(message_id, "accepted") for message_id in stored}
+            receipts |= {message_id: Receipt(first, "duplicate") for message_id, first in planned.repeated.items()}
+            conflicts = [item for item in planned.items if item[0] not in stored]
+            receipts |= await _receipts_of_first(connection, conflicts)
+        destinations = {
+            spec.destination for message_id, message in planned.items if message_id in stored for spec in message.jobs
+        }
+        unopposed = [item for item in planned.unopposed if item[0] in stored]
+        if unopposed:
+            destinations |= await fetch_contradicted(self._engine, unopposed)
+        if destinations:
+            self._on_commit(frozenset(destinations))
+        return receipts
+
+    async def _insert(self, connection: AsyncConnection, items: Sequence[Item]) -> set[UUID]:
+        """Returns the ids of the messages that were stored: those whose dedupe key is new."""
+        if not items:
+            return set()
         messages = [message for _, message in items]
         parameters = {
             "ids": [message_id for message_id, _ in items],
@@ -215,34 +244,36 @@ class Inbox:
             "orders": [message.order_ref for message in messages],
             "products": [message.product_ref for message in messages],
             "coupons": [message.coupon_ref for message in messages],
+            "reason_codes": [columns(message.reason)["reason_code"] for message in messages],
+            "message_facts": [columns(message.reason)["facts"] for message in messages],
             **enqueue_parameters(
                 [NewJob(message_id, spec, message.version) for message_id, message in items for spec in message.jobs]
             ),
         }
-        async with single_statement(self._engine) as connection:
-            bodies = _body_parameters(key_ring_of(connection), items)
-            stored = set((await connection.execute(_ACCEPT, {**parameters, **bodies})).scalars())
-            receipts = {message_id: Receipt(message_id, "accepted") for message_id, _ in items if message_id in stored}
-            repeated = [item for item in items if item[0] not in stored]
-            if repeated:
-                rows = await connection.execute(
-                    _FIRST,
-                    {
-                        "sources": [message.source for _, message in repeated],
-                        "keys": [message.dedupe_key for _, message in repeated],
-                    },
-                )
-                first = {(row.source, row.dedupe_key): row for row in rows}
-                for message_id, message in repeated:
-                    row = first[message.source, message.dedupe_key]
-                    same = bytes(row.body_hash) == message.body_hash or not message.strict
-                    receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
-        destinations = {
-            spec.destination for message_id, message in items if message_id in stored for spec in message.jobs
-        }
-        if destinations:
-            self._on_commit(frozenset(destinations))
-        return receipts
+        bodies = _body_parameters(key_ring_of(connection), items)
+        return set((await connection.execute(_ACCEPT, {**parameters, **bodies})).scalars())
+
+
+async def _plan(connection: AsyncConnection, items: Sequence[Item]) -> Plan:
+    messages = [message for _, message in items if message.same_time is not None or message.refetch]
+    return plan(items, await read_known(connection, messages)) if messages else Plan(tuple(items), {}, ())
+
+
+async def _receipts_of_first(connection: AsyncConnection, items: Sequence[Item]) -> dict[UUID, Receipt]:
+    """The receipts of messages whose dedupe key was stored before."""
+    if not items:
+        return {}
+    keys = {
+        "sources": [message.source for _, message in items],
+        "keys": [message.dedupe_key for _, message in items],
+    }
+    first = {(row.source, row.dedupe_key): row for row in await connection.execute(_FIRST, keys)}
+    receipts: dict[UUID, Receipt] = {}
+    for message_id, message in items:
+        row = first[message.source, message.dedupe_key]
+        same = bytes(row.body_hash) == message.body_hash or not message.strict
+        receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
+    return receipts
 
 
 def _fail(calls: Iterable[_Call], error: BaseException) -> None:
@@ -255,7 +286,7 @@ def _body_parameters(ring: KeyRing, items: Sequence[Item]) -> dict[str, list[obj
     """The bodies as they are stored."""
     return {
         "bodies": [ring.encrypt(message_id, message.body) for message_id, message in items],
-        "events": [ring.encrypt(message_id, message.event) for message_id, message in items],
+        "events": [ring.encrypt(message_id, message.event, "event") for message_id, message in items],
         "keys": [ring.current for _ in items],
         "marks": [
             ring.email_mark(first_email(message.kind, message.event or message.body)) if ring.current else None

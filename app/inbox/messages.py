@@ -14,13 +14,27 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from platform_relay.core.outcomes import JobSpec
-from platform_relay.inbox.events import KIND_OF, CustomerEvent, OrderEvent, ProductEvent
+from platform_relay.core.reasons import Reason
+from platform_relay.inbox.events import (
+    KIND_OF,
+    CustomerEvent,
+    EventKind,
+    OrderEvent,
+    ProductEvent,
+    is_placeholder_address,
+)
 
 PLATFORM: Final = "platform"
 STORE: Final = "store"
+STORE_LOYALTY: Final = "store_loyalty"
+"""The loyalty sync. It calls the store too, but with its own circuit breaker, so that its failures never stop coupons."""
 
 MAYBE_DELIVERED: Final = {"maybe_delivered": "true"}
 """A param of the jobs of a repair: the Platform may already have the entity."""
+
+SKIP_WITHOUT_CUSTOMER: Final = {"without_customer": "skip"}
+"""A param of the jobs of the store's own orders that name no customer, such as a sale at the till. An order that is sent to the
+API without a customer is rejected instead: its sender can correct it."""
 
 
 class JobKind(StrEnum):
@@ -38,12 +52,32 @@ class JobKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SameTime:
+    """Identifies an entity's versions with one time of change. Their dedupe keys are `prefix` and VERSION_DIGITS digits of the
+    content's digest.
+
+    Stores change entities without moving that time. So a message is a duplicate only of the newest one that was accepted, and
+    another content leads to the job `fetch`, which reads the entity's current state. With `fetch` None, what arrives last is
+    the newest. `is_current`: the message is what such a job read.
+    """
+
+    prefix: str
+    fetch: JobSpec | None
+    is_current: bool = False
+
+
+VERSION_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """A message ready for the inbox.
 
     `dedupe_key` is unique per source. `version` is the sender's own time of the entity's version. With `strict`, a
     second message with the same key and another body is a conflict; otherwise the first one is kept. `event` is the typed
-    event that the body was translated into, None if the body is a typed event.
+    event that the body was translated into, None if the body is a typed event. `reason`: why the message requires no job, why
+    its entity cannot be read, or which of its fields were left out. `same_time`: see SameTime. A message that only leads to a
+    job that fetches its entity (`refetch`) is a duplicate only while that job has not started.
     """
 
     source: str
@@ -58,6 +92,14 @@ class Incoming:
     coupon_ref: str | None = None
     strict: bool = True
     event: bytes | None = None
+    reason: Reason | None = None
+    same_time: SameTime | None = None
+    refetch: bool = False
+
+    @property
+    def entity_ref(self) -> str | None:
+        """The id of the entity that the message is about."""
+        return self.order_ref or self.product_ref or self.customer_ref
 
     @property
     def body_hash(self) -> bytes:
@@ -74,24 +116,26 @@ def incoming(
     dedupe_key: str | None = None,
     event_body: bytes | None = None,
     backfill: bool = False,
+    same_time: SameTime | None = None,
 ) -> Incoming:
     """Make the message of an event, with its job.
 
     Without an Idempotency-Key, an event with a version (`updatedAt`) is a duplicate if kind, id, version and body are the
     same. An event without a version is always new: a store may correctly send the same body again (A, B, A). A store's
-    native webhook has its own `dedupe_key`, and an `event_body`: the event as JSON, translated from the `raw` body.
+    native webhook has its own `dedupe_key`, with `same_time`, and an `event_body`: the event as JSON, translated from the
+    `raw` body.
     """
     kind, customer, order, product, code, depends_on = KIND_OF[type(event)], None, None, None, None, None
     match event:
         case CustomerEvent():
             customer = event.id
-            job_kind, lane = JobKind.FORWARD_CUSTOMER, customer_lane(event.id)
+            job_kind = JobKind.FORWARD_CUSTOMER
         case ProductEvent():
             product = event.id
-            job_kind, lane = JobKind.FORWARD_PRODUCT, f"product:{event.id}"
+            job_kind = JobKind.FORWARD_PRODUCT
         case OrderEvent():
             customer, order = customer_of(event), event.id
-            job_kind, lane = JobKind.FORWARD_ORDER, f"order:{event.id}"
+            job_kind = JobKind.FORWARD_ORDER
             depends_on = customer_lane(customer) if customer else None
             code = event.discountCodes[0].code if event.discountCodes else None
         case _:
@@ -104,6 +148,7 @@ def incoming(
         key = f"{kind}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
     else:
         key = f"id:{message_id}"
+    lane = entity_lane(kind, event.id)
     return Incoming(
         source,
         kind,
@@ -117,16 +162,25 @@ def incoming(
         code,
         strict=dedupe_key is None,
         event=event_body,
+        same_time=same_time,
     )
 
 
 def customer_of(order: OrderEvent) -> str | None:
-    """The customer's id at the Platform: the store's id; for a guest the e-mail address in lower case."""
-    return order.customerId or (order.email.lower() if order.email else None)
+    """The customer's id at the Platform: the store's id; for a guest the e-mail address in lower case, unless it identifies
+    no customer."""
+    if order.customerId or order.email is None or is_placeholder_address(order.email):
+        return order.customerId
+    return order.email.lower()
+
+
+def entity_lane(kind: EventKind, entity_id: str) -> str:
+    """The lane of an entity at the Platform."""
+    return f"{kind.removesuffix('s')}:{entity_id}"
 
 
 def customer_lane(customer_id: str) -> str:
-    return f"customer:{customer_id}"
+    return entity_lane(EventKind.CUSTOMER, customer_id)
 
 
 def coupon_lane(code: str) -> str:

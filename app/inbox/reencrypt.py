@@ -47,6 +47,14 @@ WHERE attempt.job_id = changed.job_id AND attempt.fencing_token = changed.fencin
 """)
 
 
+_FIRST_ENCRYPTED: Final = text("""
+SELECT id FROM message WHERE encrypted_with = :name AND body IS NOT NULL ORDER BY id LIMIT 1
+""")
+_PLAIN_AFTER: Final = text("""
+SELECT id FROM message WHERE encrypted_with IS NULL AND body IS NOT NULL AND id > :first ORDER BY id LIMIT 1
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Encrypted:
     """How many bodies and excerpts were re-encrypted. `refused`: why others could not be, by the message's or job's id."""
@@ -59,6 +67,20 @@ class Encrypted:
 async def used_keys(connection: AsyncConnection) -> list[str]:
     """The names of the keys with which stored bodies are encrypted."""
     return list((await connection.execute(_USED)).scalars())
+
+
+async def plain_after_encryption(connection: AsyncConnection) -> UUID | None:
+    """The first message whose body is not encrypted although it is younger than the first encrypted one. Ids of messages grow
+    with time. Reads all younger messages."""
+    firsts = [
+        first
+        for name in await used_keys(connection)
+        if (first := await connection.scalar(_FIRST_ENCRYPTED, {"name": name})) is not None
+    ]
+    if not firsts:
+        return None
+    plain: UUID | None = await connection.scalar(_PLAIN_AFTER, {"first": min(firsts)})
+    return plain
 
 
 async def encrypt_bodies(engine: AsyncEngine) -> Encrypted:
@@ -81,12 +103,13 @@ async def _encrypt_messages(engine: AsyncEngine, refused: dict[UUID, str]) -> in
             changed: list[tuple[UUID, bytes | None, bytes | None, bytes | None]] = []
             for row in rows:
                 try:
-                    body, event = (ring.decrypt(row.id, row.encrypted_with, stored) for stored in (row.body, row.event))
+                    body = ring.decrypt(row.id, row.encrypted_with, row.body)
+                    event = ring.decrypt(row.id, row.encrypted_with, row.event, "event")
                 except UnreadableBodyError as error:
                     refused[row.id] = str(error)
                     continue
                 mark = ring.email_mark(first_email(row.kind, event or body))
-                changed.append((row.id, ring.encrypt(row.id, body), ring.encrypt(row.id, event), mark))
+                changed.append((row.id, ring.encrypt(row.id, body), ring.encrypt(row.id, event, "event"), mark))
             names = ("ids", "bodies", "events", "marks")
             columns = {name: [values[place] for values in changed] for place, name in enumerate(names)}
             await connection.execute(_STORE, {**columns, "first": ring.current})

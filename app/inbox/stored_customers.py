@@ -8,10 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import key_ring_of
+from platform_relay.core.encryption import event_or_body
 from platform_relay.core.reasons import Reason, stored
 
 _NEWEST: Final = text("""
-SELECT message.id, message.encrypted_with, coalesce(message.event, message.body) AS body
+SELECT message.id, message.encrypted_with, coalesce(message.event, message.body) AS body,
+       message.event IS NOT NULL AS translated
 FROM message JOIN job ON job.message_id = message.id
 WHERE message.customer_ref = :customer AND message.kind = 'customers' AND message.body IS NOT NULL
   AND job.kind = 'forward_customer'
@@ -41,7 +43,10 @@ class Customers:
         UnreadableBodyError."""
         async with self._engine.connect() as connection:
             row = (await connection.execute(_NEWEST, {"customer": customer_id})).one_or_none()
-            return None if row is None else key_ring_of(connection).decrypt(row.id, row.encrypted_with, row.body)
+            if row is None:
+                return None
+            purpose = event_or_body(translated=row.translated)
+            return key_ring_of(connection).decrypt(row.id, row.encrypted_with, row.body, purpose)
 
     async def delivery_for(self, message_id: UUID) -> CustomerDelivery | None:
         """The state of the customer's delivery that was enqueued for this order's message; None if there is none yet."""

@@ -191,7 +191,9 @@ class OperatorActions:
     async def pause(self, destination: str, why: str, by: str) -> bool:
         """Stop the calls to a destination; False if there is no such destination."""
         async with self._engine.begin() as connection:
-            reason = because(ReasonCode.OPERATOR_PAUSED, destination=f"the {destination}", by=by, comment=why)
+            reason = because(
+                ReasonCode.OPERATOR_PAUSED, destination=destinations.display_name(destination), by=by, comment=why
+            )
             if not await destinations.pause(connection, destination, reason):
                 return False
             await audit(connection, by, "destination.pause", destination, {"why": why})

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.audit.record import audit
 from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
-from platform_relay.core.encryption import UnreadableBodyError, first_email
+from platform_relay.core.encryption import UnreadableBodyError, event_or_body, first_email
 from platform_relay.core.exact_json import ExactJson
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.messages import incoming
@@ -65,7 +65,9 @@ async def find_editable(connection: AsyncConnection, job_id: UUID) -> EditableEv
         raise NotEditableError("its body was deleted after the retention time; send the event again from the store")
     ring = key_ring_of(connection)
     try:
-        event = ring.decrypt(row.message_id, row.encrypted_with, row.event) or b""
+        event = (
+            ring.decrypt(row.message_id, row.encrypted_with, row.event, event_or_body(translated=row.translated)) or b""
+        )
         body = ring.decrypt(row.message_id, row.encrypted_with, row.body) or b""
     except UnreadableBodyError as error:
         raise NotEditableError(str(error)) from None
@@ -96,7 +98,7 @@ async def edit_and_retry(
             {
                 "message": before.message_id,
                 "body": ring.encrypt(before.message_id, before.body),
-                "event": ring.encrypt(before.message_id, edited),
+                "event": ring.encrypt(before.message_id, edited, "event"),
                 "encrypted_with": ring.current,
                 "mark": ring.email_mark(first_email(before.kind, edited)),
                 "customer": message.customer_ref,

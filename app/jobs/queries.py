@@ -42,13 +42,16 @@ _JOBS: Final = (
 
 async def find_message(connection: AsyncConnection, message_id: UUID) -> MessageView | None:
     size = (func.octet_length(Message.body) - case((Message.encrypted_with.is_(None), 0), else_=OVERHEAD)).label("size")
-    columns = select(Message.id, Message.source, Message.kind, Message.received_at, size)
+    columns = select(
+        Message.id, Message.source, Message.kind, Message.received_at, size, Message.reason_code, Message.facts
+    )
     row = (await connection.execute(columns.where(Message.id == message_id))).mappings().one_or_none()
     if row is None:
         return None
     jobs = await _with_attempts(connection, _JOBS.where(Job.message_id == message_id).order_by(Job.id))
     state, state_text = message_text(job.state for job in jobs)
-    return MessageView(**row, state=state, text=state_text, jobs=jobs)
+    reason = stored(row["reason_code"], row["facts"])
+    return MessageView(**row, state=state, text=state_text, reason=reason.text if reason else None, jobs=jobs)
 
 
 async def find_job(connection: AsyncConnection, job_id: UUID) -> JobDetail | None:

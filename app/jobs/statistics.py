@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core import exact_json
 from platform_relay.core.database import is_data_error, key_ring_of
-from platform_relay.core.encryption import decrypted_or_none
+from platform_relay.core.encryption import decrypted_or_none, event_or_body
 from platform_relay.core.reasons import Reason, stored
 
 MAX_ORDERS: Final = 50_000
@@ -58,7 +58,8 @@ WITH newest AS (
     SELECT DISTINCT ON (lane) message_id FROM job
     WHERE open AND destination = 'platform' AND kind = 'forward_order' ORDER BY lane, seq DESC LIMIT :most
 ), stored AS MATERIALIZED (
-    SELECT message.id, message.encrypted_with, coalesce(event, body) AS event
+    SELECT message.id, message.encrypted_with, coalesce(event, body) AS event,
+           message.event IS NOT NULL AS translated
     FROM newest JOIN message ON message.id = newest.message_id WHERE message.kind = 'orders'
 )"""
 """The newest waiting version of each order. The endpoint has checked that it is JSON with both members."""
@@ -70,7 +71,8 @@ SELECT event ->> 'currency' AS currency, count(*) AS orders, sum(CAST(event ->> 
 FROM plain GROUP BY 1 ORDER BY 2 DESC, 1
 """)  # noqa: S608  # constants only
 _BODIES: Final = text(f"""
-{_WAITING_ORDERS} SELECT id, encrypted_with, event FROM stored WHERE CAST(:plain AS boolean) OR encrypted_with IS NOT NULL
+{_WAITING_ORDERS}
+SELECT id, encrypted_with, event, translated FROM stored WHERE CAST(:plain AS boolean) OR encrypted_with IS NOT NULL
 """)  # noqa: S608  # constants only
 _COUPONS: Final = text("""
 SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'held') AS held,
@@ -101,6 +103,11 @@ class DestinationStatistics:
     delivery_rate: float
     attempt_rate: float
     dead: int
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has jobs, was called within the last minute, or is not open."""
+        return bool(self.state != "open" or self.waiting or self.running or self.dead or self.attempt_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +206,8 @@ async def _read_orders(connection: AsyncConnection, *, plain: bool) -> list[Orde
     """The orders with encrypted bodies; with `plain` all of them."""
     ring, orders = key_ring_of(connection), list[OrderTotals]()
     for row in await connection.execute(_BODIES, {"most": MAX_ORDERS, "plain": plain}):
-        body = decrypted_or_none(partial(ring.decrypt, row.id, row.encrypted_with, row.event))
+        purpose = event_or_body(translated=row.translated)
+        body = decrypted_or_none(partial(ring.decrypt, row.id, row.encrypted_with, row.event, purpose))
         order = exact_json.loads_any_number(body) if body else None
         currency = exact_json.text(exact_json.member(order, "currency"))
         orders.append(OrderTotals(currency, 1, exact_json.number(exact_json.member(order, "totalPrice"))))

@@ -81,6 +81,13 @@ class MessageView(View):
     )
     state: MessageState
     text: str = Field(description="What the state means.")
+    reason_code: ReasonCode | None = Field(
+        None,
+        description="Why the message requires no job, why its entity cannot be read, or that fields were left out"
+        " (docs/reason-codes.md).",
+    )
+    reason: str | None = Field(None, description="The text of `reason_code`.")
+    facts: dict[str, JsonValue] | None = Field(None, description="The values in `reason`.")
     jobs: list[JobDetail]
 
 

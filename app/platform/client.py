@@ -19,6 +19,7 @@ from platform_relay.core.setting_names import SettingNames
 from platform_relay.platform.fields import Fields
 from platform_relay.platform.responses import (
     THE_LAUNCHER,
+    THE_PLATFORM,
     Accepted,
     PlatformResponse,
     Rejected,
@@ -96,31 +97,40 @@ class PlatformClient:
 
     async def find_customer(self, email: str) -> JsonObject | Failure | None:
         """GET /v1/customers?email=…: the customer with this e-mail address; None when the Platform has none."""
-        page = await self._customers("the customer look-up", {"email": email})
-        if not isinstance(page, tuple):
-            return page
-        address = email.casefold()
+        response = await self._customers("the customer look-up", {"email": email})
+        if not isinstance(response, Accepted):
+            return response
+        address, customers = email.casefold(), _objects(response.body["customers"])
         return next(
-            (item for item in page[0] if (exact_json.email(item.get("email")) or "").casefold() == address), None
+            (item for item in customers if (exact_json.email(item.get("email")) or "").casefold() == address), None
         )
 
     async def list_customers(self, cursor: str | None) -> tuple[tuple[JsonObject, ...], str | None] | Failure:
         """GET /v1/customers: one page in no reliable order, and the cursor of the next page."""
-        return await self._customers("the list of customers", {"cursor": cursor} if cursor else {})
-
-    async def _customers(
-        self, request: str, parameters: Mapping[str, str]
-    ) -> tuple[tuple[JsonObject, ...], str | None] | Failure:
-        path = "/v1/customers" + (f"?{urlencode(parameters)}" if parameters else "")
-        response = await self._send(request, "GET", path)
-        if isinstance(response, Rejected):  # a 404 may mean that there are none
-            return ((), None) if response.kind is RejectionKind.CUSTOMER_NOT_FOUND else response.reject()
+        request = "the list of customers"
+        response = await self._customers(request, {"cursor": cursor} if cursor else {})
+        if response is None:  # of the first page: there are none
+            return ((), None) if cursor is None else _lost_page(request)
         if not isinstance(response, Accepted):
             return response
-        customers, next_cursor = response.body.get("customers"), response.body.get("cursor")
-        if not isinstance(customers, list):
-            return response.lacks("customers", request)
-        return tuple(item for item in customers if isinstance(item, dict)), exact_json.text(next_cursor, 4000)
+        rows, following = response.body["customers"], response.body.get("cursor")
+        if following is None or following == "":
+            return _objects(rows), None
+        token = exact_json.text(following, LONGEST_TOKEN)
+        if token is None or token == cursor:
+            problem = "its next page cannot be named" if token is None else "it names the same next page again"
+            return response.unusable(problem, request)
+        return _objects(rows), token
+
+    async def _customers(self, request: str, parameters: Mapping[str, str]) -> Accepted | Failure | None:
+        """A response with the list `customers`; None for a 404 about customers."""
+        path = "/v1/customers" + (f"?{urlencode(parameters)}" if parameters else "")
+        response = await self._send(request, "GET", path)
+        if isinstance(response, Rejected):
+            return None if response.kind is RejectionKind.CUSTOMER_NOT_FOUND else response.reject()
+        if not isinstance(response, Accepted):
+            return response
+        return response if isinstance(response.body.get("customers"), list) else response.lacks("customers", request)
 
     async def return_points(self, customer_id: str, points: int, action: str) -> PlatformResponse:
         """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""
@@ -284,6 +294,16 @@ class PlatformClient:
         if isinstance(response, Blocked):
             return replace(response, reason=LAUNCHER_SETTINGS.named(response.reason))
         return response.reject() if isinstance(response, Rejected) else response
+
+
+def _objects(rows: ExactJson) -> tuple[JsonObject, ...]:
+    return tuple(item for item in rows if isinstance(item, dict)) if isinstance(rows, list) else ()
+
+
+def _lost_page(request: str) -> Unknown:
+    """The failure when the Platform does not find a page that it named itself."""
+    problem = "the Platform does not find the next page that it named"
+    return Unknown(because(ReasonCode.RESPONSE_UNREADABLE, destination=THE_PLATFORM, request=request, problem=problem))
 
 
 def _launcher_not_found(answer: HttpResponse) -> Reason:

@@ -11,6 +11,8 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from pydantic import JsonValue
 
+from platform_relay.core.plain_numbers import is_count
+
 
 class Assumption(NamedTuple):
     """`text` is what the relay sends or looks for. `source`: A, assumed; M, seen in a working client."""
@@ -34,6 +36,7 @@ _NULLS: Final[Mapping[str, NullForm]] = {
     "order.customerId": "omit",
     "order.email": "omit",
     "order.subtotalPrice": "omit",
+    "order.refundedAmount": "omit",
     "order.createdAt": "omit",
     "order.lineItems": "empty",
     "order.discountCodes": "empty",
@@ -62,6 +65,7 @@ _WITHOUT_EMPTY: Final = frozenset(
         "customer.birthdayDay",
         "customer.createdAt",
         "order.subtotalPrice",
+        "order.refundedAmount",
         "order.createdAt",
         "lineItem.quantity",
         "lineItem.price",
@@ -71,7 +75,7 @@ _WITHOUT_EMPTY: Final = frozenset(
 )
 """Numbers, times and amounts have no empty form."""
 NO_FIELDS: Final = "-"
-"""The text of an entry that lists members of a response, to look for none."""
+"""The text of an entry that lists members of a response, to look for none; and of a field of a request that is not sent."""
 
 ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
     {
@@ -91,6 +95,11 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
         "order.currency": Assumption("currency", "A", "order: ISO 4217 code"),
         "order.totalPrice": Assumption("totalPrice", "A", "order: total as a decimal string"),
         "order.subtotalPrice": Assumption("subtotalPrice", "A", "order: subtotal as a decimal string"),
+        "order.refundedAmount": Assumption(
+            NO_FIELDS,
+            "A",
+            "order: what was paid back as a decimal string; `-`: not sent, as no public page names a field",
+        ),
         "order.createdAt": Assumption("createdAt", "A", "order: when it was placed"),
         "order.lineItems": Assumption("lineItems", "A", "order: list of line items"),
         "order.discountCodes": Assumption("discountCodes", "A", "order: list of the codes that the customer used"),
@@ -168,6 +177,7 @@ class Fields:
         self._statuses = {key: _statuses(key, value) for key, value in self._texts.items() if key.startswith("status.")}
         self._nulls = {key: _null_form(key, self._texts[f"null.{key}"]) for key in _NULLS}
         self._bodies = self._by_body()
+        self._reserved = {entity: frozenset(names.values()) for entity, names in self._bodies.items()}
         self.accepts_empty_success = self._empty_success()
 
     def __getitem__(self, key: str) -> str:
@@ -191,16 +201,17 @@ class Fields:
     ) -> dict[str, JsonValue]:
         """A request body with the Platform's names. A None is sent as the table defines it for the field.
 
-        `extra` is added where it replaces no field.
+        `extra` is added, except members with the name of a field of this body, which only the field itself can fill.
         """
         names = self._bodies[entity]
         renamed: dict[str, JsonValue] = {}
         for name, value in values.items():
             key = f"{entity}.{name}"
             form = self._nulls.get(key, "omit") if value is None else "null"
-            if form != "omit":
+            if form != "omit" and names[name] != NO_FIELDS:
                 renamed[names[name]] = ([] if key in _LISTS else "") if form == "empty" else value
-        return {**(extra or {}), **renamed}
+        reserved = self._reserved[entity]
+        return {name: value for name, value in (extra or {}).items() if name not in reserved} | renamed
 
     def _empty_success(self) -> bool:
         text = self._texts["response.emptySuccess"]
@@ -215,7 +226,7 @@ class Fields:
             if not text:
                 raise AssumptionError(f"PLATFORM__FIELDS has an empty text for {key}")
             names = bodies.setdefault(entity, {})
-            if text in names.values() and entity not in ("text", "status", "response", "null"):
+            if text in names.values() and text != NO_FIELDS and entity not in ("text", "status", "response", "null"):
                 raise AssumptionError(
                     f"PLATFORM__FIELDS uses the name {text!r} for two fields of {entity}, one is {key}"
                 )
@@ -234,7 +245,7 @@ def _null_form(key: str, text: str) -> NullForm:
 
 def _statuses(key: str, text: str) -> frozenset[int]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) == 3 for part in parts):
+    if not all(is_count(part) and len(part) == 3 for part in parts):
         raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for {key}; write HTTP statuses such as 401,403")
     return frozenset(map(int, parts))
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson
-from platform_relay.core.http import Failure, HttpResponse, failure_of, rate_limited
+from platform_relay.core.http import Failure, HttpResponse, failure_of, firewall_refusal, rate_limited
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.platform.fields import ASSUMED, Fields
@@ -43,8 +43,11 @@ class Accepted:
 
     def lacks(self, member: str, request: str) -> Unknown:
         """The failure of a response that lacks the requested member."""
+        return self.unusable(f"it has no {member}", request)
+
+    def unusable(self, problem: str, request: str) -> Unknown:
+        """The failure of a response with a content that cannot be used. `problem` is a clause about the response."""
         facts: dict[str, JsonValue] = {"destination": self.destination, "status": self.evidence.status}
-        problem = f"it has no {member}"
         return Unknown(
             because(ReasonCode.RESPONSE_UNREADABLE, **facts, request=request, problem=problem), self.evidence
         )
@@ -98,7 +101,7 @@ def read_response(
     response = answer.quote(text)
     if fields.has_status("status.keyRefused", answer.status):
         reason = answer.reason(ReasonCode.KEY_REJECTED, setting="PLATFORM__API_KEY", response=response)
-        return Blocked(reason, answer.evidence(), certain=answer.status != 403)
+        return firewall_refusal(answer) or Blocked(reason, answer.evidence(), certain=answer.status != 403)
     if fields.has_status("status.throttled", answer.status):
         return rate_limited(answer)
     if kind := _rejection_kind(answer.status, text, fields):
@@ -131,7 +134,7 @@ def _rejection_kind(status: int, text: str, fields: Fields) -> RejectionKind | N
 def error_message(answer: HttpResponse) -> str:
     """The `message` (the Launcher's: `error`) of an error response, at most 300 characters; empty when there is none."""
     try:
-        body = exact_json.loads(answer.body)
+        body = answer.parsed()
         message = exact_json.member(body, "message") or exact_json.member(body, "error")
         if message is None and isinstance(errors := exact_json.member(body, "errors"), list | dict | str) and errors:
             message = errors if isinstance(errors, str) else exact_json.dumps(errors).decode()
@@ -146,9 +149,9 @@ def _success(
     if answer.status == 204 or (fields.accepts_empty_success and not answer.body.strip()):
         return Accepted({}, answer.evidence(), answer.destination)
     try:
-        body = exact_json.loads(answer.body)
-    except ValueError:
-        return answer.unreadable("an empty body" if not answer.body.strip() else "a body that is not JSON", request)
+        body = answer.parsed()
+    except ValueError as error:
+        return answer.unreadable(str(error), request)
     if not isinstance(body, dict):
         return answer.unreadable("JSON that is not an object", request)
     if reports_failure(body, fields):

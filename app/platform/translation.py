@@ -1,8 +1,9 @@
 """Translates a store's event into a request body for the Platform. Pure. Every name comes from the table in `fields`.
 
 Unknown fields are forwarded unchanged. A field that is null was removed in the store, and is sent as the table defines it; a
-field that is absent is not sent, so the Platform keeps what it has. `updatedAt` orders versions in the relay and is not
-forwarded. Money is a decimal string with the digits it arrived with.
+field that is absent is not sent, so the Platform keeps what it has. An e-mail address that identifies no customer counts as
+absent. `updatedAt` orders versions in the relay and is not forwarded. Money is a decimal string with the digits it arrived
+with.
 """
 
 import hashlib
@@ -11,12 +12,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 from pydantic import BaseModel, JsonValue
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
+from platform_relay.inbox.events import (
+    CustomerEvent,
+    OrderEvent,
+    ProductEvent,
+    is_placeholder_address,
+    quantity_number,
+)
 from platform_relay.inbox.messages import customer_of
 from platform_relay.platform.fields import Fields
 
@@ -61,7 +68,7 @@ def customer_of_order(order: OrderEvent, fields: Fields) -> tuple[str, Body] | N
         return None
     extra = order.model_extra or {}
     known = {name: extra[name] for name in _NAMES if isinstance(extra.get(name), str)}
-    if order.email is not None:
+    if order.email is not None and not is_placeholder_address(order.email):
         known["email"] = order.email
     return identifier, customer(CustomerEvent.model_construct(id=identifier, **known), fields)
 
@@ -69,6 +76,12 @@ def customer_of_order(order: OrderEvent, fields: Fields) -> tuple[str, Body] | N
 def order(event: OrderEvent, fields: Fields) -> Body:
     """The body of PATCH order; POST adds the id. A guest's order has an e-mail address and no customer id."""
     return _body("order", event, fields)
+
+
+def refund(event: OrderEvent) -> Body | None:
+    """The refund as a part of the order's digest; None without a refund. So another partial refund is an update for the
+    Platform, even if no field of the request carries the amount."""
+    return {"refundedAmount": _plain(event.refundedAmount)} if event.refundedAmount else None
 
 
 def product(event: ProductEvent, fields: Fields) -> Body:
@@ -97,6 +110,10 @@ def _body(entity: str, model: BaseModel, fields: Fields) -> Body:
                 values[name] = None
         elif name in _PARTS:
             values[name] = [_body(_PARTS[name], part, fields) for part in value]
+        elif name == "quantity":
+            values[name] = cast("JsonValue", quantity_number(value))  # a Decimal instead of a float
+        elif name == "email" and is_placeholder_address(value):
+            continue
         else:
             values[name] = _plain(value)
     return fields.body(entity, values, model.model_extra)

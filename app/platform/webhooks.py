@@ -12,7 +12,7 @@ from typing import Final
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.outcomes import JobSpec
-from platform_relay.inbox.messages import STORE, Incoming, JobKind, customer_lane, redemption_claim_lane
+from platform_relay.inbox.messages import STORE, STORE_LOYALTY, Incoming, JobKind, customer_lane, redemption_claim_lane
 from platform_relay.platform.fields import ASSUMED, Fields
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import PlatformRule, is_donation, platform_rule, reward_kind
@@ -143,7 +143,8 @@ def webhook_message(
     )
     customer_ref = webhook.customer.ref if webhook.customer else None
     if loyalty_sync and kind in LOYALTY_TOPICS and network != OTHER_NETWORK:
-        jobs += (JobSpec(JobKind.SYNC_LOYALTY, STORE, f"loyalty:{customer_ref or message_id}", params={"topic": kind}),)
+        lane = f"loyalty:{customer_ref or message_id}"
+        jobs += (JobSpec(JobKind.SYNC_LOYALTY, STORE_LOYALTY, lane, params={"topic": kind}),)
     if webhook.lacks_code:
         # Points were redeemed without a code: the job is dead-lettered, so that an operator sees it.
         jobs = (

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.audit.record import audit
 from platform_relay.core.database import key_ring_of
-from platform_relay.core.encryption import ENCRYPTED_TEXT, first_email
+from platform_relay.core.encryption import ENCRYPTED_TEXT, KeyRing, Purpose, first_email
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.issuance_limits import subject_of
 from platform_relay.coupons.transitions import Coupons
@@ -31,6 +31,7 @@ from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.views import View
 from platform_relay.platform.webhooks import REFERRALS
 from platform_relay.privacy.identity import ERASED, CustomerIdentity, belongs_to, identify_customer, redacted
+from platform_relay.privacy.sweep import decoded, sweep
 
 CHUNK: Final = 500
 SCANNED: Final = 5000
@@ -54,14 +55,18 @@ ORDER BY kind = 'customers', id
 """The customer's own events come last, because they contain the addresses, which are needed again after an interruption."""
 _SCAN: Final = text("""
 WITH chunk AS (
-    SELECT id, lower(encode(body, 'escape')) || lower(encode(coalesce(event, ''), 'escape')) AS bodies FROM message
+    SELECT id, lower(encode(body, 'escape')) || ' ' || lower(encode(coalesce(event, ''), 'escape')) AS bodies FROM message
     WHERE body IS NOT NULL AND encrypted_with IS NULL AND id > :after ORDER BY id LIMIT :chunk
 )
 SELECT (array_agg(id ORDER BY id DESC))[1] AS last,
        coalesce(array_agg(id) FILTER (WHERE EXISTS (
-           SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN bodies) > 0)), '{}') AS found
+           SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN bodies) > 0)), '{}') AS found,
+       coalesce(array_agg(id) FILTER (WHERE strpos(bodies, :escape) > 0 OR :beyond_ascii AND strpos(bodies, '\\3') > 0), '{}')
+           AS unclear
 FROM chunk
 """)
+"""`encode` shows a backslash as two, and each byte that is not ASCII as a backslash and digits. `unclear` bodies have to be
+decoded: they hold JSON escapes, or letters for which there is no `lower` here."""
 _SCAN_ENCRYPTED: Final = text("""
 SELECT id, encrypted_with, body, event FROM message
 WHERE body IS NOT NULL AND encrypted_with IS NOT NULL AND id > :after ORDER BY id LIMIT :chunk
@@ -75,7 +80,8 @@ WHERE message_id = ANY(CAST(:ids AS uuid[])) AND (open OR dead)
 """)
 _EMPTY: Final = text("""
 UPDATE message SET body = NULL, event = NULL, email_mark = NULL, customer_ref = NULL,
-    dedupe_key = CASE WHEN kind IN ('customers', 'customers:id') OR EXISTS (
+    facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END,
+    dedupe_key = CASE WHEN kind IN ('customers', 'customers:id', 'customers:unreadable') OR EXISTS (
         SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(dedupe_key)) > 0
     ) THEN 'erased:' || id ELSE dedupe_key END
 WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id AND job.open)
@@ -140,7 +146,8 @@ FROM unnest(CAST(:lanes AS text[]), CAST(:renamed AS text[])) AS renamed(old, ne
 WHERE lane.key = renamed.old AND lane.open_jobs = 0 AND NOT lane.leased
 """)
 _ENTITIES: Final = text(
-    "DELETE FROM entity WHERE destination IN ('platform', 'store') AND key = ANY(CAST(:lanes AS text[])) RETURNING key"
+    "DELETE FROM entity"
+    " WHERE destination IN ('platform', 'store', 'store_loyalty') AND key = ANY(CAST(:lanes AS text[])) RETURNING key"
 )
 _COUPONS: Final = text("""
 UPDATE coupon SET customer_ref = NULL, facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END,
@@ -154,6 +161,12 @@ _ISSUANCE_LIMITS: Final = text("DELETE FROM issuance_limit WHERE key = ANY(CAST(
 _CUSTOMER_DIFFERENCES: Final = text("""
 DELETE FROM difference WHERE kind = 'customers' AND entity_id = ANY(CAST(:refs AS text[])) RETURNING entity_id
 """)
+
+
+_REJECTED_FILES: Final = text("""
+SELECT DISTINCT name FROM import_run WHERE rejected > 0 AND name <> 'http' ORDER BY name
+""")
+"""The files beside which `relay import` wrote rejected rows. An import over HTTP writes none."""
 
 
 class StillRunningError(ValueError):
@@ -243,8 +256,14 @@ class _Erasure:
         while self._customer.needles and after is not None:
             async with self._engine.connect() as connection:
                 parameters = {"after": after, "chunk": SCANNED, "needles": list(self._customer.needles)}
-                row = (await connection.execute(_SCAN, parameters)).one()
-            mentions.update(row.found)
+                beyond_ascii = not all(needle.isascii() for needle in self._customer.needles)
+                row = (
+                    await connection.execute(_SCAN, parameters | {"escape": r"\\u", "beyond_ascii": beyond_ascii})
+                ).one()
+                mentions.update(row.found)
+                for ids in _chunks(row.unclear):
+                    bodies = await connection.execute(_BODIES, {"ids": ids})
+                    mentions.update(message.id for message in bodies if self._names(message.body, message.event))
             after = row.last
         mentions.update(await self._encrypted_mentions())
         return own, sorted(mentions - set(own))
@@ -259,11 +278,13 @@ class _Erasure:
             if not rows:
                 break
             for row in rows:
-                bodies = [ring.decrypt(row.id, row.encrypted_with, body) or b"" for body in (row.body, row.event)]
-                if self._customer.named_in(b" ".join(bodies).decode("utf-8", "replace")):
+                if self._names(*_decrypted(ring, row)):
                     mentions.add(row.id)
             after = rows[-1].id
         return mentions
+
+    def _names(self, *bodies: bytes | None) -> bool:
+        return any(self._customer.named_in(decoded((body or b"").decode("utf-8", "replace"))) for body in bodies)
 
     async def drop_jobs(self, own: Sequence[UUID], mentions: Sequence[UUID]) -> None:
         """Drop waiting and dead jobs, and wait for running ones. Raises StillRunningError."""
@@ -309,12 +330,12 @@ class _Erasure:
             ring = key_ring_of(connection)
             parameters: dict[str, list[object]] = {"ids": [], "bodies": [], "events": [], "marks": []}
             for row in rows:
-                before = [ring.decrypt(row.id, row.encrypted_with, column) for column in (row.body, row.event)]
+                before = _decrypted(ring, row)
                 body, event = after = [self._redacted(column) for column in before]
                 self._counts["redacted"] += before != after
                 parameters["ids"].append(row.id)
                 parameters["bodies"].append(ring.encrypt(row.id, body))
-                parameters["events"].append(ring.encrypt(row.id, event))
+                parameters["events"].append(ring.encrypt(row.id, event, "event"))
                 parameters["marks"].append(ring.email_mark(first_email(row.kind, event or body)))
             await connection.execute(_REDACT, {**parameters, "encrypted_with": ring.current, **self._refs})
             mentions = {"ids": list(ids), "facts": FACTS, **self._needles}
@@ -329,7 +350,9 @@ class _Erasure:
         """Remove the bodies and references of the customer's own messages, and the facts of their jobs and attempts."""
         async with self._engine.begin() as connection:
             await connection.execute(_OWNERS, {"ids": list(ids), "lanes": self._lanes["lanes"]})
-            emptied = (await connection.execute(_EMPTY, {"ids": list(ids), **self._needles})).scalars().all()
+            emptied = (
+                (await connection.execute(_EMPTY, {"ids": list(ids), "facts": FACTS, **self._needles})).scalars().all()
+            )
             parameters = {"ids": list(emptied), "facts": FACTS, **self._lanes}
             jobs = list((await connection.execute(_JOB_FACTS, parameters)).scalars())
             attempts = await connection.execute(_ATTEMPTS, {"jobs": jobs, "facts": FACTS})
@@ -351,6 +374,8 @@ class _Erasure:
         coupons, reason = Coupons(self._engine), because(ReasonCode.OPERATOR_DECIDED, by=self._by, comment=WHY)
         for code in codes:
             self._counts["retired"] += await coupons.retire(code, reason) is not None
+        swept = await sweep(self._engine, self._customer)
+        self._counts["attempts"] += swept.get("attempt", 0)
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_LANES, {"lanes": self._lanes["lanes"]})
             await connection.execute(_RENAME, self._lanes)
@@ -367,9 +392,20 @@ class _Erasure:
             self._counts["differences"] += len(differences.all())
             counts = {name: self._counts[name] for name in COUNTED}
             await audit(connection, self._by, "customer.erase", str(self._id), counts)
+            files = list((await connection.execute(_REJECTED_FILES)).scalars())
+        steps = [
+            *NEXT_STEPS,
+            *(f"delete {name}.rejected.ndjson, or remove the customer's rows from it" for name in files),
+        ]
         return ErasureReceipt(
-            erasure=self._id, at=datetime.now(UTC), by=self._by, **counts, kept=KEPT, next_steps=NEXT_STEPS
+            erasure=self._id, at=datetime.now(UTC), by=self._by, **counts, kept=KEPT, next_steps=steps
         )
+
+
+def _decrypted(ring: KeyRing, row: Row[Any]) -> list[bytes | None]:
+    """The body and the event of a message."""
+    columns: tuple[tuple[Purpose, bytes | None], ...] = (("body", row.body), ("event", row.event))
+    return [ring.decrypt(row.id, row.encrypted_with, stored, purpose) for purpose, stored in columns]
 
 
 def _chunks(items: Sequence[UUID]) -> Iterator[list[UUID]]:

@@ -17,7 +17,8 @@ from platform_relay.jobs.views import View
 from platform_relay.privacy.identity import CustomerIdentity, identify_customer
 
 _MESSAGES: Final = text("""
-SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, encrypted_with, body, event FROM message
+SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, reason_code, facts, encrypted_with, body,
+       event FROM message
 WHERE customer_ref = ANY(CAST(:refs AS text[]))
    OR order_ref IN (SELECT order_ref FROM message WHERE customer_ref = ANY(CAST(:refs AS text[])) AND order_ref IS NOT NULL)
 ORDER BY id
@@ -33,7 +34,7 @@ WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, fencing_token
 _COUPONS: Final = text("SELECT * FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) ORDER BY created_at")
 _ENTITIES: Final = text("""
 SELECT destination, key, exists_remotely, version FROM entity
-WHERE destination IN ('platform', 'store') AND key = ANY(CAST(:lanes AS text[]))
+WHERE destination IN ('platform', 'store', 'store_loyalty') AND key = ANY(CAST(:lanes AS text[]))
 """)
 _ISSUANCE_LIMITS: Final = text("SELECT * FROM issuance_limit WHERE key = ANY(CAST(:refs AS text[]))")
 _DIFFERENCES: Final = text("""
@@ -121,7 +122,7 @@ def _with_readable_bodies(ring: KeyRing, message: dict[str, Any]) -> dict[str, A
     encrypted_with = message.pop("encrypted_with", None)
     for name in _BODIES:
         if name in message:
-            message[name] = _readable(ring.decrypt(message["id"], encrypted_with, message[name]) or b"")
+            message[name] = _readable(ring.decrypt(message["id"], encrypted_with, message[name], name) or b"")
     return message
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
+from platform_relay.core.encryption import event_or_body
 from platform_relay.core.models import FIRST_EMAIL
 from platform_relay.inbox.events import EventKind
 from platform_relay.platform.webhooks import REFERRALS, parse_webhook
@@ -29,7 +30,7 @@ UNION SELECT customer_ref FROM message
 WHERE email_mark = ANY(CAST(:marks AS bytea[])) AND body IS NOT NULL AND customer_ref IS NOT NULL
 """)  # noqa: S608  # constants only
 _OWN: Final = text("""
-SELECT id, kind, encrypted_with, coalesce(event, body) AS event FROM message
+SELECT id, kind, encrypted_with, coalesce(event, body) AS event, event IS NOT NULL AS translated FROM message
 WHERE customer_ref = ANY(CAST(:refs AS text[])) AND body IS NOT NULL
   AND (kind = 'customers' OR source = 'platform')
 ORDER BY id DESC LIMIT 1000
@@ -63,7 +64,8 @@ async def identify_customer(connection: AsyncConnection, id_or_email: str) -> Cu
         parameters = {"email": id_or_email.lower(), "marks": ring.email_marks(id_or_email)}
         refs |= {row.customer_ref for row in await connection.execute(_ACCOUNTS, parameters)}
     for row in await connection.execute(_OWN, {"refs": sorted(refs)}):
-        emails |= set(_addresses(row.kind, ring.decrypt(row.id, row.encrypted_with, row.event) or b"", refs))
+        event = ring.decrypt(row.id, row.encrypted_with, row.event, event_or_body(translated=row.translated)) or b""
+        emails |= set(_addresses(row.kind, event, refs))
     return CustomerIdentity(tuple(sorted(refs | emails)), tuple(sorted(emails)))
 
 

@@ -180,7 +180,13 @@ class CircuitBreaker:
         self._lanes.closed()
         if not await self._destinations.close(self._name, state, reason):
             return False
-        log.error("destination_closed", destination=self._name, state=state, reason_code=reason.code, text=reason.text)
+        log.error(
+            "destination_closed",
+            destination=self._name,
+            state=state,
+            reason_code=reason.code,
+            text=reason.without("response").text,
+        )
         return True
 
 

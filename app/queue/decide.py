@@ -61,6 +61,8 @@ def lane_failed(verdict: Verdict) -> bool | None:
             return True if verdict.called else None
         case Unknown() | Blocked() | Crashed() | Undecided():
             return True
+        case Reject() if verdict.evidence.status is None:
+            return None
         case Done() | Reject():
             return False
         case _:

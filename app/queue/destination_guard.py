@@ -52,3 +52,24 @@ class DestinationGuard:
     async def back_off(self, pause: float) -> None:
         """The destination asked for fewer calls, and for none within the next `pause` seconds."""
         await self.limiter.back_off(pause)
+
+
+class SideLimit:
+    """The rate limit of a side feature that calls the same system as `main`. It is an `http.RateLimit`.
+
+    Its calls count for both, so that they keep `main`'s rate limit. A request for fewer calls slows down only the side
+    feature: if it concerns the whole system, `main`'s own calls get the same response.
+    """
+
+    def __init__(self, own: DestinationGuard, main: DestinationGuard) -> None:
+        self._own = own
+        self._main = main
+
+    async def acquire(self) -> float | None:
+        """See `DestinationGuard.acquire`."""
+        wait = await self._own.acquire()
+        return await self._main.acquire() if wait is None else wait
+
+    async def back_off(self, pause: float) -> None:
+        """See `DestinationGuard.back_off`."""
+        await self._own.back_off(pause)

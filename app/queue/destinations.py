@@ -29,6 +29,13 @@ DATABASE_ERRORS: Final = (SQLAlchemyError, OSError, TimeoutError)
 """What is raised when the database is unavailable."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
+_NAMES: Final = {"platform": "the Platform", "store": "the store", "store_loyalty": "the store's loyalty sync"}
+
+
+def display_name(destination: str) -> str:
+    """The name of a destination in texts: "the Platform", "the store"."""
+    return _NAMES.get(destination, destination)
+
 
 _READ: Final = text("""
 SELECT name, state, since, retry_at, rate_limit,

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.database import key_ring_of, single_statement
-from platform_relay.core.encryption import KeyRing, UnreadableBodyError
+from platform_relay.core.encryption import KeyRing, UnreadableBodyError, event_or_body
 from platform_relay.core.outcomes import Evidence, JobSpec
 from platform_relay.core.reasons import Reason, columns
 from platform_relay.queue.fairness import Limits
@@ -23,6 +23,7 @@ from platform_relay.queue.statements import (
     CLAIM,
     ENQUEUE,
     EXISTS_REMOTELY,
+    LAST_SEQ,
     LOCK_DEPENDENCY,
     PARK,
     PROBE,
@@ -75,6 +76,13 @@ async def enqueue(connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
     """Add jobs in the caller's transaction. The inbox adds those of new messages in its own statement."""
     if jobs:
         await connection.execute(ENQUEUE, enqueue_parameters(jobs))
+
+
+async def last_seq(engine: AsyncEngine, destination: str, lane: str) -> int:
+    """The number of the newest job in a lane; 0 if there is no such lane."""
+    async with single_statement(engine) as connection:
+        parameters = {"destination": destination, "lane": lane}
+        return int((await connection.execute(LAST_SEQ, parameters)).scalar() or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +374,7 @@ def _storable(text: str | None) -> str | None:
 def _job(row: Row[Any], destination: str, ring: KeyRing) -> Job:
     body, unreadable = None, None
     try:
-        body = ring.decrypt(row.message_id, row.encrypted_with, row.body)
+        body = ring.decrypt(row.message_id, row.encrypted_with, row.body, event_or_body(translated=row.translated))
     except UnreadableBodyError as error:
         unreadable = error.reason
     return Job(

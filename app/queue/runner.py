@@ -11,6 +11,7 @@ from platform_relay.core.database import is_unavailable
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.queue.decide import Crashed, Interrupted, Undecided, Verdict, before, decide, lane_failed
+from platform_relay.queue.destinations import display_name
 from platform_relay.queue.jobs import Handler, Job
 from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
@@ -73,7 +74,7 @@ class Runner:
             async with asyncio.timeout(self._time_limit):
                 verdict = await handler(job)
         except TimeoutError:
-            limit = because(ReasonCode.TIMED_OUT, destination=f"the {job.destination}", seconds=self._time_limit)
+            limit = because(ReasonCode.TIMED_OUT, destination=display_name(job.destination), seconds=self._time_limit)
             verdict = Unknown(limit)
         except asyncio.CancelledError:
             verdict = Interrupted(sent=True)

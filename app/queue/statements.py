@@ -115,7 +115,7 @@ SELECT now() AS now, claimed_from.state = 'open' AS open, claimed.run_at, claime
        claimed.failed_at IS NOT NULL AS lane_failed, claimed.owner, (SELECT count(*) FROM due) AS due_lanes,
        started.id, started.message_id, started.kind, started.seq, started.attempts, started.uncertain,
        started.params, started.version, started.depends_on, started.collapse,
-       coalesce(message.event, message.body) AS body, message.encrypted_with,
+       coalesce(message.event, message.body) AS body, message.encrypted_with, message.event IS NOT NULL AS translated,
        coalesce(entity.exists_remotely, false) AS exists_remotely,
        CASE WHEN NOT EXISTS (SELECT FROM job AS other
                              WHERE other.destination = :destination AND other.lane = claimed.key AND other.open
@@ -328,6 +328,8 @@ WHERE lane.destination = locked.destination AND lane.key = locked.key AND locked
 RETURNING lane.open_jobs
 """)
 """Lock a lane with open jobs, and note that another lane waits for it. It becomes as urgent as live work."""
+
+LAST_SEQ: Final = text("SELECT last_seq FROM lane WHERE destination = :destination AND key = :lane")
 
 EXISTS_REMOTELY: Final = text("SELECT exists_remotely FROM entity WHERE destination = :destination AND key = :key")
 

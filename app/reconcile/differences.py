@@ -14,9 +14,10 @@ from typing import Final, Literal
 from uuid import UUID
 
 from platform_relay.core.reasons import Reason, ReasonCode
-from platform_relay.imports.importer import OLDEST
+from platform_relay.imports.rows import OLDEST
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.messages import JobKind
+from platform_relay.reconcile.content import Content
 
 Cause = Literal["never_sent", "lost_by_webhook", "rejected", "stale", "extra"]
 CAUSES: Final[tuple[Cause, ...]] = ("never_sent", "lost_by_webhook", "rejected", "stale", "extra")
@@ -42,12 +43,14 @@ LANE: Final[Mapping[EventKind, str]] = {
 @dataclass(frozen=True, slots=True)
 class StoreSnapshot:
     """An entity as the store lists it. `version` is its time of change; None if the store does not report one. `email` is a
-    customer's address; empty if the store removed it, None if it is not compared."""
+    customer's address; empty if the store removed it, None if it is not compared. `content` is what would be sent; None if
+    it is not known."""
 
     id: str
     version: datetime | None
     dedupe_key: str
     email: str | None = None
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class RelaySnapshot:
     `version` is that of the newest event, or its time of arrival if the event has none; None if there is no event. `state`,
     `reason` and `job_id` are those of the event's job. `exists_remotely`: the relay has seen that the Platform has the
     entity. `fetching`: a job is reading it from the store. `failed_fetch`: the dead job that should have read it, after a
-    later event without content. `identical`: exactly what the store lists was received.
+    later event without content. `identical`: exactly what the store lists was received. `digest` is that of what was last
+    delivered; None if it is not known.
     """
 
     version: datetime | None = None
@@ -70,11 +74,12 @@ class RelaySnapshot:
     failed_fetch: UUID | None = None
     failed_fetch_reason: Reason | None = None
     identical: bool = False
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference. `job_id` is the dead job, if there is one."""
+    """One difference. `job_id` is the dead job, if there is one. `by_content`: only the content shows it, not the times."""
 
     kind: EventKind
     id: str
@@ -82,16 +87,25 @@ class Difference:
     detail: str
     version: datetime | None = None
     job_id: UUID | None = None
+    by_content: bool = False
 
 
 def compare(
-    kind: EventKind, store: StoreSnapshot, relay: RelaySnapshot, receiving_since: datetime | None
+    kind: EventKind,
+    store: StoreSnapshot,
+    relay: RelaySnapshot,
+    receiving_since: datetime | None,
+    settled: datetime | None = None,
 ) -> Difference | None:
     """The difference; None if there is none, or if the entity is being delivered.
 
-    `receiving_since` is the time of the first event of this kind.
+    The content decides: what would be sent is compared with what was last delivered. Times only explain a difference, because
+    stores change an entity without moving its time, and move the time without changing it. `receiving_since` is the time of
+    the first event of this kind. An entity of which an event arrived after `settled` is not compared by its content, because
+    the list may have been read before.
     """
-    if relay.fetching:
+    same = _same_content(store, relay)
+    if relay.fetching or same:
         return None
     if unsent := _unsent(store, relay, receiving_since):
         if relay.failed_fetch is not None:
@@ -101,13 +115,33 @@ def compare(
     if relay.state == "dead":
         return Difference(kind, store.id, "rejected", _text(relay.reason), store.version, relay.job_id)
     stale = _stale(relay)  # None: delivered, being delivered, or dropped by an operator
+    if stale is None and same is False and _is_settled(relay, settled):
+        detail = (
+            "The Platform has another content, although the relay received an event with the store's time of change."
+        )
+        return Difference(kind, store.id, "stale", detail, store.version, by_content=True)
     return Difference(kind, store.id, "stale", stale, store.version) if stale else None
+
+
+def _same_content(store: StoreSnapshot, relay: RelaySnapshot) -> bool | None:
+    """Whether the Platform has the content that would be sent; None if one of them is not known."""
+    if store.content is None or relay.digest is None or not relay.exists_remotely:
+        return None
+    return store.content.digest == relay.digest
+
+
+def _is_settled(relay: RelaySnapshot, settled: datetime | None) -> bool:
+    return relay.state in ("done", "skipped", "superseded") and (
+        settled is None or relay.received_at is None or relay.received_at <= settled
+    )
 
 
 def _stale(relay: RelaySnapshot) -> str | None:
     """Why the Platform does not have the version whose job has ended."""
     if relay.state == "superseded" and relay.reason is not None and relay.reason.code is ReasonCode.NEWER_VERSION_AHEAD:
         return relay.reason.text
+    if relay.state == "skipped" and relay.reason is not None and relay.reason.code is ReasonCode.NO_BUYER:
+        return None  # a sale at the till is not sent
     if relay.state in ("done", "skipped", "superseded") and not relay.exists_remotely:
         return "Its event was processed, but the relay never saw that the Platform has it."
     return None

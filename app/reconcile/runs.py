@@ -18,13 +18,14 @@ from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
 from platform_relay.core.paging import Cursor, KeyText, Page
-from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.jobs.views import View
+from platform_relay.reconcile.coverage import Coverage, stored_counts
 from platform_relay.reconcile.differences import Cause, Difference
 from platform_relay.sync.webhooks import ALERT_SUBJECT
 
 DIFFERENCES: Final = "differences"
-"""The subject of the alert about differences."""
+"""The subject of the alerts about differences and about incomplete reconciliations."""
 NIGHTLY: Final = "nightly"
 """The actor of the nightly reconciliations."""
 
@@ -37,7 +38,7 @@ oldest difference of it that is not repaired."""
 
 _COLUMNS: Final = """
 id, actor, CASE WHEN state = 'running' AND heartbeat_at < now() - CAST(:silent AS interval) THEN 'stopped' ELSE state END AS state,
-since, grace, compared, difference_counts, notes, error, started_at, finished_at, repaired_at
+since, grace, compared, store_counts, unreadable, complete, difference_counts, notes, error, started_at, finished_at, repaired_at
 """
 _REQUEST: Final = text("""
 INSERT INTO reconciliation (id, actor, state, since, grace, compared, difference_counts, notes, started_at)
@@ -46,19 +47,27 @@ VALUES (:id, :actor, 'waiting', :since, :grace, '{}', '{}', '[]', now())
 _LOCK_NIGHTLY: Final = advisory_lock("'reconciliation'")
 _REQUEST_NIGHTLY: Final = text("""
 INSERT INTO reconciliation (id, actor, state, since, compared, difference_counts, notes, started_at)
-SELECT :id, :actor, 'waiting', coalesce(least(last.started_at - CAST(:overlap AS interval), last.oldest),
-       now() - CAST(:first AS interval)), '{}', '{}', '[]', now()
+SELECT :id, :actor, 'waiting', least(
+           coalesce(last.started_at - CAST(:overlap AS interval), incomplete.since, now() - CAST(:first AS interval)),
+           open_difference.version
+       ), '{}', '{}', '[]', now()
 FROM (SELECT) AS always LEFT JOIN LATERAL (
-    SELECT started_at, (
-        SELECT min(version) FROM difference
-        WHERE reconciliation_id = reconciliation.id AND repair IS NULL AND cause <> 'extra') AS oldest
-    FROM reconciliation WHERE state = 'done' ORDER BY started_at DESC LIMIT 1
-) AS last ON true
+    SELECT started_at FROM reconciliation WHERE state = 'done' AND complete ORDER BY started_at DESC LIMIT 1
+) AS last ON true LEFT JOIN LATERAL (
+    SELECT min(since) AS since FROM reconciliation WHERE actor = :actor
+) AS incomplete ON true LEFT JOIN LATERAL (
+    SELECT min(difference.version) AS version
+    FROM reconciliation JOIN difference ON difference.reconciliation_id = reconciliation.id
+    WHERE reconciliation.state = 'done' AND reconciliation.started_at >= coalesce(last.started_at, '-infinity')
+      AND difference.repair IS NULL AND difference.cause <> 'extra'
+) AS open_difference ON true
 WHERE NOT EXISTS (SELECT FROM reconciliation WHERE actor = :actor AND started_at >= :tonight)
   AND (SELECT received_at FROM message ORDER BY id LIMIT 1) < now() - interval '1 hour'
 RETURNING id
 """)
-"""Not in the relay's first hour, in which existing entities of the store may still be on their way."""
+"""Not in the relay's first hour, in which existing entities of the store may still be on their way.
+
+What an incomplete one left out is compared again: the next one begins before the last that was complete."""
 _CLAIM: Final = text(f"""
 UPDATE reconciliation SET state = 'running', started_at = now(), heartbeat_at = now()
 WHERE id = (
@@ -85,6 +94,7 @@ ON CONFLICT DO NOTHING
 """)
 _FINISH: Final = text(f"""
 UPDATE reconciliation SET state = CASE WHEN CAST(:error AS text) IS NULL THEN 'done' ELSE 'failed' END, error = :error,
+    store_counts = CAST(:store_counts AS jsonb), unreadable = CAST(:unreadable AS jsonb), complete = :complete,
     compared = CAST(:compared AS jsonb), notes = CAST(:notes AS jsonb), finished_at = now(),
     difference_counts = (SELECT coalesce(jsonb_object_agg(cause, differences), '{{}}') FROM (
         SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
@@ -116,6 +126,11 @@ class DifferenceView(View):
     repair: str | None = Field(None, description="What the repair did; null if it was not repaired.")
 
 
+class StoreCountView(View):
+    before: int | None = Field(description="null: the store cannot count them.")
+    after: int | None
+
+
 class ReconciliationView(View):
     """One reconciliation of the store, the relay and the Platform."""
 
@@ -131,6 +146,14 @@ class ReconciliationView(View):
         None, description="Entities that changed within this time before the start were left out; null: 10 minutes."
     )
     compared: dict[str, int] = Field(description="Compared entities, by kind.")
+    store_counts: dict[str, StoreCountView] = Field(
+        description="How many entities the store counted, by kind: before and after its list was read."
+    )
+    unreadable: dict[str, int] = Field(description="Entities of the store's lists that could not be read, by kind.")
+    complete: bool = Field(
+        description="All kinds were compared, and everything that was to be read was read. Only then, no differences mean that"
+        " nothing is missing."
+    )
     difference_counts: dict[str, int] = Field(description="Differences, by cause.")
     notes: list[str] = Field(description="What could not be compared, and webhooks that the store has switched off.")
     error: str | None = None
@@ -141,6 +164,11 @@ class ReconciliationView(View):
     @property
     def difference_count(self) -> int:
         return sum(self.difference_counts.values())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it shows that nothing is missing or different."""
+        return self.state == "done" and self.complete and not self.difference_count and not self.notes
 
 
 _CURSOR: Final = Cursor("reconciliations", TypeAdapter(UUID))
@@ -206,24 +234,39 @@ class Reconciliations:
             await connection.execute(_ADD, {"id": reconciliation_id, **columns})
 
     async def finish(
-        self, reconciliation_id: UUID, compared: Mapping[str, JsonValue], notes: Sequence[str], error: str | None
+        self,
+        reconciliation_id: UUID,
+        compared: Mapping[str, JsonValue],
+        notes: Sequence[str],
+        error: Reason | None,
+        coverage: Coverage,
     ) -> ReconciliationView:
-        """End a running reconciliation. Raise an alert if there are differences, otherwise resolve it."""
+        """End a running reconciliation. Raise the alerts about differences and about what could not be read. Only a complete
+        reconciliation resolves alerts."""
+        if error is not None:
+            coverage.failures["reconciliation"] = error
         values = {
             "compared": json.dumps(dict(compared)),
+            "store_counts": json.dumps(stored_counts(coverage.store_counts)),
+            "unreadable": json.dumps(coverage.unreadable),
+            "complete": coverage.complete,
             "notes": json.dumps(list(notes)),
-            "error": error,
+            "error": error.text if error else None,
             "silent": SILENT,
         }
         async with self._engine.begin() as connection:
             row = (await connection.execute(_FINISH, {"id": reconciliation_id, **values})).mappings().one()
             view = ReconciliationView(**row)
-            if view.state == "done":
-                await self._alert(connection, view)
+            await self._alert(connection, view, coverage.alert_reason(str(reconciliation_id)))
         return view
 
-    async def _alert(self, connection: AsyncConnection, view: ReconciliationView) -> None:
-        await resolve_alert(connection, ReasonCode.RECONCILIATION_DIFFERENCES, DIFFERENCES)
+    async def _alert(self, connection: AsyncConnection, view: ReconciliationView, incomplete: Reason | None) -> None:
+        if view.complete or incomplete is not None:
+            await resolve_alert(connection, ReasonCode.RECONCILIATION_INCOMPLETE, DIFFERENCES)
+        if incomplete is not None:
+            await raise_alert(connection, incomplete, DIFFERENCES)
+        if view.complete or view.difference_count:
+            await resolve_alert(connection, ReasonCode.RECONCILIATION_DIFFERENCES, DIFFERENCES)
         if view.difference_count:
             counts: dict[str, JsonValue] = dict(sorted(view.difference_counts.items()))
             reason = because(ReasonCode.RECONCILIATION_DIFFERENCES, counts=counts, reconciliation=str(view.id))

@@ -88,6 +88,15 @@ def build(name: str, clients: HttpClients) -> StoreAdapter:
         raise ValueError(f"the store {name!r} is not set up: {'; '.join(_problems(error, chosen.Settings))}") from error
 
 
+def read_settings(name: str) -> EnvironmentSettings:
+    """The adapter's variables. Raises ValueError as `build`."""
+    chosen = adapter_class(name).Settings
+    try:
+        return chosen()
+    except ValidationError as error:
+        raise ValueError(f"the store {name!r} is not set up: {'; '.join(_problems(error, chosen))}") from error
+
+
 def variables(settings: type[EnvironmentSettings]) -> dict[str, FieldInfo]:
     """The environment variables of a settings class, by name, with their fields (description, whether required)."""
     prefix = settings.model_config.get("env_prefix", "")

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -92,10 +92,12 @@ class StoreCoupon:
     """A coupon as the store has it, in the terms of `CouponSpec`. None: not set in the store.
 
     `unreadable` names the fields that this store cannot return. `active`: the store accepts the coupon now, unless it is used
-    up. `shared_item_list`: the store keeps products and variants in one list, so `product_ids` and `variant_ids` both contain
-    the whole list, and only the requested field is compared. `restrictions` are conditions, in the store's terms, that no
-    CouponSpec can request. `reference` is the one of the CouponSpec, if the store keeps it: it proves that the relay
-    created the coupon, also when the coupon differs from the spec.
+    up. `any_case`: the store's customers may enter the code in upper and in lower case; otherwise `code` must be the requested
+    one exactly. `currency` is the one of the value and of the minimum spend. `shared_item_list`: the store keeps products
+    and variants in one list, so `product_ids` and `variant_ids` both contain the whole list, and only the requested field is
+    compared. `restrictions` are conditions, in the store's terms, that no CouponSpec can request. `reference` is the one of
+    the CouponSpec, if the store keeps it: it proves that the relay created the coupon, also when the coupon differs from the
+    spec.
     """
 
     store_id: str
@@ -119,6 +121,7 @@ class StoreCoupon:
     restrictions: tuple[str, ...] = ()
     unreadable: frozenset[str] = frozenset()
     reference: str | None = None
+    any_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,14 @@ class StoreAdapter(Protocol):
         """Check the address, the credentials and the permission to write coupons. Cheap; changes nothing."""
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class RemovesRemainders(Protocol):
+    """Needed if a part of a coupon, left by an attempt whose response was lost, is not found by the coupon's code."""
+
+    async def remove_remainder(self, code: str) -> Outcome:
+        """Delete what the relay created for this code and what does not have the code. A coupon with the code is kept."""
 
 
 class StoreAdapterClass(Protocol):
@@ -294,8 +305,9 @@ def difference_facts(different: Sequence[Difference]) -> list[JsonValue]:
 def differences(spec: CouponSpec, coupon: StoreCoupon) -> tuple[Difference, ...]:
     """The fields in which a store's coupon differs from the spec.
 
-    Codes and e-mail addresses are compared without case (many stores ignore the case of a code), times to the second. Fields
-    that the store cannot return are not compared. Each restriction is a difference in the field `restrictions`.
+    Codes are compared exactly, unless the store's customers may enter them in any case. E-mail addresses are compared without
+    case, times to the second, and the currency if the spec contains an amount. Fields that the store cannot return are not
+    compared. Each restriction is a difference in the field `restrictions`.
     """
     different: list[Difference] = []
 
@@ -308,11 +320,12 @@ def differences(spec: CouponSpec, coupon: StoreCoupon) -> tuple[Difference, ...]
         else:
             different.append(Difference(name, _format(actual), _format(expected)))
 
-    compare("code", coupon.code.casefold(), spec.code.casefold())
+    if not (coupon.any_case and coupon.code.casefold() == spec.code.casefold()):
+        compare("code", coupon.code, spec.code)
     compare("kind", coupon.kind, spec.kind)
     if spec.kind in AMOUNTS or spec.kind is CouponKind.PERCENTAGE:
         compare("value", coupon.value, spec.value)
-    if spec.kind in AMOUNTS and spec.currency:
+    if has_amount(spec):
         compare("currency", coupon.currency, spec.currency)
     requested = ("variant_ids",) if spec.variant_ids else ("product_ids",)
     for name in requested if coupon.shared_item_list else ("product_ids", "variant_ids"):

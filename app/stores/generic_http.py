@@ -13,7 +13,9 @@ retirement, or for another code.
                                 200 it can no longer be used · 404 {"message": "no such coupon"}
 
     POST {url}/loyalty          {"type": "loyalty.sync", "topic": "points/earned", "id": "…", "body": {…the Platform's webhook}}
-                                2xx stored · 404 {"message": "no loyalty sync"}: not supported (only with STORE__LOYALTY_SYNC)
+                                2xx stored · 404 {"message": "no such customer"}
+                                404 {"message": "no loyalty sync"}: this webhook is not supported, and skipped
+                                (only with STORE__LOYALTY_SYNC)
 
 200, 201 and 409 contain the coupon as the store has it, with the names and formats of the request:
 `{"coupon": {…}, "state": "active" | "retired"}`; `coupon` also contains `id` (the store's id) and `used` (a count), if
@@ -25,8 +27,9 @@ Amounts and percentages are decimal strings, times are RFC 3339 in UTC, and a va
     2xx with a coupon            Done if it fits the spec; a new coupon that differs is retired, Reject
     2xx, anything else           Unknown
     409 with a coupon            compared with the spec: Done or Reject
-    404 with a message above     no such coupon: Done for a retirement; the loyalty sync is skipped
-    404 other, 401, 403, 3xx     Blocked
+    404 with a message above     no such coupon: Done for a retirement; no such customer: Reject; no loyalty sync: Skip
+    404 other, 401, 403, 3xx     Blocked (at /loyalty also 405 and 501). The loyalty sync is a destination of its own, so
+                                 its Blocked does not stop coupons
     408, 425, 429                Retry
     5xx                          Unknown for a creation, Retry otherwise
     other 4xx                    Reject with the message
@@ -40,13 +43,13 @@ from uuid import uuid4
 
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
-from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from platform_relay.core import exact_json
+from platform_relay.core import exact_json, plain_numbers
 from platform_relay.core.http import HttpClients, HttpResponse
-from platform_relay.core.outcomes import Blocked, Done, Outcome, Skip, Unknown
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,
@@ -65,10 +68,15 @@ from platform_relay.stores.settings import CaFile
 RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL", "GENERIC_HTTP__CA_FILE")
 CREATION: Final = "the creation of the coupon"
 LOOKUP: Final = "the coupon lookup"
+LOOKUP_PATH: Final = "/coupons/lookup"
 RETIREMENT: Final = "the retirement of the coupon"
 LOYALTY_SYNC: Final = "the loyalty sync"
 NO_COUPON: Final = "no such coupon"
 NO_LOYALTY_SYNC: Final = "no loyalty sync"
+CHECK_TOPIC: Final = "relay/check"
+NO_CUSTOMER: Final = "no such customer"
+NO_SUCH_PATH: Final = (404, 405, 501)
+"""How web servers answer a POST to a path that the merchant has not implemented."""
 PROBE: Final = "relay-check"
 """The code that `check` looks up. No coupon has it."""
 
@@ -84,15 +92,13 @@ class GenericHttpSettings(EnvironmentSettings):
     )
     ca_file: CaFile = None
 
-    _no_placeholder = field_validator("secret")(refuse_placeholder)
-
     @field_validator("secret")
     @classmethod
     def _is_signing_secret(cls, secret: SecretStr) -> SecretStr:
         value = secret.get_secret_value()
         try:
             Webhook(value)
-        except (ValueError, RuntimeError):
+        except (ValueError, EmptyWebhookSecretError):
             value = ""
         if not value.startswith("whsec_") or len(value) < len("whsec_") + 32:
             raise ValueError("is not a signing secret; generate one with: echo whsec_$(openssl rand -base64 32)")
@@ -145,7 +151,7 @@ class GenericHttp:
     @returns_failures
     async def find_coupon(self, code: str) -> StoreCoupon | None:
         """See `base.StoreAdapter`."""
-        answer = await self._call("/coupons/lookup", {"type": "coupon.lookup", "code": code})
+        answer = await self._call(LOOKUP_PATH, {"type": "coupon.lookup", "code": code})
         if _message(answer) == NO_COUPON:
             return None
         _raise_for_status(answer, LOOKUP)
@@ -158,7 +164,14 @@ class GenericHttp:
         if _message(answer) == NO_COUPON:
             return Done()
         _raise_for_status(answer, RETIREMENT)
-        if _coupon(answer, RETIREMENT).active:
+        try:
+            active = _coupon(answer, RETIREMENT).active
+        except CallFailed as unreadable:  # the coupon that the endpoint has now decides
+            stored = await self.find_coupon(code)
+            if stored is not None and not isinstance(stored, StoreCoupon):
+                return unreadable.outcome
+            active = stored is not None and stored.active
+        if active:
             return Unknown(RESPONSES.reason(ReasonCode.COUPON_STILL_ACTIVE, answer, code=code), answer.evidence())
         return Done()
 
@@ -177,8 +190,19 @@ class GenericHttp:
         if _message(answer) == NO_LOYALTY_SYNC:
             explanation = "the store's endpoint does not support the loyalty sync"
             return Skip(because(ReasonCode.NOT_APPLICABLE, explanation=explanation))
+        if _message(answer) == NO_CUSTOMER:
+            reason = RESPONSES.reason(ReasonCode.ENTITY_NOT_FOUND, answer, entity="customer")
+            return Reject(reason, answer.evidence())
+        if answer.status in NO_SUCH_PATH:
+            problem = f"it is on, but the store's endpoint has no path /loyalty (HTTP {answer.status})"
+            setting = "STORE__LOYALTY_SYNC"
+            return Blocked(because(ReasonCode.SETTING_WRONG, setting=setting, problem=problem), answer.evidence())
         _raise_for_status(answer, LOYALTY_SYNC)
         return Done(evidence=answer.evidence())
+
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`. Sends the topic `relay/check`, which the endpoint must accept and ignore."""
+        return await self.sync_loyalty("relay-check", CHECK_TOPIC, {})
 
     async def _call(self, path: str, body: Mapping[str, JsonValue], message_id: str | None = None) -> HttpResponse:
         text = exact_json.dumps(body).decode()
@@ -190,7 +214,9 @@ class GenericHttp:
             "webhook-signature": self._signer.sign(message_id, now, text),
         }
         return RESPONSES.require(
-            await self._http.call("POST", self._url + path, content=text.encode(), headers=headers)
+            await self._http.call(
+                "POST", self._url + path, content=text.encode(), headers=headers, reads=path == LOOKUP_PATH
+            )
         )
 
 
@@ -225,12 +251,12 @@ def _message(answer: HttpResponse) -> str | None:
 
 def _raise_for_status(answer: HttpResponse, request: str, *, wrote: bool = False) -> None:
     """Raise CallFailed for every status except 2xx."""
-    if answer.status in (401, 403):
-        facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Also compare the clocks of both machines."}
-        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts)
-        raise CallFailed(Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS))
     message = value_at(answer.json(), "message") if 400 <= answer.status < 500 else None
     response = answer.quote(message) if isinstance(message, str) else ""
+    if answer.status in (401, 403):
+        facts = {"setting": "GENERIC_HTTP__SECRET", "hint": "Also compare the clocks of both machines."}
+        reason = RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, response=response, **facts)
+        raise CallFailed(Blocked(reason, answer.evidence(), certain=answer.status not in NAMELESS))
     RESPONSES.raise_for_status(answer, request, response, wrote=wrote)
 
 
@@ -282,10 +308,7 @@ def _ids(value: JsonValue) -> tuple[str, ...]:
 def _decimal(value: JsonValue) -> Decimal | None:
     if value is None:
         return None
-    number = Decimal(str(value))
-    if not number.is_finite():
-        raise ValueError("not a finite number")
-    return number
+    return plain_numbers.amount(value)
 
 
 def _text(value: JsonValue) -> str | None:

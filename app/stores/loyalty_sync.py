@@ -8,11 +8,11 @@ which the store reports to the relay, and the Platform then reports again; writi
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Skip
 from platform_relay.core.reasons import ReasonCode, because
@@ -40,6 +40,13 @@ class SyncsLoyalty(Protocol):
 
         May be called twice with the same `message_id`. The newest webhook of a customer comes last.
         """
+
+
+@runtime_checkable
+class ChecksLoyaltySync(Protocol):
+    async def check_loyalty_sync(self) -> Outcome:
+        """Check the permission that `sync_loyalty` needs. Changes no customer. The reason code is `permission_missing` if it
+        is missing; a Reject for another reason (the customer does not exist, the request is invalid) means that it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def stored_fields(values: Mapping[Any, JsonValue], prefix: str) -> StoredFields:
 
 def numeric_id(customer_id: str) -> str | None:
     """The id of a customer in a store whose ids are numbers from 1; None for any other text."""
-    number = int(customer_id) if customer_id.isascii() and customer_id.isdigit() else 0
+    number = plain_numbers.integer(customer_id) if plain_numbers.is_count(customer_id) else 0
     return str(number) if number else None
 
 
@@ -143,14 +150,11 @@ def _title(tier: JsonValue) -> str | None:
 
 
 def _integer(value: JsonValue) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        return None
     try:
-        number = Decimal(str(value))
-    except InvalidOperation:
+        number = plain_numbers.amount(value)
+    except plain_numbers.NotANumberError:
         return None
-    in_range = number.is_finite() and abs(number.adjusted()) <= 15
-    return int(number) if in_range and number == int(number) else None
+    return int(number) if abs(number.adjusted()) <= 15 and number == int(number) else None
 
 
 def _text(value: JsonValue) -> str | None:

@@ -1,13 +1,14 @@
 """Functions that read the JSON of several stores. Each has at least two users."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.outcomes import Unknown
 
 Row = dict[str, JsonValue]
@@ -24,11 +25,8 @@ CENT: Final = Decimal("0.01")
 
 
 def exact_amount(value: JsonValue) -> Decimal:
-    """Return a number or a numeric text as Decimal, and 0 for null and "". Raises InvalidOperation for other values."""
-    amount = Decimal(str(value or 0))
-    if not amount.is_finite():
-        raise InvalidOperation
-    return amount
+    """Return a number or a numeric text as Decimal, and 0 for null and "". Raises NotANumberError for other values."""
+    return plain_numbers.amount(value or 0)
 
 
 def amount_with_cents(value: JsonValue) -> Decimal:
@@ -78,6 +76,19 @@ def first_reported(*values: JsonValue | Null) -> JsonValue | Null:
     return next((value for value in known if not isinstance(value, Null)), known[0] if known else None)
 
 
+def names(account: Row, first: str, last: str, address: JsonValue) -> dict[str, object]:
+    """`firstName` and `lastName` of a customer: those of the account, or of the (billing) address if the account has neither.
+
+    `first` and `last` are the store's names of the fields, in the account and in the address.
+    """
+    own = {"firstName": reported(account, first), "lastName": reported(account, last)}
+    if any(value is not None and not isinstance(value, Null) for value in own.values()):
+        return {**own}
+    known: JsonValue = address if isinstance(address, dict) else {}
+    billing = {"firstName": reported(known, first), "lastName": reported(known, last)}
+    return {name: first_reported(own[name], billing[name]) for name in own}
+
+
 def set_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """The fields of an event: those that are None are left out, and those that are NULL are null."""
     return {name: None if value is NULL else value for name, value in fields.items() if value is not None}
@@ -104,23 +115,3 @@ def validation_problem(error: Exception) -> str:
         return "a field does not have the documented form"
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in errors)[:300]
-
-
-def next_position(
-    start: str, skipped: int, times: Sequence[JsonValue], page_size: int, resolution: timedelta = timedelta(0)
-) -> tuple[str, int] | None:
-    """The position of the next page in a list that is sorted by time of change; None if this page was the last.
-
-    A position is a time and a number of rows to skip. `times` are the times of change in the page that was read from `start`,
-    after `skipped` rows. A page that is not full is the last. Row numbers over the whole list would not work: an entity that
-    changes while the list is read moves to the end, and another entity would be missed. `resolution` is the smallest
-    difference of time in the store; set it if the store's filter excludes the given time itself. Raises ValueError for a
-    value that is not a time.
-    """
-    if len(times) < page_size:
-        return None
-    moments = [datetime.fromisoformat(str(value)) for value in times]
-    edge = moments[-1] - resolution
-    at_edge = sum(moment > edge if resolution else moment == edge for moment in moments)
-    unmoved = at_edge == len(moments) and (bool(resolution) or datetime.fromisoformat(start) == edge)
-    return (start, skipped + at_edge) if unmoved else (edge.isoformat(), at_edge)

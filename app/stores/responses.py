@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import Failure, HttpResponse, failure_of
+from platform_relay.core.http import Failure, HttpResponse, failure_of, firewall_refusal
 from platform_relay.core.outcomes import Blocked, Reject, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.setting_names import SettingNames
@@ -22,6 +22,8 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.native import unreadable_entity
 
+BODY_CAP: Final = 8 << 20
+"""The largest response of a store, in bytes. A page of a list that is larger is requested again with fewer rows."""
 RETRYABLE: Final = (408, 425, 429)
 """The statuses below 500 that are retried."""
 NAMELESS: Final = (403, 404)
@@ -43,10 +45,12 @@ class Responses:
         return because(code, **{"destination": self.destination, "status": status, **facts})
 
     def require(self, answer: HttpResponse | Failure) -> HttpResponse:
-        """Return the response of a call. Raises CallFailed if no complete response came."""
-        if isinstance(answer, HttpResponse):
-            return answer
-        raise CallFailed(self.with_destination(answer))
+        """Return the response of a call. Raises CallFailed if no complete response came, or if a firewall sent it."""
+        if not isinstance(answer, HttpResponse):
+            raise CallFailed(self.with_destination(answer))
+        if refused := firewall_refusal(answer):
+            raise CallFailed(self.with_destination(refused))
+        return answer
 
     def failure(self, answer: HttpResponse, request: str, response: str = "", *, wrote: bool = False) -> Failure | None:
         """The failure for a status; None for 2xx. `response` is the error text of the store. With `wrote`, a 5xx is Unknown,

@@ -5,18 +5,20 @@ inbox recognises what it has already accepted by its dedupe key.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar, cast
 
-from platform_relay.core.outcomes import Retry, Unknown, reason_of
+from platform_relay.core.outcomes import Outcome, Retry, Unknown, reason_of
 from platform_relay.core.reasons import Reason
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.stores.native import ListsEntities, NativeEvent, Page
-from platform_relay.sync.polling import PollResult, inbox_item
+from platform_relay.stores.native import FetchesEntities, ListsEntities, Page
+from platform_relay.sync.polling import PollResult, inbox_items
 
+T = TypeVar("T")
 ATTEMPTS: Final = 5
 """For each page."""
 FIRST_DELAY: Final = 1.0
@@ -30,24 +32,46 @@ class ListFailed:
     reason: Reason
 
 
-async def list_pages(
-    store: ListsEntities, kind: EventKind, since: datetime | None, *, first_delay: float = FIRST_DELAY
-) -> AsyncIterator[tuple[NativeEvent, ...] | ListFailed]:
-    """The pages of entities that changed since `since` (None: all). The last item is a ListFailed if the store fails."""
-    cursor: str | None = None
+HeldBack = Callable[[], Awaitable[Reason | None]]
+"""Why the store may not be called in the background now; None if it may."""
+
+
+async def never() -> None:
+    """Nothing holds the calls back."""
+
+
+async def with_retries(call: Callable[[], Awaitable[T | Outcome]], *, first_delay: float = FIRST_DELAY) -> T | Outcome:
+    """Call again what fails temporarily, after growing delays (seconds). Returns the last outcome if it fails to the end."""
     failures = 0
     while True:
-        page = await store.list_entities(kind, since, cursor)
-        if isinstance(page, Retry | Unknown) and failures < ATTEMPTS:
-            requested = page.after if isinstance(page, Retry) and page.after else 0.0
-            await asyncio.sleep(min(max(first_delay * 2**failures, requested), MAX_DELAY))
-            failures += 1
-            continue
+        result = await call()
+        if not isinstance(result, Retry | Unknown) or failures == ATTEMPTS:
+            return result
+        requested = result.after if isinstance(result, Retry) and result.after else 0.0
+        await asyncio.sleep(min(max(first_delay * 2**failures, requested), MAX_DELAY))
+        failures += 1
+
+
+async def list_pages(
+    store: ListsEntities,
+    kind: EventKind,
+    since: datetime | None,
+    *,
+    first_delay: float = FIRST_DELAY,
+    held_back: HeldBack = never,
+) -> AsyncIterator[Page | ListFailed]:
+    """The pages of entities that changed since `since` (None: all). The last item is a ListFailed if the store fails, or if
+    the calls to it are held back before a page."""
+    cursor: str | None = None
+    while True:
+        if (reason := await held_back()) is not None:
+            yield ListFailed(reason)
+            return
+        page = await with_retries(partial(store.list_entities, kind, since, cursor), first_delay=first_delay)
         if not isinstance(page, Page):
             yield ListFailed(reason_of(page))
             return
-        failures = 0
-        yield page.events
+        yield page
         cursor = page.next
         if cursor is None:
             return
@@ -60,17 +84,20 @@ async def backfill(
     kind: EventKind,
     since: datetime | None,
     progress: Callable[[PollResult], None] = lambda _: None,
+    held_back: HeldBack = never,
 ) -> PollResult:
     """Accept what the store has as events, which are sent after all live events. It can be repeated.
 
-    Raises DatabaseAway.
+    `held_back` is asked before each page. Raises DatabaseAway.
     """
-    seen = new = 0
-    async for page in list_pages(store, kind, since):
+    fetches = isinstance(cast("object", store), FetchesEntities)
+    seen = new = unreadable = 0
+    async for page in list_pages(store, kind, since, held_back=held_back):
         if isinstance(page, ListFailed):
-            return PollResult(seen, new, page.reason)
-        receipts = await inbox.accept_many([inbox_item(event, source, backfill=True) for event in page])
+            return PollResult(seen, new, page.reason, unreadable)
+        receipts = await inbox.accept_many(inbox_items(page, source, backfill=True, fetches=fetches))
         seen += len(receipts)
         new += sum(receipt.status == "accepted" for receipt in receipts)
-        progress(PollResult(seen, new))
-    return PollResult(seen, new)
+        unreadable += len(page.unreadable)
+        progress(PollResult(seen, new, None, unreadable))
+    return PollResult(seen, new, None, unreadable)

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
-from platform_relay.core.outcomes import Done, Outcome, Skip, reason_of
+from platform_relay.core.outcomes import Done, Outcome, Skip, Unknown, reason_of
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks, StoreWebhook
 from platform_relay.sync.backfill import backfill
-from platform_relay.sync.polling import KINDS_IN_ORDER
+from platform_relay.sync.polling import kinds_in_order
 
 log: Final = structlog.get_logger(__name__)
 
@@ -56,9 +56,13 @@ def plan(topics: Sequence[str], present: Sequence[StoreWebhook], *, remove: bool
 
 
 async def apply(store: SetsUpWebhooks, address: str, change: WebhookChange) -> Outcome:
-    """Make one change in the store."""
+    """Make one change in the store. A creation whose response cannot be trusted is looked up in the store's list."""
     if change.action == "create":
         created = await store.create_webhook(change.topic, address)
+        if isinstance(created, Unknown):
+            present = await store.list_webhooks(address)
+            if isinstance(present, tuple) and any(hook.topic == change.topic and hook.enabled for hook in present):
+                return Done()
         return Done() if isinstance(created, StoreWebhook) else created
     if change.action == "keep" or change.webhook is None:
         return Skip(because(ReasonCode.NOT_APPLICABLE, explanation="the webhook is installed and enabled"))
@@ -95,7 +99,7 @@ async def watch(
     lister: object = store
     if isinstance(lister, ListsEntities) and (new or not failures):
         since = datetime.now(UTC) - GAP
-        for kind in KINDS_IN_ORDER:
+        for kind in kinds_in_order(lister):
             result = await backfill(inbox, lister, source, kind, since)
             failure = result.failed and result.failed.code
             log.info("store_webhook_gap", kind=kind, seen=result.seen, new=result.new, failed=failure)

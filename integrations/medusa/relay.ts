@@ -3,7 +3,8 @@
  * and set RELAY_URL and RELAY_STORE_KEY; see README.md.
  *
  * Medusa's events contain ids only, so the entity is read when it is sent. If the relay is unavailable, the entity is sent
- * later, in its state at that time. Medusa's workflow engine retries. The Idempotency-Key is derived from the body.
+ * later, in its state at that time. Medusa's workflow engine retries. The Idempotency-Key is derived from the run of the
+ * workflow and the body: the same body of another run may be a state that came back.
  */
 import { createHash } from "node:crypto"
 import type { SubscriberArgs, SubscriberConfig } from "@medusajs/framework"
@@ -26,9 +27,9 @@ const STATUS: Record<string, string> = {
   canceled: "voided",
 }
 const ORDER_FIELDS = [
-  "id", "display_id", "status", "email", "customer_id", "customer.has_account", "currency_code", "total", "item_subtotal",
-  "created_at", "updated_at", "items.*", "items.adjustments.*", "shipping_methods.*", "shipping_methods.adjustments.*",
-  "payment_collections.*",
+  "id", "display_id", "status", "email", "customer_id", "customer.has_account", "currency_code", "total",
+  "created_at", "updated_at", "items.*", "items.tax_lines.*", "items.adjustments.*", "shipping_methods.*",
+  "shipping_methods.tax_lines.*", "shipping_methods.adjustments.*", "payment_collections.*",
 ]
 
 export const config: SubscriberConfig = {
@@ -58,15 +59,15 @@ async function entityOf(name: string, data: Row, container: MedusaContainer): Pr
     const order = (await one(container, "payment", data.id, ["payment_collection.order.id"]))?.payment_collection?.order
     return order ? { kind: "orders", id: order.id } : null
   }
-  const variant = await one(container, "product_variant", data.id, ["product_id"])
+  const [variant] = await all(container, "product_variant", { id: data.id }, ["product_id"], true)
   return variant?.product_id ? { kind: "products", id: variant.product_id } : null
 }
 
 const sendEntity = createStep(
   { name: "relay-send-entity", maxRetries: RETRIES, retryInterval: RETRY_SECONDS },
-  async ({ kind, id }: { kind: Kind; id: string }, { container }) => {
+  async ({ kind, id }: { kind: Kind; id: string }, { container, transactionId }) => {
     const event = await { customers: customer, orders: order, products: product }[kind](id, container)
-    if (event) await post(kind, event, container)
+    if (event) await post(kind, event, transactionId, container)
     return new StepResponse(null)
   },
 )
@@ -76,7 +77,7 @@ const relayEntity = createWorkflow("relay-entity", (input: { kind: Kind; id: str
 )
 
 /** Throws if a later attempt can succeed; the workflow engine then retries the step. */
-async function post(kind: Kind, event: Row, container: MedusaContainer): Promise<void> {
+async function post(kind: Kind, event: Row, run: string | undefined, container: MedusaContainer): Promise<void> {
   const body = JSON.stringify(event)
   const response = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
     method: "POST",
@@ -84,7 +85,7 @@ async function post(kind: Kind, event: Row, container: MedusaContainer): Promise
     headers: {
       "content-type": "application/json",
       authorization: `Bearer ${process.env.RELAY_STORE_KEY}`,
-      "idempotency-key": `medusa:${kind}:${createHash("sha256").update(body).digest("hex")}`,
+      "idempotency-key": `medusa:${kind}:${run}:${createHash("sha256").update(body).digest("hex")}`,
     },
     signal: AbortSignal.timeout(20_000),
   })
@@ -98,10 +99,12 @@ async function post(kind: Kind, event: Row, container: MedusaContainer): Promise
 }
 
 async function customer(id: string, container: MedusaContainer): Promise<Row | null> {
-  const row = await one(container, "customer", id, ["*"])
+  const row = await one(container, "customer", id, ["*", "addresses.*"])
   if (!row?.has_account) return null // a guest: the orders contain the e-mail address
+  const billing = (row.addresses ?? []).find((address: Row) => address.is_default_billing)
+  const named = row.first_name || row.last_name ? row : (billing ?? row)
   return {
-    id, email: row.email, firstName: row.first_name, lastName: row.last_name, phone: row.phone,
+    id, email: row.email, firstName: named.first_name, lastName: named.last_name, phone: row.phone,
     createdAt: row.created_at, updatedAt: row.updated_at,
   }
 }
@@ -110,13 +113,15 @@ async function product(id: string, container: MedusaContainer): Promise<Row | nu
   const row = await one(container, "product", id, ["*", "variants.*"])
   if (!row) return null
   const variants: Row[] = row.variants ?? []
+  const withDeleted = await all(container, "product_variant", { product_id: id }, ["updated_at", "deleted_at"], true)
+  const deletions = withDeleted.filter((variant) => variant.deleted_at).map(({ deleted_at }) => ({ updated_at: deleted_at }))
   return {
     id, title: row.title, imageUrl: row.thumbnail, status: row.status === "published" ? "active" : "draft",
     externalUrlHandle: row.handle,
     variants: variants.map((variant) => ({
       externalVariantId: variant.id, title: variant.title, imageUrl: variant.thumbnail, position: variant.variant_rank,
     })),
-    updatedAt: latest([row, ...variants]),
+    updatedAt: latest([row, ...withDeleted, ...deletions]), // a deletion does not change the product's updated_at
   }
 }
 
@@ -125,35 +130,53 @@ async function order(id: string, container: MedusaContainer): Promise<Row | null
   const row = result as Row
   const items: Row[] = row.items ?? []
   const currency = String(row.currency_code).toUpperCase()
-  const digits = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits
-  const money = (amount: unknown): string => Number(amount).toFixed(digits)
+  const digits = new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? 2
+  const money = (amount: number): string => // half up; toFixed(6) removes what binary fractions add
+    (Math.round(Number((amount * 10 ** digits).toFixed(6))) / 10 ** digits).toFixed(digits)
+  const price = (item: Row): number => withTax(item.unit_price, item, item.is_tax_inclusive)
+  const payments: Row[] = row.payment_collections ?? []
+  const refunded = payments.reduce((sum, payment) => sum + Number(payment.refunded_amount ?? 0), 0)
   const status = STATUS[row.payment_status] ?? "pending"
   const codes = new Map<string, number>()
-  const adjustments = [...items, ...(row.shipping_methods ?? [])].flatMap((discounted: Row) => discounted.adjustments ?? [])
-  for (const { code, amount } of adjustments) if (code) codes.set(code, (codes.get(code) ?? 0) + Number(amount))
+  for (const discounted of [...items, ...(row.shipping_methods ?? [])] as Row[])
+    for (const { code, amount, is_tax_inclusive } of (discounted.adjustments ?? []) as Row[])
+      if (code) codes.set(code, (codes.get(code) ?? 0) + withTax(amount, discounted, is_tax_inclusive))
   return {
     id,
     customerId: row.customer?.has_account ? row.customer_id : null,
     email: row.email,
     financialStatus: row.status === "canceled" && ["pending", "authorized"].includes(status) ? "voided" : status,
     currency,
-    totalPrice: money(row.total),
-    subtotalPrice: money(row.item_subtotal),
+    totalPrice: money(Number(row.total)),
+    subtotalPrice: money(items.reduce((sum, item) => sum + price(item) * Number(item.quantity), 0)),
+    ...(refunded > 0 ? { refundedAmount: money(refunded) } : {}),
     lineItems: items.map((item) => ({
       productId: item.product_id, variantId: item.variant_id, title: item.product_title ?? item.title,
-      quantity: Number(item.quantity), price: money(item.unit_price),
+      quantity: Number(item.quantity), price: money(price(item)),
     })),
     discountCodes: [...codes].map(([code, amount]) => ({ code, amount: money(amount) })),
     orderNumber: String(row.display_id),
     createdAt: row.created_at,
-    updatedAt: latest([row, ...(row.payment_collections ?? [])]), // a capture does not change the order's updated_at
+    updatedAt: latest([row, ...payments]), // a capture does not change the order's updated_at
   }
 }
 
+/** An amount of a line item or a shipping method, with the tax of its lines (rates in percent). */
+function withTax(amount: unknown, taxed: Row, included: boolean): number {
+  const rates = ((taxed.tax_lines ?? []) as Row[]).reduce((sum, line) => sum + Number(line.rate), 0)
+  return Number(amount) * (included ? 1 : 1 + rates / 100)
+}
+
 async function one(container: MedusaContainer, entity: string, id: string, fields: string[]): Promise<Row | null> {
+  return (await all(container, entity, { id }, fields))[0] ?? null
+}
+
+async function all(
+  container: MedusaContainer, entity: string, filters: Row, fields: string[], withDeleted = false,
+): Promise<Row[]> {
   const query = container.resolve(ContainerRegistrationKeys.QUERY)
-  const { data } = await query.graph({ entity, fields, filters: { id } } as Parameters<typeof query.graph>[0])
-  return (data[0] as Row | undefined) ?? null
+  const { data } = await query.graph({ entity, fields, filters, withDeleted } as Parameters<typeof query.graph>[0])
+  return data as Row[]
 }
 
 function latest(rows: Row[]): string {

@@ -3,15 +3,15 @@
  * to `plugins`, and set RELAY_URL and RELAY_STORE_KEY; see README.md.
  *
  * An event becomes a job of Vendure's own queue, which survives a restart and retries; the entity is read when it is
- * sent. The Idempotency-Key is derived from the body.
+ * sent. The Idempotency-Key is derived from the job and the body: the same body of another job may be a state that came back.
  */
 import { createHash } from 'node:crypto';
 import { OnApplicationBootstrap } from '@nestjs/common';
 import {
   AccountRegistrationEvent, ConfigService, CustomerEvent, CustomerService, EventBus, ID, Job, JobQueue, JobQueueService,
   Logger, OrderService, OrderStateTransitionEvent, PaymentStateTransitionEvent, PluginCommonModule, ProductEvent,
-  ProductService, ProductVariantEvent, ProductVariantService, RefundStateTransitionEvent, RequestContext,
-  RequestContextService, VendureEvent, VendurePlugin,
+  ProductService, ProductVariant, ProductVariantEvent, ProductVariantService, RefundStateTransitionEvent, RequestContext,
+  RequestContextService, TransactionalConnection, VendureEvent, VendurePlugin,
 } from '@vendure/core';
 
 type Kind = 'customers' | 'orders' | 'products';
@@ -34,6 +34,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
     private orders: OrderService,
     private products: ProductService,
     private variants: ProductVariantService,
+    private connection: TransactionalConnection,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -71,7 +72,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
     const event = await { customers: this.customer, orders: this.order, products: this.product }[kind].call(this, ctx, id);
     if (!event) return;
     try {
-      await post(kind, event);
+      await post(kind, event, job.id);
     } catch (error) {
       await new Promise(resolve => setTimeout(resolve, Math.min(2 ** job.attempts, WAIT_SECONDS) * 1000));
       throw error;
@@ -79,10 +80,12 @@ export class RelayPlugin implements OnApplicationBootstrap {
   }
 
   private async customer(ctx: RequestContext, id: ID): Promise<Row | null> {
-    const row = await this.customers.findOne(ctx, id, ['user']);
+    const row = await this.customers.findOne(ctx, id, ['user', 'addresses']);
     if (!row?.user) return null; // a guest: the orders contain the e-mail address
+    const billing = row.addresses.find(address => address.defaultBillingAddress)?.fullName;
     return {
       id: String(row.id), email: row.emailAddress, firstName: row.firstName, lastName: row.lastName,
+      ...(billing && !row.firstName && !row.lastName ? { name: billing } : {}),
       phone: row.phoneNumber, createdAt: row.createdAt, updatedAt: row.updatedAt,
     };
   }
@@ -91,6 +94,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
     const row = await this.products.findOne(ctx, id, ['featuredAsset']);
     if (!row) return null;
     const { items } = await this.variants.getVariantsByProductId(ctx, row.id, {}, ['featuredAsset']);
+    const withDeleted = await this.connection.getRepository(ctx, ProductVariant).find({ where: { productId: row.id } });
     return {
       id: String(row.id), title: row.name, imageUrl: image(row), status: row.enabled ? 'active' : 'draft',
       externalUrlHandle: row.slug,
@@ -98,7 +102,7 @@ export class RelayPlugin implements OnApplicationBootstrap {
         externalVariantId: String(each.id), title: each.name, imageUrl: image(each),
         status: each.enabled ? 'active' : 'draft', position,
       })),
-      updatedAt: latest([row, ...items]),
+      updatedAt: latest([row, ...withDeleted]), // a deleted variant changes its own time only
     };
   }
 
@@ -109,8 +113,12 @@ export class RelayPlugin implements OnApplicationBootstrap {
     ]);
     if (!row?.orderPlacedAt) return null; // a cart
     const digits = this.settings.entityOptions.moneyStrategy?.precision ?? 2;
-    const money = (amount: number): string => (amount / 10 ** digits).toFixed(digits);
+    const places = new Intl.NumberFormat('en', { style: 'currency', currency: row.currencyCode }).resolvedOptions()
+      .maximumFractionDigits ?? 2;
+    const money = (amount: number): string => // half up
+      (Math.round(Number((amount / 10 ** (digits - places)).toFixed(6))) / 10 ** places).toFixed(places);
     const refunds = row.payments.flatMap(payment => payment.refunds);
+    const refunded = refunds.reduce((sum, each) => (each.state === 'Settled' ? sum + each.total : sum), 0);
     const sources = new Map(row.promotions.map(each => [`PROMOTION:${each.id}`, each.couponCode]));
     const off = (code: string): number =>
       row.discounts.reduce((sum, each) => (sources.get(each.adjustmentSource) === code ? sum - each.amountWithTax : sum), 0);
@@ -121,7 +129,8 @@ export class RelayPlugin implements OnApplicationBootstrap {
       financialStatus: financialStatus(row, refunds),
       currency: row.currencyCode,
       totalPrice: money(row.totalWithTax),
-      subtotalPrice: money(row.subTotalWithTax),
+      subtotalPrice: money(row.lines.reduce((sum, line) => sum + line.linePriceWithTax, 0)),
+      ...(refunded > 0 ? { refundedAmount: money(refunded) } : {}),
       lineItems: row.lines.map(line => ({
         productId: String(line.productVariant.productId), variantId: String(line.productVariant.id),
         title: line.productVariant.product?.name ?? line.productVariant.name, quantity: line.quantity,
@@ -149,7 +158,7 @@ function financialStatus(order: Row, refunds: Row[]): string {
   return order.payments.some((payment: Row) => payment.state === 'Authorized') ? 'authorized' : 'pending';
 }
 
-async function post(kind: Kind, event: Row): Promise<void> {
+async function post(kind: Kind, event: Row, job: ID | null): Promise<void> {
   const body = JSON.stringify(event);
   const response = await fetch(`${process.env.RELAY_URL}/v1/events/${kind}`, {
     method: 'POST',
@@ -157,7 +166,7 @@ async function post(kind: Kind, event: Row): Promise<void> {
     headers: {
       'content-type': 'application/json',
       authorization: `Bearer ${process.env.RELAY_STORE_KEY}`,
-      'idempotency-key': `vendure:${kind}:${createHash('sha256').update(body).digest('hex')}`,
+      'idempotency-key': `vendure:${kind}:${job}:${createHash('sha256').update(body).digest('hex')}`,
     },
     signal: AbortSignal.timeout(20_000),
   });

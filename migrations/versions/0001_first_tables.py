@@ -84,6 +84,18 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
     op.create_index(op.f("ix_audit_subject_at"), "audit", ["subject", "at"], unique=False)
     op.create_table(
+        "console_session",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_console_session")),
+        sa.UniqueConstraint("hash", name=op.f("uq_console_session_hash")),
+    )
+    op.create_table(
         "coupon",
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=False),
@@ -267,7 +279,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("dedupe_key", sa.Text(), nullable=False),
+        sa.Column("dedupe_key", sa.Text(collation="C"), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("event", sa.LargeBinary(), nullable=True),
         sa.Column("encrypted_with", sa.Text(), nullable=True),
@@ -277,6 +289,8 @@ def upgrade() -> None:
         sa.Column("order_ref", sa.Text(), nullable=True),
         sa.Column("product_ref", sa.Text(), nullable=True),
         sa.Column("coupon_ref", sa.Text(), nullable=True),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         sa.UniqueConstraint("source", "dedupe_key", name=op.f("uq_message_source_dedupe_key")),
@@ -345,6 +359,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "kind", name=op.f("pk_poll_cursor")),
     )
     op.create_table(
+        "background_read",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason_code", sa.Text(), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_background_read")),
+    )
+    op.create_table(
         "reconciliation",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
@@ -355,6 +379,9 @@ def upgrade() -> None:
         sa.Column("compared", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("difference_counts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("notes", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("store_counts", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+        sa.Column("unreadable", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+        sa.Column("complete", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -377,7 +404,7 @@ def upgrade() -> None:
             " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.05,"
             " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
         )
-    for destination in ("platform", "store"):
+    for destination in ("platform", "store", "store_loyalty"):
         columns = "name, state, since, failures, next_call_at"
         opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
         op.execute(opened.bindparams(name=destination))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from simulators.call import Json
-from simulators.captured import Order, Person, Product, captured, cents, event, instant
+from ..call import Json  # noqa: TID252  # installed, the package has another name
+from . import Order, Person, Product, captured, cents, event, instant
 
 PAID: Final = "captured"
 STATUSES: Final = {"pending": "pending", PAID: "paid", "refunded": "refunded", "cancelled": "voided"}

@@ -8,12 +8,12 @@ import httpx
 import uvicorn
 
 from platform_relay import wiring
-from platform_relay.main import create_app
+from platform_relay.serve import server_config
 from platform_relay.settings import Settings
 from tests.helpers import eventually, free_port
 
-STORE_KEY = "store-key-for-tests"
-OPERATOR_KEY = "operator-key-for-tests"
+STORE_KEY = "store-key-for-tests-012345"
+OPERATOR_KEY = "operator-key-for-tests-0123"
 WEBHOOK_SECRET = "webhook-secret-for-tests"
 PREVIOUS_WEBHOOK_SECRET = "previous-webhook-secret-for-tests"
 
@@ -28,11 +28,7 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[tuple[
     """The application's services and its base URL."""
     async with wiring.services(settings, database_url, "web") as parts:
         port = free_port()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(parts), host="127.0.0.1", port=port, log_config=None, access_log=False, loop="none"
-            )
-        )
+        server = uvicorn.Server(server_config(settings.model_copy(update={"port": port}), parts))
         serve = asyncio.create_task(server.serve())
         try:
             await eventually(lambda: server.started or serve.done())

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.api.batch import MAX_LINES, spans
+from platform_relay.api.batch import MAX_LINES
+from platform_relay.api.event_bodies import spans
 from tests.api.served import Stored
 
 ORDER = {"id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "1.00"}

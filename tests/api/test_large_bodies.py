@@ -26,7 +26,7 @@ from tests.api.served import STORE_KEY, serving
 from tests.database.engine_room import rows
 from tests.helpers import eventually
 
-SECRET = "woo-webhook-secret"
+SECRET = "woo-webhook-secret-0123456789"
 WEBHOOKS = "/v1/store-webhooks/woocommerce"
 LIMIT = 2 << 20
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.inbox.events import EventKind
+from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import Settings, StoreSettings
@@ -67,7 +68,7 @@ async def _worked(engine: AsyncEngine, identifier: UUID) -> None:
     await reconciliations.add_differences(
         identifier, [Difference(EventKind.PRODUCT, "7", "extra", "it is there alone")]
     )
-    await reconciliations.finish(identifier, {"orders": 600}, [], None)
+    await reconciliations.finish(identifier, {"orders": 600}, [], None, Coverage())
 
 
 async def test_an_unknown_reconciliation_and_invalid_requests(operator: httpx.AsyncClient) -> None:

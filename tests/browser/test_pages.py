@@ -57,58 +57,58 @@ PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
 
 
 @pytest.mark.parametrize("name", PATHS)
-async def test_a_page(name: str, console_page: ConsolePage) -> None:
+async def test_a_page(name: str, console: ConsolePage) -> None:
     path = PATHS[name]
-    await console_page.open(path if isinstance(path, str) else await path(console_page.stage))
-    await check(console_page)
+    await console.open(path if isinstance(path, str) else await path(console.stage))
+    await check(console)
 
 
-async def test_an_explanation_shows_buttons_and_steps_and_no_calls_of_the_api(console_page: ConsolePage) -> None:
-    await console_page.open("/console/search?q=3001")
-    steps = console_page.page.get_by_role("region", name="What you can do")
+async def test_an_explanation_shows_buttons_and_steps_and_no_calls_of_the_api(console: ConsolePage) -> None:
+    await console.open("/console/search?q=3001")
+    steps = console.page.get_by_role("region", name="What you can do")
     await expect(steps).to_contain_text("Correct the cause in the store.")
     await expect(steps.get_by_role("button", name="Retry")).to_have_count(1)
-    await expect(console_page.page.get_by_role("main")).not_to_contain_text("/v1/")
+    await expect(console.page.get_by_role("main")).not_to_contain_text("/v1/")
     await expect(steps).not_to_contain_text("Retry the job.")
 
 
-async def test_a_failure_group_with_its_forms_open(console_page: ConsolePage) -> None:
-    await console_page.open("/console/dead-and-held")
-    await console_page.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
-    for menu in await console_page.page.locator("summary").all():
+async def test_a_failure_group_with_its_forms_open(console: ConsolePage) -> None:
+    await console.open("/console/dead-and-held")
+    await console.page.get_by_role("cell", name="order for the Platform").get_by_role("link").first.click()
+    for menu in await console.page.locator("summary").all():
         await menu.click()
-    await check(console_page)
+    await check(console)
 
 
-async def test_a_page_that_is_not_there(console_page: ConsolePage) -> None:
-    await console_page.open("/console/coupon?code=no-such-code")
-    console_page.expected("404")
-    await check(console_page)
+async def test_a_page_that_is_not_there(console: ConsolePage) -> None:
+    await console.open("/console/coupon?code=no-such-code")
+    console.expected("404")
+    await check(console)
 
 
-async def test_signing_in(console_page: ConsolePage) -> None:
-    await console_page.page.get_by_role("button", name="Sign out").click()
-    await console_page.page.wait_for_url("**/console/login")
-    await check(console_page)
+async def test_signing_in(console: ConsolePage) -> None:
+    await console.page.get_by_role("button", name="Sign out").click()
+    await console.page.wait_for_url("**/console/login")
+    await check(console)
 
 
-async def check(console_page: ConsolePage) -> None:
+async def check(console: ConsolePage) -> None:
     """What holds for every page. What of axe depends on colours and sizes is run in both."""
-    assert await accessible(console_page) == []
-    light = await background(console_page)
-    await console_page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-    await console_page.page.emulate_media(color_scheme="dark")
-    assert await console_page.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "it scrolls sideways"
-    assert await accessible(console_page, {"runOnly": ["color-contrast", "target-size"]}) == []
-    assert await background(console_page) != light
-    answer = await console_page.page.request.get(console_page.page.url)
+    assert await accessible(console) == []
+    light = await background(console)
+    await console.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await console.page.emulate_media(color_scheme="dark")
+    assert await console.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "it scrolls sideways"
+    assert await accessible(console, {"runOnly": ["color-contrast", "target-size"]}) == []
+    assert await background(console) != light
+    answer = await console.page.request.get(console.page.url)
     assert answer.headers["content-security-policy"] == POLICY
     assert "unsafe" not in POLICY
     assert "script-src 'self';" in POLICY
 
 
-async def accessible(console_page: ConsolePage, options: dict[str, object] | None = None) -> list[str]:
-    results = await AXE.run(console_page.page, options=options)
+async def accessible(console: ConsolePage, options: dict[str, object] | None = None) -> list[str]:
+    results = await AXE.run(console.page, options=options)
     assert results.response["passes"], "axe checked nothing"
     return [
         f"{violation['id']}: {violation['help']}: {violation['nodes'][0]['html']}"
@@ -117,5 +117,5 @@ async def accessible(console_page: ConsolePage, options: dict[str, object] | Non
     ]
 
 
-async def background(console_page: ConsolePage) -> str:
-    return str(await console_page.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+async def background(console: ConsolePage) -> str:
+    return str(await console.page.evaluate("getComputedStyle(document.body).backgroundColor"))

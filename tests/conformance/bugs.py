@@ -1,4 +1,4 @@
-"""Forty-four bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
+"""Sixty-six bugs that a person could write into an adapter, each as what to replace in the sample (sample.py) by what.
 
 They are of the kind that an outsider's tests seldom find: the store behaves, and all is well.
 """
@@ -26,9 +26,16 @@ DRAFT_COMPARED = "drafted = await confirm_created(spec, draft, self._delete)"
 DRAFT_DONE = 'drafted: Done | Reject = Done({"store_id": draft.store_id})'
 COMPARED = "return await confirm_created(spec, published, self._delete)"
 PUBLISHED = 'return Done({"store_id": published.store_id})'
-JUDGED = "            return compare_existing(spec, found)\n"
+JUDGED = "            return compare_existing(spec, existing)\n"
 TAKEN = "        except Taken:\n            return await self._held(spec) or Retry("
 STATUS_CHECK = "    RESPONSES.raise_for_status(answer, request, words, wrote=method"
+REFUSED = "        if refused := check_spec(spec, Corner, datetime.now(UTC)):\n"
+FOUND = "        row = await self._row(code)\n        return read(row, LOOKUP) if row else None"
+REPLACE = (
+    "from collections.abc import Mapping\n",
+    "from collections.abc import Mapping\nfrom dataclasses import replace\n",
+)
+"""What an adapter needs to change a spec."""
 REJECTED = "raise CallFailed(RESPONSES.rejected(request, words, answer))"
 
 
@@ -47,12 +54,12 @@ BUGS = (
     bug(
         "a taken code is a refusal", TAKEN, "        except Taken as taken:\n            return taken.outcome or Retry("
     ),
-    bug("what the store holds is not compared", JUDGED, "            return Done({'store_id': found.store_id})\n"),
+    bug("what the store holds is not compared", JUDGED, "            return Done({'store_id': existing.store_id})\n"),
     bug(
         "the difference is not named",
         JUDGED,
         "            taken = Reject(RESPONSES.reason(ReasonCode.CODE_TAKEN, code=spec.code))\n"
-        "            return taken if differences(spec, found) else compare_existing(spec, found)\n",
+        "            return taken if differences(spec, existing) else compare_existing(spec, existing)\n",
     ),
     bug(
         "a draft left by a crash is called the coupon",
@@ -93,9 +100,9 @@ BUGS = (
     bug("a 5xx is a refusal", *status("answer.status >= 500", REJECTED)),
     bug(
         "a lost answer is a refusal",
-        "        return RESPONSES.require(answer)\n",
+        "        return RESPONSES.require(answer).hiding(token)\n",
         "        if not isinstance(answer, HttpResponse):\n            raise CallFailed(Reject(answer.reason))\n"
-        "        return RESPONSES.require(answer)\n",
+        "        return RESPONSES.require(answer).hiding(token)\n",
     ),
     bug(
         "no answer to a lookup means none",
@@ -151,6 +158,7 @@ BUGS = (
         'answer.quote(str(shown.get("message") or ""))',
         'str(shown.get("message") or "")[:200]',
     ),
+    bug("a token that was obtained at run time is in the evidence", ".hiding(token)", ""),
     bug(
         "the customer's address is in the facts",
         "        except Taken:\n",
@@ -203,18 +211,162 @@ BUGS = (
     bug(
         "nonsense reaches the shop", "if refused := check_spec(spec, Corner, datetime.now(UTC)):", "if refused := None:"
     ),
+    # -- what only the wire, an odd amount or a second process shows
+    bug(
+        "the value is read from the adapter's own note",
+        '"note": spec.reference',
+        '"note": None if spec.value is None else f"{spec.value:f}"',
+        'value=number(row.get("amount"))',
+        'value=number(row.get("note"))',
+    ),
+    bug(
+        "the value is read from a sentence in the note",
+        '"note": spec.reference',
+        '"note": None if spec.value is None else f"worth {spec.value:f} in all"',
+        'value=number(row.get("amount"))',
+        'value=number(str(row["note"]).split()[1] if row.get("note") else None)',
+    ),
+    bug(
+        "amounts are rounded to cents before anything else",
+        REFUSED,
+        "        if spec.value is not None and spec.value.is_finite():\n"
+        "            spec = replace(spec, value=spec.value.quantize(Decimal('0.01')))\n" + REFUSED,
+        *REPLACE,
+    ),
+    bug(
+        "percentages are cut to one digit",
+        REFUSED,
+        "        if spec.kind is CouponKind.PERCENTAGE and spec.value is not None:\n"
+        "            spec = replace(spec, value=int(spec.value * 10) / Decimal(10))\n" + REFUSED,
+        *REPLACE,
+    ),
+    bug(
+        "the minimum spend is rounded",
+        REFUSED,
+        "        if spec.minimum_spend is not None and spec.minimum_spend.is_finite():\n"
+        "            spec = replace(spec, minimum_spend=round(spec.minimum_spend, 2))\n" + REFUSED,
+        *REPLACE,
+    ),
+    bug(
+        "the minimum spend is only in the note",
+        '"minimum": None if spec.minimum_spend is None else f"{spec.minimum_spend:f}"',
+        '"minimum": None',
+        '"note": spec.reference',
+        '"note": None if spec.minimum_spend is None else f"from {spec.minimum_spend:f} on"',
+        'minimum_spend=number(row.get("minimum"))',
+        'minimum_spend=number(str(row["note"]).split()[1] if row.get("note") else None)',
+    ),
+    bug(
+        "the usage limit is only in the note",
+        '"uses": spec.usage_limit',
+        '"uses": None',
+        '"note": spec.reference',
+        '"note": None if spec.usage_limit is None else f"{spec.usage_limit} uses"',
+        'usage_limit=count(row.get("uses"))',
+        'usage_limit=int(str(row["note"]).split()[0]) if row.get("note") else None',
+    ),
+    bug(
+        "the minimum spend is a minimum quantity",
+        '"minimum": None if spec.minimum_spend is None else f"{spec.minimum_spend:f}"',
+        '"minimum_quantity": None if spec.minimum_spend is None else f"{spec.minimum_spend:f}"',
+        'minimum_spend=number(row.get("minimum"))',
+        'minimum_spend=number(row.get("minimum_quantity"))',
+    ),
+    bug(
+        "any currency is taken as the store's",
+        REFUSED,
+        "        spec = replace(spec, currency=spec.currency and 'EUR')\n" + REFUSED,
+        *REPLACE,
+    ),
+    bug(
+        "the currency is not sent, and not compared",
+        '"currency": spec.currency',
+        '"currency": None',
+        'frozenset({"customer_id"})',
+        'frozenset({"customer_id", "currency"})',
+    ),
+    bug(
+        "a merchant's coupon is deleted and made again",
+        JUDGED,
+        "            if row.get('note') is None and differences(spec, existing) and spec.reference:\n"
+        "                await self._delete(existing.store_id)\n                return None\n" + JUDGED,
+    ),
+    bug(
+        "retiring deletes whatever the lookup finds",
+        '        row = await self._row(code)\n        return await self._delete(str(row["id"])) if row else Done()',
+        "        rows = await self._items(f\"vouchers?{urlencode({'code': code}, quote_via=quote)}\", LOOKUP)\n"
+        "        for row in rows:\n            if code in str(row.get('code')):\n"
+        "                await self._delete(str(row['id']))\n"
+        "        return Done()",
+    ),
+    bug(
+        "a coupon that was found is remembered",
+        FOUND,
+        "        if code not in self._found and (row := await self._row(code)):\n            self._found[code] = row\n"
+        "        return read(self._found[code], LOOKUP) if code in self._found else None",
+        '        self._token = ""\n        self._renewal',
+        '        self._token, self._found = "", dict[str, Row]()\n        self._renewal',
+        '        row = await self._row(code)\n        return await self._delete(str(row["id"])) if row else Done()',
+        "        row = await self._row(code)\n        self._found.pop(code, None)\n"
+        '        return await self._delete(str(row["id"])) if row else Done()',
+    ),
+    bug(
+        "that there is no coupon is remembered",
+        FOUND,
+        "        if code in self._none:\n            return None\n        row = await self._row(code)\n"
+        "        if row is None:\n            self._none.add(code)\n        return read(row, LOOKUP) if row else None",
+        '        self._token = ""\n        self._renewal',
+        '        self._token, self._none = "", set[str]()\n        self._renewal',
+        REFUSED,
+        "        self._none.discard(spec.code)\n" + REFUSED,
+    ),
+    bug(
+        "a second attempt creates the code in lower case",
+        "        if not spec.first_try and (held := await self._held(spec)):\n            return held\n",
+        "        if not spec.first_try:\n            small = replace(spec, code=spec.code.lower())\n"
+        "            if held := await self._held(small):\n                return held\n            spec = small\n",
+        *REPLACE,
+    ),
+    bug(
+        "every call has a session of its own, by cookie",
+        'headers = {"authorization": f"Bearer {token}"}',
+        'headers = {"cookie": f"session={token}"}',
+        'token = self._token or await self._renewed("")',
+        "token = await self._renewed(self._token)",
+    ),
+    bug(
+        "every call logs in",
+        'token = self._token or await self._renewed("")',
+        "token = await self._renewed(self._token)",
+    ),
+    bug("the expiry is cut to the day", 'strftime("%Y-%m-%dT%H:%M:%SZ")', 'strftime("%Y-%m-%dT00:00:00Z")'),
+    bug(
+        "not combinable is left out in silence",
+        '"exclusive": not spec.combinable',
+        '"exclusive": False',
+    ),
+    bug(
+        "only the first row of a lookup is read",
+        'row for row in rows if row.get("code") == code',
+        'row for row in rows[:1] if row.get("code") == code',
+    ),
     # -- retiring, looking up, checking
     bug(
+        "a deletion that fails is Done",
+        'return await self._delete(str(row["id"])) if row else Done()',
+        'await returns_failures(self._delete)(str(row["id"])) if row else None\n        return Done()',
+    ),
+    bug(
         "a similar code is taken for the code",
-        'row for row in rows if str(row.get("code")).casefold() == code.casefold()',
+        'row for row in rows if row.get("code") == code',
         "iter(rows)",
     ),
     bug("retiring only pretends", 'return await self._delete(str(row["id"])) if row else Done()', "return Done()"),
     bug(
         "check says ready whatever happens",
-        'shop = await self._object("GET", "shop", "the shop")\n',
-        'shop = await returns_failures(self._object)("GET", "shop", "the shop")\n'
-        "        if not isinstance(shop, dict):\n            return Ready('probably')\n",
+        'store = await self._object("GET", "store", "the store")\n',
+        'store = await returns_failures(self._object)("GET", "store", "the store")\n'
+        "        if not isinstance(store, dict):\n            return Ready('probably')\n",
     ),
     # -- lists, entities, webhooks
     bug(

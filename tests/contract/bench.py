@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import atexit
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import pytest
 
+from platform_relay.conformance import Item
 from platform_relay.core.http import HttpClients, RateLimit
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores import adapter_class
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreAdapter, StoreCoupon
 from simulators.process import Simulator
+from tests.contract.doubles import carts
+from tests.contract.doubles.carts import Cart, Line
 from tests.contract.doubles.process import run
 
 CODE = "a1b2c3d4e5f6"
@@ -175,6 +181,21 @@ def restrictions_of(outcome: Reject) -> set[str]:
     return {str(each["actual"]) for each in differences_of(outcome) if each["field"] == "restrictions"}
 
 
+@dataclass(frozen=True)
+class BenchCarts:
+    """The carts of the store for the conformance kit."""
+
+    bench: Bench
+    items: Sequence[Item] = (Item("7", "71", Decimal("7.00")), Item("12", "122", Decimal("25.00")))
+    shipping: Decimal | None = Decimal("4.90")
+
+    async def discount(self, code: str, items: Sequence[Item]) -> Decimal:
+        """See `conformance.Carts`."""
+        counted = Counter(items)
+        lines = [Line(item.product_id, item.variant_id, item.price, units) for item, units in counted.items()]
+        return self.bench.cart(code, *lines)
+
+
 class Bench:
     """One adapter and its store. `secrets` are what must never be told."""
 
@@ -213,6 +234,16 @@ class Bench:
         """How many coupons the store has ever made."""
         kinds = self.simulator.summary()["kinds"]
         return int(kinds.get(self.shop.kind, {}).get("applied", 0))
+
+    def cart(self, code: str, *lines: Line, currency: str = "EUR", ahead: float = 0) -> Decimal:
+        """What the code takes off such a cart in the store, by the store's own calculation (doubles/carts.py)."""
+        cart = Cart(lines, carts.moment(self.name, datetime.now(UTC), ahead), currency)
+        return carts.discount(self.name, carts.rows_of(self.name, self.simulator.state), code, cart)
+
+    @property
+    def carts(self) -> BenchCarts:
+        """The hook with which the conformance kit checks discounts in the store's carts."""
+        return BenchCarts(self)
 
     async def usable(self, code: str = CODE) -> bool:
         """Whether the store holds an active coupon of this code."""

@@ -56,7 +56,7 @@ async def test_one_shopper_is_refused_or_by_setting_everybody(bench: Bench, who:
 
 
 async def test_a_token_that_may_not_write(bench: Bench) -> None:
-    bench.simulator.config(may_write=False)
+    bench.simulator.config(permissions=["Information & settings read-only"])
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
         assert isinstance(outcome, Blocked), outcome
         assert outcome.reason.code is ReasonCode.PERMISSION_MISSING

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from platform_relay.core.outcomes import Done, Reject, Retry, Skip
+from platform_relay.core.outcomes import Done, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.bigcommerce.adapter import BigCommerce
@@ -29,6 +29,7 @@ from platform_relay.stores.native import (
     SetsUpWebhooks,
     StoreWebhook,
     ToFetch,
+    Unreadable,
     Unverified,
 )
 from tests.contract.bench import Bench, double
@@ -126,14 +127,23 @@ async def test_what_is_not_signed_or_old_is_refused(bench: Bench, shop: BigComme
         assert parsed.reason.facts["setting"] == "BIGCOMMERCE__CLIENT_SECRET"
 
 
+@pytest.mark.parametrize("signature", ["v1", "v1,a", "v1,a,b", "v1,ü", "ü", "v1,AAAA v1"])
+@pytest.mark.parametrize("raw", [b"{}", b"not JSON", b"\xff\xfe"])
+async def test_a_signature_of_another_form_is_not_a_signature(shop: BigCommerce, signature: str, raw: bytes) -> None:
+    """The message would be stored as unreadable, without a check of its sender."""
+    now = str(int(datetime.now(UTC).timestamp()))
+    parsed = await shop.parse_event({"webhook-id": "m", "webhook-timestamp": now, "webhook-signature": signature}, raw)
+    assert isinstance(parsed, Unverified)
+
+
 @pytest.mark.parametrize(
     "body", [[], {}, "{", {**BODY, "producer": "stores/another"}, {**BODY, "scope": "store/cart/created"},
              {**BODY, "data": {"type": "order", "id": "250"}}, {**BODY, "data": {"type": "order"}}]
 )  # fmt: skip
 async def test_what_is_genuine_and_nothing_to_relay(shop: BigCommerce, body: Any) -> None:
     parsed = await receive(shop, body)
-    assert isinstance(parsed, Ignored)
-    assert parsed.reason.code in (ReasonCode.NOT_APPLICABLE, ReasonCode.ENTITY_UNREADABLE)
+    assert isinstance(parsed, Ignored if isinstance(body, dict) and body else Unreadable)
+    assert parsed.reason.code in (ReasonCode.NOT_APPLICABLE, ReasonCode.STORE_WEBHOOKS_UNREADABLE)
 
 
 async def test_an_order_is_fetched_with_its_lines_and_codes(bench: Bench, shop: BigCommerce) -> None:
@@ -157,7 +167,7 @@ async def test_a_guest_an_unplaced_order_and_none(bench: Bench, shop: BigCommerc
     assert isinstance(fetched, NativeEvent)
     assert isinstance(fetched.event, OrderEvent)
     assert fetched.event.customerId is None
-    assert isinstance(await shop.fetch(EventKind.ORDER, "2"), Skip)
+    assert isinstance(await shop.fetch(EventKind.ORDER, "2"), Ignored)
     assert await shop.fetch(EventKind.ORDER, "3") is None
     assert await shop.fetch(EventKind.CUSTOMER, "3") is None
     assert await shop.fetch(EventKind.PRODUCT, "3") is None
@@ -205,6 +215,21 @@ async def test_lists_come_page_by_page_from_a_time_on(bench: Bench, shop: BigCom
         if (cursor := page.next) is None:
             break
     assert seen == [str(number) for number in range(2, 14)]
+
+
+async def test_customers_of_one_second_in_no_order(bench: Bench, shop: BigCommerce) -> None:
+    """More than the largest page holds, listed in another order for each page."""
+    customers = [{**CUSTOMER, "id": number, "date_created": "2026-11-01T00:00:00Z"} for number in range(1, 601)]
+    later = {**CUSTOMER, "id": 601, "date_created": "2026-11-01T00:00:01Z"}
+    bench.simulator.control("seed", customers=[*customers, later])
+    seen, cursor = [], None
+    while True:
+        page = await shop.list_entities(EventKind.CUSTOMER, None, cursor)
+        assert isinstance(page, Page), page
+        seen += [event.event.id for event in page.events]
+        if (cursor := page.next) is None:
+            break
+    assert sorted(seen, key=int) == [str(number) for number in range(1, 602)]
 
 
 @pytest.mark.parametrize("kind", list(EventKind))

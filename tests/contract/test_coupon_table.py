@@ -42,13 +42,15 @@ REWARDS: dict[str, Reward] = {
     "a percentage off certain variants": Reward({"value": Decimal("7.5"), "currency": None, "variant_ids": ("31", "12")}),
     "from a minimum spend": Reward({"minimum_spend": Decimal("30.00")}),
     "free shipping": Reward({"value": None, "currency": None}),
-    "free product": Reward({"value": None, "currency": None, "product_ids": ("7", "12")}),
+    "free product": Reward({"value": None, "currency": None, "product_ids": ("7",)}),
+    "one of several products free": Reward({"value": None, "currency": None, "product_ids": ("7", "12")}),
     "gift card": Reward({"value": Decimal(25)}),
 }  # fmt: skip
 KIND_OF = {
     "percentage": CouponKind.PERCENTAGE, "a percentage off certain variants": CouponKind.PERCENTAGE,
     "free shipping": CouponKind.FREE_SHIPPING,
-    "free product": CouponKind.FREE_PRODUCT, "gift card": CouponKind.GIFT_CARD,
+    "free product": CouponKind.FREE_PRODUCT, "one of several products free": CouponKind.FREE_PRODUCT,
+    "gift card": CouponKind.GIFT_CARD,
 }  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def test_what_is_no_coupon(bench: Bench, row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["whsec_", "whsec_c2hvcnQ=", "not-base64-not-base64-not-base64-not-base64!", "x" * 60]
+    "secret",
+    ["whsec_", "whsec_" + "=" * 32, "whsec_c2hvcnQ=", "not-base64-not-base64-not-base64-not-base64!", "x" * 60],
 )
 def test_a_secret_that_is_none_is_refused(bench: Bench, secret: str) -> None:
     bench.set("SECRET", secret)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from platform_relay.checks.configuration import check_loyalty_sync
+from platform_relay.checks.destinations import check_loyalty_sync
 from platform_relay.core import exact_json
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.platform.webhooks import LOYALTY_TOPICS, parse_webhook
-from platform_relay.settings import Settings, StoreSettings
 from platform_relay.stores.loyalty_sync import LoyaltyStatus, SyncsLoyalty, fields_to_write, loyalty_status
 from tests.contract.bench import Bench
 
@@ -196,7 +195,7 @@ async def test_a_permission_that_only_news_needs_stops_no_coupon(bench: Bench) -
 @pytest.mark.parametrize("bench", ["medusa"], indirect=True)
 async def test_medusas_roles_stop_no_coupon(bench: Bench) -> None:
     seed(bench)
-    bench.simulator.config(forbidden=True)
+    bench.simulator.config(read_only=True)
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
@@ -206,7 +205,7 @@ async def test_medusas_roles_stop_no_coupon(bench: Bench) -> None:
 @pytest.mark.parametrize("bench", ["bigcommerce"], indirect=True)
 async def test_a_scope_of_bigcommerce_that_only_news_needs_stops_no_coupon(bench: Bench) -> None:
     seed(bench)
-    bench.simulator.config(may_write_customers=False)
+    bench.simulator.config(permissions=["Customers read-only"])
     outcome = await tell(bench, news(bench))
     assert isinstance(outcome, Reject)
     assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
@@ -272,8 +271,7 @@ async def test_what_shopify_refuses_inside_a_200(bench: Bench) -> None:
 
 
 async def test_check_says_where_news_is_on_in_vain(bench: Bench) -> None:
-    settings = Settings(_env_file=None, store=StoreSettings(adapter=bench.name, loyalty_sync=True))
-    check = check_loyalty_sync(settings, bench.adapter)
+    check = await check_loyalty_sync(bench.name, bench.adapter)
     takes = bench.name in (*SHOPS, "generic_http")
     assert check.ok is takes
     assert bool(check.next_step) is not takes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differenc
 from platform_relay.stores.magento.api import error_text
 from platform_relay.stores.magento.rules import Market, coupon_body, last_day, parse_coupon, rule_body, rule_name
 from tests.contract.bench import Bench, differences_of, order, restrictions_of
+from tests.contract.doubles.magento import RESOURCES
 from tests.contract.test_misbehaving_shop import FAULTS
 
 pytestmark = pytest.mark.parametrize("bench", ["magento"], indirect=True)
 SWAGGER = Path(__file__).parents[3] / "shared" / "specs" / "magento" / "magento-2.4.7-p3-swagger.json"
 RULE = ("POST", "^/rest/V1/salesRules$")
 BERLIN = ZoneInfo("Europe/Berlin")
-MARKET = Market("EUR", BERLIN, "https://shop.example/media/", (1,), (0, 1, 2, 3))
+NOW = datetime(2026, 5, 12, 8, tzinfo=UTC)
+MARKET = Market("EUR", frozenset({"EUR"}), BERLIN, "https://shop.example/media/", (1,), (0, 1, 2, 3))
 
 
 def held(bench: Bench) -> tuple[int, int]:
@@ -62,7 +64,7 @@ async def test_a_rule_left_without_a_code_gets_it(bench: Bench) -> None:
 
 async def test_rules_that_lost_attempts_left_are_cleared_away(bench: Bench) -> None:
     """Names are not unique: an attempt whose read-back was stale makes a second rule."""
-    rule = json.loads(exact_json.dumps(rule_body(order(), MARKET, ())))
+    rule = json.loads(exact_json.dumps(rule_body(order(), MARKET, (), NOW)))
     rules = [rule, {**rule, "discount_amount": 50}, rule, {**rule, "name": rule_name(order().code.upper())}]
     bench.simulator.control("seed", rules=rules)
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
@@ -82,7 +84,7 @@ async def test_a_stale_look_up_is_settled_by_the_refusal(bench: Bench) -> None:
 
 
 async def test_somebody_elses_code_stays_and_our_rule_goes(bench: Bench) -> None:
-    rule = json.loads(exact_json.dumps(rule_body(order(value=Decimal(9)), MARKET, ())))
+    rule = json.loads(exact_json.dumps(rule_body(order(value=Decimal(9)), MARKET, (), NOW)))
     theirs = {**rule, "name": "Autumn sale", "code": order().code.upper()}
     bench.simulator.control("seed", rules=[theirs])
     for first_try in (True, False):
@@ -93,6 +95,46 @@ async def test_somebody_elses_code_stays_and_our_rule_goes(bench: Bench) -> None
         assert held(bench) == (1, 1)
     assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
     assert held(bench) == (1, 0)
+
+
+@pytest.mark.parametrize("same_values", [True, False])
+async def test_no_rule_stays_when_the_code_turns_out_to_be_taken_after_a_lost_answer(
+    bench: Bench, same_values: bool
+) -> None:
+    bench.misbehave(("POST", "^/rest/V1/salesRules$"), mode="apply_then", status=500, body="")
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown)
+    assert held(bench) == (1, 0)
+    rule = json.loads(exact_json.dumps(rule_body(order(value=Decimal(5 if same_values else 9)), MARKET, (), NOW)))
+    bench.simulator.control("seed", rules=[{**rule, "name": "Autumn sale", "code": order().code, "times_used": 0}])
+    (theirs,) = list(bench.simulator.state("coupons"))
+    theirs_has_no_limit = order(usage_limit=None)
+    outcome = await bench.adapter.issue_coupon(theirs_has_no_limit)
+    assert isinstance(outcome, Done if same_values else Reject), outcome
+    assert [each["rule_id"] for each in bench.simulator.state("rules")] == [theirs["rule_id"]]
+    assert held(bench) == (1, 1)
+
+
+async def test_a_rule_that_cannot_be_deleted_after_a_refusal_is_named(bench: Bench) -> None:
+    bench.misbehave(("POST", "^/rest/V1/salesRules$"), mode="apply_then", status=500, body="")
+    await bench.adapter.issue_coupon(order(first_try=True))
+    bench.misbehave(("DELETE", "/rest"), status=503)
+    outcome = await bench.adapter.issue_coupon(order(currency="USD"))
+    assert isinstance(outcome, Reject)
+    (rule,) = bench.simulator.state("rules")
+    assert outcome.reason.facts["store_id"] == str(rule["rule_id"])
+    assert outcome.reason.facts["removed"] is False
+    assert isinstance(await bench.adapter.retire_coupon(order().code), Done)
+    assert held(bench) == (0, 0)
+
+
+def test_a_rule_of_a_day_that_has_come_only_by_the_stores_clock_is_active(bench: Bench) -> None:
+    """At midnight in the store's time zone, whose clock is some seconds or minutes ahead."""
+    rule = {**rule_body(order(), MARKET, (), NOW), "rule_id": 1, "from_date": "2026-05-13"}
+    for seconds, active in ((3, True), (300, True), (6 * 3600, False)):
+        now = datetime(2026, 5, 13, tzinfo=BERLIN) - timedelta(seconds=seconds)
+        found = parse_coupon(rule, {"code": "x"}, MARKET, {}, now.astimezone(UTC))
+        assert found is not None
+        assert found.active is active
 
 
 async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> None:
@@ -123,12 +165,12 @@ async def test_calls_refused_together_log_in_once(bench: Bench) -> None:
 
 
 async def test_a_missing_permission_is_told_by_its_name(bench: Bench) -> None:
-    bench.simulator.config(forbidden=["salesRules"])
+    bench.simulator.config(permissions=sorted({each for _, each in RESOURCES} - {"Magento_SalesRule::quote"}))
     for outcome in (await bench.adapter.check(), await bench.adapter.issue_coupon(order(first_try=True))):
         assert isinstance(outcome, Blocked), outcome
         assert outcome.reason.code is ReasonCode.PERMISSION_MISSING
         assert "Magento_SalesRule::quote" in str(outcome.reason.facts["response"])
-    bench.simulator.config(forbidden=["orders"])
+    bench.simulator.config(permissions=sorted({each for _, each in RESOURCES} - {"Magento_Sales::actions_view"}))
     outcome = await bench.adapter.check()
     assert isinstance(outcome, Ready)
     assert "may not read orders" in outcome.detail
@@ -213,7 +255,7 @@ async def test_the_expiry_is_a_day_of_the_shop(bench: Bench) -> None:
 
 
 async def test_a_day_that_the_merchant_changed_is_what_counts(bench: Bench) -> None:
-    noted = rule_body(order(expires_at=datetime(2031, 1, 31, 8, tzinfo=UTC)), MARKET, ())
+    noted = rule_body(order(expires_at=datetime(2031, 1, 31, 8, tzinfo=UTC)), MARKET, (), NOW)
     for rule in ({**noted, "to_date": "2031-02-28"}, {**noted, "to_date": "2031-02-28", "description": ""}):
         found = parse_coupon({**rule, "rule_id": 1}, {"code": "x"}, MARKET, {}, datetime.now(UTC))
         assert found is not None
@@ -317,7 +359,7 @@ def test_bodies_fit_the_shops_own_description(bench: Bench, fields: dict[str, An
     wanted = order(**fields)
     skus = tuple(f"SKU-{each}" for each in wanted.items)
     for path, body in (
-        ("/V1/salesRules", {"rule": rule_body(wanted, MARKET, skus)}),
+        ("/V1/salesRules", {"rule": rule_body(wanted, MARKET, skus, NOW)}),
         ("/V1/coupons", {"coupon": coupon_body(wanted, 1)}),
     ):
         schema = described["paths"][path]["post"]["parameters"][0]["schema"]

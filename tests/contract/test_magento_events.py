@@ -14,7 +14,7 @@ from platform_relay.core.outcomes import Blocked, Outcome, Retry, Unknown
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.stores.magento.adapter import Magento
 from platform_relay.stores.magento.events import PAGE, financial_status, to_event
-from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
+from platform_relay.stores.native import FetchesEntities, Ignored, ListsEntities, NativeEvent, Page, Unreadable
 from tests.contract.bench import Bench
 
 PAYLOADS = Path(__file__).parent / "payloads" / "magento"
@@ -116,7 +116,7 @@ async def test_a_list_without_an_answer(bench: Bench, fault: dict[str, Any], out
 
 def test_a_real_order() -> None:
     read = to_event(EventKind.ORDER, ORDER, MEDIA)
-    assert read is not None
+    assert isinstance(read, NativeEvent)
     event = read.event
     assert isinstance(event, OrderEvent)
     assert (event.id, event.customerId, event.email) == ("1", None, "jane@example.com")
@@ -127,7 +127,7 @@ def test_a_real_order() -> None:
     assert [(each.code, each.amount) for each in event.discountCodes] == [("spring-10", Decimal("5.00"))]
     assert event.lineItems is not None
     assert [(each.productId, each.title, each.quantity, each.price) for each in event.lineItems] == [
-        ("1", "Mug", 2, Decimal("25.00"))
+        ("1", "Mug", Decimal(2), Decimal("25.00"))
     ]
 
 
@@ -136,7 +136,7 @@ def test_a_configurable_product_is_one_line() -> None:
     parent: dict[str, Any] = {**item, "item_id": 5, "product_id": 70, "product_type": "configurable"}
     child: dict[str, Any] = {**item, "item_id": 6, "parent_item_id": 5, "product_id": 71, "price": 0}
     read = to_event(EventKind.ORDER, {**ORDER, "items": [parent, child]}, MEDIA)
-    assert read is not None
+    assert isinstance(read, NativeEvent)
     assert isinstance(read.event, OrderEvent)
     assert read.event.lineItems is not None
     assert [(each.productId, each.variantId) for each in read.event.lineItems] == [("70", "71")]
@@ -169,7 +169,7 @@ def test_a_customer() -> None:
         "created_at": "2026-11-23 05:00:00", "updated_at": "2026-11-23 06:00:00",
     }  # fmt: skip
     read = to_event(EventKind.CUSTOMER, row, MEDIA)
-    assert read is not None
+    assert isinstance(read, NativeEvent)
     assert isinstance(read.event, CustomerEvent)
     assert (read.event.id, read.event.firstName, read.event.birthdayMonth, read.event.birthdayDay) == (
         "7",
@@ -179,13 +179,13 @@ def test_a_customer() -> None:
     )
     assert read.dedupe_key.startswith("magento:customers:7:2026-11-23T06:00:00+00:00:")
     again = to_event(EventKind.CUSTOMER, {**row, "lastname": "Roe"}, MEDIA)
-    assert again is not None
+    assert isinstance(again, NativeEvent)
     assert again.dedupe_key != read.dedupe_key
 
 
 def test_an_address_that_is_none_does_not_lose_the_entity() -> None:
     read = to_event(EventKind.ORDER, {**ORDER, "customer_email": "n/a"}, MEDIA)
-    assert read is not None
+    assert isinstance(read, NativeEvent)
     assert isinstance(read.event, OrderEvent)
     assert read.event.email is None
 
@@ -199,16 +199,19 @@ def test_products() -> None:
         ],
     }  # fmt: skip
     read = to_event(EventKind.PRODUCT, row, MEDIA)
-    assert read is not None
+    assert isinstance(read, NativeEvent)
     assert isinstance(read.event, ProductEvent)
     assert (read.event.title, read.event.status, read.event.externalUrlHandle) == ("Mug", "active", "mug")
     assert read.event.imageUrl == "https://shop.example/media/catalog/product/m/u/mug%20blue.jpg"
     assert read.event.variants is None
-    assert to_event(EventKind.PRODUCT, {**row, "visibility": 1}, MEDIA) is None
+    assert isinstance(to_event(EventKind.PRODUCT, {**row, "visibility": 1}, MEDIA), Ignored)
 
 
 @pytest.mark.parametrize(
-    "row", [{}, {"entity_id": 1}, {**ORDER, "grand_total": "NaN"}, {**ORDER, "updated_at": "soon"}]
+    ("row", "field"),
+    [({}, "id"), ({"entity_id": 1}, "currency"), ({**ORDER, "grand_total": "NaN"}, None)],
 )
-def test_what_cannot_be_read(row: dict[str, Any]) -> None:
-    assert to_event(EventKind.ORDER, row, MEDIA) is None
+def test_what_cannot_be_read(row: dict[str, Any], field: str | None) -> None:
+    parsed = to_event(EventKind.ORDER, row, MEDIA)
+    assert isinstance(parsed, Unreadable)
+    assert parsed.reason.facts.get("field") == field

@@ -12,7 +12,7 @@ from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.bigcommerce.events import customer_event, product_event
 from platform_relay.stores.magento import events as magento
 from platform_relay.stores.medusa import events as medusa
-from platform_relay.stores.native import Ignored, NativeEvent
+from platform_relay.stores.native import NativeEvent, ParsedEntity
 from platform_relay.stores.saleor import events as saleor
 from platform_relay.stores.shopify import events as shopify
 from platform_relay.stores.vendure import events as vendure
@@ -20,16 +20,17 @@ from platform_relay.stores.woocommerce import events as woocommerce
 from platform_relay.sync.polling import inbox_item
 
 TIME = "2026-01-01T00:00:00Z"
-Translate = Callable[[dict[str, Any]], NativeEvent | Ignored | None]
+Translate = Callable[[dict[str, Any]], ParsedEntity]
 
 
 def shopify_webhook(kind: EventKind) -> Translate:
-    def translate(row: dict[str, Any]) -> NativeEvent | Ignored | None:
+    def translate(row: dict[str, Any]) -> ParsedEntity:
         raw = json.dumps(row).encode()
         signature = base64.b64encode(hmac.digest(b"secret", raw, "sha256")).decode()
         headers = {"x-shopify-topic": f"{kind}/update", "x-shopify-hmac-sha256": signature}
         parsed = shopify.parse_webhook(headers, raw, "secret", "shop.example")
-        return parsed if isinstance(parsed, NativeEvent) else None
+        assert isinstance(parsed, NativeEvent)
+        return parsed
 
     return translate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.contract.test_misbehaving_shop import FAULTS
 
 SCHEMA = Path(__file__).parents[3] / "shared" / "specs" / "saleor" / "saleor-3.23.28.graphql"
 LISTING = ("POST", "^/graphql/ListVoucher$")
+NOW = datetime(2026, 5, 12, 8, tzinfo=UTC)
 EU = Channel("Q2hhbm5lbDoy", "eu", "EUR")
 
 on_bench = pytest.mark.parametrize("bench", ["saleor"], indirect=True)
@@ -40,7 +42,7 @@ def voucher(code: str, *, listed: bool = True, **fields: Any) -> dict[str, Any]:
     """A merchant's voucher of 5.00 EUR with this code."""
     listing = {"channel": CHANNELS[1], "discountValue": 5.0, "currency": "EUR", "minSpent": None}
     return {
-        "id": f"voucher-{code}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": 1, "used": 0,
+        "name": code, "id": f"voucher-{code}", "type": "ENTIRE_ORDER", "discountValueType": "FIXED", "usageLimit": 1, "used": 0,
         "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False, "onlyForStaff": False,
         "minCheckoutItemsQuantity": None, "startDate": "2026-01-01T00:00:00+00:00", "endDate": None, "countries": [],
         "privateMetafield": None,
@@ -286,11 +288,14 @@ def variables() -> list[tuple[str, dict[str, Any]]]:
     sent: list[tuple[str, dict[str, Any]]] = []
     for fields in ORDERS.values():
         wanted = order(**fields)
-        sent.append((documents.CREATE_VOUCHER, {"input": voucher_input(wanted)}))
+        sent.append((documents.CREATE_VOUCHER, {"input": voucher_input(wanted, NOW)}))
         listed = {"input": listing_input(wanted, EU), "metadata": reference(wanted)}
         sent.append((documents.LIST_VOUCHER, {"id": "Vm91Y2hlcjox", **listed}))
     for document, after in itertools.product((documents.CUSTOMERS, documents.ORDERS, documents.PRODUCTS), (None, "x")):
-        sent += [(document, {"after": after, "updated": each}) for each in (None, {"gte": "2026-11-23T05:00:00+00:00"})]
+        since: tuple[dict[str, str] | None, ...] = (None, {"gte": "2026-11-23T05:00:00+00:00"})
+        sent += [(document, {"first": 20, "after": after, "updated": each}) for each in since]
+    for document in (documents.COUNT_CUSTOMERS, documents.COUNT_ORDERS, documents.COUNT_PRODUCTS):
+        sent.append((document, {"updated": None}))
     for document in (
         documents.CUSTOMER, documents.ORDER, documents.PRODUCT, documents.DELETE_VOUCHER, documents.ENABLE_WEBHOOK,
         documents.DELETE_WEBHOOK,
@@ -334,12 +339,37 @@ def test_the_doubles_vouchers_are_the_schemas(schema: GraphQLSchema) -> None:
     assert set(found.data["vouchers"]["edges"][0]["node"]) == set(made)
 
 
+@on_bench
+@pytest.mark.parametrize("refusal", ["GraphQLError", "400"])
+async def test_a_voucher_whose_value_is_refused_by_the_api_itself_is_deleted(bench: Bench, refusal: str) -> None:
+    error = {"message": "Invalid", "extensions": {"exception": {"code": "GraphQLError"}}}
+    status = 400 if refusal == "400" else 200
+    bench.misbehave(("POST", "^/graphql/ListVoucher$"), status=status, body={"errors": [error], "data": None})
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Reject), outcome
+    assert outcome.reason.facts["removed"] is True
+    assert bench.simulator.state("vouchers") == []
+
+
+@on_bench
+async def test_a_voucher_of_an_attempt_with_other_values_is_made_again(bench: Bench) -> None:
+    """It was not completed, and its name has the reference: it is ours. One of somebody else is left alone."""
+    wanted = order(reference="r-1", title="Thank you")
+    for owner in ("r-1", "r-2"):
+        bench.simulator.reset()
+        bench.misbehave(("POST", "^/graphql/CreateVoucher$"), mode="apply_then", status=500, body="")
+        await bench.adapter.issue_coupon(replace(wanted, first_try=True, usage_limit=3, reference=owner))
+        outcome = await bench.adapter.issue_coupon(wanted)
+        assert isinstance(outcome, Done if owner == "r-1" else Reject), outcome
+        assert len(bench.simulator.state("vouchers")) == 1
+
+
 def test_what_is_sent() -> None:
     wanted = order(kind=CouponKind.FREE_PRODUCT, value=None, product_ids=("UHJvZHVjdDox",), minimum_spend=Decimal(30))
-    assert voucher_input(wanted) == {
+    assert voucher_input(wanted, NOW) == {
         "type": "SPECIFIC_PRODUCT", "name": wanted.code, "addCodes": [wanted.code], "discountValueType": "PERCENTAGE",
         "applyOncePerOrder": True, "applyOncePerCustomer": False, "singleUse": False, "onlyForStaff": False,
-        "usageLimit": 1, "products": ["UHJvZHVjdDox"],
+        "usageLimit": 1, "products": ["UHJvZHVjdDox"], "startDate": "2026-05-11T08:00:00+00:00",
     }  # fmt: skip
     assert listing_input(wanted, EU) == {
         "addChannels": [{"channelId": EU.id, "discountValue": "100", "minAmountSpent": "30"}]

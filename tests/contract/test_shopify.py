@@ -181,7 +181,7 @@ def test_what_is_sent() -> None:
         expires_at=datetime(2027, 1, 31, 1, 2, 3, 999000, UTC), combinable=False, customer_id="4711",
     )  # fmt: skip
     assert coupon_input(wanted, NOW) == {
-        "title": CODE, "code": CODE, "startsAt": "2026-11-23T00:00:00Z", "endsAt": "2027-01-31T01:02:03Z",
+        "title": CODE, "code": CODE, "startsAt": "2026-11-22T00:00:00Z", "endsAt": "2027-01-31T01:02:03Z",
         "appliesOncePerCustomer": False,
         "combinesWith": {"orderDiscounts": False, "productDiscounts": False, "shippingDiscounts": False},
         "context": {"customers": {"add": ["gid://shopify/Customer/4711"]}},

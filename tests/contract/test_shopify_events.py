@@ -18,7 +18,9 @@ import pytest
 
 from platform_relay.core.outcomes import Blocked, Done, Reject
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.forwarding.fetch import store_message
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
+from platform_relay.inbox.messages import SKIP_WITHOUT_CUSTOMER
 from platform_relay.stores.native import (
     FetchesEntities,
     Ignored,
@@ -29,6 +31,7 @@ from platform_relay.stores.native import (
     ReceivesWebhooks,
     SetsUpWebhooks,
     StoreWebhook,
+    Unreadable,
     Unverified,
 )
 from platform_relay.stores.shopify.adapter import Shopify
@@ -60,14 +63,17 @@ PRODUCT: dict[str, Any] = {
 def node(number: int, updated: str = "2026-11-23T13:00:05Z", **fields: Any) -> dict[str, Any]:
     """The order above as GraphQL shows it."""
     shown: dict[str, Any] = {
-        "id": f"gid://shopify/Order/{number}", "email": "jane@example.com", "currencyCode": "EUR",
+        "id": f"gid://shopify/Order/{number}", "email": "jane@example.com", "currencyCode": "EUR", "test": False,
         "displayFinancialStatus": "PAID", "createdAt": "2026-11-23T13:00:00Z", "updatedAt": updated,
         "discountCodes": ["a1b2c3d4e5f6"], "customer": {"id": "gid://shopify/Customer/9001"},
-        "totalPriceSet": {"shopMoney": {"amount": "19.98"}}, "subtotalPriceSet": {"shopMoney": {"amount": "24.98"}},
+        "taxesIncluded": True, "totalPriceSet": {"shopMoney": {"amount": "19.98"}},
+        "currentTotalPriceSet": {"shopMoney": {"amount": "19.98"}}, "totalRefundedSet": {"shopMoney": {"amount": "0.0"}},
+        "shippingLines": {"pageInfo": {"hasNextPage": False}, "nodes": []},
         "lineItems": {"pageInfo": {"hasNextPage": False}, "nodes": [
-            {"title": "Teapot", "quantity": 2, "product": {"id": "gid://shopify/Product/7"},
+            {"title": "Teapot", "quantity": 2, "currentQuantity": 2, "product": {"id": "gid://shopify/Product/7"},
              "variant": {"id": "gid://shopify/ProductVariant/71"},
-             "originalUnitPriceSet": {"shopMoney": {"amount": "12.49"}}}]},
+             "originalUnitPriceSet": {"shopMoney": {"amount": "12.49"}},
+             "taxLines": [], "discountAllocations": []}]},
     }  # fmt: skip
     return {**shown, **fields}
 
@@ -116,11 +122,11 @@ async def test_an_order(shop: Shopify) -> None:
 
 async def test_a_guest_has_an_address_and_no_id(shop: Shopify) -> None:
     parsed = await receive(
-        shop, "orders/create", {**ORDER, "customer": None, "email": "", "contact_email": "g@x.example"}
+        shop, "orders/create", {**ORDER, "customer": None, "email": "", "contact_email": "g@example.com"}
     )
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, OrderEvent)
-    assert (parsed.event.customerId, parsed.event.email) == (None, "g@x.example")
+    assert (parsed.event.customerId, parsed.event.email) == (None, "g@example.com")
 
 
 @pytest.mark.parametrize(
@@ -187,21 +193,123 @@ async def test_without_the_secret_nothing_is_believed(bench: Bench, monkeypatch:
 
 @pytest.mark.parametrize(
     ("topic", "body"),
-    [("customers/delete", {"id": 1}), ("customers/redact", {}), ("app/uninstalled", {}), ("orders/create", CUSTOMER),
-     ("orders/create", []), ("orders/create", {"id": 1}), ("orders/create", {**ORDER, "total_price": "NaN"}),
-     ("orders/create", {**ORDER, "financial_status": "odd"}), ("orders/create", {**ORDER, "updated_at": None}),
-     ("customers/create", {**CUSTOMER, "first_name": "\x00"})],
+    [("customers/delete", {"id": 1}), ("customers/redact", {}), ("app/uninstalled", {}),
+     ("orders/create", {**ORDER, "test": True})],
 )  # fmt: skip
-async def test_what_is_genuine_and_nothing_to_relay(shop: Shopify, topic: str, body: Any) -> None:
+async def test_what_is_genuine_and_not_relayed(shop: Shopify, topic: str, body: Any) -> None:
     parsed = await receive(shop, topic, body)
     assert isinstance(parsed, Ignored)
-    not_relayed = topic in ("customers/delete", "customers/redact", "app/uninstalled")
-    assert parsed.reason.code is (ReasonCode.NOT_APPLICABLE if not_relayed else ReasonCode.ENTITY_UNREADABLE)
+    assert parsed.reason.code is ReasonCode.NOT_APPLICABLE
+    assert (parsed.kind, parsed.id) == ((EventKind.ORDER, str(ORDER["id"])) if body.get("test") else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [("orders/create", CUSTOMER), ("orders/create", []), ("orders/create", {"id": 1}),
+     ("orders/create", {**ORDER, "total_price": "NaN"}),
+     ("orders/create", {**ORDER, "financial_status": "odd"}), ("orders/create", {**ORDER, "updated_at": None}),
+     ("orders/create", {**ORDER, "currency": "EU\x00"})],
+)  # fmt: skip
+async def test_what_is_genuine_and_cannot_be_read(shop: Shopify, topic: str, body: Any) -> None:
+    parsed = await receive(shop, topic, body)
+    assert isinstance(parsed, Unreadable)
+    named = isinstance(body, dict) and body is not CUSTOMER
+    assert parsed.id == (str(body["id"]) if named else None)
+    assert parsed.reason.code is (ReasonCode.ENTITY_UNREADABLE if named else ReasonCode.STORE_WEBHOOKS_UNREADABLE)
+
+
+EDITED: dict[str, Any] = {
+    **ORDER, "financial_status": "partially_refunded", "total_price": "90.00", "subtotal_price": "90.00",
+    "current_total_price": "30.00", "current_subtotal_price": "30.00", "discount_codes": [],
+    "line_items": [
+        {"product_id": 7, "variant_id": 71, "title": "Cup", "quantity": 1, "current_quantity": 1, "price": "30.00"},
+        {"product_id": 8, "variant_id": 81, "title": "Bowl", "quantity": 2, "current_quantity": 0, "price": "30.00"},
+        {"product_id": 9, "variant_id": 91, "title": "Jug", "quantity": 3, "current_quantity": 1, "price": "0.00"},
+    ],
+}  # fmt: skip
+
+
+def edited_node(**changed: Any) -> dict[str, Any]:
+    """The edited order as GraphQL shows it."""
+
+    def money(amount: str) -> dict[str, Any]:
+        return {"shopMoney": {"amount": amount}}
+
+    lines = [
+        {"title": item["title"], "quantity": item["quantity"], "currentQuantity": item["current_quantity"],
+         "product": {"id": f"gid://shopify/Product/{item['product_id']}"},
+         "variant": {"id": f"gid://shopify/ProductVariant/{item['variant_id']}"},
+         "originalUnitPriceSet": money(item["price"]), "taxLines": [], "discountAllocations": []}
+        for item in EDITED["line_items"]
+    ]  # fmt: skip
+    return node(
+        ORDER["id"], displayFinancialStatus="PARTIALLY_REFUNDED", discountCodes=[], totalPriceSet=money("90.0"),
+        currentTotalPriceSet=money("30.0"),
+        lineItems={"pageInfo": {"hasNextPage": False}, "nodes": lines}, **changed,
+    )  # fmt: skip
+
+
+async def test_an_edited_order_has_its_current_lines_and_totals(bench: Bench, shop: Shopify) -> None:
+    received = await receive(shop, "orders/updated", EDITED)
+    assert isinstance(received, NativeEvent), received
+    assert isinstance(received.event, OrderEvent)
+    assert (received.event.totalPrice, received.event.subtotalPrice) == (Decimal("30.00"), Decimal("30.00"))
+    assert received.event.lineItems is not None
+    assert [(item.title, item.quantity) for item in received.event.lineItems] == [
+        ("Cup", Decimal(1)),
+        ("Jug", Decimal(1)),
+    ]
+    bench.simulator.control("seed", orders=[edited_node()])
+    assert await shop.fetch(EventKind.ORDER, str(ORDER["id"])) == received
+
+
+@pytest.mark.parametrize("status", ["refunded", "voided"])
+async def test_an_order_that_is_refunded_keeps_its_lines_and_totals(shop: Shopify, status: str) -> None:
+    """Everything is refunded, so nothing of it is current."""
+    ended = {**EDITED, "financial_status": status, "current_total_price": "0.00", "current_subtotal_price": "0.00"}
+    parsed = await receive(shop, "orders/updated", ended)
+    assert isinstance(parsed, NativeEvent), parsed
+    assert isinstance(parsed.event, OrderEvent)
+    assert parsed.event.totalPrice == Decimal("90.00")
+    assert parsed.event.lineItems is not None
+    assert [item.quantity for item in parsed.event.lineItems] == [1, 2, 3]
+
+
+async def test_a_test_order_is_left_out_of_webhooks_lists_and_fetches(bench: Bench, shop: Shopify) -> None:
+    assert isinstance(await receive(shop, "orders/updated", {**ORDER, "test": True}), Ignored)
+    bench.simulator.control("seed", orders=[node(1, test=True), node(2)])
+    page = await shop.list_entities(EventKind.ORDER, None, None)
+    assert isinstance(page, Page), page
+    assert ([event.event.id for event in page.events], page.unreadable) == (["2"], ())
+    assert isinstance(await shop.fetch(EventKind.ORDER, "1"), Ignored)
+
+
+@pytest.mark.parametrize(
+    "email", [{"email": "", "contact_email": None}, {"email": "deleted@site.invalid", "contact_email": None}]
+)
+async def test_a_sale_at_the_till_without_a_buyer_is_skipped(shop: Shopify, email: dict[str, Any]) -> None:
+    parsed = await receive(shop, "orders/create", {**ORDER, **email, "customer": None, "source_name": "pos"})
+    assert isinstance(parsed, NativeEvent), parsed
+    message = store_message(parsed, b"{}", source="shopify", message_id="m")
+    [job] = message.jobs
+    assert (message.customer_ref, job.depends_on) == (None, None)
+    assert SKIP_WITHOUT_CUSTOMER.items() <= job.params.items()
+
+
+async def test_one_unreadable_row_does_not_end_a_list(bench: Bench, shop: Shopify) -> None:
+    bench.simulator.control("seed", orders=[node(1, currencyCode="EURO"), node(2)])
+    page = await shop.list_entities(EventKind.ORDER, None, None)
+    assert isinstance(page, Page), page
+    assert [event.event.id for event in page.events] == ["2"]
+    assert [(entity.kind, entity.id) for entity in page.unreadable] == [(EventKind.ORDER, "1")]
+    fetched = await shop.fetch(EventKind.ORDER, "1")
+    assert isinstance(fetched, Unreadable)
+    assert fetched.reason == page.unreadable[0].reason
 
 
 async def test_genuine_and_no_json_or_of_another_shop(shop: Shopify) -> None:
     for raw in (b"", b"{", b"[" * 100_000):
-        assert isinstance(await shop.parse_event(signed(raw, "orders/create"), raw), Ignored)
+        assert isinstance(await shop.parse_event(signed(raw, "orders/create"), raw), Unreadable)
     elsewhere = {"x-shopify-shop-domain": "another.myshopify.com"}
     assert isinstance(await receive(shop, "orders/create", ORDER, **elsewhere), Ignored)
 

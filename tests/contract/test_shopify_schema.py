@@ -9,7 +9,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from graphql import GraphQLSchema, OperationDefinitionNode, build_client_schema, parse, validate
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    build_client_schema,
+    parse,
+    validate,
+)
 from graphql.execution.values import get_variable_values
 
 from platform_relay.core import exact_json
@@ -17,7 +29,7 @@ from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind
 from platform_relay.stores.shopify import documents as documents
 from platform_relay.stores.shopify.coupons import coupon_input
-from platform_relay.stores.shopify.events import GETS, LISTS, TOPICS, changed_since
+from platform_relay.stores.shopify.events import COUNTS, GETS, LISTS, TOPICS, changed_since
 from platform_relay.stores.shopify.loyalty_sync import NAMESPACE, metafields
 from tests.contract.bench import order
 from tests.contract.packages import Package
@@ -54,8 +66,11 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "check": (documents.CHECK, {}),
     "currency": (documents.CURRENCY, {}),
     "customer": (documents.CUSTOMER_ID, {"email": "jane@example.com"}),
-    **{f"list {kind}": (LISTS[kind], {"cursor": None, "changed": changed_since(NOW)}) for kind in EventKind},
-    **{f"list all {kind}": (LISTS[kind], {"cursor": "abc", "changed": None}) for kind in EventKind},
+    **{
+        f"list {kind}": (LISTS[kind], {"first": 5, "cursor": None, "changed": changed_since(NOW)}) for kind in EventKind
+    },
+    **{f"list all {kind}": (LISTS[kind], {"first": 1, "cursor": "abc", "changed": None}) for kind in EventKind},
+    **{f"count {kind}": (COUNTS[kind], {"changed": changed_since(NOW)}) for kind in EventKind},
     **{f"get {kind}": (GETS[kind][0], ID) for kind in EventKind},
     "list webhooks": (documents.LIST_WEBHOOKS, {"uri": WEBHOOK["uri"]}),
     **{
@@ -96,6 +111,33 @@ def test_every_document_is_looked_at() -> None:
     assert {each for each in named if isinstance(each, str) and not each.strip().startswith("fragment")} == {
         document for document, _ in SENT.values()
     }
+
+
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_a_page_of_a_list_costs_less_than_shopifys_limit(kind: EventKind) -> None:
+    """1000 points for one query: 1 for an object, 2 and its rows for a connection, nothing for a scalar."""
+    definitions = parse(LISTS[kind]).definitions
+    fragments = {
+        node.name.value: node.selection_set for node in definitions if isinstance(node, FragmentDefinitionNode)
+    }
+
+    def points(selection: SelectionSetNode | None, rows: int = 1) -> int:
+        result = 0
+        for node in selection.selections if selection else ():
+            if isinstance(node, FieldNode) and node.selection_set:
+                values = (argument.value for argument in node.arguments or () if argument.name.value == "first")
+                first = [int(value.value) for value in values if isinstance(value, IntValueNode)]
+                inner = first[0] if first else rows if node.name.value == "nodes" else 1
+                below = points(node.selection_set, inner)
+                result += 2 + below if first else inner + inner * below if node.name.value == "nodes" else 1 + below
+            elif isinstance(node, FragmentSpreadNode):
+                result += points(fragments[node.name.value], rows)
+            elif isinstance(node, InlineFragmentNode):
+                result += points(node.selection_set, rows)
+        return result
+
+    (operation,) = [node for node in definitions if isinstance(node, OperationDefinitionNode)]
+    assert points(operation.selection_set) < 1000
 
 
 def test_a_wrong_variable_would_be_found(schema: GraphQLSchema) -> None:

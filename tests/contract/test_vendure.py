@@ -23,6 +23,7 @@ from tests.contract.bench import CODE, Bench, differences_of, order
 
 pytestmark = pytest.mark.parametrize("bench", ["vendure"], indirect=True)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+HALF: dict[str, Any] = {"kind": CouponKind.PERCENTAGE, "value": Decimal(50)}
 MARKET = Market("web", "EUR", frozenset({"EUR"}), "en", 2)
 LOGIN = ("POST", "^/admin-api/Login$")
 DELETE = ("POST", "^/admin-api/DeletePromotion$")
@@ -293,7 +294,14 @@ async def test_a_wrong_coupon_that_cannot_be_deleted_is_named(bench: Bench) -> N
         ({"currencies": ["EUR", "JPY"]}, {}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "currency"}),
         ({"digits": 0}, {"value": Decimal("5.50")}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "value"}),
         ({}, {"minimum_spend": Decimal("5.005")}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "value"}),
-        ({}, {"product_ids": ("100",)}, ReasonCode.COUPON_INVALID, {"problem": "the store has no product 100"}),
+        (
+            {"currencies": ["EUR", "JPY"]},
+            {"kind": CouponKind.PERCENTAGE, "minimum_spend": Decimal(5)},
+            ReasonCode.NOT_SUPPORTED_BY_STORE,
+            {"field": "currency"},
+        ),
+        ({}, {"product_ids": ("1",)}, ReasonCode.NOT_SUPPORTED_BY_STORE, {"field": "product_ids"}),
+        ({}, {**HALF, "product_ids": ("100",)}, ReasonCode.COUPON_INVALID, {"problem": "the store has no product 100"}),
     ],
 )
 async def test_what_the_channel_cannot_say(
@@ -370,11 +378,12 @@ def row_of_order(**fields: Any) -> dict[str, Any]:
     return {
         "id": "23", "code": "JMNU72A5AR5FVTGN", "state": "PaymentSettled", "active": False,
         "orderPlacedAt": "2026-11-23T05:04:26.651Z", "createdAt": "2026-11-23T05:04:26.000Z",
-        "updatedAt": "2026-11-23T05:04:26.000Z", "currencyCode": "USD", "totalWithTax": 2740, "subTotalWithTax": 2250,
+        "updatedAt": "2026-11-23T05:04:26.000Z", "currencyCode": "USD", "totalWithTax": 2740,
         "customer": {"id": "3", "emailAddress": "o@example.com", "user": None}, "couponCodes": ["PERC"],
         "discounts": [{"adjustmentSource": "PROMOTION:25", "amountWithTax": -250}],
         "promotions": [{"id": "25", "couponCode": "PERC"}],
-        "lines": [{"quantity": 1, "unitPriceWithTax": 2500, "productVariant": {"id": "1", "productId": "1", "name": "Mug"}}],
+        "lines": [{"quantity": 1, "unitPriceWithTax": 2500, "linePriceWithTax": 2500,
+                   "productVariant": {"id": "1", "productId": "1", "name": "Mug"}}],
         "payments": [{"amount": 2740, "state": "Settled", "updatedAt": "2026-11-23T06:00:00.000Z", "refunds": []}],
         **fields,
     }  # fmt: skip

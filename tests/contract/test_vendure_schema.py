@@ -18,7 +18,7 @@ from platform_relay.stores.base import CouponKind
 from platform_relay.stores.vendure.adapter import CREATE, DELETE, FIND, MARKET, VARIANTS
 from platform_relay.stores.vendure.api import LOGIN
 from platform_relay.stores.vendure.coupons import Market, promotion_input
-from platform_relay.stores.vendure.events import LISTS, SINGLE, _options
+from platform_relay.stores.vendure.events import COUNTS, LISTS, SINGLE, _options
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "vendure" / "admin-api-3.7.3-introspection.json"
@@ -41,7 +41,8 @@ SENT: list[tuple[str, dict[str, Any]]] = [
     *((CREATE, {"input": promotion_input(each, WEB, ("1", "2"))}) for each in ORDERS),
     (CREATE, {"input": {"enabled": False, "conditions": [], "actions": [], "translations": []}}),
     (DELETE, {"id": "1"}),
-    *((LISTS[kind], {"options": _options(kind, "2026-11-23T00:00:00+00:00", 3)}) for kind in EventKind),
+    *((LISTS[kind], {"options": _options(kind, LATER, take=3, skip=3)}) for kind in EventKind),
+    *((document, {"options": _options(kind, None, take=1)}) for kind, document in COUNTS.items()),
     *((SINGLE[kind], {"id": "1"}) for kind in EventKind),
 ]
 

@@ -37,6 +37,22 @@ def authorizations(bench: Bench) -> list[str]:
     return [dict(entry["headers"])["authorization"] for entry in bench.simulator.ledger()]
 
 
+async def test_coupons_that_are_switched_off_are_named_and_the_key_is_not_blamed(bench: Bench) -> None:
+    bench.simulator.config(coupons_enabled=False)
+    outcomes = [
+        await bench.adapter.check(),
+        await bench.adapter.issue_coupon(order(first_try=True)),
+        await bench.adapter.issue_coupon(order()),
+        await bench.adapter.find_coupon(order().code),
+        await bench.adapter.retire_coupon(order().code),
+    ]
+    for outcome in outcomes:
+        assert isinstance(outcome, Blocked), outcome
+        assert outcome.reason.code is ReasonCode.STORE_NOT_READY
+        assert "woocommerce_enable_coupons" in outcome.reason.text
+    assert bench.made() == 0
+
+
 async def test_plain_http_is_signed_by_oauth(bench: Bench) -> None:
     bench.simulator.config(record_headers=True)
     assert isinstance(await bench.adapter.issue_coupon(order()), Done)
@@ -153,13 +169,19 @@ async def test_store_time_is_not_ours(bench: Bench) -> None:
     assert found.expires_at == expires_at
 
 
-async def test_php_warnings_before_the_json(bench: Bench) -> None:
+async def test_php_warnings_around_the_json(bench: Bench) -> None:
     warning = "<br />\n<b>Warning</b>: Undefined variable in <b>/var/www/x.php</b> on line <b>3</b><br />\n"
     bench.misbehave(bench.shop.find, body=f"{warning}[]", status=200)
     bench.misbehave(bench.shop.create, mode="apply_then", status=201, body=f'{warning}{{"id": 1}}')
     assert isinstance(await bench.adapter.issue_coupon(order()), Unknown)
     row = json.dumps(bench.simulator.state("coupons"))
-    for broken in (f"{warning}{row}<p>", f"{warning}{row[:-200]}", f"{warning}{row[40:]}", f"<p>{{</p>{row}"):
+    for broken in (
+        f"{warning}{row}{row}",
+        f"<html>{row}</html>",
+        f"{warning}{row[:-200]}",
+        f"{warning}{row[40:]}",
+        f"<p>{{</p>{row}",
+    ):
         bench.misbehave(bench.shop.find, body=broken, status=200)
         assert isinstance(await bench.adapter.issue_coupon(order()), Unknown), broken
     bench.misbehave(bench.shop.find, body=f"{warning}{row}", status=200)

@@ -3,14 +3,18 @@
 import base64
 import hmac
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
-from platform_relay.stores.native import Ignored, NativeEvent, ParsedWebhook, Unverified
+from platform_relay.stores.native import Ignored, NativeEvent, Page, ParsedWebhook, Unreadable, Unverified
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 from platform_relay.stores.woocommerce.events import financial_status, parse_webhook, to_event
+from tests.contract.bench import Bench
 
 PAYLOADS = Path(__file__).parent / "payloads" / "woocommerce"
 SECRET = b"the-secret-of-these-tests"
@@ -56,15 +60,15 @@ def test_an_order(name: str, status: str) -> None:
     assert isinstance(parsed.event, OrderEvent)
     event = parsed.event
     assert (event.id, event.customerId, event.email, event.financialStatus) == ("44", "2", "jane@example.com", status)
-    assert (str(event.totalPrice), event.currency, str(event.subtotalPrice)) == ("45", "EUR", "45")
+    assert (str(event.totalPrice), event.currency, str(event.subtotalPrice)) == ("45.00", "EUR", "50.00")
     assert event.lineItems is not None
     assert (event.lineItems[0].productId, event.lineItems[0].quantity, str(event.lineItems[0].price)) == (
         "43",
-        2,
-        "22.5",
+        Decimal(2),
+        "25.00",
     )
     assert event.discountCodes is not None
-    assert [code.code for code in event.discountCodes] == ["FIX5"]
+    assert [(code.code, str(code.amount)) for code in event.discountCodes] == [("FIX5", "5.00")]
 
 
 def test_a_product() -> None:
@@ -112,14 +116,18 @@ def test_what_is_not_relayed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "entity"), [(b"{", "webhook"), (b"[]", "order"), (b'{"id":1,"line_items":7,"billing":"jane@x.y"}', "order")]
+    ("raw", "code"),
+    [
+        (b"{", ReasonCode.STORE_WEBHOOKS_UNREADABLE),
+        (b"[]", ReasonCode.ENTITY_UNREADABLE),
+        (b'{"id":1,"line_items":7,"billing":"jane@x.y"}', ReasonCode.ENTITY_UNREADABLE),
+    ],
 )
-def test_a_signed_body_that_cannot_be_read(raw: bytes, entity: str) -> None:
+def test_a_signed_body_that_cannot_be_read(raw: bytes, code: ReasonCode) -> None:
     parsed = parse_webhook(signed({"x-wc-webhook-topic": "order.updated"}, raw), raw, SECRET)
-    assert isinstance(parsed, Ignored)
-    assert parsed.reason.code is ReasonCode.ENTITY_UNREADABLE
-    assert parsed.reason.facts["entity"] == entity
-    assert "@" not in repr(parsed)
+    assert isinstance(parsed, Unreadable)
+    assert (parsed.reason.code, parsed.id) == (code, "1" if b"id" in raw else None)
+    assert "@" not in repr(parsed.reason)
 
 
 def test_a_signed_error_body_of_an_order_that_is_gone() -> None:
@@ -180,3 +188,59 @@ def test_a_guest_order_has_no_customer() -> None:
     assert isinstance(parsed, NativeEvent)
     assert isinstance(parsed.event, OrderEvent)
     assert (parsed.event.customerId, parsed.event.email, str(parsed.event.totalPrice)) == (None, "a@b.de", "1200")
+
+
+on_bench = pytest.mark.parametrize("bench", ["woocommerce"], indirect=True)
+
+
+@on_bench
+async def test_long_descriptions_are_not_requested(bench: Bench) -> None:
+    """100 products with descriptions of 14 KB are one small response."""
+    products = [{"id": number, "name": "Mug", "description": "x" * 14_000} for number in range(1, 101)]
+    bench.simulator.control("seed", products=products)
+    assert isinstance(bench.adapter, WooCommerce)
+    page = await bench.adapter.list_entities(EventKind.PRODUCT, None, None)
+    assert isinstance(page, Page)
+    assert len(page.events) == 100
+    [call] = bench.simulator.ledger()
+    assert "description" not in call["query"]
+
+
+@on_bench
+async def test_customers_of_every_role_are_listed(bench: Bench) -> None:
+    roles = ["customer", "subscriber", "administrator", "shop_manager"]
+    customers = [{"id": number, "email": f"{role}@b.de", "role": role} for number, role in enumerate(roles, 1)]
+    bench.simulator.control("seed", customers=customers)
+    assert isinstance(bench.adapter, WooCommerce)
+    page = await bench.adapter.list_entities(EventKind.CUSTOMER, None, None)
+    assert isinstance(page, Page)
+    assert [event.event.id for event in page.events] == ["1", "2", "3", "4"]
+    assert await bench.adapter.count(EventKind.CUSTOMER) == 4
+
+
+@on_bench
+async def test_drafts_make_the_number_of_orders_unknown(bench: Bench) -> None:
+    """WooCommerce counts a cart that is a `checkout-draft`, which is no order yet, among the orders."""
+    assert isinstance(bench.adapter, WooCommerce)
+    bench.simulator.control("seed", orders=[{"id": 1, "status": "processing"}])
+    assert await bench.adapter.count(EventKind.ORDER) == 1
+    assert await bench.adapter.count(EventKind.ORDER, datetime(2040, 1, 1, tzinfo=UTC)) == 0
+    bench.simulator.control("seed", orders=[{"id": 2, "status": "checkout-draft"}])
+    assert await bench.adapter.count(EventKind.ORDER) is None
+
+
+@on_bench
+async def test_a_list_without_the_header_of_its_length(bench: Bench) -> None:
+    """A proxy removed X-WP-Total: a full page means that another one follows, and the number is unknown."""
+    bench.simulator.control("seed", products=[{"id": number, "name": "Mug"} for number in range(1, 151)])
+    headers = {"content-type": "application/json"}
+    bench.misbehave(("GET", "^/wp-json/wc/v3/products$"), mode="apply_then", headers=headers, persistent=True)
+    assert isinstance(bench.adapter, WooCommerce)
+    ids: list[str] = []
+    cursor: str | None = None
+    while not ids or cursor:
+        page = await bench.adapter.list_entities(EventKind.PRODUCT, None, cursor)
+        assert isinstance(page, Page)
+        ids, cursor = [*ids, *(event.event.id for event in page.events)], page.next
+    assert ids == [str(number) for number in range(1, 151)]
+    assert await bench.adapter.count(EventKind.PRODUCT) is None

@@ -222,6 +222,15 @@ async def test_what_settles_marks_lanes_that_fail_and_clears_the_mark(engine: As
         settlement = runner({}).settlement(job, verdict, 0.1)
         await Queue(engine, "platform").settle([settlement])
         assert await rows(engine, failed) == [(mark,)], verdict
+    for rejection, mark in (
+        (Reject(HTTP_400), True),
+        (Reject(HTTP_400, Evidence(400)), False),
+    ):  # the first made no call
+        await accept(engine, order("1"))
+        await run(engine, "UPDATE lane SET run_at = now(), failed_at = now()")
+        [job] = await claim(engine)
+        await Queue(engine, "platform").settle([runner({}).settlement(job, rejection, 0.1)])
+        assert await rows(engine, failed) == [(mark,)], rejection
     await accept(engine, order("1"))
     [job] = await claim(engine)
     await Queue(engine, "platform").settle([runner({}).settlement(job, Retry(HTTP_503, called=False), 0.1)])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,16 @@ def test_the_keeper_of_a_checkout_starts_where_the_package_can_be_imported() -> 
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def parent() -> Iterator[Path]:
+    """A folder that the user of a root user's server can enter."""
+    with tempfile.TemporaryDirectory(prefix="relay-test-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
+def folder(parent: Path) -> Path:
+    return parent / "data"
 
 
 @contextmanager
@@ -144,16 +153,16 @@ def test_the_server_ends_when_its_only_user_is_killed(folder: Path) -> None:
         eventually_sync(lambda: ended(pid), within=10)
 
 
-def test_the_server_ends_when_its_folder_is_deleted(folder: Path, tmp_path: Path) -> None:
+def test_the_server_ends_when_its_folder_is_deleted(folder: Path, parent: Path) -> None:
     with started(folder) as server:
         pid = server.pid
         assert pid is not None
-        folder.rename(tmp_path / "elsewhere")
+        folder.rename(parent / "elsewhere")
         eventually_sync(lambda: ended(pid), within=10)
 
 
-async def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
-    with started(tmp_path / ("long" * 20) / ("path" * 20)) as server:
+async def test_a_path_too_long_for_a_socket(parent: Path) -> None:
+    with started(parent / ("long" * 20) / ("path" * 20)) as server:
         assert await execute(server.url, "SELECT 1") == 1
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.core.ids import first_id
 from platform_relay.coupons import codes
 from platform_relay.explain import collect
-from platform_relay.inbox import retention
+from platform_relay.inbox import retention, same_time
 from platform_relay.queue import oldest_waiting, statements
-from platform_relay.reconcile import compare
+from platform_relay.reconcile import snapshots
 
 from .engine_room import NOON, accept, order
 
@@ -148,20 +148,33 @@ async def test_the_retention_reads_no_young_bodies(filled: AsyncEngine) -> None:
     assert any("id < " in node.get("Index Cond", "") for node in nodes(explained)), list(nodes(explained))
 
 
-EXPLAINS: dict[str, tuple[TextClause, dict[str, object]]] = {
+EXPLAINS: dict[str, tuple[TextClause, Mapping[str, object]]] = {
     **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in collect.BY_REF.items()},
     "by id": (collect.BY_ID, {"ids": [None], "limit": 51}),
     "by e-mail": (collect.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
     "jobs": (collect.JOBS, {"ids": [None]}),
     "open jobs": (collect.OPEN, {"destinations": ["platform"], "lanes": ["order:1"]}),
     "attempts": (collect.ATTEMPTS, {"ids": [None]}),
+    "versions of one time": (
+        same_time.NEWEST,
+        {
+            "sources": ["woocommerce"],
+            "prefixes": ["orders:1:t:"],
+            "ends": ["orders:1:t;"],
+            "kinds": ["orders"],
+            "refs": ["1"],
+            "job_kinds": ["forward_order"],
+            "keys": ["k"],
+        },
+    ),
+    "open fetches": (same_time.FETCHES, {"destinations": ["store"], "lanes": ["fetch:orders:1"]}),
     "coupons": (collect.COUPONS, {"codes": ["ab12"]}),
     "a code's other spelling": (codes.SIMILAR_CODE, {"code": "ab12"}),
     "coupons of a customer": (collect.COUPONS_OF, {"key": "42", "limit": 50}),
     "audit": (collect.AUDIT, {"subjects": ["ab12"]}),
     **{
         f"reconcile {kind}": (statement, {"refs": ["1"], "dedupe_keys": ["k"], "source": "woocommerce"})
-        for kind, statement in compare.RELAY_SNAPSHOTS.items()
+        for kind, statement in snapshots.RELAY_SNAPSHOTS.items()
     },
 }
 KEYS = {

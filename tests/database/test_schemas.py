@@ -7,7 +7,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -153,10 +154,10 @@ async def test_an_existing_schema_needs_no_right_to_create_schemas(server_url: s
     async with temporary_database(server_url) as url, engine_on(url, PUBLIC) as administrator:
         try:
             async with administrator.begin() as connection:
-                await connection.execute(text(f"CREATE ROLE {role} LOGIN"))
+                await connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'"))
                 await connection.execute(text(f"CREATE SCHEMA {ONE} AUTHORIZATION {role}"))
             async with engine_on(
-                parse_url(url).set(username=role).render_as_string(hide_password=False), ONE
+                parse_url(url).set(username=role, password="secret").render_as_string(hide_password=False), ONE
             ) as engine:
                 await migrate.upgrade(engine)
                 assert await migrate.current(engine) == migrate.head()
@@ -325,19 +326,26 @@ async def test_commands_work_on_the_schema_of_the_settings(empty_database_url: s
     assert "0 entries" in run(ONE, "audit", "verify")
 
 
-def test_the_embedded_server_has_the_schema_too(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the user of a root user's server can enter."""
+    with tempfile.TemporaryDirectory(prefix="relay-test-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def test_the_embedded_server_has_the_schema_too(folder: Path) -> None:
     for schema in (ONE, TWO):
         ran = relay(
-            tmp_path,
+            folder,
             "keys",
             "create",
             "shop",
             "--scope",
             "read",
             DATABASE_SCHEMA=schema,
-            DATA_DIR=str(tmp_path / "data"),
+            DATA_DIR=str(folder / "data"),
         )
         assert ran.returncode == 0, ran.stderr
-    ran = relay(tmp_path, "audit", "verify", DATABASE_SCHEMA=ONE, DATA_DIR=str(tmp_path / "data"))
+    ran = relay(folder, "audit", "verify", DATABASE_SCHEMA=ONE, DATA_DIR=str(folder / "data"))
     assert "1 entries" in ran.stdout, ran.stdout + ran.stderr

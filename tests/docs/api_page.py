@@ -66,6 +66,7 @@ ERRORS_BY_REQUEST: Final = {
     ),
     "wrong-state": f'{_KEYED} -X POST "$RELAY/v1/jobs/$JOB_ID/retry"',
     "body-too-large": f"head -c 20000000 /dev/zero | {_KEYED} --data-binary @- {_EVENT}",
+    "headers-too-large": f'{_KEYED} -H "X-Large: $(head -c 40000 /dev/zero | tr \'\\0\' x)" "$RELAY/v1/jobs"',
     "encoding-refused": f"{_KEYED} -H 'Content-Encoding: gzip' -d '{{}}' {_EVENT}",
     "not-json": f"{_KEYED} -d 'id=42' {_EVENT}",
     "fields-invalid": f'{_KEYED} -d \'{{"id": "42", "email": "nobody"}}\' {_EVENT}',
@@ -81,11 +82,15 @@ ERRORS_BY_STATE: Final = {
         f"{{ printf '{{\"id\": '; sleep {SECONDS + 5:g}; }} | {_KEYED} -X POST -T - {_EVENT}",
     ),
     "too-many-wrong-keys": (
-        f"One IP address sent {TRIES} wrong keys within a minute. Valid keys that this process knows still work.",
+        f"One IP address sent {TRIES} wrong keys within a minute. Valid keys still work.",
         f"for key in $(seq {TRIES + 1}); do curl -s -H \"Authorization: Bearer wrong-$key\" -d '{{}}' {_EVENT}; done",
     ),
     "internal-error": (
         "The relay has an error. `instance` is the id of the incident; the relay's log has the details.",
+        _EVENT_SENT,
+    ),
+    "too-many-connections": (
+        "The process, or one IP address, has as many open connections as allowed, and all of them are busy.",
         _EVENT_SENT,
     ),
     "database-away": (

@@ -25,6 +25,7 @@ async def openapi_document() -> dict[str, Any]:
         actions=OperatorActions(engine),
         compute=ComputeProcess(),
         worker_compute=ComputeProcess(),
+        import_compute=ComputeProcess(),
         metrics=Metrics(CollectorRegistry()),
         listen_url="",
         on_work=[],

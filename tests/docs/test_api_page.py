@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from platform_relay.core.errors import URN, all_problems
 from platform_relay.core.outcomes import Done
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.reconcile.runs import Reconciliations
-from platform_relay.settings import PlatformSettings, Settings, StoreSettings
+from platform_relay.settings import ConnectionSettings, PlatformSettings, Settings, StoreSettings
 from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, serving
 from tests.conftest import temporary_database
 from tests.docs.api_page import ERRORS_BY_REQUEST, ERRORS_BY_STATE, PAGE, Operation, operations, page
@@ -246,14 +247,34 @@ async def _broken(*_: object, **__: object) -> None:
 async def test_an_error_by_state_is_as_documented(
     problem: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path, operator_key=SecretStr(OPERATOR_KEY))
+    settings = Settings(
+        _env_file=None,
+        data_dir=tmp_path,
+        operator_key=SecretStr(OPERATOR_KEY),
+        connections=ConnectionSettings(per_address=1 if problem == "too-many-connections" else 250),
+    )
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
-    async with serving(settings, nowhere if problem == "database-away" else database_url) as (parts, url):
+    away = problem == "database-away"
+    async with serving(settings, nowhere if away else database_url) as (parts, url), AsyncExitStack() as stack:
         if problem == "internal-error":
             monkeypatch.setattr(parts.inbox, "accept", _broken)
         monkeypatch.setattr("platform_relay.api.request_body.SECONDS", 0.2)
+        if problem == "too-many-connections":
+            await stack.enter_async_context(_busy_connection(url))
         command = re.sub(r"sleep \d+", "sleep 2", ERRORS_BY_STATE[problem][1])  # longer than the 0.2 s
         await _check_error(problem, command, {"RELAY": url, "KEY": OPERATOR_KEY})
+
+
+@asynccontextmanager
+async def _busy_connection(url: str) -> AsyncIterator[None]:
+    """A connection that sends a body; the relay has read the beginning of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    head = f"POST /v1/events/customers HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {OPERATOR_KEY}\r\n"
+    writer.write(f"{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n".encode())
+    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+    yield
+    writer.close()
+    await writer.wait_closed()
 
 
 def test_every_error_is_on_the_page() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from platform_relay.access.api_keys import OVERLAP
 from platform_relay.api import authentication, batch, request_body
+from platform_relay.api.connection_table import RESERVE
 from platform_relay.console import login
 from platform_relay.core.http import LONGEST_RETRY_AFTER
 from platform_relay.queue import decide, maintenance, rate_limiter
@@ -44,6 +45,7 @@ def share(fraction: float) -> str:
     return f"{round(100 * fraction)} %"
 
 
+CONNECTIONS: Final = SETTINGS.connections
 FIGURES: Final = [
     (
         "docs/states.md",
@@ -96,6 +98,15 @@ FIGURES: Final = [
             f" {LIMITS.hour_count:,} per hour and {LIMITS.day_count:,} per day"
         ),
     ),
+    ("SECURITY.md", f"| connections of one process | {CONNECTIONS.total:,}; fewer when"),
+    ("SECURITY.md", f"| of these, without a request | {CONNECTIONS.idle} |"),
+    ("SECURITY.md", f"| {CONNECTIONS.per_address}, {CONNECTIONS.idle_per_address} without a request |"),
+    ("SECURITY.md", f"| reserve for `/healthz` and `/readyz` | {RESERVE} connections |"),
+    ("SECURITY.md", f"| {CONNECTIONS.header_bytes // 1024} KiB, {CONNECTIONS.header_count} headers (431) |"),
+    ("SECURITY.md", f"| first byte of a connection | {CONNECTIONS.first_byte_timeout:g} s |"),
+    ("SECURITY.md", f"| complete headers | {CONNECTIONS.headers_timeout:g} s (408) |"),
+    ("SECURITY.md", f"in reading the response | {CONNECTIONS.byte_timeout:g} s (408) |"),
+    ("SECURITY.md", f"| idle connection after a response | {CONNECTIONS.idle_timeout} s |"),
     ("docs/errors.md", f"did not arrive within {duration(request_body.SECONDS)}"),
     ("docs/errors.md", f"`BODY_LIMIT` ({SETTINGS.body_limit // 1024 // 1024} MiB by default)"),
     ("docs/errors.md", f"A batch may have {batch.MAX_BODIES} times as many"),
@@ -105,8 +116,11 @@ FIGURES: Final = [
     ("docs/reconcile.md", f"(UTC, {SETTINGS.store.reconcile_at} by default"),
     ("docs/tour.md", f"after a rotation the old key works for {OVERLAP // timedelta(hours=1)} hours"),
     ("SECURITY.md", f"the old key works beside the new one for {OVERLAP // timedelta(hours=1)} hours"),
-    ("SECURITY.md", f"After {authentication.TRIES} wrong keys from one address within a minute"),
-    ("SECURITY.md", f"the console stops after {login.ATTEMPTS_PER_ADDRESS}"),
+    (
+        "SECURITY.md",
+        f"After {authentication.TRIES} wrong keys from one address (IPv6: one /64 network) within a minute",
+    ),
+    ("SECURITY.md", f"in the console after {login.ATTEMPTS_PER_ADDRESS}, further wrong keys"),
     ("SECURITY.md", f"within {authentication.CACHE_SECONDS:.0f} s in every process"),
 ]
 

@@ -75,7 +75,24 @@ def test_the_workers_metrics_are_scraped_where_they_are_served() -> None:
     assert monitor["spec"]["selector"]["matchLabels"] == worker["metadata"]["labels"]
     assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == [port["name"]]
     assert policy["spec"]["podSelector"]["matchLabels"] == worker["metadata"]["labels"]
-    assert policy["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": result}]}]
+    [ingress] = policy["spec"]["ingress"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": result}]
+
+
+def test_only_the_ingress_controller_and_monitoring_are_admitted() -> None:
+    admitted = {}
+    for name, policy in of_kind("NetworkPolicy").items():
+        for rule in policy["spec"].get("ingress", []):
+            admitted[name] = [
+                list(peer["namespaceSelector"]["matchLabels"].items()) for peer in rule["from"] if len(peer) == 1
+            ]
+            assert len(rule["from"]) == len(admitted[name])
+    label = "kubernetes.io/metadata.name"
+    assert admitted == {
+        "web": [[(label, "ingress-nginx")], [(label, "monitoring")]],
+        "worker": [[(label, "monitoring")]],
+    }
+    assert "Ingress" in of_kind("NetworkPolicy")["relay"]["spec"]["policyTypes"]
 
 
 def test_nothing_reaches_a_pod_but_what_the_policies_say() -> None:

@@ -52,8 +52,9 @@ from platform_relay.stores.base import (
     differences,
     with_cleanup,
 )
-from platform_relay.stores.native import Ignored, ToFetch
+from platform_relay.stores.native import Ignored, ToFetch, Unreadable, not_relayed, unreadable_webhook
 from platform_relay.stores.woocommerce.adapter import WooCommerce
+from platform_relay.stores.woocommerce.events import to_event
 from tests.explain.scene import CODE, EMAIL, HASTY, Scene, answered
 
 THE_PLATFORM: Final = "the Platform"
@@ -490,6 +491,39 @@ async def news_of_no_use(scene: Scene) -> str:
             message_id="m",
         )
     )
+    return str(receipt.id)
+
+
+@injected("order", "28", "ignored", ReasonCode.NOT_APPLICABLE)
+async def a_draft(scene: Scene) -> None:
+    parsed = not_relayed("the order's status is checkout-draft", EventKind.ORDER, 28)
+    await scene.accept(store_message(parsed, b'{"id": 28}', source="shop", message_id="m"))
+
+
+@injected("order", "28", "unreadable_entity", ReasonCode.ENTITY_UNREADABLE)
+async def an_order_that_cannot_be_read(scene: Scene) -> None:
+    parsed = to_event(EventKind.ORDER, {"id": 28, "status": "processing", "currency": "EURO", "total": "5.00"})
+    await scene.accept(store_message(parsed, b'{"id": 28}', source="shop", message_id="m"))
+    assert isinstance(parsed, Unreadable)
+    await scene.run(Reject(parsed.reason))
+
+
+@injected("order", "29", "no_buyer", ReasonCode.NO_BUYER)
+async def a_sale_at_the_till(scene: Scene) -> None:
+    await scene.order("29", customerId=None, email=None)
+    await scene.run(Skip(because(ReasonCode.NO_BUYER)))
+
+
+@injected("order", "30", "webhooks_refused", ReasonCode.STORE_WEBHOOKS_REFUSED)
+async def the_owner_of_the_webhooks_is_gone(scene: Scene) -> None:
+    reason = because(ReasonCode.STORE_WEBHOOKS_REFUSED, entity="order", response="woocommerce_rest_cannot_view")
+    await Alerts(scene.engine).raise_alert(reason, "woocommerce")
+
+
+@injected("message", "", "webhooks_unreadable", ReasonCode.STORE_WEBHOOKS_UNREADABLE)
+async def a_webhook_of_no_entity(scene: Scene) -> str:
+    parsed = unreadable_webhook("WooCommerce", "its body is not JSON")
+    receipt = await scene.accept(store_message(parsed, b"{", source="shop", message_id="m"))
     return str(receipt.id)
 
 

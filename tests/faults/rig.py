@@ -21,8 +21,8 @@ from tests.faults.proxy import Proxy
 from tests.faults.server import PostgresServer
 from tests.helpers import eventually, free_port
 
-STORE_KEY: Final = "store-key-of-the-rig"
-OPERATOR_KEY: Final = "operator-key-of-the-rig"
+STORE_KEY: Final = "store-key-of-the-fault-rig"
+OPERATOR_KEY: Final = "operator-key-of-the-fault-rig"
 WEBHOOK_SECRET: Final = "webhook-secret-of-the-rig"
 PLATFORM_KEY: Final = "sim-platform-key"
 STARTS_WITHIN: Final = 120.0

@@ -13,7 +13,7 @@ from tests.faults.requests import RequestProxy
 from tests.faults.rig import STARTS_WITHIN, Process
 from tests.helpers import eventually, free_port
 
-KEY = "store-key-for-tests"
+KEY = "store-key-for-tests-012345"
 CUSTOMER = {"id": "42", "email": "ada@example.com"}
 
 

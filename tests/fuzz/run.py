@@ -9,10 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Final
 
-from tests.fuzz import schema
+import psutil
+
+from tests.fuzz import floods, schema
 from tests.fuzz.cases import Target, make, shown
 from tests.fuzz.client import Tally, find_again, play
 from tests.fuzz.scene import scene
+from tests.security.attacked import Relay
 
 CONNECTIONS: Final = 12
 """Per process that sends."""
@@ -21,15 +24,18 @@ CONNECTIONS: Final = 12
 async def run(seed: int, requests: int, examples: int, processes: int, only: int | None = None) -> tuple[str, bool]:
     """Play it all; the last line, and whether all was well."""
     async with scene() as on:
+        own: list[str] = []
         if only is not None:
             say(shown(make(on.target, seed, only)))
             tallies = [await play(on.target, seed, range(only, only + 1), 1)]
         else:
             tallies = await _spread(on.target, seed, requests, processes)
             tallies.append(await asyncio.to_thread(schema.play, on, seed, examples))
+            target = Relay(on.target.port, psutil.Process(on.pid), on.log, on.target.webhook_secret)
+            own += await floods.play(target, say)
         for tally in tallies:
             await find_again(on.database_url, tally)
-        own = await on.findings()
+        own += await on.findings()
     total = Tally()
     for tally in tallies:
         total.requests += tally.requests

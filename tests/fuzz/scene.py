@@ -20,8 +20,8 @@ from tests.fuzz.cases import Target
 from tests.helpers import eventually, free_port
 
 SETTINGS: Final = {
-    "STORE_KEY": "store-key-under-fire",
-    "OPERATOR_KEY": "operator-key-under-fire",
+    "STORE_KEY": "store-key-under-fire-0123",
+    "OPERATOR_KEY": "operator-key-under-fire-0123",
     "PLATFORM__WEBHOOK_SECRET": "webhook-secret-under-fire",
     "STORE__ADAPTER": "woocommerce",
     "BODY_LIMIT": str(4 << 20),  # so that a million elements are read, and not refused for their size
@@ -39,6 +39,8 @@ class Scene:
     document: dict[str, Any]
     database_url: str
     log: Path
+    pid: int
+    """Of the service."""
 
     async def findings(self) -> list[str]:
         """What the service itself says of its faults, once the worker is through: jobs whose handler crashed, requests
@@ -103,7 +105,7 @@ async def scene() -> AsyncIterator[Scene]:
             "WOOCOMMERCE__CONSUMER_KEY": shop_config["consumer_key"],
             "WOOCOMMERCE__CONSUMER_SECRET": shop_config["consumer_secret"],
         }
-        _, url, log = stack.enter_context(relay_process(settings))
+        process, url, log = stack.enter_context(relay_process(settings))
         stack.callback(log.unlink, missing_ok=True)
         async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
             document = (await client.get("/openapi.json")).json()
@@ -122,4 +124,4 @@ async def scene() -> AsyncIterator[Scene]:
             signed_in.cookies["relay_console"],
             tuple((method.upper(), path) for path, item in document["paths"].items() for method in item),
         )
-        yield Scene(target, url, document, server.tcp_url.replace("postgresql+asyncpg", "postgresql"), log)
+        yield Scene(target, url, document, server.tcp_url.replace("postgresql+asyncpg", "postgresql"), log, process.pid)

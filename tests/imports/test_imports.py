@@ -21,8 +21,9 @@ from platform_relay.imports.files import (
     format_of,
     read_rows,
 )
-from platform_relay.imports.importer import ImportBusyError, ImportPlan, ImportView, import_file
+from platform_relay.imports.importer import ImportBusyError, ImportView, import_file
 from platform_relay.imports.mapping import event_of, guess_mapping, missing_fields, parse_mapping
+from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from tests.database.engine_room import rows, run
@@ -260,7 +261,8 @@ async def test_a_row_with_a_version_of_the_future_is_refused(engine: AsyncEngine
 async def test_a_row_that_cannot_be_an_event_is_one_rejected_row(
     bad: bytes, engine: AsyncEngine, inbox: Inbox, tmp_path: Path
 ) -> None:
-    lines = RejectedRows(tmp_path / "rejected.ndjson")
+    (tmp_path / "f.ndjson").touch()
+    lines = RejectedRows(tmp_path / "f.ndjson")
     mapping = {"id": "id", "updatedAt": "updatedAt"}
     done = await import_file(
         engine, inbox, ImportPlan("f", "ndjson", EventKind.CUSTOMER, mapping),

@@ -26,6 +26,7 @@ from platform_relay.core.outcomes import Done, Evidence, JobSpec, Reject, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.queries import list_coupons
 from platform_relay.forwarding.customer import ForwardCustomer
+from platform_relay.forwarding.fetch import store_message
 from platform_relay.inbox.events import EVENTS, EventKind, OrderEvent
 from platform_relay.inbox.messages import incoming
 from platform_relay.inbox.reencrypt import CHUNK, encrypt_bodies, used_keys
@@ -40,7 +41,9 @@ from platform_relay.privacy.export import export
 from platform_relay.queue.decide import decide
 from platform_relay.queue.queue import Queue
 from platform_relay.queue.retry import RetryPolicy
+from platform_relay.reconcile.snapshots import ReceivedEvent, RelaySnapshots
 from platform_relay.settings import Settings
+from platform_relay.stores.native import native_event
 from tests.database.engine_room import settle
 from tests.explain.scene import Scene, answered
 from tests.journeys.handler_jobs import client_of
@@ -168,6 +171,18 @@ async def test_waiting_orders_are_summed_up(engine: AsyncEngine, sealed: AsyncEn
     async with sealed.connect() as connection:
         orders = (await read_business_impact(connection)).orders
     assert orders == [OrderTotals("EUR", 2, Decimal("3.30")), OrderTotals("USD", 1, Decimal("3.30"))]
+
+
+async def test_translated_events_are_summed_up_and_compared(sealed: AsyncEngine) -> None:
+    """The event of a store's own webhook is encrypted as an event, not as a body."""
+    raw = b'{"id": "8", "email": "a@b.c", "financialStatus": "paid", "currency": "EUR", "totalPrice": "4.40"}'
+    event = native_event("woocommerce", EventKind.ORDER, OrderEvent.parse(raw))
+    native = store_message(event, b'{"total": "4.40"}', source="woocommerce", message_id="8")
+    await Scene(sealed).accept(native)
+    async with sealed.connect() as connection:
+        assert (await read_business_impact(connection)).orders == [OrderTotals("EUR", 1, Decimal("4.40"))]
+    newest = await RelaySnapshots(sealed, "woocommerce").newest_events(EventKind.ORDER, ["8"])
+    assert newest == {"8": ReceivedEvent("woocommerce", native.event)}
 
 
 async def test_waiting_orders_are_summed_up_where_postgres_does_not_take_one_for_json(engine: AsyncEngine) -> None:

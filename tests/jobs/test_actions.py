@@ -110,7 +110,7 @@ async def test_every_act_is_in_the_audit_with_who_what_and_why(engine: AsyncEngi
     [(code, facts)] = await rows(engine, "SELECT reason_code, facts FROM destination WHERE name = 'platform'")
     assert (code, facts) == (
         "operator_paused",
-        {"destination": "the platform", "by": "eve", "comment": "maintenance"},
+        {"destination": "the Platform", "by": "eve", "comment": "maintenance"},
     )
     await actions.resume("platform", "eve")
     assert await rows(engine, AUDIT) == [

@@ -1,5 +1,6 @@
 """The handlers of the Platform's journey against the Platform simulator: what they call, and what they answer."""
 
+from dataclasses import replace
 from typing import Any  # what a simulator's ledger holds
 
 import pytest
@@ -16,6 +17,7 @@ from platform_relay.coupons.use_reward import UseReward
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.order import ForwardOrder
 from platform_relay.forwarding.product import ForwardProduct
+from platform_relay.forwarding.unreadable import UNREADABLE, RejectUnreadable
 from platform_relay.inbox.events import OrderEvent
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.platform import translation
@@ -25,6 +27,7 @@ from platform_relay.platform.launcher import LauncherCache, LauncherFacts
 from platform_relay.platform.redemptions import Redemption
 from simulators.process import Simulator
 from tests.journeys.handler_jobs import client_of, job, store_job, store_message
+from tests.unit.test_decide import JOB
 
 CUSTOMER = {"id": "42", "email": "jane@example.com", "name": "Jane Doe"}
 ORDER = {
@@ -214,6 +217,29 @@ async def test_an_order_is_posted_once_and_patched_ever_after(platform: Simulato
     )
     assert calls(platform) == [("order.post", True), ("order.patch", True)]
     assert platform.state("orders", "1001")[0]["order"]["financialStatus"] == "refunded"
+
+
+@pytest.mark.parametrize("name", ["-", "refundTotal"])
+async def test_a_second_partial_refund_is_sent(
+    platform: Simulator, http: HttpClient, engine: AsyncEngine, name: str
+) -> None:
+    """Also while no field of the request carries the amount (`-`)."""
+    seed(platform)
+    client = client_of(http, platform.url, fields={"order.refundedAmount": name})
+    handler = ForwardOrder(client, Coupons(engine), Customers(engine), Alerts(engine), ComputeProcess())
+    digest = None
+    for amount in ("3.00", "5.00"):
+        refunded = {**ORDER, "financialStatus": "partially_refunded", "refundedAmount": amount}
+        sent = job("forward_order", refunded, exists_remotely=digest is not None, delivered_digest=digest)
+        done = await handler(sent)
+        assert isinstance(done, Done)
+        digest = done.digest
+        order = platform.state("orders", "1001")[0]["order"]
+        assert order.get("refundTotal") == (None if name == "-" else amount)
+        assert "-" not in order
+        again = job("forward_order", refunded, exists_remotely=True, delivered_digest=digest)
+        assert isinstance(await handler(again), Skip)
+    assert calls(platform) == [("order.post", True), ("order.patch", True)]
 
 
 @pytest.mark.parametrize("second_post", ["conflict", "duplicate", "upsert"])
@@ -511,3 +537,24 @@ async def test_the_digest_of_an_order_is_that_of_its_patch(platform: Simulator, 
     assert isinstance(done, Done)
     event = OrderEvent.model_validate(ORDER)
     assert done.digest == translation.digest(translation.order(event, ASSUMED))
+
+
+@pytest.mark.parametrize(
+    ("param", "shown"),
+    [
+        (
+            '{"destination": "WooCommerce", "entity": "order", "id": "7"}',
+            "The order 7 from WooCommerce cannot be read.",
+        ),
+        ("erased", "The entity from the store cannot be read."),
+    ],
+)
+async def test_an_entity_that_cannot_be_read_is_rejected_also_when_an_erasure_replaced_its_facts(
+    param: str, shown: str
+) -> None:
+    async def forward(_: object) -> Done:
+        raise AssertionError("it is not sent")
+
+    result = await RejectUnreadable(forward)(replace(JOB, params={UNREADABLE: param}))
+    assert isinstance(result, Reject)
+    assert (result.reason.code, result.reason.text) == (ReasonCode.ENTITY_UNREADABLE, shown)

@@ -44,7 +44,7 @@ async def web(shop: Simulator, database_url: str, tmp_path: Path) -> AsyncIterat
     settings = Settings(
         _env_file=None,
         data_dir=tmp_path,
-        store_key=SecretStr("store-key-of-the-test"),
+        store_key=SecretStr("store-key-of-the-test-0123456"),
         public_url=HttpUrl("http://127.0.0.1"),
         store=StoreSettings(adapter="woocommerce"),
     )

@@ -4,8 +4,10 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from pydantic import HttpUrl, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Done, Outcome, Retry, Wait
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.coupons.records import RedemptionClaim
@@ -14,9 +16,12 @@ from platform_relay.coupons.transitions import Coupons
 from platform_relay.coupons.valuation_rules import RewardValue
 from platform_relay.platform.redemptions import Redemption
 from platform_relay.platform.rules import RewardKind
-from platform_relay.stores.base import CouponKind, CouponSpec
+from platform_relay.stores.base import CouponKind, CouponSpec, StoreAdapter
+from platform_relay.stores.magento.adapter import Magento, MagentoSettings
+from platform_relay.stores.magento.rules import rule_name
 from platform_relay.stores.woocommerce.adapter import WooCommerce
 from simulators.process import Simulator
+from tests.contract.doubles import process
 from tests.journeys.handler_jobs import job, store_message
 
 REDEMPTION = Redemption("AB12", "p-1", "amountdiscount", "r1", 500, "42", "jane@example.com")
@@ -33,7 +38,7 @@ async def claim(engine: AsyncEngine) -> RedemptionClaim:
     return RedemptionClaim(REDEMPTION, message)
 
 
-async def retire(store: WooCommerce | None, engine: AsyncEngine) -> Outcome:
+async def retire(store: StoreAdapter | None, engine: AsyncEngine) -> Outcome:
     return await RetireCoupon(store, Coupons(engine))(
         job("retire_coupon", b"", params={"code": "AB12", "by": "ada", "why": "w"})
     )
@@ -99,3 +104,21 @@ async def test_a_store_that_does_not_respond_is_asked_again(
     row = await Coupons(engine).find("AB12")
     assert row is not None
     assert row.state == "pending"
+
+
+async def test_what_a_lost_attempt_left_is_removed_beside_a_coupon_that_is_not_ours(
+    claim: RedemptionClaim, engine: AsyncEngine
+) -> None:
+    """In Magento a rule without a code is not found by the code, which a rule of the merchant has."""
+    await Coupons(engine).admit(claim, VALUED)
+    merchants = {"name": "Autumn sale", "code": "AB12", "discount_amount": 9, "simple_action": "cart_fixed"}
+    with process.run("magento") as magento:
+        magento.control("seed", rules=[{"name": rule_name("AB12")}, merchants])
+        settings = MagentoSettings(
+            url=HttpUrl(magento.url), username="relay-user", password=SecretStr("relay-password")
+        )
+        store = Magento(settings, HttpClients(5.0))
+        assert await retire(store, engine) == Done({"code": "AB12"})
+        assert [rule["name"] for rule in magento.state("rules")] == ["Autumn sale"]
+        assert len(magento.state("coupons")) == 1
+        await store.aclose()

@@ -28,6 +28,7 @@ class Relay:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.platform = platform
+        self._webhooks = f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}"
         self.folder = folder
         known = platform.inspect("config")
         self._environment = {
@@ -69,16 +70,39 @@ class Relay:
             child.terminate()
             child.wait(30)
 
+    def poll(self, shop: Mapping[str, str]) -> str:
+        """What `relay poll` prints, with the store's variables. It must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "platform_relay.cli", "poll"], cwd=Path(__file__).parents[2], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+            env={**os.environ, **self._environment, **shop, "COLUMNS": "200"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def delivered(self, kind: str, entity: str) -> list[dict[str, Any]]:
         """What the Platform took, in order: the bodies of `kind` calls that name the entity."""
         return [entry["body"] for entry in self.platform.ledger(kind=kind, entity=entity, applied=1)]
 
+    def shows_title(self, product_id: str, title: str) -> bool:
+        """Whether the Platform received this title of a product last."""
+        return [body["title"] for body in self.delivered("product.put", f"product:{product_id}")[-1:]] == [title]
+
+    def shows_variants(self, product_id: str, *variant_ids: str) -> bool:
+        """Whether the Platform received these variants of a product last."""
+        sent = self.delivered("variants.post", f"product:{product_id}")[-1:]
+        return [{row["externalVariantId"] for row in body["variants"]} for body in sent] == [set(variant_ids)]
+
+    def report_loyalty(self, customer_id: str, tier: str, points: int) -> None:
+        """The Platform reports a customer's tier and points."""
+        customer = {"externalId": customer_id, "currentLoyaltyTier": {"title": tier}, "pointBalance": points}
+        self.platform.control("send-webhook", topic="customers/updated", body=customer, url=self._webhooks)
+
     def redeem(self, customer_id: str) -> str:
         """A customer redeems points for 5 off, once the Platform has received the customer; returns the coupon's code."""
         eventually_sync(lambda: self.delivered("customer.put", f"customer:{customer_id}"), PATIENCE)
-        where = {"url": f"{self.url}/v1/webhooks/platform/{WEBHOOK_SECRET}"}
         result = self.platform.control(
-            "redeem", customerId=customer_id, ruleId="rule-5-off", allow_overdraft=True, **where
+            "redeem", customerId=customer_id, ruleId="rule-5-off", allow_overdraft=True, url=self._webhooks
         )
         code: str = result["code"]
         return code

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import CouponKind, CouponSpec, Ready, StoreCoupon, differences
 from platform_relay.stores.medusa.adapter import Medusa
-from platform_relay.stores.native import Page
 from tests.helpers import eventually_sync
-from tests.live.medusa_shop import SHIPPING, MedusaShop, medusa
+from tests.live.carts import MedusaCarts, cart_results
+from tests.live.lists import MANY, SMALL, SMALL_PAGES, assert_amounts, assert_counted, assert_nothing_new, listed
+from tests.live.medusa_shop import SHIPPING, MedusaShop, Place, medusa
 from tests.live.postgres import Databases, plain
 from tests.live.relay import PATIENCE, STORE_KEY, Relay
 from tests.live.stores import UnavailableError, install, step
@@ -90,6 +93,7 @@ async def test_kinds_in_a_cart(adapter: Medusa, shop: MedusaShop) -> None:
         ({"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": (shop.mug, shop.pot)}, 10),
         ({"kind": CouponKind.FREE_PRODUCT, "value": None, "product_ids": (shop.mug,)}, 25),
         ({"value": Decimal(15), "product_ids": (shop.pot,)}, 10),
+        ({"value": Decimal(35), "product_ids": (shop.pot, shop.mug)}, 35),
         ({"kind": CouponKind.PERCENTAGE, "value": Decimal(50), "product_ids": (shop.mug,)}, 12.5),
     ):
         code = await issued(adapter, order(**fields))
@@ -97,6 +101,43 @@ async def test_kinds_in_a_cart(adapter: Medusa, shop: MedusaShop) -> None:
         assert (cart["discount_total"], cart["total"]) == pytest.approx((off, 35 + SHIPPING - off)), fields
     code = await issued(adapter, order(kind=CouponKind.FREE_PRODUCT, value=None, product_ids=(shop.mug,)))
     assert shop.cart(code, mug, mug)["discount_total"] == 25
+
+
+async def test_the_kit_finds_every_discount_in_a_cart(
+    shop: MedusaShop, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    results = await cart_results(Medusa, MedusaCarts(shop))
+    assert [(name, result.problem) for name, result in results.items() if result.result != "pass"] == []
+
+
+async def test_an_amount_counts_in_its_own_currency_only(adapter: Medusa, shop: MedusaShop) -> None:
+    """Also the minimum spend of a percentage, and of free shipping."""
+    mug, pot = shop.mug_variant, shop.pot_variant
+    for fields in (
+        {},
+        {"kind": CouponKind.PERCENTAGE, "value": Decimal(10), "minimum_spend": Decimal(30)},
+        {"kind": CouponKind.FREE_SHIPPING, "value": None, "minimum_spend": Decimal(30)},
+    ):
+        code = await issued(adapter, order(**fields))
+        assert shop.cart(code, mug, pot)["discount_total"] > 0, fields
+        assert shop.dollar_cart(code, mug, pot)["discount_total"] == 0, fields
+    for refused in (
+        order(currency="PLN"),
+        order(kind=CouponKind.PERCENTAGE, currency="PLN", minimum_spend=Decimal(30)),
+    ):
+        outcome = await adapter.issue_coupon(refused)
+        assert isinstance(outcome, Reject), outcome
+        assert outcome.reason.code is ReasonCode.CURRENCY_MISMATCH
+
+
+async def test_a_code_counts_in_its_own_spelling_only(adapter: Medusa, shop: MedusaShop) -> None:
+    code = await issued(adapter, order(code=f"ab{secrets.token_hex(5)}"))
+    assert shop.entered(code.upper(), shop.mug_variant) is None
+    entered = shop.entered(code, shop.mug_variant)
+    assert entered is not None
+    assert entered["discount_total"] == 5
 
 
 async def test_a_coupon_for_a_variant_is_for_no_other_of_its_product(adapter: Medusa, shop: MedusaShop) -> None:
@@ -190,8 +231,7 @@ def test_events_come_in_also_those_from_while_the_relay_was_away(
     with relay.running(variables):
         (came, *_) = eventually_sync(lambda: relay.delivered("customer.put", f"customer:{jane.id}"), PATIENCE)
         assert came["email"] == jane.email
-        (product, *_) = eventually_sync(lambda: relay.delivered("product.put", f"product:{shop.mug}"), PATIENCE)
-        assert product["title"] == "Blue mug"
+        assert eventually_sync(partial(relay.shows_title, shop.mug, "Blue mug"), PATIENCE)
         shop.admin.post(f"/admin/customers/{jane.id}", "customer", first_name="Janet")
 
         def renamed() -> bool:
@@ -234,6 +274,29 @@ def test_a_guest_goes_by_address(shop: MedusaShop, relay: Relay, variables: dict
         assert not str(report.get("customerId")).startswith("cus_")
 
 
+def test_tier_and_points_are_in_the_metadata_of_the_customer(
+    shop: MedusaShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    """A customer who is not in the store stops neither the loyalty sync of others nor coupons."""
+    jane = shop.register(f"jane-{secrets.token_hex(4)}@example.com")
+    shop.admin.post(f"/admin/customers/{jane.id}", "customer", metadata={"shoe_size": "39"})
+    with relay.running({**variables, "STORE__LOYALTY_SYNC": "true"}):
+        relay.report_loyalty("cus_unknown", "Gold", 7)
+        for tier, points in (("Silver", 120), ("Gold", 500)):
+            relay.report_loyalty(jane.id, tier, points)
+            expected = {"shoe_size": "39", "platform_relay_tier": tier, "platform_relay_points": str(points)}
+
+            def metadata(expected: dict[str, str] = expected) -> bool:
+                stored: dict[str, str] = shop.admin.get(f"/admin/customers/{jane.id}", "customer", fields="metadata")[
+                    "metadata"
+                ]
+                return bool(expected.items() <= stored.items())
+
+            assert eventually_sync(metadata, PATIENCE)
+        code = relay.redeem(jane.id)
+        assert eventually_sync(lambda: shop.admin.get("/admin/promotions", "promotions", code=code), PATIENCE)
+
+
 async def test_lists_say_the_same(adapter: Medusa, shop: MedusaShop) -> None:
     jane = shop.register(f"jane-{secrets.token_hex(4)}@example.com")
     code = await issued(adapter, order())
@@ -249,14 +312,113 @@ async def test_lists_say_the_same(adapter: Medusa, shop: MedusaShop) -> None:
     assert [used.code for used in changed[bought["id"]].discountCodes] == [code]
 
 
-async def listed(adapter: Medusa, kind: EventKind, since: datetime | None) -> dict[str, Any]:
-    """The events of a list by id, the last of each."""
-    found: dict[str, Any] = {}
-    cursor: str | None = None
-    while True:
-        page = await adapter.list_entities(kind, since, cursor)
-        assert isinstance(page, Page), page
-        found |= {native.event.id: native.event for native in page.events}
-        cursor = page.next
-        if cursor is None:
-            return found
+# ------------------------------------------------------------------------------------------- lists and changes of one time
+
+
+async def test_no_product_of_one_time_is_missed_while_the_list_changes(adapter: Medusa, shop: MedusaShop) -> None:
+    """Products of one time, of which some are edited and deleted between small pages. Medusa counts as many as it lists."""
+    before = list(await listed(adapter, EventKind.PRODUCT))
+    made = sorted(shop.add(f"Many {secrets.token_hex(4)}", 2 * MANY))
+    await asyncio.to_thread(shop.execute, "UPDATE product SET updated_at = date_trunc('hour', now())")
+    between = (
+        lambda: shop.retitle(shop.cup, "Edited cup"),  # listed already
+        lambda: shop.retitle(made[-1], "Edited at the end"),
+        lambda: shop.remove(made[:3]),  # listed already: what follows moves up
+        lambda: shop.remove(made[-3:-1]),
+        lambda: shop.add(f"More {secrets.token_hex(4)}", 2),
+    )
+    found = await listed(adapter, EventKind.PRODUCT, cursor=f"products {SMALL_PAGES}", between=between)
+    remaining = {*before, *made[3:-3], made[-1]}
+    assert remaining - set(found) == set()
+    assert found[made[-1]].title == "Edited at the end"
+    for kind in EventKind:
+        await assert_counted(adapter, kind)
+    began = datetime.now(UTC)
+    shop.retitle(made[5], "Edited later")
+    changed = await listed(adapter, EventKind.PRODUCT, began, cursor=f"products {SMALL_PAGES}")
+    assert set(changed) == {made[5]}
+    assert await adapter.count(EventKind.PRODUCT, began) == 1
+
+
+async def test_orders_are_listed_in_small_pages(adapter: Medusa, shop: MedusaShop) -> None:
+    """Also those whose payments have changed."""
+    began = datetime.now(UTC)
+    bought = [shop.buy(shop.cart(None, shop.pot_variant))["id"] for _ in range(SMALL + 1)]
+    paid = bought[0]
+    captured = datetime.now(UTC)
+    shop.capture(paid)
+    assert set(bought) <= set(await listed(adapter, EventKind.ORDER, cursor=f"orders {SMALL_PAGES}"))
+    assert set(bought) <= set(await listed(adapter, EventKind.ORDER, began, cursor=f"orders {SMALL_PAGES}"))
+    assert paid in await listed(adapter, EventKind.ORDER, captured, cursor=f"payments {SMALL_PAGES}")
+
+
+def test_a_poll_brings_every_state_of_one_time_and_then_nothing_new(
+    shop: MedusaShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    shop.register(f"jane-{secrets.token_hex(4)}@example.com")
+    shop.buy(shop.cart(None, shop.mug_variant))
+    product, _ = shop.new_product(f"Bowl {secrets.token_hex(4)}", "M")
+    with relay.running(variables):
+        for name in ("Round bowl", "Square bowl", "Round bowl"):
+            shop.execute("UPDATE product SET title = $1 WHERE id = $2", name, product)
+            relay.poll(variables)
+            assert eventually_sync(partial(relay.shows_title, product, name), PATIENCE)
+        assert_nothing_new(relay.poll(variables))
+        assert relay.shows_title(product, "Round bowl")
+
+
+def test_the_subscriber_sends_every_state_of_one_time(
+    shop: MedusaShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    """A product's time is the latest of it and its variants. Here it is a variant's: a change of the title does not move it."""
+    product, (variant,) = shop.new_product(f"Bowl {secrets.token_hex(4)}", "M")
+    shop.execute("UPDATE product_variant SET updated_at = now() + interval '1 hour' WHERE id = $1", variant)
+    with relay.running(variables):
+        for name in ("Round bowl", "Square bowl", "Round bowl"):
+            shop.retitle(product, name)
+            assert eventually_sync(partial(relay.shows_title, product, name), PATIENCE)
+
+
+def test_a_deleted_variant_is_deleted_at_the_platform(
+    shop: MedusaShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    """The newest time of change disappears with the variant."""
+    product, (medium, large) = shop.new_product(f"Bowl {secrets.token_hex(4)}", "M", "L")
+    with relay.running(variables):
+        assert eventually_sync(partial(relay.shows_variants, product, medium, large), PATIENCE)
+        path = f"/admin/products/{product}/variants/{large}"
+        shop.admin.post(path, "product", title="Large")
+        assert eventually_sync(lambda: "Large" in str(relay.delivered("variants.post", f"product:{product}")), PATIENCE)
+        shop.remove_variant(product, large)
+        assert eventually_sync(partial(relay.shows_variants, product, medium), PATIENCE)
+
+
+# --------------------------------------------------------------------------------------------------------------- amounts
+
+
+async def test_amounts_are_gross_whether_prices_include_tax_or_not(
+    adapter: Medusa, shop: MedusaShop, relay: Relay, variables: dict[str, str]
+) -> None:
+    """docs/stores.md, "Amounts", of a real order of two units with a coupon; the subscriber sends the same as the list."""
+    mug = shop.mug_variant
+    half = order(kind=CouponKind.PERCENTAGE, value=Decimal("12.5"))
+
+    async def bought(coupon: CouponSpec, place: Place) -> str:
+        order_id: str = shop.buy(shop.cart(await issued(adapter, coupon), mug, mug, place=place))["id"]
+        return order_id
+
+    without_tax = await bought(order(), shop.france)
+    percentage = await bought(half, shop.france)
+    with_tax = await bought(order(currency="GBP"), shop.britain)
+    percentage_with_tax = await bought(replace(half, code=secrets.token_hex(6), currency="GBP"), shop.britain)
+    orders = await listed(adapter, EventKind.ORDER)
+    assert_amounts(orders[without_tax], price="30.00", saved="6.00", shipping="5.88")
+    assert_amounts(orders[percentage], price="30.00", saved="7.50", shipping="5.88")
+    assert_amounts(orders[with_tax], price="25.00", saved="6.00", shipping="4.90")
+    assert_amounts(orders[percentage_with_tax], price="25.00", saved="6.25", shipping="4.90")
+    with relay.running(variables):
+        for order_id in (without_tax, percentage, with_tax, percentage_with_tax):
+            report = eventually_sync(partial(relay.delivered, "order.post", f"order:{order_id}"), PATIENCE)[0]
+            event = orders[order_id]
+            assert Decimal(report["totalPrice"]) == event.totalPrice
+            assert [Decimal(used["amount"]) for used in report["discountCodes"]] == [event.discountCodes[0].amount]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from tests.helpers import free_port
 from tests.live.stores import ROOT, Installed, served, step
 
 SECRET: Final = "live-secret-0123456789-0123456789"
-MUG, POT = 2500, 1000
+MUG, POT, LAMP = 2500, 1000, 2000
 SHIPPING: Final = 490
 PLUGIN: Final = ROOT / "integrations" / "vendure" / "relay-plugin.ts"
 COMPILE: Final = (
@@ -37,21 +38,28 @@ class Session:
 
     def __call__(self, document: str, /, **variables: Any) -> Any:
         """The first field of the data."""
+        return next(iter(self.data(document, **variables).values()))
+
+    def data(self, document: str, /, **variables: Any) -> Row:
+        """The data."""
         answer = self._http.post("", json={"query": document, "variables": variables})
         if token := answer.headers.get("vendure-auth-token"):
             self._http.headers["authorization"] = f"Bearer {token}"
         body = answer.json()
         assert "errors" not in body, f"{document}: {body}"
-        return next(iter(body["data"].values()))
+        data: Row = body["data"]
+        return data
 
     def close(self) -> None:
         self._http.close()
 
 
 class VendureShop:
-    """The store at `url`; furnished it has a mug for 25.00 and a pot for 10.00 EUR, shipping 4.90."""
+    """The store at `url`; furnished it has a mug for 25.00, a pot and a cup for 10.00 EUR without tax, a lamp for 20.00 with a
+    tax of 19 %, and shipping for 4.90. `database` is its SQLite file."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, database: Path) -> None:
+        self._database = database
         self.admin_url, self._shop_url = f"{url}/admin-api", f"{url}/shop-api"
         self._sessions: list[Session] = []
         self.admin = self._session(self.admin_url)
@@ -82,8 +90,10 @@ class VendureShop:
             c=[land["id"]],
         )
         tax = admin('mutation { createTaxCategory(input: { name: "Standard" }) { id } }')["id"]
-        rate = {"name": "none", "enabled": True, "value": 0, "categoryId": tax, "zoneId": zone}
-        admin("mutation($i: CreateTaxRateInput!) { createTaxRate(input: $i) { id } }", i=rate)
+        taxed = admin('mutation { createTaxCategory(input: { name: "Taxed" }) { id } }')["id"]
+        for category, percent in ((tax, 0), (taxed, 19)):
+            rate = {"name": f"{percent}", "enabled": True, "value": percent, "categoryId": category, "zoneId": zone}
+            admin("mutation($i: CreateTaxRateInput!) { createTaxRate(input: $i) { id } }", i=rate)
         channel = {
             "id": "1", "defaultTaxZoneId": zone, "defaultShippingZoneId": zone, "defaultCurrencyCode": "EUR",
             "availableCurrencyCodes": ["EUR"], "pricesIncludeTax": True,
@@ -93,6 +103,8 @@ class VendureShop:
         self.mug, (self.mug_variant,) = self._sell("Mug", MUG, tax, "M")
         self.pot, (self.pot_variant,) = self._sell("Pot", POT, tax, "M")
         self.cup, self.cups = self._sell("Cup", POT, tax, "M", "L")
+        self.lamp, (self.lamp_variant,) = self._sell("Lamp", LAMP, taxed, "M")
+        self._tax = tax
         role = {"code": "relay", "description": "relay", "permissions": PERMISSIONS}
         made = admin("mutation($i: CreateRoleInput!) { createRole(input: $i) { id } }", i=role)
         key = {"roleIds": [made["id"]], "translations": [{"languageCode": "en", "name": "relay"}]}
@@ -165,9 +177,58 @@ class VendureShop:
         text = {"languageCode": "en", "name": name}
         self.admin(change, i={"id": product_id, "translations": [text]})
 
+    def add(self, name: str, count: int) -> list[str]:
+        """Create products in one request, so that most have one time; their ids."""
+        text = [{"languageCode": "en", "name": name, "description": ""}]
+        inputs = {f"i{number}": {"translations": [{**text[0], "slug": f"{name}-{number}"}]} for number in range(count)}
+        declared = ", ".join(f"${variable}: CreateProductInput!" for variable in inputs)
+        calls = " ".join(f"p{variable}: createProduct(input: ${variable}) {{ id }}" for variable in inputs)
+        data = self.admin.data(f"mutation({declared}) {{ {calls} }}", **inputs)
+        return [product["id"] for product in data.values()]
+
+    def new_product(self, name: str, *sizes: str) -> tuple[str, list[str]]:
+        """A product for 10.00 with a variant for each size; its id, and those of the variants."""
+        return self._sell(name, POT, self._tax, *sizes)
+
+    def remove(self, product_ids: Iterable[str]) -> None:
+        """Delete products."""
+        self.admin("mutation($i: [ID!]!) { deleteProducts(ids: $i) { result } }", i=list(product_ids))
+
+    def remove_variant(self, variant_id: str) -> None:
+        """Delete a variant of a product."""
+        self.admin("mutation($i: ID!) { deleteProductVariant(id: $i) { result } }", i=variant_id)
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Change the database behind the back of Vendure, as an import does: no event, and no new time of change."""
+        with closing(sqlite3.connect(self._database, timeout=30)) as connection, connection:
+            connection.execute(statement, values)
+
+    def times(self, product_ids: Iterable[str]) -> set[str]:
+        """The times of change of products."""
+        find = "query($i: [String!]!) { products(options: { filter: { id: { in: $i } }, take: 1000 }) { items { updatedAt } } }"
+        return {row["updatedAt"] for row in self.admin(find, i=list(product_ids))["items"]}
+
+    @contextmanager
+    def prices_without_tax(self) -> Iterator[None]:
+        """The prices of the channel are without tax, until the block ends."""
+        self._prices_include_tax(False)
+        try:
+            yield
+        finally:
+            self._prices_include_tax(True)
+
+    def _prices_include_tax(self, included: bool) -> None:
+        change = "mutation($i: UpdateChannelInput!) { updateChannel(input: $i) { __typename } }"
+        self.admin(change, i={"id": "1", "pricesIncludeTax": included})
+
     def cart(self, code: str | None, *variants: str, email: str = "guest@example.com", account: bool = False) -> Cart:
         """A cart with one of each variant named, shipping, and the coupon entered if any."""
         return Cart(self._session(self._shop_url), code, variants, email, account)
+
+    def sell_in(self, *currencies: str) -> None:
+        """The currencies of the channel."""
+        channel = {"id": "1", "availableCurrencyCodes": list(currencies)}
+        self.admin("mutation($i: UpdateChannelInput!) { updateChannel(input: $i) { __typename } }", i=channel)
 
     def settle(self, order_id: str) -> None:
         """Take the money of an order."""
@@ -222,13 +283,14 @@ def vendure(installed: Installed, folder: Path, relay: Mapping[str, str]) -> Ite
     project = installed.project(folder, {PLUGIN: Path("relay-plugin.ts")})
     step(COMPILE, project, {})
     port = free_port()
+    database = folder / "vendure.sqlite"
     own = {
-        "PORT": str(port), "LIVE_SECRET": SECRET, "DATABASE_FILE": str(folder / "vendure.sqlite"),
+        "PORT": str(port), "LIVE_SECRET": SECRET, "DATABASE_FILE": str(database),
         "VENDURE_DISABLE_TELEMETRY": "true",
     }  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     with served(("node", "server.js"), project, {**own, **relay}, f"{url}/health"):
-        shop = VendureShop(url)
+        shop = VendureShop(url, database)
         try:
             shop.furnish()
             yield shop

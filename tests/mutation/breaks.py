@@ -461,6 +461,38 @@ BREAKS: Final[tuple[Break, ...]] = (
         "text = str(text)",
         "tests/unit/test_http.py::test_evidence_is_short_storable_and_without_secrets",
     ),
+    Break(
+        "time is not content",
+        "a third state of one time of change is taken for a repetition of the first",
+        "app/inbox/same_time.py",
+        "elif last[1] == message.dedupe_key and not overtaken:",
+        "elif True:",
+        "tests/contract/test_same_time.py::test_a_partial_refund_that_is_deleted_in_woocommerce_is_deleted_at_the_platform",
+    ),
+    Break(
+        "time is not content",
+        "versions that two processes accept at once are not read from the store",
+        "app/inbox/inbox.py",
+        "if unopposed:",
+        "if False:",
+        "tests/database/test_same_time.py::test_versions_of_two_inboxes_that_do_not_see_each_other_lead_to_a_fetch",
+    ),
+    Break(
+        "time is not content",
+        "a reconciliation compares times only",
+        "app/reconcile/differences.py",
+        "if store.content is None or relay.digest is None or not relay.exists_remotely:",
+        "if True:",
+        "tests/reconcile/test_staleness.py::test_a_time_that_moves_without_a_change_is_no_difference_and_a_change_without_it_is_one",
+    ),
+    Break(
+        "nothing ends silently",
+        "a reconciliation that could not read a list is complete",
+        "app/reconcile/coverage.py",
+        "return self.every_kind and not self.failures",
+        "return True",
+        "tests/reconcile/test_staleness.py::test_what_could_not_be_read_resolves_no_alert_and_is_read_the_next_night",
+    ),
 )
 
 

@@ -90,6 +90,7 @@ async def exposed() -> dict[str, set[str]]:
     metrics.request("/v1/events/orders", "POST", 202, 0.01)
     metrics.attempt("forward_order", "platform", "retry", 0.01, ReasonCode.SERVER_ERROR)
     metrics.settled("forward_order", "done")
+    metrics.connection_limit("total")
 
     async def look() -> QueueSnapshot:
         return QueueSnapshot([Backlog("platform", 1, 2.0, 3.0, {"server_error": 4}, "open")], {"coupon_overdue": 1})

@@ -24,10 +24,11 @@ from platform_relay.platform.webhooks import redemption_of
 from platform_relay.privacy.erase import COUNTED, ErasureReceipt, StillRunningError, erase
 from platform_relay.privacy.export import export
 from platform_relay.privacy.identity import CustomerIdentity, redacted
+from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import IssuanceLimitSettings
-from platform_relay.stores.native import Ignored, ToFetch
+from platform_relay.stores.native import Ignored, ToFetch, Unreadable, not_relayed, unreadable_entity
 from tests.database.engine_room import broken_counts
 from tests.explain.scene import Scene, answered
 from tests.reasons import HTTP_400
@@ -87,7 +88,13 @@ async def a_life(scene: Scene) -> None:
     )
     await arrives(scene, "customers/updated", {**webhook, "id": "u-1", "phone": PHONE}, news=True)
     raw = json.dumps({"id": ID, "who": NAME}).encode()
-    for parsed in (ToFetch(EventKind.CUSTOMER, ID, f"fetch:{ID}"), Ignored(because(ReasonCode.NOT_APPLICABLE))):
+    unreadable = unreadable_entity("WooCommerce", EventKind.CUSTOMER, ID, f"id: {ID}", "id")
+    for parsed in (
+        ToFetch(EventKind.CUSTOMER, ID, f"fetch:{ID}"),
+        Ignored(because(ReasonCode.NOT_APPLICABLE)),
+        not_relayed(f"customer {ID} is a guest", EventKind.CUSTOMER, ID),
+        Unreadable(unreadable, EventKind.CUSTOMER, ID),
+    ):
         body = raw if isinstance(parsed, ToFetch) else f"<customer>{EMAIL} {NAME}".encode()
         await scene.accept(store_message(parsed, body, source="woocommerce", message_id=""))
     async with scene.engine.begin() as connection:
@@ -105,7 +112,7 @@ async def a_life(scene: Scene) -> None:
     asked = await books.request("t", None)
     await books.claim(asked)
     await books.add_differences(asked, [Difference(EventKind.CUSTOMER, ID, "stale", "the Platform does not have it")])
-    await books.finish(asked, {"customers": 2}, [], None)
+    await books.finish(asked, {"customers": 2}, [], None, Coverage())
 
 
 async def arrives(scene: Scene, topic: str, body: dict[str, Any], *, news: bool = False) -> None:
@@ -222,7 +229,18 @@ async def test_everything_is_handed_out(engine: AsyncEngine) -> None:
     result = await export(engine, ID, "an operator")
     assert result.customer == sorted((ID, EMAIL.lower()))
     kinds = {each["kind"] for each in result.messages}
-    assert kinds == {"customers", "orders", "points/redeemed", "customers/updated", "customers:id"}
+    own = {
+        "customers",
+        "orders",
+        "points/redeemed",
+        "customers/updated",
+        "customers:id",
+        "customers:unreadable",
+        "ignored",
+    }
+    assert kinds == own
+    [unreadable] = [message for message in result.messages if message["kind"] == "customers:unreadable"]
+    assert (unreadable["reason_code"], unreadable["facts"]["problem"]) == (ReasonCode.ENTITY_UNREADABLE, f"id: {ID}")
     assert {each["code"] for each in result.coupons} == {CODE, PENDING}
     assert result.jobs
     assert result.attempts

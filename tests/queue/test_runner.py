@@ -89,7 +89,7 @@ async def test_a_handler_that_does_not_end_is_of_unknown_outcome() -> None:
         raise AssertionError
 
     settlement, verdict = await runner({JOB.kind: endless}, time_limit=0.02).run(JOB)
-    reason = because(ReasonCode.TIMED_OUT, destination="the platform", seconds=0.02)
+    reason = because(ReasonCode.TIMED_OUT, destination="the Platform", seconds=0.02)
     assert verdict == Unknown(reason)
     assert settlement.transition == Again(8.0, reason, True, "unknown")
     assert settlement.duration_ms >= 20

@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from platform_relay import wiring
 from platform_relay.core.database import Timeouts, create_engine
-from platform_relay.imports.importer import ImportPlan, import_file
+from platform_relay.imports.importer import import_file
+from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.compare import ComparedSystems, reconcile
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView

@@ -1,13 +1,17 @@
 """The cause class of every difference between the store, the relay and the Platform."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.imports.importer import OLDEST
+from platform_relay.imports.rows import OLDEST
 from platform_relay.inbox.events import EventKind
+from platform_relay.platform.fields import Fields
+from platform_relay.reconcile.content import Content, content_of, is_part_of
 from platform_relay.reconcile.differences import CAUSES, RelaySnapshot, StoreSnapshot, compare
 
 NOON = datetime(2026, 5, 11, 12, tzinfo=UTC)
@@ -18,6 +22,11 @@ WELL = RelaySnapshot(NOON, NOON, "done", exists_remotely=True, identical=True, j
 
 def held(**values: object) -> RelaySnapshot:
     return RelaySnapshot(**{**{name: getattr(WELL, name) for name in RelaySnapshot.__dataclass_fields__}, **values})
+
+
+def has(digest: bytes, version: datetime = NOON) -> StoreSnapshot:
+    """What the store lists, with this content."""
+    return StoreSnapshot("1", version, "k", content=Content(digest, ()))
 
 
 NOTHING = RelaySnapshot()
@@ -125,6 +134,36 @@ CASES: list[tuple[str, StoreSnapshot, RelaySnapshot, datetime | None, str | None
         None,
         "",
     ),
+    ("the time moved, the content did not", has(b"a", LATER), held(digest=b"a"), NOON, None, ""),
+    (
+        "dead, and the content of before is back",
+        has(b"a"),
+        held(digest=b"a", state="dead", reason=REJECTED),
+        NOON,
+        None,
+        "",
+    ),
+    ("another content at the same time", has(b"a"), held(digest=b"b"), NOON, "stale", "another content"),
+    ("another content, being delivered", has(b"a"), held(digest=b"b", state="waiting"), NOON, None, ""),
+    ("another content, dropped by an operator", has(b"a"), held(digest=b"b", state="dropped"), NOON, None, ""),
+    (
+        "another content, received after the list was read",
+        has(b"a"),
+        held(digest=b"b", received_at=LATER),
+        NOON,
+        None,
+        "",
+    ),
+    ("another content and a later time", has(b"a", LATER), held(digest=b"b"), NOON, "lost_by_webhook", "newest"),
+    ("what was delivered is not known", has(b"a"), held(digest=None), NOON, None, ""),
+    (
+        "an order without a customer, which is not sent",
+        has(b"a"),
+        held(state="skipped", reason=because(ReasonCode.NO_BUYER), exists_remotely=False),
+        NOON,
+        None,
+        "",
+    ),
     ("skipped as unchanged", StoreSnapshot("1", NOON, "k"), held(state="skipped"), NOON, None, ""),
 ]
 
@@ -135,7 +174,7 @@ CASES: list[tuple[str, StoreSnapshot, RelaySnapshot, datetime | None, str | None
 def test_the_cause_class(
     shop: StoreSnapshot, relay: RelaySnapshot, listening: datetime | None, cause: str | None, text: str
 ) -> None:
-    difference = compare(EventKind.ORDER, shop, relay, listening)
+    difference = compare(EventKind.ORDER, shop, relay, listening, NOON)
     assert (difference.cause if difference else None) == cause
     if difference:
         assert text in difference.detail
@@ -145,3 +184,33 @@ def test_the_cause_class(
 
 def test_every_class_that_one_entity_shows_is_here() -> None:
     assert {case[4] for case in CASES} - {None} == set(CAUSES) - {"extra"}
+
+
+FULL = {
+    "id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "9.00",
+    "discountCodes": [{"code": "A", "amount": "1.00"}], "lineItems": [{"productId": "7", "quantity": 1}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_part"),
+    [
+        ({}, True),
+        ({"discountCodes": [{"code": "A"}]}, True),
+        ({"lineItems": None}, True),
+        ({"totalPrice": "9.10"}, False),
+        ({"discountCodes": []}, False),
+        ({"discountCodes": [{"code": "B"}]}, False),
+        ({"email": "a@example.com"}, False),
+    ],
+)
+def test_a_list_with_fewer_fields_than_the_webhook_shows_no_difference(
+    changes: dict[str, object], *, is_part: bool
+) -> None:
+    def content(fields: Mapping[str, object]) -> Content:
+        present = {name: value for name, value in fields.items() if value is not None}
+        result = content_of(EventKind.ORDER, json.dumps(present).encode(), Fields({}))
+        assert result is not None
+        return result
+
+    assert is_part_of(content({**FULL, **changes}), content(FULL)) is is_part

@@ -3,24 +3,23 @@
 import os
 import random
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from prometheus_client import generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import parse_url
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
+from platform_relay.reconcile.coverage import Coverage
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
 from platform_relay.sync.backfill import backfill
 from platform_relay.sync.polling import KINDS_IN_ORDER
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.conftest import temporary_database
 from tests.database.engine_room import rows
 from tests.database.engine_room import run as run_sql
@@ -31,28 +30,6 @@ from tests.reconcile.shop import LONG_AGO, Injured, entity
 
 OPEN = "SELECT code FROM alert WHERE resolved_at IS NULL AND code <> 'setting_missing'"  # no store key is set here
 SEED = int(os.environ.get("RECONCILE_SEED", random.SystemRandom().randrange(1 << 32)))
-
-
-@pytest.fixture(scope="module")
-def far() -> Iterator[tuple[Simulator, Simulator]]:
-    with run("shop") as shop, run("platform") as platform:
-        yield shop, platform
-
-
-@pytest.fixture
-def shop(far: tuple[Simulator, Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
-    far[0].reset(config=True)
-    monkeypatch.setenv("WOOCOMMERCE__URL", far[0].url)
-    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
-    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "cs_simulator_key")
-    monkeypatch.setenv("WOOCOMMERCE__WEBHOOK_SECRET", "webhook-secret-of-the-test")
-    return far[0]
-
-
-@pytest.fixture
-def platform(far: tuple[Simulator, Simulator]) -> Simulator:
-    far[1].reset(config=True)
-    return far[1]
 
 
 async def test_every_difference_is_found_none_is_invented_and_a_repair_leaves_none(
@@ -152,7 +129,7 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     assert await books.claim() is None
     old = first.started_at - timedelta(days=40)
     await books.add_differences(first.id, [Difference(EventKind.ORDER, "1001", "lost_by_webhook", "it changed", old)])
-    await books.finish(first.id, {"orders": 1}, [], None)
+    await books.finish(first.id, {"orders": 1}, [], None, Coverage())
     facts = {"counts": {"lost_by_webhook": 1}, "reconciliation": str(first.id)}
     assert await rows(engine, "SELECT code, facts FROM alert WHERE resolved_at IS NULL") == [
         (ReasonCode.RECONCILIATION_DIFFERENCES, facts)
@@ -162,7 +139,7 @@ async def test_the_nightly_one_is_asked_for_once_and_begins_with_what_was_left_o
     second = await books.claim()
     assert second is not None
     assert second.since == old
-    await books.finish(second.id, {}, [], None)
+    await books.finish(second.id, {}, [], None, Coverage())
     assert await rows(engine, "SELECT code FROM alert WHERE resolved_at IS NULL") == []
 
 

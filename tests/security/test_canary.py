@@ -16,13 +16,14 @@ import asyncpg
 import httpx
 import pytest
 
+from platform_relay.core.database import parse_url
 from platform_relay.core.embedded import EmbeddedPostgres
 from platform_relay.settings import Settings
 from simulators.scene import INHERITED, relay_process
 from tests.helpers import eventually, free_port
 
 SECRETS: Final = {
-    "STORE_KEY": "canary-store-key-1f3a",
+    "STORE_KEY": "canary-store-key-1f3a5c7e",
     "OPERATOR_KEY": "canary-operator-key-2b4c",
     "PLATFORM__API_KEY": "canary-platform-key-3c5d",
     "PLATFORM__WEBHOOK_SECRET": "canary-webhook-secret-4d6e",
@@ -41,6 +42,8 @@ PERSON: Final = {
 }
 CANARIES: Final = (*SECRETS.values(), DATABASE_PASSWORD, GUESS)
 ORDER: Final = {"id": "1001", "customerId": "42", "financialStatus": "paid", "currency": "EUR", "totalPrice": "19.98"}
+CODE: Final = "cnry123def456"
+"""A coupon's code, which is worth money."""
 KEPT_IN: Final = {"message", "attempt", "job"}
 """The tables where a person's data may be: what arrived, and what a destination answered to it."""
 
@@ -94,7 +97,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
         customer = {"id": "42", **PERSON, "updatedAt": "2026-05-11T12:00:00Z"}
         redeemed = {
             "id": "w1",
-            "couponCode": "abc123def456",
+            "couponCode": CODE,
             "points": -500,
             "customer": {"externalId": "42", **PERSON},
         }
@@ -127,7 +130,7 @@ async def plant_and_search(url: str, connection: "asyncpg.Connection[asyncpg.Rec
 
         await eventually(tried, within=30)
         for path in ("/metrics", "/openapi.json", "/docs", "/redoc", "/healthz", "/readyz"):
-            await ask("GET", path)
+            await ask("GET", path, (*everybody, CODE))
         dead = (await ask("GET", "/v1/jobs?state=dead", CANARIES, headers=operator)).json()["items"]
         assert dead
         result = [f"/v1/jobs/{job['id']}" for job in dead] + [f"/v1/events/{job['message_id']}" for job in dead]
@@ -204,10 +207,13 @@ async def test_no_canary_sings() -> None:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         server = EmbeddedPostgres.start(folder / "postgres", port=free_port(), settings={"fsync": "off"})
         stack.callback(server.stop)
+        connection = await asyncpg.connect(server.tcp_url.replace("+asyncpg", ""))
+        await connection.execute(f"ALTER ROLE postgres PASSWORD '{DATABASE_PASSWORD}'")
+        database_url = parse_url(server.url).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)
         far = await stack.enter_async_context(echo())
         settings = {
             **SECRETS,
-            "DATABASE_URL": server.url.replace("postgres@", f"postgres:{DATABASE_PASSWORD}@"),
+            "DATABASE_URL": database_url,
             "PLATFORM__URL": far,
             "PLATFORM__LAUNCHER_URL": far,
             "PLATFORM__SHOP_KEY": "public-shop-key",
@@ -219,7 +225,6 @@ async def test_no_canary_sings() -> None:
         assert DATABASE_PASSWORD in settings["DATABASE_URL"]
         process, url, log = stack.enter_context(relay_process(settings))
         stack.callback(log.unlink, missing_ok=True)
-        connection = await asyncpg.connect(server.tcp_url.replace("+asyncpg", ""))
         try:
             sung = await plant_and_search(url, connection)
             sung += await of_the_commands(settings)
@@ -230,5 +235,5 @@ async def test_no_canary_sings() -> None:
         await asyncio.to_thread(process.wait, 20)
         text = await asyncio.to_thread(log.read_text)
         assert "worker_stopped" in text
-        sung += found("the log", text, (*CANARIES, *PERSON.values()))
+        sung += found("the log", text, (*CANARIES, *PERSON.values(), CODE, "oauth_signature"))
     assert sung == [], "\n".join(sung)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 
 import httpx
 import pytest
@@ -10,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.access import api_keys
 from platform_relay.api.authentication import TRIES
-from tests.api.served import STORE_KEY, Caller
+from platform_relay.settings import Settings
+from tests.api.served import OPERATOR_KEY, STORE_KEY, Caller, serving
 from tests.docs.test_api_docs import NEED_NO_KEY
 
 SCOPES = ("events", "read", "operate", "admin")
@@ -97,11 +99,9 @@ async def test_only_the_digest_of_a_key_is_stored(engine: AsyncEngine) -> None:
     assert key.removeprefix("relay_") not in str(held)
 
 
-async def test_the_throttle_locks_an_address_but_not_known_keys(
+async def test_the_throttle_refuses_wrong_keys_and_no_right_one(
     calling: Caller, anonymous: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
-    known = await calling(await api_keys.create(engine, "known", ["read"], by="test"))
-    assert (await known.get("/v1/jobs/counts")).status_code == 200
     for number in range(TRIES):
         wrong = {"authorization": f"Bearer guess-{number}"}
         assert (await anonymous.get("/v1/jobs/counts", headers=wrong)).status_code == 401
@@ -109,5 +109,35 @@ async def test_the_throttle_locks_an_address_but_not_known_keys(
     assert locked.status_code == 429
     assert locked.json()["type"].endswith(":too-many-wrong-keys")
     assert int(locked.headers["retry-after"]) > 0
-    assert (await known.get("/v1/jobs/counts")).status_code == 200
-    assert (await (await calling(STORE_KEY)).get("/v1/jobs/counts")).status_code == 200
+    never_seen = await api_keys.create(engine, "never seen by this process", ["read"], by="test")
+    for key in (never_seen, STORE_KEY):
+        assert (await (await calling(key)).get("/v1/jobs/counts")).status_code == 200
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_wrong_keys_lock_no_operator_out_of_the_console(
+    settings: Settings, database_url: str, engine: AsyncEngine, trusted: bool
+) -> None:
+    """The attack: 300 wrong keys, all from the proxy's address when it is not trusted, else from 300 addresses."""
+    networks = (ip_network("127.0.0.0/8"),) if trusted else ()
+    behind_proxy = settings.model_copy(update={"trusted_proxies": networks})
+    support_key = await api_keys.create(engine, "support", ["read"], by="test")
+    async with serving(behind_proxy, database_url) as (_, url):
+        headers = {"origin": url}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
+
+            async def sign_in(key: str, address: str) -> int:
+                forwarded = {"x-forwarded-for": address}
+                answer = await client.post("/console/login", data={"key": key, "next": ""}, headers=forwarded)
+                client.cookies.clear()
+                return answer.status_code
+
+            statuses = [await sign_in(f"wrong-{number}", f"2001:db8:{number:x}::1") for number in range(300)]
+            assert set(statuses[:10]) == {401}
+            assert set(statuses[10:]) == {401 if trusted else 429}
+            for key in (OPERATOR_KEY, support_key):
+                assert await sign_in(key, "2001:db8:1::1") == 303
+            # The addresses of one IPv6 network count together, and a right key passes there too.
+            statuses = [await sign_in("wrong", f"2001:db8:ffff:1::{number:x}") for number in range(1, 12)]
+            assert statuses[-1] == 429
+            assert await sign_in(OPERATOR_KEY, "2001:db8:ffff:1::1") == 303

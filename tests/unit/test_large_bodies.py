@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from platform_relay.api.batch import MAX_LINES, read_line, split_lines
-from platform_relay.api.events import event_message
+from platform_relay.api.batch import MAX_LINES, split_lines
+from platform_relay.api.event_bodies import event_message, read_line
 from platform_relay.core.errors import Problem, TooManyLines
 from platform_relay.core.outcomes import Reject
 from platform_relay.forwarding.fetch import webhook_message

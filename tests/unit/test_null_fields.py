@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 from pydantic import BaseModel, JsonValue
 
+from platform_relay.forwarding.prepare import PreparedOrder, prepare_order
 from platform_relay.imports.mapping import event_of
 from platform_relay.inbox.events import (
     EVENTS,
@@ -22,7 +23,7 @@ from platform_relay.platform.fields import ASSUMPTIONS, AssumptionError, Fields
 
 VALUES: Final[dict[str, JsonValue]] = {
     "email": "a@example.com", "birthdayMonth": 2, "birthdayDay": 3, "tags": ["vip"], "quantity": 2, "position": 1,
-    "price": "9.99", "amount": "5.00", "subtotalPrice": "9.99", "createdAt": "2026-01-01T00:00:00.000Z",
+    "price": "9.99", "amount": "5.00", "subtotalPrice": "9.99", "refundedAmount": "3.00", "createdAt": "2026-01-01T00:00:00.000Z",
     "lineItems": [{"productId": "7"}], "discountCodes": [{"code": "AB12"}], "variants": [{"externalVariantId": "8"}],
 }  # fmt: skip
 EMPTY: Final[dict[str, JsonValue]] = {"tags": [], "lineItems": [], "discountCodes": [], "variants": []}
@@ -35,6 +36,8 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "discountCode": DiscountCode,
     "variant": Variant,
 }
+UNNAMED: Final = {"order.refundedAmount": "refundedAmount"}
+"""Fields that are not sent until an operator names them."""
 KEYS: Final = [
     f"{entity}.{name}"
     for entity, model in MODELS.items()
@@ -76,12 +79,12 @@ def test_what_is_sent_of_each_field(key: str, form: str | None) -> None:
     """`form` None: as the table assumes."""
     entity, name = key.split(".")
     try:
-        fields = Fields({f"null.{key}": form} if form else {})
+        fields = Fields(UNNAMED | ({f"null.{key}": form} if form else {}))
     except AssumptionError:
         assert form == "empty"
         return
     form = form or ASSUMPTIONS[f"null.{key}"].text
-    sent = ASSUMPTIONS[key].text
+    sent = UNNAMED.get(key, ASSUMPTIONS[key].text)
     value = VALUES.get(name, "text")
     without = body_of(entity, {}, fields)
     assert sent not in without
@@ -91,6 +94,26 @@ def test_what_is_sent_of_each_field(key: str, form: str | None) -> None:
     with_null = body_of(entity, {name: None}, fields)
     assert with_null == {**without, **expected}
     assert (translation.digest(with_null) == translation.digest(without)) == (form == "omit")
+
+
+@pytest.mark.parametrize("key", UNNAMED)
+def test_a_field_without_a_name_is_not_sent(key: str) -> None:
+    entity, name = key.split(".")
+    assert body_of(entity, {name: VALUES[name]}, Fields()) == body_of(entity, {}, Fields())
+
+
+def test_another_partial_refund_is_another_version_for_the_platform() -> None:
+    """Without a field for the amount, the bodies of both are the same."""
+
+    def digest(refunded: str | None) -> bytes:
+        members: dict[str, JsonValue] = {} if refunded is None else {"refundedAmount": refunded}
+        prepared = prepare_order(
+            json.dumps({**ORDER, "financialStatus": "partially_refunded", **members}).encode(), Fields()
+        )
+        assert isinstance(prepared, PreparedOrder)
+        return prepared.digest
+
+    assert len({digest(amount) for amount in (None, "3.00", "5.00")}) == 3
 
 
 def test_a_removed_phone_number_is_sent() -> None:

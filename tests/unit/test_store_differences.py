@@ -57,7 +57,7 @@ OTHERS: dict[str, tuple[Any, str | None, str | None]] = {
     "restrictions": (("exclude_sale_items",), "exclude_sale_items", None),
 }
 """A value of each field, and what it and the ordered one are called."""
-NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "shared_item_list"}
+NOT_COMPARED = {"store_id", "used", "unreadable", "reference", "shared_item_list", "any_case"}
 
 
 def test_every_field_of_a_found_coupon_is_compared_or_known_not_to_be() -> None:
@@ -90,7 +90,7 @@ def test_what_the_shop_cannot_tell_is_passed_over(name: str) -> None:
 @pytest.mark.parametrize(
     "same",
     [
-        {"code": "AB12"},
+        {"code": "AB12", "any_case": True},
         {"email": "Jane@EXAMPLE.com"},
         {"value": Decimal(5)},
         {"product_ids": ("2", "1")},
@@ -101,6 +101,19 @@ def test_what_the_shop_cannot_tell_is_passed_over(name: str) -> None:
 )
 def test_other_spellings_of_the_same(same: dict[str, Any]) -> None:
     assert differences(ORDER, replace(FOUND, **same)) == ()
+
+
+def test_the_case_of_a_code_counts_unless_customers_may_enter_either() -> None:
+    assert differences(ORDER, replace(FOUND, code="AB12")) == (Difference("code", "AB12", "ab12"),)
+    assert differences(ORDER, replace(FOUND, code="AB13", any_case=True)) == (Difference("code", "AB13", "ab12"),)
+
+
+@pytest.mark.parametrize("currency", ["PLN", None])
+@pytest.mark.parametrize("kind", [CouponKind.FIXED_AMOUNT, CouponKind.PERCENTAGE, CouponKind.FREE_SHIPPING])
+def test_the_currency_of_a_minimum_spend_counts_like_that_of_a_value(kind: CouponKind, currency: str | None) -> None:
+    wanted, found = replace(ORDER, kind=kind), replace(FOUND, kind=kind)
+    assert differences(wanted, found) == ()
+    assert differences(wanted, replace(found, currency=currency)) == (Difference("currency", currency, "EUR"),)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,13 @@
 """What several shops' JSON is read with."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from platform_relay.stores.parsing import (
     amount_with_cents,
     exact_amount,
-    next_position,
     objects,
     value_at,
     whole_number,
@@ -18,34 +15,6 @@ from platform_relay.stores.parsing import (
 
 PAGE = 3
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-@given(st.lists(st.integers(0, 6), max_size=30), st.sampled_from([0, 1]), st.data())
-def test_every_row_is_read_whatever_changes_meanwhile(changes: list[int], tick: int, data: st.DataObject) -> None:
-    """Between two pages a row that was read already may change, and so move to the end of the list."""
-    shop = dict(enumerate(sorted(changes)))
-    clock, seen = 10, set()
-    start, passed = (BEGIN - timedelta(seconds=tick)).isoformat(), 0
-    for _ in range(200):
-        edge = (datetime.fromisoformat(start) - BEGIN).total_seconds()
-        listed = sorted((second, row) for row, second in shop.items() if (second > edge if tick else second >= edge))
-        page = listed[passed : passed + PAGE]
-        seen |= {row for _, row in page}
-        moments = [(BEGIN + timedelta(seconds=second)).isoformat() for second, _ in page]
-        after = next_position(start, passed, moments, PAGE, timedelta(seconds=tick))
-        if after is None:
-            break
-        start, passed = after
-        moved = data.draw(st.sampled_from([None, *sorted(seen)]))
-        if moved is not None and clock < 30 and shop[moved] < (datetime.fromisoformat(start) - BEGIN).total_seconds():
-            clock += 1
-            shop[moved] = clock
-    assert seen == set(shop)
-
-
-def test_a_row_without_a_time_is_no_place_to_go_on() -> None:
-    with pytest.raises(ValueError, match="None"):
-        next_position(BEGIN.isoformat(), 0, [None] * PAGE, PAGE)
 
 
 @pytest.mark.parametrize(

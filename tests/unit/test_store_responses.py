@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import httpx
 import pytest
 from pydantic import JsonValue
 
 from platform_relay.conformance.outcome_checks import InvalidReason, check_outcomes, reason_problem
-from platform_relay.core.http import HttpResponse
+from platform_relay.core.http import HttpResponse, firewall_refusal
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
-from platform_relay.stores.native import FetchesEntities, ListsEntities
+from platform_relay.stores.native import FetchesEntities, ListsEntities, no_list
 from platform_relay.stores.responses import Responses
+from platform_relay.sync.polling import kinds_in_order
 
 RESPONSES = Responses("Example", "EXAMPLE__URL")
 REQUEST = "the coupon lookup"
@@ -129,3 +132,39 @@ async def test_the_kit_requires_a_reason_code(entity_id: str) -> None:
     assert await adapter.fetch(EventKind.ORDER, "1") is None
     with pytest.raises(InvalidReason, match="fetch returned Skip, and it has no reason code"):
         await adapter.fetch(EventKind.ORDER, entity_id)
+
+
+def test_a_list_that_the_store_does_not_have_is_not_read() -> None:
+    class Listing:
+        NO_LISTS: ClassVar = {EventKind.PRODUCT: "it has no list of products"}
+
+    assert kinds_in_order(Listing()) == (EventKind.CUSTOMER, EventKind.ORDER)
+    assert kinds_in_order(object()) == (EventKind.CUSTOMER, EventKind.PRODUCT, EventKind.ORDER)
+    rejected = no_list("Example", EventKind.PRODUCT, Listing.NO_LISTS[EventKind.PRODUCT])
+    assert rejected.reason.facts["field"] == "products"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "firewall"),
+    [
+        ("<!DOCTYPE html><title>Just a moment…</title>", {}, True),
+        ("\n <html><body>Forbidden</body></html>", {}, True),
+        ("", {"cf-mitigated": "challenge"}, True),
+        ("", {}, False),
+        ('{"message": "Forbidden"}', {}, False),
+        ('<br />\n<b>Warning</b>: x in <b>y.php</b><br />{"code": "rest_forbidden", "message": "no"}', {}, False),
+    ],
+)
+def test_the_page_of_a_firewall_is_not_a_rejected_key(body: str, headers: dict[str, str], firewall: bool) -> None:
+    refused = firewall_refusal(answer(403, body, **headers))
+    assert (refused is not None) is firewall
+    assert firewall_refusal(answer(200, body, **headers)) is None
+    if refused is not None:
+        assert refused.reason.code is ReasonCode.FIREWALL_REFUSED
+        assert not refused.certain
+
+
+def test_a_secret_of_a_session_is_hidden() -> None:
+    hidden = answer(400, '{"message": "token-123 has ended"}').hiding("token-123", "")
+    assert hidden.evidence().excerpt == '{"message": "*** has ended"}'
+    assert hidden.quote("token-123") == "***"

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any  # Any: JSON columns have no fixed type
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,6 +44,21 @@ class PollCursor(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[datetime | None]
     leased_until: Mapped[datetime]
+
+
+class BackgroundRead(Base):
+    """A kind of read that the workers make without a job, such as the poll of a list: whether it fails, and when it may be
+    tried next. A read without a row has not failed yet."""
+
+    __tablename__ = "background_read"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    """Failures without a success in between."""
+    failing_since: Mapped[datetime | None]
+    next_at: Mapped[datetime]
+    reason_code: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
 
 class ImportRun(Base):
@@ -100,6 +115,12 @@ class Reconciliation(Base):
     difference_counts: Mapped[dict[str, Any]] = mapped_column(JSONB)
     """cause class -> differences."""
     notes: Mapped[list[Any]] = mapped_column(JSONB)
+    store_counts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    """kind -> how many entities the store counted before and after the list was read."""
+    unreadable: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    """kind -> entities of the list that could not be read."""
+    complete: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    """All kinds were compared, and everything that was to be read could be read."""
     error: Mapped[str | None]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
@@ -135,6 +156,23 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    """With a precision of a few minutes."""
+
+
+class ConsoleSession(Base):
+    """A session of the console that has not ended."""
+
+    __tablename__ = "console_session"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    """SHA-256 of the secret in the cookie."""
+    key_hash: Mapped[bytes]
+    """SHA-256 of the key that opened it."""
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime]
     """With a precision of a few minutes."""
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -68,7 +69,8 @@ class Message(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     source: Mapped[str]
     kind: Mapped[str]
-    dedupe_key: Mapped[str]
+    dedupe_key: Mapped[str] = mapped_column(Text(collation="C"))
+    """Compared byte by byte, so that the keys with a common beginning are a range of the index."""
     body: Mapped[bytes | None]
     event: Mapped[bytes | None]
     """The typed event that a store's native webhook was translated into; null if the body is a typed event."""
@@ -81,6 +83,10 @@ class Message(Base):
     order_ref: Mapped[str | None]
     product_ref: Mapped[str | None]
     coupon_ref: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    """Why the message requires no job, why its entity cannot be read, or that fields were left out: a `reasons.ReasonCode`."""
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """The facts from which the text of `reason_code` is rendered."""
     received_at: Mapped[datetime]
 
 

@@ -15,7 +15,9 @@ Responses:
     5xx                          Unknown for a creation, Retry otherwise
     other 4xx, 3xx               Reject, Blocked
 
-The amount of a coupon is in the store's default currency. A coupon cannot be restricted to one customer, cannot start later,
+The amount of a coupon is in the store's default currency; with another one, the customer gets no discount. A fixed amount is
+off the order's total: that it leaves out products for which the coupon is not is not documented, so it is not restricted to
+products. A coupon cannot be restricted to one customer, cannot start later,
 and has no setting for combination. 100 % on a product would cover any number of units, so there is no free product.
 """
 
@@ -33,6 +35,7 @@ from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
@@ -58,13 +61,13 @@ from platform_relay.stores.bigcommerce.api import (
     rate_limit_pause,
 )
 from platform_relay.stores.bigcommerce.events import TOPICS, parse_webhook
-from platform_relay.stores.bigcommerce.fetch import fetch, list_entities
+from platform_relay.stores.bigcommerce.fetch import count, fetch, list_entities
 from platform_relay.stores.bigcommerce.loyalty_sync import CustomerAttributes
 from platform_relay.stores.bigcommerce.webhooks import create_webhook, delete_webhook, enable_webhook, list_webhooks
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import (
-    NativeEvent,
     Page,
+    ParsedEntity,
     ParsedWebhook,
     StoreWebhook,
     Unverified,
@@ -72,6 +75,7 @@ from platform_relay.stores.native import (
     secret_missing,
 )
 from platform_relay.stores.parsing import amount_with_cents, value_at, whole_number
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import OneCustomer
 
 SIGNED_WITH: Final = "BIGCOMMERCE__CLIENT_SECRET"
@@ -130,7 +134,8 @@ class BigCommerce:
         self._store_hash = (settings.url.path or "").rstrip("/").rpartition("/")[2]
         self._refuse = settings.one_customer == "refuse"
         token = settings.access_token.get_secret_value()
-        self._http = clients.make(settings.url, secrets=(token, self._secret or ""), rate_limit_pause=rate_limit_pause)
+        secrets = (token, self._secret or "")
+        self._http = clients.make(settings.url, secrets=secrets, body_cap=BODY_CAP, rate_limit_pause=rate_limit_pause)
         self._api = BigCommerceApi(str(settings.url), self._http, token)
         self._customer_attributes = CustomerAttributes(self._api)
         self._currency = ""
@@ -239,14 +244,19 @@ class BigCommerce:
         return partial(parse_webhook, headers, raw, self._secret, self._store_hash)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch(self._api, kind, entity_id)
 
     @returns_failures
     async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
-        """See `native.ListsEntities`. The oldest change comes first."""
+        """See `native.ListsEntities`."""
         return await list_entities(self._api, kind, since, cursor)
+
+    @returns_failures
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`."""
+        return await count(self._api, kind, since)
 
     def webhook_topics(self) -> tuple[str, ...]:
         """See `native.SetsUpWebhooks`."""
@@ -279,6 +289,11 @@ class BigCommerce:
         """See `loyalty_sync.SyncsLoyalty`."""
         return await self._customer_attributes.sync_loyalty(topic, body)
 
+    @returns_failures
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`."""
+        return await self._customer_attributes.check_permission()
+
 
 def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
     """The body of a creation (`coupon_Base`): amounts are strings, the expiry is in RFC 2822, and 0 means no limit.
@@ -286,7 +301,7 @@ def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
     The name contains the code, because names are unique too, and the reference, because there is no other field for it.
     """
     value = Decimal(0) if spec.kind is CouponKind.FREE_SHIPPING else spec.value or Decimal(0)
-    products: JsonValue = {"entity": "products", "ids": [int(item_id) for item_id in spec.product_ids]}
+    products: JsonValue = {"entity": "products", "ids": [integer(item_id) for item_id in spec.product_ids]}
     body: dict[str, JsonValue] = {
         "name": _name(spec),
         "code": spec.code,
@@ -341,6 +356,7 @@ def parse_coupon(row: JsonValue, now: datetime) -> StoreCoupon | None:
         restrictions=tuple(restrictions),
         unreadable=frozenset({"currency", "starts_at", "combinable"}),
         reference=match[1] if (match := REFERENCE.search(str(row.get("name")))) else None,
+        any_case=True,
     )
 
 
@@ -355,14 +371,15 @@ def _products(applies_to: JsonValue, restrictions: list[str]) -> tuple[str, ...]
 
 
 def unsupported(spec: CouponSpec) -> Reject | None:
-    """Reject for a code or product ids that BigCommerce does not support."""
+    """Reject for a code, product ids or a kind for certain products that BigCommerce does not support."""
     if not re.fullmatch(r"[a-zA-Z0-9_ -]{1,50}", spec.code):
         return not_supported(
             spec, "code", "BigCommerce codes have at most 50 characters: letters, digits, spaces, _ and -"
         )
-    return invalid_items(
-        spec, [item_id for item_id in spec.product_ids if not (item_id.isascii() and item_id.isdigit())]
-    )
+    if spec.product_ids and spec.kind is not CouponKind.PERCENTAGE:
+        problem = f"BigCommerce does not document that a {spec.kind} coupon leaves other products out; use a percentage"
+        return not_supported(spec, "product_ids", problem)
+    return invalid_items(spec, [item_id for item_id in spec.product_ids if not is_count(item_id)])
 
 
 def _expiry(row: Mapping[str, JsonValue]) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.http import Failure, HttpClient, HttpResponse, plausible_pause, retry_after
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
@@ -108,7 +109,7 @@ def until_reset(answer: HttpResponse) -> float | None:
     """The seconds in Retry-After, or else in X-Rate-Limit-Time-Reset-Ms; None if both are missing."""
     seconds = retry_after(answer.headers, datetime.now(UTC))
     reset = answer.headers.get("x-rate-limit-time-reset-ms", "")
-    if seconds is None and reset.isascii() and reset.isdigit():
+    if seconds is None and plain_numbers.is_count(reset):
         return plausible_pause(float(reset) / 1000)
     return seconds
 

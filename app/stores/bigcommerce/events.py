@@ -20,26 +20,28 @@ Financial status; the first line that fits applies (payment_status is often empt
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, EventKind
+from platform_relay.inbox.events import EventKind
+from platform_relay.stores.amounts import in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
     NativeEvent,
     ParsedWebhook,
     ToFetch,
+    Unreadable,
     invalid_signature,
-    native_event,
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import NULL, Row, objects, reported, set_fields, value_at
+from platform_relay.stores.parsing import NULL, Row, objects, reported, value_at
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 
 TOPICS: Final = (
     "store/customer/created", "store/customer/updated", "store/order/created", "store/order/updated",
@@ -62,11 +64,11 @@ IN_PROGRESS: Final = frozenset({2, 3, 8, 9, 10, 11, 13})
 
 def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store_hash: str) -> ParsedWebhook:
     """See `native.ReceivesWebhooks`. `store_hash` is part of the store's address."""
+    if (problem := _problem_of_signature(headers, raw, secret)) is not None:
+        return invalid_signature("BIGCOMMERCE__CLIENT_SECRET", problem)
     try:
-        body = Webhook(secret.encode()).verify(raw, dict(headers))
-    except WebhookVerificationError as error:
-        return invalid_signature("BIGCOMMERCE__CLIENT_SECRET", str(error))
-    except (ValueError, RecursionError):
+        body = cast("JsonValue", exact_json.loads(raw))
+    except ValueError:
         return unreadable_webhook("BigCommerce", "its body is not JSON")
     data = value_at(body, "data")
     if not isinstance(body, dict) or not isinstance(data, dict):
@@ -75,15 +77,26 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store_has
         return not_relayed("the webhook comes from another store with the same app")
     scope, entity = body.get("scope"), data.get("id")
     if scope not in TOPICS or not isinstance(entity, int) or isinstance(entity, bool):
-        return not_relayed(f"the scope {str(scope)[:60]!r} is not relayed")
+        return not_relayed(f"the scope {str(scope)[:60]!r} is not relayed", KINDS.get(str(data.get("type"))), entity)
     kind = KINDS[str(scope).split("/")[1]]
     return ToFetch(kind, str(entity), f"bigcommerce:{scope}:{entity}:{body.get('created_at')}:{body.get('hash')}")
 
 
-def customer_event(row: Row) -> NativeEvent | None:
+def _problem_of_signature(headers: Mapping[str, str], raw: bytes, secret: str) -> str | None:
+    try:
+        Webhook(secret.encode()).verify(raw, dict(headers), json_parse=False)
+    except WebhookVerificationError as error:
+        return str(error)
+    except ValueError:  # a signature that is not base64, or a body that is not UTF-8
+        return "its signature or its body has another form"
+    return None
+
+
+def customer_event(row: Row) -> NativeEvent | Unreadable:
     """Translate a customer of V3."""
     return _event(
         EventKind.CUSTOMER,
+        row,
         lambda: {
             "id": row["id"],
             "email": reported(row, "email"),
@@ -96,30 +109,37 @@ def customer_event(row: Row) -> NativeEvent | None:
     )
 
 
-def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> NativeEvent | None:
-    """Translate an order of V2 with its products and coupons. It is paid in `default_currency_code` (not verified)."""
+def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> NativeEvent | Unreadable:
+    """Translate an order of V2 with its products and coupons. It is paid in `default_currency_code` (not verified).
+
+    Prices and the subtotal are before discounts; a coupon's discount is without tax if the store's prices are (not verified).
+    """
+    currency = str(row.get("default_currency_code") or row.get("currency_code"))
     return _event(
         EventKind.ORDER,
+        row,
         lambda: {
             "id": row["id"],
             "customerId": row.get("customer_id") or None,  # 0: a guest
             "email": reported(row, "billing_address", "email"),
             "financialStatus": financial_status(row),
-            "currency": row.get("default_currency_code") or row["currency_code"],
-            "totalPrice": _money(row["total_inc_tax"]),
-            "subtotalPrice": _money(row.get("subtotal_inc_tax")),
+            "currency": currency,
+            "totalPrice": money(row["total_inc_tax"], currency),
+            "subtotalPrice": money(row.get("subtotal_inc_tax"), currency),
+            "refundedAmount": refunded(number(row.get("refunded_amount")), currency),
             "lineItems": [
                 {
                     "productId": item.get("product_id") or None,
                     "variantId": item.get("variant_id") or None,
-                    "title": item.get("name"),
+                    "title": plain_text(item.get("name")),
                     "quantity": item.get("quantity"),
-                    "price": _money(item.get("price_inc_tax")),
+                    "price": money(item.get("price_inc_tax"), currency),
                 }
                 for item in objects(items)
             ],
             "discountCodes": [
-                {"code": used["code"], "amount": _money(used.get("discount"))} for used in objects(coupons)
+                {"code": used.get("code"), "amount": in_currency(_saved(row, used), currency)}
+                for used in objects(coupons)
             ],
             "createdAt": _parse_rfc2822(row.get("date_created")),
             "updatedAt": _parse_rfc2822(row["date_modified"]),
@@ -127,15 +147,16 @@ def order_event(row: Row, items: list[JsonValue], coupons: list[JsonValue]) -> N
     )
 
 
-def product_event(row: Row) -> NativeEvent | None:
+def product_event(row: Row) -> NativeEvent | Unreadable:
     """Translate a product of V3 with `include=variants,images`."""
     variants, images = row.get("variants"), objects(row.get("images"))
     image = next((item for item in images if item.get("is_thumbnail") is True), images[0] if images else {})
     return _event(
         EventKind.PRODUCT,
+        row,
         lambda: {
             "id": row["id"],
-            "title": reported(row, "name"),
+            "title": plain_text(reported(row, "name")),
             "imageUrl": NULL if row.get("images") == [] else reported(image, "url_standard"),
             "status": "active" if row.get("is_visible") is True else "hidden",
             "externalUrlHandle": str(value_at(row, "custom_url", "url") or "").strip("/")
@@ -154,31 +175,30 @@ def financial_status(row: Row) -> str:
     return BY_STATUS.get(number) or BY_PAYMENT.get(payment) or ("paid" if number in IN_PROGRESS else "pending")
 
 
+def _saved(row: Row, coupon: Row) -> Decimal:
+    """The discount of a coupon with tax."""
+    charges = ("subtotal", "shipping_cost", "handling_cost", "wrapping_cost")
+    net, gross = (
+        sum((number(row.get(f"{name}_{tax}")) for name in charges), -number(row.get(f"total_{tax}")))
+        for tax in ("ex_tax", "inc_tax")
+    )
+    all_saved = number(row.get("coupon_discount")) + number(row.get("discount_amount"))
+    return saved_with_tax(number(coupon.get("discount")), all_saved, net, gross)
+
+
 def _variant(row: Row) -> dict[str, object]:
     labels = [str(option.get("label")) for option in objects(row.get("option_values"))]
-    title = " / ".join(labels) or row.get("sku")
-    return {"externalVariantId": row["id"], "title": title or None, "imageUrl": row.get("image_url") or None}
+    title = plain_text(" / ".join(labels) or row.get("sku"))
+    return {"externalVariantId": row.get("id"), "title": title or None, "imageUrl": row.get("image_url") or None}
 
 
-def _event(kind: EventKind, translate: Callable[[], dict[str, object]]) -> NativeEvent | None:
-    """Create the event; None if a field is missing or has an unexpected value."""
+def _event(kind: EventKind, row: Row, fields: Callable[[], dict[str, object]]) -> NativeEvent | Unreadable:
+    return translate("bigcommerce", "BigCommerce", kind, row, fields, entity_id=row.get("id"), required=("updatedAt",))
+
+
+def _parse_rfc2822(value: JsonValue) -> object:
+    """The time; a value that is not one as it is."""
     try:
-        event = EVENTS[kind].model_validate(set_fields(translate()))
-    except (InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
-        return None
-    if event.updatedAt is None:
-        return None
-    return native_event("bigcommerce", kind, event)
-
-
-def _money(value: JsonValue) -> str | None:
-    """`19.9800` → `19.98`. BigCommerce returns four decimal places."""
-    if value is None:
-        return None
-    amount = Decimal(str(value))
-    cents = amount.quantize(Decimal("0.01"))
-    return exact_json.plain(cents if cents == amount else amount)
-
-
-def _parse_rfc2822(value: JsonValue) -> datetime | None:
-    return parsedate_to_datetime(str(value)) if value else None
+        return parsedate_to_datetime(str(value)) if value else None
+    except ValueError:
+        return value

@@ -10,9 +10,10 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.outcomes import Outcome, Reject
+from platform_relay.core.outcomes import Done, Outcome, Reject
+from platform_relay.core.plain_numbers import integer
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Method, raise_for_status
+from platform_relay.stores.bigcommerce.api import RESPONSES, BigCommerceApi, Method, error_text, raise_for_status
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.loyalty_sync import (
@@ -42,12 +43,17 @@ class CustomerAttributes:
         """See `loyalty_sync.SyncsLoyalty`. Other attributes are kept."""
         return await sync_customer(RESPONSES, topic, body, parse_id=numeric_id, read=self._read, write=self._write)
 
+    async def check_permission(self) -> Done:
+        """A change of no values shows whether the token may write."""
+        await self._rows(VALUE_CHANGE, "PUT", VALUES, body=[])
+        return Done()
+
     async def _read(self, customer_id: str) -> StoredFields:
         ids = await self._ids.get()
         query = {"customer_id:in": customer_id, "attribute_id:in": ",".join(str(number) for number in ids.values())}
         values = await self._rows("the list of the customer's attributes", "GET", VALUES, query)
         if values:
-            return _values(values, int(customer_id), ids)
+            return _values(values, integer(customer_id), ids)
         if not await self._rows("the customer lookup", "GET", CUSTOMERS, {"id:in": customer_id}):
             raise customer_not_found(RESPONSES, customer_id)
         return {}
@@ -55,7 +61,7 @@ class CustomerAttributes:
     async def _write(self, customer_id: str, fields: Mapping[str, str]) -> StoredFields:
         ids = await self._ids.get()
         body: JsonValue = [
-            {"attribute_id": ids[name], "customer_id": int(customer_id), "value": value}
+            {"attribute_id": ids[name], "customer_id": integer(customer_id), "value": value}
             for name, value in fields.items()
         ]
         try:
@@ -63,7 +69,7 @@ class CustomerAttributes:
         except CallFailed:
             self._ids.clear()  # an attribute may have been deleted
             raise
-        return _values(values, int(customer_id), ids)
+        return _values(values, integer(customer_id), ids)
 
     async def _attribute_ids(self) -> dict[str, int]:
         """The ids of the relay's attributes, by `FIELDS`. Missing attributes are created."""
@@ -97,7 +103,7 @@ class CustomerAttributes:
     ) -> list[Row]:
         answer = await self._api.call(method, path, query, body)
         if answer.status == 403:  # not Blocked, which would pause the store and its coupons
-            facts = {"permission": "Customers modify", "hint": "docs/stores/bigcommerce.md lists the scopes."}
+            facts: dict[str, JsonValue] = {"permission": "Customers modify", "response": error_text(answer)}
             reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, **facts)
             raise CallFailed(Reject(reason, answer.evidence()))
         raise_for_status(answer, request)

@@ -31,6 +31,7 @@ from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
+from platform_relay.core.plain_numbers import integer
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
@@ -49,6 +50,7 @@ from platform_relay.stores.base import (
     items_not_found,
     not_supported,
     reject_and_delete,
+    with_cleanup,
 )
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
@@ -65,6 +67,7 @@ from platform_relay.stores.magento.api import (
 from platform_relay.stores.magento.rules import (
     Market,
     align_expiry,
+    ambiguous_currency,
     coupon_body,
     parse_coupon,
     rule_body,
@@ -72,8 +75,9 @@ from platform_relay.stores.magento.rules import (
     sku_values,
     unsupported,
 )
-from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.native import Page, ParsedEntity
 from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import CaFile, OneCustomer
 
 CREATION: Final = "the creation of the coupon"
@@ -134,7 +138,7 @@ class Magento:
         self._http = clients.make(
             settings.url,
             ca_file=settings.ca_file,
-            body_cap=8 << 20,
+            body_cap=BODY_CAP,
             secrets=(secret, token or "", settings.username or ""),
         )
         self._api = MagentoApi(str(settings.url), self._http, login=login, token=token)
@@ -154,15 +158,25 @@ class Magento:
         """See `base.StoreAdapter`."""
         if self._settings.one_customer == "issue_unrestricted":
             spec = replace(spec, email=None, customer_id=None)
-        if rejection := check_spec(spec, Magento, datetime.now(UTC)) or unsupported(spec):
+        if rejection := check_spec(spec, Magento, datetime.now(UTC)):
+            return rejection
+        outcome = await self._issue(spec)
+        return await self._remove_remainder(spec, outcome) if isinstance(outcome, Reject) else outcome
+
+    @returns_failures
+    async def _issue(self, spec: CouponSpec) -> Outcome:
+        if rejection := unsupported(spec):
             return rejection
         market = await self._market.get()
-        if rejection := check_currency(spec, [market.currency]):
+        if rejection := check_currency(spec, market.currencies) or ambiguous_currency(spec, market):
             return rejection
         products = await self._requested_products(spec)
         rule: Row | None = None
         if not spec.first_try:
             if existing := await self._find_existing(spec, market):
+                rules = await returns_failures(self._rules_of)(spec.code) if isinstance(existing, Done) else []
+                if isinstance(existing, Done) and isinstance(rules, list):
+                    await self._delete_rules(rules, kept=str(existing.result["store_id"]))
                 return existing
             rule = await self._rule_without_code(spec, market, products)
         rule = rule or await self._create_rule(spec, market, products)
@@ -186,6 +200,13 @@ class Magento:
         return Done()
 
     @returns_failures
+    async def remove_remainder(self, code: str) -> Outcome:
+        """See `base.RemovesRemainders`. Deletes the relay's rules without the code."""
+        row, rules = await self._coupon_row(code), await self._rules_of(code)
+        failed = await self._delete_rules(rules, kept=str(row.get("rule_id")) if row else None)
+        return failed[0] if failed else Done()
+
+    @returns_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. In Magento, one permission allows both reading and writing of coupons."""
         self._market.clear()
@@ -194,10 +215,8 @@ class Magento:
             await self._api.search(path, LOOKUP, criteria(size=1))
         denied = [kind for kind in EventKind if isinstance(await events.read_one_row(self._api, kind), Blocked)]
         lists = f"may not read {', '.join(denied)} (see docs/stores/magento.md)" if denied else "may read all lists"
-        zone = f"the currency is {market.currency}, the time zone {market.zone.key}"
-        return Ready(
-            f"Magento at {self._host}: the account may write coupons and {lists}; {zone}", frozenset({market.currency})
-        )
+        zone = f"the currency is {', '.join(sorted(market.currencies))}, the time zone {market.zone.key}"
+        return Ready(f"Magento at {self._host}: the account may write coupons and {lists}; {zone}", market.currencies)
 
     @returns_failures
     async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page | Outcome:
@@ -205,7 +224,12 @@ class Magento:
         return await events.list_entities(self._api, kind, since, cursor, (await self._market.get()).media_url)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`."""
+        return await events.count(self._api, kind, since)
+
+    @returns_failures
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         return await events.fetch_entity(self._api, kind, entity_id, (await self._market.get()).media_url)
 
@@ -228,6 +252,26 @@ class Magento:
         coupon = await self._find(spec.code)
         return compare_existing(spec, align_expiry(spec, coupon, market.zone)) if coupon else None
 
+    async def _remove_remainder(self, spec: CouponSpec, rejection: Reject) -> Reject:
+        """The rejection, after the deletion of the rules that earlier attempts created, and that have no code."""
+        if spec.first_try:
+            return rejection
+        row = await returns_failures(self._coupon_row)(spec.code)
+        rules = await returns_failures(self._rules_of)(spec.code)
+        if not isinstance(rules, list) or not (row is None or isinstance(row, dict)):
+            return rejection
+        failed = await self._delete_rules(rules, kept=str(row.get("rule_id")) if row else None)
+        return with_cleanup(rejection, *failed) if failed else rejection
+
+    async def _delete_rules(self, rules: list[Row], *, kept: str | None) -> tuple[Outcome, str] | None:
+        """Delete the rules except the one with the id `kept`. Returns a deletion that failed, and the id of its rule."""
+        failed = None
+        for rule_id in (str(rule.get("rule_id")) for rule in rules):
+            if rule_id != kept:
+                deletion = await returns_failures(self._delete_rule)(rule_id)
+                failed = failed if isinstance(deletion, Done) else (deletion, rule_id)
+        return failed
+
     async def _rule_without_code(self, spec: CouponSpec, market: Market, products: dict[str, str]) -> Row | None:
         """The rule that an earlier attempt created without a code. All others, and those that differ, are deleted."""
         rules = await self._rules_of(spec.code)
@@ -238,7 +282,8 @@ class Magento:
         return kept
 
     async def _create_rule(self, spec: CouponSpec, market: Market, products: dict[str, str]) -> Row:
-        answer = await self._api.call("POST", "salesRules", body={"rule": rule_body(spec, market, tuple(products))})
+        body = rule_body(spec, market, tuple(products), datetime.now(UTC))
+        answer = await self._api.call("POST", "salesRules", body={"rule": body})
         raise_for_status(answer, CREATION, wrote=True)
         rule = RESPONSES.json(answer, CREATION)
         if not isinstance(rule, dict) or not isinstance(rule.get("rule_id"), int):
@@ -251,7 +296,9 @@ class Magento:
 
     async def _add_code(self, spec: CouponSpec, market: Market, rule: Row) -> Outcome:
         """Add the code to the rule. If the result is unknown, the rule is kept, and the next attempt finds it by its name."""
-        answer = await self._api.call("POST", "coupons", body={"coupon": coupon_body(spec, int(str(rule["rule_id"])))})
+        answer = await self._api.call(
+            "POST", "coupons", body={"coupon": coupon_body(spec, integer(str(rule["rule_id"])))}
+        )
         failed = failure(answer, CREATION, wrote=True)
         if isinstance(failed, Reject) and is_duplicate(answer):
             return await self._code_taken(spec, market, rule)
@@ -330,7 +377,8 @@ class Magento:
             problem = f"the relay does not know its time zone {matching[0].get('timezone')!r}; install tzdata"
             raise CallFailed(Blocked(RESPONSES.reason(ReasonCode.STORE_NOT_READY, problem=problem))) from None
         return Market(
-            currency=str(matching[0].get("base_currency_code")), zone=zone,
+            currency=str(matching[0].get("base_currency_code")),
+            currencies=frozenset(str(row.get("base_currency_code")) for row in matching), zone=zone,
             media_url=str(matching[0].get("secure_base_media_url") or matching[0].get("base_media_url") or ""),
             website_ids=tuple(self._settings.website_ids), customer_group_ids=tuple(self._settings.customer_group_ids),
             unrestricted=self._settings.one_customer == "issue_unrestricted",

@@ -6,7 +6,6 @@ Error messages are templates: `{"message": "%1 already exists.", "parameters": [
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final, Literal
 from urllib.parse import quote, urlencode
 
@@ -90,7 +89,7 @@ class MagentoApi:
     async def _log_in(self, username: str, password: str) -> str:
         login: JsonValue = {"username": username, "password": password}
         url = f"{self._api}/integration/admin/token"
-        answer = RESPONSES.require(await self._http.call("POST", url, json=login))
+        answer = RESPONSES.require(await self._http.call("POST", url, json=login, reads=True))
         if answer.status in (400, 401, 403):
             hint = "One of them is wrong, or the account is locked, or it needs a second factor."
             facts = {"setting": "MAGENTO__USERNAME and MAGENTO__PASSWORD", "response": error_text(answer), "hint": hint}
@@ -107,7 +106,7 @@ class MagentoApi:
         url = f"{self._api}/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         headers = {"authorization": f"Bearer {token}"}
         answer = RESPONSES.require(await self._http.call(method, url, json=body, headers=headers))
-        return replace(answer, secrets=(*answer.secrets, token))
+        return answer.hiding(token)
 
 
 def criteria(*filters: tuple[str, str, str], sort: tuple[str, ...] = (), size: int = 100) -> dict[str, str]:

@@ -17,30 +17,57 @@ Financial status of an order; the first line that fits applies:
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from platform_relay.inbox.events import (
-    CustomerEvent,
-    EventKind,
-    FinancialStatus,
-    OrderEvent,
-    ProductEvent,
-)
+from platform_relay.core.plain_numbers import integer
+from platform_relay.inbox.events import EventKind, FinancialStatus
+from platform_relay.stores.amounts import in_currency, money, number, refunded
 from platform_relay.stores.failures import returns_failures
 from platform_relay.stores.magento.api import RESPONSES, MagentoApi, criteria
-from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import NULL, Null, Row, amount_with_cents, objects, reported, set_fields
+from platform_relay.stores.native import Page, ParsedEntity, not_relayed
+from platform_relay.stores.paging import with_smaller_pages
+from platform_relay.stores.parsing import (
+    NULL,
+    Null,
+    Row,
+    amount_with_cents,
+    objects,
+    reported,
+    set_fields,
+    value_at,
+    whole_number,
+)
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 
 PATHS: Final[Mapping[EventKind, str]] = {
     EventKind.CUSTOMER: "customers/search",
     EventKind.ORDER: "orders",
     EventKind.PRODUCT: "products",
 }
+FIELDS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: "id,email,firstname,lastname,dob,created_at,updated_at",
+    EventKind.ORDER: (
+        "entity_id,increment_id,state,status,customer_id,customer_is_guest,customer_email,order_currency_code,"
+        "base_currency_code,coupon_code,grand_total,subtotal,subtotal_incl_tax,tax_amount,discount_amount,"
+        "discount_tax_compensation_amount,shipping_discount_tax_compensation_amount,shipping_amount,"
+        "shipping_incl_tax,shipping_discount_amount,total_paid,total_refunded,"
+        "created_at,updated_at,payment[amount_authorized],"
+        "items[item_id,parent_item_id,product_id,product_type,sku,name,qty_ordered,qty_refunded,price,price_incl_tax,"
+        "original_price,row_total,row_total_incl_tax,tax_amount,discount_amount]"
+    ),
+    EventKind.PRODUCT: "id,sku,name,type_id,status,visibility,created_at,updated_at,custom_attributes",
+}
+"""The fields of a list."""
 PAGE: Final = 100
+SAVINGS: Final = (
+    "discount_amount", "subtotal_incl_tax", "subtotal", "shipping_incl_tax", "shipping_amount", "tax_amount",
+    "discount_tax_compensation_amount", "shipping_discount_tax_compensation_amount",
+)  # fmt: skip
 NOT_VISIBLE: Final = 1
 """The `visibility` of a product that is visible only as a variant of another one."""
 
@@ -52,15 +79,11 @@ async def read_one_row(api: MagentoApi, kind: EventKind) -> list[Row]:
     return await api.search(PATHS[kind], f"the list of {kind}", criteria(size=1) | fields)
 
 
-async def fetch_entity(api: MagentoApi, kind: EventKind, entity_id: str, media_url: str) -> NativeEvent | None:
+async def fetch_entity(api: MagentoApi, kind: EventKind, entity_id: str, media_url: str) -> ParsedEntity | None:
     """Return one entity by its id; None if it does not exist."""
     request = f"the {kind.removesuffix('s')}"
     rows = await api.search(PATHS[kind], request, criteria(("entity_id", "eq", entity_id), size=1))
-    if not rows:
-        return None
-    if event := to_event(kind, rows[0], media_url):
-        return event
-    raise RESPONSES.unreadable_entity(kind, entity_id)
+    return to_event(kind, rows[0], media_url) if rows else None
 
 
 async def list_entities(
@@ -68,105 +91,129 @@ async def list_entities(
 ) -> Page:
     """Return a page of the entities that changed since `since`, by time of change and id.
 
-    The cursor is the last entity of the page before, "2026-11-23 05:28:46/17". The other entities of this second are read
-    first. Page numbers would not work: an entity that changes while the list is read moves to the end, and another entity
-    would be missed; and after the last page, Magento returns the last page again.
+    The cursor is the last entity of the page before, and the page size: "2026-11-23 05:28:46/17/100". The other entities of
+    this second are read first. Page numbers would not work: an entity that changes while the list is read moves to the end,
+    and another entity would be missed; and after the last page, Magento returns the last page again.
     """
-    rows: list[Row] = []
-    if cursor:
-        moment, _, last = cursor.partition("/")
-        rows = await _rows(api, kind, ("updated_at", "eq", moment), ("entity_id", "gt", last))
-    else:
-        moment = since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if since else "1970-01-01 00:00:00"
-    full = len(rows) >= PAGE
-    if not full:
-        later = await _rows(api, kind, ("updated_at", "gt" if cursor else "gteq", moment))
-        rows, full = rows + later, len(later) >= PAGE
+    last, size = (cursor.rpartition("/")[0], integer(cursor.rpartition("/")[2])) if cursor else (None, PAGE)
+    (rows, full), size = await with_smaller_pages(size, lambda limit: _page(api, kind, since, last, limit))
     events = (to_event(kind, row, media_url) for row in rows)
-    next_cursor = f"{rows[-1].get('updated_at')}/{_id(rows[-1])}" if full else None
-    return Page(tuple(event for event in events if event), next_cursor)
+    next_cursor = f"{rows[-1].get('updated_at')}/{_id(rows[-1])}/{size}" if full else None
+    return Page.of(events, next_cursor)
 
 
-async def _rows(api: MagentoApi, kind: EventKind, *filters: tuple[str, str, str]) -> list[Row]:
-    query = criteria(*filters, sort=("updated_at", "entity_id"), size=PAGE)
-    return await api.search(PATHS[kind], f"the list of {kind}", query)
+async def count(api: MagentoApi, kind: EventKind, since: datetime | None) -> int | None:
+    """See `native.CountsEntities`."""
+    filters = [("updated_at", "gteq", _moment(since))]
+    if kind is EventKind.PRODUCT:
+        filters.append(("visibility", "neq", str(NOT_VISIBLE)))
+    request = f"the number of {kind}"
+    query = criteria(*filters, size=1) | {"fields": "items[id,entity_id],total_count"}
+    total = whole_number(value_at(await api.read(PATHS[kind], request, query), "total_count"))
+    if total is None:
+        raise RESPONSES.unreadable(request, "it does not contain the number")
+    return total
+
+
+async def _page(
+    api: MagentoApi, kind: EventKind, since: datetime | None, last: str | None, size: int
+) -> tuple[list[Row], bool]:
+    """The rows behind the `last` entity, and whether more may follow."""
+    if last is None:
+        rows = await _rows(api, kind, size, ("updated_at", "gteq", _moment(since)))
+        return rows, len(rows) >= size
+    moment, _, entity_id = last.partition("/")
+    rows = await _rows(api, kind, size, ("updated_at", "eq", moment), ("entity_id", "gt", entity_id))
+    if len(rows) >= size:
+        return rows, True
+    later = await _rows(api, kind, size, ("updated_at", "gt", moment))
+    return rows + later, len(later) >= size
+
+
+def _moment(since: datetime | None) -> str:
+    return since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if since else "1970-01-01 00:00:00"
+
+
+async def _rows(api: MagentoApi, kind: EventKind, size: int, *filters: tuple[str, str, str]) -> list[Row]:
+    query = criteria(*filters, sort=("updated_at", "entity_id"), size=size)
+    return await api.search(
+        PATHS[kind], f"the list of {kind}", query | {"fields": f"items[{FIELDS[kind]}],total_count"}
+    )
 
 
 def _id(row: Row) -> str:
     return str(row.get("entity_id") or row.get("id") or "")
 
 
-def to_event(kind: EventKind, row: Row, media_url: str) -> NativeEvent | None:
-    """Translate an entity; None for a product that is only a variant, and if the entity cannot be read.
+def to_event(kind: EventKind, row: Row, media_url: str) -> ParsedEntity:
+    """Translate an entity. A product that is only a variant is Ignored."""
+    if kind is EventKind.PRODUCT and row.get("visibility") == NOT_VISIBLE:
+        return not_relayed("the product is visible only as a variant of another one", kind, _id(row))
 
-    An invalid e-mail address is left out, so that the entity is not lost.
-    """
-    without_email = {name: value for name, value in row.items() if name not in ("email", "customer_email")}
-    for variant in (row, without_email):
-        try:
-            event = _event(kind, variant, media_url)
-        except (ValidationError, InvalidOperation, ValueError):
-            continue
-        return None if event is None else native_event("magento", kind, event)
-    return None
+    def fields() -> dict[str, object]:
+        match kind:
+            case EventKind.CUSTOMER:
+                return customer(row)
+            case EventKind.ORDER:
+                return order(row)
+            case EventKind.PRODUCT:
+                return product(row, media_url)
 
-
-def _event(kind: EventKind, row: Row, media_url: str) -> CustomerEvent | OrderEvent | ProductEvent | None:
-    match kind:
-        case EventKind.CUSTOMER:
-            return customer(row)
-        case EventKind.ORDER:
-            return order(row)
-        case EventKind.PRODUCT:
-            return None if row.get("visibility") == NOT_VISIBLE else product(row, media_url)
+    return translate("magento", "Magento", kind, row, fields, entity_id=_id(row))
 
 
-def customer(row: Row) -> CustomerEvent:
-    """Translate a customer. Raises ValueError if it cannot be read."""
-    born = date.fromisoformat(str(row["dob"])[:10]) if row.get("dob") else None
-    return CustomerEvent.model_validate(
-        set_fields(
-            {
-                "id": _id(row),
-                "email": _reported_text(row, "email"),
-                "firstName": _reported_text(row, "firstname"),
-                "lastName": _reported_text(row, "lastname"),
-                "birthdayMonth": born.month if born else reported(row, "dob"),
-                "birthdayDay": born.day if born else reported(row, "dob"),
-                "createdAt": _parse_utc(row.get("created_at")),
-                "updatedAt": _parse_utc(row.get("updated_at")),
-            }
-        )
-    )
+def customer(row: Row) -> dict[str, object]:
+    """The fields of a customer."""
+    month, day = _birthday(reported(row, "dob"))
+    return {
+        "id": _id(row),
+        "email": _reported_text(row, "email"),
+        "firstName": _reported_text(row, "firstname"),
+        "lastName": _reported_text(row, "lastname"),
+        "birthdayMonth": month,
+        "birthdayDay": day,
+        "createdAt": _parse_utc(row.get("created_at")),
+        "updatedAt": _parse_utc(row.get("updated_at")),
+    }
 
 
-def order(row: Row) -> OrderEvent:
-    """Translate an order. Raises ValueError if it cannot be read."""
+def order(row: Row) -> dict[str, object]:
+    """The fields of an order."""
     rows = objects(row.get("items"))
     code = _text(row.get("coupon_code"))
     guest = row.get("customer_is_guest") == 1
-    return OrderEvent.model_validate(
-        set_fields(
-            {
-                "id": _id(row),
-                "customerId": None if guest or not row.get("customer_id") else str(row["customer_id"]),
-                "email": _reported_text(row, "customer_email"),
-                "financialStatus": financial_status(row),
-                "currency": str(row.get("order_currency_code")),
-                "totalPrice": amount_with_cents(row.get("grand_total")),
-                "subtotalPrice": amount_with_cents(row.get("subtotal")),
-                "lineItems": [_line(item, rows) for item in rows if not item.get("parent_item_id")],
-                "discountCodes": [{"code": code, "amount": abs(amount_with_cents(row.get("discount_amount")))}]
-                if code
-                else [],
-                "createdAt": _parse_utc(row.get("created_at")),
-                "updatedAt": _parse_utc(row.get("updated_at")),
-            }
-        )
-    )
+    currency = str(row.get("order_currency_code"))
+    return {
+        "id": _id(row),
+        "customerId": None if guest or not row.get("customer_id") else str(row["customer_id"]),
+        "email": _reported_text(row, "customer_email"),
+        "financialStatus": financial_status(row),
+        "currency": row.get("order_currency_code"),
+        "totalPrice": money(row.get("grand_total"), currency),
+        "subtotalPrice": money(row.get("subtotal_incl_tax"), currency),
+        "refundedAmount": refunded(number(row.get("total_refunded")), currency),
+        "lineItems": [_line(item, rows, currency) for item in rows if not item.get("parent_item_id")],
+        "discountCodes": [{"code": code, "amount": in_currency(_saved(row), currency)}] if code else [],
+        "createdAt": _parse_utc(row.get("created_at")),
+        "updatedAt": _parse_utc(row.get("updated_at")),
+    }
 
 
-def _line(item: Row, rows: list[Row]) -> dict[str, object]:
+def _saved(row: Row) -> Decimal:
+    """What all cart price rules of the order saved, with tax. An order has at most one code.
+
+    The discount is with or without tax, as the store's tax settings define. What it changed in the tax is the difference
+    between the tax of the undiscounted amounts and the tax of the order; the compensation is the tax that the discount already
+    contains.
+    """
+    amount = {name: number(row.get(name)) for name in SAVINGS}
+    undiscounted = amount["subtotal_incl_tax"] - amount["subtotal"]
+    undiscounted += amount["shipping_incl_tax"] - amount["shipping_amount"]
+    contained = amount["discount_tax_compensation_amount"] + amount["shipping_discount_tax_compensation_amount"]
+    return abs(amount["discount_amount"]) + undiscounted - amount["tax_amount"] - contained
+
+
+def _line(item: Row, rows: list[Row], currency: str) -> dict[str, object]:
     """Translate a line. The chosen variant of a configurable product is a second row under the first one."""
     chosen = next((row for row in rows if item.get("item_id") and row.get("parent_item_id") == item["item_id"]), None)
     variant = chosen if chosen and item.get("product_type") == "configurable" else None
@@ -174,9 +221,9 @@ def _line(item: Row, rows: list[Row]) -> dict[str, object]:
         {
             "productId": _text(item.get("product_id")),
             "variantId": _text(variant.get("product_id")) if variant else None,
-            "title": _text(item.get("name")),
-            "quantity": int(amount_with_cents(item.get("qty_ordered"))),
-            "price": amount_with_cents(item.get("price")),
+            "title": plain_text(_text(item.get("name"))),
+            "quantity": _amount(item.get("qty_ordered")),
+            "price": money(item.get("price_incl_tax"), currency),
         }
     )
 
@@ -203,8 +250,8 @@ def financial_status(row: Mapping[str, JsonValue]) -> FinancialStatus:
     return next((status for applies, status in rules if applies), "pending")
 
 
-def product(row: Row, media_url: str) -> ProductEvent:
-    """Translate a product. Raises ValueError if it cannot be read. In Magento, variants are products, so none are sent."""
+def product(row: Row, media_url: str) -> dict[str, object]:
+    """The fields of a product. In Magento, variants are products, so none are sent."""
     attributes = {
         str(attribute.get("attribute_code")): attribute.get("value")
         for attribute in objects(row.get("custom_attributes"))
@@ -213,18 +260,14 @@ def product(row: Row, media_url: str) -> ProductEvent:
     image_url: str | Null | None = NULL if image == "no_selection" or reported(attributes, "image") is NULL else None
     if image_url is None and image and media_url:
         image_url = f"{media_url.rstrip('/')}/catalog/product/{quote(image.lstrip('/'))}"
-    return ProductEvent.model_validate(
-        set_fields(
-            {
-                "id": _id(row),
-                "title": _reported_text(row, "name"),
-                "imageUrl": image_url,
-                "status": "active" if row.get("status") == 1 else "draft",
-                "externalUrlHandle": _reported_text(attributes, "url_key"),
-                "updatedAt": _parse_utc(row.get("updated_at")),
-            }
-        )
-    )
+    return {
+        "id": _id(row),
+        "title": plain_text(_reported_text(row, "name")),
+        "imageUrl": image_url,
+        "status": "active" if row.get("status") == 1 else "draft",
+        "externalUrlHandle": _reported_text(attributes, "url_key"),
+        "updatedAt": _parse_utc(row.get("updated_at")),
+    }
 
 
 def _reported_text(row: Row, name: str) -> str | Null | None:
@@ -236,5 +279,28 @@ def _text(value: JsonValue) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
-def _parse_utc(value: JsonValue) -> datetime | None:
-    return datetime.fromisoformat(str(value)).replace(tzinfo=UTC) if value else None
+def _amount(value: JsonValue) -> object:
+    """The amount; a value that is not one as it is."""
+    try:
+        return amount_with_cents(value)
+    except InvalidOperation:
+        return value
+
+
+def _birthday(born: JsonValue | Null) -> tuple[object, object]:
+    """The month and the day. A value that is not a date, such as `0000-00-00`, gives texts that are no numbers."""
+    if born is None or isinstance(born, Null):
+        return born, born
+    try:
+        day = date.fromisoformat(str(born)[:10])
+    except ValueError:
+        return "not a date", "not a date"
+    return day.month, day.day
+
+
+def _parse_utc(value: JsonValue) -> object:
+    """The time; a value that is not one as it is."""
+    try:
+        return datetime.fromisoformat(str(value)).replace(tzinfo=UTC) if value else None
+    except ValueError:
+        return value

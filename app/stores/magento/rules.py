@@ -6,7 +6,8 @@ the rule's day.
 percentage      by_percent                          minimum spend   condition base_subtotal >=
 fixed amount    cart_fixed                          items           action condition on their SKUs
 free shipping   simple_free_shipping, amount 0      expiry          to_date: a day in the store's time zone, inclusive
-free product    by_percent 100, discount_qty 1      not combinable  stop_rules_processing
+free product    by_percent 100, discount_qty 1,     not combinable  stop_rules_processing
+                for one product: discount_qty counts in each line of the cart
 
 A variant is a product, and a configurable product sells it as a child. A percentage applies to an item whose child fits
 (SalesRule's RulesApplier). A fixed amount is divided among the items that fit themselves, and free shipping considers only these
@@ -25,6 +26,7 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
+from platform_relay.stores.clock import has_started, immediate_start
 from platform_relay.stores.parsing import amount_with_cents, format_time, json_number, objects, whole_number
 
 CLASSES: Final = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
@@ -35,9 +37,11 @@ REFERENCE: Final = re.compile(r"(?:^| )\(([^()]+)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The configuration of the store, and where the relay's rules are valid."""
+    """The configuration of the store, and where the relay's rules are valid. `currencies`: the base currencies of these
+    websites."""
 
     currency: str
+    currencies: frozenset[str]
     zone: ZoneInfo
     media_url: str
     website_ids: tuple[int, ...]
@@ -48,10 +52,22 @@ class Market:
 
 def unsupported(spec: CouponSpec) -> Reject | None:
     """Reject for options that some of Magento's rules do not support. `Magento.CANNOT` has those that none supports."""
+    if spec.kind is CouponKind.FREE_PRODUCT and len(spec.items) > 1:
+        problem = "Magento would make one unit of each of them free; name one in a reward rule"
+        return not_supported(spec, "variant_ids" if spec.variant_ids else "product_ids", problem)
     if not spec.variant_ids or spec.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT):
         return None
     problem = "for variants, Magento supports only percentages; name the products in a reward rule"
     return not_supported(spec, "variant_ids", problem)
+
+
+def ambiguous_currency(spec: CouponSpec, market: Market) -> Reject | None:
+    """Reject for an amount if the websites have several base currencies: a rule has one number for all of them."""
+    if len(market.currencies) == 1 or not (spec.kind is CouponKind.FIXED_AMOUNT or spec.minimum_spend):
+        return None
+    currencies = ", ".join(sorted(market.currencies))
+    problem = f"the websites have the currencies {currencies}, and Magento would apply the same amount in each of them"
+    return not_supported(spec, "currency", problem)
 
 
 def rule_name(code: str) -> str:
@@ -59,8 +75,9 @@ def rule_name(code: str) -> str:
     return f"Platform Relay coupon {code}"
 
 
-def rule_body(spec: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[str, JsonValue]:
-    """The body of the rule. `skus` are those of the requested products or variants. Dates are days of the store."""
+def rule_body(spec: CouponSpec, market: Market, skus: tuple[str, ...], now: datetime) -> dict[str, JsonValue]:
+    """The body of the rule. `skus` are those of the requested products or variants. Dates are days of the store; the first one
+    is in the past, because midnight comes at another moment by the store's clock."""
     free_product, free_shipping = spec.kind is CouponKind.FREE_PRODUCT, spec.kind is CouponKind.FREE_SHIPPING
     percent = free_product or spec.kind is CouponKind.PERCENTAGE
     amount = Decimal(100) if free_product else Decimal(0) if free_shipping else spec.value or Decimal(0)
@@ -72,6 +89,7 @@ def rule_body(spec: CouponSpec, market: Market, skus: tuple[str, ...]) -> dict[s
         "website_ids": list(market.website_ids),
         "customer_group_ids": list(market.customer_group_ids),
         "is_active": True,
+        "from_date": immediate_start(now).astimezone(market.zone).date().isoformat(),
         "coupon_type": "SPECIFIC_COUPON",
         "use_auto_generation": False,
         "uses_per_coupon": spec.usage_limit or 0,
@@ -172,8 +190,8 @@ def parse_coupon(
     items = tuple(ids.get(sku, f"SKU {sku}") for sku in skus or ())
     kind = _kind(rule, amount, bool(skus))
     expires_at = _expiry(rule, end_day, market.zone) if end_day else None
-    today = now.astimezone(market.zone).date()
-    started, ended = first_day is None or first_day <= today, end_day is not None and end_day < today
+    started = first_day is None or has_started(datetime.combine(first_day, time(), market.zone), now)
+    ended = end_day is not None and end_day < now.astimezone(market.zone).date()
     return StoreCoupon(
         store_id=str(rule_id),
         code=code,
@@ -193,6 +211,7 @@ def parse_coupon(
         restrictions=(*conditions, *_restrictions(rule, market, kind, skus)),
         unreadable=frozenset({"starts_at", "email", "customer_id"} if market.unrestricted else {"starts_at"}),
         reference=_reference(rule),
+        any_case=True,
     )
 
 

@@ -56,10 +56,11 @@ from platform_relay.stores.medusa.api import (
     raise_for_status,
 )
 from platform_relay.stores.medusa.coupons import parse_promotion, promotion_body, unsupported
-from platform_relay.stores.medusa.events import fetch_entity, list_entities
-from platform_relay.stores.medusa.loyalty_sync import sync_loyalty
-from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.medusa.events import count, fetch_entity, list_entities
+from platform_relay.stores.medusa.loyalty_sync import check_permission, sync_loyalty
+from platform_relay.stores.native import Page, ParsedEntity
 from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import CaFile
 
 CREATION: Final = "the creation of the coupon"
@@ -89,7 +90,7 @@ class Medusa:
         self._host = settings.url.host or ""
         key = settings.api_key.get_secret_value()
         basic = base64.b64encode(f"{key}:".encode()).decode()
-        self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=(basic, key))
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, body_cap=BODY_CAP, secrets=(basic, key))
         self._api = MedusaApi(str(settings.url), self._http, basic)
         self._currencies = Cached(self._read_currencies)
 
@@ -145,7 +146,12 @@ class Medusa:
         return await list_entities(self._api, kind, since, cursor)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`."""
+        return await count(self._api, kind, since)
+
+    @returns_failures
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch_entity(self._api, kind, entity_id)
 
@@ -153,6 +159,11 @@ class Medusa:
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `loyalty_sync.SyncsLoyalty`."""
         return await sync_loyalty(self._api, topic, body)
+
+    @returns_failures
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`. Changes a customer who does not exist."""
+        return await check_permission(self._api)
 
     async def _find(self, code: str) -> StoreCoupon | None:
         rows = await self._api.read("promotions", "promotions", [("code", code), ("limit", "5")], LOOKUP)

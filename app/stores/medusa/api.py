@@ -14,7 +14,7 @@ from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
-from platform_relay.stores.parsing import Row, objects, value_at
+from platform_relay.stores.parsing import Row, objects, value_at, whole_number
 from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "DELETE"]
@@ -43,6 +43,15 @@ class MedusaApi:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise RESPONSES.unreadable(request, f"it does not contain a list of {name}", answer)
         return objects(rows)
+
+    async def count(self, path: str, query: Query, request: str) -> int:
+        """Return the number of rows in a list, of which the response contains a part."""
+        answer = await self.call("GET", path, query)
+        raise_for_status(answer, request)
+        count = whole_number(value_at(RESPONSES.json(answer, request), "count"))
+        if count is None:
+            raise RESPONSES.unreadable(request, "it does not contain the count", answer)
+        return count
 
 
 def error_text(answer: HttpResponse) -> str:

@@ -9,7 +9,8 @@
     usage_limit        `limit`
     per customer       the campaign's budget `use_by_attribute`, counted by the e-mail address of the order
     one customer       rule `customer.id`; for a guest, without an id or with an address as id, rule `email`
-    minimum spend      rule `item_total`, in the cart's currency
+    minimum spend      rule `item_total`, and one currency, also for a percentage: without it, carts in every currency
+                       would be compared with the same number
     starts, expires    the campaign's; its unique identifier is the code of the coupon
 
 Verified in carts of Medusa 2.21.2; the live suite repeats it.
@@ -22,6 +23,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
 from platform_relay.stores.parsing import CENT, Row, format_time, json_number, parse_time, whole_number
@@ -38,7 +40,7 @@ PER_EMAIL: Final = ("use_by_attribute", "customer_email")
 def unsupported(spec: CouponSpec) -> Reject | None:
     """Reject for options that some of Medusa's promotions do not support. `Medusa.CANNOT` has those that none supports."""
     value = spec.value or Decimal(0)
-    if spec.kind is CouponKind.FIXED_AMOUNT and not spec.currency:
+    if (spec.kind is CouponKind.FIXED_AMOUNT or spec.minimum_spend) and not spec.currency:
         problem = "without a currency, Medusa would apply the amount in every currency"
         return not_supported(spec, "currency", problem)
     if spec.kind is CouponKind.FREE_SHIPPING and spec.items:
@@ -104,7 +106,7 @@ def _coupon(row: Row, method: Row, campaign: Row, now: datetime) -> StoreCoupon:
         currency=str(method["currency_code"]).upper() if method.get("currency_code") else None,
         product_ids=targets.get(PRODUCTS, ()),
         variant_ids=targets.get(VARIANTS, ()),
-        minimum_spend=Decimal(rules[MINIMUM][0]) if MINIMUM in rules else None,
+        minimum_spend=plain_numbers.decimal(rules[MINIMUM][0]) if MINIMUM in rules else None,
         usage_limit=whole_number(row.get("limit")),
         per_customer_limit=limit,
         used=whole_number(row.get("used")),
@@ -125,7 +127,8 @@ def _reference(metadata: object) -> str | None:
 
 
 def _method(spec: CouponSpec) -> Row:
-    hundred: Row = {"type": "percentage", "value": 100}
+    currency: Row = {"currency_code": spec.currency.lower()} if spec.currency and spec.minimum_spend else {}
+    hundred: Row = {"type": "percentage", "value": 100, **currency}
     of_items: Row = {
         "target_type": "items",
         "allocation": "across",
@@ -138,9 +141,10 @@ def _method(spec: CouponSpec) -> Row:
         case CouponKind.FREE_PRODUCT:
             return {**hundred, **of_items, "allocation": "once", "max_quantity": 1}
         case CouponKind.PERCENTAGE:
-            return {"type": "percentage", "value": json_number(spec.value), **where}
-    currency = (spec.currency or "").lower()
-    return {"type": "fixed", "value": json_number(spec.value), "currency_code": currency, **where}
+            return {"type": "percentage", "value": json_number(spec.value), **where, **currency}
+    return {
+        "type": "fixed", "value": json_number(spec.value), "currency_code": (spec.currency or "").lower(), **where,
+    }  # fmt: skip
 
 
 def _kind(method: Row, items: bool) -> CouponKind | None:
@@ -219,10 +223,7 @@ def _values(values: JsonValue) -> tuple[str, ...]:
 def _number(row: Row, name: str) -> Decimal:
     """A number, from the exact string in `raw_…` if there is one."""
     raw = row.get(f"raw_{name}")
-    number = Decimal(str(raw.get("value") if isinstance(raw, dict) else row.get(name)))
-    if not number.is_finite():
-        raise InvalidOperation
-    return number
+    return plain_numbers.amount(raw.get("value") if isinstance(raw, dict) else row.get(name))
 
 
 def _amount(row: Row, name: str) -> Decimal:

@@ -17,31 +17,37 @@ order and its payment collections, and after the list of changed orders come the
 customer without an account, and another one after registration. The orders of a guest have no customer id, only the address.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from platform_relay.core.currencies import currency_places
-from platform_relay.inbox.events import EVENTS, EventKind
+from platform_relay.inbox.events import EventKind
+from platform_relay.stores.amounts import ZERO, in_currency, money, number, refunded
 from platform_relay.stores.medusa.api import RESPONSES, MedusaApi, Query, is_not_found, raise_for_status
-from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
+from platform_relay.stores.native import Page, ParsedEntity
+from platform_relay.stores.paging import Rows, next_rows, with_smaller_pages
+from platform_relay.stores.parsing import Row, names, objects, reported, value_at
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 
 PAGE: Final = 100
-BEGINNING: Final = "1970-01-01T00:00:00Z"
 PAYMENTS: Final = "payments"
 """The second part of the list of orders: orders whose payments have changed."""
 FIELDS: Final[Mapping[EventKind, str]] = {
-    EventKind.CUSTOMER: "id,email,first_name,last_name,phone,has_account,created_at,updated_at",
+    EventKind.CUSTOMER: (
+        "id,email,first_name,last_name,phone,has_account,created_at,updated_at,"
+        "addresses.first_name,addresses.last_name,addresses.is_default_billing"
+    ),
     EventKind.ORDER: (
-        "id,display_id,status,email,customer_id,customer.has_account,currency_code,total,item_subtotal,payment_status,"
+        "id,display_id,status,email,customer_id,customer.has_account,currency_code,total,payment_status,"
         "created_at,updated_at,items.product_id,items.variant_id,items.product_title,items.title,items.quantity,"
-        "items.unit_price,items.adjustments.code,items.adjustments.amount,shipping_methods.adjustments.code,"
-        "shipping_methods.adjustments.amount,payment_collections.updated_at"
+        "items.unit_price,items.is_tax_inclusive,items.tax_lines.rate,items.adjustments.code,items.adjustments.amount,"
+        "items.adjustments.is_tax_inclusive,shipping_methods.tax_lines.rate,shipping_methods.adjustments.code,"
+        "shipping_methods.adjustments.amount,payment_collections.updated_at,payment_collections.refunded_amount"
     ),
     EventKind.PRODUCT: (
         "id,title,handle,status,thumbnail,updated_at,"
@@ -63,7 +69,7 @@ STATUS: Final[Mapping[JsonValue, str]] = {
 UNPAID: Final = frozenset({"pending", "authorized"})
 
 
-async def fetch_entity(api: MedusaApi, kind: EventKind, entity_id: str) -> NativeEvent | None:
+async def fetch_entity(api: MedusaApi, kind: EventKind, entity_id: str) -> ParsedEntity | None:
     """Return one entity by its id; None if it does not exist, or if it is a guest."""
     request = f"the {kind.removesuffix('s')}"
     answer = await api.call("GET", f"{kind}/{quote(entity_id, safe='')}", [("fields", FIELDS[kind])])
@@ -73,69 +79,69 @@ async def fetch_entity(api: MedusaApi, kind: EventKind, entity_id: str) -> Nativ
     row = value_at(RESPONSES.json(answer, request), kind.removesuffix("s"))
     if not isinstance(row, dict):
         raise RESPONSES.unreadable(request, "it does not contain the entity", answer)
-    if _is_guest(kind, row):
-        return None
-    if event := to_event(kind, row):
-        return event
-    raise RESPONSES.unreadable_entity(kind, entity_id)
+    return None if _is_guest(kind, row) else to_event(kind, row)
 
 
 async def list_entities(api: MedusaApi, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
-    """Return a page of the entities that changed since `since`, the oldest change first; then orders with changed payments.
+    """Return a page of the entities that changed since `since`, in the order of the ids; then orders with changed payments.
 
-    A cursor is "orders 2026-11-23T05:00:02.526Z 3": continue at that time of change, after the first 3 rows of that time
-    (`parsing.next_position`).
+    A cursor is the list, and the position in it: "orders [100, 100, […]]" (`paging.next_rows`).
     """
-    beginning = since.astimezone(UTC).isoformat() if since else BEGINNING
-    part, start, skipped_rows = (cursor or f"{kind} {beginning} 0").split(" ")
-    skipped = int(skipped_rows)
-    fields = "updated_at,payment_collection.order.id" if part == PAYMENTS else FIELDS[kind]
+    part, _, position = (cursor or str(kind)).partition(" ")
     request = f"the list of {part}"
-    rows = await api.read(part, part, _changed(start, skipped, fields), request)
-    try:
-        position = next_position(start, skipped, [row.get("updated_at") for row in rows], PAGE)
-    except ValueError:
-        raise RESPONSES.unreadable(request, "it contains a row without a time of change") from None
-    next_cursor = f"{part} {position[0]} {position[1]}" if position else None
+    fields = "id,payment_collection.order.id" if part == PAYMENTS else FIELDS[kind]
+
+    async def read(offset: int, limit: int) -> Rows:
+        return Rows(await api.read(part, part, _query(part, since, fields, limit, offset), request))
+
+    page = await next_rows(read, position or None, size=PAGE, row_id=lambda row: str(row.get("id")))
+    rows, next_cursor = page.rows, page.next and f"{part} {page.next}"
     if part == PAYMENTS:
         rows = await _orders_of(api, rows)
     elif next_cursor is None and kind is EventKind.ORDER and since is not None:
-        next_cursor = f"{PAYMENTS} {beginning} 0"
+        next_cursor = PAYMENTS
     events = (to_event(kind, row) for row in rows if not _is_guest(kind, row))
-    return Page(tuple(event for event in events if event), next_cursor)
+    return Page.of(events, next_cursor)
 
 
-def _changed(start: str, skipped: int, fields: str) -> Query:
+async def count(api: MedusaApi, kind: EventKind, since: datetime | None) -> int | None:
+    """See `native.CountsEntities`. None for orders since a time: those with changed payments cannot be counted."""
+    if kind is EventKind.ORDER and since is not None:
+        return None
+    return await api.count(str(kind), _query(str(kind), since, "id", limit=1), f"the number of {kind}")
+
+
+def _query(part: str, since: datetime | None, fields: str, limit: int = PAGE, offset: int = 0) -> Query:
     return [
-        ("updated_at[$gte]", start),
-        ("order", "updated_at"),
-        ("limit", str(PAGE)),
-        ("offset", str(skipped)),
+        *([("updated_at[$gte]", since.astimezone(UTC).isoformat())] if since else []),
+        *([("has_account", "true")] if part == EventKind.CUSTOMER else []),
+        ("order", "id"),
+        ("limit", str(limit)),
+        ("offset", str(offset)),
         ("fields", fields),
     ]
 
 
-async def _orders_of(api: MedusaApi, payments: list[Row]) -> list[Row]:
+async def _orders_of(api: MedusaApi, payments: Sequence[Row]) -> list[Row]:
     order_ids = (value_at(payment, "payment_collection", "order", "id") for payment in payments)
     ids = sorted({str(order_id) for order_id in order_ids if order_id})
-    if not ids:
-        return []
-    query = [*(("id[]", order_id) for order_id in ids), ("limit", str(PAGE)), ("fields", FIELDS[EventKind.ORDER])]
-    return await api.read("orders", "orders", query, "the list of orders")
+    rows: list[Row] = []
+    size = PAGE
+
+    async def read(limit: int) -> list[Row]:
+        query = [*(("id[]", order_id) for order_id in ids[:limit]), ("limit", str(limit))]
+        return await api.read("orders", "orders", [*query, ("fields", FIELDS[EventKind.ORDER])], "the list of orders")
+
+    while ids:
+        orders, size = await with_smaller_pages(size, read)
+        rows, ids = rows + orders, ids[size:]
+    return rows
 
 
-def to_event(kind: EventKind, row: Row) -> NativeEvent | None:
-    """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
-    for variant in (row, {name: value for name, value in row.items() if name != "email"}):
-        try:
-            fields = {EventKind.CUSTOMER: _customer, EventKind.ORDER: _order, EventKind.PRODUCT: _product}[kind](
-                variant
-            )
-            event = EVENTS[kind].model_validate(set_fields(fields))
-        except (ValidationError, InvalidOperation, ValueError):
-            continue
-        return native_event("medusa", kind, event)
-    return None
+def to_event(kind: EventKind, row: Row) -> ParsedEntity:
+    """Translate an entity."""
+    fields = {EventKind.CUSTOMER: _customer, EventKind.ORDER: _order, EventKind.PRODUCT: _product}[kind]
+    return translate("medusa", "Medusa", kind, row, lambda: fields(row), entity_id=row.get("id"))
 
 
 def _is_guest(kind: EventKind, row: Row) -> bool:
@@ -143,11 +149,11 @@ def _is_guest(kind: EventKind, row: Row) -> bool:
 
 
 def _customer(row: Row) -> dict[str, object]:
+    billing = next((item for item in objects(row.get("addresses")) if item.get("is_default_billing") is True), None)
     return {
         "id": row.get("id"),
         "email": reported(row, "email"),
-        "firstName": reported(row, "first_name"),
-        "lastName": reported(row, "last_name"),
+        **names(row, "first_name", "last_name", billing),
         "phone": reported(row, "phone"),
         "createdAt": row.get("created_at"),
         "updatedAt": row.get("updated_at"),
@@ -158,14 +164,14 @@ def _product(row: Row) -> dict[str, object]:
     variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
-        "title": reported(row, "title"),
+        "title": plain_text(reported(row, "title")),
         "imageUrl": reported(row, "thumbnail"),
         "status": "active" if row.get("status") == "published" else "draft",
         "externalUrlHandle": reported(row, "handle"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
-                "title": variant.get("title"),
+                "title": plain_text(variant.get("title")),
                 "imageUrl": variant.get("thumbnail"),
                 "position": variant.get("variant_rank"),
             }
@@ -179,28 +185,32 @@ def _order(row: Row) -> dict[str, object]:
     currency = str(row.get("currency_code")).upper()
     items = objects(row.get("items"))
     guest = value_at(row, "customer", "has_account") is False
+    payments = objects(row.get("payment_collections"))
+    subtotal = sum((_price(item) * number(item.get("quantity")) for item in items), ZERO)
+    paid_back = sum((number(payment.get("refunded_amount")) for payment in payments), ZERO)
     return {
         "id": row.get("id"),
         "customerId": None if guest else row.get("customer_id"),
         "email": reported(row, "email"),
         "financialStatus": financial_status(row),
         "currency": currency,
-        "totalPrice": _money(row.get("total"), currency),
-        "subtotalPrice": _money(row.get("item_subtotal"), currency),
+        "totalPrice": money(row.get("total"), currency),
+        "subtotalPrice": in_currency(subtotal, currency),
+        "refundedAmount": refunded(paid_back, currency),
         "lineItems": [
             {
                 "productId": item.get("product_id"),
                 "variantId": item.get("variant_id"),
-                "title": item.get("product_title") or item.get("title"),
+                "title": plain_text(item.get("product_title") or item.get("title")),
                 "quantity": item.get("quantity"),
-                "price": _money(item.get("unit_price"), currency),
+                "price": in_currency(_price(item), currency),
             }
             for item in items
         ],
         "discountCodes": _discounts([*items, *objects(row.get("shipping_methods"))], currency),
         "orderNumber": None if row.get("display_id") is None else str(row["display_id"]),
         "createdAt": row.get("created_at"),
-        "updatedAt": _latest(row, *objects(row.get("payment_collections"))),
+        "updatedAt": _latest(row, *payments),
     }
 
 
@@ -211,21 +221,24 @@ def financial_status(row: Row) -> str:
 
 
 def _discounts(discounted: list[Row], currency: str) -> list[dict[str, object]] | None:
-    """The discount of each code, over all items and shipping."""
+    """The discount of each code with tax, over all items and shipping."""
     amounts: dict[str, Decimal] = {}
-    for adjustment in (item for row in discounted for item in objects(row.get("adjustments"))):
-        if code := adjustment.get("code"):
-            amounts[str(code)] = amounts.get(str(code), Decimal(0)) + Decimal(str(adjustment.get("amount") or 0))
-    return [{"code": code, "amount": _rounded(amount, currency)} for code, amount in amounts.items()] or None
+    for row in discounted:
+        for adjustment in objects(row.get("adjustments")):
+            if code := adjustment.get("code"):
+                amount = _with_tax(adjustment.get("amount"), row, included=adjustment.get("is_tax_inclusive") is True)
+                amounts[str(code)] = amounts.get(str(code), ZERO) + amount
+    return [{"code": code, "amount": in_currency(amount, currency)} for code, amount in amounts.items()] or None
 
 
-def _money(value: JsonValue, currency: str) -> str | None:
-    return None if value is None else _rounded(Decimal(str(value)), currency)
+def _price(item: Row) -> Decimal:
+    return _with_tax(item.get("unit_price"), item, included=item.get("is_tax_inclusive") is True)
 
 
-def _rounded(amount: Decimal, currency: str) -> str:
-    smallest = Decimal(1).scaleb(-max(2, currency_places(currency)))
-    return f"{amount.quantize(smallest, ROUND_HALF_UP):f}"
+def _with_tax(value: JsonValue, taxed: Row, *, included: bool) -> Decimal:
+    """An amount of a line item or a shipping method, with the tax of its `tax_lines` (rates in percent)."""
+    rates = sum((number(line.get("rate")) for line in objects(taxed.get("tax_lines"))), ZERO)
+    return number(value) * (1 if included else 1 + rates / 100)
 
 
 def _latest(*rows: Row) -> str | None:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from platform_relay.core.outcomes import Outcome
+from platform_relay.core.outcomes import Done, Outcome
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.loyalty_sync import (
     PREFIX,
@@ -27,6 +27,12 @@ async def sync_loyalty(api: MedusaApi, topic: str, body: Mapping[str, JsonValue]
         return await sync_customer(RESPONSES, topic, body, parse_id=str, read=read, write=write)
     except CallFailed as failed:
         raise not_blocking(failed) from None
+
+
+async def check_permission(api: MedusaApi) -> Done:
+    """Change a customer who does not exist, which shows whether the key may write. Raises CallFailed."""
+    await _write(api, "relay-check", {})
+    return Done()
 
 
 async def _read(api: MedusaApi, customer_id: str) -> StoredFields:

@@ -29,10 +29,10 @@ from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from platform_relay.core.http import HttpClients
-from platform_relay.core.outcomes import Blocked, Done, Outcome, Retry
+from platform_relay.core.outcomes import Blocked, Done, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
-from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder, refuse_weak
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,
@@ -47,8 +47,9 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
-from platform_relay.stores.native import NativeEvent, Page, ParsedWebhook, StoreWebhook, Unverified, parse_with
+from platform_relay.stores.native import Page, ParsedEntity, ParsedWebhook, StoreWebhook, Unverified, parse_with
 from platform_relay.stores.parsing import value_at
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor import events as events
 from platform_relay.stores.saleor.api import RESPONSES, MutationRejected, Node, SaleorApi, nodes, token_rejected
@@ -56,6 +57,7 @@ from platform_relay.stores.saleor.loyalty_sync import sync_loyalty
 from platform_relay.stores.saleor.vouchers import (
     Channel,
     differences_before_listing,
+    is_remainder,
     lacks_only_listing,
     listing_input,
     metadata,
@@ -94,7 +96,8 @@ class SaleorSettings(EnvironmentSettings):
     one_customer: OneCustomer = "refuse"
     ca_file: CaFile = None
 
-    _no_placeholder = field_validator("token", "webhook_secret")(refuse_placeholder)
+    _no_placeholder = field_validator("token")(refuse_placeholder)
+    _not_weak = field_validator("webhook_secret")(refuse_weak)
 
 
 class Saleor:
@@ -113,7 +116,7 @@ class Saleor:
         secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
         self._host = settings.url.host or ""
         self._slug = settings.channel
-        self._http = clients.make(settings.url, ca_file=settings.ca_file, body_cap=4 << 20, secrets=(token, secret))
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, body_cap=BODY_CAP, secrets=(token, secret))
         self._api = SaleorApi(str(settings.url), self._http, token)
         self._webhooks = SaleorWebhooks(self._api, secret)
         self._keys = KeySet(self._api)
@@ -135,13 +138,29 @@ class Saleor:
         """See `base.StoreAdapter`."""
         if self._unrestricted:
             spec = replace(spec, email=None, customer_id=None)
-        if rejection := check_spec(_without_supported_limit(spec), Saleor, datetime.now(UTC)) or unsupported(spec):
+        if rejection := check_spec(_without_supported_limit(spec), Saleor, datetime.now(UTC)):
+            return rejection
+        outcome = await self._issue(spec)
+        return await self._remove_remainder(spec, outcome) if isinstance(outcome, Reject) else outcome
+
+    @returns_failures
+    async def _issue(self, spec: CouponSpec) -> Outcome:
+        if rejection := unsupported(spec):
             return rejection
         channel = await self._channel.get()
         if rejection := check_currency(spec, [channel.currency]):
             return rejection
         existing = None if spec.first_try else await self._find_existing(spec, channel)
         return existing or await self._create(spec, channel)
+
+    async def _remove_remainder(self, spec: CouponSpec, rejection: Reject) -> Reject:
+        """The rejection, after the deletion of a voucher that an earlier attempt created and did not complete."""
+        if spec.first_try or spec.reference is None:
+            return rejection
+        voucher = await returns_failures(self._voucher)(spec.code)
+        if not isinstance(voucher, dict) or not is_remainder(voucher, spec.reference):
+            return rejection
+        return await reject_and_delete(rejection, self._delete, str(voucher.get("id")))
 
     @returns_failures
     async def find_coupon(self, code: str) -> StoreCoupon | Outcome | None:
@@ -199,7 +218,12 @@ class Saleor:
         return await events.list_entities(self._api, kind, since, cursor, self._slug)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`."""
+        return await events.count(self._api, kind, since)
+
+    @returns_failures
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         return await events.fetch_entity(self._api, kind, entity_id, self._slug)
 
@@ -236,18 +260,30 @@ class Saleor:
         """See `loyalty_sync.SyncsLoyalty`."""
         return await sync_loyalty(self._api, topic, body)
 
+    @returns_failures
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`."""
+        permission = "MANAGE_USERS"
+        granted = {str(row.get("code")) for row in nodes((await self._api.own_app()).get("permissions"))}
+        if permission in granted:
+            return Done()
+        return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=permission))
+
     async def _find_existing(self, spec: CouponSpec, channel: Channel) -> Outcome | None:
         voucher = await self._voucher(spec.code)
         if voucher is None:
             return None
         if lacks_only_listing(spec, voucher, channel, _valid_at(spec)):
             return await self._add_listing(spec, channel, voucher)
+        if is_remainder(voucher, spec.reference):  # of an attempt with other values
+            await self._delete(str(voucher.get("id")))
+            return None
         return compare_existing(spec, _coupon(voucher, spec.code, channel, _valid_at(spec), LOOKUP))
 
     async def _create(self, spec: CouponSpec, channel: Channel) -> Outcome:
         try:
             created = await self._api.change(
-                documents.CREATE_VOUCHER, "voucherCreate", CREATION, input=voucher_input(spec)
+                documents.CREATE_VOUCHER, "voucherCreate", CREATION, input=voucher_input(spec, datetime.now(UTC))
             )
         except MutationRejected as failed:
             if not failed.is_duplicate:
@@ -274,6 +310,10 @@ class Saleor:
             )
         except MutationRejected as failed:
             return await reject_and_delete(failed.rejection, self._delete, str(voucher["id"]))
+        except CallFailed as failed:
+            if not isinstance(failed.outcome, Reject):
+                raise
+            return await reject_and_delete(failed.outcome, self._delete, str(voucher["id"]))
         updated = listed.get("voucher")
         coupon = _coupon(updated if isinstance(updated, dict) else {}, spec.code, channel, _valid_at(spec), LISTING)
         return await confirm_created(spec, coupon, self._delete)

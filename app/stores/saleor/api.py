@@ -21,7 +21,13 @@ from platform_relay.stores.saleor.documents import PERMISSIONS
 Node = Row
 RESPONSES: Final = Responses("Saleor", "SALEOR__URL", "SALEOR__CA_FILE")
 TAKEN: Final = frozenset({"ALREADY_EXISTS", "UNIQUE"})
+INVALID_ID: Final = "Invalid ID"
+"""The start of the text for an id that Saleor cannot decode (3.23, `from_global_id_or_error`); it has no code of its own."""
 TOKEN_ERRORS: Final = ("InvalidTokenError", "InvalidSignatureError", "DecodeError", "JSONWebTokenError", "Expired")
+
+
+class UnknownId(CallFailed):
+    """The text is no id of Saleor, or the id of another kind of entity: Saleor has no such entity."""
 
 
 class MutationRejected(CallFailed):
@@ -87,7 +93,9 @@ class SaleorApi:
             "query": document, "variables": dict(variables), "operationName": operation[1] if operation else None,
         }  # fmt: skip
         headers = {"authorization": f"Bearer {self._token}"}
-        return RESPONSES.require(await self._http.call("POST", f"{self.base}/graphql/", json=body, headers=headers))
+        reads = document.lstrip().startswith("query")
+        url = f"{self.base}/graphql/"
+        return RESPONSES.require(await self._http.call("POST", url, json=body, headers=headers, reads=reads))
 
 
 def token_rejected(hint: str) -> Blocked:
@@ -126,7 +134,8 @@ def _call_failed(answer: HttpResponse, exception: str, text: str, request: str, 
         reason = RESPONSES.reason(ReasonCode.DESTINATION_UNAVAILABLE, answer, response=text)
         return CallFailed(Retry(reason, evidence=evidence))
     if exception in ("GraphQLError", "QueryCostError", "ValidationError"):
-        return CallFailed(RESPONSES.rejected(request, text, answer))
+        unknown_id = exception == "GraphQLError" and text.startswith(INVALID_ID)
+        return (UnknownId if unknown_id else CallFailed)(RESPONSES.rejected(request, text, answer))
     response = f"{exception} {text}".strip()[:300]
     reason = RESPONSES.reason(ReasonCode.SERVER_ERROR, answer, request=request, response=response)
     return CallFailed(Unknown(reason, evidence) if wrote else Retry(reason, evidence=evidence))

@@ -4,7 +4,7 @@ from typing import Final
 
 _VOUCHER: Final = """
 fragment VoucherParts on Voucher {
-  id type discountValueType usageLimit used singleUse applyOncePerOrder applyOncePerCustomer onlyForStaff
+  id name type discountValueType usageLimit used singleUse applyOncePerOrder applyOncePerCustomer onlyForStaff
   minCheckoutItemsQuantity startDate endDate privateMetafield(key: "platform_relay_reference")
   codes(first: 50) { edges { node { id code used isActive } } }
   products(first: 100) { edges { node { id } } }
@@ -66,17 +66,21 @@ mutation DeleteCodes($ids: [ID!]!) { voucherCodeBulkDelete(ids: $ids) { count er
 """
 
 _CUSTOMER: Final = """
-fragment CustomerParts on User { id email firstName lastName dateJoined updatedAt }
+fragment CustomerParts on User {
+  id email firstName lastName dateJoined updatedAt defaultBillingAddress { firstName lastName }
+}
 """
 _ORDER: Final = """
 fragment OrderParts on Order {
   id userEmail user { id } created updatedAt status paymentStatus chargeStatus authorizeStatus voucherCode
-  total { gross { amount currency } } subtotal { gross { amount } }
-  totalCharged { amount } totalRefunded { amount }
+  total { gross { amount currency } } totalCharged { amount } totalRefunded { amount }
+  subtotal { ...Taxed } shippingPrice { ...Taxed } undiscountedTotal { ...Taxed }
   discounts { type total { amount } }
-  lines { productName variantName productVariantId quantity unitPrice { gross { amount } }
+  lines { productName variantName productVariantId quantity discounts { type total { amount } }
+    undiscountedUnitPrice { ...Taxed } undiscountedTotalPrice { ...Taxed }
     variant { id product { id } } }
 }
+fragment Taxed on TaxedMoney { gross { amount } net { amount } }
 """
 _PRODUCT: Final = """
 fragment ProductParts on Product {
@@ -89,8 +93,8 @@ _PAGE: Final = "pageInfo { hasNextPage endCursor }"
 
 CUSTOMERS: Final = (
     f"""
-query Customers($after: String, $updated: DateTimeRangeInput) {{
-  customers(first: 50, after: $after, filter: {{updatedAt: $updated}},
+query Customers($first: Int!, $after: String, $updated: DateTimeRangeInput) {{
+  customers(first: $first, after: $after, filter: {{updatedAt: $updated}},
             sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...CustomerParts }} }} {_PAGE} }}
 }}
 """
@@ -98,8 +102,8 @@ query Customers($after: String, $updated: DateTimeRangeInput) {{
 )
 ORDERS: Final = (
     f"""
-query Orders($after: String, $updated: DateTimeRangeInput) {{
-  orders(first: 50, after: $after, filter: {{updatedAt: $updated}},
+query Orders($first: Int!, $after: String, $updated: DateTimeRangeInput) {{
+  orders(first: $first, after: $after, filter: {{updatedAt: $updated}},
          sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...OrderParts }} }} {_PAGE} }}
 }}
 """
@@ -107,13 +111,22 @@ query Orders($after: String, $updated: DateTimeRangeInput) {{
 )
 PRODUCTS: Final = (
     f"""
-query Products($after: String, $updated: DateTimeRangeInput) {{
-  products(first: 20, after: $after, filter: {{updatedAt: $updated}},
+query Products($first: Int!, $after: String, $updated: DateTimeRangeInput) {{
+  products(first: $first, after: $after, filter: {{updatedAt: $updated}},
            sortBy: {{field: LAST_MODIFIED_AT, direction: ASC}}) {{ edges {{ node {{ ...ProductParts }} }} {_PAGE} }}
 }}
 """
     + _PRODUCT
 )
+COUNT_CUSTOMERS: Final = """
+query CustomerCount($updated: DateTimeRangeInput) { customers(first: 1, filter: {updatedAt: $updated}) { totalCount } }
+"""
+COUNT_ORDERS: Final = """
+query OrderCount($updated: DateTimeRangeInput) { orders(first: 1, filter: {updatedAt: $updated}) { totalCount } }
+"""
+COUNT_PRODUCTS: Final = """
+query ProductCount($updated: DateTimeRangeInput) { products(first: 1, filter: {updatedAt: $updated}) { totalCount } }
+"""
 CUSTOMER: Final = "query Customer($id: ID!) { user(id: $id) { ...CustomerParts } }" + _CUSTOMER
 ORDER: Final = "query Order($id: ID!) { order(id: $id) { ...OrderParts } }" + _ORDER
 PRODUCT: Final = "query Product($id: ID!) { product(id: $id) { ...ProductParts } }" + _PRODUCT

@@ -2,7 +2,8 @@
 
 A webhook of the relay contains the fields of its subscription (`saleor.documents`), which are those of the lists. A webhook
 that somebody else set up contains other fields, or, without a subscription, an array with one object in snake_case, which
-lacks an order's customer and payment. For these the entity is fetched.
+lacks an order's customer and payment. For these the entity is fetched. A fixed voucher and a voucher in percent take off the
+gross price where the channel's prices contain tax, and the net price elsewhere.
 
 Financial status of an order; the first line that fits applies:
 
@@ -19,36 +20,41 @@ Financial status of an order; the first line that fits applies:
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Final, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import (
-    CustomerEvent,
-    EventKind,
-    FinancialStatus,
-    OrderEvent,
-    ProductEvent,
-)
+from platform_relay.inbox.events import EventKind, FinancialStatus
+from platform_relay.stores.amounts import ZERO, in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
     NativeEvent,
     Page,
+    ParsedEntity,
     ParsedWebhook,
     ToFetch,
-    native_event,
+    Unreadable,
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import Null, amount_with_cents, parse_time, reported, set_fields, value_at
+from platform_relay.stores.paging import KeyPosition, with_smaller_pages
+from platform_relay.stores.parsing import Null, amount_with_cents, names, reported, set_fields, value_at, whole_number
 from platform_relay.stores.saleor import documents as documents
-from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, nodes
+from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, UnknownId, nodes
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 
 LISTS: Final[Mapping[EventKind, tuple[str, str]]] = {
     EventKind.CUSTOMER: ("customers", documents.CUSTOMERS),
     EventKind.ORDER: ("orders", documents.ORDERS),
     EventKind.PRODUCT: ("products", documents.PRODUCTS),
+}
+PAGE: Final[Mapping[EventKind, int]] = {EventKind.CUSTOMER: 50, EventKind.ORDER: 50, EventKind.PRODUCT: 20}
+COUNTS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: documents.COUNT_CUSTOMERS,
+    EventKind.ORDER: documents.COUNT_ORDERS,
+    EventKind.PRODUCT: documents.COUNT_PRODUCTS,
 }
 SINGLE: Final[Mapping[EventKind, tuple[str, str]]] = {
     EventKind.CUSTOMER: ("user", documents.CUSTOMER),
@@ -62,36 +68,54 @@ LEGACY: Final[Mapping[str, EventKind]] = {
 }
 
 
-async def fetch_entity(api: SaleorApi, kind: EventKind, entity_id: str, channel: str) -> NativeEvent | None:
+async def fetch_entity(api: SaleorApi, kind: EventKind, entity_id: str, channel: str) -> ParsedEntity | None:
     """Return one entity by its id; None if it does not exist."""
     field, document = SINGLE[kind]
-    data = await api.read(document, f"the {kind.removesuffix('s')}", id=entity_id)
-    node = data.get(field)
-    if not isinstance(node, dict):
+    try:
+        data = await api.read(document, f"the {kind.removesuffix('s')}", id=entity_id)
+    except UnknownId:
         return None
-    if event := to_event(kind, node, channel):
-        return event
-    raise RESPONSES.unreadable_entity(kind, entity_id)
+    node = data.get(field)
+    return to_event(kind, node, channel) if isinstance(node, dict) else None
 
 
 async def list_entities(
     api: SaleorApi, kind: EventKind, since: datetime | None, cursor: str | None, channel: str
 ) -> Page:
-    """Return a page of the entities that changed since `since`. The cursor is `since`, a bar, and Saleor's own cursor."""
-    if cursor:
-        start, _, after = cursor.partition("|")
-    else:
-        start, after = (since.astimezone(UTC).isoformat() if since else ""), ""
+    """Return a page of the entities that changed since `since`, the oldest change first.
+
+    Saleor's own cursor is a key (the time of change and the id of the last entity), so changes between pages do no harm.
+    """
+    position = KeyPosition.of(cursor, first="", size=PAGE[kind])
     field, document = LISTS[kind]
-    updated: JsonValue = {"gte": start} if start else None
-    data = await api.read(document, f"the list of {kind}", after=after or None, updated=updated)
+    request = f"the list of {kind}"
+
+    async def read(limit: int) -> Node:
+        after = position.after or None
+        return await api.read(document, request, first=limit, after=after, updated=_updated(since))
+
+    data, size = await with_smaller_pages(position.size, read)
     listed = data.get(field)
     if not isinstance(listed, dict) or not isinstance(listed.get("edges"), list):
-        raise RESPONSES.unreadable(f"the list of {kind}", "it does not contain the list")
+        raise RESPONSES.unreadable(request, "it does not contain the list")
     events = (to_event(kind, node, channel) for node in nodes(listed) if node.get("status") != "DRAFT")
     has_next = value_at(listed, "pageInfo", "hasNextPage") is True
-    cursor = f"{start}|{value_at(listed, 'pageInfo', 'endCursor')}" if has_next else None
-    return Page(tuple(event for event in events if event), cursor)
+    next_cursor = KeyPosition(str(value_at(listed, "pageInfo", "endCursor")), size).cursor() if has_next else None
+    return Page.of(events, next_cursor)
+
+
+async def count(api: SaleorApi, kind: EventKind, since: datetime | None) -> int | None:
+    """See `native.CountsEntities`."""
+    request = f"the number of {kind}"
+    data = await api.read(COUNTS[kind], request, updated=_updated(since))
+    total = whole_number(value_at(data, LISTS[kind][0], "totalCount"))
+    if total is None:
+        raise RESPONSES.unreadable(request, "it does not contain the number")
+    return total
+
+
+def _updated(since: datetime | None) -> JsonValue:
+    return {"gte": since.astimezone(UTC).isoformat()} if since else None
 
 
 def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> ParsedWebhook:
@@ -107,13 +131,22 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
     if entity is None:
         return not_relayed(f"{name}: it contains no customer, order or product")
     kind, node = entity
-    if str(node.get("status")).upper() == "DRAFT":
-        return not_relayed(f"{name}: a draft is not an order yet")
     entity_id = node.get("id")
-    if not isinstance(entity_id, str) or not entity_id:
-        return not_relayed(f"{name}: the {kind} has no id")
-    complete = to_event(kind, node, channel) if "updatedAt" in node else None
-    return complete or ToFetch(kind, entity_id, f"saleor:{kind}:{entity_id}:{hashlib.sha256(raw).hexdigest()[:32]}")
+    if str(node.get("status")).upper() == "DRAFT":
+        return not_relayed(f"{name}: a draft is not an order yet", kind, entity_id)
+    if not entity_id:
+        return unreadable_webhook("Saleor", f"{name}: it has no id")
+    is_past = name.startswith("product_variant_deleted")  # its product may still have the variant
+    return _complete(kind, node, channel, raw, fetch=is_past)
+
+
+def _complete(kind: EventKind, node: Node, channel: str, raw: bytes, *, fetch: bool) -> ParsedWebhook:
+    """The event, if the webhook has all its fields and they are not to be fetched again. Otherwise the entity is fetched."""
+    entity_id = str(node["id"])
+    complete = to_event(kind, node, channel) if "updatedAt" in node and not fetch else None
+    if isinstance(complete, NativeEvent):
+        return complete
+    return ToFetch(kind, entity_id, f"saleor:{kind}:{entity_id}:{hashlib.sha256(raw).hexdigest()[:32]}")
 
 
 def _entity(body: JsonValue) -> tuple[EventKind, Node] | None:
@@ -133,75 +166,86 @@ def _entity(body: JsonValue) -> tuple[EventKind, Node] | None:
     return None
 
 
-def to_event(kind: EventKind, node: Node, channel: str) -> NativeEvent | None:
-    """Translate an entity with the fields of `saleor.documents`; None if it cannot be read."""
-    try:
-        event = _event(kind, node, channel)
-    except (ValidationError, InvalidOperation, ValueError, KeyError):
-        return None
-    return native_event("saleor", kind, event)
+def to_event(kind: EventKind, node: Node, channel: str) -> NativeEvent | Unreadable:
+    """Translate an entity with the fields of `saleor.documents`."""
+
+    def fields() -> dict[str, object]:
+        match kind:
+            case EventKind.CUSTOMER:
+                return customer(node)
+            case EventKind.ORDER:
+                return order(node)
+            case EventKind.PRODUCT:
+                return product(node, channel)
+
+    return translate("saleor", "Saleor", kind, node, fields, entity_id=node.get("id"), required=("updatedAt",))
 
 
-def _event(kind: EventKind, node: Node, channel: str) -> CustomerEvent | OrderEvent | ProductEvent:
-    match kind:
-        case EventKind.CUSTOMER:
-            return customer(node)
-        case EventKind.ORDER:
-            return order(node)
-        case EventKind.PRODUCT:
-            return product(node, channel)
+def customer(node: Node) -> dict[str, object]:
+    """The fields of a user. Raises KeyError if one is missing."""
+    return {
+        "id": node["id"],
+        "email": _reported_text(node, "email"),
+        **names(node, "firstName", "lastName", node.get("defaultBillingAddress")),
+        "createdAt": node.get("dateJoined"),
+        "updatedAt": node["updatedAt"],
+    }
 
 
-def customer(node: Node) -> CustomerEvent:
-    """Translate a user. Raises ValueError or KeyError if it cannot be read."""
-    return CustomerEvent.model_validate(
-        set_fields(
-            {
-                "id": str(node["id"]),
-                "email": _reported_text(node, "email"),
-                "firstName": _reported_text(node, "firstName"),
-                "lastName": _reported_text(node, "lastName"),
-                "createdAt": parse_time(node.get("dateJoined")),
-                "updatedAt": parse_time(node["updatedAt"]),
-            }
-        )
-    )
-
-
-def order(node: Node) -> OrderEvent:
-    """Translate an order. Raises ValueError or KeyError if it cannot be read."""
+def order(node: Node) -> dict[str, object]:
+    """The fields of an order. Raises KeyError if one is missing."""
     total, code = value_at(node, "total", "gross"), _text(node.get("voucherCode"))
-    vouchers = [row for row in nodes(node.get("discounts")) if row.get("type") == "VOUCHER"]
-    discount = sum((amount_with_cents(value_at(row, "total", "amount")) for row in vouchers), amount_with_cents(0))
-    return OrderEvent.model_validate(
-        set_fields(
-            {
-                "id": str(node["id"]),
-                "customerId": _text(value_at(node, "user", "id")),
-                "email": _reported_text(node, "userEmail"),
-                "financialStatus": financial_status(node),
-                "currency": str(value_at(total, "currency")),
-                "totalPrice": amount_with_cents(value_at(total, "amount")),
-                "subtotalPrice": amount_with_cents(value_at(node, "subtotal", "gross", "amount")),
-                "lineItems": [_line(row) for row in nodes(node["lines"])],
-                "discountCodes": [set_fields({"code": code, "amount": discount if vouchers else None})] if code else [],
-                "createdAt": parse_time(node.get("created")),
-                "updatedAt": parse_time(node["updatedAt"]),
-            }
-        )
+    currency, lines = str(value_at(total, "currency")), nodes(node["lines"])
+    saved = _saved(node, lines) if code else None
+    amount = None if saved is None else in_currency(saved, currency)
+    subtotal = sum((_taxed(row, "undiscountedTotalPrice", "gross") for row in lines), ZERO)
+    return {
+        "id": node["id"],
+        "customerId": _text(value_at(node, "user", "id")),
+        "email": _reported_text(node, "userEmail"),
+        "financialStatus": financial_status(node),
+        "currency": value_at(total, "currency"),
+        "totalPrice": money(value_at(total, "amount"), currency),
+        "subtotalPrice": in_currency(subtotal, currency),
+        "refundedAmount": refunded(number(value_at(node, "totalRefunded", "amount")), currency),
+        "lineItems": [_line(row, currency) for row in lines],
+        "discountCodes": [set_fields({"code": code, "amount": amount})] if code else [],
+        "createdAt": node.get("created"),
+        "updatedAt": node["updatedAt"],
+    }
+
+
+def _saved(node: Node, lines: list[Node]) -> Decimal | None:
+    """What the voucher saved, with tax; None if the order does not show it."""
+    discounts = nodes(node.get("discounts")) + [row for line in lines for row in nodes(line.get("discounts"))]
+    vouchers = [row for row in discounts if row.get("type") == "VOUCHER"]
+    net, gross = (
+        _taxed(node, "undiscountedTotal", tax) - _taxed(node, "subtotal", tax) - _taxed(node, "shippingPrice", tax)
+        for tax in ("net", "gross")
     )
+    if not vouchers:
+        return gross if not discounts and not gross.is_nan() and gross > 0 else None
+    return saved_with_tax(_sum(vouchers, "total"), _sum(discounts, "total"), net, gross)
 
 
-def _line(node: Node) -> dict[str, object]:
-    names = [_text(node.get("productName")), _text(node.get("variantName"))]
-    quantity = node.get("quantity")
+def _sum(rows: list[Node], *path: str) -> Decimal:
+    return sum((number(value_at(row, *path, "amount")) for row in rows), ZERO)
+
+
+def _taxed(node: Node, field: str, tax: str) -> Decimal:
+    """The `net` or `gross` part of an amount. Raises KeyError if the field is missing, as in the webhook of another app."""
+    return number(value_at(node[field], tax, "amount"))
+
+
+def _line(node: Node, currency: str) -> dict[str, object]:
+    titles = [_text(node.get("productName")), _text(node.get("variantName"))]
     return set_fields(
         {
             "productId": _text(value_at(node, "variant", "product", "id")),
             "variantId": _text(value_at(node, "variant", "id")) or _text(node.get("productVariantId")),
-            "title": " – ".join(name for name in names if name) or None,
-            "quantity": quantity if isinstance(quantity, int) else None,
-            "price": amount_with_cents(value_at(node, "unitPrice", "gross", "amount")),
+            "title": plain_text(" – ".join(title for title in titles if title) or None),
+            "quantity": node.get("quantity"),
+            "price": in_currency(_taxed(node, "undiscountedUnitPrice", "gross"), currency),
         }
     )
 
@@ -225,8 +269,8 @@ def financial_status(node: Node) -> FinancialStatus:
     return next((status for applies, status in rules if applies), "pending")
 
 
-def product(node: Node, channel: str) -> ProductEvent:
-    """Translate a product as it is in `channel`. Raises ValueError or KeyError if it cannot be read.
+def product(node: Node, channel: str) -> dict[str, object]:
+    """The fields of a product as it is in `channel`. Raises KeyError if one is missing.
 
     Variants are sent only if all of them are known, because the Platform deletes the others.
     """
@@ -234,27 +278,33 @@ def product(node: Node, channel: str) -> ProductEvent:
     connection = node.get("productVariants")
     complete = value_at(connection, "pageInfo", "hasNextPage") is False
     variants = [
-        set_fields({"externalVariantId": str(row["id"]), "title": _text(row.get("name")), "position": position})
+        set_fields(
+            {"externalVariantId": row.get("id"), "title": plain_text(_text(row.get("name"))), "position": position}
+        )
         for position, row in enumerate(nodes(connection), 1)
     ]
-    return ProductEvent.model_validate(
-        set_fields(
-            {
-                "id": str(node["id"]),
-                "title": _reported_text(node, "name"),
-                "imageUrl": _reported_text(node, "thumbnail", "url"),
-                "status": "active" if any(row.get("isPublished") is True for row in listings) else "draft",
-                "externalUrlHandle": _reported_text(node, "slug"),
-                "variants": variants if complete else None,
-                "updatedAt": parse_time(node["updatedAt"]),
-            }
-        )
-    )
+    return {
+        "id": node["id"],
+        "title": plain_text(_reported_text(node, "name")),
+        "imageUrl": _reported_text(node, "thumbnail", "url"),
+        "status": "active" if any(row.get("isPublished") is True for row in listings) else "draft",
+        "externalUrlHandle": _reported_text(node, "slug"),
+        "variants": variants if complete else None,
+        "updatedAt": node["updatedAt"],
+    }
 
 
 def _reported_text(node: Node, *path: str) -> str | Null | None:
     value = reported(node, *path)
     return value if isinstance(value, Null) else _text(value)
+
+
+def _amount(value: JsonValue) -> object:
+    """The amount; a value that is not one as it is."""
+    try:
+        return amount_with_cents(value)
+    except InvalidOperation:
+        return value
 
 
 def _text(value: JsonValue) -> str | None:

@@ -8,6 +8,7 @@ With products or variants the type is SPECIFIC_PRODUCT. A fixed amount then appl
 Saleor would otherwise apply it to each unit.
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,7 @@ from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, Difference, StoreCoupon, differences, not_supported
+from platform_relay.stores.clock import has_started, immediate_start
 from platform_relay.stores.parsing import amount_with_cents, parse_time, value_at
 from platform_relay.stores.saleor.api import Node, nodes
 
@@ -24,6 +26,9 @@ LISTING: Final = ("value", "minimum_spend", "currency", "active")
 """The fields that the second call sets. A voucher without a listing is compared without them."""
 REFERENCE: Final = "platform_relay_reference"
 """The key of the private metadata with the reference (also used in `documents.py`)."""
+NAME_REFERENCE: Final = re.compile(r" \[([^\[\]]+)\]$")
+"""The end of the name of a voucher that the relay created: the reference. The metadata are only set in the second call."""
+NAME_CHARS: Final = 255
 HUNDRED: Final = Decimal(100)
 
 
@@ -44,13 +49,16 @@ def unsupported(spec: CouponSpec) -> Reject | None:
     return not_supported(spec, "product_ids, variant_ids", problem)
 
 
-def voucher_input(spec: CouponSpec) -> Node:
-    """The input of the first call: the voucher and its code, without its value."""
+def voucher_input(spec: CouponSpec, now: datetime) -> Node:
+    """The input of the first call: the voucher and its code, without its value.
+
+    Saleor sets a voucher without a start to start now, by its own clock; the relay sets one in the past.
+    """
     free_product, free_shipping = spec.kind is CouponKind.FREE_PRODUCT, spec.kind is CouponKind.FREE_SHIPPING
     fixed = spec.kind is CouponKind.FIXED_AMOUNT
     body: Node = {
         "type": "SHIPPING" if free_shipping else "SPECIFIC_PRODUCT" if spec.items else "ENTIRE_ORDER",
-        "name": (spec.title or spec.code)[:255],
+        "name": _name(spec),
         "addCodes": [spec.code],
         "discountValueType": "FIXED" if fixed else "PERCENTAGE",
         "applyOncePerOrder": free_product or (fixed and bool(spec.items)),
@@ -58,12 +66,17 @@ def voucher_input(spec: CouponSpec) -> Node:
         "singleUse": False,
         "onlyForStaff": False,
         "usageLimit": spec.usage_limit,
-        "startDate": _format_time(spec.starts_at),
+        "startDate": _format_time(spec.starts_at or immediate_start(now)),
         "endDate": _format_time(spec.expires_at),
         "products": list(spec.product_ids),
         "variants": list(spec.variant_ids),
     }
     return {name: value for name, value in body.items() if value not in (None, [])}
+
+
+def _name(spec: CouponSpec) -> str:
+    suffix = f" [{spec.reference}]" if spec.reference else ""
+    return (spec.title or spec.code)[: max(0, NAME_CHARS - len(suffix))] + suffix
 
 
 def listing_input(spec: CouponSpec, channel: Channel) -> Node:
@@ -124,7 +137,7 @@ def parse_voucher(voucher: Node, code: str, channel: Channel, at: datetime | Non
     kind = _kind(voucher, value)
     usage_limit = 1 if voucher.get("singleUse") is True else voucher.get("usageLimit")
     at = at or max(datetime.now(UTC), starts_at or datetime.min.replace(tzinfo=UTC))
-    valid = (starts_at is None or starts_at <= at) and (expires_at is None or expires_at > at)
+    valid = has_started(starts_at, at) and (expires_at is None or expires_at > at)
     used = own_code.get("used")
     return StoreCoupon(
         store_id=voucher_id,
@@ -143,8 +156,21 @@ def parse_voucher(voucher: Node, code: str, channel: Channel, at: datetime | Non
         active=listing is not None and own_code.get("isActive") is not False and valid,
         restrictions=_restrictions(voucher),
         unreadable=frozenset({"combinable"}),
-        reference=str(voucher["privateMetafield"]) if voucher.get("privateMetafield") else None,
+        reference=_reference(voucher),
     )
+
+
+def _reference(voucher: Node) -> str | None:
+    if voucher.get("privateMetafield"):
+        return str(voucher["privateMetafield"])
+    match = None if nodes(voucher.get("channelListings")) else NAME_REFERENCE.search(str(voucher.get("name") or ""))
+    return match[1] if match else None
+
+
+def is_remainder(voucher: Node, reference: str | None) -> bool:
+    """Whether an earlier attempt for this redemption created the voucher and did not complete it."""
+    incomplete = not nodes(voucher.get("channelListings"))
+    return incomplete and reference is not None and _reference(voucher) == reference
 
 
 def _kind(voucher: Node, value: Decimal | None) -> CouponKind | None:

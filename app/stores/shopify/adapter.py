@@ -49,16 +49,17 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import (
-    NativeEvent,
     Page,
+    ParsedEntity,
     ParsedWebhook,
     StoreWebhook,
     Unverified,
     parse_with,
     secret_missing,
-    unreadable_entity,
 )
-from platform_relay.stores.parsing import objects, value_at
+from platform_relay.stores.paging import KeyPosition, with_smaller_pages
+from platform_relay.stores.parsing import objects, value_at, whole_number
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import OneCustomer
 from platform_relay.stores.shopify.api import RESPONSES, ShopifyApi, rate_limit_pause, rejected, user_errors
 from platform_relay.stores.shopify.coupons import coupon_input, gid, parse_coupon, unsupported
@@ -72,8 +73,10 @@ from platform_relay.stores.shopify.documents import (
     FIND,
 )
 from platform_relay.stores.shopify.events import (
+    COUNTS,
     GETS,
     LISTS,
+    PAGE,
     TOPICS,
     changed_since,
     event_from_node,
@@ -84,6 +87,8 @@ from platform_relay.stores.shopify.loyalty_sync import sync_loyalty
 from platform_relay.stores.shopify.webhooks import create_webhook, delete_webhook, list_webhooks
 
 NEEDED: Final = "write_discounts"
+ALL_ORDERS: Final = "read_all_orders"
+"""Without this permission, Shopify lists only the orders of the last 60 days."""
 USEFUL: Final = ("read_customers", "read_orders", "read_products")
 FURTHER_CODES: Final = "further codes"
 SIGNED_WITH: Final = "SHOPIFY__CLIENT_SECRET"
@@ -137,7 +142,10 @@ class Shopify:
         self._refuse = settings.one_customer == "refuse"
         access = token.get_secret_value() if token else None
         self._http = clients.make(
-            settings.url, secrets=(access or "", self._secret or ""), rate_limit_pause=rate_limit_pause
+            settings.url,
+            secrets=(access or "", self._secret or ""),
+            body_cap=BODY_CAP,
+            rate_limit_pause=rate_limit_pause,
         )
         self._api = ShopifyApi(
             str(settings.url), self._http, access_token=access, client_id=settings.client_id, client_secret=self._secret
@@ -185,6 +193,17 @@ class Shopify:
     @returns_failures
     async def check(self) -> Ready | Outcome:
         """See `base.StoreAdapter`. Reads the permissions with which the app was installed."""
+        granted, currency = await self._scopes()
+        if NEEDED not in granted:
+            hint = "Then install the app again."
+            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
+        missing = [scope for scope in USEFUL if scope not in granted]
+        note = f"; it lacks {', '.join(missing)} (see docs/stores/shopify.md)" if missing else ""
+        detail = f"Shopify at {self._host}: the app may write discounts; the currency is {currency}{note}"
+        return Ready(detail, frozenset({str(currency)} if currency else ()))
+
+    async def _scopes(self) -> tuple[set[str], JsonValue]:
+        """The permissions with which the app was installed, and the store's currency."""
         request = "the app's permissions"
         data = await self._api.data(request, CHECK)
         currency, scopes = (
@@ -193,14 +212,7 @@ class Shopify:
         )
         if not isinstance(data["result"], dict) or not isinstance(scopes, list):
             raise RESPONSES.unreadable(request, "it does not contain the store and the app's permissions")
-        granted = {str(scope.get("handle")) for scope in objects(scopes)}
-        if NEEDED not in granted:
-            hint = "Then install the app again."
-            return Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=NEEDED, hint=hint))
-        missing = [scope for scope in USEFUL if scope not in granted]
-        note = f"; it lacks {', '.join(missing)} (see docs/stores/shopify.md)" if missing else ""
-        detail = f"Shopify at {self._host}: the app may write discounts; the currency is {currency}{note}"
-        return Ready(detail, frozenset({str(currency)} if currency else ()))
+        return {str(scope.get("handle")) for scope in objects(scopes)}, currency
 
     async def _for_a_customer(self, spec: CouponSpec) -> CouponSpec:
         """The spec with the store's id of the customer. Shopify restricts a discount by account, not by e-mail address."""
@@ -268,20 +280,39 @@ class Shopify:
         return partial(parse_webhook, headers, raw, self._secret, self._host)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         document, name = GETS[kind]
         node = await self._api.read(f"the {kind.removesuffix('s')}", document, {"id": gid(name, entity_id)})
         if node is None:
             return None
-        return event_from_node(kind, node) or Unknown(unreadable_entity("Shopify", kind, entity_id))
+        return event_from_node(kind, node)
 
     @returns_failures
     async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         """See `native.ListsEntities`. The oldest change comes first."""
         request = f"the list of {kind}"
-        variables: dict[str, JsonValue] = {"cursor": cursor, "changed": changed_since(since)}
-        return page_of(kind, await self._api.read(request, LISTS[kind], variables), request)
+        position = KeyPosition.of(cursor, first="", size=PAGE[kind])
+        filters: dict[str, JsonValue] = {"cursor": position.after or None, "changed": changed_since(since)}
+
+        async def read(limit: int) -> JsonValue:
+            return await self._api.read(request, LISTS[kind], {"first": limit, **filters})
+
+        connection, size = await with_smaller_pages(position.size, read)
+        return page_of(kind, connection, size, request)
+
+    @returns_failures
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`. None if Shopify gives only a lower bound, and for orders that the app may not list."""
+        request = f"the number of {kind}"
+        data = await self._api.data(request, COUNTS[kind], {"changed": changed_since(since)})
+        number = whole_number(value_at(data["result"], "count"))
+        if number is None:
+            raise RESPONSES.unreadable(request, "it does not contain the number")
+        scopes = objects(value_at(data.get("currentAppInstallation"), "accessScopes"))
+        if kind is EventKind.ORDER and not any(scope.get("handle") == ALL_ORDERS for scope in scopes):
+            return None
+        return number if value_at(data["result"], "precision") == "EXACT" else None
 
     def webhook_topics(self) -> tuple[str, ...]:
         """See `native.SetsUpWebhooks`."""
@@ -313,6 +344,17 @@ class Shopify:
     async def sync_loyalty(self, message_id: str, topic: str, body: Mapping[str, JsonValue]) -> Outcome:  # noqa: ARG002
         """See `loyalty_sync.SyncsLoyalty`."""
         return await sync_loyalty(self._api, topic, body)
+
+    @returns_failures
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`. Reads the permissions with which the app was installed."""
+        permission = "write_customers"
+        granted, _ = await self._scopes()
+        return (
+            Done()
+            if permission in granted
+            else Blocked(RESPONSES.reason(ReasonCode.PERMISSION_MISSING, permission=permission))
+        )
 
 
 def is_taken(result: JsonValue) -> bool:

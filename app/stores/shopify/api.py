@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.http import (
     Failure,
     HttpClient,
@@ -81,8 +82,9 @@ class ShopifyApi:
         answer = RESPONSES.require(await self._http.call(
             "POST", f"{self._url}/admin/api/{VERSION}/graphql.json",
             json={"query": document, "variables": dict(variables)}, headers={"x-shopify-access-token": token},
+            reads=document.lstrip().startswith("query"),
         ))  # fmt: skip
-        return replace(answer, secrets=(*answer.secrets, token))
+        return answer.hiding(token)
 
     async def _token(self, refused: str) -> str:
         """Return a token other than the refused one. Only one renewal runs at a time; waiting calls use its result."""
@@ -93,7 +95,7 @@ class ShopifyApi:
             form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
             answer = await self._http.call(
                 "POST", f"{self._url}/admin/oauth/access_token", content=urlencode(form).encode(),
-                headers={"content-type": "application/x-www-form-urlencoded"},
+                headers={"content-type": "application/x-www-form-urlencoded"}, reads=True,
             )  # fmt: skip
             if isinstance(answer, Unknown):  # another request for a token does no harm
                 answer = Retry(answer.reason)
@@ -137,19 +139,26 @@ def _store_failure(answer: HttpResponse) -> Reason | None:
     match answer.status:
         case 401:
             hint = "Or install the app again, or correct SHOPIFY__CLIENT_SECRET."
-            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, setting="SHOPIFY__ACCESS_TOKEN", hint=hint)
+            facts = {"setting": "SHOPIFY__ACCESS_TOKEN", "response": _error_text(answer), "hint": hint}
+            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, **facts)
         case 402:
             problem = "the store is frozen because of an unpaid bill"
             return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem=problem)
         case 403:
             hint = "Check the permissions of the app, and whether it is still installed."
-            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, hint=hint)
+            return RESPONSES.reason(ReasonCode.KEY_REJECTED, answer, response=_error_text(answer), hint=hint)
         case 404:
             hint = f"There is no store, or no API {VERSION}, at this address."
             return RESPONSES.reason(ReasonCode.WRONG_ADDRESS, answer, setting="SHOPIFY__URL", hint=hint)
         case 423:
             return RESPONSES.reason(ReasonCode.STORE_NOT_READY, answer, problem="the store is locked")
     return None
+
+
+def _error_text(answer: HttpResponse) -> str:
+    """The text of an error that is not GraphQL's: `{"errors": "[API] Invalid API key or access token"}`."""
+    text = value_at(answer.json(), "errors")
+    return answer.quote(text) if isinstance(text, str) else ""
 
 
 def _errors_failure(answer: HttpResponse, document: Object, request: str, *, wrote: bool) -> Failure:
@@ -205,7 +214,7 @@ def until_affordable(document: Object) -> float | None:
     cost = value_at(dict(document), "extensions", "cost")
     needed, bucket = value_at(cost, "requestedQueryCost"), value_at(cost, "throttleStatus")
     available, rate = value_at(bucket, "currentlyAvailable"), value_at(bucket, "restoreRate")
-    numbers = [Decimal(str(value)) for value in (needed, available, rate) if isinstance(value, int | Decimal)]
+    numbers = [plain_numbers.amount(value) for value in (needed, available, rate) if isinstance(value, int | Decimal)]
     if len(numbers) != 3 or numbers[2] <= 0:
         return None
     return plausible_pause(math.ceil(max(Decimal(1), (numbers[0] - numbers[1]) / numbers[2])))

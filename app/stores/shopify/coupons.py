@@ -8,9 +8,12 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.outcomes import Reject
+from platform_relay.core.plain_numbers import is_count
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, invalid_items, not_supported
+from platform_relay.stores.clock import immediate_start
 from platform_relay.stores.parsing import format_time, json_number, value_at
 from platform_relay.stores.shopify.documents import ITEMS_READ
 
@@ -33,13 +36,13 @@ def plain_id(value: JsonValue) -> str:
 def unsupported(spec: CouponSpec) -> Reject | None:
     """Reject for options that some of Shopify's discounts do not support. `Shopify.CANNOT` has those that none supports."""
     items = "variant_ids" if spec.variant_ids else "product_ids"
-    if refused := invalid_items(spec, [item_id for item_id in spec.items if not item_id.isdecimal()]):
+    if refused := invalid_items(spec, [item_id for item_id in spec.items if not is_count(item_id)]):
         return refused  # Shopify would return a gid as its number
     if len(spec.items) > ITEMS_READ:
         return not_supported(spec, items, f"a coupon can be restricted to at most {ITEMS_READ} of them")
     if spec.items and spec.kind is CouponKind.FREE_SHIPPING:
         return not_supported(spec, items, "Shopify cannot limit free shipping to products or variants")
-    if spec.customer_id is not None and not plain_id(spec.customer_id).isdecimal():
+    if spec.customer_id is not None and not is_count(plain_id(spec.customer_id)):
         problem = "its customer_id is not the id of a Shopify customer"  # without the id, which is personal data
         return Reject(because(ReasonCode.COUPON_INVALID, code=spec.code, field="customer_id", problem=problem))
     return None
@@ -48,15 +51,15 @@ def unsupported(spec: CouponSpec) -> Reject | None:
 def coupon_input(spec: CouponSpec, now: datetime) -> dict[str, JsonValue]:
     """`DiscountCodeBasicInput`, for free shipping `DiscountCodeFreeShippingInput`.
 
-    `startsAt` is required. Times are whole seconds in UTC, amounts are strings, and a percentage is a fraction from 0 to 1.
-    A free shipping discount cannot be combined with another one.
+    `startsAt` is required; if the coupon is valid immediately, it is in the past. Times are whole seconds in UTC, amounts are
+    strings, and a percentage is a fraction from 0 to 1. A free shipping discount cannot be combined with another one.
     """
     shipping = spec.kind is CouponKind.FREE_SHIPPING
     customers: dict[str, JsonValue] = {"customers": {"add": [gid("Customer", spec.customer_id or "")]}}
     coupon: dict[str, JsonValue] = {
         "title": (spec.title or spec.code)[:TITLE_CHARS],
         "code": spec.code,
-        "startsAt": format_time(spec.starts_at or now),
+        "startsAt": format_time(spec.starts_at or immediate_start(now)),
         "endsAt": format_time(spec.expires_at),
         "usageLimit": spec.usage_limit,
         "appliesOncePerCustomer": spec.per_customer_limit == 1,
@@ -114,7 +117,7 @@ def _coupon(store_id: str, discount: Object, code: str) -> StoreCoupon:
     codes = [str(_object(row)["code"]) for row in _rows(discount["codes"])]
     restrictions: list[str] = [] if _object(discount["codesCount"])["count"] == 1 else ["further codes"]
     customer_id = _buyers(_object(discount["context"]), restrictions)
-    minimum = _minimum(discount.get("minimumRequirement"), restrictions)
+    minimum, minimum_currency = _minimum(discount.get("minimumRequirement"), restrictions)
     combines = _object(discount["combinesWith"])
     kind, value, currency = _discount(discount, restrictions)
     products, variants = _restricted_items(discount, restrictions)
@@ -124,7 +127,7 @@ def _coupon(store_id: str, discount: Object, code: str) -> StoreCoupon:
         code=next((known for known in codes if known.casefold() == code.casefold()), codes[0] if codes else code),
         kind=kind,
         value=value,
-        currency=currency,
+        currency=currency or minimum_currency,
         product_ids=products,
         variant_ids=variants,
         minimum_spend=minimum,
@@ -139,6 +142,7 @@ def _coupon(store_id: str, discount: Object, code: str) -> StoreCoupon:
         restrictions=tuple(restrictions),
         unreadable=frozenset({"email"}) if customer_id else frozenset(),
         reference=_reference(discount.get("tags")),
+        any_case=True,
     )
 
 
@@ -197,14 +201,16 @@ def _buyers(context: Object, restrictions: list[str]) -> str | None:
     return None
 
 
-def _minimum(requirement: JsonValue, restrictions: list[str]) -> Decimal | None:
+def _minimum(requirement: JsonValue, restrictions: list[str]) -> tuple[Decimal | None, str | None]:
+    """The minimum spend and its currency."""
     if requirement is None:
-        return None
+        return None, None
     rule = _object(requirement)
     if rule["__typename"] == "DiscountMinimumSubtotal":
-        return _amount(_object(rule["greaterThanOrEqualToSubtotal"])["amount"]) or None
+        money = _object(rule["greaterThanOrEqualToSubtotal"])
+        return _amount(money["amount"]) or None, str(money["currencyCode"])
     restrictions.append("a minimum quantity")
-    return None
+    return None, None
 
 
 def _object(value: JsonValue) -> Object:
@@ -222,9 +228,7 @@ def _rows(connection: JsonValue) -> list[JsonValue]:
 
 def _amount(value: JsonValue) -> Decimal:
     """An amount with at least two decimal places. Shopify returns 5.00 as 5.0."""
-    amount = Decimal(str(value))
-    if not amount.is_finite():
-        raise InvalidOperation
+    amount = plain_numbers.amount(value)
     return amount.quantize(Decimal("0.01")) if int(amount.as_tuple().exponent) > -2 else amount
 
 

@@ -107,25 +107,35 @@ mutation SetLoyaltyFields($metafields: [MetafieldsSetInput!]!) {
 
 _ORDER: Final = """
 fragment Whole on Order {
-  id email currencyCode displayFinancialStatus createdAt updatedAt discountCodes
+  id email test currencyCode displayFinancialStatus createdAt updatedAt discountCodes
   customer { id }
+  taxesIncluded
   totalPriceSet { shopMoney { amount } }
-  subtotalPriceSet { shopMoney { amount } }
+  totalRefundedSet { shopMoney { amount } }
+  currentTotalPriceSet { shopMoney { amount } }
   lineItems(first: 30) {
     nodes {
-      title quantity
+      title quantity currentQuantity
       product { id }
       variant { id }
       originalUnitPriceSet { shopMoney { amount } }
+      taxLines { rate }
+      discountAllocations { ...Allocation }
     }
     pageInfo { hasNextPage }
   }
+  shippingLines(first: 3) { nodes { taxLines { rate } discountAllocations { ...Allocation } } pageInfo { hasNextPage } }
+}
+fragment Allocation on DiscountAllocation {
+  allocatedAmountSet { shopMoney { amount } }
+  discountApplication { ... on DiscountCodeApplication { code } }
 }"""
 _CUSTOMER: Final = """
 fragment Whole on Customer {
   id firstName lastName tags createdAt updatedAt
   defaultEmailAddress { emailAddress }
   defaultPhoneNumber { phoneNumber }
+  defaultAddress { firstName lastName }
 }"""
 _PRODUCT: Final = """
 fragment Whole on Product {
@@ -136,8 +146,8 @@ fragment Whole on Product {
 
 LIST_ORDERS: Final = (
     """
-query ListOrders($cursor: String, $changed: String) {
-  result: orders(first: 5, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+query ListOrders($first: Int!, $cursor: String, $changed: String) {
+  result: orders(first: $first, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
     nodes { ...Whole }
     pageInfo { hasNextPage endCursor }
   }
@@ -146,8 +156,8 @@ query ListOrders($cursor: String, $changed: String) {
 )
 LIST_CUSTOMERS: Final = (
     """
-query ListCustomers($cursor: String, $changed: String) {
-  result: customers(first: 50, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+query ListCustomers($first: Int!, $cursor: String, $changed: String) {
+  result: customers(first: $first, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
     nodes { ...Whole }
     pageInfo { hasNextPage endCursor }
   }
@@ -156,14 +166,23 @@ query ListCustomers($cursor: String, $changed: String) {
 )
 LIST_PRODUCTS: Final = (
     """
-query ListProducts($cursor: String, $changed: String) {
-  result: products(first: 5, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
+query ListProducts($first: Int!, $cursor: String, $changed: String) {
+  result: products(first: $first, after: $cursor, sortKey: UPDATED_AT, query: $changed) {
     nodes { ...Whole }
     pageInfo { hasNextPage endCursor }
   }
 }"""
     + _PRODUCT
 )
+COUNT_ORDERS: Final = """
+query CountOrders($changed: String) {
+  result: ordersCount(query: $changed, limit: null) { count precision }
+  currentAppInstallation { accessScopes { handle } }
+}"""
+COUNT_CUSTOMERS: Final = """
+query CountCustomers($changed: String) { result: customersCount(query: $changed, limit: null) { count precision } }"""
+COUNT_PRODUCTS: Final = """
+query CountProducts($changed: String) { result: productsCount(query: $changed, limit: null) { count precision } }"""
 GET_ORDER: Final = "query GetOrder($id: ID!) { result: order(id: $id) { ...Whole } }" + _ORDER
 GET_CUSTOMER: Final = "query GetCustomer($id: ID!) { result: customer(id: $id) { ...Whole } }" + _CUSTOMER
 GET_PRODUCT: Final = "query GetProduct($id: ID!) { result: product(id: $id) { ...Whole } }" + _PRODUCT

@@ -9,8 +9,9 @@ The financial status is the same as the Platform's:
     null (nothing to pay, or not known yet)                                             paid if the total is 0,
                                                                                         pending otherwise
 
-Amounts are in the store's currency, not in the customer's. A list of line items or variants that Shopify has truncated is
-left out, because the Platform would take it as complete.
+Amounts are in the store's currency, not in the customer's (`shopify.amounts`). An order that was edited has its current lines and
+total. Test orders are ignored. A list of line items or variants that Shopify has truncated is left out, because the Platform
+would take it as complete.
 """
 
 import base64
@@ -18,35 +19,42 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, EventKind, UnstorableTextError, refuse_unstorable
+from platform_relay.inbox.events import EventKind
+from platform_relay.stores.amounts import in_currency, money, number, refunded
 from platform_relay.stores.native import (
     Ignored,
     NativeEvent,
     Page,
+    ParsedEntity,
     ParsedWebhook,
+    Unreadable,
     invalid_signature,
-    native_event,
     not_relayed,
-    unreadable_entity,
     unreadable_webhook,
 )
+from platform_relay.stores.paging import KeyPosition
 from platform_relay.stores.parsing import (
     Row,
     first_reported,
     format_time,
+    names,
     objects,
     reported,
     set_fields,
     value_at,
 )
+from platform_relay.stores.shopify.amounts import body_lines, body_refunds, node_lines, saved_by, subtotal
 from platform_relay.stores.shopify.api import RESPONSES
 from platform_relay.stores.shopify.documents import (
+    COUNT_CUSTOMERS,
+    COUNT_ORDERS,
+    COUNT_PRODUCTS,
     GET_CUSTOMER,
     GET_ORDER,
     GET_PRODUCT,
@@ -54,6 +62,8 @@ from platform_relay.stores.shopify.documents import (
     LIST_ORDERS,
     LIST_PRODUCTS,
 )
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 
 TOPICS: Final = (
     "customers/create", "customers/update", "orders/create", "orders/updated", "products/create", "products/update",
@@ -74,8 +84,14 @@ KINDS: Final[Mapping[str, EventKind]] = {
     **dict.fromkeys(TOPICS[4:], EventKind.PRODUCT),
 }
 NAMES: Final = {EventKind.CUSTOMER: "Customer", EventKind.ORDER: "Order", EventKind.PRODUCT: "Product"}
-INVALID_FIELD: Final = "a field is missing or has an unexpected value"
+ENDED: Final = ("refunded", "voided")
 LISTS: Final = {EventKind.CUSTOMER: LIST_CUSTOMERS, EventKind.ORDER: LIST_ORDERS, EventKind.PRODUCT: LIST_PRODUCTS}
+PAGE: Final = {EventKind.CUSTOMER: 50, EventKind.ORDER: 2, EventKind.PRODUCT: 5}
+COUNTS: Final = {
+    EventKind.CUSTOMER: COUNT_CUSTOMERS,
+    EventKind.ORDER: COUNT_ORDERS,
+    EventKind.PRODUCT: COUNT_PRODUCTS,
+}
 GETS: Final = {
     EventKind.CUSTOMER: (GET_CUSTOMER, "Customer"),
     EventKind.ORDER: (GET_ORDER, "Order"),
@@ -98,34 +114,42 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
 
 def _parsed(kind: EventKind, raw: bytes) -> ParsedWebhook:
     try:
-        refuse_unstorable(raw)
         body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
-    except (UnstorableTextError, ValueError):
-        return unreadable_webhook("Shopify", "its body is not JSON that can be stored")
+    except ValueError:
+        return unreadable_webhook("Shopify", "its body is not JSON")
     if not isinstance(body, dict):
         return unreadable_webhook("Shopify", "its body is not an object")
     gid = body.get("admin_graphql_api_id")
     if isinstance(gid, str) and not gid.startswith(f"gid://shopify/{NAMES[kind]}/"):
         return unreadable_webhook("Shopify", f"its topic is about a {NAMES[kind]}, but its body is not")
-    entity_id = str(body["id"]) if "id" in body else None
-    return _event(kind, _BODIES[kind], body) or Ignored(unreadable_entity("Shopify", kind, entity_id, INVALID_FIELD))
+    if kind is EventKind.ORDER and body.get("test") is True:
+        return _test_order(body.get("id"))
+    return _event(kind, _BODIES[kind], body, body.get("id"))
 
 
-def event_from_node(kind: EventKind, node: JsonValue) -> NativeEvent | None:
-    """Translate a GraphQL Order, Customer or Product; None if it cannot be read."""
-    return _event(kind, _NODES[kind], node) if isinstance(node, dict) else None
+def _test_order(entity_id: JsonValue) -> Ignored:
+    return not_relayed("it is a test order", EventKind.ORDER, entity_id)
 
 
-def page_of(kind: EventKind, connection: JsonValue, request: str) -> Page:
-    """Translate a page of a list. Raises CallFailed if a row cannot be read, so that no row is skipped silently."""
+def event_from_node(kind: EventKind, node: JsonValue) -> ParsedEntity:
+    """Translate a GraphQL Order, Customer or Product."""
+    row = node if isinstance(node, dict) else {}
+    if kind is EventKind.ORDER and row.get("test") is True:
+        return _test_order(_id(row))
+    return _event(kind, _NODES[kind], row, _id(row))
+
+
+def page_of(kind: EventKind, connection: JsonValue, size: int, request: str) -> Page:
+    """Translate a page of a list. Raises CallFailed if the response is not a list.
+
+    Shopify's own cursor is a key (the time of change and the id of the last entity), so changes between pages do no harm.
+    """
     nodes, info = value_at(connection, "nodes"), value_at(connection, "pageInfo")
     if not isinstance(nodes, list) or not isinstance(info, dict):
         raise RESPONSES.unreadable(request, "it is not a list")
-    events = [event_from_node(kind, node) for node in nodes]
-    if None in events:
-        raise RESPONSES.unreadable(request, f"row {events.index(None)}: {INVALID_FIELD}")
     cursor = info.get("endCursor") if info.get("hasNextPage") is True else None
-    return Page(tuple(event for event in events if event), None if cursor is None else str(cursor))
+    next_cursor = None if cursor is None else KeyPosition(str(cursor), size).cursor()
+    return Page.of((event_from_node(kind, node) for node in nodes), next_cursor)
 
 
 def changed_since(since: datetime | None) -> str | None:
@@ -133,14 +157,10 @@ def changed_since(since: datetime | None) -> str | None:
     return None if since is None else f"updated_at:>='{format_time(since)}'"
 
 
-def _event(kind: EventKind, translate: Callable[[Row], dict[str, object]], row: Row) -> NativeEvent | None:
-    try:
-        event = EVENTS[kind].model_validate(set_fields(translate(row)))
-    except (AttributeError, InvalidOperation, KeyError, TypeError, ValueError, ValidationError):
-        return None
-    if event.updatedAt is None:
-        return None
-    return native_event("shopify", kind, event)
+def _event(
+    kind: EventKind, fields: Callable[[Row], dict[str, object]], row: Row, entity_id: JsonValue
+) -> NativeEvent | Unreadable:
+    return translate("shopify", "Shopify", kind, row, lambda: fields(row), entity_id=entity_id, required=("updatedAt",))
 
 
 # ----------------------------------------------------------------------------------------------- webhook bodies
@@ -151,8 +171,7 @@ def _body_customer(body: Row) -> dict[str, object]:
     return {
         "id": body["id"],
         "email": reported(body, "email"),
-        "firstName": reported(body, "first_name"),
-        "lastName": reported(body, "last_name"),
+        **names(body, "first_name", "last_name", body.get("default_address")),
         "phone": reported(body, "phone"),
         "tags": [tag.strip() for tag in tags.split(",") if tag.strip()]
         if isinstance(tags, str)
@@ -163,34 +182,49 @@ def _body_customer(body: Row) -> dict[str, object]:
 
 
 def _body_order(body: Row) -> dict[str, object]:
-    customer = body.get("customer")
-    total = _money(body["total_price"])
+    customer, currency = body.get("customer"), str(body["currency"])
+    total = money(_current(body, "total_price"), currency)
+    rows = [{**item, "quantity": _current(item, "quantity", body)} for item in objects(body.get("line_items"))]
+    items = [item for item in rows if item["quantity"] != 0]
+    lines = body_lines(body, items)
+    discounted = [*lines, *body_lines(body, objects(body.get("shipping_lines")))]
     return {
         "id": body["id"],
         "customerId": customer.get("id") if isinstance(customer, dict) else None,
         "email": first_reported(reported(body, "email"), reported(body, "contact_email")),
         "financialStatus": _status(body.get("financial_status"), total),
-        "currency": body["currency"],
+        "currency": currency,
         "totalPrice": total,
-        "subtotalPrice": _money(body.get("subtotal_price")),
+        "subtotalPrice": subtotal(lines, currency),
+        "refundedAmount": refunded(body_refunds(body), currency),
         "lineItems": [
             {
                 "productId": item.get("product_id"),
                 "variantId": item.get("variant_id"),
-                "title": item.get("title"),
-                "quantity": item.get("quantity"),
-                "price": _money(item.get("price")),
+                "title": plain_text(item.get("title")),
+                "quantity": item["quantity"],
+                "price": in_currency(line.price, currency),
             }
-            for item in objects(body.get("line_items"))
+            for item, line in zip(items, lines, strict=True)
         ],
         "discountCodes": [
-            {"code": used["code"], "amount": _money(used.get("amount"))}
+            {
+                "code": used.get("code"),
+                "amount": saved_by(str(used.get("code")), discounted, currency) or money(used.get("amount"), currency),
+            }
             for used in objects(body.get("discount_codes"))
-            if used.get("code")
+            if used.get("code") != ""
         ],
         "createdAt": body.get("created_at"),
         "updatedAt": body["updated_at"],
     }
+
+
+def _current(row: Row, name: str, order: Row | None = None) -> JsonValue:
+    """The value of an order, or of its line, after the merchant edited the order. A refund also reduces the current values, to
+    0 if everything is refunded: a refunded or voided order keeps its original values."""
+    ended = str((order or row).get("financial_status")).lower() in ENDED
+    return row.get(name) if ended or row.get(f"current_{name}") is None else row[f"current_{name}"]
 
 
 def _body_product(body: Row) -> dict[str, object]:
@@ -198,14 +232,14 @@ def _body_product(body: Row) -> dict[str, object]:
     truncated = isinstance(gids, list) and len(gids) > len(variants)
     return {
         "id": body["id"],
-        "title": reported(body, "title"),
+        "title": plain_text(reported(body, "title")),
         "imageUrl": reported(body, "image", "src"),
         "status": body.get("status"),
         "externalUrlHandle": reported(body, "handle"),
         "variants": None
         if truncated or not isinstance(body.get("variants"), list)
         else [
-            {"externalVariantId": row["id"], "title": row.get("title"), "position": row.get("position")}
+            {"externalVariantId": row["id"], "title": plain_text(row.get("title")), "position": row.get("position")}
             for row in variants
         ],
         "updatedAt": body["updated_at"],
@@ -219,8 +253,7 @@ def _node_customer(node: Row) -> dict[str, object]:
     return {
         "id": _id(node),
         "email": reported(node, "defaultEmailAddress", "emailAddress"),
-        "firstName": reported(node, "firstName"),
-        "lastName": reported(node, "lastName"),
+        **names(node, "firstName", "lastName", node.get("defaultAddress")),
         "phone": reported(node, "defaultPhoneNumber", "phoneNumber"),
         "tags": reported(node, "tags"),
         "createdAt": node.get("createdAt"),
@@ -229,43 +262,65 @@ def _node_customer(node: Row) -> dict[str, object]:
 
 
 def _node_order(node: Row) -> dict[str, object]:
-    total = _store_money(node["totalPriceSet"])
-    codes = node.get("discountCodes")
+    currency, codes = str(node["currencyCode"]), node.get("discountCodes")
+    total = money(_shop_amount(_current_node(node, node, "totalPriceSet")), currency)
+    rows, shipping = _complete(node.get("lineItems")), _complete(node.get("shippingLines"))
+    items = [{**item, "quantity": _current_node(node, item, "quantity")} for item in rows or ()]
+    items = [item for item in items if item["quantity"] != 0]
+    lines = node_lines(node, items)
+    discounted = [] if rows is None or shipping is None else [*lines, *node_lines(node, shipping)]
     return {
         "id": _id(node),
         "customerId": _id(node.get("customer")),
         "email": reported(node, "email"),
         "financialStatus": _status(node.get("displayFinancialStatus"), total),
-        "currency": node["currencyCode"],
+        "currency": currency,
         "totalPrice": total,
-        "subtotalPrice": _store_money(node.get("subtotalPriceSet")),
-        "lineItems": _complete(
-            node.get("lineItems"),
-            lambda item: {
+        "subtotalPrice": None if rows is None else subtotal(lines, currency),
+        "refundedAmount": refunded(number(_shop_amount(node.get("totalRefundedSet"))), currency),
+        "lineItems": None
+        if rows is None
+        else [
+            {
                 "productId": _id(item.get("product")),
                 "variantId": _id(item.get("variant")),
-                "title": item.get("title"),
-                "quantity": item.get("quantity"),
-                "price": _store_money(item.get("originalUnitPriceSet")),
-            },
-        ),
-        "discountCodes": [{"code": code} for code in codes if code] if isinstance(codes, list) else None,
+                "title": plain_text(item.get("title")),
+                "quantity": item["quantity"],
+                "price": in_currency(line.price, currency),
+            }
+            for item, line in zip(items, lines, strict=True)
+        ],
+        "discountCodes": [
+            set_fields({"code": code, "amount": saved_by(str(code), discounted, currency)}) for code in codes if code
+        ]
+        if isinstance(codes, list)
+        else None,
         "createdAt": node.get("createdAt"),
         "updatedAt": node["updatedAt"],
     }
 
 
+def _current_node(order: Row, row: Row, name: str) -> JsonValue:
+    """As `_current`, of GraphQL."""
+    current = f"current{name[0].upper()}{name[1:]}"
+    ended = str(order.get("displayFinancialStatus")).lower() in ENDED
+    return row.get(name) if ended or row.get(current) is None else row[current]
+
+
 def _node_product(node: Row) -> dict[str, object]:
+    variants = _complete(node.get("variants"))
     return {
         "id": _id(node),
-        "title": reported(node, "title"),
+        "title": plain_text(reported(node, "title")),
         "imageUrl": reported(node, "featuredMedia", "preview", "image", "url"),
         "status": str(node["status"]).lower(),
         "externalUrlHandle": reported(node, "handle"),
-        "variants": _complete(
-            node.get("variants"),
-            lambda row: {"externalVariantId": _id(row), "title": row.get("title"), "position": row.get("position")},
-        ),
+        "variants": None
+        if variants is None
+        else [
+            {"externalVariantId": _id(row), "title": plain_text(row.get("title")), "position": row.get("position")}
+            for row in variants
+        ],
         "updatedAt": node["updatedAt"],
     }
 
@@ -282,22 +337,14 @@ _NODES: Final[Mapping[EventKind, Callable[[Row], dict[str, object]]]] = {
 }
 
 
-def _status(status: JsonValue, total: str | None) -> str:
+def _status(status: JsonValue, total: Decimal | None) -> str:
     if status is None:
-        return "paid" if total is not None and Decimal(total) == 0 else "pending"
+        return "paid" if total == 0 else "pending"
     return str(status).lower()
 
 
-def _money(value: JsonValue) -> str | None:
-    """An amount with at least two decimal places, as in webhooks. GraphQL omits trailing zeros."""
-    if value is None:
-        return None
-    amount = Decimal(str(value))
-    return exact_json.plain(amount.quantize(Decimal("0.01")) if int(amount.as_tuple().exponent) > -2 else amount)
-
-
-def _store_money(bag: JsonValue) -> str | None:
-    return _money(value_at(bag, "shopMoney", "amount"))
+def _shop_amount(bag: JsonValue) -> JsonValue:
+    return value_at(bag, "shopMoney", "amount")
 
 
 def _id(node: JsonValue) -> str | None:
@@ -305,8 +352,8 @@ def _id(node: JsonValue) -> str | None:
     return None if gid is None else str(gid).rpartition("/")[2]
 
 
-def _complete(connection: JsonValue, translate: Callable[[Row], object]) -> list[object] | None:
-    """All rows of a connection, translated; None if Shopify has truncated it."""
+def _complete(connection: JsonValue) -> list[Row] | None:
+    """All rows of a connection; None if Shopify has truncated it."""
     if value_at(connection, "pageInfo", "hasNextPage") is not False:
         return None
-    return [translate(row) for row in objects(value_at(connection, "nodes"))]
+    return objects(value_at(connection, "nodes"))

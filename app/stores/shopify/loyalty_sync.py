@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Outcome
+from platform_relay.core.plain_numbers import is_count
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.loyalty_sync import POINTS, StoredFields, customer_not_found, not_blocking, sync_customer
 from platform_relay.stores.parsing import objects, value_at
@@ -44,7 +45,7 @@ async def sync_loyalty(api: ShopifyApi, topic: str, body: Mapping[str, JsonValue
 
 
 def _owner_id(customer_id: str) -> str | None:
-    return gid("Customer", customer_id) if plain_id(customer_id).isdecimal() else None
+    return gid("Customer", customer_id) if is_count(plain_id(customer_id)) else None
 
 
 def metafields(owner: str, fields: Mapping[str, str]) -> list[JsonValue]:

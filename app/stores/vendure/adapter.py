@@ -47,8 +47,9 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
-from platform_relay.stores.native import NativeEvent, Page
+from platform_relay.stores.native import Page, ParsedEntity
 from platform_relay.stores.parsing import Row, value_at
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import CaFile, OneCustomer
 from platform_relay.stores.vendure.api import GONE, RESPONSES, VendureApi, code_of, data_of
 from platform_relay.stores.vendure.coupons import (
@@ -61,7 +62,7 @@ from platform_relay.stores.vendure.coupons import (
     unsupported,
     variant_ids,
 )
-from platform_relay.stores.vendure.events import fetch_entity, list_entities
+from platform_relay.stores.vendure.events import count, fetch_entity, list_entities
 
 CREATION: Final = "the creation of the coupon"
 LOOKUP: Final = "the coupon lookup"
@@ -147,7 +148,7 @@ class Vendure:
         self._http = clients.make(
             settings.url,
             ca_file=settings.ca_file,
-            body_cap=8 << 20,
+            body_cap=BODY_CAP,
             secrets=(key or "", password or "", channel or "", settings.username or ""),
         )
         self._api = VendureApi(str(settings.url), self._http, api_key=key, login=login, channel_token=channel)
@@ -225,7 +226,12 @@ class Vendure:
         return await list_entities(self._api, kind, since, cursor, (await self._market.get()).digits)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | Outcome | None:
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        """See `native.CountsEntities`."""
+        return await count(self._api, kind, since)
+
+    @returns_failures
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | Outcome | None:
         """See `native.FetchesEntities`."""
         return await fetch_entity(self._api, kind, entity_id, (await self._market.get()).digits)
 

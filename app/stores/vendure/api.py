@@ -8,7 +8,6 @@ The table of responses is in `adapter.py`.
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -86,9 +85,9 @@ class VendureApi:
             "query": document,
             "variables": dict(variables),
         }
-        answer = RESPONSES.require(await self._http.call("POST", self._url, json=body, headers=headers))
-        tokens = (token, answer.headers.get(SESSION))
-        return replace(answer, secrets=(*answer.secrets, *(secret for secret in tokens if secret)))
+        reads = document is LOGIN or document.lstrip().startswith("query")
+        answer = RESPONSES.require(await self._http.call("POST", self._url, json=body, headers=headers, reads=reads))
+        return answer.hiding(token or "", answer.headers.get(SESSION, ""))
 
     async def _new_session(self, refused: str | None) -> str:
         """Return a token other than the refused one. Only one login runs at a time; waiting calls use its token."""

@@ -1,9 +1,10 @@
 """Vendure's promotions: the input of a spec, and the translation of a store's promotion. Pure.
 
     fixed amount       action order_fixed_discount, in minor units (the server's money strategy defines the digits)
-                       with products or variants: condition contains_products, so the order must contain one of them
+                       with products or variants: rejected, because Vendure takes it off the whole order
     percentage         action order_percentage_discount; with products or variants products_percentage_discount
-    free shipping      action free_shipping; with products or variants as for the fixed amount
+    free shipping      action free_shipping; with products or variants also the condition contains_products, so the order
+                       must contain one of them
     free product       condition and action buy_x_get_y_free, "buy 1 of these, get 1 of these free": one unit
                        (products_percentage_discount would make every unit free)
     usage_limit        usageLimit; per customer perCustomerUsageLimit
@@ -24,6 +25,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from platform_relay.core import plain_numbers
 from platform_relay.core.outcomes import Reject
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, not_supported
 from platform_relay.stores.parsing import Row, format_time, objects, parse_time, value_at, whole_number
@@ -92,7 +94,10 @@ def parse_market(data: Row) -> Market | None:
 
 def unsupported(spec: CouponSpec, market: Market) -> Reject | None:
     """Reject for options that this channel does not support. `Vendure.CANNOT` has those that no channel supports."""
-    if spec.kind is CouponKind.FIXED_AMOUNT and len(market.currencies) > 1:
+    if spec.kind is CouponKind.FIXED_AMOUNT and spec.items:
+        problem = "Vendure takes a fixed amount off the whole order, also off other products; use a percentage"
+        return not_supported(spec, "variant_ids" if spec.variant_ids else "product_ids", problem)
+    if (spec.kind is CouponKind.FIXED_AMOUNT or spec.minimum_spend) and len(market.currencies) > 1:
         currencies = ", ".join(sorted(market.currencies))
         problem = (
             f"the channel {market.name} sells in {currencies}, and Vendure would apply the same amount in each of them"
@@ -155,6 +160,7 @@ def parse_promotion(row: Row, market: Market, known: Mapping[str, Variant], now:
         shared_item_list=True,
         unreadable=frozenset({"currency"}),
         reference=_reference(row.get("description")),
+        any_case=True,
     )
     try:
         coupon = _with_operations(coupon, conditions, actions, market)
@@ -215,8 +221,8 @@ def _with_operations(
     elif action in (PERCENT, OF_PRODUCTS):
         value = _number(arguments["discount"])
         variants |= _ids(arguments.get("productVariantIds", "[]"))
-        if action == PERCENT and variants:
-            restrictions.append("the condition contains_products for a percentage of the whole order")
+    if action in (FIXED, PERCENT) and variants:
+        restrictions.append(f"the condition contains_products for {action}, which is taken off the whole order")
     if (action == FREE) != any(code == FREE for code, _ in conditions):
         restrictions.append("only one half of buy_x_get_y_free")
     return replace(
@@ -283,7 +289,4 @@ def _major(value: str, market: Market) -> Decimal:
 
 
 def _number(value: str) -> Decimal:
-    number = Decimal(value)
-    if not number.is_finite():
-        raise InvalidOperation
-    return number
+    return plain_numbers.decimal(value)

@@ -21,27 +21,31 @@ has a customer without a user: the orders of a guest have no customer id, only t
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from platform_relay.core import exact_json
-from platform_relay.inbox.events import EVENTS, EventKind
-from platform_relay.stores.native import NativeEvent, Page, native_event
-from platform_relay.stores.parsing import Row, next_position, objects, reported, set_fields, value_at
+from platform_relay.inbox.events import EventKind
+from platform_relay.stores.amounts import ZERO, in_currency, number, refunded
+from platform_relay.stores.native import Page, ParsedEntity
+from platform_relay.stores.paging import Rows, next_rows
+from platform_relay.stores.parsing import Row, objects, reported, value_at, whole_number
+from platform_relay.stores.text import plain_text
+from platform_relay.stores.translation import translate
 from platform_relay.stores.vendure.api import RESPONSES, VendureApi
 
 PAGE: Final = 100
-BEGINNING: Final = "1970-01-01T00:00:00+00:00"
 TIME_RESOLUTION: Final = timedelta(seconds=1)
 """Some databases of Vendure store whole seconds, and its filter excludes the given time itself."""
-CUSTOMER: Final = "id emailAddress firstName lastName phoneNumber user { id } createdAt updatedAt"
+CUSTOMER: Final = """
+    id emailAddress firstName lastName phoneNumber user { id } createdAt updatedAt
+    addresses { fullName defaultBillingAddress }"""
 ORDER: Final = """
-    id code state active orderPlacedAt createdAt updatedAt currencyCode totalWithTax subTotalWithTax
+    id code state active orderPlacedAt createdAt updatedAt currencyCode totalWithTax
     customer { id emailAddress user { id } }
     couponCodes discounts { adjustmentSource amountWithTax } promotions { id couponCode }
-    lines { quantity unitPriceWithTax productVariant { id productId name product { name } } }
+    lines { quantity unitPriceWithTax linePriceWithTax productVariant { id productId name product { name } } }
     payments { amount state updatedAt refunds { total state updatedAt } }"""
 PRODUCT: Final = """
     id name slug enabled updatedAt featuredAsset { preview }
@@ -54,6 +58,10 @@ query Orders($options: OrderListOptions) {{ orders(options: $options) {{ items {
     EventKind.PRODUCT: f"""
 query Products($options: ProductListOptions) {{ products(options: $options) {{ items {{ {PRODUCT} }} }} }}""",
 }
+COUNTS: Final[Mapping[EventKind, str]] = {
+    EventKind.ORDER: "query Orders($options: OrderListOptions) { orders(options: $options) { totalItems } }",
+    EventKind.PRODUCT: "query Products($options: ProductListOptions) { products(options: $options) { totalItems } }",
+}
 SINGLE: Final[Mapping[EventKind, str]] = {
     EventKind.CUSTOMER: f"query Customer($id: ID!) {{ customer(id: $id) {{ {CUSTOMER} }} }}",
     EventKind.ORDER: f"query Order($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}",
@@ -61,60 +69,58 @@ SINGLE: Final[Mapping[EventKind, str]] = {
 }
 
 
-async def fetch_entity(api: VendureApi, kind: EventKind, entity_id: str, digits: int) -> NativeEvent | None:
+async def fetch_entity(api: VendureApi, kind: EventKind, entity_id: str, digits: int) -> ParsedEntity | None:
     """Return one entity by its id; None if it does not exist, or if it is a guest or an order that is not placed."""
     name = kind.removesuffix("s")
     row = (await api.read(SINGLE[kind], {"id": entity_id}, f"the {name}")).get(name)
     if not isinstance(row, dict) or not _is_relayed(kind, row):
         return None
-    if event := to_event(kind, row, digits):
-        return event
-    raise RESPONSES.unreadable_entity(kind, entity_id)
+    return to_event(kind, row, digits)
 
 
 async def list_entities(
     api: VendureApi, kind: EventKind, since: datetime | None, cursor: str | None, digits: int
 ) -> Page:
-    """Return a page of the entities that changed since `since`, the oldest change first.
-
-    A cursor is "2026-11-23T05:04:24+00:00 3": continue after that time of change, after the first 3 rows
-    (`parsing.next_position`).
-    """
-    beginning = (since.astimezone(UTC) - TIME_RESOLUTION).isoformat() if since else BEGINNING
-    start, skipped_rows = (cursor or f"{beginning} 0").split(" ")
-    skipped = int(skipped_rows)
+    """Return a page of the entities that changed since `since`, in the order of the ids."""
     request = f"the list of {kind}"
-    rows = await api.rows(LISTS[kind], {"options": _options(kind, start, skipped)}, kind, request)
-    events = (to_event(kind, row, digits) for row in rows if _is_relayed(kind, row))
-    try:
-        position = next_position(start, skipped, [row.get("updatedAt") for row in rows], PAGE, TIME_RESOLUTION)
-    except ValueError:
-        raise RESPONSES.unreadable(request, "it contains a row without a time of change") from None
-    next_cursor = f"{position[0]} {position[1]}" if position else None
-    return Page(tuple(event for event in events if event), next_cursor)
+
+    async def read(offset: int, limit: int) -> Rows:
+        options = _options(kind, since, take=limit, skip=offset)
+        return Rows(await api.rows(LISTS[kind], {"options": options}, kind, request))
+
+    page = await next_rows(read, cursor, size=PAGE, row_id=lambda row: str(row.get("id")))
+    events = (to_event(kind, row, digits) for row in page.rows if _is_relayed(kind, row))
+    return Page.of(events, page.next)
 
 
-def _options(kind: EventKind, start: str, skipped: int) -> JsonValue:
-    return {
-        "filter": {"updatedAt": {"after": start}, **({"active": {"eq": False}} if kind is EventKind.ORDER else {})},
-        "sort": {"updatedAt": "ASC", "id": "ASC"},
-        "take": PAGE,
-        "skip": skipped,
-    }
+async def count(api: VendureApi, kind: EventKind, since: datetime | None) -> int | None:
+    """See `native.CountsEntities`. None for customers, because Vendure counts guests, and since a time (see `_options`)."""
+    if kind is EventKind.CUSTOMER or since is not None:
+        return None
+    request = f"the number of {kind}"
+    data = await api.read(COUNTS[kind], {"options": _options(kind, since, take=1)}, request)
+    total = whole_number(value_at(data, str(kind), "totalItems"))
+    if total is None:
+        raise RESPONSES.unreadable(request, "it does not contain the number")
+    return total
 
 
-def to_event(kind: EventKind, row: Row, digits: int) -> NativeEvent | None:
-    """Translate an entity; None if it cannot be read. An invalid e-mail address is left out."""
-    for with_email in (True, False):
-        try:
-            fields = _order(row, digits) if kind is EventKind.ORDER else ENTITIES[kind](row)
-            event = EVENTS[kind].model_validate(
-                set_fields({name: value for name, value in fields.items() if with_email or name != "email"})
-            )
-        except (ValidationError, InvalidOperation, ValueError):
-            continue
-        return native_event("vendure", kind, event)
-    return None
+def _options(kind: EventKind, since: datetime | None, *, take: int, skip: int = 0) -> JsonValue:
+    filters: dict[str, JsonValue] = {}
+    if since is not None:
+        filters["updatedAt"] = {"after": (since.astimezone(UTC) - TIME_RESOLUTION).isoformat()}
+    if kind is EventKind.ORDER:
+        filters |= {"active": {"eq": False}, "orderPlacedAt": {"isNull": False}}
+    return {"filter": filters, "sort": {"id": "ASC"}, "take": take, "skip": skip}
+
+
+def to_event(kind: EventKind, row: Row, digits: int) -> ParsedEntity:
+    """Translate an entity."""
+
+    def fields() -> dict[str, object]:
+        return _order(row, digits) if kind is EventKind.ORDER else ENTITIES[kind](row)
+
+    return translate("vendure", "Vendure", kind, row, fields, entity_id=row.get("id"))
 
 
 def _is_relayed(kind: EventKind, row: Row) -> bool:
@@ -130,24 +136,32 @@ def _customer(row: Row) -> dict[str, object]:
         "email": reported(row, "emailAddress"),
         "firstName": reported(row, "firstName"),
         "lastName": reported(row, "lastName"),
+        "name": None if row.get("firstName") or row.get("lastName") else _billing_name(row),
         "phone": reported(row, "phoneNumber"),
         "createdAt": row.get("createdAt"),
         "updatedAt": row.get("updatedAt"),
     }
 
 
+def _billing_name(row: Row) -> str | None:
+    """The name of the billing address. Vendure's addresses have one field for both names."""
+    addresses = objects(row.get("addresses"))
+    full_names = (item.get("fullName") for item in addresses if item.get("defaultBillingAddress") is True)
+    return next((str(name) for name in full_names if name), None)
+
+
 def _product(row: Row) -> dict[str, object]:
     variants = objects(row.get("variants"))
     return {
         "id": row.get("id"),
-        "title": reported(row, "name"),
+        "title": plain_text(reported(row, "name")),
         "imageUrl": reported(row, "featuredAsset", "preview"),
         "status": "active" if row.get("enabled") else "draft",
         "externalUrlHandle": reported(row, "slug"),
         "variants": [
             {
                 "externalVariantId": variant.get("id"),
-                "title": variant.get("name"),
+                "title": plain_text(variant.get("name")),
                 "imageUrl": value_at(variant, "featuredAsset", "preview"),
                 "status": "active" if variant.get("enabled") else "draft",
                 "position": position,
@@ -161,26 +175,30 @@ def _product(row: Row) -> dict[str, object]:
 def _order(row: Row, digits: int) -> dict[str, object]:
     payments = objects(row.get("payments"))
     refunds = [refund for payment in payments for refund in objects(payment.get("refunds"))]
+    lines, currency = objects(row.get("lines")), str(row.get("currencyCode"))
+    subtotal = sum((number(line.get("linePriceWithTax")) for line in lines), ZERO)
     return {
         "id": row.get("id"),
         "customerId": value_at(row, "customer", "id") if value_at(row, "customer", "user") else None,
         "email": reported(row, "customer", "emailAddress"),
         "financialStatus": financial_status(row),
         "currency": row.get("currencyCode"),
-        "totalPrice": _money(row.get("totalWithTax"), digits),
-        "subtotalPrice": _money(row.get("subTotalWithTax"), digits),
+        "totalPrice": _money(row.get("totalWithTax"), digits, currency),
+        "subtotalPrice": _money(subtotal, digits, currency),
+        "refundedAmount": refunded(_sum(refunds, "total").scaleb(-digits), currency),
         "lineItems": [
             {
                 "productId": value_at(line, "productVariant", "productId"),
                 "variantId": value_at(line, "productVariant", "id"),
-                "title": value_at(line, "productVariant", "product", "name")
-                or value_at(line, "productVariant", "name"),
+                "title": plain_text(
+                    value_at(line, "productVariant", "product", "name") or value_at(line, "productVariant", "name")
+                ),
                 "quantity": line.get("quantity"),
-                "price": _money(line.get("unitPriceWithTax"), digits),
+                "price": _money(line.get("unitPriceWithTax"), digits, currency),
             }
-            for line in objects(row.get("lines"))
+            for line in lines
         ],
-        "discountCodes": _discounts(row, digits),
+        "discountCodes": _discounts(row, digits, currency),
         "orderNumber": row.get("code"),
         "createdAt": row.get("orderPlacedAt") or row.get("createdAt"),
         "updatedAt": _latest(row, *payments, *refunds),
@@ -197,38 +215,34 @@ def financial_status(row: Row) -> str:
         (cancelled and not refunded, "voided"),
         (cancelled or (refunded and refunded >= paid), "refunded"),
         (refunded, "partially_refunded"),
-        (paid >= _number(row.get("totalWithTax")), "paid"),
+        (paid >= number(row.get("totalWithTax")), "paid"),
         (paid, "partially_paid"),
         (any(payment.get("state") == "Authorized" for payment in payments), "authorized"),
     )
     return next((status for applies, status in rules if applies), "pending")
 
 
-def _discounts(row: Row, digits: int) -> list[dict[str, object]] | None:
-    """The codes of an order, with the discount of each."""
+def _discounts(row: Row, digits: int, currency: str) -> list[dict[str, object]] | None:
+    """The codes of an order, with the discount of each, with tax."""
     codes = {f"PROMOTION:{item.get('id')}": str(item.get("couponCode")) for item in objects(row.get("promotions"))}
     used = row.get("couponCodes")
-    amounts = {str(code): Decimal(0) for code in used} if isinstance(used, list) else {}
+    amounts = {str(code): ZERO for code in used if code} if isinstance(used, list) else {}
     for discount in objects(row.get("discounts")):
         code = codes.get(str(discount.get("adjustmentSource")))
         if code in amounts:
-            amounts[code] -= _number(discount.get("amountWithTax"))
-    return [{"code": code, "amount": _money(str(amount), digits)} for code, amount in amounts.items()] or None
+            amounts[code] -= number(discount.get("amountWithTax"))
+    return [{"code": code, "amount": _money(amount, digits, currency)} for code, amount in amounts.items()] or None
 
 
 ENTITIES: Final = {EventKind.CUSTOMER: _customer, EventKind.PRODUCT: _product}
 
 
 def _sum(rows: list[Row], name: str) -> Decimal:
-    return sum((_number(row.get(name)) for row in rows if row.get("state") == "Settled"), Decimal(0))
+    return sum((number(row.get(name)) for row in rows if row.get("state") == "Settled"), ZERO)
 
 
-def _money(value: JsonValue, digits: int) -> str | None:
-    return None if value is None else exact_json.plain(_number(value).scaleb(-digits))
-
-
-def _number(value: JsonValue) -> Decimal:
-    return Decimal(str(value if value is not None else 0))
+def _money(value: JsonValue | Decimal, digits: int, currency: str) -> Decimal | None:
+    return None if value is None else in_currency(number(value).scaleb(-digits), currency)
 
 
 def _latest(*rows: Row) -> str | None:

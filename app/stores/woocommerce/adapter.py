@@ -28,11 +28,11 @@ from urllib.parse import quote
 from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from platform_relay.core.http import HttpClients
-from platform_relay.core.outcomes import Done, Evidence, Outcome, Reject, Retry, Unknown
+from platform_relay.core.http import HttpClients, HttpResponse
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
-from platform_relay.settings import EnvironmentSettings, refuse_placeholder
+from platform_relay.settings import EnvironmentSettings, refuse_placeholder, refuse_weak
 from platform_relay.stores.base import (
     CouponKind,
     CouponSpec,
@@ -42,6 +42,7 @@ from platform_relay.stores.base import (
     check_spec,
     confirm_created,
     find_existing,
+    has_amount,
 )
 from platform_relay.stores.cached import Cached
 from platform_relay.stores.failures import CallFailed, returns_failures
@@ -53,8 +54,9 @@ from platform_relay.stores.loyalty_sync import (
     sync_customer,
 )
 from platform_relay.stores.native import (
-    NativeEvent,
+    Ignored,
     Page,
+    ParsedEntity,
     ParsedWebhook,
     StoreWebhook,
     Unverified,
@@ -62,6 +64,7 @@ from platform_relay.stores.native import (
     secret_missing,
 )
 from platform_relay.stores.parsing import objects, value_at
+from platform_relay.stores.responses import BODY_CAP
 from platform_relay.stores.settings import CaFile
 from platform_relay.stores.woocommerce.api import (
     GONE,
@@ -70,22 +73,24 @@ from platform_relay.stores.woocommerce.api import (
     WooCommerceApi,
     basic,
     error_of,
-    exact_json,
     failure,
     raise_for_status,
-    tolerant_json,
 )
 from platform_relay.stores.woocommerce.coupons import coupon_body, parse_coupon, unsupported
-from platform_relay.stores.woocommerce.events import SIGNED_WITH, is_not_an_order, parse_webhook, to_event
+from platform_relay.stores.woocommerce.events import SIGNED_WITH, parse_webhook, to_event
+from platform_relay.stores.woocommerce.variations import with_variations
 from platform_relay.stores.woocommerce.webhooks import WooCommerceReader
 
 EXISTS: Final = "woocommerce_rest_coupon_code_already_exists"
 META: Final = "_platform_relay_"
 """The prefix of the customer's metadata."""
+KEY_SEEMS_WRONG: Final = (ReasonCode.KEY_REJECTED, ReasonCode.PERMISSION_MISSING)
 MOST_PER_CODE: Final = 5
 """Concurrent creations can leave several coupons with one code, and a lookup returns one of them. At most this many are
 deleted, one after another."""
 CREATION: Final = "the creation of the coupon"
+LOOKUP: Final = "the coupon lookup"
+SWITCHED_OFF: Final = "coupons are switched off (WooCommerce, Settings, General: woocommerce_enable_coupons)"
 
 
 class WooCommerceSettings(EnvironmentSettings):
@@ -99,11 +104,12 @@ class WooCommerceSettings(EnvironmentSettings):
     )
     consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same REST API key.")
     webhook_secret: SecretStr | None = Field(
-        None, description="Secret that signs the store's webhooks. Generate it with `openssl rand -hex 24`."
+        None, description="Secret that signs the store's webhooks. Generate it with `openssl rand -hex 32`."
     )
     ca_file: CaFile = None
 
-    _no_placeholder = field_validator("consumer_key", "consumer_secret", "webhook_secret")(refuse_placeholder)
+    _no_placeholder = field_validator("consumer_key", "consumer_secret")(refuse_placeholder)
+    _not_weak = field_validator("webhook_secret")(refuse_weak)
 
 
 class WooCommerce:
@@ -121,7 +127,7 @@ class WooCommerce:
         self._host = settings.url.host or ""
         self._webhook_secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
         secrets = (basic(key, secret), secret, key, self._webhook_secret or "")
-        self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=secrets)
+        self._http = clients.make(settings.url, ca_file=settings.ca_file, secrets=secrets, body_cap=BODY_CAP)
         self._api = WooCommerceApi(str(settings.url), self._http, key, secret)
         self._currency = Cached(self._read_currency)
         self._reader = WooCommerceReader(self._api, self._webhook_secret)
@@ -138,22 +144,29 @@ class WooCommerce:
     @returns_failures
     async def issue_coupon(self, spec: CouponSpec) -> Outcome:
         """See `base.StoreAdapter`."""
+        return await self._explained(await self._issue(spec))
+
+    @returns_failures
+    async def _issue(self, spec: CouponSpec) -> Outcome:
         outcome = (
             check_spec(spec, WooCommerce, datetime.now(UTC))
             or unsupported(spec)
-            or (check_currency(spec, {await self._currency.get()}) if spec.kind is CouponKind.FIXED_AMOUNT else None)
+            or (check_currency(spec, {await self._currency.get()}) if has_amount(spec) else None)
             or (None if spec.first_try else await find_existing(self, spec))
         )
         return outcome or await self._create(spec)
 
-    @returns_failures
-    async def find_coupon(self, code: str) -> StoreCoupon | None:
+    async def find_coupon(self, code: str) -> StoreCoupon | Outcome | None:
         """See `base.StoreAdapter`. A coupon in the trash counts as deleted: its code can be used again."""
-        return await self._find(code)
+        coupon = await returns_failures(self._find)(code)
+        return coupon if coupon is None or isinstance(coupon, StoreCoupon) else await self._explained(coupon)
 
-    @returns_failures
     async def retire_coupon(self, code: str) -> Outcome:
         """See `base.StoreAdapter`. Deletes permanently: a coupon in the trash could be restored."""
+        return await self._explained(await self._retire(code))
+
+    @returns_failures
+    async def _retire(self, code: str) -> Outcome:
         for _ in range(MOST_PER_CODE):
             if (coupon := await self._find(code)) is None:
                 return Done()
@@ -162,9 +175,13 @@ class WooCommerce:
 
     @returns_failures
     async def check(self) -> Ready | Outcome:
-        """See `base.StoreAdapter`. The response to an update of coupon 0 shows whether the key may write."""
+        """See `base.StoreAdapter`. The response to an update of coupon 0 shows whether the key may write. It does not show
+        whether the store has coupons at all; a list does."""
         self._currency.clear()
         currency = await self._currency.get()
+        listed = failure(await self._api.call("GET", "coupons", {"per_page": "1", "_fields": "id"}), LOOKUP, "GET")
+        if listed is not None:
+            return await self._explained(listed)
         answer = await self._api.call("PUT", "coupons/0", body={})
         failed = failure(answer, "the change of a coupon", "PUT")
         if failed is None or isinstance(failed, Reject):
@@ -185,23 +202,27 @@ class WooCommerce:
         return partial(parse_webhook, headers, raw, self._webhook_secret.encode())
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | None:
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | None:
         request = f"the {kind.removesuffix('s')}"
         answer = await self._api.call("GET", f"{kind}/{quote(entity_id, safe='')}")
         if answer.status == 404 and error_of(answer)[0].endswith("_invalid_id"):
             return None
         raise_for_status(answer, request, "GET")
-        row = exact_json(answer, request)
-        if is_not_an_order(kind, row):
-            return None
+        row = RESPONSES.json(answer, request)
+        if not isinstance(row, dict) or "id" not in row:
+            raise RESPONSES.unreadable(request, "it does not contain the entity", answer)
+        if kind is EventKind.PRODUCT:
+            row = await with_variations(self._api, row)
         event = to_event(kind, row)
-        if isinstance(event, NativeEvent):
-            return event
-        raise CallFailed(Unknown(event.reason, answer.evidence()))
+        return None if isinstance(event, Ignored) else event
 
     @returns_failures
     async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
         return await self._reader.list_entities(kind, since, cursor)
+
+    @returns_failures
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        return await self._reader.count(kind, since)
 
     def webhook_topics(self) -> tuple[str, ...]:
         return self._reader.webhook_topics()
@@ -237,6 +258,12 @@ class WooCommerce:
 
         return await sync_customer(RESPONSES, topic, body, parse_id=numeric_id, read=read, write=write)
 
+    @returns_failures
+    async def check_loyalty_sync(self) -> Outcome:
+        """See `loyalty_sync.ChecksLoyaltySync`. The response to a change of customer 0 shows whether the key may write."""
+        await self._customer("PUT", "0", {})
+        return Done()
+
     async def _customer(self, method: Method, customer_id: str, body: JsonValue = None) -> StoredFields:
         """The stored fields of a customer, as the response shows them."""
         request = "the customer lookup" if method == "GET" else "the change of the customer"
@@ -250,7 +277,7 @@ class WooCommerce:
             reason = RESPONSES.reason(ReasonCode.PERMISSION_MISSING, answer, response=error_text, hint=hint)
             raise CallFailed(Reject(reason, answer.evidence()))
         raise_for_status(answer, request, method)
-        customer = tolerant_json(answer, request)
+        customer = RESPONSES.json(answer, request)
         if not isinstance(customer, dict) or "id" not in customer:
             raise RESPONSES.unreadable(request, "it does not contain the customer", answer)
         return stored_fields({row.get("key"): row.get("value") for row in objects(customer.get("meta_data"))}, META)
@@ -258,12 +285,11 @@ class WooCommerce:
     # ------------------------------------------------------------------------------------------------ calls
 
     async def _find(self, code: str) -> StoreCoupon | None:
-        request = "the coupon lookup"
-        answer = await self._api.accepted(request, "GET", "coupons", {"code": code})
-        rows = tolerant_json(answer, request)
+        answer = await self._api.accepted(LOOKUP, "GET", "coupons", {"code": code})
+        rows = RESPONSES.json(answer, LOOKUP)
         coupons = [parse_coupon(row, datetime.now(UTC)) for row in rows] if isinstance(rows, list) else [None]
         if None in coupons:
-            raise RESPONSES.unreadable(request, "it is not a list of coupons", answer)
+            raise RESPONSES.unreadable(LOOKUP, "it is not a list of coupons", answer)
         code = code.casefold()
         return next((coupon for coupon in coupons if coupon and html.unescape(coupon.code).casefold() == code), None)
 
@@ -285,10 +311,22 @@ class WooCommerce:
             raise_for_status(answer, request, "DELETE")
         return Done()
 
+    async def _explained(self, outcome: Outcome) -> Outcome:
+        """The outcome of a call for coupons. If the key seems to be the cause, but coupons are switched off in the store, the
+        setting is the cause: WooCommerce then answers as to a key without the permission."""
+        if not isinstance(outcome, Blocked) or outcome.reason.code not in KEY_SEEMS_WRONG:
+            return outcome
+        setting = await returns_failures(self._api.call)("GET", "settings/general/woocommerce_enable_coupons")
+        if not isinstance(setting, HttpResponse) or setting.status != 200:
+            return outcome
+        if value_at(setting.json(), "value") != "no":
+            return outcome
+        return Blocked(RESPONSES.reason(ReasonCode.STORE_NOT_READY, problem=SWITCHED_OFF), outcome.evidence)
+
     async def _read_currency(self) -> str:
         request = "the currency lookup"
         answer = await self._api.accepted(request, "GET", "data/currencies/current")
-        code = value_at(tolerant_json(answer, request), "code")
+        code = value_at(RESPONSES.json(answer, request), "code")
         if not isinstance(code, str):
             raise RESPONSES.unreadable(request, "it does not contain the currency", answer)
         return code

@@ -1,17 +1,16 @@
 """One call of WooCommerce's REST API, and the meaning of its status (table in `adapter.py`)."""
 
 import base64
-import re
 from collections.abc import Mapping
-from typing import Final, Literal, cast
+from typing import Final, Literal
 from urllib.parse import quote, urlencode
 
 from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, Client
 from pydantic import JsonValue
 
-from platform_relay.core.exact_json import loads
 from platform_relay.core.http import Failure, HttpClient, HttpResponse
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.failures import CallFailed
 from platform_relay.stores.parsing import value_at
@@ -109,7 +108,7 @@ def failure(answer: HttpResponse, request: str, method: Method, *, wrote: bool =
 
 def error_of(answer: HttpResponse) -> tuple[str, str]:
     """The error code and text of WordPress, including the rejected parameters. Both are empty if the body is not an error."""
-    value = _tolerant(answer)
+    value = answer.json()
     if answer.status < 400 or not isinstance(value, dict) or not isinstance(value.get("code"), str):
         return "", ""
     text, parameters = str(value.get("message") or ""), value_at(value, "data", "params")
@@ -118,27 +117,7 @@ def error_of(answer: HttpResponse) -> tuple[str, str]:
     return str(value["code"]), answer.quote(text)
 
 
-def tolerant_json(answer: HttpResponse, request: str) -> JsonValue:
-    """The JSON body of a response to a read. Text before the first bracket is ignored; text after the JSON is not allowed."""
-    value = _tolerant(answer)
-    return RESPONSES.json(answer, request) if isinstance(value, Unknown) else value
-
-
-def exact_json(answer: HttpResponse, request: str) -> object:
-    """The JSON body of a response, with numbers as Decimal."""
-    try:
-        return loads(answer.body)
-    except ValueError:
-        raise RESPONSES.unreadable(request, "it is not JSON", answer) from None
-
-
-def _tolerant(answer: HttpResponse) -> JsonValue | Unknown:
-    value = answer.json()
-    start = re.search(rb"[\[{]", answer.body)
-    if isinstance(value, Unknown) and start and start.start() > 0:
-        try:
-            rest = cast("JsonValue", loads(answer.body[start.start() :]))  # with Decimals instead of floats
-        except ValueError:
-            return value
-        return rest
-    return value
+def total_of(answer: HttpResponse) -> int | None:
+    """The number of rows in the complete list; None if a proxy has removed the header."""
+    total = answer.headers.get("x-wp-total", "")
+    return integer(total) if is_count(total) else None

@@ -3,6 +3,9 @@
 A variation is a post like its product, with an id that no product has, and it is also listed in the coupon's `product_ids`.
 An item of a cart is covered if the list contains its own id or the id of its parent (WC_Coupon::is_valid_for_product and
 WC_Discounts::validate_coupon_product_ids). Therefore the list is read both as products and as variants.
+
+A `fixed_cart` coupon with products needs one of them in the cart, but takes its amount off the whole cart. Therefore a fixed
+amount for products is a `fixed_product` coupon for one item: off one unit, and not more than its price.
 """
 
 from collections.abc import Mapping
@@ -13,6 +16,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from platform_relay.core.outcomes import Reject
+from platform_relay.core.plain_numbers import integer, is_count
 from platform_relay.stores.base import CouponKind, CouponSpec, StoreCoupon, invalid_items
 from platform_relay.stores.parsing import exact_amount, format_time, objects, whole_number
 
@@ -26,15 +30,16 @@ def coupon_body(spec: CouponSpec) -> dict[str, JsonValue]:
     """
     amounts = {CouponKind.FREE_PRODUCT: Decimal(100), CouponKind.FREE_SHIPPING: Decimal(0)}
     percent = spec.kind in (CouponKind.PERCENTAGE, CouponKind.FREE_PRODUCT)
+    amount_off_items = spec.kind is CouponKind.FIXED_AMOUNT and bool(spec.items)
     body: dict[str, JsonValue] = {
         "code": spec.code,
-        "discount_type": "percent" if percent else "fixed_cart",
+        "discount_type": "percent" if percent else "fixed_product" if amount_off_items else "fixed_cart",
         "amount": f"{amounts.get(spec.kind, spec.value or Decimal(0)):f}",
         "description": spec.title or "",
         "individual_use": not spec.combinable,
         "free_shipping": spec.kind is CouponKind.FREE_SHIPPING,
-        "product_ids": [int(item_id) for item_id in spec.items],
-        "limit_usage_to_x_items": 1 if spec.kind is CouponKind.FREE_PRODUCT else None,
+        "product_ids": [integer(item_id) for item_id in spec.items],
+        "limit_usage_to_x_items": 1 if spec.kind is CouponKind.FREE_PRODUCT or amount_off_items else None,
         "usage_limit": spec.usage_limit,
         "usage_limit_per_user": spec.per_customer_limit,
         "minimum_amount": f"{spec.minimum_spend or Decimal(0):f}",
@@ -63,6 +68,8 @@ def parse_coupon(row: JsonValue, now: datetime) -> StoreCoupon | None:
     restrictions = [name for name in other if row.get(name)]
     if maximum:
         restrictions.append("maximum_amount")
+    if kind is CouponKind.FIXED_AMOUNT and items and row.get("discount_type") == "fixed_cart":
+        restrictions.append("fixed_cart: its amount is taken off the whole cart")
     return StoreCoupon(
         store_id=str(row["id"]),
         code=str(row["code"]),
@@ -82,6 +89,7 @@ def parse_coupon(row: JsonValue, now: datetime) -> StoreCoupon | None:
         restrictions=tuple(restrictions),
         unreadable=frozenset({"currency", "customer_id", "starts_at"}),
         reference=_reference(row.get("meta_data")),
+        any_case=True,
     )
 
 
@@ -93,7 +101,7 @@ def _reference(meta: JsonValue) -> str | None:
 def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
     shipping, one_item = row.get("free_shipping") is True, row.get("limit_usage_to_x_items") == 1
     match row.get("discount_type"), shipping, row.get("limit_usage_to_x_items"):
-        case "fixed_cart", False, None:
+        case ("fixed_cart", False, None) | ("fixed_product", False, 1):
             return CouponKind.FIXED_AMOUNT
         case "percent", False, None:
             return CouponKind.PERCENTAGE
@@ -106,7 +114,7 @@ def _kind(row: Mapping[str, JsonValue], amount: Decimal) -> CouponKind | None:
 
 def unsupported(spec: CouponSpec) -> Reject | None:
     """Reject for ids that cannot be ids of products or variations."""
-    return invalid_items(spec, [item_id for item_id in spec.items if not (item_id.isascii() and item_id.isdigit())])
+    return invalid_items(spec, [item_id for item_id in spec.items if not is_count(item_id)])
 
 
 def _parse_utc(value: JsonValue) -> datetime | None:

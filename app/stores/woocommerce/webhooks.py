@@ -1,18 +1,32 @@
 """Reads WooCommerce's lists and sets up its webhooks (REST v3 /orders, /customers, /products, /webhooks)."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pydantic import JsonValue
 
-from platform_relay.core.http import HttpResponse
 from platform_relay.core.outcomes import Blocked, Done, Outcome
 from platform_relay.inbox.events import EventKind
-from platform_relay.stores.native import NativeEvent, Page, StoreWebhook, secret_missing
-from platform_relay.stores.woocommerce.api import RESPONSES, WooCommerceApi, exact_json, raise_for_status
+from platform_relay.stores.native import NativeEvent, Page, ParsedEntity, StoreWebhook, secret_missing
+from platform_relay.stores.paging import Rows, next_rows
+from platform_relay.stores.woocommerce.api import RESPONSES, WooCommerceApi, raise_for_status, total_of
 from platform_relay.stores.woocommerce.events import SIGNED_WITH, TOPICS, to_event
+from platform_relay.stores.woocommerce.variations import with_variations
 
 PER_PAGE: Final = 100
+FIELDS: Final[Mapping[EventKind, str]] = {
+    EventKind.CUSTOMER: "id,email,first_name,last_name,username,role,billing,date_created_gmt,date_modified_gmt",
+    EventKind.ORDER: (
+        "id,number,status,currency,prices_include_tax,customer_id,billing,total,total_tax,discount_total,discount_tax,"
+        "shipping_total,shipping_tax,cart_tax,line_items,fee_lines,coupon_lines,refunds,date_created_gmt,"
+        "date_modified_gmt,date_paid_gmt,date_completed_gmt"
+    ),
+    EventKind.PRODUCT: (
+        "id,parent_id,name,slug,type,status,images,variations,attributes,date_created_gmt,date_modified_gmt"
+    ),
+}
+"""The fields of a list. A description alone can be larger than all of them."""
 
 
 class WooCommerceReader:
@@ -26,28 +40,38 @@ class WooCommerceReader:
         self._secret = secret
 
     async def list_entities(self, kind: EventKind, since: datetime | None, cursor: str | None) -> Page:
-        """Return a page. `/customers` has no filter `modified_after` (see its schema), so all customers are read, by id."""
-        query = {"per_page": str(PER_PAGE), "page": cursor or "1", "order": "asc"}
-        if kind is EventKind.CUSTOMER:
-            query["orderby"] = "id"
-        else:
-            query["orderby"] = "modified"
-            if since is not None:
-                query |= {
-                    "modified_after": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-                    "dates_are_gmt": "true",
-                }
+        """Return a page, in the order of the ids. `/customers` has no filter by time, so all customers are read."""
         request = f"the list of {kind}"
-        answer = await self._api.accepted(request, "GET", str(kind), query)
-        rows = exact_json(answer, request)
-        if not isinstance(rows, list):
-            raise RESPONSES.unreadable(request, "it is not a list", answer)
-        events = (event for row in rows if isinstance(event := to_event(kind, row), NativeEvent))
-        changed = tuple(
-            item for item in events if not (since and item.event.updatedAt and item.event.updatedAt < since)
-        )
-        page = int(query["page"])
-        return Page(changed, str(page + 1) if _has_next_page(answer, page, len(rows)) else None)
+
+        async def read(offset: int, limit: int) -> Rows:
+            query = {"per_page": str(limit), "offset": str(offset), "orderby": "id", "order": "asc"}
+            answer = await self._api.accepted(
+                request, "GET", str(kind), {**query, **_filters(kind, since), "_fields": FIELDS[kind]}
+            )
+            rows = RESPONSES.json(answer, request)
+            if not isinstance(rows, list):
+                raise RESPONSES.unreadable(request, "it is not a list", answer)
+            return Rows([row if isinstance(row, dict) else {} for row in rows], total_of(answer))
+
+        page = await next_rows(read, cursor, size=PER_PAGE, row_id=lambda row: str(row.get("id")))
+        rows = page.rows
+        if kind is EventKind.PRODUCT:
+            rows = [await with_variations(self._api, row) for row in rows]
+        events = (to_event(kind, row) for row in rows)
+        return Page.of((event for event in events if not _is_older(event, since)), page.next)
+
+    async def count(self, kind: EventKind, since: datetime | None) -> int | None:
+        """See `native.CountsEntities`. None for customers since a time, and while there are drafts among the orders."""
+        if kind is EventKind.CUSTOMER and since is not None:
+            return None
+        total = await self._count(kind, _filters(kind, since))
+        if kind is EventKind.ORDER and await self._count(kind, {**_filters(kind, since), "status": "checkout-draft"}):
+            return None
+        return total
+
+    async def _count(self, kind: EventKind, filters: dict[str, str]) -> int | None:
+        query = {"per_page": "1", "_fields": "id", **filters}
+        return total_of(await self._api.accepted(f"the number of {kind}", "GET", str(kind), query))
 
     def webhook_topics(self) -> tuple[str, ...]:
         return TOPICS
@@ -94,7 +118,17 @@ class WooCommerceReader:
         return Done()
 
 
-def _has_next_page(answer: HttpResponse, page: int, rows: int) -> bool:
-    """Whether another page follows. If a proxy has removed the header, a full page means that another one follows."""
-    pages = answer.headers.get("x-wp-totalpages", "")
-    return page < int(pages) if pages.isascii() and pages.isdigit() else rows == PER_PAGE
+def _is_older(entity: ParsedEntity, since: datetime | None) -> bool:
+    """Whether the entity did not change since `since`."""
+    version = entity.event.updatedAt if isinstance(entity, NativeEvent) else None
+    return since is not None and version is not None and version < since
+
+
+def _filters(kind: EventKind, since: datetime | None) -> dict[str, str]:
+    """Customers of every role: an administrator or a subscriber buys as well."""
+    if kind is EventKind.CUSTOMER:
+        return {"role": "all"}
+    if since is None:
+        return {}
+    after = since.astimezone(UTC) - timedelta(microseconds=1)  # its second is the last one that is excluded
+    return {"modified_after": after.strftime("%Y-%m-%dT%H:%M:%S"), "dates_are_gmt": "true"}

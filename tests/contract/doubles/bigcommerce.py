@@ -6,6 +6,7 @@ coupon is unique too (409), amounts come back with four places, 0 means "no limi
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,14 @@ from tests.contract.doubles.process import serve
 STORE = "/stores/abc123"
 TYPES = ("per_item_discount", "per_total_discount", "shipping_discount", "free_shipping", "percentage_discount")
 
+SCOPES = {
+    (True, "store"): "Information & settings read-only",
+    (True, "coupons"): "Marketing modify", (False, "coupons"): "Marketing modify",
+    (True, "orders"): "Orders read-only", (True, "catalog/products"): "Products read-only",
+    (True, "customers"): "Customers read-only", (False, "customers"): "Customers modify",
+}  # fmt: skip
+"""The scope that a call needs: whether it only reads, and its path without the version."""
+
 
 @dataclass
 class Config:
@@ -28,8 +37,8 @@ class Config:
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
 
     access_token: str = "token-of-the-double"
-    may_write: bool = True
-    may_write_customers: bool = True
+    permissions: list[str] = field(default_factory=lambda: sorted(set(SCOPES.values())))
+    """The scopes of the token. *modify* includes *read-only*."""
     currency: str = "EUR"
     distort: dict[str, Any] = field(default_factory=dict)
     stale_finds: int = 0
@@ -45,7 +54,7 @@ class BigCommerceDouble:
         self.config = Config()
         self.deliveries = Deliveries()
         self.controls: dict[str, Control] = {
-            "seed": self._seed, "switch-off": self._switch_off, "drop-attributes": self._drop_attributes
+            "seed": self._seed, "replace": self._replace, "switch-off": self._switch_off, "drop-attributes": self._drop_attributes
         }  # fmt: skip
         self.reset()
 
@@ -67,19 +76,17 @@ class BigCommerceDouble:
         }
         call.kind = named.get((call.method, "/".join(parts)), "/".join(parts[:2]))
 
-    async def answer(self, call: Call) -> Response:  # noqa: C901, PLR0911, PLR0912  # a table of routes
+    async def answer(self, call: Call) -> Response:  # noqa: C901, PLR0911  # a table of routes
         """Authenticate and route."""
         if not call.path.startswith(f"{STORE}/"):
             return json_response(404, {"status": 404, "title": "Not found"})
         if call.header(b"x-auth-token") != self.config.access_token:
             return json_response(401, {"status": 401, "title": "Unauthorized"})
         parts = call.path.removeprefix(STORE).strip("/").split("/")
-        if call.method != "GET" and parts[:2] == ["v2", "coupons"] and not self.config.may_write:
-            return _told(403, "You don't have a required scope to access the endpoint")
-        if call.method != "GET" and parts[:2] == ["v3", "customers"] and not self.config.may_write_customers:
-            return json_response(
-                403, {"status": 403, "title": "You don't have a required scope to access the endpoint"}
-            )
+        needed = SCOPES.get((call.method == "GET", parts[1]), SCOPES.get((call.method == "GET", "/".join(parts[1:3]))))
+        if needed and not {needed, needed.replace("read-only", "modify")} & set(self.config.permissions):
+            words = "You don't have a required scope to access the endpoint"
+            return _told(403, words) if parts[0] == "v2" else json_response(403, {"status": 403, "title": words})
         match [call.method, *parts]:
             case ["GET", "v2", "store"]:
                 return json_response(200, {"id": "abc123", "name": "The double", "currency": self.config.currency})
@@ -148,9 +155,11 @@ class BigCommerceDouble:
 
     def _orders(self, call: Call, rest: list[str]) -> Response:
         if not rest:
-            since = call.query.get("min_date_modified")
+            since, first = call.query.get("min_date_modified"), int(call.query.get("min_id", 0))
             rows = [row for row in self.rows["orders"] if not since or _time(row) >= parsedate_to_datetime(since)]
-            page = self._page(call, sorted(rows, key=_time))
+            rows = [row for row in rows if int(row["id"]) >= first]
+            rows.sort(key=(lambda row: int(row["id"])) if call.query.get("sort") == "id:asc" else _time)
+            page = self._page(call, rows)
             return json_response(200, [_bare(row) for row in page]) if page else Response(204)
         found = next((row for row in self.rows["orders"] if str(row["id"]) == rest[0]), None)
         if found is None:
@@ -162,8 +171,13 @@ class BigCommerceDouble:
 
     def _customers(self, call: Call) -> Response:
         wanted, since = call.query.get("id:in"), call.query.get("date_modified:min", "")
+        first, last = call.query.get("date_created:min", ""), call.query.get("date_created:max", "~")
         rows = [row for row in self.rows["customers"] if row["date_modified"] >= since]
-        return json_response(200, {"data": self._page(call, [r for r in rows if wanted in (None, str(r["id"]))])})
+        rows = [row for row in rows if first <= row.get("date_created", "") <= last]
+        rows = [row for row in rows if wanted in (None, str(row["id"]))]
+        random.shuffle(rows)  # equal times have no order
+        rows.sort(key=lambda row: str(row.get("date_created")))
+        return self._document(call, rows)
 
     def _products(self, call: Call, rest: list[str]) -> Response:
         if rest:
@@ -171,9 +185,17 @@ class BigCommerceDouble:
             return (
                 json_response(200, {"data": found}) if found else json_response(404, {"status": 404, "title": "none"})
             )
-        since = call.query.get("date_modified:min", "")
-        rows = [row for row in self.rows["products"] if row["date_modified"] >= since]
-        return json_response(200, {"data": self._page(call, rows)})
+        since, after = call.query.get("date_modified:min", ""), int(call.query.get("id:greater", 0))
+        rows = [row for row in self.rows["products"] if row["date_modified"] >= since and int(row["id"]) > after]
+        if call.query.get("sort") == "id":
+            rows.sort(key=lambda row: int(row["id"]))
+        unused = call.query.get("exclude_fields", "").split(",")
+        return self._document(
+            call, [{name: value for name, value in row.items() if name not in unused} for row in rows]
+        )
+
+    def _document(self, call: Call, rows: list[Json]) -> Response:
+        return json_response(200, {"data": self._page(call, rows), "meta": {"pagination": {"total": len(rows)}}})
 
     @staticmethod
     def _page(call: Call, rows: list[Json]) -> list[Json]:
@@ -209,7 +231,8 @@ class BigCommerceDouble:
             return json_response(422, {"status": 422, "title": "Upsert failed", "errors": {"0": "invalid id"}})
         for each in given:
             self.values = [row for row in self.values if any(row[name] != each[name] for name in same)] + [each]
-        call.applied()
+        if given:
+            call.applied()
         return json_response(200, {"data": given})
 
     # ------------------------------------------------------------------------------------------- webhooks
@@ -242,6 +265,11 @@ class BigCommerceDouble:
         self.values += given.pop("values", [])
         for family, rows in given.items():
             self.rows[family] += rows
+        return {"ok": True}
+
+    async def _replace(self, given: Json) -> object:
+        """`{"orders": […], …}`: the lists named are these from now on."""
+        self.rows |= given
         return {"ok": True}
 
     async def _drop_attributes(self, given: Json) -> object:  # noqa: ARG002

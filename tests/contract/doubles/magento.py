@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from simulators.call import Call, Json, RefusalError, Response, json_response
 from simulators.deliveries import Deliveries
@@ -22,6 +23,14 @@ API = "/rest/V1/"
 LISTS = {"customers/search": "customers", "orders": "orders", "products": "products"}
 COUPON = {"rule_id", "code", "usage_limit", "usage_per_customer", "times_used", "is_primary", "type"}
 FILTER = re.compile(r"searchCriteria\[filterGroups\]\[(\d+)\]\[filters\]\[0\]\[(field|value|conditionType)\]")
+
+
+RESOURCES = (
+    ("salesRules", "Magento_SalesRule::quote"), ("coupons", "Magento_SalesRule::quote"),
+    ("store/", "Magento_Backend::store"), ("products", "Magento_Catalog::products"),
+    ("orders", "Magento_Sales::actions_view"), ("customers", "Magento_Customer::customer"),
+)  # fmt: skip
+"""What Magento 2.4's `webapi.xml` requires for the paths that begin so."""
 
 
 @dataclass
@@ -35,12 +44,16 @@ class MagentoConfig:
     integration_token: str = "integration-token"
     token_uses: int = 0
     """How many calls an admin token is good for; 0: any number."""
-    forbidden: list[str] = field(default_factory=list)
-    """Beginnings of paths that the account has no permission for."""
+    permissions: list[str] = field(default_factory=lambda: sorted({resource for _, resource in RESOURCES}))
+    """The resources of the account's role."""
     distort: Json = field(default_factory=dict)
     hidden: int = 0
+    clock_ahead: float = 0
+    """Seconds by which the store's clock is ahead."""
     timezone: str = "Europe/Berlin"
     currency: str = "EUR"
+    other_currency: str = ""
+    """The base currency of a second store view of the same website, if any."""
 
 
 def refusal(status: int, message: str, parameters: object = None) -> RefusalError:
@@ -60,7 +73,7 @@ class Magento:
     def __init__(self) -> None:
         self.config = MagentoConfig()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed, "expire-tokens": self._expire}
+        self.controls: dict[str, Control] = {"seed": self._seed, "replace": self._seed, "expire-tokens": self._expire}
         self.reset()
 
     def reset(self) -> None:
@@ -122,11 +135,9 @@ class Magento:
         if token in self.tokens:
             self.tokens[token] += 1
             known = not self.config.token_uses or self.tokens[token] <= self.config.token_uses
-        path = call.path.removeprefix(API)
-        if not known or any(path.startswith(each) for each in self.config.forbidden):
-            resource = (
-                "Magento_SalesRule::quote" if "ules" in path or "coupons" in path else "Magento_Sales::actions_view"
-            )
+        path = call.path.removeprefix(API).strip("/") + "/"
+        resource = next(resource for beginning, resource in RESOURCES if path.startswith(beginning))
+        if not known or resource not in self.config.permissions:
             raise refusal(401, "The consumer isn't authorized to access %resources.", {"resources": resource})
 
     def _token(self, call: Call) -> Response:
@@ -147,7 +158,8 @@ class Magento:
             "default_display_currency_code": self.config.currency, "timezone": self.config.timezone,
             "secure_base_media_url": "https://shop.example/media/",
         }  # fmt: skip
-        return json_response(200, [row])
+        other = {**row, "id": 2, "code": "other", "base_currency_code": self.config.other_currency}
+        return json_response(200, [row, other] if self.config.other_currency else [row])
 
     # -- rules and coupons --------------------------------------------------------------------------------------------
 
@@ -162,7 +174,7 @@ class Magento:
                 raise refusal(500, "Internal Error. Details are available in Magento log file. Report ID: x") from None
         root = "Magento\\SalesRule\\Model\\Rule\\Condition\\"
         rule = {
-            "store_labels": [], "product_ids": [], "uses_per_coupon": 0,
+            "store_labels": [], "product_ids": [], "uses_per_coupon": 0, "from_date": self._today(),
             "condition": {"condition_type": f"{root}Combine", "aggregator_type": "all", "operator": None, "value": "1"},
             "action_condition": {
                 "condition_type": f"{root}Product\\Combine", "aggregator_type": "all", "operator": None, "value": "1"
@@ -172,6 +184,10 @@ class Magento:
         self.rules[rule["rule_id"]] = rule
         call.applied()
         return json_response(200, rule)
+
+    def _today(self) -> str:
+        now = datetime.now(ZoneInfo(self.config.timezone)) + timedelta(seconds=self.config.clock_ahead)
+        return now.date().isoformat()
 
     def _create_coupon(self, call: Call) -> Response:
         given = call.object.get("coupon", {})
@@ -230,7 +246,8 @@ class Magento:
     def _list(self, call: Call, name: str) -> Response:
         """Products of any id exist, unless some were seeded."""
         rows = self.lists[name]
-        if name == "products" and not rows and call.query.get("fields"):
+        searched = call.query.get("searchCriteria[filterGroups][0][filters][0][field]")
+        if name == "products" and not rows and call.query.get("fields") and searched != "updated_at":
             values = call.query["searchCriteria[filterGroups][0][filters][0][value]"].split(",")
             rows = [
                 {"id": int(re.sub(r"\D", "", each)), "sku": f"SKU-{re.sub(r'[^0-9]', '', each)}"} for each in values
@@ -250,7 +267,11 @@ class Magento:
                 chosen.sort(key=partial(_value, name=key))
         size, page = (int(call.query[f"searchCriteria[{name}]"]) for name in ("pageSize", "currentPage"))
         page = min(page, max(1, -(-len(chosen) // size)))
-        answer: Json = {"items": chosen[(page - 1) * size : page * size], "total_count": len(chosen)}
+        fields = set(re.findall(r"\w+", call.query.get("fields", "").partition("items[")[2]))
+        shown = chosen[(page - 1) * size : page * size]
+        if fields:  # as the store, but without regard to where a field stands
+            shown = [{name: value for name, value in row.items() if name in fields} for row in shown]
+        answer: Json = {"items": shown, "total_count": len(chosen)}
         return json_response(200, answer | ({} if call.query.get("fields") else {"search_criteria": {}}))
 
     # -- control ------------------------------------------------------------------------------------------------------
@@ -292,11 +313,13 @@ def _passes(row: Json, given: dict[str, str]) -> bool:
     is_, wanted = _value(row, given["field"]), given["value"]
     if isinstance(is_, int):
         return {
-            "eq": lambda: str(is_) == wanted, "gt": lambda: is_ > int(wanted), "in": lambda: str(is_) in wanted.split(","),
+            "eq": lambda: str(is_) == wanted, "neq": lambda: str(is_) != wanted,
+            "gt": lambda: is_ > int(wanted), "in": lambda: str(is_) in wanted.split(","),
         }[given["conditionType"]]()  # fmt: skip
     text = str(is_).casefold()
     return {
         "eq": lambda: text == wanted.casefold(),
+        "neq": lambda: text != wanted.casefold(),
         "gt": lambda: text > wanted,
         "gteq": lambda: text >= wanted,
         "in": lambda: text in wanted.casefold().split(","),

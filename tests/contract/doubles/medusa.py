@@ -12,6 +12,7 @@ import copy
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote
 
@@ -31,7 +32,9 @@ class MedusaConfig:
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {}
 
     api_key: str = "sk_0123456789abcdef"
-    forbidden: bool = False
+    read_only: bool = False
+    permissions: list[str] = field(default_factory=lambda: [*LISTS, "promotions", "campaigns", "stores"])
+    """The resources that the role of the key may read and, without `read_only`, change."""
     currencies: list[str] = field(default_factory=lambda: ["eur"])
     distort: Json = field(default_factory=dict)
     hidden: int = 0
@@ -50,7 +53,7 @@ def refused(message: str, status: int = 400, kind: str = "invalid_data") -> Resp
 
 def exact(value: float) -> Json:
     """The exact text beside a number."""
-    return {"value": f"{value:g}", "precision": 20}
+    return {"value": f"{Decimal(str(value)).normalize():f}", "precision": 20}
 
 
 class Medusa:
@@ -61,7 +64,7 @@ class Medusa:
     def __init__(self) -> None:
         self.config = MedusaConfig()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed}
+        self.controls: dict[str, Control] = {"seed": self._seed, "replace": self._seed}
         self.reset()
 
     def reset(self) -> None:
@@ -101,7 +104,8 @@ class Medusa:
         wanted = base64.b64encode(f"{self.config.api_key}:".encode()).decode()
         if call.header(b"authorization") != f"Basic {wanted}":
             return json_response(401, {"message": "Unauthorized"})
-        if self.config.forbidden and call.method != "GET":
+        resource = call.path.strip("/").split("/")[1]
+        if (self.config.read_only and call.method != "GET") or resource not in self.config.permissions:
             return refused("Forbidden", 403, "forbidden")
         return await call.handler(call)
 
@@ -194,8 +198,9 @@ class Medusa:
         since = datetime.fromisoformat(call.query.get("updated_at[$gte]", "1970-01-01T00:00:00+00:00"))
         rows = [row for row in self.lists[call.argument] if datetime.fromisoformat(row["updated_at"]) >= since]
         rows = [row for row in rows if not ids or row["id"] in ids]
-        if call.query.get("order") == "updated_at":
-            rows.sort(key=lambda row: str(row["updated_at"]))
+        if call.query.get("has_account") == "true":
+            rows = [row for row in rows if row.get("has_account") is not False]
+        rows.sort(key=lambda row: str(row["id"]))  # `order=id`
         offset, limit = int(call.query.get("offset", "0")), int(call.query.get("limit", "50"))
         shown = rows[offset : offset + limit]
         return json_response(200, {call.argument: shown, "count": len(rows), "offset": offset, "limit": limit})

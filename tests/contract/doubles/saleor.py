@@ -8,9 +8,10 @@ codes differ by case, a voucher without a listing never applies, values are chec
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -51,6 +52,10 @@ class SaleorConfig:
     duplicate: str = "ALREADY_EXISTS"
     distort: Json = field(default_factory=dict)
     hidden: int = 0
+    page: int = 2
+    """The most rows in a page of customers, orders or products."""
+    clock_ahead: float = 0
+    """Seconds by which the store's clock is ahead."""
     jwks: Json = field(default_factory=lambda: {"keys": []})
 
 
@@ -75,7 +80,7 @@ class Saleor:
     def __init__(self) -> None:
         self.config = SaleorConfig()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed}
+        self.controls: dict[str, Control] = {"seed": self._seed, "replace": self._seed}
         self.reset()
 
     def reset(self) -> None:
@@ -119,6 +124,8 @@ class Saleor:
             "EnableWebhook": ("AUTHENTICATED_APP", self._enable_webhook),
             "DeleteWebhook": ("AUTHENTICATED_APP", self._delete_webhook),
             "Customers": ("MANAGE_USERS", self._list), "Customer": ("MANAGE_USERS", self._one),
+            "CustomerCount": ("MANAGE_USERS", self._count), "OrderCount": ("MANAGE_ORDERS", self._count),
+            "ProductCount": ("MANAGE_PRODUCTS", self._count),
             "LoyaltyFields": ("MANAGE_USERS", self._one), "SetLoyaltyFields": ("MANAGE_USERS", self._set_standing),
             "Orders": ("MANAGE_ORDERS", self._list), "Order": ("MANAGE_ORDERS", self._one),
             "Products": ("MANAGE_PRODUCTS", self._list), "Product": ("MANAGE_PRODUCTS", self._one),
@@ -156,7 +163,7 @@ class Saleor:
         if any(code == each["node"]["code"] for row in self.vouchers.values() for each in row["codes"]["edges"]):
             call.duplicate()
             return self._duplicate(code)
-        now = datetime.now(UTC).isoformat()
+        now = (datetime.now(UTC) + timedelta(seconds=self.config.clock_ahead)).isoformat()
         if asked.get("endDate") and asked["endDate"] <= asked.get("startDate", now):
             return _result(
                 "voucherCreate", "voucher", "endDate", "INVALID", "End date cannot be before the start date."
@@ -168,7 +175,7 @@ class Saleor:
             "used": 0, "singleUse": False, "applyOncePerOrder": False, "applyOncePerCustomer": False,
             "onlyForStaff": False, "minCheckoutItemsQuantity": None, "startDate": now, "endDate": None, "countries": [],
             "privateMetafield": None,
-            **{name: value for name, value in asked.items() if name not in (*CATALOGUE, "addCodes", "name")},
+            **{name: value for name, value in asked.items() if name not in (*CATALOGUE, "addCodes")},
             "codes": connection([code_row]),
             **{name: connection([{"id": each} for each in asked.get(name, [])]) for name in CATALOGUE},
             "channelListings": [],
@@ -255,17 +262,29 @@ class Saleor:
         return _data({"webhookDelete": {"errors": []}})
 
     def _list(self, given: Json, call: Call) -> Response:
-        """Two to a page, so that paging shows."""
+        """At most `page` rows, so that paging shows. A cursor is the key of the last row."""
         name = call.argument.lower()
         since = (given.get("updated") or {}).get("gte", "")
-        rows = sorted((row for row in self.lists[name] if row["updatedAt"] >= since), key=lambda row: row["updatedAt"])
-        start = int(given.get("after") or 0)
-        page = connection(rows[start : start + 2])
-        page["pageInfo"] = {"hasNextPage": len(rows) > start + 2, "endCursor": str(start + 2)}
+        keys = [((row["updatedAt"], row["id"]), row) for row in self.lists[name] if row["updatedAt"] >= since]
+        after = tuple(json.loads(given["after"])) if given.get("after") else ("", "")
+        rows = [row for key, row in sorted(keys, key=lambda pair: pair[0]) if key > after]
+        size = min(self.config.page, given["first"])
+        page = connection(rows[:size])
+        cursor = json.dumps([rows[:size][-1]["updatedAt"], rows[:size][-1]["id"]]) if rows else None
+        page["pageInfo"] = {"hasNextPage": len(rows) > size, "endCursor": cursor}
         return _data({name: page})
+
+    def _count(self, given: Json, call: Call) -> Response:
+        name = f"{call.argument.removesuffix('Count').lower()}s"
+        since = (given.get("updated") or {}).get("gte", "")
+        return _data({name: {"totalCount": sum(row["updatedAt"] >= since for row in self.lists[name])}})
 
     def _one(self, given: Json, call: Call) -> Response:
         name = "customers" if call.argument == "LoyaltyFields" else f"{call.argument.lower()}s"
+        if given["id"].isdigit():  # not the base64 of a type and a number
+            words = f"Invalid ID: {given['id']}. Expected: {call.argument}."
+            error = {"message": words, "extensions": {"exception": {"code": "GraphQLError"}}}
+            return json_response(200, {"errors": [error], "data": None})
         return _data({NAMES[name]: next((row for row in self.lists[name] if row["id"] == given["id"]), None)})
 
     def _set_standing(self, given: Json, call: Call) -> Response:

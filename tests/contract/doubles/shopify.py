@@ -7,9 +7,10 @@ zeros. Only what a query selects is answered.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
@@ -56,6 +57,8 @@ class Config:
     """Fields of the input that the store silently takes otherwise."""
     throttled: int = 0
     """So many of the next calls are refused for want of cost points."""
+    clock_ahead: float = 0
+    """Seconds by which the store's clock is ahead."""
     stale_finds: int = 0
     """So many of the next lookups do not see what was made."""
 
@@ -76,7 +79,12 @@ class ShopifyDouble:
     def __init__(self) -> None:
         self.config = Config()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed, "expire-tokens": self._expire, "add-codes": self._add}
+        self.controls: dict[str, Control] = {
+            "seed": self._seed,
+            "replace": self._replace,
+            "expire-tokens": self._expire,
+            "add-codes": self._add,
+        }
         self.reset()
 
     def reset(self) -> None:
@@ -142,7 +150,7 @@ class ShopifyDouble:
         return json_response(200, {"data": data, "extensions": _cost(1980)})
 
     def _need(self, scope: str, root: str) -> None:
-        if scope not in self.config.scopes:
+        if not {scope, scope.replace("read_", "write_")} & set(self.config.scopes):  # to write includes to read
             result = f"Access denied for {root} field. Required access: `{scope}` access scope."
             raise Refused("ACCESS_DENIED", result)
 
@@ -213,7 +221,7 @@ class ShopifyDouble:
         limit = given.get("minimumRequirement", {}).get("subtotal", {}).get("greaterThanOrEqualToSubtotal")
         people = given.get("context", {}).get("customers", {}).get("add")
         starts, ends = given["startsAt"], given.get("endsAt")
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = (datetime.now(UTC) + timedelta(seconds=self.config.clock_ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
         stored: Json = {
             "__typename": "DiscountCodeBasic" if argument == BASIC else "DiscountCodeFreeShipping",
             "status": "EXPIRED" if ends and ends <= now else "SCHEDULED" if starts > now else "ACTIVE",
@@ -303,24 +311,42 @@ class ShopifyDouble:
             return {"deletedWebhookSubscriptionId": None, "userErrors": [error]}
         return {"deletedWebhookSubscriptionId": variables["id"], "userErrors": []}
 
-    def field_orders(self, call: Call, variables: Json) -> Json:
-        return self._listed("orders", call, variables)
+    def field_orders(self, call: Call, variables: Json) -> Json:  # noqa: ARG002
+        return self._listed("orders", variables)
 
-    def field_customers(self, call: Call, variables: Json) -> Json:
-        return self._listed("customers", call, variables)
+    def field_customers(self, call: Call, variables: Json) -> Json:  # noqa: ARG002
+        return self._listed("customers", variables)
 
-    def field_products(self, call: Call, variables: Json) -> Json:
-        return self._listed("products", call, variables)
+    def field_products(self, call: Call, variables: Json) -> Json:  # noqa: ARG002
+        return self._listed("products", variables)
 
-    def _listed(self, family: str, call: Call, variables: Json) -> Json:
+    def _listed(self, family: str, variables: Json) -> Json:
         self._need(f"read_{family}", family)
         since = (variables.get("changed") or "").removeprefix("updated_at:>=").strip("'")
-        rows = sorted((row for row in self.rows[family] if row["updatedAt"] >= since), key=lambda row: row["updatedAt"])
-        first = int(str(call.object["query"]).partition("(first: ")[2].partition(",")[0])
-        start = int(variables.get("cursor") or 0)
-        more = len(rows) > start + first
-        page = {"hasNextPage": more, "endCursor": str(start + first) if more else None}
-        return {"nodes": rows[start : start + first], "pageInfo": page}
+        rows = sorted(
+            (row for row in self.rows[family] if row["updatedAt"] >= since),
+            key=lambda row: (row["updatedAt"], row["id"]),
+        )
+        first = int(variables["first"])
+        after = tuple(json.loads(variables["cursor"])) if variables.get("cursor") else ("", "")
+        rows = [row for row in rows if (row["updatedAt"], row["id"]) > after]  # a cursor is the key of the last row
+        more = len(rows) > first
+        cursor = json.dumps([rows[first - 1]["updatedAt"], rows[first - 1]["id"]]) if more else None
+        return {"nodes": rows[:first], "pageInfo": {"hasNextPage": more, "endCursor": cursor}}
+
+    def field_ordersCount(self, call: Call, variables: Json) -> Json:  # noqa: N802, ARG002
+        return self._counted("orders", variables)
+
+    def field_customersCount(self, call: Call, variables: Json) -> Json:  # noqa: N802, ARG002
+        return self._counted("customers", variables)
+
+    def field_productsCount(self, call: Call, variables: Json) -> Json:  # noqa: N802, ARG002
+        return self._counted("products", variables)
+
+    def _counted(self, family: str, variables: Json) -> Json:
+        self._need(f"read_{family}", family)
+        since = (variables.get("changed") or "").removeprefix("updated_at:>=").strip("'")
+        return {"count": sum(row["updatedAt"] >= since for row in self.rows[family]), "precision": "EXACT"}
 
     def field_order(self, call: Call, variables: Json) -> Json | None:  # noqa: ARG002
         return self._one("orders", variables)
@@ -360,6 +386,11 @@ class ShopifyDouble:
         return next((row for row in self.rows[family] if row["id"] == variables["id"]), None)
 
     # ------------------------------------------------------------------------------------------- control
+
+    async def _replace(self, given: Json) -> object:
+        """`{"orders": […], …}`: the lists named are these from now on."""
+        self.rows |= given
+        return {"ok": True}
 
     async def _seed(self, given: Json) -> object:
         """Rows of `orders`, `customers`, `products`, as GraphQL shows them."""

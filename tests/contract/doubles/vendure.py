@@ -75,7 +75,7 @@ class Vendure:
     def __init__(self) -> None:
         self.config = VendureConfig()
         self.deliveries = Deliveries()
-        self.controls: dict[str, Control] = {"seed": self._seed, "expire": self._expire}
+        self.controls: dict[str, Control] = {"seed": self._seed, "replace": self._seed, "expire": self._expire}
         self.reset()
 
     def reset(self) -> None:
@@ -198,10 +198,15 @@ class Vendure:
 
     def _list(self, given: Json, call: Call) -> Response:
         name, options = call.argument.lower(), given["options"]
-        since = datetime.fromisoformat(options["filter"]["updatedAt"]["after"])
-        rows = [row for row in self.lists[name] if datetime.fromisoformat(row["updatedAt"]) > since]
-        rows.sort(key=lambda row: (str(row["updatedAt"]), int(row["id"])))
-        return _data({name: {"items": rows[options["skip"] : options["skip"] + options["take"]]}})
+        filters, rows = options["filter"], self.lists[name]
+        if "updatedAt" in filters:
+            since = datetime.fromisoformat(filters["updatedAt"]["after"])
+            rows = [row for row in rows if datetime.fromisoformat(row["updatedAt"]) > since]
+        if "orderPlacedAt" in filters:
+            rows = [row for row in rows if row.get("orderPlacedAt") is not None and row.get("active") is False]
+        rows = sorted(rows, key=lambda row: int(row["id"]))
+        skip = options.get("skip", 0)
+        return _data({name: {"items": rows[skip : skip + options["take"]], "totalItems": len(rows)}})
 
     def _one(self, given: Json, call: Call) -> Response:
         name = call.argument.lower()

@@ -1,7 +1,8 @@
-"""The corner shop: made up, for the sample adapter of the conformance kit (tests/conformance).
+"""The corner shop: made up, for the sample adapter (`platform_relay.conformance.sample`).
 
 Surprising on purpose: a voucher takes two calls and is worth nothing until it is published, a lookup finds whatever
-begins with the code, tokens end, an amount that is no number is taken for 0, and unknown fields are ignored.
+begins with the code, in any spelling, though a code is valid only as it is; tokens end
+(a cookie serves as well), an amount that is no number is taken for 0, and unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from simulators.call import Call, Json, Response, json_response
-from simulators.deliveries import Deliveries
-from simulators.program import Control
-from tests.contract.doubles.process import serve
+from .call import Call, Json, Response, json_response
+from .deliveries import Deliveries
+from .program import Control
 
 LISTS = ("customers", "orders", "products")
 KNOWN = (
     "code", "type", "amount", "currency", "minimum", "uses", "uses_per_customer", "email", "products", "variants", "exclusive",
-    "starts_at", "ends_at", "note",
+    "starts_at", "ends_at", "note", "minimum_quantity",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class Corner:
         match [call.method, *call.path.strip("/").split("/")]:
             case ["POST", "token"]:
                 call.kind, call.handler = "token", self._token
-            case ["GET", "shop"]:
+            case ["GET", "store"]:
                 call.kind, call.handler = "shop", self._shop
             case ["GET", "vouchers"]:
                 call.kind, call.handler = "coupon.find", self._find
@@ -85,7 +85,10 @@ class Corner:
         """Authenticate, then handle."""
         if call.handler is None:
             return Response(404, b"<h1>Not here</h1>")
-        if call.kind != "token" and call.header(b"authorization").removeprefix("Bearer ") not in self.tokens:
+        session = call.header(b"authorization").removeprefix("Bearer ") or call.header(b"cookie").removeprefix(
+            "session="
+        )
+        if call.kind != "token" and session not in self.tokens:
             return json_response(401, {"error": "token", "message": "the token is unknown or has ended"})
         return await call.handler(call)
 
@@ -111,9 +114,11 @@ class Corner:
         code = str(asked.get("code", ""))
         if not code:
             return json_response(422, {"error": "invalid", "message": "a voucher needs a code"})
-        if any(str(row["code"]).casefold() == code.casefold() for row in self.vouchers.values()):
+        if any(row["code"] == code for row in self.vouchers.values()):
             return json_response(409, {"error": "code_taken", "message": f"{code} is taken"})
         row = {name: asked.get(name) for name in KNOWN}
+        if row["minimum_quantity"] is not None:
+            row["minimum_quantity"] = int(float(row["minimum_quantity"]))
         if row["type"] != "shipping" and not re.fullmatch(r"\d+(\.\d+)?", str(row["amount"])):
             row["amount"] = "0.00"
         identifier = f"v{next(self._ids)}"
@@ -142,7 +147,9 @@ class Corner:
         rows = [row for row in rows if datetime.fromisoformat(row["changed_at"]) >= _moment(since)]
         page, size = int(call.query.get("page", "1")), self.config.page
         shown = rows[(page - 1) * size : page * size]
-        return json_response(200, {"items": shown, "next": page + 1 if page * size < len(rows) else None})
+        return json_response(
+            200, {"items": shown, "next": page + 1 if page * size < len(rows) else None, "total": len(rows)}
+        )
 
     async def _get(self, call: Call) -> Response:
         name, _, argument = call.argument.partition("/")
@@ -183,7 +190,3 @@ class Corner:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace(" ", "+")) if text else datetime.min.replace(tzinfo=UTC)
-
-
-if __name__ == "__main__":
-    serve("corner", Corner)

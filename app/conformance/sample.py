@@ -1,4 +1,4 @@
-"""A sample adapter: the corner shop (tests/contract/doubles/corner.py), as an outsider would write one.
+"""A sample adapter: the corner store of the simulators, as an author outside of this project would write one.
 
 What an answer means:
 
@@ -14,22 +14,22 @@ What an answer means:
 """
 
 import asyncio
-import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Self, cast
 from urllib.parse import quote, urlencode
 
-from pydantic import Field, HttpUrl, JsonValue, SecretStr, ValidationError, field_validator
+from pydantic import Field, HttpUrl, JsonValue, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from platform_relay.core import exact_json
 from platform_relay.core.http import HttpClients, HttpResponse
 from platform_relay.core.outcomes import Done, Outcome, Reject, Retry
+from platform_relay.core.plain_numbers import amount
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.inbox.events import EVENTS, EventKind
+from platform_relay.inbox.events import EventKind
 from platform_relay.settings import EnvironmentSettings, refuse_placeholder
 from platform_relay.stores.base import (
     CouponKind,
@@ -43,8 +43,8 @@ from platform_relay.stores.base import (
 )
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.native import (
-    NativeEvent,
     Page,
+    ParsedEntity,
     ParsedWebhook,
     StoreWebhook,
     invalid_signature,
@@ -52,12 +52,13 @@ from platform_relay.stores.native import (
     unreadable_webhook,
 )
 from platform_relay.stores.responses import Responses
+from platform_relay.stores.translation import translate
 
 Row = dict[str, JsonValue]
 KINDS: Final = {
     CouponKind.FIXED_AMOUNT: "amount", CouponKind.PERCENTAGE: "percent", CouponKind.FREE_SHIPPING: "shipping",
 }  # fmt: skip
-RESPONSES: Final = Responses("the corner shop", "CORNER__URL")
+RESPONSES: Final = Responses("the corner store", "CORNER__URL")
 CREATION: Final = "the creation of the coupon"
 LOOKUP: Final = "the coupon lookup"
 GONE: Final = ("no_voucher", "not_found", "no_webhook")
@@ -77,7 +78,7 @@ class CornerSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="CORNER__")
 
-    url: HttpUrl = Field(description="Address of the corner shop.")
+    url: HttpUrl = Field(description="Address of the corner store.")
     secret: SecretStr = Field(description="What the store gives tokens for.")
     webhook_secret: SecretStr = Field(description="Signs the store's webhooks.")
 
@@ -89,7 +90,7 @@ class Corner:
 
     Settings: ClassVar[type[EnvironmentSettings]] = CornerSettings
     KINDS: ClassVar[frozenset[CouponKind]] = frozenset(KINDS)
-    CANNOT: ClassVar[Mapping[str, str]] = {"customer_id": "the corner shop knows customers by e-mail address"}
+    CANNOT: ClassVar[Mapping[str, str]] = {"customer_id": "the corner store knows customers by e-mail address"}
 
     def __init__(self, settings: CornerSettings, clients: HttpClients) -> None:
         self._url = str(settings.url).rstrip("/")
@@ -124,9 +125,9 @@ class Corner:
         row = await self._row(spec.code)
         if row is None:
             return None
-        found = read({**row, "published": True}, LOOKUP)
-        if row.get("published") is True or differences(spec, found):
-            return compare_existing(spec, found)
+        existing = read({**row, "published": True}, LOOKUP)
+        if row.get("published") is True or differences(spec, existing):
+            return compare_existing(spec, existing)
         return await self._publish(spec, row)
 
     async def _publish(self, spec: CouponSpec, row: Row) -> Outcome:
@@ -152,12 +153,12 @@ class Corner:
 
     @returns_failures
     async def check(self) -> Ready | Outcome:
-        shop = await self._object("GET", "shop", "the shop")
-        return Ready(f"the corner shop sells in {shop.get('currency')}")
+        store = await self._object("GET", "store", "the store")
+        return Ready(f"the corner store sells in {store.get('currency')}")
 
     async def _row(self, code: str) -> Row | None:
         rows = await self._items(f"vouchers?{urlencode({'code': code}, quote_via=quote)}", LOOKUP)
-        return next((row for row in rows if str(row.get("code")).casefold() == code.casefold()), None)
+        return next((row for row in rows if row.get("code") == code), None)
 
     async def _delete(self, store_id: str) -> Done:
         await self._call("DELETE", f"vouchers/{quote(store_id, safe='')}", "the deletion of the coupon")
@@ -172,30 +173,32 @@ class Corner:
         rows, following = answer.get("items"), answer.get("next")
         if not isinstance(rows, list):
             raise RESPONSES.unreadable(f"the list of {kind}", "it has no list")
-        events = [event(kind, row) for row in rows]
-        return Page(tuple(each for each in events if each), str(following) if following else None)
+        return Page.of((event(kind, row) for row in rows), str(following) if following else None)
 
     @returns_failures
-    async def fetch(self, kind: EventKind, entity_id: str) -> NativeEvent | None:
+    async def count(self, kind: EventKind, since: datetime | None = None) -> int | None:
+        query = {"changed_after": since.astimezone(UTC).isoformat()} if since else {}
+        answer = await self._object("GET", f"{kind}?{urlencode(query)}", f"the number of {kind}")
+        total = answer.get("total")
+        return total if isinstance(total, int) else None
+
+    @returns_failures
+    async def fetch(self, kind: EventKind, entity_id: str) -> ParsedEntity | None:
         row = await self._call("GET", f"{kind}/{quote(entity_id, safe='')}", f"the lookup in {kind}")
         if row is None:
             return None
-        found = event(kind, row)
-        if found is None:
-            raise RESPONSES.unreadable_entity(kind, entity_id)
-        return found
+        return event(kind, row)
 
     async def parse_event(self, headers: Mapping[str, str], raw: bytes) -> ParsedWebhook:
         signature = hmac.new(self._signing, raw, "sha256").hexdigest()
         if not hmac.compare_digest(headers.get("x-corner-signature", "").encode(), signature.encode()):
             return invalid_signature("CORNER__WEBHOOK_SECRET")
         try:
-            row = json.loads(raw)
-        except (ValueError, RecursionError):
-            return unreadable_webhook("the corner shop", "its body is not JSON")
+            row = cast("JsonValue", exact_json.loads(raw))
+        except ValueError:
+            return unreadable_webhook("the corner store", "its body is not JSON")
         kind = TOPICS.get(headers.get("x-corner-topic", ""))
-        found = event(kind, row) if kind else None
-        return found or not_relayed("it is about no customer, order or product")
+        return event(kind, row) if kind else not_relayed("it is about no customer, order or product")
 
     def webhook_topics(self) -> tuple[str, ...]:
         return tuple(TOPICS)
@@ -209,7 +212,7 @@ class Corner:
     async def create_webhook(self, topic: str, address: str) -> StoreWebhook:
         rows = await self._items("webhooks", "the list of webhooks")
         known = (webhook(row) for row in rows if row.get("address") == address)
-        if same := next((each for each in known if each.topic == topic), None):
+        if same := next((hook for hook in known if hook.topic == topic), None):
             return same
         return webhook(await self._object("POST", "webhooks", "the webhook", {"topic": topic, "address": address}))
 
@@ -251,7 +254,7 @@ class Corner:
     async def _sent(self, method: str, path: str, body: JsonValue, token: str) -> HttpResponse:
         headers = {"authorization": f"Bearer {token}"}
         answer = await self._http.call(method, f"{self._url}/{path}", json=body, headers=headers)
-        return RESPONSES.require(answer)
+        return RESPONSES.require(answer).hiding(token)
 
     async def _renewed(self, refused: str) -> str:
         """A token other than the one that was refused; who comes meanwhile gets the same."""
@@ -284,10 +287,10 @@ def answered(answer: HttpResponse, method: str, request: str) -> Row | None:
 
 def read(row: Row, request: str) -> StoreCoupon:
     """A voucher in our words. Raises CallFailed for what is no voucher."""
-    found = coupon(row)
-    if found is None:
+    result = coupon(row)
+    if result is None:
         raise RESPONSES.unreadable(request, "it has no voucher")
-    return found
+    return result
 
 
 def voucher(spec: CouponSpec) -> Row:
@@ -315,12 +318,12 @@ def written(moment: datetime | None) -> str | None:
 
 
 def ids(value: JsonValue) -> tuple[str, ...]:
-    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+    return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
 
 def coupon(row: Row) -> StoreCoupon | None:
     """A voucher in our words; None for what is no voucher."""
-    kinds = {shop: kind for kind, shop in KINDS.items()}
+    kinds = {name: kind for kind, name in KINDS.items()}
     try:
         ends_at = moment(row.get("ends_at"))
         return StoreCoupon(
@@ -347,7 +350,7 @@ def coupon(row: Row) -> StoreCoupon | None:
 
 
 def number(value: JsonValue) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
+    return None if value is None else amount(value)
 
 
 def text(value: JsonValue) -> str | None:
@@ -362,19 +365,14 @@ def moment(value: JsonValue) -> datetime | None:
     return datetime.fromisoformat(str(value)).astimezone(UTC) if value else None
 
 
-def event(kind: EventKind, row: JsonValue) -> NativeEvent | None:
-    """An entity in our words; None for what cannot be read."""
-    if not isinstance(row, dict):
-        return None
+def event(kind: EventKind, entity: JsonValue) -> ParsedEntity:
+    """An entity in our words."""
+    row = entity if isinstance(entity, dict) else {}
     given = {**row, "updatedAt": row.get("changed_at")}
-    try:
-        found = EVENTS[kind].model_validate({name: each for name, each in given.items() if name != "changed_at"})
-    except ValidationError:
-        return None
-    if found.updatedAt is None:
-        return None
-    digest = hashlib.sha256(found.model_dump_json().encode()).hexdigest()[:16]
-    return NativeEvent(kind, found, f"corner:{kind}:{found.id}:{found.updatedAt.isoformat()}:{digest}")
+    fields = {name: value for name, value in given.items() if name != "changed_at"}
+    return translate(
+        "corner", "the corner store", kind, row, lambda: fields, entity_id=row.get("id"), required=("updatedAt",)
+    )
 
 
 def webhook(row: Row) -> StoreWebhook:

@@ -1,0 +1,67 @@
+"""Numbers from outside: only ASCII digits in plain notation. Pure.
+
+Python's own parsers also read `1_9` as 19, `٢٠` as 20, and exponents. A sender that means something else by such a text would
+get another value, so it is no number here.
+
+`PLAIN`, `PlainInt`, `PlainDecimal` and `PlainFloat` are for pydantic's fields. `decimal` and `integer` read a text,
+`amount` a value of a JSON document.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+LONGEST: Final = 40
+"""Characters of a number."""
+_NUMBER: Final = re.compile(r"-?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,40}")
+
+
+class NotANumberError(ValueError, InvalidOperation):
+    """The text is not a number in plain notation. It is also what `decimal.Decimal` raises, so that callers catch one of both."""
+
+
+def decimal(text: str) -> Decimal:
+    """The number in a text such as `-12.50`. Raises NotANumberError."""
+    if len(text) > LONGEST or _NUMBER.fullmatch(text) is None:
+        raise NotANumberError("is not a number in plain digits, such as 12.50")
+    return Decimal(text)
+
+
+def integer(text: str) -> int:
+    """The number in a text such as `-12`. Raises NotANumberError."""
+    if len(text) > LONGEST or _INTEGER.fullmatch(text) is None:
+        raise NotANumberError("is not a number in plain digits, such as 12")
+    return int(text)
+
+
+def amount(value: object) -> Decimal:
+    """The finite number that a JSON document holds, as a number or as text. Raises NotANumberError for anything else."""
+    if isinstance(value, str):
+        return decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
+        raise NotANumberError("is not a number")
+    number = Decimal(str(value) if isinstance(value, float) else value)
+    if not number.is_finite():
+        raise NotANumberError("is not a finite number")
+    return number
+
+
+def is_count(text: str) -> bool:
+    """Whether the text is a number without a sign and a fraction, of at most 19 digits."""
+    return text.isascii() and text.isdecimal() and len(text) <= 19
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        decimal(value.strip(" "))
+    return value
+
+
+PLAIN: Final = BeforeValidator(_plain)
+"""For a number with limits: `Annotated[int, Field(ge=1), PLAIN]`. In front of the limits it would hide them in the API's schema."""
+PlainInt = Annotated[int, PLAIN]
+PlainDecimal = Annotated[Decimal, PLAIN]
+PlainFloat = Annotated[float, PLAIN]

@@ -1,0 +1,48 @@
+"""What the relay would send of an entity, to compare it with what it delivered. Pure."""
+
+from dataclasses import dataclass
+
+from platform_relay.core import exact_json
+from platform_relay.core.exact_json import ExactJson
+from platform_relay.core.outcomes import Reject
+from platform_relay.forwarding.prepare import prepare_customer, prepare_order, prepare_product
+from platform_relay.inbox.events import EventKind
+from platform_relay.platform.fields import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """`digest` is the one that a delivery stores; `bodies` are the JSON texts of the requests."""
+
+    digest: bytes
+    bodies: tuple[bytes | None, ...]
+
+
+def content_of(kind: EventKind, raw: bytes, fields: Fields) -> Content | None:
+    """The content of an event as JSON; None if it cannot be read."""
+    match kind:
+        case EventKind.CUSTOMER:
+            customer = prepare_customer(raw, fields)
+            return None if isinstance(customer, Reject) else Content(customer.digest, (customer.body,))
+        case EventKind.ORDER:
+            order = prepare_order(raw, fields)
+            return None if isinstance(order, Reject) else Content(order.digest, (order.update,))
+        case EventKind.PRODUCT:
+            product = prepare_product(raw, fields)
+            return None if isinstance(product, Reject) else Content(product.digest, (product.body, product.variants))
+
+
+def is_part_of(listed: Content, delivered: Content) -> bool:
+    """Whether everything in the listed content was delivered. Some lists contain fewer fields than the store's webhooks."""
+    return all(
+        part is None or (other is not None and _is_part_of(exact_json.loads(part), exact_json.loads(other)))
+        for part, other in zip(listed.bodies, delivered.bodies, strict=True)
+    )
+
+
+def _is_part_of(listed: ExactJson, delivered: ExactJson) -> bool:
+    if isinstance(listed, dict) and isinstance(delivered, dict):
+        return all(name in delivered and _is_part_of(value, delivered[name]) for name, value in listed.items())
+    if isinstance(listed, list) and isinstance(delivered, list):
+        return len(listed) == len(delivered) and all(map(_is_part_of, listed, delivered))
+    return listed == delivered

@@ -1,0 +1,218 @@
+"""Numbers in spellings that Python accepts and their sender may not mean: `1_9`, `٢٠`, exponents, NaN."""
+
+import ast
+import importlib
+import json
+import pkgutil
+import string
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_origin  # Any: annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+import platform_relay
+from platform_relay.core import exact_json
+from platform_relay.core.plain_numbers import NotANumberError, amount, decimal, integer, is_count
+from platform_relay.inbox.events import OrderEvent
+from platform_relay.platform.webhooks import parse_webhook
+from platform_relay.settings import Settings
+
+APP: Final = Path(__file__).parents[2] / "app"
+SPELLINGS: Final = (
+    "1_9", "1_0.5", "٢٠", "１９", "२०", "2²", "1e2", "1E2", "+5", "0x10", "0b1", "NaN", "Infinity", "-inf", "1,5", "1 9", "--1",
+    "5-", "", " ", ".", "-", "1.2.3", "½", "1" * 41, "0" * 5000, "5\n",
+)  # fmt: skip
+LIBRARY_NUMBERS: Final = {int, float, Decimal}
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_other_spellings_are_no_numbers(text: str) -> None:
+    for read in (decimal, integer, amount):
+        with pytest.raises(NotANumberError):
+            read(text)
+    assert not is_count(text)
+    assert exact_json.number(text) is None
+
+
+@given(st.text(st.sampled_from(string.digits + "._-+eE٢１ ")))
+@example("12.50")
+def test_what_is_read_is_what_is_written(text: str) -> None:
+    try:
+        number = decimal(text)
+    except NotANumberError:
+        return
+    assert set(text) <= set(string.digits + ".-")
+    digits = text.removeprefix("-").strip("0").rstrip(".") if "." in text else text.removeprefix("-").lstrip("0")
+    assert f"{number.copy_abs():f}".strip("0").strip(".").replace(".", "") == digits.strip("0").strip(".").replace(
+        ".", ""
+    )
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**15), max_value=10**15))
+def test_every_plain_number_is_read(number: Decimal) -> None:
+    assert decimal(f"{number:f}") == number
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_a_webhook_with_another_spelling_has_no_points_and_no_value(text: str) -> None:
+    reward = {"couponCode": "abc", "discountAmount": text, "discountType": "fixed_amount", "id": "1"}
+    body = {
+        "id": "1",
+        "points": text,
+        "couponCode": "abc",
+        "customer": {"pointBalance": text},
+        "customerReward": reward,
+    }
+    webhook = parse_webhook("points/redeemed", json.dumps(body).encode())
+    assert webhook is not None
+    assert webhook.customer is not None
+    assert (webhook.points, webhook.customer.point_balance) == (None, None)
+    referral = parse_webhook("referrals/completed", json.dumps(body).encode())
+    assert referral is not None
+    [(_, redemption)] = referral.redemptions
+    assert redemption.embedded is not None
+    assert redemption.embedded.value is None
+
+
+@pytest.mark.parametrize("text", [text for text in SPELLINGS if text.strip()])
+def test_an_event_with_another_spelling_is_rejected(text: str) -> None:
+    order = {"id": "1", "financialStatus": "paid", "currency": "EUR", "totalPrice": "5"}
+    for members in ({"totalPrice": text}, {"lineItems": [{"quantity": text}]}, {"lineItems": [{"price": text}]}):
+        with pytest.raises(ValidationError):
+            OrderEvent.parse(json.dumps({**order, **members}).encode())
+
+
+@pytest.mark.parametrize(
+    "name", ["PORT", "COUPONS__MAX_VALUE", "COUPONS__CONFIRM_ABOVE", "PLATFORM__TIMEOUT", "PLATFORM__RATE_LIMIT"]
+)
+def test_a_setting_with_another_spelling_is_rejected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "30")
+    Settings(_env_file=None)
+    for text in ("1_9", "٢٠", "１９"):
+        monkeypatch.setenv(name, text)
+        with pytest.raises(ValidationError):
+            Settings(_env_file=None)
+
+
+# ------------------------------------------------------------------------------- nothing reads a number in another way
+
+
+def models() -> Iterator[type[BaseModel]]:
+    """Every model of the application that is read from outside."""
+    for module in pkgutil.walk_packages(platform_relay.__path__, "platform_relay."):
+        if ".migrations" not in module.name and not module.name.endswith("__main__"):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.name:
+                    yield value
+
+
+def is_number(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return is_number(get_args(annotation)[0])
+    return annotation in LIBRARY_NUMBERS or any(is_number(argument) for argument in get_args(annotation))
+
+
+RESPONSES_ONLY: Final = frozenset({"View", "Page"})
+"""Bases of models that the relay only writes."""
+
+
+def test_every_numeric_field_of_a_model_refuses_other_spellings() -> None:
+    wrong, count = [], 0
+    for model in dict.fromkeys(models()):
+        if RESPONSES_ONLY & {base.__name__ for base in model.__mro__} or model.__name__ in WRITTEN:
+            continue
+        for name, field in model.model_fields.items():
+            if not is_number(field.annotation):
+                continue
+            count += 1
+            annotated: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            for text in ("1_0", "１0", "٢٠"):
+                try:
+                    TypeAdapter(annotated).validate_python(text)
+                except ValidationError:
+                    continue
+                wrong.append(f"{model.__name__}.{name} {text}")
+    assert wrong == []
+    assert count > 30
+
+
+WRITTEN: Final = frozenset({"ChangedJobs", "ReleasedLimits", "RuleView", "StoredRule"})
+"""Other models that the relay only writes."""
+
+REVIEWED: Final = frozenset(
+    {
+        "cli/imports.py: int(json.loads(line)['row'])",
+        "conformance/coupons.py: Decimal(-1)",
+        "conformance/coupons.py: Decimal(amount)",
+        "conformance/coupons.py: Decimal(number)",
+        "conformance/integrity.py: int(requested)",
+        "conformance/wire.py: Decimal(str(document))",
+        "conformance/wire.py: Decimal(str(leaf))",
+        "conformance/wire.py: int(amount * 100)",
+        "console/live.py: int(first.timestamp())",
+        "console/now.py: int(time.time())",
+        "core/database_url.py: float(seconds)",
+        "core/egress.py: int(address)",
+        "core/embedded.py: int((self.pgdata / 'postmaster.pid').read_text().splitlines()[0])",
+        "core/embedded.py: int((self.pgdata / 'postmaster.pid').read_text().splitlines()[3])",
+        "core/embedded.py: int(number)",
+        "core/http.py: float(value)",
+        "core/http.py: int(self.time_limit)",
+        "core/ids.py: int(moment.timestamp() * 1000)",
+        "core/metrics.py: float(backlog.state == 'open')",
+        "core/metrics.py: float(self._database_up)",
+        "core/opentelemetry.py: int(milliseconds * 1000000.0)",
+        "coupons/records.py: Decimal(value)",
+        "coupons/spec.py: Decimal(number)",
+        "coupons/valuation_rules.py: Decimal(defined.point_cost)",
+        "coupons/verification_rules.py: Decimal(defined.point_cost)",
+        "explain/diagnose.py: int(time.total_seconds())",
+        "inbox/events.py: Decimal(value)",
+        "inbox/events.py: Decimal(written)",
+        "inbox/events.py: int(rounded)",
+        "jobs/actions.py: int((await connection.execute(_COUNT, asdict(which))).scalar_one())",
+        "jobs/queries.py: float(row.oldest)",
+        "jobs/queries.py: int(row.waiting)",
+        "platform/webhooks.py: int(number)",
+        "queue/decide.py: int(value)",
+        "queue/destinations.py: float(row or 0.0)",
+        "queue/queue.py: int((await connection.execute(LAST_SEQ, parameters)).scalar() or 0)",
+        "queue/queue.py: int(isinstance(transition, GiveBack))",
+        "queue/queue.py: int(job.spec.backfill)",
+        "queue/rate_limiter.py: float(sum((now - call < 1.0 for call in self._calls)))",
+        "queue/retry.py: int(window / self.base(1))",
+        "settings.py: float(match[1])",
+        "stores/bigcommerce/api.py: float(reset)",
+        "stores/generic_http.py: int(now.timestamp())",
+        "stores/loyalty_sync.py: int(number)",
+        "stores/medusa/coupons.py: int(_number(budget, 'limit'))",
+        "stores/shopify/api.py: int(seconds)",
+        "stores/shopify/coupons.py: int(amount.as_tuple().exponent)",
+    }
+)
+"""Calls whose argument is a number already, was checked, or comes from our own database and files."""
+
+
+def test_no_code_reads_a_number_from_text_in_another_way() -> None:
+    """`int(…)`, `Decimal(…)` and `float(…)` of something that may be a text: `plain_numbers` is the way."""
+    others = []
+    for file in sorted(APP.rglob("*.py")):
+        if file.name == "plain_numbers.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("int", "Decimal", "float")
+            ):
+                if len(node.args) == 1 and not isinstance(node.args[0], ast.Constant):
+                    others.append(f"{file.relative_to(APP)}: {ast.unparse(node)}")
+            elif isinstance(node, ast.Attribute) and node.attr in ("isdigit", "isnumeric", "isdecimal"):
+                others.append(f"{file.relative_to(APP)}: .{node.attr}")
+    assert sorted(set(others) - REVIEWED) == []
+    assert sorted(REVIEWED - set(others)) == []
