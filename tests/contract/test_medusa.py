@@ -20,6 +20,7 @@ from platform_relay.stores.medusa.coupons import parse_promotion, promotion_body
 from platform_relay.stores.medusa.events import STATUS, financial_status, to_event
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent, Page
 from tests.contract.bench import Bench, differences_of, order
+from tests.contract.doubles.carts import Line
 
 pytestmark = pytest.mark.parametrize("bench", ["medusa"], indirect=True)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -177,15 +178,22 @@ async def test_an_inactive_promotion_is_another(bench: Bench) -> None:
             {"rules": [{"attribute": "region.id", "operator": "eq", "values": [{"value": "x"}]}]},
             "the rule region.id eq",
         ),
+        (
+            {"rules": [{"attribute": "item_total", "operator": "gte", "values": [{"value": "5"}]}]},
+            "the rule item_total gte",
+        ),
         ({"type": "buyget"}, "buy-get"),
         ({"is_automatic": True}, "is_automatic"),
-        ({"is_tax_inclusive": True}, "is_tax_inclusive"),
+        ({"is_tax_inclusive": False}, "its amount without tax (is_tax_inclusive is not set)"),
+        ({"is_tax_inclusive": None}, "its amount without tax (is_tax_inclusive is not set)"),
         ({"campaign": {"budget": {"type": "spend", "limit": 5}}}, "a campaign budget (spend)"),
     ],
 )
 def test_what_no_order_can_ask_for_is_a_restriction(bench: Bench, fields: dict[str, Any], restriction: str) -> None:
     method: Any = {"type": "fixed", "target_type": "order", "value": 5, "currency_code": "eur"}
-    row: dict[str, Any] = {"id": "p", "code": order().code, "type": "standard", "status": "active", "limit": 1}
+    row: dict[str, Any] = {
+        "id": "p", "code": order().code, "type": "standard", "status": "active", "limit": 1, "is_tax_inclusive": True,
+    }  # fmt: skip
     plain = parse_promotion({**row, "application_method": method}, NOW)
     found = parse_promotion({**row, "application_method": method, **fields}, NOW)
     assert plain is not None
@@ -231,13 +239,55 @@ def test_what_is_sent(bench: Bench) -> None:
             "max_quantity": 1,
             "target_rules": [{"attribute": "items.product.id", "operator": "in", "values": ["prod_2", "prod_1"]}],
         },
-        "rules": [{"attribute": "item_total", "operator": "gte", "values": ["30"]}],
+        "rules": [{"attribute": "original_item_total", "operator": "gte", "values": ["30"]}],
         "campaign": {
             "name": f"Coupon {wanted.code}", "campaign_identifier": wanted.code, "ends_at": "2027-01-31T01:02:03Z",
             "budget": {"type": "use_by_attribute", "attribute": "customer_email", "limit": 2},
         },
         "metadata": {"platform_relay_reference": "r-1"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CouponKind if kind is not CouponKind.GIFT_CARD])
+def test_only_a_fixed_amount_says_that_it_is_with_tax(bench: Bench, kind: CouponKind) -> None:
+    wanted = order(kind=kind, value=Decimal(5), product_ids=("p",))
+    assert promotion_body(wanted).get("is_tax_inclusive") is (True if kind is CouponKind.FIXED_AMOUNT else None)
+
+
+@pytest.mark.parametrize("with_tax", [True, False])
+async def test_a_percentage_is_the_same_with_and_without_tax(bench: Bench, with_tax: bool) -> None:
+    wanted = order(kind=CouponKind.PERCENTAGE)
+    assert isinstance(await bench.adapter.issue_coupon(wanted), Done)
+    (row,) = bench.simulator.state("promotions")
+    bench.simulator.control("seed", promotions=[{**row, "is_tax_inclusive": with_tax}])
+    found = await bench.adapter.find_coupon(wanted.code)
+    assert isinstance(found, StoreCoupon)
+    assert differences(wanted, found) == ()
+
+
+async def test_a_fixed_amount_without_tax_is_another_coupon(bench: Bench) -> None:
+    """At 20 % tax, Medusa takes 6.00 off instead of 5.00."""
+    assert isinstance(await bench.adapter.issue_coupon(order()), Done)
+    line = Line("7", "71", Decimal(30))
+    assert bench.cart(order().code, line) == 5
+    (row,) = bench.simulator.state("promotions")
+    bench.simulator.control("seed", promotions=[{**row, "is_tax_inclusive": False}])
+    assert bench.cart(order().code, line) == 6
+    outcome = await bench.adapter.issue_coupon(order())
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.CODE_TAKEN
+    (different,) = differences_of(outcome)
+    assert different["field"] == "restrictions"
+    assert "is_tax_inclusive" in str(different["actual"])
+
+
+async def test_an_older_medusa_is_named(bench: Bench) -> None:
+    unknown = "Invalid request: Unrecognized fields: 'is_tax_inclusive'"
+    bench.misbehave(bench.shop.create, status=400, body={"type": "invalid_data", "message": unknown})
+    outcome = await bench.adapter.issue_coupon(order(first_try=True))
+    assert isinstance(outcome, Reject)
+    assert outcome.reason.code is ReasonCode.REJECTED_BY_DESTINATION
+    assert outcome.reason.facts["response"] == f"{unknown} (the relay needs Medusa 2.13.2 or newer)"
 
 
 @pytest.mark.parametrize("kind", [CouponKind.FREE_SHIPPING, CouponKind.FIXED_AMOUNT])

@@ -22,7 +22,7 @@ from platform_relay.stores.medusa.events import _query
 from tests.contract.bench import order
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "medusa" / "admin-openapi.full.2024-10.yaml"
-NEWER = {"limit", "metadata", "attribute"}
+NEWER = {"limit", "metadata", "attribute", "is_tax_inclusive"}
 NEWER_CHOICES = {"once", "use_by_attribute", "active"}
 LATER = datetime(2030, 1, 31, 1, 2, 3, tzinfo=UTC)
 BODIES = [

@@ -6,7 +6,8 @@ Observed on Medusa 2.21.2. Responses:
     2xx, anything else           Unknown (a proxy's page, an empty or truncated body)
     400, 422 "… already exists"  of the code: looked up and compared, Done or Reject
                                  of the campaign: the campaign of a deleted coupon is removed, Retry
-    400, 422 other, 413 …        Reject with the error text (only the text distinguishes one 400 from another)
+    400, 422 other, 413 …        Reject with the error text (only the text distinguishes one 400 from another); for fields that
+                                 an older Medusa does not know also with the oldest version that does
     401, 403                     Blocked: not a secret key, revoked, or without the permission
     404 type not_found           no such promotion: Done for a deletion (Medusa also returns 200 for it)
     404 other, 3xx               Blocked: the address is wrong

@@ -19,6 +19,9 @@ from platform_relay.stores.responses import Responses
 
 Method = Literal["GET", "POST", "DELETE"]
 Query = Sequence[tuple[str, str]]
+OLDEST: Final = "2.13.2"
+"""The first version with all that coupons need: `is_tax_inclusive` (2.8), `limit` and `metadata` of promotions (2.12), and carts
+that compare `original_item_total` with rules (2.13.2)."""
 RESPONSES: Final = Responses("Medusa", "MEDUSA__URL", "MEDUSA__CA_FILE")
 
 
@@ -89,7 +92,10 @@ def failure(answer: HttpResponse, request: str, *, wrote: bool = False) -> Failu
         case 409:  # Medusa is processing another request for the same entity
             reason = RESPONSES.reason(ReasonCode.DESTINATION_UNAVAILABLE, answer, **facts)
             return Retry(reason, evidence=answer.evidence())
-    return RESPONSES.failure(answer, request, error_text(answer), wrote=wrote)
+    text = error_text(answer)
+    if answer.status == 400 and "Unrecognized fields" in text:
+        text = f"{text} (the relay needs Medusa {OLDEST} or newer)"
+    return RESPONSES.failure(answer, request, text, wrote=wrote)
 
 
 def raise_for_status(answer: HttpResponse, request: str, *, wrote: bool = False) -> None:

@@ -1,7 +1,8 @@
 """Medusa's promotions: the request body of a spec, and the translation of a store's promotion. Pure.
 
     fixed amount       type fixed, in one currency (without one it would apply in every currency), on the order
-                       with product_ids or variant_ids: spread over their items
+                       with product_ids or variant_ids: spread over their items; `is_tax_inclusive`: the customer saves this
+                       amount, whether prices include tax or not (without it, the amount is taken off before tax is added)
     percentage         type percentage on the order; with product_ids or variant_ids on their items
     free shipping      100 % on the shipping methods
     free product       100 % on these items, allocation `once`: one unit in the whole cart
@@ -9,8 +10,9 @@
     usage_limit        `limit`
     per customer       the campaign's budget `use_by_attribute`, counted by the e-mail address of the order
     one customer       rule `customer.id`; for a guest, without an id or with an address as id, rule `email`
-    minimum spend      rule `item_total`, and one currency, also for a percentage: without it, carts in every currency
-                       would be compared with the same number
+    minimum spend      rule `original_item_total` (with tax, before discounts: from `item_total` the coupon itself is
+                       deducted, so that it disappears when the cart changes), and one currency, also for a percentage:
+                       without it, carts in every currency would be compared with the same number
     starts, expires    the campaign's; its unique identifier is the code of the coupon
 
 Verified in carts of Medusa 2.21.2; the live suite repeats it.
@@ -30,7 +32,7 @@ from platform_relay.stores.parsing import CENT, Row, format_time, json_number, p
 
 REFERENCE: Final = "platform_relay_reference"
 PRODUCTS, VARIANTS, MINIMUM, CUSTOMER, EMAIL = (
-    "items.product.id", "items.variant.id", "item_total", "customer.id", "email",
+    "items.product.id", "items.variant.id", "original_item_total", "customer.id", "email",
 )  # fmt: skip
 NUMBER_DIGITS: Final = 15
 """Digits that a number of JavaScript keeps exactly."""
@@ -65,6 +67,8 @@ def promotion_body(spec: CouponSpec) -> Row:
         "rules": rules,
         "limit": spec.usage_limit,
     }
+    if spec.kind is CouponKind.FIXED_AMOUNT:
+        body["is_tax_inclusive"] = True
     if campaign := _campaign(spec):
         body["campaign"] = campaign
     if spec.reference:
@@ -94,7 +98,10 @@ def _coupon(row: Row, method: Row, campaign: Row, now: datetime) -> StoreCoupon:
     extras = (
         (row.get("type") != "standard" or method.get("buy_rules"), "the conditions of a buy-get promotion"),
         (row.get("is_automatic"), "is_automatic"),
-        (row.get("is_tax_inclusive"), "is_tax_inclusive"),
+        (
+            method.get("type") == "fixed" and row.get("is_tax_inclusive") is not True,
+            "its amount without tax (is_tax_inclusive is not set)",
+        ),
         (budget, f"a campaign budget ({budget})"),
     )
     email, customer = {address.casefold() for address in rules.get(EMAIL, ())}, rules.get(CUSTOMER, ())

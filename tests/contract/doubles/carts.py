@@ -41,12 +41,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Cart:
-    """A cart at a moment of the store's clock, in a currency, with what the shipping costs."""
+    """A cart at a moment of the store's clock, in a currency, with what the shipping costs. All prices include the tax."""
 
     lines: tuple[Line, ...]
     at: datetime
     currency: str = "EUR"
     shipping: Decimal = Decimal("4.90")
+    tax: Decimal = Decimal("0.20")
 
     @property
     def total(self) -> Decimal:
@@ -219,7 +220,7 @@ def medusa(rows: Sequence[Json], code: str, cart: Cart) -> Decimal:
     ):
         return ZERO
     for rule in row["rules"]:
-        if rule["attribute"] == "item_total" and Decimal(rule["values"][0]["value"]) > cart.total:
+        if rule["attribute"] == "original_item_total" and Decimal(rule["values"][0]["value"]) > cart.total:
             return ZERO
     ids = [each["value"] for rule in method["target_rules"] for each in rule["values"]]
     lines, value = cart.of(ids), Decimal(str(method["value"]))
@@ -227,7 +228,8 @@ def medusa(rows: Sequence[Json], code: str, cart: Cart) -> Decimal:
         return cart.shipping * value / 100
     if method["allocation"] == "once":
         return one_unit(cart.total, lines, dearest=False) * value / 100
-    return min(value, total_of(lines)) if method["type"] == "fixed" else total_of(lines) * value / 100
+    tax = ZERO if row["is_tax_inclusive"] else cart.tax  # of a fixed amount
+    return min(value * (1 + tax), total_of(lines)) if method["type"] == "fixed" else total_of(lines) * value / 100
 
 
 def vendure(rows: Sequence[Json], code: str, cart: Cart) -> Decimal:
