@@ -54,6 +54,9 @@ time_t time(time_t *at) {
 }
 """
 
+SEVERAL: Final = 5
+"""Calls in flight when the worker is killed."""
+
 
 async def web_killed(on: Stage) -> None:
     on.rig.web.kill()
@@ -65,12 +68,13 @@ async def worker_killed(on: Stage) -> None:
     """With calls in flight. Each must be taken up again within the time promised."""
     on.rig.platform.control("latency", seconds=0.4)
     on.rig.shop.control("latency", seconds=0.4)
-    await _calls_in_flight(on.rig.platform)
+    slowed = time.monotonic()
+    await _calls_in_flight(on.rig.platform, since=slowed)
     on.rig.worker.kill()
     killed = time.monotonic()
     for side in (on.rig.platform, on.rig.shop):
         side.control("latency", seconds=0)
-    pending = await _cut_off(on, killed)
+    pending = await _cut_off(on, slowed, killed)
     on.rig.worker.start()
     taken_up: list[float] = []
 
@@ -91,27 +95,33 @@ async def worker_killed(on: Stage) -> None:
     on.promised(f"taken up again after {slowest:.1f} s", kept=slowest <= TAKEN_UP_WITHIN)
 
 
-async def _calls_in_flight(side: Simulator) -> None:
-    """Returns when the simulator has received a call that it has not answered."""
-    await eventually(lambda: asyncio.to_thread(_unanswered, side), 60)
+async def _calls_in_flight(side: Simulator, *, since: float = 0.0) -> None:
+    """Returns when the simulator has received calls, later than `since`, that it has not answered: several of them with
+    `since`."""
+
+    async def enough() -> bool:
+        return len(await asyncio.to_thread(_unanswered, side, since)) >= (SEVERAL if since else 1)
+
+    await eventually(enough, 60)
 
 
 async def _all_answered(side: Simulator) -> bool:
     return not await asyncio.to_thread(_unanswered, side)
 
 
-def _unanswered(side: Simulator) -> list[object]:
-    return [entry for entry in side.ledger(body=0) if entry["status"] is None and not entry["fault"]]
+def _unanswered(side: Simulator, since: float = 0.0) -> list[object]:
+    unanswered = (entry for entry in side.ledger(body=0) if entry["status"] is None and not entry["fault"])
+    return [entry for entry in unanswered if entry["at"] > since]
 
 
-async def _cut_off(on: Stage, killed: float) -> set[str]:
-    """Entities of the Platform whose last call had not been answered when the worker died."""
+async def _cut_off(on: Stage, slowed: float, killed: float) -> set[str]:
+    """Entities of the Platform whose last call had not been answered when the worker died. Calls take 0.4 s since `slowed`."""
     await eventually(lambda: _all_answered(on.rig.platform), 10)
     last: dict[str, float] = {}
     for entry in await effects(on.rig.platform):
         if entry["kind"] in ("customer.put", "order.post", "order.patch"):
             last[str(entry["entity"])] = float(str(entry["at"]))
-    return {entity for entity, at in last.items() if killed - 0.39 < at < killed}
+    return {entity for entity, at in last.items() if max(slowed, killed - 0.39) < at < killed}
 
 
 async def asked_to_end(on: Stage) -> None:

@@ -127,6 +127,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.environment = {
+            "DATA_DIR": str(self.folder / "data"),
             "DATABASE_URL": self.database_url,
             "PORT": str(self.port),
             "STORE_KEY": STORE_KEY,
