@@ -33,7 +33,7 @@ _LENGTH: Final = struct.Struct(">Q")
 T = TypeVar("T")
 
 
-PAUSE_AFTER: Final = 0.01
+PAUSE_AFTER: Final = 0.002
 """Seconds."""
 
 
