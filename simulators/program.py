@@ -97,7 +97,7 @@ class Program:
             return await self.service.answer(call)
         except RefusalError as refusal:
             return refusal.answer
-        except Exception as error:  # noqa: BLE001  # a fault of ours must be distinguished from one we were asked for
+        except Exception as error:  # noqa: BLE001  # a bug of the simulator must be distinguished from a scripted fault
             traceback.print_exc()
             return json_response(500, {"message": f"the simulator itself failed: {error!r}"})
 

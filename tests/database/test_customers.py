@@ -28,7 +28,7 @@ async def test_the_newest_version_is_told_by_the_stores_own_time_and_then_by_ord
 
 
 async def test_a_version_without_a_time_counts_by_its_arrival(engine: AsyncEngine) -> None:
-    """The time of a version from the future is removed; the job is sent as the newest all the same."""
+    """The time of a version from the future is removed, and the job is still sent as the newest."""
     for seq, (body, version) in enumerate(((b"dated", datetime(2025, 1, 1, tzinfo=UTC)), (b"undated", None)), 1):
         message = await store_message(engine, "customers", body, "42")
         await store_job(engine, message, "forward_customer", "waiting", seq=seq, version=version)

@@ -203,14 +203,12 @@ class Rig:
         return process
 
     def revived(self) -> list[str]:
-        """Start again what ended by itself, as its keeper would; the texts of what ended."""
+        """Start again the processes that ended without being stopped. Returns a text for each."""
         result = []
         for process in (self.web, self.worker):
             if process.child is not None and (code := process.child.poll()) is not None:
                 errors = [line for line in process.log.read_text(errors="replace").splitlines() if "Error" in line]
-                result.append(
-                    f"{process.role} ended by itself with {code}: {errors[-1][:300] if errors else 'no word'}"
-                )
+                result.append(f"{process.role} ended with code {code}: {errors[-1][:300] if errors else 'no word'}")
                 process.start()
         return result
 

@@ -132,7 +132,7 @@ async def server(tmp_path: Path) -> AsyncIterator[PostgresServer]:
 
 
 @pytest.fixture
-def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Simulator, Simulator]]:
+def destinations(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Simulator, Simulator]]:
     with run("shop") as shop, run("platform", "--set", "second_order_post=duplicate") as platform:
         monkeypatch.setenv("WOOCOMMERCE__URL", shop.url)
         monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
@@ -149,10 +149,13 @@ async def redeemed(inbox: Inbox) -> None:
 
 @pytest.mark.parametrize("way", [Dump, PointInTime])
 async def test_what_came_after_the_copy_is_driven_again_and_nothing_twice(
-    way: type[Dump] | type[PointInTime], server: PostgresServer, far: tuple[Simulator, Simulator], tmp_path: Path
+    way: type[Dump] | type[PointInTime],
+    server: PostgresServer,
+    destinations: tuple[Simulator, Simulator],
+    tmp_path: Path,
 ) -> None:
     sys.stderr.write(f"RECONCILE_SEED={SEED}\n")
-    shop, platform = far
+    shop, platform = destinations
     engine = create_engine(server.url(), application_name="tests", pool_size=1)
     await migrate.upgrade(engine)
     await engine.dispose()

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from platform_relay.stores.native import ListsEntities, Page, Unreadable
 from platform_relay.stores.woocommerce.events import to_event
 from platform_relay.sync.backfill import backfill
 from platform_relay.sync.polling import inbox_items, poll
-from simulators.process import Simulator, run
+from simulators.process import Simulator
 from tests.api.served import serving
 from tests.database.engine_room import rows
 from tests.journeys.handler_jobs import job
@@ -49,28 +49,6 @@ def an_order(number: int, **changed: object) -> dict[str, Any]:
         "billing": {"email": "ada@example.com"}, "date_created_gmt": TIME, "date_modified_gmt": TIME,
         "date_paid_gmt": TIME, "line_items": [], "coupon_lines": [], "refunds": [], **changed,
     }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def destinations() -> Iterator[tuple[Simulator, Simulator]]:
-    with run("shop") as shop, run("platform") as platform:
-        yield shop, platform
-
-
-@pytest.fixture
-def shop(destinations: tuple[Simulator, Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
-    destinations[0].reset(config=True)
-    monkeypatch.setenv("WOOCOMMERCE__URL", destinations[0].url)
-    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_KEY", "ck_simulator_key")
-    monkeypatch.setenv("WOOCOMMERCE__CONSUMER_SECRET", "cs_simulator_key")
-    monkeypatch.setenv("WOOCOMMERCE__WEBHOOK_SECRET", SECRET)
-    return destinations[0]
-
-
-@pytest.fixture
-def platform(destinations: tuple[Simulator, Simulator]) -> Simulator:
-    destinations[1].reset(config=True)
-    return destinations[1]
 
 
 @pytest.fixture

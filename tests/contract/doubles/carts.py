@@ -292,5 +292,5 @@ def rows_of(store: str, state: Callable[[str], Any]) -> list[Json]:
 
 
 def moment(store: str, now: datetime, ahead: float) -> datetime:
-    """The time by the store's clock, which is so many seconds ahead of ours."""
+    """The time by the store's clock, which is so many seconds ahead of the relay's."""
     return (now + timedelta(seconds=ahead)).astimezone(ZONES.get(store))
