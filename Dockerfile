@@ -1,5 +1,7 @@
 # The image of the relay: `docker build -t platform-relay .` It contains no PostgreSQL, so DATABASE_URL must be set.
-FROM python:3.11-slim-bookworm AS build
+# Another version of Python: `docker build --build-arg PYTHON=3.13 .`
+ARG PYTHON=3.11
+FROM python:${PYTHON}-slim-bookworm AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir "uv>=0.9,<1"
 WORKDIR /build
@@ -16,7 +18,7 @@ COPY integrations integrations
 RUN uv build --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir /wheels \
  && uv pip install --python /opt/relay/bin/python --no-deps --offline /wheels/*.whl
 
-FROM python:3.11-slim-bookworm AS relay
+FROM python:${PYTHON}-slim-bookworm AS relay
 LABEL org.opencontainers.image.title="Platform Relay" \
       org.opencontainers.image.description="The durable link between an online store and a loyalty platform" \
       org.opencontainers.image.licenses="MIT"

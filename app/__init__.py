@@ -5,11 +5,12 @@
 
 docs/glossary.md defines the words. An event passes through these packages from top to bottom; imports go the same way:
 
-    main, serve, worker   the programs; cli/ is `relay`, the command line
+    main, web_server, serve, worker   the programs; cli/ is `relay`, the command line
     periodic_tasks        work at regular times
     wiring                builds the parts of a process from the settings
     database_setup        the database of a process: URL or embedded server, migration, engine
     console/, api/        the ways in: pages and endpoints for operators and for the store
+    services              the parts of a process
     checks/               what `relay check` looks at
     explain/, access/     why something is as it is; API keys
     reconcile/, imports/, sync/   compare with the store; files; polling, backfill and the store's webhooks

@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import create_engine
 from platform_relay.core.database_start import upgrade_now
-from platform_relay.core.embedded import EmbeddedPostgres
 from platform_relay.settings import Settings
 
 
@@ -17,6 +16,8 @@ async def database(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
+    from platform_relay.core.embedded import EmbeddedPostgres  # noqa: PLC0415  # a process with DATABASE_URL needs none
+
     server = EmbeddedPostgres.start(settings.data_dir / "postgres")
     try:
         yield server.url

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from platform_relay import console
+from platform_relay.alerts.refused_webhooks import RefusedWebhooks
 from platform_relay.api import (
     batch,
     coupons,
@@ -22,6 +23,7 @@ from platform_relay.api import (
     problems,
     reconciliations,
     reward_rules,
+    sign_in_links,
     store_webhooks,
 )
 from platform_relay.api.authentication import Authenticator
@@ -68,15 +70,24 @@ def create_app(services: Services) -> FastAPI:
         imports.router,
         reconciliations.router,
         privacy.router,
+        sign_in_links.router,
         health.router,
         console.routes(services, authenticator),
     ):
         # `include_router` would match every request twice, which is a quarter of the time for accepting an event.
         app.router.routes.extend(router.routes)
     documentation.install(app, list(EVENTS.values()))
-    problems.install(app, services.metrics)
+    problems.install(app, services.metrics, RefusedWebhooks(services.engine, _webhook_sources(services)))
     app.add_middleware(RequestMiddleware, services=services)
     return app
+
+
+def _webhook_sources(services: Services) -> dict[str, str]:
+    """The source of the webhooks at each path that is in use."""
+    sources = {"/v1/webhooks/platform/": "platform"} if services.settings.platform.webhook_secret else {}
+    if (adapter := services.settings.store.adapter) is not None:
+        sources[f"/v1/store-webhooks/{adapter}"] = adapter
+    return sources
 
 
 def _version() -> str:

@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
 from platform_relay import wiring
-from platform_relay.api.http_protocol import BACKLOG, limited_protocol
 from platform_relay.core import tracing
 from platform_relay.core.database_start import wait_until_migrated
 from platform_relay.core.reasons import Reason, ReasonCode, because
-from platform_relay.main import create_app
 from platform_relay.settings import Settings
 from platform_relay.wiring import Services
 from platform_relay.worker import Worker
@@ -33,8 +30,6 @@ MISCONFIGURED: Final = 2
 HEARTBEAT_SECONDS: Final = 5.0
 GC_YOUNG: Final = 10_000
 """Allocations between two collections of the youngest generation; the default of Python is 700."""
-GRACE_SECONDS: Final = 5
-"""How long open requests may take to finish at shutdown."""
 
 
 async def run(settings: Settings, database_url: str, *, web: bool, worker: bool, bound: socket.socket | None) -> None:
@@ -52,8 +47,11 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
         parts = await stack.enter_async_context(wiring.services(settings, database_url, name))
         parts.waiting_for = because(ReasonCode.DATABASE_MIGRATING)
         tasks: list[asyncio.Task[None]] = []
-        server = _Server(server_config(settings, parts)) if web else None
-        if server is not None:
+        server = None
+        if web:
+            from platform_relay.web_server import WebServer, server_config  # noqa: PLC0415  # a worker starts without it
+
+            server = WebServer(server_config(settings, parts))
             tasks.append(asyncio.create_task(server.serve(sockets=[bound] if bound else None)))
         if worker and not web and settings.metrics_port is not None:
             stack.enter_context(_metrics_server(settings.host, settings.metrics_port, parts.metrics.registry))
@@ -96,24 +94,6 @@ async def _database_is_ready(parts: Services, others: Sequence[asyncio.Task[obje
         await asyncio.gather(waiting, return_exceptions=True)
     parts.waiting_for = None
     return True
-
-
-def server_config(settings: Settings, parts: Services) -> uvicorn.Config:
-    """The configuration of the web server, with its limits (`api/http_protocol.py`)."""
-    return uvicorn.Config(
-        create_app(parts),
-        host=settings.host,
-        port=settings.port,
-        http=limited_protocol(settings, parts.metrics),
-        ws="none",
-        backlog=BACKLOG,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # api/client_ip.py reads them, by TRUSTED_PROXIES
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="on",
-    )
 
 
 def freeze_loaded_objects() -> None:
@@ -199,14 +179,6 @@ async def _touch_regularly(path: Path, parts: Services) -> None:
         if parts.worker_alive is None or parts.worker_alive():
             await asyncio.to_thread(path.touch)
         await asyncio.sleep(HEARTBEAT_SECONDS)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: `run` handles the signals for all parts of the process."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextmanager

@@ -31,8 +31,10 @@ from pydantic_settings import (
 )
 
 from platform_relay.core.database import PUBLIC, checked_schema
+from platform_relay.core.database_url import schema_in
 from platform_relay.core.encryption import NO_KEYS, KeyRing
 from platform_relay.core.plain_numbers import PLAIN, PlainFloat, PlainInt
+from platform_relay.core.root_path import checked_root_path
 
 PLACEHOLDERS: Final = ("changeme", "change-me", "secret", "password", "example", "todo", "xxx", "placeholder")
 MIN_LENGTH: Final = 24
@@ -396,8 +398,8 @@ class Settings(EnvironmentSettings):
     )
     database_schema: str = Field(
         PUBLIC,
-        description="Schema of the relay's tables; `relay migrate` creates it. Several relays can share one database if each"
-        " has its own schema (docs/operations.md).",
+        description="Schema of the relay's tables; `relay migrate` creates it. It wins against a schema in DATABASE_URL. Several"
+        " relays can share one database if each has its own schema (docs/operations.md).",
     )
     database_listen_url: SecretStr | None = Field(
         None, description="Direct URL of the same database for LISTEN, when DATABASE_URL leads to a transaction pooler."
@@ -423,7 +425,14 @@ class Settings(EnvironmentSettings):
         " install` and for the regular check that the store's webhooks are enabled.",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
-        (), description='JSON list of the networks whose proxies may set X-Forwarded-For, e.g. ["10.0.0.0/8"].'
+        (),
+        description='JSON list of the networks whose proxies may set X-Forwarded-For or Forwarded, e.g. ["10.0.0.0/8"].',
+    )
+    root_path: str = Field(
+        "/",
+        validate_default=True,
+        description="Path under which a proxy serves the relay, e.g. `/loyalty` for `https://host.example/loyalty/`. The proxy may"
+        " remove it or not. `/`: the root of a host, or X-Forwarded-Prefix of a proxy in TRUSTED_PROXIES.",
     )
     private_networks: tuple[IPvAnyNetwork, ...] = Field(
         (),
@@ -490,7 +499,27 @@ class Settings(EnvironmentSettings):
     retry: RetrySettings = RetrySettings()
     connections: ConnectionSettings = ConnectionSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _schema_of_the_url(cls, values: dict[str, object]) -> dict[str, object]:
+        """DATABASE_SCHEMA wins; without it, the schema that DATABASE_URL names."""
+        url = values.get("database_url")
+        url = url.get_secret_value() if isinstance(url, SecretStr) else url
+        if values.get("database_schema") or not isinstance(url, str):
+            return values
+        try:
+            schema = schema_in(url)
+        except ValueError:
+            return values  # connecting reports it, with the setting
+        if not schema:
+            return values
+        try:
+            return values | {"database_schema": checked_schema(schema)}
+        except ValueError as error:
+            raise ValueError(f"DATABASE_URL names the schema {error}; or set DATABASE_SCHEMA, which wins") from None
+
     _not_weak = field_validator("store_key", "operator_key")(refuse_weak)
+    _is_root_path = field_validator("root_path")(checked_root_path)
     _is_schema = field_validator("database_schema")(checked_schema)
 
     @field_validator("body_keys")

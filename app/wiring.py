@@ -14,7 +14,6 @@ from platform_relay import stores
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.alerts.future_versions import FutureVersions
 from platform_relay.alerts.message_reasons import MessageReasons
-from platform_relay.api.dependencies import Services as Services
 from platform_relay.core import tracing
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.http import HttpClient, HttpClients, RateLimit
@@ -49,6 +48,7 @@ from platform_relay.queue.runner import Runner
 from platform_relay.queue.telemetry import AttemptTelemetry
 from platform_relay.reconcile.compare import ComparedSystems
 from platform_relay.reconcile.repairs import Repairer
+from platform_relay.services import Services as Services
 from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
 from platform_relay.stores.native import ListsEntities

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from platform_relay import wiring
-from platform_relay.core.database_url import driver_dsn, parse_url
+from platform_relay.core.database_url import driver_dsn, driver_tls, parse_url
 from platform_relay.periodic_tasks import periodic_tasks
 from platform_relay.queue import maintenance
 from platform_relay.queue.loop import Loop
@@ -52,9 +52,11 @@ class Worker:
             "worker_started", destinations=[loop.destination for loop in self._loops], concurrency=settings.concurrency
         )
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
-        dsn = driver_dsn(parse_url(self._parts.listen_url))
+        listen_url = parse_url(self._parts.listen_url)
         side = [
-            asyncio.create_task(listen(dsn, settings.database_schema, self.wake)),
+            asyncio.create_task(
+                listen(driver_dsn(listen_url), settings.database_schema, self.wake, tls=driver_tls(listen_url))
+            ),
             *(
                 asyncio.create_task(maintenance.run_periodically(task.name, task.every, task.run_once))
                 for task in self._periodic_tasks

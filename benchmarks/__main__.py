@@ -10,7 +10,20 @@ from typing import Final
 
 from benchmarks import record, report
 from benchmarks.results import Result
-from benchmarks.rows import batch, encrypted, history, holds, ingest, memory, pickup, redeem, relay, snapshot, workers
+from benchmarks.rows import (
+    batch,
+    cost,
+    encrypted,
+    history,
+    holds,
+    ingest,
+    memory,
+    pickup,
+    redeem,
+    relay,
+    snapshot,
+    workers,
+)
 from benchmarks.scale import NORMAL, TINY
 from benchmarks.stage import Stage, stage
 
@@ -18,7 +31,10 @@ Row = Callable[[Stage], list[Result]]
 ROWS: Final[Mapping[tuple[str, ...], Row]] = {
     ("ingest_vs_null", "ingest_vs_naive"): ingest.run,
     ("batch_ingest_per_s",): batch.run,
-    ("relay_vs_client", "relay_vs_aiohttp", "relay_vs_best_peer"): relay.run,
+    ("relay_vs_client", "relay_vs_client_50_ms", "relay_vs_aiohttp"): relay.clients,
+    ("relay_vs_best_peer", "relay_vs_best_peer_50_ms"): relay.peers,
+    ("relay_vs_best_peer_same_client", "relay_vs_best_peer_same_client_50_ms"): relay.peers_with_our_client,
+    ("relay_cpu_ratio", "postgres_cpu_us", "wal_bytes"): cost.run,
     ("pickup_ms",): pickup.run,
     ("redeem_ms",): redeem.run,
     ("two_workers",): workers.run,

@@ -34,6 +34,8 @@ class Contender:
     needs: str = ""
     redis: bool = False
     stores: bool = True
+    client: str = "relay"
+    """What it calls with (`contenders.task.PlatformCalls`)."""
 
     def missing(self, stage: Stage) -> str | None:
         """Why it cannot take part."""
@@ -46,10 +48,12 @@ class Contender:
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT to the last, on a new database; `delay`: seconds the Platform takes."""
         database_url = stage.database(empty=True) if self.stores else ""
-        task = Task(database_url, stage.platform.url, stage.redis_url or "", jobs, size, next(stage.series))
+        task = Task(
+            database_url, stage.platform.url, stage.redis_url or "", jobs, size, next(stage.series), self.client
+        )
         try:
             if self.stores:
-                _prepare(stage, self.module, task)
+                prepare(stage, self.module, task)
             _forget(stage, delay)
             command = [f"benchmarks.contenders.{self.module}", "work"]
             with stage.python(self.module, command, task.environment()) as worker:
@@ -71,7 +75,7 @@ class Relay:
     def drain(self, stage: Stage, jobs: int, size: int, delay: float = 0.0) -> float:
         """Events per second from the first PUT until everything is delivered and settled."""
         task = Task(self.database_url, stage.platform.url, "", jobs, size, next(stage.series))
-        _prepare(stage, "relay", task, self.settings)
+        prepare(stage, "relay", task, self.settings)
         _forget(stage, delay)
         with ExitStack() as stack:
             workers = [
@@ -87,7 +91,7 @@ class Relay:
             return jobs / (max(last, time.monotonic()) - first)
 
 
-def _prepare(stage: Stage, module: str, task: Task, settings: Mapping[str, str] | None = None) -> None:
+def prepare(stage: Stage, module: str, task: Task, settings: Mapping[str, str] | None = None) -> None:
     """Store the backlog."""
     environment = {**task.environment(), **(settings or {})}
     with stage.python(module, [f"benchmarks.contenders.{module}", "prepare"], environment) as process:

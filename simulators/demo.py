@@ -21,6 +21,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 from rich.console import Console
@@ -152,8 +153,8 @@ class Demo:
             await asyncio.sleep(0.25)
 
 
-async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
-    """Play the day and tell the result, with `once` as JSON too. True when everything arrived."""
+async def play(scene: Scene, seed: int, once: bool, console: Console) -> tuple[bool, list[str]]:
+    """Play the day and print the result, with `once` as JSON too. Whether everything arrived, and the codes of the coupons."""
     async with contextlib.AsyncExitStack() as stack:
         urls = (scene.relay, scene.platform, scene.shop)
         clients = [httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) for url in urls]
@@ -163,7 +164,7 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         result = await unless_ended(scene, demo.play())
     console.print(report.table(result.acknowledged, result.platform, result.coupons, result.verdict))
     observed = ", ".join(f"{count} {state}" for state, count in result.books.items() if count and state != "received")
-    console.print(f"The relay's own books: {result.books['received']} jobs = {observed}.", highlight=False)
+    console.print(f"The relay counts {result.books['received']} jobs: {observed}.", highlight=False)
     if result.acknowledged.recognised:
         console.print(f"{result.acknowledged.recognised} events were reported twice, and recognised.", highlight=False)
     problems = result.problems()
@@ -175,7 +176,7 @@ async def play(scene: Scene, seed: int, once: bool, console: Console) -> bool:
         console.print(f"The relay's log: {scene.log}", highlight=False, soft_wrap=True)
     if once:
         print(json.dumps(result.line()), flush=True)  # noqa: T201  # the last line is for programs
-    return not problems
+    return not problems, sorted(result.acknowledged.coupons)
 
 
 async def unless_ended(scene: Scene, work: Coroutine[Any, Any, T]) -> T:
@@ -197,17 +198,31 @@ async def unless_ended(scene: Scene, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _addresses(scene: Scene, console: Console) -> None:
+def _addresses(scene: Scene, codes: list[str], console: Console) -> None:
+    """Print what to look at next: the console first, with a link that signs in, then the story of each redemption."""
+    key = f"-H 'Authorization: Bearer {scene.operator_key}'"
     lines = (
+        ("Console", f"{_sign_in_link(scene)}\n  {'':<22} (signs you in once, within 10 minutes)"),
         ("API docs", f"{scene.relay}/docs   {scene.relay}/redoc"),
-        ("the books", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/jobs/counts"),
-        ("the coupons", f"curl -H 'Authorization: Bearer {scene.operator_key}' {scene.relay}/v1/coupons"),
-        ("what the Platform saw", f"{scene.platform}/_sim/ledger"),
-        ("what the store holds", f"{scene.shop}/_sim/state?kind=coupons"),
+        *((f"Coupon {code}", f"{scene.relay}/console/search?by=coupon&q={quote(code)}") for code in codes),
+        ("Job counts", f"curl {key} {scene.relay}/v1/jobs/counts"),
+        ("Coupons", f"curl {key} {scene.relay}/v1/coupons"),
+        ("Calls at the Platform", f"{scene.platform}/_sim/ledger"),
+        ("Coupons in the store", f"{scene.shop}/_sim/state?kind=coupons"),
     )
     for what, where in lines:
-        console.print(f"  {what:<22} {where}", highlight=False, soft_wrap=True)
-    console.print("Ctrl-C ends it.")
+        console.print(f"  {escape(f'{what:<22}')} {escape(where)}", highlight=False, soft_wrap=True)
+    console.print("Press Ctrl-C to stop.")
+
+
+def _sign_in_link(scene: Scene) -> str:
+    """A one-time link to the console; the address of the console when the relay gives none."""
+    headers = {"authorization": f"Bearer {scene.operator_key}"}
+    try:
+        answer = httpx.post(f"{scene.relay}/v1/sign-in-links", headers=headers, timeout=10, trust_env=False)
+    except httpx.TransportError:
+        return f"{scene.relay}/console"
+    return str(answer.json()["url"]) if answer.is_success else f"{scene.relay}/console"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -242,10 +257,10 @@ def perform(scene: Scene, seed: int, once: bool, console: Console) -> int:
     """Play, and unless `once` stay until Ctrl-C. The relay's log goes when all was well. The exit code."""
     keep_log = True
     try:
-        well = asyncio.run(play(scene, seed, once, console))
+        well, codes = asyncio.run(play(scene, seed, once, console))
         keep_log = not well
         if not once:
-            _addresses(scene, console)
+            _addresses(scene, codes, console)
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(unless_ended(scene, asyncio.Event().wait()))
         return 0 if well else 1

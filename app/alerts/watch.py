@@ -38,6 +38,7 @@ RAISED_BY_MESSAGES: Final = (
     ReasonCode.FUTURE_VERSION,
     ReasonCode.STORE_WEBHOOKS_REFUSED,
     ReasonCode.STORE_WEBHOOKS_UNREADABLE,
+    ReasonCode.WEBHOOKS_NOT_ACCEPTED,
 )
 _EXPIRE: Final = text("""
 UPDATE alert SET resolved_at = now()

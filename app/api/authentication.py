@@ -68,7 +68,7 @@ class Authenticator:
 
         Raises KeyMissing, KeyRefused, TooManyWrongKeys, ScopeMissing, and DatabaseAway when the key cannot be looked up.
         """
-        digest = _digest_of_header(request)
+        digest = digest_of_header(request)
         caller = self._configured_caller(digest)
         if caller is None:
             address, now = client_ip(request, self._trusted_proxies), time.monotonic()
@@ -144,7 +144,8 @@ OperateAccess = Annotated[Caller, Security(authenticate, scopes=["operate"])]
 AdminAccess = Annotated[Caller, Security(authenticate, scopes=["admin"])]
 
 
-def _digest_of_header(request: Request) -> bytes:
+def digest_of_header(request: Request) -> bytes:
+    """The SHA-256 of the key in the request's `Authorization` header. Raises KeyMissing."""
     header = request.headers.get("authorization")
     if header is None:
         raise KeyMissing("The request has no Authorization header.")

@@ -24,7 +24,8 @@ from platform_relay.api.events import (
     require_possible_version,
 )
 from platform_relay.api.examples import BATCH, BATCH_ANSWER
-from platform_relay.api.request_body import read_body
+from platform_relay.api.request_body import read_json_body
+from platform_relay.api.root_path import root_path_of
 from platform_relay.core.compute import pausing
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -60,7 +61,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
     limit, metrics = services.settings.body_limit, services.metrics
 
-    def answer_line(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float) -> str:
+    def answer_line(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float, root_path: str) -> str:
         if isinstance(line.result, Problem):
             metrics.message("batch", "refused")
             return problem_line(line.number, line.result)
@@ -76,7 +77,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
             milliseconds=milliseconds,
             caller=caller,
         )
-        return receipt_line(line.number, receipt)
+        return receipt_line(line.number, receipt, root_path)
 
     @router.post(
         "/batch",
@@ -98,7 +99,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         others. After a 503, some lines may be stored: send the whole batch again."""
         started = time.perf_counter()
         caller = await authenticator.require(request, "events")
-        raw = await read_body(request, MAX_BODIES * limit)
+        raw = await read_json_body(request, MAX_BODIES * limit)
         backfill = is_backfill(request)
         lines = [
             Line(number, await services.compute.run_if_large(len(line), partial(read_line, line, limit, backfill)))
@@ -108,7 +109,8 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
         receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
         milliseconds = (time.perf_counter() - started) * 1000
-        answers = [answer_line(line, receipts, caller.name, milliseconds) for line in lines]
+        root_path = root_path_of(request)
+        answers = [answer_line(line, receipts, caller.name, milliseconds, root_path) for line in lines]
         return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)
 
     return router
@@ -137,10 +139,10 @@ async def _with_possible_version(inbox: Inbox, line: Line) -> Line:
     return line
 
 
-def receipt_line(number: int, receipt: Receipt) -> str:
+def receipt_line(number: int, receipt: Receipt, root_path: str) -> str:
     if receipt.status == "conflict":
         return problem_line(number, conflict(receipt))
-    return f'{{"line":{number},{receipt_json(receipt)[1:]}'
+    return f'{{"line":{number},{receipt_json(receipt, root_path)[1:]}'
 
 
 def problem_line(number: int, problem: Problem) -> str:

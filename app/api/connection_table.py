@@ -2,9 +2,10 @@
 
 A connection is idle until the headers of a request are complete, and again after the response. When a limit is reached, the
 connection that has been idle for longest is closed. When none is idle, a new connection gets a place of the reserve, where only
-health checks are answered.
+health checks are answered; when that is full, the oldest one of the address with the most is closed.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,6 +28,8 @@ class Limit(StrEnum):
     """A pause between two parts of a request."""
     RESPONSE_TIMEOUT = "response_timeout"
     """The client did not read the response."""
+    PIPELINED = "pipelined"
+    """Requests that wait for the responses to earlier ones on their connection."""
     TOTAL = "total"
     IDLE = "idle"
     PER_ADDRESS = "per_address"
@@ -64,7 +67,8 @@ class ConnectionTable(Generic[C]):
         self._addresses: dict[str, Group[C]] = {}
         self._groups: dict[C, tuple[Group[C], ...]] = {}
         """The groups of each connection that is not in the reserve."""
-        self._reserve: dict[C, None] = {}
+        self._reserve: dict[C, str | None] = {}
+        """The connections in the reserve with their addresses, the oldest first."""
 
     def add(self, connection: C, address: str | None) -> Admission[C]:
         """Add a new, idle connection. `address` None: only the limits of the process apply (a trusted proxy)."""
@@ -80,11 +84,13 @@ class ConnectionTable(Generic[C]):
                 admission.reserve = True
         if admission.reserve:
             if len(self._reserve) >= RESERVE:
-                oldest = next(iter(self._reserve))
+                # Of the address with the most, so that one that opens many does not end the health checks of others.
+                [(most, _)] = Counter(self._reserve.values()).most_common(1)
+                oldest = next(held for held, owner in self._reserve.items() if owner == most)
                 del self._reserve[oldest]
                 admission.close.append(oldest)
                 admission.reached.append(Limit.RESERVE)
-            self._reserve[connection] = None
+            self._reserve[connection] = address
         else:
             groups = self._groups[connection] = self._groups_of(address)
             for group in groups:

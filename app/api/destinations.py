@@ -21,7 +21,7 @@ _PAUSED: Final = {
     "name": "platform",
     "state": "paused",
     "reason_code": "operator_paused",
-    "text": "An operator, anna, paused calls to the Platform: maintenance.",
+    "text": "Calls to the Platform were paused by anna: maintenance.",
     "next_step": "Calls continue when an operator resumes them.",
     "facts": {"destination": "the Platform", "by": "anna", "comment": "maintenance"},
     "since": "2026-05-11T16:25:01Z",

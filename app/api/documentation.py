@@ -19,12 +19,14 @@ from starlette.staticfiles import StaticFiles
 from platform_relay.api.platform_topics import webhook_operations
 from platform_relay.api.problems import MEDIA_TYPE
 from platform_relay.api.request_body import JsonBody
+from platform_relay.api.root_path import outside, root_path_of
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     DatabaseAway,
     EncodingRefused,
     FieldsInvalid,
+    HeadersTooLarge,
     InternalError,
     KeyMissing,
     KeyRefused,
@@ -35,7 +37,9 @@ from platform_relay.core.errors import (
 )
 
 OpenApi = dict[str, Any]  # free-form JSON
-KEY_PROBLEMS: Final = (KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys, InternalError, DatabaseAway)
+KEY_PROBLEMS: Final = (
+    KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys, HeadersTooLarge, InternalError, DatabaseAway,
+)  # fmt: skip
 """The problems of every operation that requires an API key."""
 BODY_PROBLEMS: Final = (*KEY_PROBLEMS, BodyTooSlow, BodyTooLarge, EncodingRefused, NotJson, FieldsInvalid)
 """The problems of every such operation with a JSON body."""
@@ -58,6 +62,7 @@ TAGS: Final = [
     {"name": "Destinations", "description": "The systems that the relay calls. Operators pause and resume them."},
     {"name": "Reward rules", "description": "The value of the coupons that the Platform's redeem rules lead to."},
     {"name": "Coupons", "description": "The coupons of redemptions and rewards, the ledger, and the issuance limits."},
+    {"name": "Console", "description": "Links that sign in to the console."},
     {"name": "Health", "description": "For load balancers and monitoring. No API key is needed."},
 ]
 SERVERS: Final[list[dict[str, Any]]] = [
@@ -185,10 +190,12 @@ def install(app: FastAPI, event_models: Sequence[type[BaseModel]]) -> None:
     """Add the OpenAPI document and its pages to `app`."""
     app.mount(ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation-assets")
 
-    async def openapi_json(_: Request) -> Response:
+    async def openapi_json(request: Request) -> Response:
         if app.openapi_schema is None:
             app.openapi_schema = openapi(app, event_models)
-        return JSONResponse(app.openapi_schema)
+        this_relay, *others = app.openapi_schema["servers"]
+        servers = [this_relay | {"url": outside(request, "/")}, *others]
+        return JSONResponse(app.openapi_schema | {"servers": servers})
 
     async def swagger(request: Request) -> Response:
         return _page(request, _SWAGGER)
@@ -202,8 +209,7 @@ def install(app: FastAPI, event_models: Sequence[type[BaseModel]]) -> None:
 
 
 def _page(request: Request, html: str) -> HTMLResponse:
-    root = str(request.scope.get("root_path", "")).rstrip("/")
-    return HTMLResponse(html.replace("{root}", root), headers={"content-security-policy": POLICY})
+    return HTMLResponse(html.replace("{root}", root_path_of(request)), headers={"content-security-policy": POLICY})
 
 
 _SWAGGER: Final = """<!DOCTYPE html>

@@ -5,12 +5,14 @@ The compute process (`core.compute`) runs this too. It imports no web framework:
 
 import json
 import re
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from uuid_utils.compat import uuid7
 
-from platform_relay.api.body_problems import body_problem, too_large
+from platform_relay.api.body_problems import body_problem, too_large, without_byte_order_mark
 from platform_relay.core.errors import FieldError, FieldsInvalid, HeaderInvalid, Problem
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.messages import Incoming, incoming
@@ -34,7 +36,7 @@ def read_line(line: bytes, limit: int, backfill: bool) -> tuple[UUID, Incoming] 
     if len(line) > limit:
         return too_large(limit)
     try:
-        return _read_line(line, backfill)
+        return _read_line(without_byte_order_mark(line), backfill)
     except Problem as problem:
         return problem
 
@@ -49,7 +51,7 @@ def idempotency_key(value: str | None) -> str | None:
 
 def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
     try:
-        members = spans(line.decode())
+        members = members_of(line)
     except (ValueError, RecursionError) as error:
         raise body_problem(ValueError(str(error)), line) from None
     kind, key = _text(members, "type"), None
@@ -57,9 +59,9 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
         raise _wrong("type", "must be one of customers, orders, products")
     if "event" not in members:
         raise _wrong("event", "is missing")
-    if members.get("idempotencyKey", "null") != "null":
+    if members.get("idempotencyKey", b"null") != b"null":
         key = idempotency_key(_text(members, "idempotencyKey"))
-    raw = members["event"].encode()
+    raw = members["event"]
     try:
         event = EVENTS[EventKind(kind)].parse(raw)
     except ValueError as error:
@@ -68,8 +70,17 @@ def _read_line(line: bytes, backfill: bool) -> tuple[UUID, Incoming]:
     return message_id, incoming(event, raw, message_id=str(message_id), idempotency_key=key, backfill=backfill)
 
 
-def _text(members: dict[str, str], name: str) -> str:
-    value = json.loads(members.get(name, "null"))
+def members_of(line: bytes) -> dict[str, bytes]:
+    """As `spans`, of the encoded line, and much faster for nearly every line."""
+    text = line.decode()
+    if len(line) < len(_LONG) or _LONG not in line.translate(_DIGITS):
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            return {name: bytes(value) for name, value in _ENVELOPE.decode(line).items()}
+    return {name: value.encode() for name, value in spans(text).items()}
+
+
+def _text(members: dict[str, bytes], name: str) -> str:
+    value = json.loads(members.get(name, b"null"))
     if not isinstance(value, str):
         raise _wrong(name, "must be a string" if name in members else "is missing")
     return value
@@ -79,6 +90,10 @@ def _wrong(field: str, message: str) -> FieldsInvalid:
     return FieldsInvalid(f"`{field}` {message}.", [FieldError(field, message)])
 
 
+_ENVELOPE: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_DIGITS: Final = bytes.maketrans(b"012345678", b"999999999")
+_LONG: Final = b"9" * 4301
+"""Digits of an integer that Python's parser refuses (`sys.set_int_max_str_digits`)."""
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _decode: Final = json.JSONDecoder().raw_decode
 

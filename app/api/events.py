@@ -21,7 +21,8 @@ from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, body_of, needs_key, problem_responses, success
 from platform_relay.api.event_bodies import event_message, idempotency_key
 from platform_relay.api.examples import EXAMPLES, MESSAGE, RECEIPT
-from platform_relay.api.request_body import read_body
+from platform_relay.api.request_body import read_json_body
+from platform_relay.api.root_path import root_path_of
 from platform_relay.core.database import read_connection
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -118,7 +119,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         started = time.perf_counter()
         caller = await authenticator.require(request, "events")
         key = idempotency_key(request.headers.get("idempotency-key"))
-        raw = await read_body(request, limit)
+        raw = await read_json_body(request, limit)
         message_id = uuid7()
         read = partial(event_message, kind, raw, str(message_id), key, backfill=is_backfill(request))
         message = await services.compute.run_if_large(len(raw), read)
@@ -145,7 +146,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         if receipt.status == "conflict":
             raise conflict(receipt)
         status = 202 if receipt.status == "accepted" else 200
-        return Response(receipt_json(receipt), status, media_type="application/json")
+        return Response(receipt_json(receipt, root_path_of(request)), status, media_type="application/json")
 
     async def customers(request: Request) -> Response:
         return await accept(request, EventKind.CUSTOMER)
@@ -213,10 +214,10 @@ def is_backfill(request: Request) -> bool:
     return value == "true"
 
 
-def receipt_json(receipt: Receipt) -> str:
-    """`{"id": …, "status": …, "links": {"self": …}}`"""
+def receipt_json(receipt: Receipt, root_path: str) -> str:
+    """`{"id": …, "status": …, "links": {"self": …}}`. `root_path` is the path under which the relay is served."""
     name = str(receipt.id)
-    return f'{{"id":"{name}","status":"{receipt.status}","links":{{"self":"/v1/events/{name}"}}}}'
+    return f'{{"id":"{name}","status":"{receipt.status}","links":{{"self":"{root_path}/v1/events/{name}"}}}}'
 
 
 def conflict(receipt: Receipt) -> IdempotencyConflict:

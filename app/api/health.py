@@ -9,7 +9,6 @@ from typing import Final, Literal, cast
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -20,8 +19,10 @@ from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, InternalError
 from platform_relay.core.metrics import QueueGauges, QueueSnapshot
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.inbox.messages import STORE, STORE_LOYALTY
 from platform_relay.jobs.queries import list_destinations, read_backlog
 from platform_relay.queue.oldest_waiting import OldestWaiting
+from platform_relay.stores.loyalty_sync import SyncsLoyalty
 from platform_relay.stores.native import ListsEntities, ReceivesWebhooks
 from platform_relay.sync.background_reads import POLL, failing_reads
 
@@ -52,7 +53,7 @@ _DEGRADED: Final = {
         {
             "name": "destination platform",
             "ok": False,
-            "text": "paused: An operator, anna, paused calls to the Platform.",
+            "text": "paused: Calls to the Platform were paused by anna.",
         },
     ],
 }
@@ -117,7 +118,7 @@ async def readiness(services: ServicesDep) -> Response:
     than STORE__POLL_DEGRADED_AFTER."""
     required = [await _database(services), *_worker(services)]
     ready = all(check.ok for check in required)
-    others = [*await _destinations(services.engine), *await _polls(services)] if ready else []
+    others = [*await _destinations(services), *await _polls(services)] if ready else []
     degraded = not all(check.ok for check in others)
     view = ReadinessView(
         status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *others]
@@ -164,9 +165,12 @@ def _worker(services: Services) -> list[CheckView]:
     return [CheckView(name="worker", ok=alive, text=text)]
 
 
-async def _destinations(engine: AsyncEngine) -> list[CheckView]:
+async def _destinations(services: Services) -> list[CheckView]:
+    """Each destination that this relay is set up to call, and any other that is not open."""
+    store = cast("object", services.store)
+    unused = {name for name, used in ((STORE, store), (STORE_LOYALTY, isinstance(store, SyncsLoyalty))) if not used}
     try:
-        async with map_database_errors(), asyncio.timeout(SECONDS), engine.connect() as connection:
+        async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
             destinations = (await list_destinations(connection, limit=1000)).items
     except DatabaseAway:
         return [CheckView(name="destinations", ok=False, text="the states of the destinations could not be read")]
@@ -179,6 +183,7 @@ async def _destinations(engine: AsyncEngine) -> list[CheckView]:
             else f"{destination.state}: {destination.text or 'no reason was stored'}",
         )
         for destination in destinations
+        if destination.name not in unused or destination.state != "open"
     ]
 
 

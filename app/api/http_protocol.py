@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import chain
 from typing import Any, ClassVar, Final, cast
 
+import httptools
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -30,6 +31,9 @@ SWEEP_SECONDS: Final = 0.5
 LOG_SECONDS: Final = 10.0
 """A limit that is reached again and again is logged once in this time, with the number of connections."""
 HEADER_OVERHEAD: Final = len(": \r\n")
+PIPELINED: Final = 16
+"""Requests that may wait for the responses to earlier ones on their connection. 250 KB hold 14,000 of them."""
+UPGRADE_HEADERS: Final = (b"upgrade", b"http2-settings")
 HEALTH_CHECKS: Final = frozenset({"/healthz", "/readyz"})
 FIRST_BYTE, HEADERS_BEGUN, BODY, RESPONSE, IDLE = range(5)
 """What a connection waits for: its first byte, the rest of the headers, the rest of the body, the response, a request."""
@@ -114,6 +118,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Bytes since the headers of a request began, or since its body ended or paused: headers, trailers, chunk extensions."""
         self._parsed = False
         self._refusal: Problem | None = None
+        self._upgrades = False
+        """The headers just read ask for another protocol. The parser then skips the body, so they are read again without that."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -127,7 +133,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._received_at = self.loop.time()
         self._parsed = False
-        super().data_received(data)
+        self._feed(data)
         if self._parsed:
             self._unparsed = 0
             return
@@ -135,6 +141,34 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unparsed > self.guard.limits.header_bytes and not self.transport.is_closing():
             self.guard.reached(Limit.HEADER_BYTES)
             self._refuse(self._too_large())
+
+    def _feed(self, data: bytes) -> None:
+        """As uvicorn's `data_received`, but a request that asks for another protocol (`Upgrade: h2c`) is served as HTTP/1.1,
+        with its body, as RFC 9110 (7.8) allows. Java's HttpClient sends such requests."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                self._upgrades = False
+                self.parser, head = httptools.HttpRequestParser(self), self._head_without_upgrade()
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                data = head + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request line and headers that were just read, without those that ask for another protocol."""
+        lines = [b"%b %b HTTP/1.1" % (self.scope["method"].encode(), self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                others = [option for option in value.split(b",") if option.strip().lower() not in UPGRADE_HEADERS]
+                lines += [b"connection: %b" % b",".join(others)] if others else []
+            elif name not in UPGRADE_HEADERS:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
 
     # --- the parser's callbacks
 
@@ -145,6 +179,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._parsed = True
         self._check_headers()
+        if self.parser.should_upgrade():
+            method = self.parser.get_method()
+            if method == b"CONNECT" or self.parser.get_http_version() != "1.1":
+                raise ValueError("not a request that can be served as HTTP/1.1")
+            self._upgrades, self.scope["method"] = True, method.decode("ascii")
+            return
+        if len(self.pipeline) >= PIPELINED:
+            self.guard.reached(Limit.PIPELINED)
+            raise ValueError("too many requests wait for earlier ones")
         self._phase = BODY
         self.guard.busy(self)
         super().on_headers_complete()
@@ -154,6 +197,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrades:
+            return
         super().on_message_complete()
         self._parsed = True
         self._phase, self._since = IDLE if self.cycle.response_complete else RESPONSE, self._received_at
@@ -188,11 +233,13 @@ class LimitedProtocol(HttpToolsProtocol):
         )
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn calls this for every request that cannot be parsed, so also after `_check_headers`."""
-        if self._refusal is None:
+        """For every request that cannot be parsed, so also after `_check_headers`."""
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._may_answer():
             super().send_400_response(msg)
         else:
-            self._refuse(self._refusal)
+            self.transport.close()
 
     # --- time
 
@@ -206,7 +253,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
         if self.transport.is_closing():
             return
-        if self._phase == BODY and (self.flow.read_paused or self.cycle.waiting_for_100_continue):
+        waits = self.flow.read_paused or self.cycle.waiting_for_100_continue if self._phase == BODY else False
+        if waits and not self.cycle.response_complete:
             self._received_at = now  # the client waits for the relay
         if (limit := self._overdue(now)) is not None:
             self.guard.reached(limit)
@@ -228,18 +276,20 @@ class LimitedProtocol(HttpToolsProtocol):
         return None
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer the request that is being received, unless an earlier one has no answer yet, and close the connection."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
-        if self._phase == BODY:
-            may_answer = cycle is not None and not cycle.response_started and not self.pipeline
-        else:
-            may_answer = cycle is None or cycle.response_complete
-        if may_answer:
+        """Answer the request that is being received, if possible, and close the connection."""
+        if self._may_answer():
             response = problems.respond(problem)
             headers = [*self.server_state.default_headers, *response.raw_headers, *HEADERS, (b"connection", b"close")]
             lines = [STATUS_LINE[problem.status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
             self.transport.write(b"".join((*lines, bytes(response.body))))
         self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether the next bytes that the client reads are the response to the request that is being received."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        if self._phase == BODY:
+            return cycle is not None and not cycle.response_started and not self.pipeline
+        return cycle is None or cycle.response_complete
 
 
 def limited_protocol(settings: Settings, metrics: Metrics) -> type[LimitedProtocol]:

@@ -8,7 +8,6 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import IO, Annotated, Final
 from uuid import UUID
 
@@ -23,7 +22,9 @@ from platform_relay.api.body_problems import too_large
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import ID
+from platform_relay.api.import_plans import plan_of
 from platform_relay.api.paging import PageDep
+from platform_relay.api.request_body import refuse_encoding
 from platform_relay.core.compute import ComputeError
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import (
@@ -32,16 +33,19 @@ from platform_relay.core.errors import (
     EncodingRefused,
     FieldError,
     FieldsInvalid,
+    ImportUndecided,
     NotFound,
+    Problem,
     QueryInvalid,
     WrongState,
 )
 from platform_relay.core.paging import Page
 from platform_relay.imports import importer
-from platform_relay.imports.files import FileFormat, column_names
+from platform_relay.imports.files import FileFormat
 from platform_relay.imports.importer import ImportBusyError, ImportView
-from platform_relay.imports.mapping import guess_mapping, missing_fields, parse_mapping
+from platform_relay.imports.proposal import Choices
 from platform_relay.imports.rows import ImportPlan
+from platform_relay.imports.values import DateOrder, DecimalMark
 from platform_relay.inbox.events import EventKind, Instant
 
 log: Final = structlog.get_logger(__name__)
@@ -55,12 +59,44 @@ EXAMPLE: Final = {
     "state": "running",
     "size": 9_400_000,
     "position": 940_000,
+    "last_row": 10_000,
     "rows": 10_000,
     "accepted": 9_998,
     "duplicates": 0,
     "newer": 1,
     "rejected": 1,
-    "problems": [{"row": 17, "reason": "email: String should match pattern '^[^@\\s]+@[^@\\s]+$'"}],
+    "problems": [
+        {
+            "row": 17,
+            "reason": "id: 1.23457E+15 is a long number that a spreadsheet shortened, so the id is lost; export the file again and"
+            " do not save it with a spreadsheet",
+        }
+    ],
+    "columns": [
+        {
+            "column": "Customer ID",
+            "use": "field",
+            "field": "id",
+            "read": 9_999,
+            "empty": 0,
+            "unreadable": 1,
+            "trimmed": 0,
+            "unreadable_rows": [17],
+            "reason": "1.23457E+15 is a long number that a spreadsheet shortened",
+        },
+        {
+            "column": "Favourite colour",
+            "use": "unused",
+            "field": None,
+            "read": 0,
+            "empty": 0,
+            "unreadable": 0,
+            "trimmed": 0,
+            "unreadable_rows": [],
+            "reason": None,
+        },
+    ],
+    "notes": ["Times without a time zone in Created count as UTC."],
     "error": None,
     "created_at": "2026-05-11T16:25:01Z",
     "heartbeat_at": "2026-05-11T16:25:04Z",
@@ -68,6 +104,8 @@ EXAMPLE: Final = {
 }
 FORMATS: Final[Mapping[str, FileFormat]] = {
     "text/csv": "csv",
+    "text/tab-separated-values": "csv",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
     "application/x-ndjson": "ndjson",
     "application/jsonl": "ndjson",
     "application/json": "json",
@@ -78,6 +116,8 @@ _CONTENT: Final = {
         "schema": {"type": "string"} if form != "json" else {"type": "array", "items": {"type": "object"}},
         "example": {"csv": _CSV, "ndjson": '{"id": "42", "email": "ada@example.com"}\n'}.get(form, [{"id": "42"}]),
     }
+    if form != "xlsx"
+    else {"schema": {"type": "string", "format": "binary"}, "example": "PK…"}
     for media, form in FORMATS.items()
 }
 
@@ -94,7 +134,14 @@ router: Final = APIRouter(prefix="/v1/imports", tags=["Imports"])
         200: success("This file is already imported.", EXAMPLE | {"state": "done"}),
         202: success("The import is running.", EXAMPLE),
         **problem_responses(
-            *KEY_PROBLEMS, BodyTooSlow, WrongState, BodyTooLarge, EncodingRefused, QueryInvalid, FieldsInvalid
+            *KEY_PROBLEMS,
+            BodyTooSlow,
+            WrongState,
+            BodyTooLarge,
+            EncodingRefused,
+            QueryInvalid,
+            FieldsInvalid,
+            ImportUndecided,
         ),
     },
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
@@ -109,26 +156,55 @@ async def import_file(
         list[str] | None,
         Query(
             alias="map",
-            description="`FIELD=COLUMN`; may be repeated. Other fields are mapped by the names of the columns.",
+            description="`FIELD=COLUMN`; may be repeated. Other fields are guessed from the names and values of the columns.",
         ),
     ] = None,
     as_of: Annotated[
         Instant | None,
         Query(description="When the file was exported: the version of rows without `updatedAt`."),
     ] = None,
+    decimal: Annotated[
+        DecimalMark | None, Query(description="The decimal mark of amounts. Default: what each column shows.")
+    ] = None,
+    date_order: Annotated[
+        DateOrder | None,
+        Query(description="Which comes first in a date such as 4/3/2000. Default: what each column shows."),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        Query(description="The zone of times without one, such as `Europe/Berlin`. Default: UTC.", max_length=64),
+    ] = None,
+    currency: Annotated[
+        str | None, Query(description="The currency of orders without one, such as `EUR`.", pattern="^[A-Z]{3}$")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        Query(description="The encoding of a CSV file, such as `Windows-1252`. Default: found out.", max_length=40),
+    ] = None,
+    sheet: Annotated[
+        str | None, Query(description="The sheet of a workbook. Default: the first one.", max_length=100)
+    ] = None,
+    confirm: Annotated[
+        bool, Query(description="Accept the guess where the file does not decide how it is to be imported.")
+    ] = False,
 ) -> ImportView:
-    """The request body is the file: CSV with a header line, NDJSON, or one JSON array, by its Content-Type. Every valid row is
-    accepted as an event and delivered after all live events; newer data is not overwritten. `GET /v1/imports/{import_id}`
-    returns the progress. To resume a stopped import, upload the same file again."""
+    """The request body is the file: CSV with a header, an Excel workbook (.xlsx), NDJSON, or one JSON array, by its Content-Type.
+    Every valid row is accepted as an event and delivered after all live events; newer data is not overwritten. `GET
+    /v1/imports/{import_id}` returns the progress. To resume a stopped import, upload the same file again with the same parameters.
+
+    A guess about customers or required amounts needs a confirmation: the response is then 422 `import-undecided`, with the
+    questions in `errors`. A value of an optional field that cannot be read is left out, and counted in `columns`."""
     file_format = _file_format(request)
     file = tempfile.NamedTemporaryFile(prefix="relay-import-")  # noqa: SIM115  # the background task closes it
     try:
         await _receive(request, file)
         file.flush()
-        mapping = await services.import_compute.run(partial(_mapping, kind, file_format, file.name, column or []))
-        if isinstance(mapping, FieldsInvalid):
-            raise mapping
-        plan = ImportPlan("http", file_format, kind, mapping, as_of)
+        choices = Choices(tuple(column or ()), decimal, date_order, time_zone, currency, encoding, sheet)
+        plan = await services.import_compute.run(
+            partial(plan_of, kind, file_format, file.name, choices, as_of, confirmed=confirm)
+        )
+        if isinstance(plan, Problem):
+            raise plan
         async with map_database_errors():
             run = await importer.start(services.engine, plan, file, caller.name)
     except ImportBusyError as error:
@@ -207,6 +283,7 @@ def _file_format(request: Request) -> FileFormat:
 
 
 async def _receive(request: Request, file: IO[bytes]) -> None:
+    refuse_encoding(request)
     size, stream = 0, request.stream()
     while True:
         try:
@@ -220,17 +297,3 @@ async def _receive(request: Request, file: IO[bytes]) -> None:
         if size > MAX_BYTES:
             raise too_large(MAX_BYTES)
         file.write(chunk)
-
-
-def _mapping(kind: EventKind, file_format: FileFormat, name: str, columns: list[str]) -> dict[str, str] | FieldsInvalid:
-    """The column of each field of the file `name`, or why there is none."""
-    try:
-        with Path(name).open("rb") as file:
-            names = column_names(file, file_format)
-        mapping = {**guess_mapping(kind, names), **parse_mapping(kind, columns, names)}
-    except ValueError as error:
-        return FieldsInvalid(f"The file cannot be read: {error}.", [FieldError("body", str(error))])
-    if unmapped := missing_fields(kind, mapping):
-        message = f"no column for {', '.join(unmapped)}; map it with map=FIELD=COLUMN"
-        return FieldsInvalid(f"There is {message}.", [FieldError("map", message)])
-    return {name: column for name, column in mapping.items() if column}

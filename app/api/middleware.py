@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from platform_relay.api import problems
 from platform_relay.api.dependencies import Services
+from platform_relay.api.root_path import enter_root_path
 from platform_relay.core import tracing
 from platform_relay.core.errors import DatabaseAway, FieldError, InternalError, NotFound, Problem, QueryInvalid
 
@@ -34,6 +35,7 @@ class RequestMiddleware:
         self._app = app
         self._services = services
         self._metrics = services.metrics
+        self._root_path, self._proxies = services.settings.root_path, services.settings.trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,6 +43,7 @@ class RequestMiddleware:
             return
         started = time.perf_counter()
         status = 0
+        enter_root_path(scope, self._root_path, self._proxies)
         tracing.set_caller(scope["headers"])
 
         async def send_with_headers(message: Message) -> None:

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from platform_relay.api.client_ip import client_address, is_within
+from platform_relay.api.client_ip import is_within, request_address
 from platform_relay.api.dependencies import Services
 from platform_relay.api.documentation import problem_responses, success
 from platform_relay.api.examples import ID
-from platform_relay.api.request_body import read_body
+from platform_relay.api.request_body import read_json_body
 from platform_relay.api.webhook_receipts import accept_webhook
 from platform_relay.core.errors import (
     BodyTooLarge,
@@ -76,7 +76,7 @@ def routes(services: Services) -> APIRouter:
             sum(hmac.compare_digest(presented, secret) for secret in secrets) == 0
         ):  # compares all secrets, in constant time
             raise WebhookSecretWrong
-        raw = await read_body(request, limit)
+        raw = await read_json_body(request, limit)
         message_id = uuid7()
         topic = request.headers.get("x-webhook-topic", "")
         message = webhook_message(
@@ -99,9 +99,7 @@ def _network(request: Request, settings: Settings) -> str | None:
     allowed = settings.platform.allowed_networks
     if not allowed:
         return None
-    peer = request.client.host if request.client else None
-    address = client_address(peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies)
-    return ALLOWED_NETWORK if is_within(address, allowed) else OTHER_NETWORK
+    return ALLOWED_NETWORK if is_within(request_address(request, settings.trusted_proxies), allowed) else OTHER_NETWORK
 
 
 def _bytes(secret: SecretStr) -> bytes:

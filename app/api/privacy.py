@@ -14,6 +14,7 @@ from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.encryption import UnreadableBodyError
 from platform_relay.core.errors import WrongState, as_sentence
+from platform_relay.core.field_rules import VISIBLE
 from platform_relay.privacy.erase import KEPT, NEXT_STEPS, ErasureReceipt, StillRunningError, erase
 from platform_relay.privacy.export import CustomerExport, export
 
@@ -72,7 +73,7 @@ _EXPORT: Final = {
 class CustomerReference(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    customer: Annotated[str, Field(min_length=1, max_length=320, pattern=r"^[^\x00-\x1f]+$")] = Field(
+    customer: Annotated[str, Field(min_length=1, max_length=320, pattern=VISIBLE)] = Field(
         description="The store's id of the customer, or an e-mail address."
     )
 

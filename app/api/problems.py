@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, cast
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from platform_relay.alerts.refused_webhooks import RefusedWebhooks
 from platform_relay.api.body_problems import field_error, fields_problem
+from platform_relay.api.near_paths import KnownPaths, without_extra_slashes
+from platform_relay.api.root_path import outside, root_path_of
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -53,12 +58,18 @@ def respond(problem: Problem, instance: str | None = None, headers: Mapping[str,
     return Response(content, problem.status, {**problem.headers, **(headers or {})}, MEDIA_TYPE)
 
 
-def install(app: FastAPI, metrics: Metrics) -> None:
+def install(app: FastAPI, metrics: Metrics, refused_webhooks: RefusedWebhooks) -> None:
     """Add the exception handlers: problems, and FastAPI's own errors of routing and parameters."""
+
+    @cache
+    def known_paths() -> KnownPaths:
+        return KnownPaths(
+            (route.path_format, route.methods or ()) for route in app.routes if isinstance(route, APIRoute)
+        )
 
     async def problem(request: Request, error: Exception) -> Response:
         if isinstance(error, REFUSED):
-            _note_refused(request, cast("Problem", error), metrics)
+            await _note_refused(request, cast("Problem", error), metrics, refused_webhooks)
         return respond(cast("Problem", error))
 
     async def parameters(_: Request, error: Exception) -> Response:
@@ -66,13 +77,18 @@ def install(app: FastAPI, metrics: Metrics) -> None:
 
     async def routing(request: Request, error: Exception) -> Response:
         http_error = cast("HTTPException", error)
+        advice = known_paths().advice(request.scope["path"], request.method, root_path_of(request))
         match http_error.status_code:
+            case 404 if (page := _console_page(request)) is not None:
+                return RedirectResponse(page, 308)
             case 404:
-                return respond(NotFound())
+                return respond(NotFound(f"No operation has this path. {advice}" if advice else None))
             case 405:
-                return respond(
-                    MethodNotAllowed(f"This path does not support {request.method}."), headers=http_error.headers
+                allowed = (http_error.headers or {}).get("Allow", "")
+                detail = f"This path does not support {request.method[:20]}" + (
+                    f", only {allowed}." if allowed else "."
                 )
+                return respond(MethodNotAllowed(f"{detail} {advice}".strip()), headers=http_error.headers)
             case _:
                 raise error  # not expected: RequestMiddleware reports an internal error
 
@@ -81,12 +97,24 @@ def install(app: FastAPI, metrics: Metrics) -> None:
     app.add_exception_handler(HTTPException, routing)
 
 
-def _note_refused(request: Request, problem: Problem, metrics: Metrics) -> None:
-    """Log and count a refused body. A store does not show the response to its own webhook."""
+def _console_page(request: Request) -> str | None:
+    """The right address of a page of the console, for an operator who typed a slash at its end. Nothing else is redirected."""
+    path = without_extra_slashes(request.scope["path"])
+    if request.method != "GET" or path == request.scope["path"] or not f"{path}/".startswith("/console/"):
+        return None
+    return outside(request, path) + (f"?{request.url.query}" if request.url.query else "")
+
+
+async def _note_refused(
+    request: Request, problem: Problem, metrics: Metrics, refused_webhooks: RefusedWebhooks
+) -> None:
+    """Log and count a refused body, and raise an alert if it is a webhook."""
     route = route_template(request.scope)
     reason = "webhook-secret-wrong" if isinstance(problem, WebhookSecretWrong) else problem.id
     metrics.refused(route, reason)
-    _log.warning("body_refused", route=route, reason=reason, size=request.scope.get(BODY_SIZE))
+    size = request.scope.get(BODY_SIZE)
+    _log.warning("body_refused", route=route, reason=reason, size=size)
+    await refused_webhooks(request.scope["path"], request.headers.keys(), problem, size)
 
 
 def route_template(scope: Scope) -> str:

@@ -6,7 +6,7 @@ from typing import Final, Generic, TypeVar
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
-from platform_relay.api.body_problems import body_problem, too_large
+from platform_relay.api.body_problems import body_problem, too_large, without_byte_order_mark
 from platform_relay.api.dependencies import ServicesDep
 from platform_relay.api.problems import BODY_SIZE
 from platform_relay.core import exact_json
@@ -23,14 +23,10 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The body, of at most `limit` bytes.
 
     Raises BodyTooLarge (from Content-Length before reading, else as soon as more than `limit` bytes have arrived),
-    EncodingRefused for a body with a Content-Encoding, BodyTooSlow, and ClientDisconnect when the client disconnects.
+    EncodingRefused for a body with a Content-Encoding, or a Transfer-Encoding other than chunked, BodyTooSlow, and
+    ClientDisconnect when the client disconnects.
     """
-    headers = request.headers
-    encoding = headers.get("content-encoding")
-    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-        raise EncodingRefused(
-            f"The body has the Content-Encoding {encoding[:40]!r}; the relay accepts only unencoded bodies."
-        )
+    refuse_encoding(request)
     size = declared_size(request, 0)
     request.scope[BODY_SIZE] = size
     if size > limit:
@@ -53,6 +49,25 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+async def read_json_body(request: Request, limit: int) -> bytes:
+    """As `read_body`, without a byte order mark: it is part of the encoding, so a body is the same with and without it."""
+    return without_byte_order_mark(await read_body(request, limit))
+
+
+def refuse_encoding(request: Request) -> None:
+    """Raises EncodingRefused for a body with a Content-Encoding, or a Transfer-Encoding other than chunked."""
+    headers = request.headers
+    encoding = headers.get("content-encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        raise EncodingRefused(
+            f"The body has the Content-Encoding {encoding[:40]!r}; the relay accepts only unencoded bodies."
+        )
+    if (coding := ",".join(headers.getlist("transfer-encoding")).strip().lower()) not in ("", "chunked"):
+        raise EncodingRefused(
+            f"The body has the Transfer-Encoding {coding[:40]!r}; the relay accepts only unencoded bodies."
+        )
+
+
 def declared_size(request: Request, otherwise: int) -> int:
     """The Content-Length in bytes; `otherwise` if there is none."""
     length = request.headers.get("content-length", "")
@@ -70,7 +85,7 @@ class JsonBody(Generic[Model]):
         self.model, self.example = model, example
 
     async def __call__(self, request: Request, services: ServicesDep) -> Model:
-        raw = await read_body(request, services.settings.body_limit)
+        raw = await read_json_body(request, services.settings.body_limit)
         try:
             return exact_json.validated(self.model, raw, refuse_unstorable)
         except ValueError as error:

@@ -9,6 +9,7 @@ import typer
 
 from platform_relay import conformance, stores
 from platform_relay.cli.context import run
+from platform_relay.cli.numbers import NUMBER, number
 from platform_relay.cli.terminal import mark, out
 from platform_relay.core.http import HttpClients
 from platform_relay.settings import Settings, parse_rate
@@ -38,7 +39,9 @@ def check_adapter(
     rate_limit: Annotated[
         str | None, typer.Option(help="Calls that the store allows, e.g. 120/min (default: STORE__RATE_LIMIT).")
     ] = None,
-    time_limit: Annotated[float, typer.Option(min=0.1, max=120, help="Seconds per call.")] = 15.0,
+    time_limit: Annotated[
+        float, typer.Option(parser=number(0.1, 120), metavar=NUMBER, help="Seconds per call.")
+    ] = 15.0,
 ) -> None:
     """Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database."""
     chosen = stores.adapter_class(adapter)

@@ -10,6 +10,7 @@ from rich.table import Table
 from platform_relay import wiring
 from platform_relay.alerts.alerts import AlertRecord, open_alerts
 from platform_relay.cli.context import database_engine, run, services
+from platform_relay.cli.numbers import WHOLE, whole
 from platform_relay.cli.terminal import ACTOR, mark, out, print_json
 from platform_relay.core import plain_numbers
 from platform_relay.core.paging import Page
@@ -47,7 +48,7 @@ def show_coupons(
     ] = None,
     customer: Annotated[str | None, typer.Option(help="Only coupons of this customer, by the store's id.")] = None,
     reason_code: Annotated[ReasonCode | None, typer.Option(help="Only coupons with this reason code.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(parser=whole(1, 1000), metavar=WHOLE, help="How many, the newest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per coupon.")] = False,
 ) -> None:
     """List coupons, the newest first, with the reason of their state."""
@@ -102,7 +103,9 @@ def retire(code: Code, why: Why) -> None:
 def return_points(
     code: Code,
     why: Why,
-    points: Annotated[int | None, typer.Option(min=1, help="How many. Default: the redeemed points.")] = None,
+    points: Annotated[
+        int | None, typer.Option(parser=whole(1), metavar=WHOLE, help="How many. Default: the redeemed points.")
+    ] = None,
     again: Annotated[
         bool,
         typer.Option("--again", help="An attempt had an unknown result, and the points are missing at the Platform."),

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from platform_relay.access import api_keys
 from platform_relay.cli.context import database_engine, run
+from platform_relay.cli.numbers import NUMBER, WHOLE, number, whole
 from platform_relay.cli.terminal import ACTOR, err, out
 
 keys_cli = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
@@ -18,7 +19,10 @@ keys_cli = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revo
 def create_key(
     name: Annotated[str, typer.Argument(help="Who uses the key. Shown in the audit.")],
     scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(api_keys.SCOPES)}. May be repeated.")],
-    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires. Never, if left out.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(parser=whole(1, 3650), metavar=WHOLE, help="Days until it expires. Never, if left out."),
+    ] = None,
 ) -> None:
     """Create an API key and print it. It cannot be shown again."""
 
@@ -49,9 +53,9 @@ def list_keys() -> None:
 @keys_cli.command("rotate")
 def rotate_key(
     key_id: Annotated[UUID, typer.Argument(help="The key's id, see `relay keys list`.")],
-    hours: Annotated[float, typer.Option(min=0, help="Hours for which the old key keeps working.")] = (
-        api_keys.OVERLAP.total_seconds() / 3600
-    ),
+    hours: Annotated[
+        float, typer.Option(parser=number(0, 87_600), metavar=NUMBER, help="Hours for which the old key keeps working.")
+    ] = (api_keys.OVERLAP.total_seconds() / 3600),
 ) -> None:
     """Create a successor of a key and print it. The old key keeps working for a while."""
 

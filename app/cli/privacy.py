@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from platform_relay.cli.context import run, services
+from platform_relay.cli.numbers import NUMBER, number
 from platform_relay.cli.terminal import ACTOR, out, print_json
 from platform_relay.privacy.erase import COUNTED, ErasureReceipt, erase
 from platform_relay.privacy.export import CustomerExport, export
@@ -17,7 +18,9 @@ Customer = Annotated[str, typer.Argument(help="The store's id of the customer, o
 @privacy_cli.command("erase")
 def erase_customer(
     customer: Customer,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for running jobs.")] = 90.0,
+    patience: Annotated[
+        float, typer.Option(parser=number(0), metavar=NUMBER, help="Seconds to wait for running jobs.")
+    ] = 90.0,
     json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
     """Erase a customer's personal data and print a receipt. Waiting jobs are dropped; counts and the ledger stay."""

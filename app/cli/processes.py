@@ -12,15 +12,16 @@ import typer
 from platform_relay import database_setup
 from platform_relay import serve as processes
 from platform_relay.cli.context import read_settings, run
+from platform_relay.cli.numbers import WHOLE, whole
 from platform_relay.cli.terminal import err, out
 from platform_relay.core.migrate import head
 
 
 def serve(
     process_count: Annotated[
-        int, typer.Option("--processes", min=1, max=64, help="Number of processes on one port.")
+        int, typer.Option("--processes", parser=whole(1, 64), metavar=WHOLE, help="Number of processes on one port.")
     ] = 1,
-    fd: Annotated[int | None, typer.Option(hidden=True, help="An inherited listening socket.")] = None,
+    fd: Annotated[int | None, typer.Option(parser=whole(0), hidden=True, help="An inherited listening socket.")] = None,
 ) -> None:
     """Run the web server and the worker in one process. Enough for a small store."""
     _run_process(web=True, worker=True, process_count=process_count, fd=fd)

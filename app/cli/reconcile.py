@@ -11,6 +11,7 @@ from rich.table import Table
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
+from platform_relay.cli.numbers import NUMBER, WHOLE, number, whole
 from platform_relay.cli.terminal import ACTOR, err, mark, out, print_json
 from platform_relay.core.paging import Page
 from platform_relay.inbox.events import EventKind
@@ -32,11 +33,13 @@ def reconcile(
     grace: Annotated[
         float,
         typer.Option(
-            min=0, help="Ignore what changed within the last seconds, as it may be in progress. Use 0 after a restore."
+            parser=number(0, 1e9),
+            metavar=NUMBER,
+            help="Ignore what changed within the last seconds, as it may be in progress. Use 0 after a restore.",
         ),
     ] = 600.0,
     repair_differences: Annotated[bool, typer.Option("--repair", help="Repair the differences.")] = False,
-    show: Annotated[int, typer.Option(min=0, help="How many differences to print.")] = 20,
+    show: Annotated[int, typer.Option(parser=whole(0), metavar=WHOLE, help="How many differences to print.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print counts and differences as JSON.")] = False,
 ) -> None:
     """Compare the store, the relay and the Platform. Exit code 1: differences remain, or not everything could be compared."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from platform_relay.cli.context import database_engine, run, services
 from platform_relay.cli.terminal import ACTOR, out
 from platform_relay.core import exact_json
+from platform_relay.core.field_rules import message_of
 from platform_relay.coupons import reward_rules
 from platform_relay.coupons.reward_rules import RewardRuleActions, RewardRuleDefinition
 
@@ -30,7 +31,7 @@ def put_rule(
         parsed = exact_json.validated(RewardRuleDefinition, raw.encode())
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'definition'}: {item['msg']}" for item in error.errors()
+            f"{'.'.join(map(str, item['loc'])) or 'definition'}: {message_of(item)}" for item in error.errors()
         )
         raise ValueError(f"The definition is invalid: {problems}") from None
 

@@ -1,6 +1,6 @@
 """Records the calls between an adapter and the store, and injects faults into them.
 
-It wraps the httpx transport, so that the adapter's client sees a fault like a fault of the network.
+It is in front of the network, so that the adapter's client sees a fault like a fault of the network.
 """
 
 import asyncio
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import aiohttp
-import httpx
+from platform_relay.core.http_messages import Headers, LostError, NotSentError, Request, Response, Transport
 
 
 class Fault(StrEnum):
@@ -39,8 +38,8 @@ class ProcessKilled(BaseException):
     """The process was killed. The adapter must not catch it."""
 
 
-RewriteRequest = Callable[[httpx.Request], httpx.Request]
-RewriteResponse = Callable[[httpx.Request, httpx.Response], httpx.Response]
+RewriteRequest = Callable[[Request], Request]
+RewriteResponse = Callable[[Request, Response], Response]
 
 RETRY_AFTER: Final = 7.0
 SHORTEST_PAUSE: Final = 1.0
@@ -143,11 +142,11 @@ class FaultyNetwork:
         finally:
             self._rewrite_request = self._rewrite_response = None
 
-    def wrap(self, transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
+    def wrap(self, transport: Transport) -> Transport:
         """The transport with this network in front of it (`platform_relay.core.http.HttpClients.wrap`)."""
         return _FaultyTransport(self, transport)
 
-    async def send(self, request: httpx.Request, transport: httpx.AsyncBaseTransport) -> httpx.Response:
+    async def send(self, request: Request, limit: int, transport: Transport) -> Response:
         number, self._number = self._number, self._number + 1
         fault = self._fault if self._fault_at is None or number in self._fault_at else None
         sent = self._rewrite_request(request) if self._rewrite_request else request
@@ -155,20 +154,20 @@ class FaultyNetwork:
         if fault in _NOT_APPLIED:
             status, body = _NOT_APPLIED[fault]
             self._record(sent, None)
-            return httpx.Response(status, headers=_HEADERS.get(fault, {}), content=body)
+            return Response(status, Headers(_HEADERS.get(fault, {})), body)
         if fault is Fault.UNREACHABLE:
             self._record(sent, None)
-            raise aiohttp.ConnectionTimeoutError
+            raise NotSentError(TimeoutError())
         if fault is Fault.HANGS:
             self._record(sent, None)
             await asyncio.Event().wait()
-        response = await _read(await transport.handle_async_request(sent))
-        self._record(sent, response.status_code)
+        response = await transport.send(sent, limit)
+        self._record(sent, response.status)
         if self._rewrite_response:
             response = self._rewrite_response(sent, response)
         return response if fault is None else _apply(fault, response)
 
-    def _record(self, request: httpx.Request, status: int | None) -> None:
+    def _record(self, request: Request, status: int | None) -> None:
         headers = tuple(request.headers.items())
         self.calls.append(RecordedCall(request.method, str(request.url), headers, request.content, status))
 
@@ -181,44 +180,36 @@ class FaultyNetwork:
         return self.calls[self._mark :]
 
 
-class _FaultyTransport(httpx.AsyncBaseTransport):
-    def __init__(self, network: FaultyNetwork, transport: httpx.AsyncBaseTransport) -> None:
+class _FaultyTransport:
+    def __init__(self, network: FaultyNetwork, transport: Transport) -> None:
         self._network = network
         self._transport = transport
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._network.send(request, self._transport)
+    async def send(self, request: Request, limit: int) -> Response:
+        return await self._network.send(request, limit, self._transport)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
 
-async def _read(response: httpx.Response) -> httpx.Response:
-    """The response with its body read and decoded."""
-    body = await response.aread()
-    await response.aclose()
-    headers = [pair for pair in response.headers.multi_items() if pair[0] not in ("content-encoding", "content-length")]
-    return httpx.Response(response.status_code, headers=headers, content=body)
-
-
-def _apply(fault: Fault, response: httpx.Response) -> httpx.Response:
+def _apply(fault: Fault, response: Response) -> Response:
     match fault:
         case Fault.LOST:
-            raise aiohttp.ServerDisconnectedError
+            raise LostError("it closed the connection without a response")
         case Fault.TIMEOUT:
             raise TimeoutError
         case Fault.KILLED:
             raise ProcessKilled
         case Fault.ERROR:
-            return httpx.Response(500, content=b"<h1>Critical error</h1>")
-        case Fault.TRUNCATED if response.is_success and response.content:
-            return httpx.Response(response.status_code, content=response.content[: len(response.content) // 2])
+            return Response(500, content=b"<h1>Critical error</h1>")
+        case Fault.TRUNCATED if 200 <= response.status < 300 and response.content:
+            return Response(response.status, content=response.content[: len(response.content) // 2])
         case Fault.TRUNCATED:
-            raise aiohttp.ClientPayloadError
+            raise LostError("it closed the connection before its response was complete", answered=True)
         case Fault.EMPTY:
-            return httpx.Response(200, content=b"")
+            return Response(200, content=b"")
         case Fault.HTML:
-            return httpx.Response(200, content=b"<!doctype html><title>Maintenance</title>")
+            return Response(200, content=b"<!doctype html><title>Maintenance</title>")
         case Fault.OTHER_JSON:
-            return httpx.Response(200, content=b'{"ok": true}')
+            return Response(200, content=b'{"ok": true}')
     return response

@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-import httpx
-
 from platform_relay.conformance.fault_injection import RETRY_AFTER, Fault, ProcessKilled
 from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe
+from platform_relay.core.http_messages import Request, Response
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.stores.base import CouponSpec, StoreAdapter
 
@@ -108,11 +107,11 @@ async def a_stale_lookup_creates_no_second_coupon(sandbox: Sandbox) -> None:
     spec, responses = sandbox.spec(), {}
     sandbox.adapter = sandbox.new_adapter()
 
-    def record(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def record(request: Request, response: Response) -> Response:
         responses[_key(request)] = response
         return response
 
-    def replay(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def replay(request: Request, response: Response) -> Response:
         return responses.get(_key(request), response)
 
     async with sandbox.network.rewrite(response=record):
@@ -125,7 +124,7 @@ async def a_stale_lookup_creates_no_second_coupon(sandbox: Sandbox) -> None:
     await _complete(sandbox, spec, "a stale lookup")
 
 
-def _key(request: httpx.Request) -> tuple[str, str, bytes]:
+def _key(request: Request) -> tuple[str, str, bytes]:
     return request.method, str(request.url), request.content
 
 
@@ -180,9 +179,9 @@ async def concurrent_calls_renew_the_token_once(sandbox: Sandbox) -> None:
     tokens = {token for call in sandbox.network.calls_since_mark for token in _token_headers(call.headers)}
     sandbox.network.mark()
 
-    def expire(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def expire(request: Request, response: Response) -> Response:
         expired = tokens & _token_headers(request.headers.items())
-        return httpx.Response(401, content=b'{"message": "expired"}') if expired else response
+        return Response(401, content=b'{"message": "expired"}') if expired else response
 
     async with sandbox.network.rewrite(response=expire):
         results = await asyncio.gather(*(sandbox.adapter.find_coupon(code) for _ in range(CONCURRENT_CALLS)))

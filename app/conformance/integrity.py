@@ -6,8 +6,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final  # Any: fields of a spec, by name
 
-import httpx
-
 from platform_relay.conformance.fault_injection import Fault, RecordedCall
 from platform_relay.conformance.sandbox import (
     Sandbox,
@@ -26,6 +24,7 @@ from platform_relay.conformance.wire import (
     respelled,
     with_body,
 )
+from platform_relay.core.http_messages import Request
 from platform_relay.core.logs import secrets_of
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
@@ -91,7 +90,7 @@ async def _alter(sandbox: Sandbox, field: str, number: int, occurrence: Occurren
     spec = sandbox.spec(**_fields(field))
     sent = 0
 
-    def alter(request: httpx.Request) -> httpx.Request:
+    def alter(request: Request) -> Request:
         nonlocal sent
         sent += 1
         document = document_of(request.content)

@@ -9,12 +9,12 @@ from decimal import Decimal
 from itertools import count
 from typing import Final
 
-import httpx
 from pydantic import JsonValue
 
 from platform_relay.conformance.fault_injection import RewriteResponse
 from platform_relay.conformance.outcome_checks import WITH_REASON
 from platform_relay.conformance.sandbox import Sandbox, Skipped, Violation, describe, rejected_fields
+from platform_relay.core.http_messages import Request, Response
 from platform_relay.core.logs import secrets_of
 from platform_relay.core.outcomes import Done, Reject
 from platform_relay.core.reasons import ReasonCode
@@ -35,13 +35,12 @@ async def a_coupon_that_differs_is_rejected_and_deleted(sandbox: Sandbox) -> Non
     spec = sandbox.spec(value=Decimal("12.34"))
     changed = []
 
-    def change_amount(request: httpx.Request) -> httpx.Request:
+    def change_amount(request: Request) -> Request:
         body = re.sub(rb"\b12\.34\b", b"11.34", re.sub(rb"\b1234\b", b"1134", request.content))
         if body == request.content:
             return request
         changed.append(request.url)
-        headers = [pair for pair in request.headers.multi_items() if pair[0] != "content-length"]
-        return httpx.Request(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
+        return replace(request, content=body)
 
     async with sandbox.network.rewrite(change_amount):
         outcome = await sandbox.adapter.issue_coupon(replace(spec, first_try=True))
@@ -69,7 +68,7 @@ async def no_secrets_in_outcomes(status: int, sandbox: Sandbox) -> None:
         **({} if "customer_id" in cannot else {"customer_id": customer}),
     )
 
-    def repeat_request(request: httpx.Request, _: httpx.Response) -> httpx.Response:
+    def repeat_request(request: Request, _: Response) -> Response:
         tokens.update(_tokens(request))
         received = " ".join([*sorted(secrets), *request.headers.values(), request.content.decode(errors="replace")])
         body = {
@@ -78,7 +77,7 @@ async def no_secrets_in_outcomes(status: int, sandbox: Sandbox) -> None:
             "errors": [{"message": received}],
             "data": None,
         }
-        return httpx.Response(status, content=json.dumps(body).encode())
+        return Response(status, content=json.dumps(body).encode())
 
     await sandbox.adapter.check()  # a token is obtained first
     for first_try in (True, False):
@@ -98,7 +97,7 @@ async def no_secrets_in_outcomes(status: int, sandbox: Sandbox) -> None:
             raise Violation(f"the outcomes are {describe(outcomes[0])} and {describe(outcomes[1])}")
 
 
-def _tokens(request: httpx.Request) -> set[str]:
+def _tokens(request: Request) -> set[str]:
     """The tokens in the headers of a request, which the adapter may have obtained at run time."""
     authorization = request.headers.get("authorization", "").partition(" ")
     tokens = {authorization[2]} if authorization[0].casefold() in ("bearer", "basic") else set[str]()
@@ -117,7 +116,7 @@ async def unexpected_responses_raise_nothing(sandbox: Sandbox) -> None:
     """No response makes a method raise, and none of these responses is a success or a coupon."""
     for body in BODIES:
         spec = sandbox.spec()
-        async with sandbox.network.rewrite(response=lambda *_, body=body: httpx.Response(200, content=body)):
+        async with sandbox.network.rewrite(response=lambda *_, body=body: Response(200, content=body)):
             issued = await sandbox.adapter.issue_coupon(spec)
             result = await sandbox.adapter.find_coupon(spec.code)
             await sandbox.adapter.retire_coupon(spec.code)
@@ -133,7 +132,7 @@ async def unexpected_fields_raise_nothing(sandbox: Sandbox) -> None:
     spec = sandbox.spec(kind=CouponKind.PERCENTAGE, value=Decimal("7.5"), minimum_spend=Decimal("30.00"))
     bodies: list[bytes] = []
 
-    def record(_: httpx.Request, response: httpx.Response) -> httpx.Response:
+    def record(_: Request, response: Response) -> Response:
         bodies.append(response.content)
         return response
 
@@ -153,7 +152,7 @@ async def unexpected_fields_raise_nothing(sandbox: Sandbox) -> None:
 def _replace_body(number: int, body: bytes) -> RewriteResponse:
     """Replaces the body of the response to the call with this number."""
     calls = count()
-    return lambda _, response: httpx.Response(response.status_code, content=body) if next(calls) == number else response
+    return lambda _, response: Response(response.status, content=body) if next(calls) == number else response
 
 
 def _variants(body: bytes) -> Iterator[bytes]:

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-import httpx
 from pydantic import JsonValue
 
 from platform_relay.conformance.fault_injection import RecordedCall
 from platform_relay.core import exact_json
+from platform_relay.core.http_messages import Request
 
 Path = tuple[str | int, ...]
 NUMBER: Final = re.compile(r"(?<![\d.])[\d.]*\d")
@@ -66,11 +66,9 @@ def replaced(document: JsonValue, path: Path, old: Decimal, new: Decimal) -> Jso
     return document
 
 
-def with_body(request: httpx.Request, document: JsonValue) -> httpx.Request:
+def with_body(request: Request, document: JsonValue) -> Request:
     """The request with another JSON body."""
-    headers = [pair for pair in request.headers.multi_items() if pair[0] != "content-length"]
-    body = exact_json.dumps(document)
-    return httpx.Request(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
+    return replace(request, content=exact_json.dumps(document))
 
 
 def is_like(call: RecordedCall, others: Sequence[RecordedCall], code: str) -> bool:

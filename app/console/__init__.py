@@ -11,7 +11,20 @@ from starlette.staticfiles import StaticFiles
 
 from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
-from platform_relay.console import audit, bulk, coupons, dead_and_held, edit, jobs, keys, login, now, rules, search
+from platform_relay.console import (
+    audit,
+    bulk,
+    coupons,
+    dead_and_held,
+    edit,
+    jobs,
+    keys,
+    login,
+    now,
+    rules,
+    search,
+    sign_in,
+)
 from platform_relay.console.pages import HERE, Pages
 
 
@@ -21,6 +34,7 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter()
     for page in (now, search, dead_and_held, bulk, jobs, edit, coupons, rules, keys, audit):
         router.routes.extend(page.routes(pages).routes)
-    router.routes.extend(login.routes(pages, authenticator).routes)
+    for page in (login, sign_in):
+        router.routes.extend(page.routes(pages, authenticator).routes)
     router.routes.append(Mount("/console/static", StaticFiles(directory=HERE / "static"), name="console"))
     return router

@@ -16,6 +16,7 @@ from platform_relay.core import plain_numbers
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import as_sentence
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.coupons import issuance_limits
 from platform_relay.coupons.actions import ActionNotPossibleError, CouponActions, NoSuchCouponError
 from platform_relay.coupons.ledger import read_ledger
 from platform_relay.coupons.queries import find_coupon, list_coupons
@@ -79,25 +80,34 @@ def _read_routes(pages: Pages) -> APIRouter:
     @router.get("/console/coupons")
     async def coupons(
         request: Request,
-        state: CouponState | Literal["all"] = "held",
+        state: CouponState | Literal["all"] | None = None,
         customer: str = "",
         reason_code: ReasonCode | Literal[""] = "",
         cursor: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None,
     ) -> Response:
+        """Without `state`, the held coupons, which need a decision; all coupons if none is held."""
         await pages.visitor(request)
         customer = customer.replace("\x00", "")
         only = {"customer": customer or None, "reason_code": reason_code or None}
+        chosen = state or "held"
         async with read_connection(engine) as connection:
+            limit_reached = await issuance_limits.any_reached(connection)
             page = await list_coupons(
                 connection,
-                state=None if state == "all" else state,
+                state=None if chosen == "all" else chosen,
                 customer=customer or None,
                 reason_code=reason_code or None,
                 cursor=cursor,
             )
-        more = build_url("/console/coupons", state=state, **only, cursor=page.next_cursor)
-        filters = {"state": state, "customer": customer, "reason_code": reason_code, "codes": list(ReasonCode)}
-        return pages.show(request, "coupons", page=page, states=("all", *get_args(CouponState)), more=more, **filters)
+            if state is None and not page.items:
+                chosen = "all"
+                page = await list_coupons(connection, customer=customer or None, reason_code=reason_code or None)
+        more = build_url("/console/coupons", state=chosen, **only, cursor=page.next_cursor)
+        filters = {"state": chosen, "customer": customer, "reason_code": reason_code, "codes": list(ReasonCode)}
+        states = ("all", *get_args(CouponState))
+        return pages.show(
+            request, "coupons", page=page, states=states, more=more, limit_reached=limit_reached, **filters
+        )
 
     @router.get("/console/coupons/ledger")
     async def ledger(request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -14,6 +15,7 @@ from platform_relay.access.sessions import end_session, open_session
 from platform_relay.api.auth_throttle import AuthThrottle
 from platform_relay.api.authentication import Authenticator, Caller
 from platform_relay.api.client_ip import client_ip
+from platform_relay.api.root_path import outside
 from platform_relay.console.pages import HOME, PageError, Pages, require_same_origin
 from platform_relay.console.session import clear_session, write_session
 from platform_relay.core.database import map_database_errors
@@ -21,12 +23,14 @@ from platform_relay.core.database import map_database_errors
 ATTEMPTS_PER_ADDRESS: Final = 10
 """Wrong keys from one client IP within a minute, after which wrong keys from there are answered with 429 for a minute."""
 
+LOGIN_BYTES: Final = 16_384
+"""The size of the form: strangers can send it, so the memory for it must be small."""
+
 
 def routes(pages: Pages, keys: Authenticator) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
     settings = pages.services.settings
     engine, configured = pages.services.engine, settings.operator_key is not None
-    store = hashlib.sha256(settings.store_key.get_secret_value().encode()).digest() if settings.store_key else None
     throttle = AuthThrottle(ATTEMPTS_PER_ADDRESS)
 
     @router.get("/console/login")
@@ -36,11 +40,11 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
     @router.post("/console/login")
     async def sign_in(request: Request) -> Response:
         require_same_origin(request)
-        form = await pages.fields(request)
+        form = await pages.fields(request, LOGIN_BYTES)
         address = client_ip(request, settings.trusted_proxies)
         locked = throttle.is_locked(address, time.monotonic())
         digest = hashlib.sha256(form["key"].encode()).digest()
-        caller = await _identify(digest, locked=locked)
+        caller = await find_operator(keys, digest, settings.store_key, locked=locked)
         if caller is None and locked:
             raise PageError(429, "Too many wrong keys", "Check the key. A right key can sign in at any time.")
         if caller is None:
@@ -53,7 +57,7 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
                 error_text="The key is not valid, or it does not have the scope “read”.",
                 configured=configured,
             )
-        response = RedirectResponse(_console_path(form["next"]), 303)
+        response = RedirectResponse(outside(request, _console_path(form["next"])), 303)
         async with map_database_errors():
             write_session(request, response, await open_session(engine, digest, caller.name))
         return response
@@ -64,7 +68,7 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
         visitor, _ = await pages.form(request, "read")
         async with map_database_errors():
             await end_session(engine, visitor.session.id, visitor.name)
-        response = RedirectResponse("/console/login", 303)
+        response = RedirectResponse(outside(request, "/console/login"), 303)
         clear_session(request, response)
         return response
 
@@ -79,13 +83,16 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
         notice = "The session has ended." if ended else "The session had already ended."
         return pages.back(request, visitor, "/console/keys", notice)
 
-    async def _identify(digest: bytes, *, locked: bool) -> Caller | None:
-        """The owner of a key that may sign in. STORE_KEY may not: it is for the store's backend."""
-        caller = await (keys.find_while_locked(digest) if locked else keys.find(digest))
-        is_store_key = store is not None and hmac.compare_digest(digest, store)
-        return caller if caller is not None and "read" in caller.scopes and not is_store_key else None
-
     return router
+
+
+async def find_operator(
+    keys: Authenticator, digest: bytes, store_key: SecretStr | None, *, locked: bool = False
+) -> Caller | None:
+    """The owner of a key that may sign in: its SHA-256 is `digest`. STORE_KEY may not: it is for the store's backend."""
+    caller = await (keys.find_while_locked(digest) if locked else keys.find(digest))
+    store = hashlib.sha256(store_key.get_secret_value().encode()).digest() if store_key else b""
+    return caller if caller and "read" in caller.scopes and not hmac.compare_digest(digest, store) else None
 
 
 def _console_path(path: str) -> str:

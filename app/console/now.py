@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.requests import Request
 from starlette.responses import Response
 
+from platform_relay.api.root_path import root_path_of
 from platform_relay.console.formatting import destination
 from platform_relay.console.live import EVERY, Chart, Live, Snapshot, summarize
 from platform_relay.console.pages import HOME, PageError, Pages, SignInRequiredError, Visitor, build_url
@@ -33,7 +34,7 @@ def routes(pages: Pages) -> APIRouter:
     async def now(request: Request) -> Response:
         visitor = await pages.visitor(request)
         snapshot = await live.snapshot(fresh=bool(visitor.session.notice))
-        parts = _parts(pages, snapshot, visitor)
+        parts = _parts(pages, snapshot, visitor, root_path_of(request))
         stream = build_url("/console/live", at=int(time.time()), shown=_digests(parts))
         async with map_database_errors():
             newest = (await Reconciliations(pages.services.engine).list_newest(limit=5)).items
@@ -68,7 +69,7 @@ def routes(pages: Pages) -> APIRouter:
 
 
 async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor) -> AsyncIterator[bytes]:
-    query = request.query_params
+    query, root = request.query_params, root_path_of(request)
     at = query.get("at", "")[:12]
     loaded = integer(at) if is_count(at) else 0
     current = "last-event-id" not in request.headers and time.time() - loaded < PAGE_IS_CURRENT
@@ -82,9 +83,12 @@ async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor)
         except (SignInRequiredError, PageError):
             return
         except DatabaseAway:
-            parts = {"database": pages.render("part_database", reachable=False)}
+            parts = {"database": pages.render("part_database", root, reachable=False)}
         else:
-            parts = {"database": pages.render("part_database", reachable=True), **_parts(pages, snapshot, visitor)}
+            parts = {
+                "database": pages.render("part_database", root, reachable=True),
+                **_parts(pages, snapshot, visitor, root),
+            }
         for name, part in parts.items():
             if sent.get(name) != (digest := _digest(part)):
                 sent[name] = digest
@@ -92,18 +96,18 @@ async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor)
         await asyncio.sleep(EVERY)
 
 
-def _parts(pages: Pages, snapshot: Snapshot, visitor: Visitor) -> dict[str, str]:
+def _parts(pages: Pages, snapshot: Snapshot, visitor: Visitor, root: str) -> dict[str, str]:
     """The parts that are updated automatically, by the names of their events. Buttons are separate from numbers, so that an
     update of the numbers does not replace a button while it is being pressed."""
     parts = {
-        "alerts": pages.render("part_alerts", alerts=snapshot.alerts),
-        "summary": pages.render("part_summary", impact=snapshot.impact, summary=summarize(snapshot)),
+        "alerts": pages.render("part_alerts", root, alerts=snapshot.alerts),
+        "summary": pages.render("part_summary", root, impact=snapshot.impact, summary=summarize(snapshot)),
     }
     for channel, chart in zip(snapshot.destinations, snapshot.charts, strict=True):
-        parts[f"state-{channel.name}"] = pages.render("part_state", destination=channel)
-        parts[f"numbers-{channel.name}"] = pages.render("part_numbers", destination=channel)
-        parts[f"actions-{channel.name}"] = pages.render("part_actions", destination=channel, visitor=visitor)
-        parts[f"chart-{channel.name}"] = pages.render("part_chart", chart=chart, series=_series(chart))
+        parts[f"state-{channel.name}"] = pages.render("part_state", root, destination=channel)
+        parts[f"numbers-{channel.name}"] = pages.render("part_numbers", root, destination=channel)
+        parts[f"actions-{channel.name}"] = pages.render("part_actions", root, destination=channel, visitor=visitor)
+        parts[f"chart-{channel.name}"] = pages.render("part_chart", root, chart=chart, series=_series(chart))
     return parts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final  # Any: Starlette's own signatures
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from platform_relay.api.authentication import Authenticator, Scope
 from platform_relay.api.dependencies import Services
 from platform_relay.api.request_body import read_body
+from platform_relay.api.root_path import outside, root_path_of
 from platform_relay.console.formatting import FILTERS, finalized
 from platform_relay.console.session import Notice, Session, clear_notice, read_session, write_notice
 from platform_relay.core.errors import BodyTooLarge, Problem
@@ -120,8 +121,9 @@ class Pages:
             raise PageError(403, "This form has expired", "Go back, reload the page and send it again.")
         return visitor, form
 
-    async def fields(self, request: Request) -> Form:
-        raw = await read_body(request, self.services.settings.body_limit * 4)  # percent-encoding makes it longer
+    async def fields(self, request: Request, limit: int | None = None) -> Form:
+        """The fields of a form of at most `limit` bytes. None: four times BODY_LIMIT, as percent-encoding makes it longer."""
+        raw = await read_body(request, self.services.settings.body_limit * 4 if limit is None else limit)
         try:
             fields = parse_qsl(raw.decode("utf-8", "replace"), max_num_fields=MAX_FIELDS)
         except ValueError:
@@ -131,18 +133,19 @@ class Pages:
     def show(self, request: Request, page: str, status: int = 200, /, **context: object) -> HTMLResponse:
         """Renders the template `page`.html. The notice of the session is shown and then cleared."""
         visitor: Visitor | None = getattr(request.state, "visitor", None)
-        html = self.render(page, visitor=visitor, menu=MENU, path=request.url.path, **context)
+        html = self.render(page, root_path_of(request), visitor=visitor, menu=MENU, path=request.url.path, **context)
         response = HTMLResponse(html, status)
         if visitor is not None and visitor.session.notice:
             clear_notice(request, response)
         return response
 
-    def render(self, page: str, /, **context: object) -> str:
-        return self._templates.get_template(f"{page}.html").render(context)
+    def render(self, page: str, root: str, /, **context: object) -> str:
+        """The template `page`.html. `root` is the path under which the relay is served."""
+        return self._templates.get_template(f"{page}.html").render(context, root=root)
 
     def back(self, request: Request, visitor: Visitor, to: str, notice: str, *, failed: bool = False) -> Response:
         """Redirects to the page `to` after a form, which shows the notice."""
-        response = RedirectResponse(to, 303)
+        response = RedirectResponse(outside(request, to), 303)
         write_notice(request, response, visitor.session, Notice(notice, failed))
         return response
 
@@ -183,8 +186,9 @@ class Pages:
 def require_same_origin(request: Request) -> None:
     """Raises PageError for a form that was not sent from this origin."""
     site = request.headers.get("sec-fetch-site")  # browsers send it only over https and to localhost
-    origin = urlsplit(request.headers.get("origin") or "").netloc
-    if not (site == "same-origin" if site else origin and origin == request.headers.get("host")):
+    scheme, _, origin = request.headers.get("origin", "").partition("://")
+    same = scheme in ("http", "https") and origin != "" and origin == request.headers.get("host")
+    if not (site == "same-origin" if site else same):
         detail = "The form was sent from another site. Open the console and send it from there."
         raise PageError(403, "This form was not sent from the console", detail)
 
@@ -197,7 +201,7 @@ def build_url(path: str, **parameters: object) -> str:
 
 def _to_sign_in(request: Request) -> Response:
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    to = build_url("/console/login", next=path if request.method == "GET" and path != HOME else None)
+    to = outside(request, build_url("/console/login", next=path if request.method == "GET" and path != HOME else None))
     if request.headers.get("hx-request"):
         return Response(status_code=204, headers={"hx-redirect": to})
     return RedirectResponse(to, 303)

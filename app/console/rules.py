@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from platform_relay.console.pages import Form, PageError, Pages, build_url
 from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.core.field_rules import message_of
 from platform_relay.coupons import reward_rules
 from platform_relay.coupons.reward_rules import RewardRuleDefinition
 from platform_relay.platform.rules import RewardKind
@@ -124,6 +125,6 @@ def _definition(form: Form) -> dict[str, object]:
 
 
 def _error_text(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(step) for step in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message_of(first)}" if where else message_of(first).removeprefix("Value error, ")

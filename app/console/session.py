@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.access import sessions
+from platform_relay.api.root_path import outside
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import DatabaseAway
 
@@ -75,7 +76,9 @@ def write_session(request: Request, response: Response, secret: str) -> None:
 
 def clear_session(request: Request, response: Response) -> None:
     for name in (COOKIE, NOTICE_COOKIE):
-        response.delete_cookie(name, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
+        response.delete_cookie(
+            name, path=outside(request, PATH), httponly=True, samesite="strict", secure=is_https(request)
+        )
 
 
 def write_notice(request: Request, response: Response, session: Session, notice: Notice) -> None:
@@ -85,7 +88,9 @@ def write_notice(request: Request, response: Response, session: Session, notice:
 
 
 def clear_notice(request: Request, response: Response) -> None:
-    response.delete_cookie(NOTICE_COOKIE, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
+    response.delete_cookie(
+        NOTICE_COOKIE, path=outside(request, PATH), httponly=True, samesite="strict", secure=is_https(request)
+    )
 
 
 def is_https(request: Request) -> bool:
@@ -107,4 +112,6 @@ def _signer(secret: str) -> URLSafeSerializer:
 
 
 def _set(request: Request, response: Response, name: str, value: str) -> None:
-    response.set_cookie(name, value, path=PATH, httponly=True, samesite="strict", secure=is_https(request))
+    response.set_cookie(
+        name, value, path=outside(request, PATH), httponly=True, samesite="strict", secure=is_https(request)
+    )

@@ -32,7 +32,7 @@ from platform_relay.core.database_connections import (
     require_idle,
     watch_connections,
 )
-from platform_relay.core.database_url import CONNECT_SECONDS, check_schema_option
+from platform_relay.core.database_url import CONNECT_SECONDS
 from platform_relay.core.database_url import parse_url as parse_url
 from platform_relay.core.encryption import NO_KEYS, KeyRing
 from platform_relay.core.errors import DatabaseAway
@@ -99,7 +99,7 @@ def create_engine(
     in an open transaction.
     """
     address = parse_url(url)
-    check_schema_option(address, checked_schema(schema))
+    checked_schema(schema)
     opener = ConnectionOpener(
         address,
         application_name,

@@ -19,7 +19,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, AdaptedConnection, Connection, Engine, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from platform_relay.core.database_url import connect_seconds, driver_dsn
+from platform_relay.core.database_url import connect_seconds, driver_dsn, driver_tls
 
 if TYPE_CHECKING:
     Driver = asyncpg.Connection[asyncpg.Record]
@@ -54,6 +54,7 @@ class ConnectionOpener:
         self, url: URL, application_name: str, command_seconds: float, session_settings: Callable[[bool], str]
     ) -> None:
         self._dsn = driver_dsn(url)
+        self._tls = driver_tls(url)
         self._connect_seconds = connect_seconds(url)
         self._application_name = application_name
         self._command_seconds = command_seconds
@@ -73,6 +74,7 @@ class ConnectionOpener:
     async def _open(self) -> "Driver":
         connection = await asyncpg.connect(
             self._dsn,
+            ssl=self._tls,
             timeout=self._connect_seconds,
             command_timeout=self._command_seconds,
             statement_cache_size=0,  # SQLAlchemy caches statements; the cache of asyncpg would also name them behind a pooler

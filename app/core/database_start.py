@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.core import migrate
 from platform_relay.core.database import is_unavailable
 from platform_relay.core.database_connections import READ_ONLY, NoWritableServerError
-from platform_relay.core.database_url import TLS_FILES, TLS_REQUIRED, address, hosts, option
+from platform_relay.core.database_url import SYSTEM, TLS_FILES, TLS_REQUIRED, address, hosts, option
 from platform_relay.core.reasons import Reason, ReasonCode, because
 
 log: Final = structlog.get_logger(__name__)
@@ -168,7 +168,14 @@ def _wrong_url(problem: str) -> ConnectionProblem:
 
 def _missing_file(url: URL) -> str | None:
     """The option of the URL that names a file that does not exist."""
-    return next((name for name in TLS_FILES if (path := option(url, name)) and not Path(path).exists()), None)
+    return next(
+        (
+            name
+            for name in TLS_FILES
+            if (path := option(url, name)) not in (None, SYSTEM) and not Path(path or "").exists()
+        ),
+        None,
+    )
 
 
 def _is_tls_error(cause: BaseException) -> bool:

@@ -1,10 +1,13 @@
-"""The database URL: what asyncpg reads of it, and what becomes of the other options of libpq.
+"""The database URL: what asyncpg reads of it, and what becomes of the options of libpq and of other drivers.
 
 asyncpg sends every option that it does not know to the server, as a setting of the session. The server then rejects the
-connection. Hosting companies hand out URLs for libpq and for other drivers, so each option is either read, translated or
-ignored here, or rejected by name before a connection is opened.
+connection. Hosting companies hand out URLs for libpq, node-postgres, Prisma and JDBC, so each option is either read, translated
+or ignored here, or rejected by name before a connection is opened. docs/operations.md has the table of them.
 """
 
+import re
+import ssl
+from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import exc
@@ -19,7 +22,8 @@ CONNECT_SECONDS: Final = 5.0
 LONGEST_CONNECT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT: Final = "connect_timeout"
 SESSION_ATTRIBUTES: Final = "target_session_attrs"
-SCHEMA_OPTION: Final = "schema"
+SYSTEM: Final = "system"
+"""`sslrootcert=system`: the certificate authorities of the operating system."""
 
 READ: Final = frozenset(
     {
@@ -43,14 +47,53 @@ READ: Final = frozenset(
         SESSION_ATTRIBUTES,
         "krbsrvname",
         "gsslib",
-        "options",  # sent to the server unchanged, as libpq does
+        "options",  # sent to the server, as libpq does, without what the relay sets itself
     }
 )
 """Options that asyncpg reads."""
 
+SCHEMA_OPTIONS: Final = ("schema", "currentSchema", "search_path")
+"""Options that name the schema: of Prisma, JDBC, and lib/pq. The first one counts, before `search_path` in `options`."""
+
+TRANSLATED: Final = frozenset({CONNECT_TIMEOUT, "ssl", "sslaccept", *SCHEMA_OPTIONS})
+"""Options that become another option or a setting."""
+
+SSLMODES: Final = {
+    **dict.fromkeys(("disable", "allow", "prefer", "require", "verify-ca", "verify-full")),
+    "verify_ca": "verify-ca",
+    "verify_full": "verify-full",
+    "no-verify": "require",  # node-postgres: TLS without a check of the certificate
+    "true": "require",
+    "1": "require",
+    "on": "require",
+    "false": "disable",
+    "0": "disable",
+    "off": "disable",
+}
+"""Values of `sslmode` and `ssl`, with libpq's word for those of other drivers."""
+
+OWN_SETTINGS: Final = frozenset(
+    {
+        "application_name",
+        "search_path",
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+        "enable_seqscan",
+        "jit",
+    }
+)
+"""Settings of the session that the relay sets itself on every connection. They are taken out of `options`: they would have no
+effect, and poolers reject them."""
+
 IGNORED: Final = frozenset(
     {
         "application_name",  # the relay sets its own
+        "binary_parameters",  # about prepared statements, as the four below: the relay detects a pooler
+        "pgbouncer",
+        "prepareThreshold",
+        "prepared_statement_cache_size",
+        "statement_cache_size",
         "fallback_application_name",
         "channel_binding",  # asyncpg does not support it; `sslmode` stays in force
         "client_encoding",  # asyncpg sets UTF-8
@@ -67,60 +110,92 @@ IGNORED: Final = frozenset(
         "sslcompression",
         "sslsni",
         "tcp_user_timeout",
+        "uselibpqcompat",
     }
 )
-"""Options of libpq that change nothing for the relay."""
+"""Options of libpq and other drivers that change nothing for the relay."""
 
 INSTEAD: Final = {
     "connection_limit": "set DATABASE_POOL_SIZE instead",
-    "currentSchema": "set DATABASE_SCHEMA instead",
     "hostaddr": "use `host` instead",
-    "pgbouncer": "the relay detects PgBouncer alone",
-    SCHEMA_OPTION: "set DATABASE_SCHEMA instead",
-    "search_path": "set DATABASE_SCHEMA instead",
-    "ssl": "use `sslmode` instead, for example sslmode=require",
-    "sslaccept": "use `sslmode` instead, for example sslmode=verify-full",
+    "pool_timeout": "the relay waits 5 s for a connection of its pool",
+    "sslidentity": "use `sslcert` and `sslkey` instead, with PEM files",
 }
 """What to use instead of some options that are rejected."""
 
+_SCHEMES: Final = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9]+)?")
+"""Also `postgresql+psycopg` and the like: the driver of another program."""
+_SEVERAL_HOSTS: Final = re.compile(r"(?<![a-z0-9+])([a-z0-9+]+://(?:[^/]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)?(?:\?(.*))?")
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?")
+_PIECES: Final = re.compile(r"(?:[^\s\\]|\\.)+")
+_SETTING: Final = re.compile(r"(?:-c ?|--)([A-Za-z_][A-Za-z0-9_.-]*)=.*", re.DOTALL)
 TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 TLS_REQUIRED: Final = frozenset({"require", "verify-ca", "verify-full"})
 
 
 def parse_url(url: str) -> URL:
-    """Parse a PostgreSQL URL for asyncpg. Raises ValueError, whose text has no password."""
+    """Parse a PostgreSQL URL for asyncpg. The result has only options of READ, and `connect_timeout`. Raises ValueError, whose
+    text has no password."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(_with_host_option(url.strip().strip("'\"")))
     except (exc.ArgumentError, ValueError):
         parsed = None
-    if parsed is None or parsed.drivername not in {"postgres", SCHEME, DRIVER}:
+    if parsed is None or not _SCHEMES.fullmatch(parsed.drivername):
         raise ValueError(
             "the database URL is not a PostgreSQL URL; write it as postgresql://user:password@host:5432/database"
-            " (several hosts: postgresql://user:password@/database?host=a,b&port=5432,5432)"
+            " (several hosts: postgresql://user:password@a:5432,b:5432/database)"
         )
     for name in parsed.query:
-        if name not in READ | IGNORED | {CONNECT_TIMEOUT, SCHEMA_OPTION}:
+        if name not in READ | IGNORED | TRANSLATED:
             raise _rejected(name)
     connect_seconds(parsed)
-    return parsed.set(drivername=DRIVER)
+    read = {name: value for name in READ | {CONNECT_TIMEOUT} if (value := option(parsed, name)) is not None}
+    options = " ".join(part for name, part in session_options(read.pop("options", "")) if name not in OWN_SETTINGS)
+    return parsed.set(drivername=DRIVER, query=read | _tls(parsed) | ({"options": options} if options else {}))
 
 
-def check_schema_option(url: URL, schema: str) -> None:
-    """Raises ValueError when the URL names another schema than `schema`. `schema=public` is ignored: other drivers have it
-    as their default."""
-    if option(url, SCHEMA_OPTION) not in (None, "public", schema):
-        raise _rejected(SCHEMA_OPTION)
+def schema_in(url: str) -> str | None:
+    """The schema that a database URL names; None if it names none. Of a `search_path` with several, the first. Raises ValueError
+    as `parse_url`."""
+    parse_url(url)
+    parsed = make_url(_with_host_option(url.strip().strip("'\"")))
+    named = [value for name in SCHEMA_OPTIONS if (value := option(parsed, name))]
+    settings = session_options(option(parsed, "options") or "")
+    named += [part.partition("=")[2] for name, part in settings if name == "search_path"]
+    schemas = [schema.strip().strip('"') for schema in named[0].split(",")] if named else []
+    return next((schema for schema in schemas if schema != "$user"), None)
+
+
+def session_options(text: str) -> Iterator[tuple[str, str]]:
+    """The parts of the option `options`, each with the name of the setting that it sets, or "": `-c name=value`, `-cname=value`
+    and `--name=value`. Neon and Supabase have parts of their own: `endpoint=…`, `project=…`, `reference=…`."""
+    pieces = iter(_PIECES.findall(text))
+    for piece in pieces:
+        part = f"{piece} {next(pieces, '')}".strip() if piece == "-c" else piece
+        setting = _SETTING.fullmatch(part)
+        yield (setting[1].replace("-", "_").lower() if setting else ""), part
 
 
 def driver_dsn(url: URL) -> str:
-    """The URL for `asyncpg.connect`: without the options that asyncpg would send to the server.
-
-    With several hosts it names the one that accepts writes, unless the URL has `target_session_attrs`.
+    """The parsed URL for `asyncpg.connect`, which also needs `driver_tls`: without the options that asyncpg would send to the
+    server. With several hosts it names the one that accepts writes, unless the URL has `target_session_attrs`.
     """
     query = {name: value for name, value in url.query.items() if name in READ}
+    if query.get("sslrootcert") == SYSTEM:
+        del query["sslrootcert"], query["sslmode"]
     if len(hosts(url)) > 1:
         query.setdefault(SESSION_ATTRIBUTES, "read-write")
     return url.set(drivername=SCHEME, query=query).render_as_string(hide_password=False)
+
+
+def driver_tls(url: URL) -> ssl.SSLContext | None:
+    """The TLS of a connection whose server is verified by the operating system's certificate authorities; None: asyncpg makes it
+    from the URL."""
+    if option(url, "sslrootcert") != SYSTEM:
+        return None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    return context
 
 
 def connect_seconds(url: URL) -> float:
@@ -161,6 +236,41 @@ def option(url: URL, name: str) -> str | None:
     """An option of the URL. Of a repeated option the last counts, as for asyncpg."""
     value = url.query.get(name)
     return value[-1] if isinstance(value, tuple) else value
+
+
+def _tls(url: URL) -> dict[str, str]:
+    """`sslmode` and `sslrootcert` in the words of libpq. Raises ValueError for a value that is not known, and as libpq for a weak
+    `sslmode` with the system's certificate authorities."""
+    given, accept, root = (
+        option(url, "sslmode") or option(url, "ssl"),
+        option(url, "sslaccept"),
+        option(url, "sslrootcert"),
+    )
+    if given is not None and given.lower() not in SSLMODES:
+        raise ValueError(f"the database URL has an sslmode that is not one of {', '.join(list(SSLMODES)[:6])}")
+    mode = (SSLMODES[given.lower()] or given.lower()) if given else None
+    if accept not in (None, "strict", "accept_invalid_certs"):
+        raise ValueError("the database URL has an sslaccept that is not strict or accept_invalid_certs")
+    if accept == "strict" and mode != "disable":  # Prisma's word for verify-full
+        mode, root = "verify-full", root or SYSTEM
+    elif accept is not None:
+        mode = mode or "require"
+    if root == SYSTEM and mode not in (None, "verify-full"):
+        raise ValueError("the database URL has sslrootcert=system with a weak sslmode; write sslmode=verify-full")
+    if root == SYSTEM:
+        mode = "verify-full"
+    return {name: value for name, value in (("sslmode", mode), ("sslrootcert", root)) if value is not None}
+
+
+def _with_host_option(url: str) -> str:
+    """The URL with several hosts in the option `host`: SQLAlchemy does not read them in libpq's place."""
+    if (several := _SEVERAL_HOSTS.fullmatch(url)) is None:
+        return url
+    start, listed, path, query = several.groups()
+    pairs = [_HOST.fullmatch(host) for host in listed.split(",")]
+    names = ",".join(pair[1] if pair else "" for pair in pairs)
+    ports = ",".join((pair[2] if pair else None) or "5432" for pair in pairs)
+    return f"{start}{path or '/'}?host={names}&port={ports}{'&' + query if query else ''}"
 
 
 def _rejected(name: str) -> ValueError:

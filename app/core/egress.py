@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-import httpx
+from platform_relay.core.http_messages import Origin, Url, parse_url
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -67,7 +67,6 @@ _NOT_GLOBAL_IPV6: Final = tuple(
     )
 )
 _DENIED: Final[ContextVar[list[str]]] = ContextVar("denied_addresses")
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 class AddressDeniedError(OSError):
@@ -80,7 +79,7 @@ class AddressDeniedError(OSError):
 def denied_addresses() -> list[str]:
     """A new list to which the addresses are added that are denied from now on in the current context.
 
-    It is needed because aiohttp combines the errors of several addresses into one error of another type.
+    It is needed because aiohappyeyeballs combines the errors of several addresses into one error of another type.
     """
     denied: list[str] = []
     _DENIED.set(denied)
@@ -91,19 +90,18 @@ class EgressPolicy:
     """`bases` are the configured base URLs of one destination, `private` the private networks that may be called."""
 
     def __init__(self, bases: Iterable[object], private: Sequence[Network] = ()) -> None:
-        urls = [httpx.URL(str(base)) for base in bases]
-        self._origins = frozenset(_origin(url) for url in urls)
-        hosts = {url.host for url in urls}
+        self._origins: frozenset[Origin] = frozenset(parse_url(str(base)).origin for base in bases)
+        hosts = {origin.host for origin in self._origins}
         literals = {address for host in hosts if (address := _address(host))}
         loopback = [ip_network("127.0.0.0/8"), ip_network("::1/128")] if "localhost" in hosts else []
         self._allowed = (*private, *loopback, *(ip_network(literal) for literal in literals))
 
-    def allows(self, url: httpx.URL) -> bool:
+    def allows(self, url: Url) -> bool:
         """Whether scheme, host and port of `url` are configured."""
-        return _origin(url) in self._origins
+        return url.origin in self._origins
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
-        """Create a socket for a resolved address (aiohttp's `socket_factory`). Raises AddressDeniedError."""
+        """Create a socket for a resolved address (`socket_factory` of aiohappyeyeballs). Raises AddressDeniedError."""
         family, kind, protocol, _, socket_address = info
         address = str(socket_address[0])
         if not self._is_allowed(address):
@@ -121,10 +119,6 @@ class EgressPolicy:
 
     def _is_configured(self, address: Address) -> bool:
         return any(address in network for network in self._allowed if network.version == address.version)
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
 def _address(host: str) -> Address | None:

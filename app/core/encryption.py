@@ -8,7 +8,7 @@ The column `encrypted_with` names the key of a row; null means that its bodies a
     version (1 byte) | nonce (12) | ciphertext | tag (16)
 
 The purpose (body, event or excerpt), the id of the message and the name of the key are authenticated too, so a body that is
-moved to another row or column cannot be decrypted. Excerpts, which can repeat bodies, are bound to their job in the same way.
+moved to another row or column cannot be decrypted. Excerpts, which can repeat bodies, are bound to their job and attempt.
 
 Encrypted bodies cannot be searched, so the column `email_mark` finds a customer's e-mail address. It is an HMAC of the
 address, with a key that is derived from the row's key.
@@ -17,19 +17,15 @@ address, with a key that is derived from the row's key.
 import base64
 import binascii
 import hmac
-import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from platform_relay.core.reasons import Reason, ReasonCode, because
+
+if TYPE_CHECKING:
+    from platform_relay.core.body_cipher import BodyCipher
 
 Purpose = Literal["body", "event", "excerpt"]
 """What is encrypted: a column of a message, or an attempt's excerpt."""
@@ -54,20 +50,11 @@ class UnreadableBodyError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    cipher: AESGCM = field(repr=False)
-    email_key: bytes = field(repr=False)
-
-
 class KeyRing:
     """The keys that encrypt and decrypt bodies. `keys` maps names to 32 bytes; without keys, nothing is encrypted."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        self._keys = {
-            name: _Key(AESGCM(_derived(secret, b"bodies")), _derived(secret, b"email marks"))
-            for name, secret in keys.items()
-        }
+        self._keys = _ciphers(keys) if keys else {}
         self.current = next(iter(keys), None)
         """The name of the key that encrypts; None when nothing is encrypted."""
 
@@ -99,16 +86,22 @@ class KeyRing:
     def names(self) -> tuple[str, ...]:
         return tuple(self._keys)
 
-    def encrypt(self, owner: UUID, body: bytes | None, purpose: Purpose = "body") -> bytes | None:
-        """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message or job."""
+    def encrypt(
+        self, owner: UUID, body: bytes | None, purpose: Purpose = "body", attempt: int | None = None
+    ) -> bytes | None:
+        """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message or job; `attempt`:
+        the fencing token of the job's attempt, for an excerpt."""
         if self.current is None or body is None:
             return body
-        nonce = os.urandom(NONCE)
-        cipher = self._keys[self.current].cipher
-        return VERSION + nonce + cipher.encrypt(nonce, body, _associated_data(self.current, owner, purpose))
+        return VERSION + self._keys[self.current].encrypt(body, _associated_data(self.current, owner, purpose, attempt))
 
     def decrypt(
-        self, owner: UUID, encrypted_with: str | None, stored: bytes | None, purpose: Purpose = "body"
+        self,
+        owner: UUID,
+        encrypted_with: str | None,
+        stored: bytes | None,
+        purpose: Purpose = "body",
+        attempt: int | None = None,
     ) -> bytes | None:
         """Decrypt a stored body; without `encrypted_with`, return it unchanged. Raises UnreadableBodyError."""
         if encrypted_with is None or stored is None:
@@ -116,23 +109,26 @@ class KeyRing:
         key = self._keys.get(encrypted_with)
         if key is None:
             raise UnreadableBodyError(because(ReasonCode.BODY_KEY_MISSING, key=encrypted_with))
-        nonce, ciphertext = stored[len(VERSION) : len(VERSION) + NONCE], stored[len(VERSION) + NONCE :]
+        version, encrypted = stored[: len(VERSION)], stored[len(VERSION) :]
         try:
-            if stored[: len(VERSION)] != VERSION:
-                raise InvalidTag
-            return key.cipher.decrypt(nonce, ciphertext, _associated_data(encrypted_with, owner, purpose))
-        except (InvalidTag, ValueError):
+            if version != VERSION:
+                raise ValueError("another version")
+            return key.decrypt(encrypted, _associated_data(encrypted_with, owner, purpose, attempt))
+        except ValueError:
             raise UnreadableBodyError(because(ReasonCode.BODY_KEY_WRONG, key=encrypted_with)) from None
 
-    def encrypt_text(self, owner: UUID, plain: str | None) -> str | None:
-        """Encrypt a text as `encrypted:1:<key>:<base64 of nonce, ciphertext and tag>`."""
-        encrypted = self.encrypt(owner, None if plain is None else plain.encode(), "excerpt")
+    def encrypt_text(self, job: UUID, attempt: int, plain: str | None) -> str | None:
+        """Encrypt an attempt's excerpt as `encrypted:1:<key>:<base64 of nonce, ciphertext and tag>`.
+
+        `attempt` is the fencing token of the attempt.
+        """
+        encrypted = self.encrypt(job, None if plain is None else plain.encode(), "excerpt", attempt)
         if self.current is None or encrypted is None:
             return plain
         return f"{ENCRYPTED_TEXT}{self.current}:{base64.b64encode(encrypted[len(VERSION) :]).decode()}"
 
-    def decrypt_text(self, owner: UUID, stored: str) -> str:
-        """Decrypt a stored text; return it unchanged when it is not encrypted. Raises UnreadableBodyError."""
+    def decrypt_text(self, job: UUID, attempt: int, stored: str) -> str:
+        """Decrypt an attempt's excerpt; return it unchanged when it is not encrypted. Raises UnreadableBodyError."""
         name, colon, encoded = stored.removeprefix(ENCRYPTED_TEXT).partition(":")
         if not stored.startswith(ENCRYPTED_TEXT) or not colon:
             return stored
@@ -140,12 +136,12 @@ class KeyRing:
             encrypted = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             return stored
-        return (self.decrypt(owner, name, VERSION + encrypted, "excerpt") or b"").decode("utf-8", "replace")
+        return (self.decrypt(job, name, VERSION + encrypted, "excerpt", attempt) or b"").decode("utf-8", "replace")
 
-    def display_text(self, owner: UUID, stored: str | None) -> str | None:
-        """Decrypt a stored text to show it; the cause in brackets when it cannot be decrypted."""
+    def display_text(self, job: UUID, attempt: int, stored: str | None) -> str | None:
+        """Decrypt an attempt's excerpt to show it; the cause in brackets when it cannot be decrypted."""
         try:
-            return None if stored is None else self.decrypt_text(owner, stored)
+            return None if stored is None else self.decrypt_text(job, attempt, stored)
         except UnreadableBodyError as error:
             return f"({error})"
 
@@ -183,13 +179,16 @@ def decrypted_or_none(decrypt: Callable[[], bytes | None]) -> bytes | None:
         return None
 
 
-def _email_mark(key: _Key, address: str) -> bytes:
+def _ciphers(keys: Mapping[str, bytes]) -> "dict[str, BodyCipher]":
+    from platform_relay.core.body_cipher import BodyCipher  # noqa: PLC0415  # only with keys, see there
+
+    return {name: BodyCipher(secret) for name, secret in keys.items()}
+
+
+def _email_mark(key: "BodyCipher", address: str) -> bytes:
     return hmac.digest(key.email_key, address.lower()[:EMAIL_CHARS].encode(), "sha256")[:MARK_BYTES]
 
 
-def _derived(secret: bytes, purpose: bytes) -> bytes:
-    return HKDF(SHA256(), KEY_BYTES, None, b"platform relay: " + purpose).derive(secret)
-
-
-def _associated_data(key: str, owner: UUID, purpose: Purpose) -> bytes:
-    return VERSION + key.encode() + b":" + purpose.encode() + b":" + owner.bytes
+def _associated_data(key: str, owner: UUID, purpose: Purpose, attempt: int | None) -> bytes:
+    row = owner.bytes if attempt is None else owner.bytes + attempt.to_bytes(8, "big", signed=True)
+    return VERSION + key.encode() + b":" + purpose.encode() + b":" + row

@@ -21,7 +21,8 @@
     │   ├── FieldsInvalid        fields-invalid
     │   ├── HeaderInvalid        header-invalid
     │   ├── QueryInvalid         query-invalid
-    │   └── TooManyLines         too-many-lines
+    │   ├── TooManyLines         too-many-lines
+    │   └── ImportUndecided      import-undecided
     ├── InternalError            500  internal-error
     ├── TooManyConnections       503  too-many-connections
     └── DatabaseAway             503  database-away
@@ -241,6 +242,14 @@ class TooManyLines(Invalid):
     id = "too-many-lines"
     title = "The batch has too many lines"
     next_step = "Split the batch into smaller ones. Nothing was stored."
+
+
+class ImportUndecided(Invalid):
+    id = "import-undecided"
+    title = "The file does not decide how it is to be imported"
+    next_step = (
+        "Send it again with the parameters in `errors`, or with confirm=true to accept the guess. Nothing was stored."
+    )
 
 
 class InternalError(Problem):

@@ -7,8 +7,9 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Final, Literal, Self, TypeAlias, TypeVar
 
+import msgspec
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from platform_relay.core.plain_numbers import NotANumberError, amount
 
@@ -17,6 +18,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _INEXACT: Final = re.compile(rb"[\[:,][ \t\r\n]*-?[0-9]+[.eE]")
 """The beginning of a number with a fraction or an exponent. A text can look the same; that costs time and changes nothing."""
+
+
+SHALLOW: Final = 150
+"""Brackets. Pydantic's parser accepts about 200 levels."""
 
 
 class ExactNumber(Decimal):
@@ -38,9 +43,21 @@ class ExactNumber(Decimal):
         return type(self), (self.text,)
 
 
+def _exact(text: str) -> Decimal:
+    """A number with its digits. A Decimal is faster, and is enough where it is written as the text is."""
+    number = Decimal(text)
+    return number if str(number) == text else ExactNumber(text)
+
+
 def loads(raw: bytes) -> ExactJson:
     """The value of a JSON text. Raises ValueError for anything else, also for NaN, Infinity and too deep nesting."""
-    return _load(raw, _DECODER)
+    try:
+        value: ExactJson = _FAST.decode(raw)
+    except (msgspec.MsgspecError, ArithmeticError, ValueError, RecursionError):
+        return _load(
+            raw, _DECODER
+        )  # reads what is rare (halves of surrogate pairs, other encodings), or names the error
+    return value
 
 
 def dumps(value: object, *, indent: int = 0, surrogates: Literal["escape", "replace"] = "escape") -> bytes:
@@ -57,6 +74,19 @@ def dumps(value: object, *, indent: int = 0, surrogates: Literal["escape", "repl
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
     return written.encode("utf-8", "backslashreplace" if surrogates == "escape" else "replace")
+
+
+def canonical(value: Mapping[str, object]) -> bytes:
+    """`dumps` with the names in order, so that equal values have equal texts. Raises as `dumps`."""
+    try:
+        with suppress(
+            TypeError, UnicodeEncodeError, OverflowError
+        ):  # what is rare: a mapping that is no dict, surrogates
+            return _CANONICAL.encode(value)
+        written = _written(_ordered(value), 0, "")
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    return written.encode("utf-8", "backslashreplace")
 
 
 def loads_any_number(raw: bytes) -> ExactJson:
@@ -76,9 +106,24 @@ def decode_at(text: str, position: int) -> tuple[ExactJson, int]:
 def validated(model: type[Model], raw: bytes, check: Callable[[bytes], None] = lambda _: None) -> Model:
     """The JSON text as a model, with exact numbers. Raises pydantic's ValidationError, ValueError as `loads`, and what
     `check` raises for a text that pydantic accepts."""
-    parsed = model.model_validate_json(raw)  # with floats; first, because it rejects deeply nested bodies
+    if _INEXACT.search(raw) is None:
+        parsed = model.model_validate_json(raw)
+        check(raw)
+        return parsed
+    with suppress(ValueError):  # pydantic's own parser names the error and its place
+        _refuse_deep(raw)
+        parsed = model.model_validate(loads(raw))
+        check(raw)
+        return parsed
+    model.model_validate_json(raw)  # with floats
     check(raw)
-    return parsed if _INEXACT.search(raw) is None else model.model_validate(loads(raw))
+    return model.model_validate(loads(raw))
+
+
+def _refuse_deep(raw: bytes) -> None:
+    """Raises ValueError for a text that pydantic rejects as too deeply nested. Few brackets cannot be nested deeply."""
+    if raw.count(b"[") + raw.count(b"{") >= SHALLOW:
+        from_json(raw, cache_strings="none")
 
 
 def member(value: ExactJson, name: str) -> ExactJson:
@@ -154,6 +199,24 @@ def _any_number(text: str) -> Decimal:
 
 _ANY_NUMBER: Final = json.JSONDecoder(parse_float=_any_number, parse_constant=Decimal)
 _DECODER: Final = json.JSONDecoder(parse_float=ExactNumber, parse_constant=_no_constant)
+
+
+def _number(value: object) -> msgspec.Raw:
+    if isinstance(value, Decimal):
+        return msgspec.Raw(number_text(value).encode())
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_FAST: Final = msgspec.json.Decoder(float_hook=_exact)
+_CANONICAL: Final = msgspec.json.Encoder(order="sorted", decimal_format="number", enc_hook=_number)
+
+
+def _ordered(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(name): _ordered(value[name]) for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return value
 
 
 def _has_decimal(value: object) -> bool:

@@ -6,18 +6,17 @@
     if failure := failure_of(answer):
         return failure                     # the meaning of the status alone
 
-Requests go directly to a transport over aiohttp. An httpx `AsyncClient` would halve the throughput
-(docs/performance.md), and would only add features that must stay off: redirects, cookies, proxies of the environment.
-
-When a kept-alive connection closes without a response, aiohttp sends a GET, PUT or DELETE once more on a new connection,
-within the same call. These methods are idempotent in HTTP. A POST or PATCH is never sent twice.
+The HTTP/1.1 client is the relay's own, on asyncio's connections and llhttp's parser (ADR 0030), because it must prove whether a
+request was sent, and because a library's client would take most of the time of an attempt (docs/performance.md). It has no
+redirects, cookies, proxies of the environment, or retries. `http_pool` opens connections and knows which request may be sent
+again, `http_connection` sends, `http_reader` reads, and `http_messages` has their types.
 """
 
 import asyncio
 import math
+import os
 import re
 import ssl
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,15 +24,28 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-import aiohttp
-import httpx
-from aiohttp.http_exceptions import LineTooLong
 from pydantic import JsonValue
 
 from platform_relay.core import exact_json, surrounded_json, tracing
 from platform_relay.core.egress import EgressPolicy, Network, denied_addresses
 from platform_relay.core.exact_json import ExactJson
-from platform_relay.core.http_transport import AiohttpTransport, UrlParser
+from platform_relay.core.http_connection import KEEP_ALIVE as KEEP_ALIVE
+from platform_relay.core.http_messages import (
+    Headers,
+    HttpError,
+    LostError,
+    MalformedError,
+    NotSentError,
+    Request,
+    TooLargeError,
+    Transport,
+    UnreadableError,
+    UrlParser,
+    parse_url,
+)
+from platform_relay.core.http_pool import ConnectionPool
+from platform_relay.core.http_reader import HEADER_BYTES as HEADER_BYTES
+from platform_relay.core.http_reader import HEADER_COUNT as HEADER_COUNT
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.plain_numbers import is_count
 from platform_relay.core.reasons import Reason, ReasonCode, because
@@ -43,17 +55,13 @@ from platform_relay.core.visible_text import visible, visible_lines
 EXCERPT_CHARS: Final = 500
 QUOTE_CHARS: Final = 300
 DESTINATION: Final = "the destination"
-HEADER_BYTES: Final = 8190
-"""The longest header, and the longest status line, that aiohttp accepts. More than 128 headers are not accepted either."""
-KEEP_ALIVE: Final = 4.0
-"""Seconds for which an idle connection is kept. Apache and Node.js close it after 5 s; a request that is sent while the
-destination closes the connection would be Unknown."""
 CONNECT_SHARE: Final = 0.5
 """The share of a call's time limit for opening a connection. When it runs out, nothing was sent: Retry."""
 LONGEST_RETRY_AFTER: Final = 86400.0
 """Seconds. A destination that asks for a longer pause is in error, and its request is ignored."""
 
-_CONTROL: Final = re.compile(r"[\r\n\0]")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _EMAIL: Final = re.compile(r"[\w.+%-]{1,64}@[\w.-]{1,255}")
 Failure = Retry | Unknown | Reject | Blocked
 
@@ -77,7 +85,7 @@ class HttpResponse:
     """
 
     status: int
-    headers: httpx.Headers
+    headers: Headers
     body: bytes
     secrets: tuple[str, ...] = ()
     destination: str = DESTINATION
@@ -248,7 +256,7 @@ class HttpClient:
         egress: EgressPolicy | None = None,
         rate_limit: RateLimit | None = None,
         rate_limit_pause: Callable[[HttpResponse], float | None] = pause_of_429,
-        wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
+        wrap: Callable[[Transport], Transport] | None = None,
     ) -> None:
         self.destination = destination
         self._egress = egress
@@ -259,20 +267,13 @@ class HttpClient:
         self._rate_limit_pause = rate_limit_pause
         self._urls = UrlParser()
         self._secrets = tuple(secret for secret in secrets if secret)
-        self._connections = connections
-        self._tls = tls_context(ca_file)
-        transport = AiohttpTransport(self._session, time_limit * CONNECT_SHARE)
-        self._transport: httpx.AsyncBaseTransport = wrap(transport) if wrap else transport
-
-    def _session(self) -> aiohttp.ClientSession:
-        """Called with the first request, because a session needs the running event loop. Cookies are discarded."""
-        connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            ssl=self._tls,
-            keepalive_timeout=KEEP_ALIVE,
-            socket_factory=self._egress.open_socket if self._egress else None,
+        pool = ConnectionPool(
+            connections=connections,
+            connect_limit=time_limit * CONNECT_SHARE,
+            tls=tls_context(ca_file),
+            open_socket=egress.open_socket if egress else None,
         )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._transport: Transport = wrap(pool) if wrap else pool
 
     async def call(
         self,
@@ -294,14 +295,15 @@ class HttpClient:
             content = exact_json.dumps(json)
             all_headers["content-type"] = "application/json"
         if headers:
-            all_headers.update(headers)
+            all_headers.update({name.lower(): value for name, value in headers.items()})
         try:
-            if _CONTROL.search("".join(all_headers.values())):
-                raise ValueError("a control character in a header")
-            request = self._request(method, url, params, all_headers, content or b"")
-        except (httpx.InvalidURL, ValueError):
-            error = "it has characters that HTTP does not allow"
+            url_parts = self._urls.parse(url) if params is None else parse_url(url, params)
+            if not (_NAME.fullmatch("".join(all_headers)) and _VALUE.fullmatch("".join(all_headers.values()))):
+                raise ValueError("a character that HTTP does not allow in a header")
+        except ValueError:
+            error = "it is no http:// or https:// address, or has characters that HTTP does not allow"
             return Blocked(self._because(ReasonCode.ADDRESS_INVALID, error=error))
+        request = Request(method, url_parts, all_headers, content or b"")
         if self._egress is not None and not self._egress.allows(request.url):
             error = "it is not the configured host"
             return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=request.url.host, error=error))
@@ -316,113 +318,68 @@ class HttpClient:
             await self._rate_limit.back_off(pause)
         return answer
 
-    async def _send(self, request: httpx.Request, *, reads: bool) -> HttpResponse | Failure:
+    async def _send(self, request: Request, *, reads: bool) -> HttpResponse | Failure:
         with tracing.call(request.method, request.url.host, request.headers) as set_result:
-            answer = await self._try(request)
-            if reads and isinstance(answer, HttpResponse):
-                answer = replace(answer, reads=True)
+            answer = await self._exchange(request, reads=reads)
             set_result(str(answer.status) if isinstance(answer, HttpResponse) else type(answer).__name__.lower())
             return answer
 
-    async def _try(self, request: httpx.Request) -> HttpResponse | Failure:
+    async def _exchange(self, request: Request, *, reads: bool) -> HttpResponse | Failure:
         denied = denied_addresses()
+        limit = self.body_cap + 2 * len(request.content)  # a response may repeat the request
         try:
             async with asyncio.timeout(self.time_limit):
-                return await self._exchange(request)
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            error = "it has to be http:// or https:// and a host"
-            return Blocked(self._because(ReasonCode.ADDRESS_INVALID, error=error))
-        except aiohttp.ClientError as failed:  # includes TimeoutErrors of connections that were not opened
-            return self._failure(failed, request.url.host, denied)
+                response = await self._transport.send(request, limit)
+        except HttpError as error:
+            return self._failure(error, request.url.host, limit, denied)
         except TimeoutError:
             seconds = int(self.time_limit) if self.time_limit == int(self.time_limit) else self.time_limit
             return Unknown(self._because(ReasonCode.TIMED_OUT, seconds=seconds))
-        except (OSError, ValueError) as failed:
-            return self._failure(failed, request.url.host, denied)
+        return HttpResponse(response.status, response.headers, response.content, self._secrets, self.destination, reads)
 
-    def _failure(self, error: BaseException, host: str, denied: Sequence[str]) -> Failure:
-        """The outcome of a transport error. `denied` are the private addresses of `host`.
+    def _failure(self, error: HttpError, host: str, limit: int, denied: Sequence[str]) -> Failure:
+        """The outcome when there is no complete response. `denied` are the private addresses of `host`.
 
-        When no connection was opened, nothing was sent: Retry. An invalid certificate, or a destination without TLS,
-        concerns the destination: Blocked. In all other cases the request may have arrived: Unknown.
+        Only what was certainly not sent is Retry, or Blocked when it concerns the destination. Otherwise the request may have
+        arrived: Unknown.
         """
         match error:
-            case aiohttp.ClientConnectorCertificateError():
-                return self._no_handshake(error.certificate_error, host)
-            case aiohttp.ClientConnectorSSLError():
-                return self._no_handshake(error.os_error, host)
-            case aiohttp.ClientConnectorError() if denied:
+            case NotSentError():
+                return self._not_sent(error.error, host, denied)
+            case MalformedError():
+                problem = quoted(error.problem) or "it is not HTTP"
+                return Unknown(self._because(ReasonCode.RESPONSE_MALFORMED, problem=problem))
+            case TooLargeError():
+                reason = self._because(ReasonCode.RESPONSE_TOO_LARGE, status=error.status, limit=limit)
+                return Unknown(reason, Evidence(error.status))
+            case UnreadableError():
+                reason = self._because(ReasonCode.RESPONSE_UNREADABLE, status=error.status, problem=error.problem)
+                return Unknown(reason, Evidence(error.status))
+            case LostError():
+                return Unknown(self._because(ReasonCode.CONNECTION_LOST, error=error.problem[:QUOTE_CHARS]))
+            case _:
+                return Unknown(self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__))
+
+    def _not_sent(self, error: OSError, host: str, denied: Sequence[str]) -> Failure:
+        """The outcome when no connection was opened. An invalid certificate, or a destination without TLS, concerns the
+        destination: Blocked."""
+        match error:
+            case ssl.SSLEOFError():
+                problem = "it closed the connection during the TLS handshake"
+            case ssl.SSLError():
+                code, problem = tls_problem(error)
+                return Blocked(self._because(code, error=problem[:QUOTE_CHARS], host=host))
+            case _ if denied:
                 problem = f"it leads to the private address {', '.join(sorted(set(denied)))}"
                 return Blocked(self._because(ReasonCode.EGRESS_DENIED, host=host, error=problem))
-            case aiohttp.ClientConnectorError():
-                problem = str(error.os_error.strerror or error)[:QUOTE_CHARS]
-                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
-            case aiohttp.ConnectionTimeoutError():
-                return Retry(self._because(ReasonCode.CONNECTION_FAILED, error="it did not accept it in time"))
+            case TimeoutError():
+                problem = "it did not accept it in time"
             case _:
-                return Unknown(self._lost(error))
-
-    def _lost(self, error: BaseException) -> Reason:
-        """The reason when the request was sent, and no response could be read."""
-        if isinstance(error, aiohttp.ClientResponseError):
-            return self._because(ReasonCode.RESPONSE_MALFORMED, problem=_malformation(error))
-        return self._because(ReasonCode.CONNECTION_LOST, error=type(error).__name__)
-
-    def _no_handshake(self, error: BaseException, host: str) -> Failure:
-        if isinstance(error, ssl.SSLEOFError):
-            problem = "it closed the connection during the TLS handshake"
-            return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
-        code, problem = tls_problem(error)
-        return Blocked(self._because(code, error=problem[:QUOTE_CHARS], host=host))
+                problem = _os_error(error)[:QUOTE_CHARS]
+        return Retry(self._because(ReasonCode.CONNECTION_FAILED, error=problem))
 
     def _because(self, code: ReasonCode, /, **facts: JsonValue) -> Reason:
         return because(code, destination=self.destination, **facts)
-
-    def _request(
-        self, method: str, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], content: bytes
-    ) -> httpx.Request:
-        """With `stream`, httpx adds no headers; aiohttp adds Host and Content-Length."""
-        request = httpx.Request(
-            method,
-            self._urls.parse(url) if params is None else httpx.URL(url, params=params),
-            headers=headers,
-            stream=httpx.ByteStream(content),
-        )
-        request.read()
-        return request
-
-    async def _exchange(self, request: httpx.Request) -> HttpResponse | Unknown:
-        response = await self._transport.handle_async_request(request)
-        stream: httpx.AsyncByteStream = response.stream  # type: ignore[assignment]  # async transports return this type
-        limit = self.body_cap + 2 * len(request.content)  # a response may repeat the request
-        try:
-            return await self._read(response.status_code, response.headers, stream, limit)
-        finally:
-            await stream.aclose()
-
-    async def _read(
-        self, status: int, headers: httpx.Headers, stream: httpx.AsyncByteStream, limit: int
-    ) -> HttpResponse | Unknown:
-        encoding = _encoding(headers)
-        if encoding not in ("identity", "gzip", "deflate"):
-            return self._unreadable(status, f"the encoding {encoding!r}, which was not requested")
-        inflate = None if encoding == "identity" else zlib.decompressobj(wbits=47 if encoding == "gzip" else 15)
-        body = bytearray()
-        try:
-            async for chunk in stream:
-                body += inflate.decompress(chunk, limit + 1 - len(body)) if inflate else chunk
-                if len(body) > limit:
-                    reason = self._because(ReasonCode.RESPONSE_TOO_LARGE, status=status, limit=limit)
-                    return Unknown(reason, Evidence(status))
-        except zlib.error as error:
-            return self._unreadable(status, f"a body that does not decompress ({error})")
-        if inflate and body and not inflate.eof:
-            return self._unreadable(status, "a compressed body that was cut off")
-        return HttpResponse(status, headers, bytes(body), self._secrets, self.destination)
-
-    def _unreadable(self, status: int, problem: str) -> Unknown:
-        reason = self._because(ReasonCode.RESPONSE_UNREADABLE, status=status, problem=problem)
-        return Unknown(reason, Evidence(status))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -434,7 +391,7 @@ class HttpClients:
 
     time_limit: float
     rate_limit: RateLimit | None = None
-    wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None
+    wrap: Callable[[Transport], Transport] | None = None
     private_networks: Sequence[Network] = ()
 
     def make(
@@ -462,15 +419,6 @@ class HttpClients:
         )
 
 
-def _malformation(error: aiohttp.ClientResponseError) -> str:
-    """What aiohttp's parser did not accept ("Duplicate Content-Length"), without the header that it quotes."""
-    cause = error.__cause__.__cause__ if error.__cause__ else None
-    if isinstance(cause, LineTooLong):
-        return f"its status line or a header is longer than {HEADER_BYTES} bytes"
-    return quoted(error.message.partition("\n")[0].rstrip(":")) or "it is not HTTP"
-
-
-def _encoding(headers: httpx.Headers) -> str:
-    """Content-Encoding in lower case. `Headers.get` takes as long as reading a small body."""
-    values = [value for name, value in headers.raw if name.lower() == b"content-encoding"]
-    return b", ".join(values).decode("latin-1").lower() or "identity"
+def _os_error(error: OSError) -> str:
+    """The operating system's text for an error; that of the error when it has no number, or one of `getaddrinfo`."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror or error)

@@ -252,12 +252,10 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.WAITING_FOR_LANE: ReasonText(
         "The job waits for the first delivery of {lane}.", "It continues automatically."
     ),
-    ReasonCode.OPERATOR_RETRY: ReasonText("An operator[, {by},] retried the job.", TRIED_AGAIN),
-    ReasonCode.OPERATOR_DROPPED: ReasonText(
-        "An operator[, {by},] dropped the job[: {comment}].", "It will not be sent."
-    ),
+    ReasonCode.OPERATOR_RETRY: ReasonText("The job was retried[ by {by}].", TRIED_AGAIN),
+    ReasonCode.OPERATOR_DROPPED: ReasonText("The job was dropped[ by {by}][: {comment}].", "It will not be sent."),
     ReasonCode.OPERATOR_PAUSED: ReasonText(
-        "An operator[, {by},] paused calls to {destination}[: {comment}].",
+        "Calls to {destination} were paused[ by {by}][: {comment}].",
         "Calls continue when an operator resumes them.",
     ),
     ReasonCode.NO_HANDLER: ReasonText(
@@ -364,7 +362,9 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "Some stores treat both as the same code. Find out which redemption is genuine, retire the other coupon, and approve"
         " the genuine one.",
     ),
-    ReasonCode.OPERATOR_DECIDED: ReasonText("An operator[, {by},] decided against the coupon[: {comment}].", NO_ACTION),
+    ReasonCode.OPERATOR_DECIDED: ReasonText(
+        "It was decided[ by {by}] not to issue the coupon[: {comment}].", NO_ACTION
+    ),
     # ------------------------------------------------------------------ coupons in the store
     ReasonCode.COUPON_INVALID: ReasonText(
         "Coupon {code} was not created: {problem}.", "Correct the reward or its rule. " + _RETRY
@@ -392,9 +392,7 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.COUPON_STATE_CHANGED: ReasonText("The coupon's state changed during the attempt.", TRIED_AGAIN),
     ReasonCode.COUPON_ALREADY_FINAL: ReasonText("The coupon is already {state}.", NO_ACTION),
     ReasonCode.COUPON_USED: ReasonText("The coupon was used[ in order {order}].", NO_ACTION),
-    ReasonCode.COUPON_RETIRED: ReasonText(
-        "An operator[, {by},] retired the coupon[: {comment}].[ {remark}.]", NO_ACTION
-    ),
+    ReasonCode.COUPON_RETIRED: ReasonText("The coupon was retired[ by {by}][: {comment}].[ {remark}.]", NO_ACTION),
     ReasonCode.RETIRED_TOO_LATE: ReasonText(
         "The coupon was used before it was retired.", "Decide whether the customer keeps the discount."
     ),
@@ -485,6 +483,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The store sends webhooks that cannot be read[: {problem}].",
         "Check whether a plugin or a proxy changes the bodies of the store's webhooks. Then run relay backfill for what was"
         " missed.",
+    ),
+    ReasonCode.WEBHOOKS_NOT_ACCEPTED: ReasonText(
+        "The relay refused a webhook[ of {source}][ with {size} bytes], and its sender does not show that[: {problem}].",
+        "No action needed if the store or the Platform did not send it. Otherwise correct the cause: set the signing secret that"
+        " the sender uses, or raise EVENT_LIMIT. Then run relay backfill for what was missed.",
     ),
     ReasonCode.FUTURE_VERSION: ReasonText(
         "The store reported a time of change that is more than a day in the future[ ({entity}, {version})]. The relay accepted"

@@ -160,6 +160,7 @@ class ReasonCode(StrEnum):
     STORE_WEBHOOKS_OFF = "store_webhooks_off"
     STORE_WEBHOOKS_REFUSED = "store_webhooks_refused"
     STORE_WEBHOOKS_UNREADABLE = "store_webhooks_unreadable"
+    WEBHOOKS_NOT_ACCEPTED = "webhooks_not_accepted"
     FUTURE_VERSION = "future_version"
 
     # ------------------------------------------------------------------ rows written before reason codes existed
@@ -186,6 +187,7 @@ ALERTS: Final = frozenset(
         ReasonCode.STORE_WEBHOOKS_OFF,
         ReasonCode.STORE_WEBHOOKS_REFUSED,
         ReasonCode.STORE_WEBHOOKS_UNREADABLE,
+        ReasonCode.WEBHOOKS_NOT_ACCEPTED,
         ReasonCode.FUTURE_VERSION,
     }
 )

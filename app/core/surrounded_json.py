@@ -16,6 +16,8 @@ ATTEMPTS: Final = 10
 _OPENING: Final = re.compile(r"[\[{]")
 _BRACKETS: Final = re.compile(r"[\[{}\]]")
 _PAGE: Final = re.compile(r"<(?:!doctype|html|head|body|title|script)\b", re.IGNORECASE)
+_GUARD: Final = re.compile(r"^\)\]\}',?")
+"""What some frameworks put before JSON, so that no page of another site can run it as a script."""
 _PAIRS: Final = {"]": "[", "}": "{"}
 
 
@@ -27,7 +29,7 @@ def loads(raw: bytes) -> ExactJson:
     """The one JSON object or array in a text. Raises AmbiguousJsonError if the text contains several, a part of one, or a
     page; ValueError if it contains none."""
     try:
-        text = raw.decode("utf-8-sig")
+        text = _GUARD.sub("", raw.decode("utf-8-sig"), count=1)
     except UnicodeDecodeError as error:
         raise ValueError("is not UTF-8") from error
     values: list[tuple[ExactJson, int, int]] = []

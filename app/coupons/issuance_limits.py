@@ -5,6 +5,7 @@ releases the limit. Counting then starts again at zero.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -23,6 +24,9 @@ LIMIT_REACHED: Final = ReasonCode.ISSUANCE_LIMIT_REACHED
 ALL: Final = ""
 WAIT_KEY: Final = "issuance-limit"
 """The key (`Wait.key`) that held coupons wait for."""
+
+_OPAQUE: Final = re.compile(r"(?=.{0,80}[0-9])[A-Za-z0-9_:/.-]{1,80}")
+"""Ids such as `42`, a UUID or `gid://shopify/Customer/42`."""
 
 _LOCK: Final = advisory_lock("'issuance-limit'")
 _STATE: Final = text("""
@@ -51,6 +55,9 @@ FROM recent CROSS JOIN released
 _STORE_REACHED: Final = text("""
 INSERT INTO issuance_limit (key, reached_at, facts) VALUES (:key, now(), CAST(:facts AS jsonb))
 ON CONFLICT (key) DO UPDATE SET reached_at = excluded.reached_at, facts = excluded.facts
+""")
+_ANY_REACHED: Final = text("""
+SELECT EXISTS (SELECT FROM issuance_limit WHERE reached_at IS NOT NULL AND (released_at IS NULL OR reached_at > released_at))
 """)
 _RELEASE: Final = text("""
 UPDATE issuance_limit SET released_at = clock_timestamp(), released_by = :by
@@ -125,6 +132,11 @@ async def check_limits(
     return LimitReached(reason, subject_of(reached))
 
 
+async def any_reached(connection: AsyncConnection) -> bool:
+    """Whether a limit was reached and not released since."""
+    return bool((await connection.execute(_ANY_REACHED)).scalar_one())
+
+
 async def release(connection: AsyncConnection, by: str, why: str, customer: str | None = None) -> int:
     """Release the limits of one customer, or all that were reached; returns how many. The caller wakes what waits for
     WAIT_KEY."""
@@ -139,10 +151,10 @@ async def release(connection: AsyncConnection, by: str, why: str, customer: str 
 
 
 def subject_of(key: str) -> str:
-    """The limit's name in alerts. It never shows an e-mail address."""
+    """The limit's name in alerts, which are logged. Of a customer it shows an opaque id only, never a name or an address."""
     if key == ALL:
         return "all coupons"
-    return f"guest {_digest(key)}" if "@" in key else f"customer {key}"
+    return f"customer {key}" if _OPAQUE.fullmatch(key) else f"guest {_digest(key)}"
 
 
 def _audit_subject(key: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
 from platform_relay.core.database import advisory_lock
+from platform_relay.core.field_rules import CURRENCY
 from platform_relay.core.models import RewardRule
 from platform_relay.core.plain_numbers import PLAIN
 from platform_relay.inbox.events import Id, Money, Text
@@ -46,7 +47,7 @@ class RewardRuleDefinition(BaseModel):
     value: Money | None = Field(
         None, description="Amount or percentage. Leave it out for free shipping and free products."
     )
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
+    currency: Annotated[str, StringConstraints(pattern=CURRENCY)] | None = Field(
         None, description="ISO 4217. Optional check: redemptions are held when the store has another currency."
     )
     increments: bool = Field(False, description="Whether the value grows with the redeemed points.")

@@ -224,6 +224,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
     # ------------------------------------------------------------------------------------------- webhooks without an entity
     "webhooks_refused": Cause(OPERATOR, _NOTHING + "{reason}.", steps=(_WEBHOOKS_AGAIN, _BACKFILL)),
     "webhooks_unreadable": Cause(OPERATOR, _NOTHING + "{reason}.", steps=(_BACKFILL,)),
+    "webhooks_not_accepted": Cause(OPERATOR, _NOTHING + "{reason}.", steps=(_BACKFILL,)),
     # ------------------------------------------------------------------------------------------- nothing found
     "never_received": Cause(
         OPERATOR,
@@ -307,6 +308,7 @@ VERIFICATION_SETTINGS: Final = frozenset({"PLATFORM__SHOP_KEY", "PLATFORM__API_K
 WITHOUT_ENTITY: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.STORE_WEBHOOKS_REFUSED: "webhooks_refused",
     ReasonCode.STORE_WEBHOOKS_UNREADABLE: "webhooks_unreadable",
+    ReasonCode.WEBHOOKS_NOT_ACCEPTED: "webhooks_not_accepted",
 }
 """The cause of a message without an entity, and of an open alert if nothing was received about an entity."""
 DEAD: Final[Mapping[ReasonCode, str]] = {

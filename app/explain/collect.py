@@ -59,7 +59,7 @@ UNION ALL
 ORDER BY id DESC LIMIT 1
 """)  # noqa: S608  # constants only
 _JOB: Final = """
-SELECT job.*, lane.run_at, lane.leased, lane.waits_for, lane.priority
+SELECT job.*, lane.run_at, lane.leased, lane.lease_until, lane.waits_for, lane.priority
 FROM job LEFT JOIN lane ON lane.destination = job.destination AND lane.key = job.lane
 """
 JOBS: Final = text(
@@ -213,7 +213,7 @@ def _job(row: Mapping[str, Any], attempts: Iterable[AttemptRow]) -> JobRow:  # A
     values = {name: row[name] for name in _JOB_FIELDS}
     values["params"] = values["params"] or {}
     if values["state"] not in ("waiting", "running"):
-        values |= {"run_at": None, "waits_for": None}
+        values |= {"run_at": None, "lease_until": None, "waits_for": None}
     return JobRow(**values, attempts=tuple(attempts))
 
 

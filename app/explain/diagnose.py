@@ -130,7 +130,7 @@ def of_job(job: JobRow, records: Records) -> Diagnosis:
         case "waiting":
             return _of_waiting(job, records)
         case "running":
-            lost = job.run_at is not None and job.run_at < records.now
+            lost = job.lease_until is not None and job.lease_until < records.now
             return _make("worker_lost" if lost else "being_sent", job, records)
         case "dead":
             return _of_dead(job, records)

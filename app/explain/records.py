@@ -62,6 +62,7 @@ class JobRow:
     finished_at: datetime | None
     run_at: datetime | None
     leased: bool | None
+    lease_until: datetime | None
     waits_for: str | None
     priority: int | None
     attempts: tuple[AttemptRow, ...] = ()

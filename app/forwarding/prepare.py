@@ -63,7 +63,8 @@ def prepare_customer_of_order(raw: bytes, fields: Fields) -> PreparedCustomer | 
 
 
 def _prepared_customer(customer_id: str, body: translation.Body) -> PreparedCustomer:
-    return PreparedCustomer(customer_id, exact_json.dumps(body), translation.digest(body))
+    text = exact_json.canonical(body)
+    return PreparedCustomer(customer_id, text, translation.digest(text))
 
 
 def prepare_product(raw: bytes, fields: Fields) -> PreparedProduct | Reject:
@@ -72,8 +73,9 @@ def prepare_product(raw: bytes, fields: Fields) -> PreparedProduct | Reject:
     except ValueError as error:
         return unreadable_event(error)
     body, variants = translation.product(event, fields), translation.variants(event, fields)
-    second = None if variants is None else exact_json.dumps(variants)
-    return PreparedProduct(event.id, exact_json.dumps(body), second, translation.digest(body, variants))
+    first = exact_json.canonical(body)
+    second = None if variants is None else exact_json.canonical(variants)
+    return PreparedProduct(event.id, first, second, translation.digest(first, second))
 
 
 def prepare_order(raw: bytes, fields: Fields) -> PreparedOrder | Reject:
@@ -82,11 +84,12 @@ def prepare_order(raw: bytes, fields: Fields) -> PreparedOrder | Reject:
     except ValueError as error:
         return unreadable_event(error)
     body, refund = translation.order(event, fields), translation.refund(event)
+    update = exact_json.canonical(body)
     return PreparedOrder(
         event.id,
-        exact_json.dumps({**body, fields["order.id"]: event.id}),
-        exact_json.dumps(body),
-        translation.digest(body, refund) if refund else translation.digest(body),
+        exact_json.canonical({**body, fields["order.id"]: event.id}),
+        update,
+        translation.digest(update, refund),
         event.financialStatus,
         customer_of(event),
         tuple(discount.code for discount in event.discountCodes or ()),

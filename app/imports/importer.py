@@ -30,18 +30,20 @@ from platform_relay.core.compute import ComputeProcess, pausing
 from platform_relay.core.paging import Cursor, Page
 from platform_relay.imports.files import FileRow, digest_of
 from platform_relay.imports.rows import (
-    OLDEST,
     SOURCE,
+    Batch,
     ImportPlan,
     MappedRow,
     NotTheFormat,
     limited,
     next_batch,
     read_messages,
+    unused_columns,
 )
+from platform_relay.imports.summary import ImportColumn, Tally, columns_of, tally_of
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
-from platform_relay.inbox.messages import Incoming
+from platform_relay.inbox.messages import OLDEST, Incoming
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
 from platform_relay.jobs.views import View
 
@@ -54,7 +56,8 @@ _REF: Final = {EventKind.CUSTOMER: "customer_ref", EventKind.ORDER: "order_ref",
 
 _COLUMNS: Final = """
 id, kind, name, CASE WHEN state = 'running' AND heartbeat_at < now() - make_interval(secs => :silent) THEN 'stopped' ELSE state
-END AS state, size, position, rows, accepted, duplicates, newer, rejected, problems, error, created_at, heartbeat_at, finished_at
+END AS state, size, position, last_row, rows, accepted, duplicates, newer, rejected, problems, columns, notes, error, created_at,
+heartbeat_at, finished_at
 """
 _FIND: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE digest = :digest AND kind = :kind AND mapping = :mapping")  # noqa: S608  # constants only
 _GET: Final = text(f"SELECT {_COLUMNS} FROM import_run WHERE id = :id")  # noqa: S608  # as above
@@ -62,17 +65,20 @@ _LIST: Final = text(f"""
 SELECT {_COLUMNS} FROM import_run WHERE CAST(:after AS uuid) IS NULL OR id < :after ORDER BY id DESC LIMIT :limit
 """)  # noqa: S608  # as above
 _CLAIM: Final = text(f"""
-INSERT INTO import_run AS run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
-                               newer, rejected, problems, created_at, heartbeat_at)
-VALUES (:id, :digest, :kind, :mapping, :name, :actor, 'running', :size, 0, 0, 0, 0, 0, 0, '[]', now(), now())
+INSERT INTO import_run AS run (id, digest, kind, mapping, name, actor, state, size, position, last_row, rows, accepted,
+                               duplicates, newer, rejected, problems, columns, notes, created_at, heartbeat_at)
+VALUES (:id, :digest, :kind, :mapping, :name, :actor, 'running', :size, 0, 0, 0, 0, 0, 0, 0, '[]', '[]',
+        CAST(:notes AS jsonb), now(), now())
 ON CONFLICT (digest, kind, mapping) DO UPDATE SET state = 'running', heartbeat_at = excluded.heartbeat_at, error = NULL,
     finished_at = NULL
 WHERE run.state <> 'running' OR run.heartbeat_at < excluded.heartbeat_at - make_interval(secs => :silent)
 RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
 _SAVE_PROGRESS: Final = text("""
-UPDATE import_run SET position = :position, rows = :rows, accepted = :accepted, duplicates = :duplicates, newer = :newer,
-    rejected = :rejected, problems = CAST(:problems AS jsonb), state = :state, error = :error, heartbeat_at = now(),
+UPDATE import_run SET position = :position, last_row = :last_row, rows = :rows, accepted = :accepted,
+    duplicates = :duplicates, newer = :newer,
+    rejected = :rejected, problems = CAST(:problems AS jsonb), columns = CAST(:columns AS jsonb),
+    state = :state, error = :error, heartbeat_at = now(),
     finished_at = CASE WHEN :state = 'running' THEN NULL ELSE now() END
 WHERE id = :id
 """)
@@ -101,12 +107,15 @@ class ImportView(View):
     )
     size: int = Field(description="Size of the file in bytes.")
     position: int = Field(description="Processed bytes.")
-    rows: int
+    last_row: int = Field(0, description="Number of the last row of the file that was processed.")
+    rows: int = Field(description="Processed rows. The rows of one order in a known export count as one.")
     accepted: int = Field(description="Stored as events, which are sent after all live events.")
     duplicates: int = Field(description="Rows that were stored before.")
     newer: int = Field(description="Left out: the row has no version, and the store has sent the same entity itself.")
     rejected: int = Field(description="Invalid rows; `problems` has the first of them.")
     problems: list[ImportProblem]
+    columns: list[ImportColumn] = Field([], description="What was found in each column of the file.")
+    notes: list[str] = Field([], description="What was decided about the whole file, such as the time zone.")
     error: str | None = None
     created_at: datetime
     heartbeat_at: datetime = Field(description="When the import last stored its progress.")
@@ -119,12 +128,14 @@ class ImportBusyError(ValueError):
 
 @dataclass(slots=True)
 class _Counts:
+    last_row: int = 0
     rows: int = 0
     accepted: int = 0
     duplicates: int = 0
     newer: int = 0
     rejected: int = 0
     problems: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON
+    tally: Tally = field(default_factory=Tally)
 
 
 def with_possible_version(message: Incoming | str, now: datetime) -> Incoming | str:
@@ -143,15 +154,17 @@ async def import_file(
     actor: str,
     rejected: Callable[[FileRow, str], None] = lambda _row, _reason: None,
     progress: Callable[[ImportView], None] = lambda _: None,
+    seen: Tally | None = None,
 ) -> ImportView:
     """Import the file, or the rest of it. A file that was imported completely is not read again.
 
-    `progress` is called at the start and after each commit, `rejected` for each rejected row. Raises ImportBusyError if
+    `progress` is called at the start and after each commit, `rejected` for each rejected row; `seen` counts the values of this
+    call's rows, with the first unreadable ones, which are not stored. Raises ImportBusyError if
     another process is importing the file, DatabaseAway (import again to resume), and ValueError if the file does not have
     its format, which is stored.
     """
     run = await start(engine, plan, file, actor)
-    return await resume(engine, inbox, plan, run, file, rejected=rejected, progress=progress)
+    return await resume(engine, inbox, plan, run, file, rejected=rejected, progress=progress, seen=seen)
 
 
 async def resume(
@@ -164,44 +177,59 @@ async def resume(
     compute: ComputeProcess | None = None,
     rejected: Callable[[FileRow, str], None] = lambda _row, _reason: None,
     progress: Callable[[ImportView], None] = lambda _: None,
+    seen: Tally | None = None,
 ) -> ImportView:
     """Import the rest of the file, for a run that `start` returned. With `compute`, that process reads the file, which must
     have a name. Raises ComputeError if it cannot."""
     if run.state == "done":
         return run
-    counts = _Counts(run.rows, run.accepted, run.duplicates, run.newer, run.rejected, _as_json(run.problems))
+    counts = _Counts(
+        run.last_row,
+        run.rows,
+        run.accepted,
+        run.duplicates,
+        run.newer,
+        run.rejected,
+        _as_json(run.problems),
+        tally_of(run.columns),
+    )
     position = run.position
     progress(run)
     try:
-        async for batch in _batches(plan, file, compute, run.position, run.rows):
-            await _accept(engine, inbox, plan, batch, counts, rejected)
-            position = batch[-1][0].end
-            await _save_progress(engine, run.id, position, counts, "running")
-            progress(_with_progress(run, position, counts))
+        async for batch in _batches(plan, file, compute, run.position, run.last_row):
+            await _accept(engine, inbox, plan, batch.rows, counts, rejected)
+            counts.tally.merge(batch.tally)
+            if seen is not None:
+                seen.merge(batch.tally)
+            position, counts.last_row = batch.rows[-1][0].end, batch.rows[-1][0].number
+            await _save_progress(engine, run.id, plan, position, counts, "running")
+            progress(_with_progress(run, plan, position, counts))
     except ValueError as error:
-        await _save_progress(engine, run.id, position, counts, "failed", str(error))
+        await _save_progress(engine, run.id, plan, position, counts, "failed", str(error))
         raise
-    await _save_progress(engine, run.id, run.size, counts, "done")
+    await _save_progress(engine, run.id, plan, run.size, counts, "done")
     finished = await find_import(engine, run.id)
     return finished or run
 
 
 async def _batches(
     plan: ImportPlan, file: IO[bytes], compute: ComputeProcess | None, position: int, number: int
-) -> AsyncIterator[Sequence[MappedRow]]:
+) -> AsyncIterator[Batch]:
     """The rows after `position`, in batches. Raises ValueError if the file does not have its format."""
-    rows = read_messages(plan, file, after=position, number=number)
+    tally = Tally()
+    rows = read_messages(plan, file, after=position, number=number, tally=tally)
     while True:
         if compute is None:
-            batch: Sequence[MappedRow] | NotTheFormat = [row async for row in pausing(limited(rows))]
+            read: Sequence[MappedRow] = [row async for row in pausing(limited(rows))]
+            batch: Batch | NotTheFormat = Batch(read, tally.take())
         else:
             batch = await compute.run(partial(next_batch, plan, file.name, position, number))
         if isinstance(batch, NotTheFormat):
             raise ValueError(batch.problem)  # noqa: TRY004  # a result, not a wrong argument
-        if not batch:
+        if not batch.rows:
             return
         yield batch
-        position, number = batch[-1][0].end, batch[-1][0].number
+        position, number = batch.rows[-1][0].end, batch.rows[-1][0].number
 
 
 async def start(engine: AsyncEngine, plan: ImportPlan, file: IO[bytes], actor: str) -> ImportView:
@@ -215,6 +243,7 @@ async def start(engine: AsyncEngine, plan: ImportPlan, file: IO[bytes], actor: s
         if known is not None and known.state == "done":
             return known
         new = {**where, "id": uuid_utils.compat.uuid7(), "name": plan.name, "actor": actor, "size": size}
+        new["notes"] = json.dumps(plan.notes)
         claimed = await _view(connection, _CLAIM, new)
         if claimed is None:
             raise ImportBusyError("another process is importing this file; its progress is at GET /v1/imports")
@@ -227,7 +256,7 @@ async def _accept(
     engine: AsyncEngine,
     inbox: Inbox,
     plan: ImportPlan,
-    batch: Sequence[tuple[FileRow, Incoming | str]],
+    batch: Sequence[MappedRow],
     counts: _Counts,
     rejected: Callable[[FileRow, str], None],
 ) -> None:
@@ -284,15 +313,23 @@ async def _view(
 
 
 async def _save_progress(
-    engine: AsyncEngine, import_id: UUID, position: int, counts: _Counts, state: str, error: str | None = None
+    engine: AsyncEngine,
+    import_id: UUID,
+    plan: ImportPlan,
+    position: int,
+    counts: _Counts,
+    state: str,
+    error: str | None = None,
 ) -> None:
     values = {
+        "last_row": counts.last_row,
         "rows": counts.rows,
         "accepted": counts.accepted,
         "duplicates": counts.duplicates,
         "newer": counts.newer,
         "rejected": counts.rejected,
         "problems": json.dumps(counts.problems),
+        "columns": json.dumps([column.model_dump() for column in _columns(plan, counts)]),
     }
     async with engine.begin() as connection:
         await connection.execute(
@@ -300,15 +337,21 @@ async def _save_progress(
         )
 
 
-def _with_progress(run: ImportView, position: int, counts: _Counts) -> ImportView:
+def _columns(plan: ImportPlan, counts: _Counts) -> list[ImportColumn]:
+    return columns_of(plan.columns, plan.mapping, counts.tally, unused_columns(plan))
+
+
+def _with_progress(run: ImportView, plan: ImportPlan, position: int, counts: _Counts) -> ImportView:
     return run.model_copy(
         update={
+            "last_row": counts.last_row,
             "rows": counts.rows,
             "accepted": counts.accepted,
             "duplicates": counts.duplicates,
             "newer": counts.newer,
             "rejected": counts.rejected,
             "position": position,
+            "columns": _columns(plan, counts),
         }
     )
 

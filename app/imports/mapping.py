@@ -1,20 +1,26 @@
-"""Maps columns to fields: guesses a mapping from the names in stores' exports, and converts rows to events. Pure.
+"""Which column fills which field: a guess from the names and the values of the columns. Pure.
 
 A mapping is field -> column. Columns that are not mapped are left out of CSV rows, and kept unchanged in JSON rows.
+
+A wrong id invents a customer or merges two. Therefore ids are only guessed from columns whose values look like ids, and e-mail
+addresses from columns whose values contain `@`. A guess that can be wrong is in `Guess.uncertain`, and waits for a confirmation.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Final, get_args
-
-from pydantic import JsonValue
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final, Literal
 
 from platform_relay.core.plain_numbers import integer, is_count
-from platform_relay.inbox.events import EVENTS, EventKind, FinancialStatus
+from platform_relay.imports.id_values import damage_of, is_token, looks_like_id
+from platform_relay.imports.values import currency_of
+from platform_relay.inbox.events import EVENTS, EventKind
 
+BIRTHDAY: Final = "birthday"
+"""A field of the mapping only: a date that fills `birthdayMonth` and `birthdayDay`."""
 _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
-    "id": ("id", "externalid", "{kind}id", "entityid", "userid", "{kind}number", "number", "incrementid", "sku"),
+    "id": ("id", "externalid", "{kind}id", "entityid"),
     "email": ("email", "emailaddress", "mail", "customeremail", "billingemail", "useremail"),
     "name": ("name", "fullname", "displayname", "customername"),
     "firstName": ("firstname", "givenname", "forename", "billingfirstname"),
@@ -22,66 +28,156 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "phone": ("phone", "telephone", "phonenumber", "billingphone", "mobile"),
     "birthdayMonth": ("birthdaymonth", "birthmonth"),
     "birthdayDay": ("birthdayday", "birthday"),
+    BIRTHDAY: ("birthday", "birthdate", "dateofbirth", "dob"),
     "tags": ("tags", "customertags", "groups"),
     "createdAt": ("createdat", "created", "datecreated", "datecreatedgmt", "dateregistered", "registered", "orderdate"),
     "updatedAt": ("updatedat", "updated", "modified", "datemodified", "datemodifiedgmt", "lastmodified", "changedat"),
-    "customerId": ("customerid", "customer", "userid", "buyerid", "customeruser"),
+    "customerId": ("customerid", "userid", "buyerid", "customeruser", "customer", "user", "buyer"),
     "financialStatus": ("financialstatus", "paymentstatus", "status", "orderstatus"),
     "currency": ("currency", "currencycode", "ordercurrency"),
     "totalPrice": ("totalprice", "total", "ordertotal", "grandtotal", "amount"),
     "subtotalPrice": ("subtotalprice", "subtotal", "ordersubtotal"),
+    "refundedAmount": ("refundedamount", "totalrefunded"),
     "title": ("title", "name", "productname", "producttitle"),
     "imageUrl": ("imageurl", "image", "imagesrc", "images", "thumbnail"),
     "status": ("status", "state", "published"),
     "externalUrlHandle": ("externalurlhandle", "handle", "slug", "urlkey", "permalink"),
 }
-_INTEGERS: Final = ("birthdayMonth", "birthdayDay")
-_TIMES: Final = ("createdAt", "updatedAt")
-MAX_TIME: Final = 64
-"""Characters of a time."""
-_ZONE: Final = re.compile(r"[+-][0-9]{2}:?[0-9]{2}|UTC|Z")
-_STATUSES: Final[Mapping[str, str]] = {
-    **{status: status for status in get_args(FinancialStatus)},
-    "completed": "paid",
-    "complete": "paid",
-    "processing": "paid",
-    "on_hold": "pending",
-    "unpaid": "pending",
-    "failed": "voided",
-    "cancelled": "voided",
-    "canceled": "voided",
+_MORE_IDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
+    EventKind.CUSTOMER: ("userid", "customernumber"),
+    EventKind.ORDER: ("ordernumber", "number", "incrementid", "order", "orderno"),
+    EventKind.PRODUCT: ("sku",),
 }
-"""Payment states in exports, and the Platform's name for each."""
+_UNCERTAIN_NAMES: Final = frozenset(
+    ("customernumber", "ordernumber", "number", "incrementid", "order", "orderno", "sku", "customer", "user", "buyer")
+)
+"""Names of columns that hold the store's id in some exports only."""
+_IDS: Final = ("id", "customerId")
+_CERTAIN_SHARE: Final = 0.9
+"""A column of ids has at least this share of values with a digit."""
+_POSSIBLE_SHARE: Final = 0.5
+Doubt = Literal["name", "values", "addresses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a file with the values of its first rows that are not empty, without spaces around them."""
+
+    name: str
+    values: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """`uncertain`: the fields whose column may be a wrong one, and why. `refused`: the column that has the name of a field and
+    values that it cannot have, by field."""
+
+    mapping: dict[str, str] = field(default_factory=dict)
+    uncertain: dict[str, Doubt] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def mappable_fields(kind: EventKind) -> tuple[str, ...]:
+    """The fields that a guess can fill."""
+    names = tuple(name for name in EVENTS[kind].model_fields if name in _ALIASES)
+    return (*names, BIRTHDAY) if kind is EventKind.CUSTOMER else names
+
+
+def known_fields(kind: EventKind) -> tuple[str, ...]:
     """The fields that a column can fill."""
-    return tuple(name for name in EVENTS[kind].model_fields if name in _ALIASES)
+    names = tuple(EVENTS[kind].model_fields)
+    return (*names, BIRTHDAY) if kind is EventKind.CUSTOMER else names
 
 
+@cache
 def required_fields(kind: EventKind) -> tuple[str, ...]:
     return tuple(name for name, field in EVENTS[kind].model_fields.items() if field.is_required())
 
 
-def guess_mapping(kind: EventKind, columns: Iterable[str]) -> dict[str, str]:
-    """A mapping by the names of the columns. Each column is used once, for the first field that it fits."""
-    plain = {column: re.sub(r"[^a-z0-9]", "", column.lower()) for column in columns}
-    mapping: dict[str, str] = {}
+def guess_mapping(kind: EventKind, columns: Iterable[Column], *, typed: bool = False) -> Guess:
+    """A mapping by the names and values of the columns. Each column is used once, for the first field that it fits.
+    `typed`: the values come from JSON, so that only their names decide."""
+    plain = [(column, re.sub(r"[^a-z0-9]", "", column.name.lower())) for column in columns]
+    guess = Guess()
+    for name in mappable_fields(kind):
+        for alias in _aliases(kind, name):
+            column = next(
+                (option for option, text in plain if text == alias and option.name not in guess.mapping.values()), None
+            )
+            if column is None or (name == BIRTHDAY and "birthdayMonth" in guess.mapping):
+                continue
+            doubt = None if typed and alias not in _UNCERTAIN_NAMES else _doubt(name, alias, column)
+            if doubt == "refused":
+                guess.refused.setdefault(name, column.name)
+                continue
+            guess.mapping[name] = column.name
+            if doubt is not None:
+                guess.uncertain[name] = doubt
+            break
+    return guess
+
+
+def _aliases(kind: EventKind, name: str) -> tuple[str, ...]:
     singular = str(kind).removesuffix("s")
-    for field in mappable_fields(kind):
-        aliases = [alias.format(kind=singular) for alias in _ALIASES[field]]
-        if field == "id" and kind is not EventKind.ORDER:
-            aliases = [alias for alias in aliases if alias not in ("number", "incrementid")]
-        choices = [column for alias in aliases for column, name in plain.items() if name == alias]
-        free = [column for column in choices if column not in mapping.values()]
-        if free:
-            mapping[field] = free[0]
-    return mapping
+    aliases = tuple(alias.format(kind=singular) for alias in _ALIASES[name])
+    return (*aliases, *_MORE_IDS[kind]) if name == "id" else aliases
+
+
+def _doubt(name: str, alias: str, column: Column) -> Doubt | Literal["refused"] | None:
+    """Why the column may not be the one of the field; `refused`: its values cannot be."""
+    values = column.values
+    if not values:
+        return None if alias not in _UNCERTAIN_NAMES else "refused"
+    if name in _IDS:
+        return _id_doubt(alias, values)
+    fits = _fit(name, alias)
+    if fits is None:
+        return None
+    share = sum(1 for text in values if fits(text)) / len(values)
+    if name == "birthdayDay" and alias == "birthday":
+        return None if share == 1 else "refused"
+    return None if share >= _POSSIBLE_SHARE else "refused"
+
+
+def _fit(name: str, alias: str) -> Callable[[str], bool] | None:
+    """What most values of the field's column have; None: they can be any text."""
+    match name:
+        case "email":
+            return lambda text: "@" in text
+        case "birthdayDay" if alias == BIRTHDAY:
+            return lambda text: is_count(text) and 1 <= integer(text) <= 31
+        case "birthday":
+            return lambda text: any(character.isalnum() for character in text)
+        case "totalPrice" | "subtotalPrice" | "refundedAmount":
+            return _has_digit
+        case "currency":
+            return lambda text: currency_of(text) is not None or re.fullmatch("[A-Za-z]{3}", text) is not None
+    return None
+
+
+def _id_doubt(alias: str, values: Sequence[str]) -> Doubt | Literal["refused"] | None:
+    sound = [text for text in values if damage_of(text) is None]
+    if not sound:  # all are damaged: each row is rejected, and the reason names the damage
+        return "name" if alias in _UNCERTAIN_NAMES else None
+    with_digit = sum(1 for text in sound if looks_like_id(text)) / len(sound)
+    tokens = sum(1 for text in sound if is_token(text)) / len(sound)
+    addresses = sum(1 for text in sound if "@" in text and " " not in text) / len(sound)
+    if alias in _UNCERTAIN_NAMES:
+        return "name" if with_digit == 1 else "refused"
+    if addresses == 1:
+        return "addresses"
+    if tokens == 1 and with_digit >= _CERTAIN_SHARE:
+        return None
+    return "values" if tokens >= _CERTAIN_SHARE and with_digit >= _POSSIBLE_SHARE else "refused"
+
+
+def _has_digit(text: str) -> bool:
+    return any("0" <= character <= "9" for character in text)
 
 
 def parse_mapping(kind: EventKind, items: Iterable[str], columns: Iterable[str] | None) -> dict[str, str]:
     """The mapping in items such as `field=column`. Raises ValueError for an unknown field or column."""
-    known, present = EVENTS[kind].model_fields, None if columns is None else set(columns)
+    known, present = known_fields(kind), None if columns is None else set(columns)
     mapping: dict[str, str] = {}
     for item in items:
         field, sign, column = item.partition("=")
@@ -96,52 +192,3 @@ def parse_mapping(kind: EventKind, items: Iterable[str], columns: Iterable[str] 
 def missing_fields(kind: EventKind, mapping: Mapping[str, str]) -> list[str]:
     """Required fields without a column."""
     return [field for field in required_fields(kind) if not mapping.get(field)]
-
-
-def event_of(
-    kind: EventKind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], *, flat: bool
-) -> dict[str, JsonValue]:
-    """The event of a row. `flat`: all values are text (CSV), and an empty cell is an absent field. Otherwise members that are
-    not mapped stay unchanged, except those with the name of a mapped field; null or an empty text is null: the field is
-    removed."""
-    used = {*mapping.values(), *mapping}
-    event = {} if flat else {name: value for name, value in values.items() if name not in used}
-    for field, column in mapping.items():
-        if not column or column not in values:
-            continue
-        value = values[column]
-        if isinstance(value, str):
-            value = _converted(kind, field, value.strip())
-        if value is not None or not flat:
-            event[field] = value
-    return event
-
-
-def _converted(kind: EventKind, field: str, text: str) -> JsonValue:
-    """The value of a field; a text that cannot be converted stays as it is, and the event's model rejects it."""
-    value: JsonValue = text or None
-    if field in _INTEGERS and is_count(text):
-        value = integer(text)
-    elif field in _TIMES and text:
-        value = _utc(text)
-    elif field == "tags":
-        value = [tag.strip() for tag in re.split(r"[;,|]", text) if tag.strip()] or None
-    elif field == "financialStatus" and kind is EventKind.ORDER:
-        value = _STATUSES.get(re.sub(r"[\s-]+", "_", text.lower().removeprefix("wc-")), text) or None
-    elif field == "currency":
-        value = text.upper() or None
-    return value
-
-
-def _utc(text: str) -> str:
-    """A time as ISO 8601 in UTC. A time without a zone counts as UTC."""
-    if len(text) > MAX_TIME:
-        return text
-    parts = text.rsplit(None, 1)
-    spaced_zone = len(parts) == 2 and _ZONE.fullmatch(parts[1])  # 2026-05-11 16:20:00 +0200
-    written = ("".join(parts) if spaced_zone else text).replace("UTC", "+00:00")
-    try:
-        moment = datetime.fromisoformat(written)
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
-    except (ValueError, OverflowError):
-        return text

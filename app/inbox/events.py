@@ -27,6 +27,7 @@ from pydantic_core import from_json
 
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson, ExactNumber
+from platform_relay.core.field_rules import CURRENCY, EMAIL, VISIBLE
 from platform_relay.core.plain_numbers import PLAIN, PlainInt
 
 
@@ -103,7 +104,7 @@ def instant(value: datetime) -> datetime:
 Id = Annotated[
     str,
     BeforeValidator(_exact_id),
-    StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    StringConstraints(min_length=1, max_length=255, pattern=VISIBLE),
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer"}]}),
 ]
 """The store's own id: opaque text. Integers are accepted and kept exactly."""
@@ -114,9 +115,7 @@ Money = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$"}),
 ]
 Instant = Annotated[AwareDatetime, AfterValidator(instant)]
-Email = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
-]
+Email = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=320, pattern=EMAIL)]
 TEXT_LENGTH: Final = 2000
 """Characters."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH)]
@@ -245,7 +244,7 @@ class OrderEvent(Event):
     customerId: Id | None = Field(None, description="The store's id of the customer; leave it out for guest orders.")
     email: Email | None = Field(None, description="Required for guest orders and to complete referrals.")
     financialStatus: FinancialStatus = Field(description="The Platform awards points depending on this status.")
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(description="ISO 4217.")
+    currency: Annotated[str, StringConstraints(pattern=CURRENCY)] = Field(description="ISO 4217.")
     totalPrice: Money = Field(
         description="What the customer pays, in `currency`, as a decimal string: with tax and shipping, after discounts. "
         "Refunds do not change it."

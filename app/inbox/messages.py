@@ -9,7 +9,7 @@ The Platform's webhooks are read in `platform_relay.platform.webhooks`, which ma
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -35,6 +35,9 @@ MAYBE_DELIVERED: Final = {"maybe_delivered": "true"}
 SKIP_WITHOUT_CUSTOMER: Final = {"without_customer": "skip"}
 """A param of the jobs of the store's own orders that name no customer, such as a sale at the till. An order that is sent to the
 API without a customer is rejected instead: its sender can correct it."""
+
+OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The version of what a file or a list has without a time of change: older than every event."""
 
 
 class JobKind(StrEnum):
@@ -120,10 +123,10 @@ def incoming(
 ) -> Incoming:
     """Make the message of an event, with its job.
 
-    Without an Idempotency-Key, an event with a version (`updatedAt`) is a duplicate if kind, id, version and body are the
-    same. An event without a version is always new: a store may correctly send the same body again (A, B, A). A store's
-    native webhook has its own `dedupe_key`, with `same_time`, and an `event_body`: the event as JSON, translated from the
-    `raw` body.
+    Without an Idempotency-Key, an event with a version (`updatedAt`) is a duplicate if kind, id and body, which contains the
+    version, are the same. An event without a version is always new: a store may correctly send the same body again (A, B,
+    A). A store's native webhook has its own `dedupe_key`, with `same_time`, and an `event_body`: the event as JSON,
+    translated from the `raw` body.
     """
     kind, customer, order, product, code, depends_on = KIND_OF[type(event)], None, None, None, None, None
     match event:
@@ -145,7 +148,7 @@ def incoming(
     elif idempotency_key is not None:
         key = f"key:{idempotency_key}"
     elif event.updatedAt is not None:
-        key = f"{kind}:{event.id}:{event.updatedAt.isoformat()}:{hashlib.sha256(raw).hexdigest()}"
+        key = f"{kind}:{event.id}:{hashlib.sha256(raw).hexdigest()[:VERSION_DIGITS]}"
     else:
         key = f"id:{message_id}"
     lane = entity_lane(kind, event.id)

@@ -134,11 +134,12 @@ async def _encrypt_excerpts(engine: AsyncEngine, refused: dict[UUID, str]) -> in
             changed: list[tuple[UUID, int, str | None]] = []
             for row in rows:
                 try:
-                    words = ring.decrypt_text(row.job_id, row.excerpt)
+                    words = ring.decrypt_text(row.job_id, row.fencing_token, row.excerpt)
                 except UnreadableBodyError as error:
                     refused[row.job_id] = str(error)
                     continue
-                changed.append((row.job_id, row.fencing_token, ring.encrypt_text(row.job_id, words)))
+                encrypted = ring.encrypt_text(row.job_id, row.fencing_token, words)
+                changed.append((row.job_id, row.fencing_token, encrypted))
             names = ("jobs", "tokens", "excerpts")
             columns = {name: [values[place] for values in changed] for place, name in enumerate(names)}
             await connection.execute(_STORE_EXCERPTS, columns)

@@ -100,7 +100,7 @@ async def _with_attempts(connection: AsyncConnection, statement: Select[*tuple[o
     of_jobs = is_one_of(Attempt.job_id, attempts)
     newest_last = select(Attempt.__table__).where(of_jobs).order_by(Attempt.job_id, Attempt.fencing_token)
     for row in (await connection.execute(newest_last)).mappings():
-        excerpt = ring.display_text(row["job_id"], row["excerpt"])
+        excerpt = ring.display_text(row["job_id"], row["fencing_token"], row["excerpt"])
         attempts[row["job_id"]].append(AttemptView(**{**row, **reason_fields(row), "excerpt": excerpt}))
     return [JobDetail(**dict(job), attempts=attempts[job.id]) for job in jobs]
 

@@ -23,7 +23,7 @@ _FACTS: Final = "The values in `text`."
 
 
 class AttemptView(View):
-    """One attempt of a job. `status` is the destination's HTTP status, `excerpt` the start of its response."""
+    """One attempt of a job. `status` is the destination's HTTP status, `excerpt` the start of a failure's response."""
 
     number: int
     started_at: datetime

@@ -7,7 +7,6 @@ with.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,14 +31,6 @@ _NAMES: Final = ("name", "firstName", "lastName", "phone")
 _PARTS: Final = {"lineItems": "lineItem", "discountCodes": "discountCode"}
 
 
-def _number(value: object) -> JsonValue:
-    """A number of an unknown field; an object, so that it differs from a text with the same digits."""
-    if isinstance(value, Decimal):
-        return {"number": exact_json.number_text(value)}
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_number)
 NOT_FORWARDED: Final = frozenset({"id", "updatedAt", "variants"})
 
 
@@ -96,9 +87,11 @@ def variants(event: ProductEvent, fields: Fields) -> Body | None:
     return {fields["product.variants"]: [_body("variant", variant, fields) for variant in event.variants]}
 
 
-def digest(*bodies: Mapping[str, JsonValue] | None) -> bytes:
-    """A digest of the delivered bodies that does not depend on the order of names."""
-    return hashlib.sha256(_CANONICAL.encode(bodies).encode()).digest()
+def digest(*bodies: Mapping[str, JsonValue] | bytes | None) -> bytes:
+    """A digest of the delivered bodies that does not depend on the order of names. Bytes are a canonical JSON text. None: there is
+    no such body."""
+    texts = (body if isinstance(body, bytes) else exact_json.canonical(body) for body in bodies if body is not None)
+    return hashlib.sha256(b"\n".join(texts)).digest()
 
 
 def _body(entity: str, model: BaseModel, fields: Fields) -> Body:

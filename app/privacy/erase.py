@@ -26,12 +26,23 @@ from platform_relay.core.encryption import ENCRYPTED_TEXT, KeyRing, Purpose, fir
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.issuance_limits import subject_of
 from platform_relay.coupons.transitions import Coupons
+from platform_relay.forwarding.fetch import IGNORED
+from platform_relay.forwarding.unreadable import UNREADABLE
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.views import View
 from platform_relay.platform.webhooks import REFERRALS
-from platform_relay.privacy.identity import ERASED, CustomerIdentity, belongs_to, identify_customer, redacted
-from platform_relay.privacy.sweep import decoded, sweep
+from platform_relay.privacy.identity import (
+    CUSTOMER_KINDS,
+    ERASED,
+    CustomerIdentity,
+    belongs_to,
+    identify_customer,
+    own_address,
+    redacted,
+)
+from platform_relay.privacy.spellings import HIDING
+from platform_relay.privacy.sweep import sweep
 
 CHUNK: Final = 500
 SCANNED: Final = 5000
@@ -61,18 +72,17 @@ WITH chunk AS (
 SELECT (array_agg(id ORDER BY id DESC))[1] AS last,
        coalesce(array_agg(id) FILTER (WHERE EXISTS (
            SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN bodies) > 0)), '{}') AS found,
-       coalesce(array_agg(id) FILTER (WHERE strpos(bodies, :escape) > 0 OR :beyond_ascii AND strpos(bodies, '\\3') > 0), '{}')
-           AS unclear
+       coalesce(array_agg(id) FILTER (WHERE bodies ~ :hiding OR :beyond_ascii AND strpos(bodies, '\\3') > 0), '{}') AS unclear
 FROM chunk
 """)
 """`encode` shows a backslash as two, and each byte that is not ASCII as a backslash and digits. `unclear` bodies have to be
-decoded: they hold JSON escapes, or letters for which there is no `lower` here."""
+decoded: they hold escapes, or letters for which there is no `lower` here."""
 _SCAN_ENCRYPTED: Final = text("""
 SELECT id, encrypted_with, body, event FROM message
 WHERE body IS NOT NULL AND encrypted_with IS NOT NULL AND id > :after ORDER BY id LIMIT :chunk
 """)
 _BODIES: Final = text("""
-SELECT id, kind, encrypted_with, body, event FROM message WHERE id = ANY(CAST(:ids AS uuid[])) AND body IS NOT NULL
+SELECT id, kind, customer_ref, encrypted_with, body, event FROM message WHERE id = ANY(CAST(:ids AS uuid[])) AND body IS NOT NULL
 """)
 _OPEN_OR_DEAD: Final = text("""
 SELECT id, message_id, kind, state = 'running' AS running, params ->> 'reward' AS place FROM job
@@ -215,14 +225,27 @@ async def erase(
     """
     async with engine.connect() as connection:
         customer = await identify_customer(connection, id_or_email.strip())
-    erasure = _Erasure(engine, actions, customer, by, patience)
-    own, mentions = await erasure.find_messages()
+    erasure, own, mentions = await _search(engine, actions, customer, by, patience)
     await erasure.drop_jobs(own, mentions)
     for ids in _chunks(mentions):
         await erasure.redact(ids)
     for ids in _chunks(own):
         await erasure.empty(ids)
     return await erasure.finish()
+
+
+async def _search(
+    engine: AsyncEngine, actions: OperatorActions, customer: CustomerIdentity, by: str, patience: float
+) -> tuple["_Erasure", list[UUID], list[UUID]]:
+    """The erasure, the customer's own messages, and those of other customers that name the customer. Searched again as long
+    as a body shows another id of the customer, which only what the relay cannot read does."""
+    while True:
+        erasure = _Erasure(engine, actions, customer, by, patience)
+        own, mentions = await erasure.find_messages()
+        unreadable, refs = await erasure.unreadable_own(mentions)
+        if refs <= set(customer.refs):
+            return erasure, own + unreadable, sorted(set(mentions) - set(unreadable))
+        customer = CustomerIdentity.of({*customer.refs, *refs}, customer.emails)
 
 
 class _Erasure:
@@ -257,9 +280,8 @@ class _Erasure:
             async with self._engine.connect() as connection:
                 parameters = {"after": after, "chunk": SCANNED, "needles": list(self._customer.needles)}
                 beyond_ascii = not all(needle.isascii() for needle in self._customer.needles)
-                row = (
-                    await connection.execute(_SCAN, parameters | {"escape": r"\\u", "beyond_ascii": beyond_ascii})
-                ).one()
+                parameters |= {"hiding": HIDING, "beyond_ascii": beyond_ascii}
+                row = (await connection.execute(_SCAN, parameters)).one()
                 mentions.update(row.found)
                 for ids in _chunks(row.unclear):
                     bodies = await connection.execute(_BODIES, {"ids": ids})
@@ -284,7 +306,25 @@ class _Erasure:
         return mentions
 
     def _names(self, *bodies: bytes | None) -> bool:
-        return any(self._customer.named_in(decoded((body or b"").decode("utf-8", "replace"))) for body in bodies)
+        return any(self._customer.named_in_bytes(body) for body in bodies)
+
+    async def unreadable_own(self, mentions: Sequence[UUID]) -> tuple[list[UUID], set[str]]:
+        """Of messages that name the customer, those that are about the customer although the relay could not read them, and the
+        customer's ids in them."""
+        own, refs = list[UUID](), set[str]()
+        for ids in _chunks(mentions):
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(_BODIES, {"ids": ids})).all()
+                ring = key_ring_of(connection)
+            for row in rows:
+                body, event = _decrypted(ring, row)
+                address = own_address(bytes(event or body or b""))
+                is_own = address in self._customer.emails
+                if is_own and row.kind in CUSTOMER_KINDS and row.customer_ref is not None:
+                    refs.add(row.customer_ref)
+                if (is_own and row.kind in CUSTOMER_KINDS) or (_not_relayed(row.kind) and (is_own or address is None)):
+                    own.append(row.id)
+        return own, refs
 
     async def drop_jobs(self, own: Sequence[UUID], mentions: Sequence[UUID]) -> None:
         """Drop waiting and dead jobs, and wait for running ones. Raises StillRunningError."""
@@ -406,6 +446,11 @@ def _decrypted(ring: KeyRing, row: Row[Any]) -> list[bytes | None]:
     """The body and the event of a message."""
     columns: tuple[tuple[Purpose, bytes | None], ...] = (("body", row.body), ("event", row.event))
     return [ring.decrypt(row.id, row.encrypted_with, stored, purpose) for purpose, stored in columns]
+
+
+def _not_relayed(kind: str) -> bool:
+    """Whether such a message is kept as it arrived, because it is not for the Platform or cannot be read."""
+    return kind == IGNORED or kind.endswith(UNREADABLE)
 
 
 def _chunks(items: Sequence[UUID]) -> Iterator[list[UUID]]:

@@ -28,7 +28,7 @@ SELECT id, message_id, kind, destination, lane, state, disposition, reason_code,
 WHERE message_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
 """)
 _ATTEMPTS: Final = text("""
-SELECT job_id, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt FROM attempt
+SELECT job_id, fencing_token, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt FROM attempt
 WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, fencing_token
 """)
 _COUPONS: Final = text("SELECT * FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) ORDER BY created_at")
@@ -97,8 +97,9 @@ async def _collect(connection: AsyncConnection, customer: CustomerIdentity) -> C
     jobs = await _rows(connection, _JOBS, {"ids": [message["id"] for message in messages]})
     attempts = await _rows(connection, _ATTEMPTS, {"jobs": [job["id"] for job in jobs]})
     for attempt in attempts:
+        token = attempt.pop("fencing_token")
         if "excerpt" in attempt:
-            attempt["excerpt"] = ring.display_text(attempt["job_id"], attempt["excerpt"])
+            attempt["excerpt"] = ring.display_text(attempt["job_id"], token, attempt["excerpt"])
     return CustomerExport(
         at=datetime.now(UTC),
         customer=list(customer.refs),

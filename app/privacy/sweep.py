@@ -1,13 +1,11 @@
 """Removes a customer from every other text in the database: the words of destinations about other customers, facts, problems.
 
-Reads each table with such texts once. A row is decoded before it is searched, because JSON escapes (`\\u0040`) and encryption
+Reads each table with such texts once. A row is decoded before it is searched, because escapes (`\\u0040`, `%40`) and encryption
 hide an address.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final  # Any: rows
-from uuid import UUID
 
 from sqlalchemy import Column, RowMapping, Select, Table, Text, and_, bindparam, cast, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -16,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import ENCRYPTED_TEXT, KeyRing, UnreadableBodyError
 from platform_relay.core.models import Base
-from platform_relay.privacy.identity import ERASED, CustomerIdentity
+from platform_relay.privacy.identity import ERASED, CustomerIdentity, stored_spellings
+from platform_relay.privacy.spellings import HIDING
 
 CHUNK: Final = 500
 NOT_CHANGED: Final = frozenset({"audit"})
 """The entries of the audit log cannot be changed."""
 FREE_TEXTS: Final = frozenset({"excerpt", "detail", "error", "name"})
 """Columns of text that are no key and no state. Columns of JSON are all searched."""
-_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def swept_columns(table: Table) -> list[Column[Any]]:  # Any: of any type
@@ -36,16 +34,6 @@ def swept_columns(table: Table) -> list[Column[Any]]:  # Any: of any type
         for column in table.columns
         if column not in keys and (isinstance(column.type, JSONB) or column.name in FREE_TEXTS)
     ]
-
-
-def decoded(text: str) -> str:
-    """The text with its JSON escapes resolved, in lower case."""
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text).lower()
-
-
-def spellings(needle: str) -> set[str]:
-    """The needle as PostgreSQL's `lower` may leave it: with the collation C, it changes ASCII letters only."""
-    return {needle, "".join(char if char.isascii() else char.upper() for char in needle)}
 
 
 async def sweep(engine: AsyncEngine, customer: CustomerIdentity) -> dict[str, int]:
@@ -81,9 +69,9 @@ async def _sweep_table(
 def _candidates(customer: CustomerIdentity, shown: list[Column[Any]], columns: list[Column[Any]]) -> Select[Any]:
     """The rows that may name the customer: as plain text, or that have to be decoded."""
     texts = [func.lower(cast(column, Text)) for column in columns]
-    needles = sorted({spelling for needle in customer.needles for spelling in spellings(needle)})
+    needles = sorted(stored_spellings(customer.needles))
     plain = [func.strpos(text, needle) > 0 for text in texts for needle in needles]
-    hidden = [func.strpos(text, "\\u") > 0 for text in texts]
+    hidden = [text.regexp_match(HIDING) for text in texts]
     encrypted = [column.startswith(ENCRYPTED_TEXT) for column in columns if column.name == "excerpt"]
     return select(*shown).where(or_(*plain, *hidden, *encrypted))
 
@@ -99,7 +87,7 @@ async def _clean(
     ring, changes = key_ring_of(connection), {}
     for column in columns:
         value = row[column]
-        plain = _readable(ring, row[table.c.job_id], value) if column.name == "excerpt" else value
+        plain = _readable(ring, row, value) if column.name == "excerpt" else value
         if plain != (without := _without(customer, plain)):
             changes[column.name] = None if column.name == "excerpt" else without
     if changes:
@@ -108,9 +96,9 @@ async def _clean(
     return bool(changes)
 
 
-def _readable(ring: KeyRing, job: UUID, excerpt: str | None) -> str | None:
+def _readable(ring: KeyRing, attempt: RowMapping, excerpt: str | None) -> str | None:
     try:
-        return None if excerpt is None else ring.decrypt_text(job, excerpt)
+        return None if excerpt is None else ring.decrypt_text(attempt["job_id"], attempt["fencing_token"], excerpt)
     except UnreadableBodyError:
         return excerpt
 
@@ -120,12 +108,12 @@ def _without(customer: CustomerIdentity, value: Any) -> Any:  # Any: JSON
     match value:
         case dict():
             return {
-                (ERASED if customer.named_in(decoded(name)) else name): _without(customer, member)
+                (ERASED if customer.named_in(name) else name): _without(customer, member)
                 for name, member in value.items()
             }
         case list():
             return [_without(customer, item) for item in value]
-        case str() if customer.named_in(decoded(value)):
+        case str() if customer.named_in(value):
             return ERASED
         case _:
             return value

@@ -5,6 +5,7 @@ Behind a transaction pooler LISTEN needs a direct connection (DATABASE_LISTEN_UR
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
@@ -57,16 +58,21 @@ def notify_channel(schema: str) -> str:
     return f"relay_work_{schema}"
 
 
-async def listen(dsn: str, schema: str, on_work: Callable[[str], None], *, pause: float = 2.0) -> None:
+async def listen(
+    dsn: str, schema: str, on_work: Callable[[str], None], *, tls: ssl.SSLContext | None = None, pause: float = 2.0
+) -> None:
     """Call `on_work(channel)` for every hint about work in `schema`. Reconnects `pause` seconds after each failure.
 
-    `dsn` is a libpq URL of the database itself. Every new connection counts as a hint for all channels ("").
+    `dsn` is a libpq URL of the database itself, with its `driver_tls` as `tls`.
+    Every new connection counts as a hint for all channels ("").
     """
     while True:
         ended = asyncio.Event()
         connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
-            connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "relay listen"})
+            connection = await asyncpg.connect(
+                dsn, ssl=tls, timeout=5, server_settings={"application_name": "relay listen"}
+            )
             connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # the event of this connection
             await connection.add_listener(notify_channel(schema), lambda *hint: on_work(str(hint[3])))
             on_work("")

@@ -267,7 +267,7 @@ class Queue:
                     "number": item.job.attempt,
                     "duration": item.duration_ms,
                     "status": item.evidence.status,
-                    "excerpt": key_ring_of(connection).encrypt_text(item.job.id, _storable(item.evidence.excerpt)),
+                    "excerpt": _stored_excerpt(item, key_ring_of(connection)),
                     "called": item.outcome is not None,
                     "failed": item.failed,
                     "waits": waits,
@@ -308,6 +308,13 @@ def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[st
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+def _stored_excerpt(item: Settlement, ring: KeyRing) -> str | None:
+    """The start of the response of a failed attempt. That of a success adds nothing, and may repeat personal data."""
+    if item.outcome == "done":
+        return None
+    return ring.encrypt_text(item.job.id, item.job.fencing_token, _storable(item.evidence.excerpt))
+
+
 def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
     job, transition = item.job, item.transition
     attempt_reason, job_reason = columns(item.reason), columns(transition.reason)
@@ -325,7 +332,7 @@ def _settle_row(item: Settlement, ring: KeyRing) -> dict[str, object]:
         "statuses": item.evidence.status,
         "attempt_codes": attempt_reason["reason_code"],
         "attempt_facts": attempt_reason["facts"],
-        "excerpts": ring.encrypt_text(job.id, _storable(item.evidence.excerpt)),
+        "excerpts": _stored_excerpt(item, ring),
         "states": "waiting",
         "dispositions": transition.disposition if not isinstance(transition, Park) else None,
         "codes": job_reason["reason_code"],

@@ -10,6 +10,7 @@ import structlog
 from platform_relay.core.database import is_unavailable
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.core.time_limit import TimeLimit
 from platform_relay.queue.decide import Crashed, Interrupted, Undecided, Verdict, before, decide, lane_failed
 from platform_relay.queue.destinations import display_name
 from platform_relay.queue.jobs import Handler, Job
@@ -52,6 +53,7 @@ class Runner:
         self._handlers = handlers
         self._policy = policy
         self._time_limit = time_limit
+        self._limit = TimeLimit(time_limit)
         self._longest_wait = longest_wait
         self._random = random
 
@@ -71,7 +73,7 @@ class Runner:
         started = time.perf_counter()
         verdict: Verdict
         try:
-            async with asyncio.timeout(self._time_limit):
+            with self._limit.attempt():
                 verdict = await handler(job)
         except TimeoutError:
             limit = because(ReasonCode.TIMED_OUT, destination=display_name(job.destination), seconds=self._time_limit)

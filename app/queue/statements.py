@@ -5,6 +5,9 @@ Three rules hold in all statements:
 - A lane is released, and its jobs are settled, only by naming the fencing token of the claim.
 - All times are the database's. Callers pass delays in seconds.
 
+A claim and a renewal change no indexed column of a lane (`lease_until` has no index), so they are heap-only updates: the row
+stays in the index of due lanes, and the claims that follow pass over it.
+
 A data-modifying CTE sees the snapshot of the statement's start. Therefore conditions on a lane that the same statement
 locks look at the locked row (`fenced`), never at the table again.
 """
@@ -59,13 +62,16 @@ inserted AS (
 A lane with open jobs keeps its due time: a new job does not shorten a back-off. A lane that becomes more urgent is due
 now at the earliest: claims of its new priority do not look at earlier times (`watermark`)."""
 
+_FREE: Final = "(NOT lane.leased OR lane.lease_until <= now())"
+"""A lane without a holder: it was released, or its lease has ended."""
+
 ENQUEUE: Final = text(f"WITH new_job AS (SELECT * FROM {NEW_JOBS}), {INSERT_JOBS} SELECT count(*) FROM inserted")  # noqa: S608  # constants only
 
-_CLAIM_DUE: Final = """
+_CLAIM_DUE: Final = f"""
 WITH due AS (
     SELECT destination, key, run_at, owner FROM lane
     WHERE destination = :destination AND priority = :priority AND open_jobs > 0 AND run_at >= :since AND run_at <= now()
-      AND (owner IS NULL OR owner <> ALL(CAST(:busy AS text[])))
+      AND {_FREE} AND (owner IS NULL OR owner <> ALL(CAST(:busy AS text[])))
       AND EXISTS (SELECT FROM destination WHERE name = :destination AND state = 'open')
     ORDER BY run_at LIMIT CAST(:limit AS integer)
     FOR UPDATE OF lane SKIP LOCKED
@@ -76,11 +82,11 @@ fair AS (
     ) AS numbered
     WHERE owner IS NULL OR place <= :share
 ),
-"""
+"""  # noqa: S608  # constants only
 _START_DUE: Final = f"""
 claimed AS (
     UPDATE lane SET leased = true, fencing_token = lane.fencing_token + 1,
-        run_at = now() + make_interval(secs => :lease)
+        lease_until = now() + make_interval(secs => :lease)
     FROM fair WHERE lane.destination = fair.destination AND lane.key = fair.key
     RETURNING lane.destination, lane.key, lane.owner, lane.fencing_token, lane.failed_at, fair.run_at
 ),
@@ -161,11 +167,11 @@ candidate AS (
     SELECT lane.key, lane.failed, of.priority, closed.probe_due, closed.retry_due
     FROM closed CROSS JOIN (VALUES (0), (1)) AS of(priority) CROSS JOIN LATERAL (
         (SELECT key, failed_at IS NOT NULL AS failed FROM lane
-         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now()
+         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now() AND {_FREE}
          ORDER BY run_at LIMIT CAST(:candidates AS integer))
         UNION
         (SELECT key, failed_at IS NOT NULL AS failed FROM lane
-         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now()
+         WHERE destination = :destination AND priority = of.priority AND open_jobs > 0 AND run_at <= now() AND {_FREE}
          ORDER BY run_at DESC LIMIT CAST(:candidates AS integer))
     ) AS lane
 ),
@@ -180,7 +186,7 @@ chosen AS (
 ),
 due AS (
     SELECT destination, key, run_at FROM lane
-    WHERE destination = :destination AND key IN (SELECT key FROM chosen) AND open_jobs > 0 AND run_at <= now()
+    WHERE destination = :destination AND key IN (SELECT key FROM chosen) AND open_jobs > 0 AND run_at <= now() AND {_FREE}
     FOR UPDATE OF lane SKIP LOCKED
 ),
 fair AS (SELECT destination, key, run_at FROM due),
@@ -258,7 +264,6 @@ attempted AS (
     SELECT id, fencing_token, number, now() - make_interval(secs => duration / 1000.0), duration, outcome, status, attempt_code,
            attempt_facts, excerpt
     FROM fenced WHERE outcome IS NOT NULL
-    ON CONFLICT DO NOTHING
 ),
 delivered AS (
     INSERT INTO entity (destination, key, exists_remotely, version, digest)
@@ -281,6 +286,9 @@ FROM fenced JOIN released ON released.key = fenced.lane
 `replaces`: the destination has this version, or may have it, so no older one may follow. The older versions that wait are
 superseded then, and only then: a version that the destination rejected leaves them waiting. A version that was skipped
 because the destination has the same counts as delivered.
+
+A claim's token belongs to one attempt, and it is settled under the lane's lock, once. So its record cannot exist yet, and the
+insert has no ON CONFLICT, which would cost a second look-up and a second record of WAL.
 
 The version of an entity only grows, except by a job that is sent `as_newest`: what it delivers is the newest version."""
 
@@ -361,7 +369,7 @@ WHERE lane.destination = :destination AND lane.key = held.lane AND lane.fencing_
 """)
 
 RENEW: Final = text("""
-UPDATE lane SET run_at = now() + make_interval(secs => :lease)
+UPDATE lane SET lease_until = now() + make_interval(secs => :lease)
 FROM unnest(CAST(:lanes AS text[]), CAST(:tokens AS bigint[])) AS held(lane, fencing_token)
 WHERE lane.destination = :destination AND lane.key = held.lane AND lane.fencing_token = held.fencing_token AND lane.leased
 RETURNING lane.key, lane.fencing_token

@@ -14,9 +14,8 @@ from typing import Final, Literal
 from uuid import UUID
 
 from platform_relay.core.reasons import Reason, ReasonCode
-from platform_relay.imports.rows import OLDEST
 from platform_relay.inbox.events import EventKind
-from platform_relay.inbox.messages import JobKind
+from platform_relay.inbox.messages import OLDEST, JobKind
 from platform_relay.reconcile.content import Content
 
 Cause = Literal["never_sent", "lost_by_webhook", "rejected", "stale", "extra"]

@@ -38,32 +38,23 @@ from pydantic.fields import FieldInfo
 from platform_relay.core.http import HttpClients
 from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores.base import StoreAdapter, StoreAdapterClass
-from platform_relay.stores.bigcommerce.adapter import BigCommerce
-from platform_relay.stores.generic_http import GenericHttp
-from platform_relay.stores.magento.adapter import Magento
-from platform_relay.stores.medusa.adapter import Medusa
-from platform_relay.stores.saleor.adapter import Saleor
-from platform_relay.stores.shopify.adapter import Shopify
-from platform_relay.stores.vendure.adapter import Vendure
-from platform_relay.stores.woocommerce.adapter import WooCommerce
 
-ADAPTERS: Final[Mapping[str, StoreAdapterClass]] = {
-    "bigcommerce": BigCommerce,
-    "generic_http": GenericHttp,
-    "magento": Magento,
-    "medusa": Medusa,
-    "saleor": Saleor,
-    "shopify": Shopify,
-    "vendure": Vendure,
-    "woocommerce": WooCommerce,
+ADAPTERS: Final[Mapping[str, str]] = {
+    "bigcommerce": "platform_relay.stores.bigcommerce.adapter:BigCommerce",
+    "generic_http": "platform_relay.stores.generic_http:GenericHttp",
+    "magento": "platform_relay.stores.magento.adapter:Magento",
+    "medusa": "platform_relay.stores.medusa.adapter:Medusa",
+    "saleor": "platform_relay.stores.saleor.adapter:Saleor",
+    "shopify": "platform_relay.stores.shopify.adapter:Shopify",
+    "vendure": "platform_relay.stores.vendure.adapter:Vendure",
+    "woocommerce": "platform_relay.stores.woocommerce.adapter:WooCommerce",
 }
+"""Where the adapters of this project are. A process imports only the one that it uses."""
 
 
 def adapter_class(name: str) -> StoreAdapterClass:
     """Return the class for a name in ADAPTERS or for `package.module:Class`. Raises ValueError for other names."""
-    if name in ADAPTERS:
-        return ADAPTERS[name]
-    module_name, colon, class_name = name.partition(":")
+    module_name, colon, class_name = ADAPTERS.get(name, name).partition(":")
     if not colon:
         raise ValueError(f"unknown store {name!r}; known: {', '.join(sorted(ADAPTERS))}, or package.module:Class")
     try:

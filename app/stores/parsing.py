@@ -8,7 +8,8 @@ from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
-from platform_relay.core import plain_numbers
+from platform_relay.core import exact_json, plain_numbers
+from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.outcomes import Unknown
 
 Row = dict[str, JsonValue]
@@ -22,6 +23,15 @@ class Null(Enum):
 
 NULL: Final = Null.NULL
 CENT: Final = Decimal("0.01")
+
+
+def webhook_json(raw: bytes) -> ExactJson:
+    """The body of a webhook, with exact numbers. A byte that is not UTF-8, such as in a text that the store cut off, becomes the
+    replacement character: the signature fits, and an order must not be lost for its text. Raises ValueError."""
+    try:
+        return exact_json.loads(raw)
+    except UnicodeDecodeError:
+        return exact_json.loads(raw.decode("utf-8", "replace").encode())
 
 
 def exact_amount(value: JsonValue) -> Decimal:

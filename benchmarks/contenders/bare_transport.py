@@ -1,4 +1,4 @@
-"""The relay's own client without the relay: `httpx.Request` handed to the aiohttp transport, nothing stored."""
+"""The relay's own client without the relay: nothing stored, the bodies in memory."""
 
 import asyncio
 

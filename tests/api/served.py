@@ -8,8 +8,8 @@ import httpx
 import uvicorn
 
 from platform_relay import wiring
-from platform_relay.serve import server_config
 from platform_relay.settings import Settings
+from platform_relay.web_server import server_config
 from tests.helpers import eventually, free_port
 
 STORE_KEY = "store-key-for-tests-012345"

@@ -114,4 +114,4 @@ async def test_a_paused_channel_shows_who_paused_it_and_why(
     console: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
     await operator.post("/v1/destinations/platform/pause", json={"why": "the store moves"})
-    assert "An operator, operator, paused calls to the Platform: the store moves." in await read(console, "/console")
+    assert "Calls to the Platform were paused by operator: the store moves." in await read(console, "/console")

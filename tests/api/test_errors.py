@@ -141,6 +141,87 @@ async def test_unknown_paths_methods_and_parameters(store: httpx.AsyncClient) ->
     assert problem(await store.get("/v1/jobs?limit=0&state=odd")) == (422, "query-invalid")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "advice"),
+    [
+        ("POST", "/v1/events/customers/", "The path ends with a slash. The right path is `/v1/events/customers`."),
+        ("POST", "//v1/events//customers", "has several slashes in a row. The right path is `/v1/events/customers`."),
+        ("POST", "/v1/event/order", "The nearest path is `/v1/events/orders`."),
+        ("POST", "/events/orders", "The nearest path is `/v1/events/orders`."),
+        ("POST", "/V1/Events/Orders", "The nearest path is `/v1/events/orders`."),
+        ("POST", "/loyalty/v1/events/orders", "The nearest path is `/v1/events/orders`."),
+        ("POST", "/v1/events/order", "The nearest path is `/v1/events/orders`."),  # 405, because of GET /v1/events/{id}
+        ("POST", "/v1/webhooks/platform/s3cret/", "The right path is `/v1/webhooks/platform/{webhook_secret}`."),
+        ("POST", "/v1/webhook/platform/s3cret", "The nearest path is `/v1/webhooks/platform/{webhook_secret}`."),
+        ("POST", "/v1/store-webhook/s3cret", "The nearest path is `/v1/store-webhooks/{adapter}`."),
+        ("GET", "/healthz/", "The right path is `/healthz`."),
+        ("PUT", "/v1/events/orders", "This path does not support PUT, only "),
+        ("POST", "/wp-login.php", ""),
+        ("POST", "/" + "v1/" * 5000, ""),
+    ],
+)
+async def test_a_near_miss_names_the_right_path_and_no_secret(
+    anonymous: httpx.AsyncClient, method: str, path: str, advice: str
+) -> None:
+    """Nothing is redirected: the body of a POST would be lost."""
+    answer = await anonymous.request(method, str(anonymous.base_url).rstrip("/") + path, json={})
+    assert answer.status_code in (404, 405)
+    detail = answer.json()["detail"]
+    assert advice in detail
+    assert bool(advice) == ("path" in detail)
+    assert "s3cret" not in answer.text
+    assert "location" not in answer.headers
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+async def test_a_byte_order_mark_belongs_to_the_encoding(store: httpx.AsyncClient, operator: httpx.AsyncClient) -> None:
+    """A body is the same with and without it: for a repetition, for an Idempotency-Key, and as it is stored."""
+    body = b'{"id":"971","email":"bom@example.org","updatedAt":"2026-05-01T10:00:00Z"}'
+    for path, headers, content in (
+        ("/v1/events/customers", {}, body),
+        ("/v1/events/customers", {"idempotency-key": "bom"}, body.replace(b"971", b"972")),
+    ):
+        first = await store.post(path, content=content, headers=headers)
+        second = await store.post(path, content=MARK + content, headers=headers)
+        assert (first.status_code, second.status_code) == (202, 200), second.text
+        assert first.json()["id"] == second.json()["id"]
+    fresh = await store.post("/v1/events/customers", content=MARK + b'{"id":"973"}')
+    assert fresh.status_code == 202
+    line = b'{"type":"customers","event":{"id":"974"}}'
+    batch = await store.post("/v1/events/batch", content=MARK + line + b"\r\n" + MARK + line)
+    assert [json.loads(one).get("status") for one in batch.text.splitlines()] == ["accepted", "accepted"], batch.text
+    rule = await operator.put("/v1/reward-rules/r-1", content=MARK + b'{"kind":"free_shipping"}')
+    assert rule.status_code in (200, 201), rule.text
+    erased = await operator.post("/v1/customers/export", content=MARK + b'{"customer":"973"}')
+    assert erased.status_code == 200, erased.text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"id":"1"}'.encode("utf-16"), "The body is UTF-16; send JSON as UTF-8."),
+        ('{"id":"1"}'.encode("utf-16-le"), "The body is UTF-16; send JSON as UTF-8."),
+        ('{"id":"1"}'.encode("utf-32"), "The body is UTF-32; send JSON as UTF-8."),
+        (
+            b'{"id":"1","name":"J\xf6rg"}',
+            "The body is not UTF-8: the byte 0xF6 at position 19 is not valid; send JSON as UTF-8.",
+        ),
+        (MARK, "EOF while parsing a value"),
+    ],
+)
+async def test_another_encoding_is_named(
+    store: httpx.AsyncClient, operator: httpx.AsyncClient, content: bytes, reason: str
+) -> None:
+    for client, method, path in ((store, "POST", "/v1/events/customers"), (operator, "PUT", "/v1/reward-rules/r-1")):
+        answer = await client.request(
+            method, path, content=content, headers={"content-type": "application/json; charset=utf-16"}
+        )
+        assert problem(answer) == (422, "not-json")
+        assert reason in answer.json()["detail"]
+
+
 async def test_a_nul_in_the_url_is_rejected(operator: httpx.AsyncClient) -> None:
     assert problem(await operator.get("/v1/reward-rules/%00")) == (404, "not-found")
     assert problem(await operator.get("/v1/coupons?customer=%00")) == (422, "query-invalid")

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from platform_relay import wiring
+from platform_relay.alerts.alerts import open_alerts
 from platform_relay.api.store_webhooks import LARGE_BODIES
 from platform_relay.core.errors import LargeBodiesBusy
 from platform_relay.inbox.messages import JobKind
@@ -60,6 +61,17 @@ def order(lines: int, padding: int = 1500, codes: int = 0) -> bytes:
 def signed(raw: bytes, secret: str = SECRET) -> dict[str, str]:
     signature = base64.b64encode(hmac.digest(secret.encode(), raw, hashlib.sha256)).decode()
     return {"x-wc-webhook-topic": "order.updated", "x-wc-webhook-signature": signature}
+
+
+async def test_a_byte_order_mark_is_signed_and_changes_nothing(client: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    """A PHP file of the store that begins with it puts it before everything."""
+    raw = b"\xef\xbb\xbf" + order(1)
+    answer = await client.post(WEBHOOKS, content=raw, headers=signed(raw))
+    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
+    assert await rows(engine, "SELECT kind, lane FROM job") == [("forward_order", "order:44")]
+    again = await client.post(WEBHOOKS, content=order(1), headers=signed(order(1)))
+    assert again.json() == {"id": answer.json()["id"], "status": "duplicate"}
+    assert (await client.post(WEBHOOKS, content=raw, headers=signed(order(1)))).status_code == 401
 
 
 async def test_a_webhook_over_a_mebibyte_is_stored_as_it_is(
@@ -121,6 +133,36 @@ async def test_what_is_refused_is_logged_and_counted(
     assert value("relay_bodies_refused_total", {"route": store, "reason": "signature-refused"}) == 2.0
     assert value("relay_bodies_refused_total", {"route": store, "reason": "body-too-large"}) == 1.0
     assert await rows(engine, "SELECT count(*) FROM message") == [(0,)]
+
+
+async def test_a_refused_webhook_is_shown_to_the_operator(
+    client: httpx.AsyncClient, engine: AsyncEngine, parts: wiring.Services
+) -> None:
+    """Not one without a signature or a topic, and not one of another store: anyone can send those."""
+    raw, too_large = order(1), order(1, LIMIT)
+    await client.post(WEBHOOKS, content=raw)
+    await client.post("/v1/store-webhooks/shopify", content=raw, headers={"x-shopify-hmac-sha256": "x"})
+    await client.post("/v1/webhooks/platform/wrong", content=b"{}")
+    await client.post("/v1/events/orders", content=b"{", headers={"x-webhook-topic": "x", "x-signature": "x"})
+    async with engine.connect() as connection:
+        assert await open_alerts(connection) == []
+    assert (await client.post(WEBHOOKS, content=too_large, headers=signed(too_large))).status_code == 413
+    blank = {"x-wc-webhook-topic": "order.updated", "x-wc-webhook-signature": ""}  # woocommerce/woocommerce #48675
+    assert (await client.post(WEBHOOKS, content=raw, headers=blank)).status_code == 401
+    topic = {"x-webhook-topic": "points/redeemed"}
+    assert (
+        await client.post("/v1/webhooks/platform/s3cret-of-a-caller", content=b"{}", headers=topic)
+    ).status_code == 404
+    async with engine.connect() as connection:
+        alerts = await open_alerts(connection)
+    assert [(alert.subject, alert.reason.facts["error"]) for alert in alerts] == [
+        ("woocommerce", "body-too-large"),
+        ("platform", "not-found"),
+    ]
+    assert f"The body is larger than the {LIMIT:,} bytes" in alerts[0].reason.text
+    assert "s3cret" not in alerts[1].reason.text
+    explained = await client.get("/v1/explain?order=44")
+    assert explained.json()["cause"] == "webhooks_not_accepted", explained.text
 
 
 async def test_the_process_ends_with_the_relay(settings: Settings, database_url: str) -> None:

@@ -273,6 +273,17 @@ async def test_readiness_reports_the_worker(anonymous: httpx.AsyncClient, parts:
     assert (stopped.status_code, stopped.json()["status"]) == (503, "not ready")
 
 
+async def test_readiness_leaves_out_destinations_that_nothing_uses(
+    anonymous: httpx.AsyncClient, operator: httpx.AsyncClient, parts: wiring.Services
+) -> None:
+    parts.store = None
+    checks = [check["name"] for check in (await anonymous.get("/readyz")).json()["checks"]]
+    assert [name for name in checks if name.startswith("destination")] == ["destination platform"]
+    await operator.post("/v1/destinations/store/pause", json={"why": "the store moves"})
+    checks = [check["name"] for check in (await anonymous.get("/readyz")).json()["checks"]]
+    assert "destination store" in checks
+
+
 async def test_an_unmigrated_database_is_not_ready(anonymous: httpx.AsyncClient, sql: Sql) -> None:
     await sql("DELETE FROM alembic_version")
     ready = await anonymous.get("/readyz")

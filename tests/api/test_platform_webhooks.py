@@ -33,6 +33,17 @@ async def test_a_redemption_is_stored_with_one_coupon_job(anonymous: httpx.Async
     assert [tuple(job) for job in jobs] == [("issue_coupon", "store", f"coupon:0123456789ab#{first.json()['id']}")]
 
 
+async def test_a_byte_order_mark_belongs_to_the_encoding(anonymous: httpx.AsyncClient, engine: AsyncEngine) -> None:
+    for body in (REDEEMED, {"other": "topic"}):  # with and without an id that identifies repetitions
+        content = json.dumps(body).encode()
+        first = await anonymous.post(ENDPOINT, content=b"\xef\xbb\xbf" + content, headers=TOPIC)
+        again = await anonymous.post(ENDPOINT, content=content, headers=TOPIC)
+        assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "status": "duplicate"})
+    async with engine.connect() as connection:
+        kinds = (await connection.execute(text("SELECT kind FROM job ORDER BY id"))).scalars().all()
+    assert kinds[0] == "issue_coupon"
+
+
 async def test_every_body_is_stored(anonymous: httpx.AsyncClient, engine: AsyncEngine) -> None:
     bodies = [b"", b"\x00\xff", b"[]", b'{"a":NaN}', json.dumps({"new": "topic"}).encode()]
     for body in bodies:
@@ -79,6 +90,9 @@ def from_networks(settings: Settings) -> Settings:
         ("203.0.113.9", "allowed"),
         ("198.51.100.1, 203.0.113.9", "allowed"),
         ("203.0.113.9, 198.51.100.1", "other"),
+        ("203.0.113.77:50617", "allowed"),  # Azure Application Gateway
+        ("[::ffff:203.0.113.77]:443", "allowed"),
+        ("203.0.113.77:50617, unknown", "other"),
         (None, "other"),
         ("nonsense", "other"),
     ],

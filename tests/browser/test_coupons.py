@@ -86,8 +86,26 @@ async def test_an_alert_is_dismissed(console: ConsolePage) -> None:
     await expect(console.page.get_by_role("region", name="Audit")).to_contain_text("coupon.dismiss")
 
 
+async def test_the_list_opens_on_what_needs_a_decision(console: ConsolePage) -> None:
+    await console.stage.redeem("PLAIN1", 117, "rule-5-off")
+    await console.stage.coupon("PLAIN1", "active")
+    selected = console.page.locator(".tabs [aria-current]")
+    await console.open("/console/coupons?customer=117")
+    await expect(selected).to_have_text("All")
+    await expect(console.page.get_by_role("row").filter(has_text="PLAIN1")).to_be_visible()
+    rule_without_value(console, "rule-surprise-3")
+    await console.stage.redeem("RULED8", 117, "rule-surprise-3")
+    await console.stage.coupon("RULED8", "held")
+    await console.open("/console/coupons?customer=117")
+    await expect(selected).to_have_text("Held")
+    await console.open("/console/coupons?customer=117&state=refused")
+    await expect(selected).to_have_text("Refused")
+
+
 async def test_an_issuance_limit_is_released(console: ConsolePage) -> None:
     """COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT is 3 here."""
+    await console.open("/console/coupons")
+    await expect(console.page.get_by_text("Release issuance limits")).to_have_count(0)
     for number in range(4):
         await console.stage.redeem(f"EAGER{number}", 113, "rule-5-off")
         await console.stage.coupon(f"EAGER{number}", "active" if number < 3 else "held")
@@ -101,6 +119,8 @@ async def test_an_issuance_limit_is_released(console: ConsolePage) -> None:
         "1 issuance limit released; 1 held coupon continues."
     )
     await console.stage.coupon("EAGER3", "active")
+    await console.open("/console/coupons")
+    await expect(console.page.get_by_text("Release issuance limits")).to_have_count(0)
 
 
 async def test_a_rule_is_created_changed_and_deleted(console: ConsolePage) -> None:

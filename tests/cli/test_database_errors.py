@@ -100,6 +100,8 @@ async def test_a_wrong_configuration_ends_with_one_sentence_and_exit_code_2(
         url(query={"connection_limit": "5"}): "connection_limit",
         url(query={"sslmode": "sometimes"}): "sslmode",
         url(query={"options": "-c nonsense=1"}): "nonsense",
+        url(query={"sslmode": "require", "sslrootcert": "system"}): "sslmode=verify-full",
+        url(query={"sslrootcert": "system"}): "TLS",
         url(query={"sslmode": "verify-full", "sslrootcert": "/nowhere.pem"}): "sslrootcert",
         url(password="wrong"): "rejected the login",
         url(database="moon"): "does not exist",

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import jsonschema
 import pytest
 
 from platform_relay.core import exact_json
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind, Ready, StoreCoupon, differences
@@ -334,7 +334,7 @@ def test_the_last_day(bench: Bench, moment: datetime, day: date) -> None:
     ],
 )  # fmt: skip
 def test_message_templates_are_filled_in(bench: Bench, body: Any, said: str) -> None:
-    assert error_text(HttpResponse(400, httpx.Headers(), json.dumps(body).encode())) == said
+    assert error_text(HttpResponse(400, Headers(), json.dumps(body).encode())) == said
 
 
 ORDERS: dict[str, dict[str, Any]] = {

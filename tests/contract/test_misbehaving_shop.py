@@ -48,7 +48,7 @@ async def test_a_slow_answer_is_unknown_within_the_time_limit(bench: Bench, mode
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_lookup_without_an_answer_creates_nothing(bench: Bench, fault: str) -> None:
-    bench.misbehave(bench.shop.find, times=2, **FAULTS[fault])  # aiohttp repeats a GET that was dropped
+    bench.misbehave(bench.shop.find, times=2, **FAULTS[fault])  # a GET may be sent twice
     outcome = await bench.adapter.issue_coupon(order())
     assert isinstance(outcome, Unknown | Retry), outcome
     assert bench.made() == 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 import pytest
 
@@ -13,10 +14,17 @@ from platform_relay.core.http import HttpClients
 from platform_relay.inbox.events import FinancialStatus
 from platform_relay.settings import EnvironmentSettings
 from platform_relay.stores import ADAPTERS, adapter_class, build, variables
-from platform_relay.stores.base import CouponKind
+from platform_relay.stores.base import CouponKind, StoreAdapterClass
+from platform_relay.stores.bigcommerce.adapter import BigCommerce
 from platform_relay.stores.generic_http import GenericHttp
 from platform_relay.stores.loyalty_sync import SyncsLoyalty
+from platform_relay.stores.magento.adapter import Magento
+from platform_relay.stores.medusa.adapter import Medusa
 from platform_relay.stores.native import ListsEntities, ReceivesWebhooks, SetsUpWebhooks
+from platform_relay.stores.saleor.adapter import Saleor
+from platform_relay.stores.shopify.adapter import Shopify
+from platform_relay.stores.vendure.adapter import Vendure
+from platform_relay.stores.woocommerce.adapter import WooCommerce
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/contract/test_registry.py -->", "<!-- end -->"
@@ -63,11 +71,28 @@ def test_an_unknown_name(name: str, result: str) -> None:
         build(name, HttpClients(3))
 
 
+CLASSES: Final[Mapping[str, StoreAdapterClass]] = {
+    "bigcommerce": BigCommerce,
+    "generic_http": GenericHttp,
+    "magento": Magento,
+    "medusa": Medusa,
+    "saleor": Saleor,
+    "shopify": Shopify,
+    "vendure": Vendure,
+    "woocommerce": WooCommerce,
+}
+"""The type checker sees here that each adapter has the members of the contract."""
+
+
+def test_each_name_leads_to_its_class() -> None:
+    assert {name: adapter_class(name) for name in ADAPTERS} == CLASSES
+
+
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_what_is_missing_is_told_in_words(name: str) -> None:
     with pytest.raises(ValueError, match=f"the store '{name}' is not set up") as raised:
         build(name, HttpClients(3))
-    for variable, field in variables(ADAPTERS[name].Settings).items():
+    for variable, field in variables(adapter_class(name).Settings).items():
         assert (f"{variable} is not set ({field.description})" in str(raised.value)) == field.is_required()
 
 
@@ -104,7 +129,7 @@ def test_every_page_tells_what_a_merchant_has_to_know(name: str) -> None:
     headings = " ".join(re.findall(r"^## (.+)$", page, re.MULTILINE)).lower()
     assert {"permissions", "limits"} <= set(re.findall(r"\w+", headings))
     assert re.search("webhooks|events", headings)
-    if all(hasattr(ADAPTERS[name], method) for method in methods(ListsEntities)):
+    if all(hasattr(adapter_class(name), method) for method in methods(ListsEntities)):
         table = re.split(r"^\|.*\| financial status \|$", page, flags=re.MULTILINE)[1].partition("\n\n")[0]
         result = set(re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"\|([^|]+)\|$", table, re.MULTILINE))))
         assert result
@@ -128,10 +153,13 @@ def table_of_shops() -> str:
         "|---" * (len(names) + 1) + "|",
     ]
     rows: list[tuple[str, list[bool]]] = [
-        *((f"`{kind}`", [kind in ADAPTERS[name].KINDS for name in names]) for kind in CouponKind),
-        *((option.replace("_", " "), [option not in ADAPTERS[name].CANNOT for name in names]) for option in OPTIONS),
+        *((f"`{kind}`", [kind in adapter_class(name).KINDS for name in names]) for kind in CouponKind),
         *(
-            (words, [all(hasattr(ADAPTERS[name], method) for method in methods(ability)) for name in names])
+            (option.replace("_", " "), [option not in adapter_class(name).CANNOT for name in names])
+            for option in OPTIONS
+        ),
+        *(
+            (words, [all(hasattr(adapter_class(name), method) for method in methods(ability)) for name in names])
             for ability, words in ABILITIES.items()
         ),
     ]

@@ -9,10 +9,11 @@ import pytest
 
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.forwarding.fetch import webhook_message
-from platform_relay.inbox.events import EventKind, OrderEvent
+from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent
 from platform_relay.inbox.messages import SKIP_WITHOUT_CUSTOMER, customer_of
 from platform_relay.settings import Settings
 from platform_relay.stores.native import Ignored, NativeEvent, ParsedWebhook, ParsesLargeWebhooks, Unreadable
+from platform_relay.stores.saleor import events as saleor
 from platform_relay.stores.shopify import events as shopify
 from platform_relay.stores.woocommerce import events as woocommerce
 from platform_relay.stores.woocommerce.adapter import WooCommerce
@@ -97,3 +98,46 @@ def test_a_large_order() -> None:
     assert lines is not None
     assert len(lines) == 699
     assert {str(line.price) for line in lines} == {"0.10"}
+
+
+BROKEN = b"m\xc4nec\xc3\xa3 \xff"
+
+
+@pytest.mark.parametrize("store", ["woocommerce", "shopify", "saleor"])
+def test_a_text_with_broken_bytes(store: str) -> None:
+    """Shopify/shopify-api-js #320: the signature fits, but a text is not UTF-8. It is taken, with replacement characters."""
+    parsed: ParsedWebhook
+    if store == "woocommerce":
+        raw = (
+            b'{"id": 7, "email": "a@example.com", "first_name": "%b", "date_modified_gmt": "2026-01-01T00:00:00"}'
+            % BROKEN
+        )
+        headers = {"x-wc-webhook-topic": "customer.updated", "x-wc-webhook-signature": signature(raw)}
+        parsed = woocommerce.parse_webhook(headers, raw, SECRET)
+    elif store == "shopify":
+        raw = b'{"id": 7, "email": "a@example.com", "first_name": "%b", "updated_at": "2026-01-01T00:00:00Z"}' % BROKEN
+        headers = {"x-shopify-topic": "customers/update", "x-shopify-hmac-sha256": signature(raw)}
+        parsed = shopify.parse_webhook(headers, raw, SECRET.decode(), "shop.example.com")
+    else:
+        raw = b'{"user": {"id": "VXNlcjo3", "email": "a@example.com", "firstName": "%b", "lastName": "x",' % BROKEN
+        raw += b' "updatedAt": "2026-01-01T00:00:00+00:00"}}'
+        parsed = saleor.parse_webhook({"saleor-event": "customer_updated"}, raw, "eu")
+    assert isinstance(parsed, NativeEvent), parsed
+    assert isinstance(parsed.event, CustomerEvent)
+    assert (parsed.event.email, parsed.event.firstName) == ("a@example.com", "m\ufffdnec\u00e3 \ufffd")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"]
+)
+def test_the_ping_of_woocommerce_is_not_signed(content_type: str) -> None:
+    """woocommerce/woocommerce #15642, cleura/webhook-receiver #5: an answer that is not 2xx switches the webhook off."""
+    parsed = woocommerce.parse_webhook({"content-type": content_type}, b"webhook_id=3", SECRET)
+    assert isinstance(parsed, Ignored)
+
+
+def test_slashes_and_ampersands_are_signed_as_they_were_sent() -> None:
+    """Shopify/shopify-express #15 and #114: libraries that sign the JSON that they parsed and wrote again refuse such bodies."""
+    raw = rb'{"id": 8, "email": "a@example.com", "note": "a\/b \u0026 \u003cc\u003e", "updated_at": "2026-01-01T00:00:00Z"}'
+    headers = {"x-shopify-topic": "customers/update", "x-shopify-hmac-sha256": signature(raw)}
+    assert isinstance(shopify.parse_webhook(headers, raw, SECRET.decode(), "shop.example.com"), NativeEvent)

@@ -12,10 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.reasons import ReasonCode
 from platform_relay.stores.base import CouponKind, Difference, differences
 from platform_relay.stores.failures import CallFailed
@@ -67,7 +67,7 @@ def answers(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 def meaning(answer: Any) -> str:
     if "errors" in answer:
         with pytest.raises(CallFailed) as failed:
-            data_of(HttpResponse(200, httpx.Headers(), json.dumps(answer).encode()), "the recorded call", wrote=True)
+            data_of(HttpResponse(200, Headers(), json.dumps(answer).encode()), "the recorded call", wrote=True)
         return type(failed.value.outcome).__name__
     outcome = creation_failure(answer, order())
     return FINE if outcome is None else LOOKUP if is_taken(answer) else type(outcome).__name__

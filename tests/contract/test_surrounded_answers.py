@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from platform_relay.core.outcomes import Done, Unknown
+from platform_relay.core.outcomes import Blocked, Done, Retry, Unknown
+from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.base import Ready, StoreCoupon
 from platform_relay.stores.native import FetchesEntities, ListsEntities, Page, SetsUpWebhooks
@@ -17,7 +18,17 @@ AROUND = {
     "bom": ("\ufeff", ""),
     "comment": ("", COMMENT),
     "warning": (WARNING, ""),
+    "comment before": ("<!-- a theme -->\n", ""),
+    "guard": (")]}',\n", ""),
     "all": (f"\ufeff{WARNING}", COMMENT),
+}
+
+
+AMBIGUOUS = {
+    "two values": ('{"id": 7}\n', ""),
+    "lines": ("", '\n{"id": 7}\n'),
+    "a part": ("", "]"),
+    "a page": ("<html><script>", "</script></html>"),
 }
 
 
@@ -27,7 +38,7 @@ def surround(bench: Bench, name: str) -> None:
     ):  # the response to its login is a text, not an object: a login is not read with text around it
         bench.set("INTEGRATION_TOKEN", "integration-token")
         bench.adapter = bench.build()
-    before, after = AROUND[name]
+    before, after = (AROUND | AMBIGUOUS)[name]
     bench.simulator.script(mode="noise", body=before, after=after, persistent=True)
 
 
@@ -59,6 +70,28 @@ async def test_lists_and_single_entities(bench: Bench, around: str) -> None:
     for kind in EventKind:
         assert await adapter.list_entities(kind, None, None) == Page((), None)
         assert await adapter.fetch(kind, "123") is None
+
+
+@pytest.mark.parametrize("around", AMBIGUOUS)
+async def test_an_ambiguous_answer_is_reported_and_never_read(bench: Bench, around: str) -> None:
+    """Neither as the first value, nor as an empty list, nor as "not found"."""
+    surround(bench, around)
+    adapter: object = bench.adapter
+    results: list[object] = [await bench.adapter.find_coupon(CODE)]
+    if isinstance(adapter, ListsEntities) and isinstance(adapter, FetchesEntities):
+        for kind in EventKind:
+            results += [await adapter.list_entities(kind, None, None), await adapter.fetch(kind, "123")]
+    if bench.name == "bigcommerce":  # its 404 of one entity and its 204 of an empty list mean that without a body
+        no_orders = Page((), None)
+        assert results.count(no_orders) == 1
+        results = [result for result in results if result not in (None, no_orders)]
+        assert len(results) == 3, results
+    for result in results:
+        assert isinstance(result, Unknown | Retry | Blocked), result
+        # A 404 that cannot be read is that of a wrong address.
+        assert result.reason.code is ReasonCode.RESPONSE_UNREADABLE or result.reason.facts["status"] == 404, result
+    assert isinstance(await bench.adapter.issue_coupon(order(first_try=True)), Unknown | Retry | Blocked)
+    assert bench.made() <= 1
 
 
 @pytest.mark.parametrize("around", AROUND)

@@ -16,8 +16,9 @@ from platform_relay.explain import collect
 from platform_relay.inbox import retention, same_time
 from platform_relay.queue import oldest_waiting, statements
 from platform_relay.reconcile import snapshots
+from tests.helpers import eventually
 
-from .engine_room import NOON, accept, order
+from .engine_room import NOON, accept, claim, order, rows, run
 
 FILL = """
 INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq)
@@ -201,3 +202,23 @@ async def test_a_look_at_one_thing_reads_that_thing(filled: AsyncEngine, name: s
         condition = str(node.get("Index Cond"))
         assert any(key in condition for key in KEYS[node["Relation Name"]]), (node["Relation Name"], node)
     assert looked
+
+
+async def test_a_claim_changes_no_index(engine: AsyncEngine) -> None:
+    """Its updates of lane and job are heap-only: a column of an index, or a page without room, would cost entries in six
+    indexes for each event."""
+    await accept(engine, *(order(str(number)) for number in range(200)))
+    assert len(await claim(engine, 200)) == 200
+    counted = (
+        "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname IN ('job', 'lane') ORDER BY 1"
+    )
+
+    async def counts() -> list[tuple[object, ...]]:
+        await run(engine, "SELECT pg_stat_force_next_flush()")
+        return await rows(engine, counted)
+
+    async def reported() -> bool:
+        return [row[1] for row in await counts()] == [200, 200]
+
+    await eventually(reported, 10)
+    assert await counts() == [("job", 200, 200), ("lane", 200, 200)]

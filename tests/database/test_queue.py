@@ -4,10 +4,11 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.outcomes import JobSpec
+from platform_relay.core.outcomes import Evidence, JobSpec
 from platform_relay.queue import queue
 from platform_relay.queue.decide import before
 from platform_relay.queue.maintenance import prune_lanes
+from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
 from tests.reasons import HTTP_400, HTTP_503, NEWER, NO_VALUE, SHUTDOWN, UNCHANGED, WAITING_FOR_LANE
@@ -357,7 +358,7 @@ async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine: AsyncEngi
     [job] = await claim(engine, lease=0.0)
     await queue.Queue(engine, "platform").renew([(job.lane, job.fencing_token)], lease=60.0)
     assert await claim(engine) == []
-    await run(engine, "UPDATE lane SET run_at = now()")
+    await run(engine, "UPDATE lane SET lease_until = now()")
     [other] = await claim(engine, lease=0.0)
     await queue.Queue(engine, "platform").renew([(job.lane, job.fencing_token)], lease=60.0)
     assert len(await claim(engine)) == 1
@@ -385,3 +386,19 @@ async def test_many_workers_settle_many_lanes_without_deadlock(engine: AsyncEngi
 
     assert sum(await asyncio.gather(*(work() for _ in range(5)))) == 400
     assert await broken_counts(engine) == []
+
+
+async def test_only_a_failure_keeps_the_start_of_the_response(engine: AsyncEngine) -> None:
+    """A response that was understood repeats the customer's data and helps nobody; its status is kept."""
+    await accept(engine, order("1"), order("2"))
+    done, failed = await claim(engine)
+    retried = Again(0.0, NO_VALUE, False, "retry")
+    evidence = Evidence(200, '{"email": "jane@example.com"}'), Evidence(503, "try later")
+    await queue.Queue(engine, "platform").settle(
+        [
+            Settlement(done, DONE, "done", evidence=evidence[0]),
+            Settlement(failed, retried, "retry", NO_VALUE, evidence=evidence[1]),
+        ]
+    )
+    kept = "SELECT outcome, status, excerpt FROM attempt ORDER BY outcome"
+    assert await rows(engine, kept) == [("done", 200, None), ("retry", 503, "try later")]

@@ -124,6 +124,25 @@ async def test_each_schema_is_created_and_migrated_by_itself(address: Address) -
     assert sorted(row["schemaname"] for row in tables) == [ONE, ONE, TWO, TWO], "and nothing in public"
 
 
+async def test_a_url_as_hosting_companies_hand_it_out(address: Address) -> None:
+    """The schema is the URL's. Settings of the session that the relay sets itself are not sent, also because PgBouncer rejects
+    them."""
+    options = "-csearch_path%3Dshop_one%20-c%20statement_timeout%3D1%20--jit%3Don"
+    others = "sslmode=prefer&channel_binding=prefer&connect_timeout=10&pgbouncer=true&application_name=x"
+    url = f"{address.url}{'&' if '?' in address.url else '?'}{others}&options={options}".replace("+asyncpg", "")
+    settings = Settings(_env_file=None, database_url=SecretStr(url.replace("postgresql://", "postgres://")))
+    assert settings.database_schema == ONE
+    assert settings.database_url is not None
+    async with engine_on(settings.database_url.get_secret_value(), settings.database_schema) as engine:
+        await migrate.upgrade(engine)
+        async with engine.connect() as connection:
+            shown = [
+                (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+                for name in ("search_path", "statement_timeout")
+            ]
+    assert shown == [ONE, "10s"]
+
+
 async def waits_for_a_lock(address: Address) -> bool:
     """Whether a connection of the database waits for an advisory lock."""
     outside = await asyncpg.connect(address.dsn)

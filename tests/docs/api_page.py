@@ -72,6 +72,8 @@ ERRORS_BY_REQUEST: Final = {
     "fields-invalid": f'{_KEYED} -d \'{{"id": "42", "email": "nobody"}}\' {_EVENT}',
     "header-invalid": f"{_KEYED} -H 'Idempotency-Key: ä' -d '{{\"id\": \"42\"}}' {_EVENT}",
     "query-invalid": f'{_KEYED} "$RELAY/v1/jobs?limit=many"',
+    "import-undecided": f"printf 'Number,status,currency,total\\n1,paid,EUR,5.00\\n'"
+    f" | {_KEYED} -H 'Content-Type: text/csv' --data-binary @- \"$RELAY/v1/imports?kind=orders\"",
     "too-many-lines": f"yes '{{}}' | head -n 20000 | {_KEYED} --data-binary @- \"$RELAY/v1/events/batch\"",
 }
 """The errors that a request alone can cause; the last line is the request that fails."""

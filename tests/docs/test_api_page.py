@@ -100,10 +100,10 @@ async def a_rule(scene: Scene, _: Operation) -> Variables:
 
 async def an_import(scene: Scene, _: Operation) -> Variables:
     await scene.sql(
-        """INSERT INTO import_run (id, digest, kind, mapping, name, actor, state, size, position, rows, accepted, duplicates,
-                                   newer, rejected, problems, created_at, heartbeat_at)
-           VALUES (gen_random_uuid(), '', 'customers', '{}', 'http', 'operator', 'running', 9, 0, 0, 0, 0, 0, 0, '[]',
-                   now(), now())"""
+        """INSERT INTO import_run (id, digest, kind, mapping, name, actor, state, size, position, last_row, rows, accepted,
+                                   duplicates, newer, rejected, problems, columns, notes, created_at, heartbeat_at)
+           VALUES (gen_random_uuid(), '', 'customers', '{}', 'http', 'operator', 'running', 9, 0, 0, 0, 0, 0, 0, 0, '[]',
+                   '[]', '[]', now(), now())"""
     )
     [(identifier,)] = await scene.rows("SELECT id FROM import_run")
     return {"IMPORT_ID": str(identifier)}

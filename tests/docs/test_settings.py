@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from platform_relay.settings import Settings
-from platform_relay.stores import ADAPTERS, variables
+from platform_relay.stores import ADAPTERS, adapter_class, variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")
@@ -34,8 +34,8 @@ def of_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Variable]:
 
 
 def of_adapters() -> Iterator[Variable]:
-    for adapter in ADAPTERS.values():
-        for name, field in variables(adapter.Settings).items():
+    for adapter in ADAPTERS:
+        for name, field in variables(adapter_class(adapter).Settings).items():
             yield Variable(name, default_of(field), str(field.description))
 
 

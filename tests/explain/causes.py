@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-import httpx
 from pydantic import ValidationError
 
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Blocked, Done, Evidence, JobSpec, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons import issuance_limits
@@ -218,7 +218,7 @@ async def in_flight(scene: Scene) -> None:
 @injected("order", "1001", "worker_lost")
 async def its_worker_died(scene: Scene) -> None:
     await in_flight(scene)
-    await scene.sql("UPDATE lane SET run_at = now() - interval '1 second'")
+    await scene.sql("UPDATE lane SET lease_until = now() - interval '1 second'")
 
 
 @injected("order", "1001", "no_worker")
@@ -265,7 +265,7 @@ async def the_connection_broke(scene: Scene) -> None:
 @injected("order", "1001", "unreadable_response", ReasonCode.RESPONSE_UNREADABLE, status=200)
 async def a_page_instead_of_an_answer(scene: Scene) -> None:
     await scene.order()
-    page = read_response(HttpResponse(200, httpx.Headers(), b"<html>maintenance</html>"))
+    page = read_response(HttpResponse(200, Headers(), b"<html>maintenance</html>"))
     assert isinstance(page, Unknown)
     await scene.run(page)
 
@@ -525,6 +525,12 @@ async def a_webhook_of_no_entity(scene: Scene) -> str:
     parsed = unreadable_webhook("WooCommerce", "its body is not JSON")
     receipt = await scene.accept(store_message(parsed, b"{", source="shop", message_id="m"))
     return str(receipt.id)
+
+
+@injected("order", "31", "webhooks_not_accepted", ReasonCode.WEBHOOKS_NOT_ACCEPTED)
+async def a_webhook_that_was_refused(scene: Scene) -> None:
+    reason = because(ReasonCode.WEBHOOKS_NOT_ACCEPTED, source="woocommerce", error="body-too-large", size=20_000_000)
+    await Alerts(scene.engine).raise_alert(reason, "woocommerce")
 
 
 @injected("customer", EMAIL, "delivered")

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any  # bodies
 from uuid import UUID
 
-import httpx
 import uuid_utils.compat
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Outcome
 from platform_relay.coupons.records import CouponRecord
 from platform_relay.coupons.transitions import Coupons
@@ -44,7 +44,7 @@ Handler = Callable[[Job], Awaitable[Outcome]]
 def answered(status: int, message: str | None = None) -> Outcome:
     """What the handlers make of this answer of the Platform."""
     body = json.dumps({"message": message} if message else {}).encode()
-    return outcome_of(read_response(HttpResponse(status, httpx.Headers({"retry-after": "30"}), body)), b"d")
+    return outcome_of(read_response(HttpResponse(status, Headers({"retry-after": "30"}), body)), b"d")
 
 
 class Scene:

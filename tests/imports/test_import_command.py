@@ -19,7 +19,7 @@ from tests.helpers import eventually_sync
 
 ROWS = 12_000
 BAD = 997
-"""Every so many-th row has no address."""
+"""Every so many-th row has no id."""
 
 
 def written(folder: Path, count: int) -> Path:
@@ -27,8 +27,8 @@ def written(folder: Path, count: int) -> Path:
     with file.open("w", encoding="utf-8") as out:
         out.write("Customer ID,First Name,Email,Favourite colour,Updated At\n")
         for n in range(1, count + 1):
-            email = "nobody" if n % BAD == 0 else f"ada{n}@example.com"
-            out.write(f"{n},Ada,{email},blue,2026-01-01 10:00:00 +0000\n")
+            number = "" if n % BAD == 0 else n
+            out.write(f"{number},Ada,ada{n}@example.com,blue,2026-01-01 10:00:00 +0000\n")
     return file
 
 
@@ -84,7 +84,7 @@ def test_killed_and_begun_again_each_row_is_there_once(
     assert counted == [(ROWS - bad,) * 2]
     result = [json.loads(line) for line in rejected.read_text().splitlines()]
     assert [each["row"] for each in result] == [BAD * n for n in range(1, bad + 1)]
-    assert all("email" in each["reason"] and each["values"]["Email"] == "nobody" for each in result)
+    assert all("id:" in each["reason"] and each["values"]["Customer ID"] == "" for each in result)
     assert re.search(rf"{ROWS:,} rows: .*{bad} rejected", done.stdout), done.stdout
     assert re.search(r"[\d,]+ rows +[\d,]+/s +\d:\d\d:\d\d", done.stderr), "the bar tells rows, rate and time left"
 
@@ -96,7 +96,87 @@ def test_the_guess_is_shown_first_and_a_dry_run_stores_nothing(tmp_path: Path, m
     places = [shown.index(word) for word in ("firstName", "Not mapped: Favourite colour", "2,000 rows")]
     assert places == sorted(places)
     assert "1,998 valid, 2 rejected" in shown
-    assert f"row {BAD}: email" in shown
+    assert f"row {BAD}: id" in shown
     by_hand = imported(file, "--dry-run", "--map", "firstName=Favourite colour", "--map", "email=")
-    assert "2,000 valid, 0 rejected" in by_hand.output
+    assert "1,998 valid, 2 rejected" in by_hand.output
     assert "no column" in str(imported(file, "--map", "firstName=Colour").exception)
+
+
+ORDERS = 'Order #,Status,Currency,Total,Ordered\n1901,completed,EUR,"1,234",\n1902,completed,EUR,5,\n'
+
+
+def imported_orders(file: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli, ["import", "orders", str(file), *more])
+
+
+def test_without_a_terminal_a_guess_stops_with_the_command_that_confirms_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+    file = tmp_path / "my orders.csv"
+    file.write_text(ORDERS)
+    stopped = imported_orders(file, "--currency", "EUR")
+    text = str(stopped.exception)
+    assert "It would be used for id." in text
+    assert "Answer with --map 'id=Order #'." in text
+    assert "Answer with --decimal , or --decimal .." in text
+    command = f"relay import orders '{file}' --currency EUR"
+    assert f"{command} --dry-run" in text
+    assert f"{command} --yes" in text
+    dry = imported_orders(file, "--dry-run")
+    assert dry.exit_code == 0
+    assert "2 rows: 1 valid, 1 rejected" in dry.output
+    assert "Open: Column Total" in dry.output
+    refused = subprocess.run(
+        [sys.executable, "-m", "platform_relay.cli", "import", "orders", str(file)],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "Nothing was imported" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_yes_and_stated_choices_import_without_a_question(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "orders.csv"
+    file.write_text(ORDERS)
+    accepted = imported_orders(file, "--yes")
+    assert accepted.exit_code == 0, accepted.output
+    assert "2 rows: 1 accepted" in accepted.stdout
+    assert "Decimal mark of Total unknown" in accepted.stdout
+    stated = imported_orders(file, "--map", "id=Order #", "--decimal", ".")
+    assert stated.exit_code == 0, stated.output
+    assert "2 rows: 2 accepted" in stated.stdout, "an import with another decimal mark is another import"
+    assert re.search(r"Total +│ totalPrice +│ 2 +│ 0 +│ 0", stated.stdout), stated.stdout
+    assert re.search(r"Ordered +│ \(not used\)", stated.stdout), stated.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_is_asked_and_sees_the_dry_run_first(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text(ORDERS)
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "platform_relay.cli", "import", "orders", str(file)],
+        cwd=tmp_path, env={**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere", "COLUMNS": "200"},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        seen = ""
+
+        def shown(text: str) -> None:
+            nonlocal seen
+            while text not in seen:
+                seen += os.read(ours, 1024).decode(errors="replace")
+
+        shown("Decimal mark")
+        os.write(ours, b"point\n.\n")
+        shown("not a decimal mark")
+        shown("Import the file in this way?")
+        os.write(ours, b"n\n")
+        assert child.wait(30) == 1
+    os.close(ours)
+    assert seen.index("2 rows: 2 valid, 0 rejected. Nothing was stored.") < seen.index("Import the file in this way?")

@@ -181,8 +181,8 @@ async def test_nothing_of_the_person_is_left_and_everything_still_counts(engine:
         (each.currency, each.redeemed, each.coupons) for each in ledger.currencies
     ]
     assert (await integrity.verify(engine)).problem is None
-    assert receipt.messages >= 9
-    assert (receipt.redacted, receipt.coupons, receipt.retired, receipt.entities) == (2, 2, 1, 1)
+    assert receipt.messages >= 10
+    assert (receipt.redacted, receipt.coupons, receipt.retired, receipt.entities) == (1, 2, 1, 1)
     assert await scene.rows("SELECT count(*) FROM job WHERE state = 'dropped'") == [(receipt.dropped,)]
     assert receipt.dropped >= 5
     [line] = await scene.rows("SELECT subject, detail FROM audit WHERE action = 'customer.erase'")
@@ -294,10 +294,12 @@ def test_a_body_of_another_loses_the_person_alone() -> None:
 
 
 def test_a_body_that_is_nested_too_deeply_is_emptied_when_it_names_the_person() -> None:
+    """How deep is too deep depends on the version of Python; a body that can be written again loses the person alone."""
     person = CustomerIdentity((ID, EMAIL.lower()), (EMAIL.lower(),))
     deep = b"[" * 400 + b"1.5" + b"]" * 400
-    assert redacted(person, b'{"email": "' + EMAIL.encode() + b'", "x": ' + deep + b"}") == b""
-    assert redacted(person, b'{"externalId": "' + ID.encode() + b'", "x": ' + deep + b"}") == b""
+    for name, value in ((b"email", EMAIL.encode()), (b"externalId", ID.encode())):
+        without = redacted(person, b'{"' + name + b'": "' + value + b'", "x": ' + deep + b"}")
+        assert without == b"" or (without is not None and value not in without and deep in without)
     assert redacted(person, b'{"email": "somebody@else.example", "x": ' + deep + b"}") is None
 
 
@@ -312,5 +314,6 @@ async def test_an_export_has_the_digits_of_numbers_and_any_body(engine: AsyncEng
             await connection.execute(text("UPDATE message SET body = :body"), {"body": body})
         written = json.loads((await export(engine, ID, "an operator")).text(), parse_float=str)
         [message] = written["messages"]
-        whole = isinstance(message["body"], dict)
-        assert message["body"] == ({"spent": "1e2", "price": "1.10", "half": "\ud800"} if whole else body.decode())
+        whole = isinstance(message["body"], dict)  # on 3.11, the second one is too deep for that
+        assert message["body"] == (json.loads(body, parse_float=str) if whole else body.decode())
+        assert whole or b"price" not in body

@@ -180,7 +180,7 @@ async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
         seen: set[object] = set()
 
         async def renewed() -> bool:
-            seen.add((await rows(engine, "SELECT run_at FROM lane"))[0][0])
+            seen.add((await rows(engine, "SELECT lease_until FROM lane"))[0][0])
             assert await claim(engine) == []
             return len(seen) > 4
 
@@ -202,7 +202,7 @@ async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(eng
             first = "SELECT key FROM lane WHERE leased ORDER BY key LIMIT 1 FOR UPDATE"
             held = (await another.execute(text(first))).scalar_one()
             orders.let_go()
-            leases = "SELECT max(run_at) FROM lane WHERE leased AND key <> :held"
+            leases = "SELECT max(lease_until) FROM lane WHERE leased AND key <> :held"
             seen: set[object] = set()
 
             async def renewed() -> bool:
@@ -223,7 +223,7 @@ async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(eng
     await accept(engine, order("1"))
     async with running(engine, {"forward_order": orders}) as on:
         await eventually(lambda: orders.calls)
-        await run(engine, "UPDATE lane SET run_at = now()")
+        await run(engine, "UPDATE lane SET lease_until = now()")
         [again] = await claim(engine)
         assert again.uncertain
         orders.let_go()

@@ -143,7 +143,7 @@ class Relay:
         async with self.engine.begin() as connection:
             for job in jobs:
                 await connection.execute(
-                    text("UPDATE lane SET run_at = now() WHERE key = :key AND fencing_token = :fencing_token"),
+                    text("UPDATE lane SET lease_until = now() WHERE key = :key AND fencing_token = :fencing_token"),
                     {"key": job.lane, "fencing_token": job.fencing_token},
                 )
 
@@ -280,7 +280,7 @@ class Model(RuleBasedStateMachine):
         """In the end everything has arrived, without another push than time."""
         try:
             self.relay.platform.control("clear")
-            self.do(execute(self.relay.engine, "UPDATE lane SET leased = leased, run_at = now() WHERE leased"))
+            self.do(execute(self.relay.engine, "UPDATE lane SET lease_until = now() WHERE leased"))
             for _ in range(60):
                 self.do(self.relay.time_passes())
                 jobs = self.do(self.relay.claim(20))

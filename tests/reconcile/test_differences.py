@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from platform_relay.core.reasons import ReasonCode, because
-from platform_relay.imports.rows import OLDEST
 from platform_relay.inbox.events import EventKind
+from platform_relay.inbox.messages import OLDEST
 from platform_relay.platform.fields import Fields
 from platform_relay.reconcile.content import Content, content_of, is_part_of
 from platform_relay.reconcile.differences import CAUSES, RelaySnapshot, StoreSnapshot, compare

@@ -1,10 +1,11 @@
 """Attacks before a request is complete: endless headers, many connections, slow senders and readers."""
 
 import asyncio
+import re
 import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import pytest
@@ -98,7 +99,56 @@ async def test_headers_above_a_limit_are_answered_with_431(target: Relay) -> Non
             assert b"x-content-type-options: nosniff" in answer
     # Requests in one packet are counted one by one.
     one = b"GET /healthz HTTP/1.1\r\nHost: relay\r\nX-A: " + b"v" * 5000 + b"\r\n\r\n"
-    assert (await ask(target, one * 20 + START + b"\r\n")).count(b"HTTP/1.1 200 OK") == 21
+    assert (await ask(target, one * 10 + START + b"\r\n")).count(b"HTTP/1.1 200 OK") == 11
+
+
+async def test_requests_that_wait_for_responses_use_no_memory(target: Relay) -> None:
+    """200 connections, each with 14,000 requests in 250 KB, and the attacker reads nothing."""
+    await target.serves_others()
+    before = target.rss()
+    clients = [await target.connect() for _ in range(200)]
+    for client in clients:
+        with suppress(OSError):
+            client.send(b"GET /docs HTTP/1.1\r\n\r\n" * 12_000)
+    await target.serves_others()
+    assert target.rss() - before < 24 * MEBIBYTE
+    assert (await target.limits_reached())["pipelined"] == len(clients)
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "h2c", "foo"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_request_that_asks_for_another_protocol_keeps_its_body(
+    target: Relay, upgrade: str, chunked: bool
+) -> None:
+    """As Java's HttpClient sends it. The body counts, the other protocol does not, and the connection can be used again."""
+    body = b'{"event": "customer/updated", "data": "%b"}' % upgrade.encode()
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    size = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    start = b"POST /v1/webhooks/platform/%b HTTP/1.1\r\nHost: relay\r\n" % WEBHOOK_SECRET.encode()
+    asks = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAA\r\n" % upgrade.encode()
+    plain = await ask(target, start + size + b"\r\nConnection: close\r\n\r\n" + sent)
+    answers = await ask(target, start + asks + size + b"\r\n\r\n" + sent + START + b"\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK") == 2, answers
+    [accepted] = re.findall(rb'"id":"([^"]+)","status":"accepted"', plain)
+    assert b'"id":"%b","status":"duplicate"' % accepted in answers
+
+
+async def test_a_body_in_another_transfer_encoding_is_refused(target: Relay) -> None:
+    """The relay would store the encoded bytes."""
+    start = CHUNKED.replace(b": chunked", b": gzip, chunked").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert b"HTTP/1.1 415" in (await ask(target, start + b"2\r\n{}\r\n0\r\n\r\n"))[:12]
+
+
+async def test_a_broken_second_request_is_not_answered_before_the_first(target: Relay) -> None:
+    """A proxy would give the response to the wrong client."""
+    first = (
+        b"POST /v1/webhooks/platform/"
+        + WEBHOOK_SECRET.encode()
+        + b" HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    assert b"400" not in (await ask(target, first + b"broken\r\n\r\n"))[:12]
 
 
 @pytest.mark.usefixtures("many_files")
@@ -172,12 +222,19 @@ async def test_slow_senders_are_disconnected(database_url: str) -> None:
         }
 
 
+async def test_a_body_that_nobody_waits_for_does_not_keep_a_connection(database_url: str) -> None:
+    """The request was refused, so the client that asked whether to send its body never sends it."""
+    async with relay(database_url, **SLOW) as target:
+        start = b"POST /v1/events/orders HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        assert (await ask(target, start)).startswith(b"HTTP/1.1 401")
+
+
 async def test_a_reader_that_stops_is_disconnected(database_url: str) -> None:
     """The client asks for large pages again and again, and reads nothing."""
     async with relay(database_url, **SLOW) as target:
         client = await target.connect()
         page = b"GET /openapi.json HTTP/1.1\r\nHost: relay\r\n\r\n"
-        await asyncio.get_running_loop().sock_sendall(client, page * 100)
+        await asyncio.get_running_loop().sock_sendall(client, page * 16)
 
         async def disconnected() -> bool:
             return "response_timeout" in await target.limits_reached()

@@ -27,10 +27,14 @@ def test_batches_are_the_rows_of_the_file(tmp_path: Path, file_format: FileForma
     plan = ImportPlan("x", file_format, EventKind.CUSTOMER, {"id": "id", "email": "email"})
     read: list[MappedRow] = []
     after = number = 0
-    while batch := next_batch(plan, str(file), after, number):
+    while True:
+        batch = next_batch(plan, str(file), after, number)
         assert not isinstance(batch, NotTheFormat)
-        read += batch
-        after, number = batch[-1][0].end, batch[-1][0].number
+        if not batch.rows:
+            break
+        read += batch.rows
+        assert batch.tally.fields["email"].read == len(batch.rows)
+        after, number = batch.rows[-1][0].end, batch.rows[-1][0].number
     with file.open("rb") as opened:
         assert read == list(read_messages(plan, opened))
     assert len(read) == len(ROWS)
@@ -41,7 +45,7 @@ def test_a_batch_of_long_rows_ends_early(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps({"id": str(number), "x": "a" * 900_000}) + "\n" for number in range(10)))
     batch = next_batch(ImportPlan("x", "ndjson", EventKind.CUSTOMER, {"id": "id"}), str(file), 0, 0)
     assert not isinstance(batch, NotTheFormat)
-    assert 1 < len(batch) < 8
+    assert 1 < len(batch.rows) < 8
 
 
 async def test_an_uploaded_file_is_read_by_a_process_of_its_own(
@@ -59,4 +63,8 @@ async def test_an_uploaded_file_is_read_by_a_process_of_its_own(
 
     await eventually(done, within=20)
     run = (await operator.get(f"/v1/imports/{response.json()['id']}")).json()
-    assert (run["rows"], run["rejected"]) == (10, 10)
+    assert (run["rows"], run["rejected"]) == (10, 0)
+    assert [(column["field"], column["read"], column["unreadable"]) for column in run["columns"]] == [
+        ("id", 10, 0),
+        ("updatedAt", 0, 10),
+    ]

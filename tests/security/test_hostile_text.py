@@ -25,6 +25,7 @@ from platform_relay.cli.program import cli
 from platform_relay.core import logs
 from platform_relay.core.database import create_engine
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.core.visible_text import REPLACEMENT, visible, visible_json, visible_lines
 from tests.api.served import OPERATOR_KEY
@@ -74,7 +75,7 @@ def test_visible_json_has_the_same_value(value: object) -> None:
 @example(HOSTILE)
 def test_a_destinations_words_are_stored_without_control_characters(written: str) -> None:
     body = json.dumps({"message": written}).encode()
-    response = HttpResponse(422, httpx.Headers(), written.encode("utf-8", "surrogatepass"))
+    response = HttpResponse(422, Headers(), written.encode("utf-8", "surrogatepass"))
     excerpt, quote = response.evidence().excerpt or "", response.quote(written)
     reason = because(ReasonCode.REJECTED_BY_DESTINATION, response=written, problem=written, error=written)
     assert obeyed(excerpt) | obeyed(quote) | obeyed("".join(map(str, reason.facts.values()))) == set()

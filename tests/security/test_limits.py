@@ -8,7 +8,7 @@ from platform_relay.api import authentication, batch, imports, paging, request_b
 from platform_relay.checks.configuration import check_env_file
 from platform_relay.console import login, pages
 from platform_relay.core import compute, http, plain_numbers
-from platform_relay.imports import files, mapping
+from platform_relay.imports import conversion, files
 from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.settings import Settings
 
@@ -28,13 +28,13 @@ def test_the_limits_are_those_of_the_code() -> None:
         "lines of a batch": f"{batch.MAX_LINES:,}",
         "imported file, one row": f"{imports.MAX_BYTES >> 30} GiB, {files.MAX_ROW >> 20} MiB, {files.MAX_DEPTH}",
         "time that one batch": f"{compute.TIME_LIMIT:g} s",
-        "number as text": f"{plain_numbers.LONGEST} characters; {mapping.MAX_TIME} characters",
+        "number as text": f"{plain_numbers.LONGEST} characters; {conversion.MAX_TIME} characters",
         "tags, line items": "; ".join(
             f"{n:,}" for model in (CustomerEvent, OrderEvent, ProductEvent) for n in maxima(model)
         ),
         "items of a page": f"{paging.MAX_LIMIT}; {paging.LONGEST_CURSOR:,} characters",
         "wrong keys": f"{authentication.TRIES}, {login.ATTEMPTS_PER_ADDRESS}",
-        "fields of a form": f"{pages.MAX_FIELDS}",
+        "fields of a form": f"{pages.MAX_FIELDS}; {login.LOGIN_BYTES >> 10} KiB",
         "header or status line": f"{http.HEADER_BYTES:,} bytes; 128",
         "stored excerpt": f"{http.EXCERPT_CHARS} characters; {http.QUOTE_CHARS} characters",
         "pause that": f"{http.LONGEST_RETRY_AFTER / 3600:g} hours",

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.forwarding.prepare import PreparedOrder, prepare_order
-from platform_relay.imports.mapping import event_of
+from platform_relay.imports.conversion import Reading, convert
 from platform_relay.inbox.events import CustomerEvent, EventKind, OrderEvent, ProductEvent
 from platform_relay.platform import translation
 from platform_relay.platform.fields import ASSUMPTIONS, AssumptionError, Fields
@@ -103,7 +103,7 @@ def test_products_variants_and_line_items_keep_their_mapped_fields(fields: Field
 def test_a_row_of_a_file_fills_mapped_fields_from_their_columns_only(
     mapping: dict[str, str], columns: dict[str, JsonValue]
 ) -> None:
-    event = event_of(EventKind.ORDER, {**columns, **ORDER}, mapping, flat=False)
+    event = convert(EventKind.ORDER, {**columns, **ORDER}, mapping, Reading(), flat=False).event
     for field, column in mapping.items():
         assert event.get(field) == columns.get(column), field
     assert {name: event.get(name) for name in ORDER if name not in mapping} == {

@@ -1,39 +1,21 @@
 """The example for nginx: its limits hold, and no log contains the secret of the webhook endpoint."""
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 
 from platform_relay import wiring
 from tests.api.served import WEBHOOK_SECRET
 from tests.helpers import eventually_sync, free_port
+from tests.nginx import Proxy, needs_nginx, running
 from tests.security.attacked import read_to_end, tcp_connection
 
-NGINX: Final = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 EXAMPLE: Final = Path(__file__).parents[2] / "deploy" / "nginx" / "relay.conf"
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    port: int
-    folder: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def logs(self) -> str:
-        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+pytestmark = needs_nginx
 
 
 @contextmanager
@@ -52,29 +34,8 @@ def nginx(folder: Path, upstream: int) -> Iterator[Proxy]:
     ):
         assert old in text
         text = text.replace(old, new)
-    temporary = "".join(
-        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
-        f"events {{ worker_connections 512; }}\nhttp {{\n{temporary}{text}\n}}\n"
-    )
-    command = [str(NGINX), "-p", str(folder), "-c", str(configuration)]
-    with (folder / "stderr").open("wb") as output:
-        process = subprocess.Popen(command, stderr=output)
-    try:
-
-        def listens() -> bool:
-            assert process.poll() is None, (folder / "stderr").read_text()
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", port)) == 0
-
-        eventually_sync(listens, 10)
-        yield Proxy(port, folder)
-    finally:
-        process.terminate()
-        process.wait()
+    with running(folder, port, text) as proxy:
+        yield proxy
 
 
 async def test_the_example_limits_and_logs_no_secret(tmp_path: Path, web: tuple[wiring.Services, str]) -> None:

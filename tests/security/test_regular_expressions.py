@@ -13,7 +13,7 @@ from typing import Any, Final  # Any: parse trees
 
 import pytest
 
-from platform_relay.imports.mapping import event_of
+from platform_relay.imports.conversion import Reading, convert
 from platform_relay.inbox.events import EventKind
 
 APP: Final = Path(__file__).parents[2] / "app"
@@ -175,5 +175,5 @@ def test_every_pattern_is_tested() -> None:
 def test_a_long_field_of_a_file_takes_no_time(field: str, pump: str) -> None:
     row = {"x": f"2026-05-11{pump * (60_000 // len(pump))}\x00", "id": "1"}
     started = time.process_time()
-    event_of(EventKind.ORDER, row, {field: "x", "id": "id"}, flat=True)
+    convert(EventKind.ORDER, row, {field: "x", "id": "id"}, Reading(), flat=True)
     assert time.process_time() - started < 0.5

@@ -146,3 +146,32 @@ async def test_a_forged_notice_is_not_shown(web: tuple[wiring.Services, str]) ->
 async def test_the_stores_key_does_not_sign_in(web: tuple[wiring.Services, str]) -> None:
     async with browser(web[1]) as client:
         assert (await client.post(LOGIN, data={"key": STORE_KEY, "next": ""})).status_code == 401
+
+
+async def test_a_broken_origin_is_another_site(web: tuple[wiring.Services, str]) -> None:
+    """Not an error of the relay, which would be logged with a traceback for every such request of a stranger."""
+    host = web[1].removeprefix("http://")
+    form = {"key": OPERATOR_KEY, "next": "/console"}
+    async with httpx.AsyncClient(base_url=web[1], timeout=20, trust_env=False) as client:
+        for origin in (
+            "http://[",
+            "http://[::1",
+            "null",
+            "",
+            "://",
+            f"//{host}",
+            f"ftp://{host}",
+            f"http://x@{host}",
+            host,
+        ):
+            answer = await client.post(LOGIN, data=form, headers={"origin": origin})
+            assert answer.status_code == 403, origin
+        for origin in (f"http://{host}", f"https://{host}"):  # a proxy may terminate TLS
+            assert (await client.post(LOGIN, data=form, headers={"origin": origin})).status_code == 303
+
+
+async def test_strangers_cannot_fill_the_memory_with_forms_for_signing_in(web: tuple[wiring.Services, str]) -> None:
+    async with browser(web[1]) as client:
+        answer = await client.post(LOGIN, data={"key": "k" * 20_000})
+        assert answer.status_code == 413
+        assert (await client.post(LOGIN, data={"key": "k" * 10_000})).status_code == 401

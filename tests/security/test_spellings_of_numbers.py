@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin  # Any: annotations
+from types import FunctionType
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints  # Any: annotations
 
 import pytest
+import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import platform_relay
+import platform_relay.cli as cli_package
 from platform_relay.core import exact_json
 from platform_relay.core.plain_numbers import NotANumberError, amount, decimal, integer, is_count
 from platform_relay.inbox.events import OrderEvent
@@ -38,6 +41,30 @@ def test_other_spellings_are_no_numbers(text: str) -> None:
             read(text)
     assert not is_count(text)
     assert exact_json.number(text) is None
+
+
+def numbers_of_commands() -> Iterator[tuple[str, Any]]:  # Any: typer's description of an option
+    """Every option of a command that is a number."""
+    for module in pkgutil.iter_modules(cli_package.__path__, f"{cli_package.__name__}."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, function in vars(importlib.import_module(module.name)).items():
+            if not isinstance(function, FunctionType) or function.__module__ != module.name:
+                continue
+            for parameter, hint in get_type_hints(function, include_extras=True).items():
+                for option in getattr(hint, "__metadata__", ()):
+                    if {hint.__origin__, *get_args(hint.__origin__)} & LIBRARY_NUMBERS:
+                        yield f"{module.name}.{name}: {parameter}", option
+
+
+@pytest.mark.parametrize(("where", "option"), list(numbers_of_commands()))
+def test_the_command_line_reads_no_number_in_another_spelling(where: str, option: Any) -> None:  # Any: as above
+    """Its library reads `1_9` as 19."""
+    assert option.parser is not None, f"{where}: use cli/numbers.py"
+    assert option.parser("10") == 10
+    for text in (*SPELLINGS, "-1"):
+        with pytest.raises(typer.BadParameter):
+            option.parser(text)
 
 
 @given(st.text(st.sampled_from(string.digits + "._-+eE٢１ ")))
@@ -146,7 +173,13 @@ WRITTEN: Final = frozenset({"ChangedJobs", "ReleasedLimits", "RuleView", "Stored
 
 REVIEWED: Final = frozenset(
     {
+        "api/client_ip.py: int(address)",  # an address, not a text
+        "api/client_ip.py: int(network.network_address)",
+        "imports/id_values.py: .isdecimal",  # with isascii, and for the length of the text only
+        "core/exact_json.py: Decimal(text)",  # called by the JSON parser with a number of JSON
+        "cli/numbers.py: float(_read(decimal, value))",
         "cli/imports.py: int(json.loads(line)['row'])",
+        "imports/xlsx_numbers.py: Decimal(raw)",  # a number of a workbook: ASCII digits, and an exponent
         "conformance/coupons.py: Decimal(-1)",
         "conformance/coupons.py: Decimal(amount)",
         "conformance/coupons.py: Decimal(number)",

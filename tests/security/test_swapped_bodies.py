@@ -16,8 +16,9 @@ from platform_relay.core.encryption import KeyRing, Purpose, UnreadableBodyError
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.reencrypt import encrypt_bodies
 from platform_relay.inbox.stored_customers import Customers
+from platform_relay.jobs.queries import find_job
 from tests.database.engine_room import claim
-from tests.explain.scene import Scene
+from tests.explain.scene import Scene, answered
 
 RING = KeyRing({"new": b"n" * 32})
 PURPOSES: tuple[Purpose, ...] = ("body", "event", "excerpt")
@@ -52,6 +53,31 @@ async def test_a_body_in_the_place_of_the_event_is_not_sent(encrypting: AsyncEng
     assert (job.body, job.unreadable) == (b"", because(ReasonCode.BODY_KEY_WRONG, key="new"))
     with pytest.raises(UnreadableBodyError):
         await Customers(encrypting).newest("42")
+
+
+async def test_an_excerpt_in_the_place_of_another_of_its_job_is_not_shown(encrypting: AsyncEngine) -> None:
+    scene = Scene(encrypting)
+    await scene.customer("42", email="ada@example.com")
+    job_id = (await scene.run(answered(500, "the first words"))).id
+    await change(encrypting, "UPDATE lane SET run_at = now()")
+    await scene.run(answered(422, "the second words"))
+    async with encrypting.connect() as connection:
+        job = await find_job(connection, job_id)
+    assert job is not None
+    excerpts = [attempt.excerpt or "" for attempt in job.attempts]
+    assert ["first words" in excerpts[0], "second words" in excerpts[1]] == [True, True]
+    await change(
+        encrypting,
+        "UPDATE attempt SET excerpt = other.excerpt FROM attempt AS other"
+        " WHERE other.job_id = attempt.job_id AND other.fencing_token <> attempt.fencing_token",
+    )
+    async with encrypting.connect() as connection:
+        job = await find_job(connection, job_id)
+    assert job is not None
+    assert len(job.attempts) == 2
+    for attempt in job.attempts:
+        assert "words" not in (attempt.excerpt or "")
+        assert because(ReasonCode.BODY_KEY_WRONG, key="new").text in (attempt.excerpt or "")
 
 
 async def test_a_plain_body_after_the_first_use_of_a_key_raises_an_alert(

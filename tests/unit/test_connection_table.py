@@ -77,3 +77,15 @@ def test_a_new_connection_gets_the_reserve_when_none_is_idle() -> None:
     assert [admission.close for admission in admissions] == [[]] * RESERVE + [[2]]
     table.remove(0, None)
     assert not table.add(99, None).reserve
+
+
+def test_an_address_with_many_connections_does_not_end_the_health_checks_of_others() -> None:
+    """The attack: every place is taken, and the attacker opens more and more connections."""
+    table: ConnectionTable[object] = ConnectionTable(1, 1, 1, 1)
+    table.add("busy", "attacker")
+    table.set_busy("busy")
+    table.add("health check", "monitoring")
+    closed = [one for number in range(5 * RESERVE) for one in table.add(number, "attacker").close]
+    assert closed == list(range(len(closed)))
+    assert len(closed) == 4 * RESERVE + 1
+    assert table.add("next health check", "monitoring").close == [len(closed)]

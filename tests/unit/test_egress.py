@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from platform_relay.core.egress import AddressDeniedError, AddressInfo, EgressPolicy
 from platform_relay.core.http import HttpClient, HttpClients, HttpResponse
@@ -52,20 +51,16 @@ def test_an_address_in_the_settings_is_allowed_and_no_other() -> None:
     EgressPolicy(["http://localhost:9000"]).open_socket(resolved("127.0.0.1")).close()
 
 
-class Rebinding(AbstractResolver):
-    """A name server that resolves every name to this machine."""
+def name_server(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Every name has these addresses from now on. Returns the names that are looked up."""
+    names: list[str] = []
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
-            )
-        ]
+    def resolve(host: str, port: int, *_: object, **__: object) -> list[AddressInfo]:
+        names.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)) for address in addresses]
 
-    async def close(self) -> None:
-        """Nothing is open."""
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return names
 
 
 @pytest.fixture
@@ -85,8 +80,7 @@ async def inside() -> AsyncIterator[tuple[int, list[bytes]]]:
     await server.wait_closed()
 
 
-async def call(client: HttpClient, url: str, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setattr("aiohttp.connector.DefaultResolver", lambda *_, **__: Rebinding())
+async def call(client: HttpClient, url: str) -> object:
     answer = await client.call("GET", url)
     await client.aclose()
     return answer
@@ -95,15 +89,16 @@ async def call(client: HttpClient, url: str, monkeypatch: pytest.MonkeyPatch) ->
 async def test_nothing_reaches_a_private_address_behind_a_public_name(
     inside: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name_server(monkeypatch, "127.0.0.1")
     port, received = inside
     base = f"http://shop.example:{port}"
-    refused = await call(HttpClients(5.0).make(base), f"{base}/v1", monkeypatch)
+    refused = await call(HttpClients(5.0).make(base), f"{base}/v1")
     assert isinstance(refused, Blocked), refused
     assert refused.reason.code is ReasonCode.EGRESS_DENIED
     assert (refused.reason.facts["host"], "127.0.0.1" in str(refused.reason.facts["error"])) == ("shop.example", True)
     assert received == []
     allowed = HttpClients(5.0, private_networks=[ip_network("127.0.0.0/8")]).make(base)
-    assert isinstance(await call(allowed, f"{base}/v1", monkeypatch), HttpResponse)
+    assert isinstance(await call(allowed, f"{base}/v1"), HttpResponse)
 
 
 async def test_only_configured_hosts_are_called(inside: tuple[int, list[bytes]]) -> None:
@@ -118,21 +113,50 @@ async def test_only_configured_hosts_are_called(inside: tuple[int, list[bytes]])
     await client.aclose()
 
 
-class Several(Rebinding):
-    """A name with a private address and one where nothing listens."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        one = (await super().resolve(host, port, family))[0]
-        return [one, ResolveResult(**{**one, "host": "10.9.8.7"})]
-
-
 async def test_a_private_address_among_several_is_still_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiohttp combines both errors into one, whose text and number are those of neither."""
+    """Both errors are combined into one, whose text and number are those of neither. Nothing listens at the first address."""
     port = free_port()
-    monkeypatch.setattr("tests.unit.test_egress.Rebinding", Several)
+    name_server(monkeypatch, "127.0.0.1", "10.9.8.7")
     client = HttpClients(5.0, private_networks=[ip_network("127.0.0.0/8")]).make(f"http://shop.example:{port}")
-    refused = await call(client, f"http://shop.example:{port}/v1", monkeypatch)
+    refused = await call(client, f"http://shop.example:{port}/v1")
     assert isinstance(refused, Blocked), refused
     assert "10.9.8.7" in str(refused.reason.facts["error"])
+
+
+async def test_a_name_that_is_bound_to_another_address_later_reaches_nothing_inside(
+    inside: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the name was looked up and called before. The addresses of a name are kept for a while, and checked again
+    for every connection."""
+    port, received = inside
+    base = f"http://shop.example:{port}"
+    client = HttpClients(5.0, private_networks=[ip_network("127.0.0.1/32")]).make(base)
+    names = name_server(monkeypatch, "127.0.0.1")
+    assert isinstance(await client.call("GET", f"{base}/v1"), HttpResponse)
+    assert isinstance(await client.call("GET", f"{base}/v1"), HttpResponse)
+    assert names == ["shop.example"]
+    monkeypatch.setattr("platform_relay.core.http_pool.RESOLVED_FOR", 0.0)
+    client = HttpClients(5.0, private_networks=[ip_network("127.0.0.1/32")]).make(base)
+    assert isinstance(await client.call("GET", f"{base}/v1"), HttpResponse)
+    name_server(monkeypatch, "127.0.0.2")
+    refused = await client.call("GET", f"{base}/v1")
+    await client.aclose()
+    assert isinstance(refused, Blocked), refused
+    assert refused.reason.code is ReasonCode.EGRESS_DENIED
+    assert len(received) == 3
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]"])
+async def test_another_spelling_of_a_private_address_reaches_nothing(
+    inside: tuple[int, list[bytes]], host: str
+) -> None:
+    """The operating system reads these as 127.0.0.1. What counts is the address of the connection."""
+    port, received = inside
+    url = f"http://{host}:{port}/"
+    client = HttpClients(5.0).make("http://shop.example")
+    client._egress.allows = lambda _: True  # type: ignore[method-assign,union-attr]  # noqa: SLF001
+    answer = await client.call("GET", url)
+    await client.aclose()
+    assert isinstance(answer, Blocked), answer
+    assert answer.reason.code is ReasonCode.EGRESS_DENIED
+    assert received == []

@@ -42,25 +42,36 @@ def test_a_former_current_key_still_decrypts(
     assert after.decrypt(message_id, before.current, before.encrypt(message_id, body)) == body
 
 
-@given(keys=KEYS, job_id=st.uuids(), other=st.uuids(), plain=st.text(st.characters(codec="utf-8"), max_size=500))
-def test_texts_are_encrypted_as_texts(keys: dict[str, bytes], job_id: UUID, other: UUID, plain: str) -> None:
+@given(
+    keys=KEYS,
+    job_id=st.uuids(),
+    other=st.uuids(),
+    attempts=st.lists(st.integers(0, 2**63 - 1), min_size=2, max_size=2, unique=True),
+    plain=st.text(st.characters(codec="utf-8"), max_size=500),
+)
+def test_texts_are_encrypted_as_texts(
+    keys: dict[str, bytes], job_id: UUID, other: UUID, attempts: list[int], plain: str
+) -> None:
     assume(job_id != other)
+    attempt, later = attempts
     ring = KeyRing(keys)
-    encrypted = ring.encrypt_text(job_id, plain)
+    encrypted = ring.encrypt_text(job_id, attempt, plain)
     assert encrypted is not None
     assert encrypted.startswith(f"{ENCRYPTED_TEXT}{ring.current}:")
-    assert ring.decrypt_text(job_id, encrypted) == ring.display_text(job_id, encrypted) == plain
+    assert ring.decrypt_text(job_id, attempt, encrypted) == ring.display_text(job_id, attempt, encrypted) == plain
     with pytest.raises(UnreadableBodyError):
-        ring.decrypt_text(other, encrypted)
-    assert "not in BODY_KEYS" in str(NO_KEYS.display_text(job_id, encrypted))
+        ring.decrypt_text(other, attempt, encrypted)
+    with pytest.raises(UnreadableBodyError):
+        ring.decrypt_text(job_id, later, encrypted)
+    assert "not in BODY_KEYS" in str(NO_KEYS.display_text(job_id, attempt, encrypted))
 
 
 @pytest.mark.parametrize("plain", ["", "no room", "encrypted:1:", "encrypted:1:name", "encrypted:1:name:no base64!"])
 def test_plain_texts_stay_unchanged(plain: str) -> None:
     for ring in (NO_KEYS, KeyRing({"name": b"k" * 32})):
-        assert ring.display_text(UUID(int=1), plain) == plain
-    assert NO_KEYS.encrypt_text(UUID(int=1), plain) == plain
-    assert KeyRing({"name": b"k" * 32}).encrypt_text(UUID(int=1), None) is None
+        assert ring.display_text(UUID(int=1), 1, plain) == plain
+    assert NO_KEYS.encrypt_text(UUID(int=1), 1, plain) == plain
+    assert KeyRing({"name": b"k" * 32}).encrypt_text(UUID(int=1), 1, None) is None
 
 
 @given(keys=KEYS, message_id=st.uuids(), other=st.uuids(), body=BODIES, data=st.data())

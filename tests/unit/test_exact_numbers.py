@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final, cast
 from uuid import UUID
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Done, Outcome
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.forwarding.loyalty_sync import SyncLoyalty
@@ -144,7 +144,7 @@ async def test_the_loyalty_sync_passes_them_on() -> None:
 
 
 def test_a_response_is_read_with_them() -> None:
-    value = HttpResponse(200, httpx.Headers(), f"{{{MEMBER}}}".encode()).json()
+    value = HttpResponse(200, Headers(), f"{{{MEMBER}}}".encode()).json()
     assert contains_numbers(exact_json.dumps(value))
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 from platform_relay.forwarding.prepare import PreparedOrder, prepare_order
-from platform_relay.imports.mapping import event_of
+from platform_relay.imports.conversion import Reading, convert
 from platform_relay.inbox.events import (
     EVENTS,
     CustomerEvent,
@@ -141,9 +141,9 @@ def test_a_wrong_form_is_refused(key: str, form: str) -> None:
 @pytest.mark.parametrize(("flat", "expected"), [(True, {"id": "1"}), (False, {"id": "1", "phone": None})])
 def test_an_empty_cell_is_absent_and_a_null_in_json_is_null(flat: bool, expected: dict[str, JsonValue]) -> None:
     mapping = {"id": "Id", "phone": "Phone", "email": "E-mail"}
-    assert event_of(EventKind.CUSTOMER, {"Id": "1", "Phone": ""}, mapping, flat=flat) == expected
+    assert convert(EventKind.CUSTOMER, {"Id": "1", "Phone": ""}, mapping, Reading(), flat=flat).event == expected
     if not flat:
-        assert event_of(EventKind.CUSTOMER, {"Id": "1", "Phone": None}, mapping, flat=flat) == expected
+        assert convert(EventKind.CUSTOMER, {"Id": "1", "Phone": None}, mapping, Reading(), flat=flat).event == expected
 
 
 @pytest.mark.parametrize("kind", list(EventKind))

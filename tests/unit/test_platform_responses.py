@@ -2,10 +2,10 @@
 
 import json
 
-import httpx
 import pytest
 
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Blocked, Reject, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.platform.fields import AssumptionError, Fields
@@ -14,7 +14,7 @@ from platform_relay.platform.responses import THE_PLATFORM, Accepted, Rejected, 
 
 def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> HttpResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return HttpResponse(status, httpx.Headers(headers or {}), raw, destination=THE_PLATFORM)
+    return HttpResponse(status, Headers(headers or {}), raw, destination=THE_PLATFORM)
 
 
 def test_a_success_is_a_json_object() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import httpx
 import pytest
 from pydantic import JsonValue
 
 from platform_relay.conformance.outcome_checks import InvalidReason, check_outcomes, reason_problem
 from platform_relay.core.http import HttpResponse, firewall_refusal
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Skip, Unknown
 from platform_relay.core.reasons import Reason, ReasonCode, because
 from platform_relay.inbox.events import EventKind
@@ -24,7 +24,7 @@ REQUEST = "the coupon lookup"
 
 
 def answer(status: int, body: str = "{}", **headers: str) -> HttpResponse:
-    return HttpResponse(status, httpx.Headers(headers), body.encode())
+    return HttpResponse(status, Headers(headers), body.encode())
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from decimal import Decimal
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from platform_relay.core import surrounded_json
 from platform_relay.core.http import HttpResponse
+from platform_relay.core.http_messages import Headers
 from platform_relay.core.outcomes import Unknown
 from platform_relay.platform.responses import Accepted, read_response
 
@@ -21,7 +22,17 @@ DATABASE = (
 )
 COMMENT = "\n<!-- Page supported by a cache plugin 3.6 -->"
 BOM = "\ufeff"
-AROUND = [(BOM, ""), ("", COMMENT), (WARNING, ""), (DATABASE, COMMENT), (BOM + WARNING, COMMENT), (WARNING + BOM, "\0")]
+AROUND = [
+    (BOM, ""),
+    ("", COMMENT),
+    (WARNING, ""),
+    (DATABASE, COMMENT),
+    (BOM + WARNING, COMMENT),
+    ("<!-- theme -->\n", ""),
+    (")]}',\n", ""),
+    ("for(;;);", ""),
+    (WARNING + BOM, "\0"),
+]
 ROWS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -71,6 +82,12 @@ def test_a_part_of_a_value_is_never_read_as_the_value(value: object, data: st.Da
         "12",
         '"text"',
         '{"id": 1}{"id": 1}',
+        '{"id": 1}\n{"id": 2}\n',
+        '{"id": 1}}',
+        '{"id": 1}]',
+        '<!-- {"id": 0} -->{"id": 1}',
+        '{"id": 1})]}\'',
+        "[1] {",
         '{"id": 1}<!-- {"cache": "hit"} -->',
         '[{"id": 1},{"id": 2},{"id"',
         '[{"id": 1},{"id"',
@@ -92,8 +109,8 @@ def test_only_reads_and_errors_are_read_with_text_around_them(around: tuple[str,
     body = f'{around[0]}{{"message": "x", "total": 1.10}}{around[1]}'.encode()
     whole = {"message": "x", "total": Decimal("1.10")}
     for status, reads in ((200, True), (400, False), (404, True)):
-        assert HttpResponse(status, httpx.Headers(), body, reads=reads).json() == whole
-    written = HttpResponse(201, httpx.Headers(), body).json("the creation")
+        assert HttpResponse(status, Headers(), body, reads=reads).json() == whole
+    written = HttpResponse(201, Headers(), body).json("the creation")
     if around == (BOM, ""):
         assert written == whole  # a byte order mark is part of the encoding
     else:
@@ -107,17 +124,20 @@ def test_the_reason_says_what_is_wrong() -> None:
         b"<p>x</p>": "a body that is not JSON",
         b"[]<p>[]</p>": "several JSON values, with other text around it",
         b"<html>[]</html>": "JSON within a page, with other text around it",
+        gzip.compress(b'{"id": 1}'): "a body that is not JSON",
+        b'{"id": 1}\n{"id": 2}': "several JSON values, with other text around it",
+        b'{"id":1}}': "a part of a JSON value, with other text around it",
         b'[{"id":1},{': "a part of a JSON value, with other text around it",
     }
     for body, problem in answers.items():
-        value = HttpResponse(200, httpx.Headers(), body, reads=True).json()
+        value = HttpResponse(200, Headers(), body, reads=True).json()
         assert isinstance(value, Unknown)
         assert value.reason.facts["problem"] == problem
 
 
 def test_the_platform_reads_the_same() -> None:
     body = f'{WARNING}{{"id": "42"}}{COMMENT}'.encode()
-    read = read_response(HttpResponse(200, httpx.Headers(), body, reads=True))
+    read = read_response(HttpResponse(200, Headers(), body, reads=True))
     assert isinstance(read, Accepted)
     assert read.body == {"id": "42"}
-    assert isinstance(read_response(HttpResponse(200, httpx.Headers(), body)), Unknown)
+    assert isinstance(read_response(HttpResponse(200, Headers(), body)), Unknown)

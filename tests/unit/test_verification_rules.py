@@ -211,7 +211,17 @@ def test_the_first_exceeded_issuance_limit_is_named() -> None:
 def test_a_limits_name_shows_no_email_address() -> None:
     assert subject_of("") == "all coupons"
     assert subject_of("42") == "customer 42"
-    assert "jane" not in subject_of("jane@example.com")
+    assert subject_of("gid://shopify/Customer/42") == "customer gid://shopify/Customer/42"
+    for personal in (
+        "jane@example.com",
+        "jane\uff20example.com",
+        "jane%40example.com",
+        "Jane Doe",
+        "jane",
+        "+49 151 23456",
+    ):
+        assert subject_of(personal).startswith("guest "), personal
+        assert "jane" not in subject_of(personal).lower()
 
 
 ISSUED_SPEC: dict[str, Any] = {

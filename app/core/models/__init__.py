@@ -14,6 +14,7 @@ from platform_relay.core.models.operations import (
     ImportRun,
     PollCursor,
     Reconciliation,
+    SignInLink,
 )
 from platform_relay.core.models.queue import FIRST_EMAIL, JOB_STATES, Attempt, Destination, Entity, Job, Lane, Message
 
@@ -38,4 +39,5 @@ __all__ = [
     "PollCursor",
     "Reconciliation",
     "RewardRule",
+    "SignInLink",
 ]

@@ -72,7 +72,7 @@ class ImportRun(Base):
     """SHA-256 of the file."""
     kind: Mapped[str]
     mapping: Mapped[str]
-    """JSON with sorted names: field -> column."""
+    """How the file is read: mapping, version and `Reading` as JSON with sorted names, or the SHA-256 of a long one."""
     name: Mapped[str]
     actor: Mapped[str]
     state: Mapped[str]
@@ -80,6 +80,8 @@ class ImportRun(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     position: Mapped[int] = mapped_column(BigInteger)
     """Bytes of the file that were processed."""
+    last_row: Mapped[int] = mapped_column(BigInteger)
+    """Number of the last row that was processed. Some rows are joined, so it can exceed `rows`."""
     rows: Mapped[int] = mapped_column(BigInteger)
     accepted: Mapped[int] = mapped_column(BigInteger)
     duplicates: Mapped[int] = mapped_column(BigInteger)
@@ -88,6 +90,10 @@ class ImportRun(Base):
     rejected: Mapped[int] = mapped_column(BigInteger)
     problems: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     """The first rejected rows: number and reason."""
+    columns: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    """What was found in each column of the file: counts and numbers of rows, no values."""
+    notes: Mapped[list[str]] = mapped_column(JSONB)
+    """What was decided about the whole file."""
     error: Mapped[str | None]
     created_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
@@ -174,6 +180,19 @@ class ConsoleSession(Base):
     expires_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
     """With a precision of a few minutes."""
+
+
+class SignInLink(Base):
+    """A link that opens a session of the console once. It is deleted when it is used."""
+
+    __tablename__ = "sign_in_link"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    """SHA-256 of the secret in the link."""
+    key_hash: Mapped[bytes]
+    """SHA-256 of the key that created it."""
+    name: Mapped[str]
+    expires_at: Mapped[datetime]
 
 
 class Audit(Base):

@@ -150,10 +150,12 @@ class Lane(Base):
     """First in the primary key, so that no plan can use it, instead of ix_lane_due, to find the due lanes of a destination."""
     destination: Mapped[str] = mapped_column(primary_key=True)
     run_at: Mapped[datetime]
-    """When the lane may be claimed next. While it is claimed: when the lease ends."""
+    """When the lane may be claimed next. A claim does not change it, so that it changes no index."""
     fencing_token: Mapped[int] = mapped_column(BigInteger)
     """Grows with every claim and never shrinks; a settle must name it."""
     leased: Mapped[bool] = mapped_column(Boolean)
+    lease_until: Mapped[datetime | None]
+    """While it is claimed: when the lease ends. Without an index, so that claims and renewals are heap-only updates."""
     priority: Mapped[int] = mapped_column(SmallInteger)
     """0: live, 1: backfill."""
     open_jobs: Mapped[int] = mapped_column(Integer)

@@ -27,7 +27,6 @@ from typing import Final, cast
 from pydantic import JsonValue
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from platform_relay.core import exact_json
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.amounts import in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
@@ -39,7 +38,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import NULL, Row, objects, reported, value_at
+from platform_relay.stores.parsing import NULL, Row, objects, reported, value_at, webhook_json
 from platform_relay.stores.text import plain_text
 from platform_relay.stores.translation import translate
 
@@ -67,7 +66,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, store_has
     if (problem := _problem_of_signature(headers, raw, secret)) is not None:
         return invalid_signature("BIGCOMMERCE__CLIENT_SECRET", problem)
     try:
-        body = cast("JsonValue", exact_json.loads(raw))
+        body = cast("JsonValue", webhook_json(raw))
     except ValueError:
         return unreadable_webhook("BigCommerce", "its body is not JSON")
     data = value_at(body, "data")

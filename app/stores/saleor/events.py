@@ -25,7 +25,6 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
-from platform_relay.core import exact_json
 from platform_relay.inbox.events import EventKind, FinancialStatus
 from platform_relay.stores.amounts import ZERO, in_currency, money, number, refunded, saved_with_tax
 from platform_relay.stores.native import (
@@ -39,7 +38,16 @@ from platform_relay.stores.native import (
     unreadable_webhook,
 )
 from platform_relay.stores.paging import KeyPosition, with_smaller_pages
-from platform_relay.stores.parsing import Null, amount_with_cents, names, reported, set_fields, value_at, whole_number
+from platform_relay.stores.parsing import (
+    Null,
+    amount_with_cents,
+    names,
+    reported,
+    set_fields,
+    value_at,
+    webhook_json,
+    whole_number,
+)
 from platform_relay.stores.saleor import documents as documents
 from platform_relay.stores.saleor.api import RESPONSES, Node, SaleorApi, UnknownId, nodes
 from platform_relay.stores.text import plain_text
@@ -122,7 +130,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, channel: str) -> Parse
     """Translate a verified webhook."""
     name = headers.get("saleor-event") or headers.get("x-saleor-event") or "an event without a name"
     try:
-        body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
+        body = cast("JsonValue", webhook_json(raw))  # with Decimals instead of floats
     except ValueError:
         return unreadable_webhook("Saleor", f"{name}: its body is not JSON")
     if name.endswith("_deleted") and not name.startswith("product_variant"):

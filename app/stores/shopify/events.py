@@ -24,7 +24,6 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
-from platform_relay.core import exact_json
 from platform_relay.inbox.events import EventKind
 from platform_relay.stores.amounts import in_currency, money, number, refunded
 from platform_relay.stores.native import (
@@ -48,6 +47,7 @@ from platform_relay.stores.parsing import (
     reported,
     set_fields,
     value_at,
+    webhook_json,
 )
 from platform_relay.stores.shopify.amounts import body_lines, body_refunds, node_lines, saved_by, subtotal
 from platform_relay.stores.shopify.api import RESPONSES
@@ -114,7 +114,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: str, host: str
 
 def _parsed(kind: EventKind, raw: bytes) -> ParsedWebhook:
     try:
-        body = cast("JsonValue", exact_json.loads(raw))  # with Decimals instead of floats
+        body = cast("JsonValue", webhook_json(raw))  # with Decimals instead of floats
     except ValueError:
         return unreadable_webhook("Shopify", "its body is not JSON")
     if not isinstance(body, dict):

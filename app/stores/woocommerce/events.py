@@ -45,7 +45,7 @@ from platform_relay.stores.native import (
     not_relayed,
     unreadable_webhook,
 )
-from platform_relay.stores.parsing import NULL, first_reported, names, objects, reported, value_at
+from platform_relay.stores.parsing import NULL, first_reported, names, objects, reported, value_at, webhook_json
 from platform_relay.stores.text import plain_text
 from platform_relay.stores.translation import translate
 
@@ -100,7 +100,7 @@ def parse_webhook(headers: Mapping[str, str], raw: bytes, secret: bytes) -> Pars
 
 def _entity(kind: EventKind, raw: bytes, webhook: str) -> ParsedWebhook:
     try:
-        row = exact_json.loads(raw)
+        row = webhook_json(raw)
     except ValueError:
         return unreadable_webhook("WooCommerce", "its body is not JSON")
     if isinstance(row, dict) and not row.get("id") and isinstance(row.get("code"), str):
@@ -131,7 +131,7 @@ def has_variations(row: object) -> bool:
 
 def _entity_id(raw: bytes) -> Any:  # as above
     try:
-        row = exact_json.loads(raw)
+        row = webhook_json(raw)
     except ValueError:
         return None
     return exact_json.member(row, "id")

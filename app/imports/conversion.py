@@ -1,0 +1,191 @@
+"""Converts a row to the members of an event, by a mapping and by how the file writes numbers, dates and times. Pure.
+
+A value that cannot be read is left out of the event, and named in `Converted.unreadable`. `None` for a value means an empty one.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import JsonValue
+
+from platform_relay.core import exact_json
+from platform_relay.core.plain_numbers import integer, is_count
+from platform_relay.imports.id_values import damage_of, is_placeholder
+from platform_relay.imports.mapping import BIRTHDAY
+from platform_relay.imports.values import DateOrder, DecimalMark, currency_of, parse_month_day, parse_number, parse_time
+from platform_relay.inbox.events import EventKind, FinancialStatus
+
+IDS: Final = ("id", "customerId")
+AMOUNTS: Final = ("totalPrice", "subtotalPrice", "refundedAmount")
+TIMES: Final = ("createdAt", "updatedAt")
+DATES: Final = (BIRTHDAY, *TIMES)
+_INTEGERS: Final = ("birthdayMonth", "birthdayDay")
+MAX_TIME: Final = 64
+"""Characters of a time."""
+_PLACES: Final = Decimal("0.0001")
+MAX_DIGITS: Final = 15
+"""Digits of an amount before its decimal mark."""
+_ZONE: Final = re.compile(r"[+-][0-9]{2}:?[0-9]{2}|UTC|Z")
+_STATUSES: Final[Mapping[str, str]] = {
+    **{status: status for status in get_args(FinancialStatus)},
+    "completed": "paid",
+    "complete": "paid",
+    "processing": "paid",
+    "on_hold": "pending",
+    "unpaid": "pending",
+    "failed": "voided",
+    "cancelled": "voided",
+    "canceled": "voided",
+}
+"""Payment states in exports, and the Platform's name for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file writes what can have two meanings. `decimal` and `date_order` are by field. `time_zone` is the zone of times
+    without one (IANA; None: UTC), `currency` that of orders without one. `rounded`: fields with ids of which a spreadsheet
+    rounded the long ones."""
+
+    decimal: Mapping[str, DecimalMark] = field(default_factory=dict)
+    date_order: Mapping[str, DateOrder] = field(default_factory=dict)
+    time_zone: str | None = None
+    currency: str | None = None
+    rounded: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Converted:
+    """The members of an event. `unreadable`: fields that were left out, with the end of a sentence that begins with the field.
+    `damaged`: an id that a spreadsheet damaged, as such a sentence; the row cannot be used. `empty`: fields without a value."""
+
+    event: dict[str, JsonValue]
+    unreadable: dict[str, str] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    damaged: str | None = None
+
+
+def convert(
+    kind: EventKind, values: Mapping[str, JsonValue], mapping: Mapping[str, str], reading: Reading, *, flat: bool
+) -> Converted:
+    """The event of a row. `flat`: all values are text (CSV), and an empty cell is an absent field. Otherwise members that are
+    not mapped stay unchanged, except those with the name of a mapped field; null or an empty text is null: the field is
+    removed."""
+    event: dict[str, JsonValue] = {}
+    if not flat:
+        used = {*mapping.values(), *mapping}
+        event = {name: value for name, value in values.items() if name not in used}
+    result = Converted(event)
+    for name, column in mapping.items():
+        if not column or column not in values:
+            continue
+        value = values[column]
+        text = value.strip() if isinstance(value, str) else None
+        if value is None or text == "" or (name == "customerId" and _is_no_customer(text)):
+            result.empty.add(name)
+            if not flat and name != BIRTHDAY:
+                event[name] = None
+            continue
+        if text is not None and flat and name in IDS and (damage := damage_of(text, rounded=name in reading.rounded)):
+            result.unreadable[name], result.damaged = damage, result.damaged or f"{name}: {damage}"
+            continue
+        try:
+            _set(event, kind, name, value if text is None else text, reading, flat=flat)
+        except ValueError as error:
+            result.unreadable[name] = str(error)
+    if kind is EventKind.ORDER and flat and "currency" not in event and "currency" not in result.unreadable:
+        _add_currency(event, values.get(mapping.get("totalPrice", "")), reading)
+    return result
+
+
+def _is_no_customer(text: str | None) -> bool:
+    """Whether an order has no customer: WooCommerce writes 0 for a guest."""
+    return text is not None and (text == "0" or is_placeholder(text))
+
+
+def _set(
+    event: dict[str, JsonValue], kind: EventKind, name: str, value: JsonValue, reading: Reading, *, flat: bool
+) -> None:
+    """Set the field. Raises ValueError if the text cannot be read; a value of another kind is checked by the event's model."""
+    if not isinstance(value, str):
+        event[name] = value
+    elif name == BIRTHDAY:
+        event["birthdayMonth"], event["birthdayDay"] = parse_month_day(value, reading.date_order.get(name))
+    elif name in _INTEGERS and is_count(value):
+        event[name] = integer(value)
+    elif name in TIMES:
+        event[name] = _utc(value, _zone_of(reading.time_zone), reading.date_order.get(name))
+    elif name in AMOUNTS and flat:
+        event[name] = _amount(parse_number(value, reading.decimal.get(name)))
+    elif name == "tags":
+        event[name] = [tag.strip() for tag in re.split(r"[;,|]", value) if tag.strip()] or None
+    elif name == "discountCodes" and flat:
+        event[name] = [{"code": code.strip()} for code in re.split(r"[;,|]", value) if code.strip()]
+    elif name == "financialStatus" and kind is EventKind.ORDER:
+        event[name] = _STATUSES.get(re.sub(r"[\s-]+", "_", value.lower().removeprefix("wc-")), value)
+    elif name == "currency":
+        event[name] = (currency_of(value) if flat else None) or value.upper()
+    else:
+        event[name] = value
+
+
+def _amount(number: Decimal) -> str:
+    """The digits of an amount, without zeros after its fourth decimal place (databases write 54.900000)."""
+    rounded = number.quantize(_PLACES) if number.adjusted() < MAX_DIGITS else number
+    exponent = number.as_tuple().exponent
+    return exact_json.plain(rounded if isinstance(exponent, int) and exponent < -4 and rounded == number else number)
+
+
+def _add_currency(event: dict[str, JsonValue], total: JsonValue, reading: Reading) -> None:
+    """The currency of an order without one: that of the symbol beside its total, or the one that was stated for the file."""
+    shown = currency_of(total) if isinstance(total, str) else None
+    if currency := shown or reading.currency:
+        event["currency"] = currency
+
+
+@lru_cache(maxsize=16)
+def _zone_of(name: str | None) -> tzinfo:
+    return UTC if name is None else ZoneInfo(name)
+
+
+def _utc(text: str, zone: tzinfo, order: DateOrder | None) -> str:
+    """A time as ISO 8601 in UTC. A time without a zone is in `zone`. Raises ValueError."""
+    if len(text) > MAX_TIME:
+        raise ValueError(f"is longer than {MAX_TIME} characters, so it is not a time")
+    moment = _iso(text)
+    if moment is None:
+        return parse_time(text, zone, order).isoformat()
+    try:
+        return (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC).isoformat()
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def _iso(text: str) -> datetime | None:
+    """The time in ISO 8601, or as it is written with a space before its offset; None for any other text."""
+    parts = text.rsplit(None, 1)
+    spaced_zone = len(parts) == 2 and _ZONE.fullmatch(parts[1])  # 2026-05-11 16:20:00 +0200
+    try:
+        return datetime.fromisoformat(("".join(parts) if spaced_zone else text).replace("UTC", "+00:00"))
+    except ValueError:
+        return None
+
+
+def lacks_zone(text: str, order: DateOrder | None) -> bool:
+    """Whether the text is a time that names no zone, so that its meaning depends on one."""
+    moment = _iso(text[: MAX_TIME + 1])
+    if moment is not None:
+        return moment.tzinfo is None
+    try:
+        return parse_time(text, _EAST, order) != parse_time(text, _WEST, order)
+    except ValueError:
+        return False
+
+
+_EAST: Final = timezone(timedelta(hours=1))
+_WEST: Final = timezone(-timedelta(hours=1))

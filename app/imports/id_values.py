@@ -1,0 +1,83 @@
+"""Which texts can be ids, and which were ids before a spreadsheet damaged them. Pure.
+
+A wrong id invents a customer or merges two, so that nothing is guessed from a name alone, and a damaged id is refused.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_TOKEN: Final = re.compile(r"[^\s@,;|<>\"]{1,255}")
+_DIGIT: Final = re.compile(r"[0-9]")
+_NOT_AN_ID: Final = (
+    re.compile(r"\+[0-9()./-]+"),  # a telephone number
+    re.compile(r"(?<![0-9€$£¥-])[€$£¥-]?[0-9]*[.][0-9]+[€$£¥]?"),  # an amount; with a comma it is no token
+    re.compile(r"[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}(T.*)?"),  # a date or a time
+    re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?"),
+)
+_EXPONENT: Final = re.compile(r"-?[0-9]([.,][0-9]+)?E\+[0-9]{2,3}", re.IGNORECASE)
+_FORMULA_ERROR: Final = re.compile(r"#[A-ZÄÖÜÉ/0]{2,12}[!?]|#N/A|#NV|#N/D|#{2,}")
+_DAY_OR_YEAR: Final = re.compile(
+    r"([0-9]{1,2}(?:-|\. ?))?"
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mrz|Mär|Mai|Okt|Dez|Ene|Abr|Ago|Dic|Gen|Mag|Giu|Lug|Set|Ott|Mrt|Mei"
+    r"|janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc)\.?"
+    r"([- ][0-9]{2})?"
+)
+"""What Excel makes of `MAR4` and `4-3`: `Mar-04` or `4-Mar`, in other languages `04. Mrz`."""
+_WHOLE_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:]{1,8})?")
+"""What it is in a workbook."""
+_PLACEHOLDERS: Final = frozenset({"null", "none", "nan", "undefined", "n/a", "na", "nil", "-", "--"})
+_EXPORT_AGAIN: Final = "export the file again and do not save it with a spreadsheet"
+EXACT_DIGITS: Final = 15
+"""A spreadsheet keeps so many digits of a number and replaces the others by zeros."""
+_MANY_ZEROS: Final = 4
+"""Ids that end with so many zeros in total after their 15th digit are rounded; other ids have them once in 10,000 times."""
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether the text is one token with a digit, and no address, amount, date or telephone number."""
+    return is_token(text) and bool(_DIGIT.search(text)) and not any(form.fullmatch(text) for form in _NOT_AN_ID)
+
+
+def is_token(text: str) -> bool:
+    """Whether the text has no spaces and none of the characters that separate values or belong to an address."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether the text means no value, such as `NULL`. As an id it would merge all rows that have it."""
+    return text.lower() in _PLACEHOLDERS
+
+
+def damage_of(text: str, *, rounded: bool = False) -> str | None:
+    """How a spreadsheet damaged this id, as the end of a sentence that begins with the field; None if it did not.
+    `rounded`: `are_rounded` is true for the ids of the column."""
+    if _EXPONENT.fullmatch(text):
+        return f"{text} is a long number that a spreadsheet shortened, so the id is lost; {_EXPORT_AGAIN}"
+    if _FORMULA_ERROR.fullmatch(text):
+        return f"{text} is the error of a spreadsheet's formula, not an id; {_EXPORT_AGAIN}"
+    if _is_date(text):
+        return f"{text} is an id that a spreadsheet changed into a date; {_EXPORT_AGAIN}"
+    if rounded and _zeros(text):
+        return f"is a number that a spreadsheet rounded to {EXACT_DIGITS} digits, so the id is lost; {_EXPORT_AGAIN}"
+    if is_placeholder(text):
+        return "means no value, so that it cannot be an id"
+    return None
+
+
+def _is_date(text: str) -> bool:
+    match = _DAY_OR_YEAR.fullmatch(text)
+    return _WHOLE_DATE.fullmatch(text) is not None or (match is not None and (match[1] is None) != (match[2] is None))
+
+
+def are_rounded(ids: Iterable[str]) -> bool:
+    """Whether a spreadsheet rounded the long numbers among the ids: all have only zeros after their 15th digit."""
+    long = {text for text in ids if text.isascii() and text.isdecimal() and len(text) > EXACT_DIGITS}
+    zeros = [_zeros(text) for text in long]
+    return bool(zeros) and all(zeros) and sum(zeros) >= _MANY_ZEROS
+
+
+def _zeros(text: str) -> int:
+    """The number of zeros after the 15th digit of a number that has nothing else there; otherwise 0."""
+    rest = text[EXACT_DIGITS:]
+    return len(rest) if text.isascii() and text.isdecimal() and not rest.strip("0") else 0
