@@ -11,7 +11,9 @@ docs/glossary.md defines the words. An event passes through these packages from 
     database_setup        the database of a process: URL or embedded server, migration, engine
     console/, api/        the ways in: pages and endpoints for operators and for the store
     services              the parts of a process
+    setup/                `relay init`, and the checklist of the page Set-up
     checks/               what `relay check` looks at
+    trial/                the trial beside an existing connector: nothing is changed
     explain/, access/     why something is as it is; API keys
     reconcile/, imports/, sync/   compare with the store; files; polling, backfill and the store's webhooks
     privacy/              export and erase the data of one customer

@@ -1,10 +1,11 @@
 """The web application: `create_app(services)` builds it from the endpoints of the API and the console."""
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Any, Final, cast  # Any: FastAPI's own options
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from platform_relay import console
 from platform_relay.alerts.refused_webhooks import RefusedWebhooks
@@ -13,6 +14,7 @@ from platform_relay.api import (
     coupons,
     destinations,
     documentation,
+    event_list,
     events,
     explain,
     health,
@@ -22,13 +24,17 @@ from platform_relay.api import (
     privacy,
     problems,
     reconciliations,
+    refused_requests,
     reward_rules,
+    setup,
     sign_in_links,
     store_webhooks,
 )
 from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
-from platform_relay.api.middleware import RequestMiddleware
+from platform_relay.api.middleware import ProblemHandler, RequestMiddleware
+from platform_relay.api.raw_route import RawRoute
+from platform_relay.core.errors import Problem
 from platform_relay.inbox.events import EVENTS
 
 NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
@@ -43,7 +49,8 @@ NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
 def create_app(services: Services) -> FastAPI:
     """The ASGI application. The caller owns `services`, and closes them."""
     authenticator = Authenticator(services)
-    app = FastAPI(
+    app = _App(
+        services,
         title="Platform Relay",
         version=_version(),
         docs_url=None,
@@ -56,9 +63,11 @@ def create_app(services: Services) -> FastAPI:
     app.state.authenticator = authenticator
     app.state.gauges = health.queue_gauges(services)
     app.state.import_tasks = set()
+    app.state.setup = setup.SetupReader(services)
     for router in (
         events.routes(services, authenticator),  # the hot path is matched first
         batch.routes(services, authenticator),
+        event_list.router,
         events.router,
         platform_webhooks.routes(services),
         store_webhooks.routes(services),
@@ -69,17 +78,32 @@ def create_app(services: Services) -> FastAPI:
         explain.router,
         imports.router,
         reconciliations.router,
+        refused_requests.router,
         privacy.router,
         sign_in_links.router,
+        setup.router,
         health.router,
         console.routes(services, authenticator),
     ):
         # `include_router` would match every request twice, which is a quarter of the time for accepting an event.
         app.router.routes.extend(router.routes)
     documentation.install(app, list(EVENTS.values()))
-    problems.install(app, services.metrics, RefusedWebhooks(services.engine, _webhook_sources(services)))
-    app.add_middleware(RequestMiddleware, services=services)
+    webhooks = RefusedWebhooks(services.engine, _webhook_sources(services))
+    problems.install(app, services.metrics, webhooks, services.refused_requests)
     return app
+
+
+class _App(FastAPI):
+    """With RequestMiddleware around the layers of FastAPI and Starlette."""
+
+    def __init__(self, services: Services, **options: Any) -> None:  # FastAPI's own
+        super().__init__(**options)
+        self._services = services
+
+    def build_middleware_stack(self) -> ASGIApp:
+        direct = {route.path: route for route in self.routes if isinstance(route, RawRoute)}
+        on_problem = cast("ProblemHandler", self.exception_handlers[Problem])
+        return RequestMiddleware(super().build_middleware_stack(), self._services, direct, on_problem)
 
 
 def _webhook_sources(services: Services) -> dict[str, str]:

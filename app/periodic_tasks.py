@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.access.refused_requests import prune_refused_requests
 from platform_relay.alerts.audit_head import send_newest_hash
 from platform_relay.alerts.chat import send_alerts
 from platform_relay.alerts.watch import watch_queue
@@ -26,6 +27,7 @@ from platform_relay.queue.oldest_waiting import OldestWaiting
 from platform_relay.queue.queue import wake_stranded
 from platform_relay.reconcile.compare import run_requested
 from platform_relay.reconcile.runs import prune_reconciliations
+from platform_relay.setup.test_coupon import CouponTests
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
 from platform_relay.sync import webhooks
 from platform_relay.sync.background_reads import POLL, BackgroundReads, NotRead
@@ -52,6 +54,7 @@ def periodic_tasks(parts: Services, clients: Clients) -> list[PeriodicTask]:
         PeriodicTask("wake_stranded", 30.0, lambda: wake_stranded(engine)),
         PeriodicTask("prune_lanes", 600.0, lambda: prune_lanes(engine)),
         PeriodicTask("prune_bodies", 3600.0, lambda: prune_bodies(engine, settings.retention, datetime.now(UTC))),
+        PeriodicTask("prune_refused_requests", 3600.0, lambda: prune_refused_requests(engine)),
         PeriodicTask("watch_queue", 30.0, lambda: watch_queue(engine, oldest)),
         PeriodicTask("watch_deadline", deadline_interval, lambda: watch_deadline(engine, deadline, confirm_within)),
         PeriodicTask("check_refused", RECHECK_INTERVAL, lambda: check_refused(engine)),
@@ -77,6 +80,8 @@ def _store_tasks(parts: Services, clients: Clients) -> Iterator[PeriodicTask]:
         async def check_drift() -> Reason | None:
             return (await drift_check.check_drift(engine, adapter)).stopped
 
+        tests = CouponTests(engine, adapter, settings.store.adapter or "")
+        yield PeriodicTask("remove_test_coupon", 30.0, tests.remove_left_over)
         yield PeriodicTask("check_drift", 3600.0, partial(reads.run, "drift_check", check_drift))
     store: object = parts.store
     source = settings.store.adapter or ""

@@ -92,6 +92,7 @@ async def _database_is_ready(parts: Services, others: Sequence[asyncio.Task[obje
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+    await parts.mode.establish()
     parts.waiting_for = None
     return True
 

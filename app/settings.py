@@ -388,6 +388,11 @@ class RetrySettings(BaseModel):
 class Settings(EnvironmentSettings):
     """All settings of the service; store adapters define more (`app/stores/`)."""
 
+    mode: Literal["live", "shadow"] = Field(
+        "live",
+        description="`shadow` at the first start begins a trial beside an existing connector: everything is processed and"
+        " explained, and nothing is changed at the Platform and the store, until `relay shadow go-live` (docs/trial.md).",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="URL of a PostgreSQL database, version 15 or newer, e.g."
@@ -477,6 +482,11 @@ class Settings(EnvironmentSettings):
         "INFO",
         pattern="^(DEBUG|INFO|WARNING|ERROR)$",
         description="Minimum level of log lines: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+    )
+    refused_requests: bool = Field(
+        True,
+        description="Keep the last 1,000 refused requests for 14 days, without their values, for the console's page *Refused"
+        " requests* and `GET /v1/refused-requests`.",
     )
     log_format: str = Field(
         "json",

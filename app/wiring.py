@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay import stores
+from platform_relay.access.refused_requests import RefusedRequests
 from platform_relay.alerts.alerts import Alerts
 from platform_relay.alerts.future_versions import FutureVersions
 from platform_relay.alerts.message_reasons import MessageReasons
+from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core import tracing
 from platform_relay.core.compute import ComputeProcess
-from platform_relay.core.http import HttpClient, HttpClients, RateLimit
+from platform_relay.core.http import HttpClient, HttpClients, RateLimit, WriteGuard
 from platform_relay.core.metrics import Metrics
 from platform_relay.coupons.issue import IssueCoupon
 from platform_relay.coupons.retire import RetireCoupon
@@ -24,6 +26,8 @@ from platform_relay.coupons.return_points import ReturnPoints
 from platform_relay.coupons.reward_rules import RewardRules
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.coupons.use_reward import UseReward
+from platform_relay.coupons.valuation import Valuer
+from platform_relay.coupons.verification import Verifier
 from platform_relay.database_setup import engine
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.fetch import FetchEntity
@@ -36,7 +40,7 @@ from platform_relay.inbox.messages import PLATFORM, STORE, STORE_LOYALTY, JobKin
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.responses import THE_PLATFORM
+from platform_relay.platform.connection import platform_client
 from platform_relay.queue.destination_guard import DestinationGuard, SideLimit
 from platform_relay.queue.destinations import DestinationStates
 from platform_relay.queue.jobs import Handler
@@ -52,6 +56,8 @@ from platform_relay.services import Services as Services
 from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
 from platform_relay.stores.native import ListsEntities
+from platform_relay.trial.mode import OperatingMode
+from platform_relay.trial.rehearsal import Rehearsal
 
 DESTINATIONS: Final = (PLATFORM, STORE, STORE_LOYALTY)
 LOYALTY_CALLS: Final = 8
@@ -91,11 +97,14 @@ async def services(
         notifier.notify(destinations)
 
     guards = _guards(settings, pool) if rate_limits else {}
-    store = _store(settings, guards.get(STORE))
+    mode = OperatingMode(pool, settings.mode, offline=not rate_limits)
+    store = _store(settings, guards.get(STORE), mode)
+    refused = RefusedRequests(pool, metrics.refused_request_dropped) if settings.refused_requests else None
     compute, worker_compute, import_compute = ComputeProcess(), ComputeProcess(), ComputeProcess()
     try:
         yield Services(
             settings=settings,
+            mode=mode,
             engine=pool,
             guards=guards,
             inbox=Inbox(
@@ -114,8 +123,12 @@ async def services(
             else database_url,
             on_work=listeners,
             store=store,
+            refused_requests=refused,
+            platform=partial(platform_client, settings, guards.get(PLATFORM), mode),
         )
     finally:
+        if refused is not None:
+            await refused.aclose()
         if store is not None:
             await store.aclose()
         await compute.aclose()
@@ -128,28 +141,16 @@ async def services(
 @asynccontextmanager
 async def clients(parts: Services) -> AsyncIterator[Clients]:
     """The clients of the destinations and of the chat, which are closed at the end."""
-    settings, key = parts.settings, parts.settings.platform.api_key
-    http_clients = HttpClients(
-        settings.platform.timeout, parts.guards.get(PLATFORM), private_networks=settings.private_networks
-    )
-    secrets = (key.get_secret_value(),) if key else ()
-    http = http_clients.make(
-        settings.platform.url,
-        settings.platform.launcher_url,
-        destination=THE_PLATFORM,
-        ca_file=settings.platform.ca_file,
-        connections=2 * settings.concurrency,
-        secrets=secrets,
-    )
+    settings = parts.settings
     chat = HttpClient(destination="the chat", connections=2)
-    loyalty = _store(settings, _loyalty_limit(parts.guards)) if parts.store is not None else None
+    loyalty = _store(settings, _loyalty_limit(parts.guards), parts.mode) if parts.store is not None else None
     try:
-        yield Clients(PlatformClient(http, settings.platform), parts.store, loyalty, chat)
+        async with platform_client(settings, parts.guards.get(PLATFORM), parts.mode) as platform:
+            yield Clients(platform, parts.store, loyalty, chat)
     finally:
         if loyalty is not None:
             await loyalty.aclose()
         await chat.aclose()
-        await http.aclose()
 
 
 def _guards(settings: Settings, pool: AsyncEngine) -> Mapping[str, DestinationGuard]:
@@ -158,11 +159,13 @@ def _guards(settings: Settings, pool: AsyncEngine) -> Mapping[str, DestinationGu
     return {name: DestinationGuard(name, destinations, rate) for name, rate in rates.items()}
 
 
-def _store(settings: Settings, limit: RateLimit | None) -> StoreAdapter | None:
+def _store(settings: Settings, limit: RateLimit | None, guard: WriteGuard) -> StoreAdapter | None:
     adapter = settings.store.adapter
     if not adapter:
         return None
-    return stores.build(adapter, HttpClients(settings.store.timeout, limit, private_networks=settings.private_networks))
+    networks = settings.private_networks
+    clients = HttpClients(settings.store.timeout, limit, private_networks=networks, write_guard=guard)
+    return stores.build(adapter, clients)
 
 
 def _loyalty_limit(guards: Mapping[str, DestinationGuard]) -> RateLimit | None:
@@ -173,12 +176,24 @@ def _loyalty_limit(guards: Mapping[str, DestinationGuard]) -> RateLimit | None:
 def loops(parts: Services, clients: Clients) -> list[Loop]:
     """One loop per destination."""
     settings = parts.settings
+    by_kind = handlers(parts, clients)
+    rehearsal = Rehearsal(
+        engine=parts.engine,
+        mode=parts.mode,
+        fields=clients.platform.fields,
+        fetch=by_kind[JobKind.FETCH_ENTITY],
+        valuer=Valuer(RewardRules(parts.engine), clients.platform, settings.coupons),
+        verifier=Verifier(parts.engine, clients.platform, settings.coupons),
+        settings=settings.coupons,
+        compute=parts.worker_compute,
+    )
     runner = Runner(
-        handlers(parts, clients),
+        by_kind,
         retry_policy(settings),
         time_limit=ATTEMPT_SECONDS,
         longest_wait=settings.retention.total_seconds(),
         random=random.random,
+        rehearse=rehearsal,
     )
     observer = AttemptTelemetry(parts.metrics)
     return [
@@ -201,10 +216,13 @@ def loops(parts: Services, clients: Clients) -> list[Loop]:
 def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
     """The handler of each kind of job."""
     coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
+    drift = PlatformDrift(parts.engine, clients.platform.fields)
     by_kind: dict[JobKind, Handler] = {
-        JobKind.FORWARD_CUSTOMER: RejectUnreadable(ForwardCustomer(clients.platform, customers, parts.worker_compute)),
+        JobKind.FORWARD_CUSTOMER: RejectUnreadable(
+            ForwardCustomer(clients.platform, customers, parts.worker_compute, drift)
+        ),
         JobKind.FORWARD_ORDER: RejectUnreadable(
-            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute)
+            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute, parts.mode.sent_by_another)
         ),
         JobKind.FORWARD_PRODUCT: RejectUnreadable(ForwardProduct(clients.platform, parts.worker_compute)),
         JobKind.USE_REWARD: UseReward(clients.platform, coupons),

@@ -23,6 +23,14 @@ class Response:
         self.body = body
         self.headers = headers or []
 
+    @property
+    def json(self) -> object:
+        """The parsed body, or `...` (Ellipsis) when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return ...
+
 
 JSON_HEADER = (b"content-type", b"application/json; charset=utf-8")
 
@@ -93,6 +101,10 @@ class Call:
             except ValueError:
                 return ...
         return self._json
+
+    def replace_body(self, value: Json) -> None:
+        """Treat the call as if this was its body; the ledger keeps what came."""
+        self._json = value
 
     def ignore_body(self) -> None:
         """Treat the call as if it had no body; the ledger keeps what came."""

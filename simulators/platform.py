@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from .call import Call, Handler, Json, RefusalError, Response, json_response
 from .deliveries import Deliveries
+from .dialects import DIALECTS
 from .loyalty import Loyalty
 from .program import Control
 
@@ -31,6 +32,7 @@ class PlatformConfig:
     """Every setting of the Platform simulator; `POST /_sim/config` and `--set` change them by name."""
 
     CHOICES: ClassVar[dict[str, tuple[object, ...]]] = {
+        "dialect": ("", *DIALECTS),
         "second_order_post": ("conflict", "duplicate", "upsert"),
         "second_reward_use": ("conflict", "not_found", "accept"),
         "rewards_next": ("offset", "same", "fresh", "object", "long"),
@@ -43,6 +45,8 @@ class PlatformConfig:
     """What a second POST of one order id does: conflict (409) | duplicate (a second row) | upsert."""
     second_reward_use: str = "conflict"
     """What a second use of one coupon answers: conflict (409) | not_found (404) | accept (200)."""
+    dialect: str = ""
+    """Which names, forms and statuses are others than the assumed ones (`dialects`); empty: none, and unknown fields are kept."""
     strict: bool = True
     """Refuse with 400 money that is no decimal string, an unknown financialStatus, points that are no int > 0."""
     points_per_unit: int = 1
@@ -140,12 +144,19 @@ class Platform:
         if call.kind.startswith("launcher."):
             return await call.handler(call) if call.handler else message(404, "Not Found")
         if not hmac.compare_digest(call.header(b"x-api-key").encode(), self.config.api_key.encode()):
-            return message(self.config.bad_key_status, "Forbidden")
+            dialect = DIALECTS.get(self.config.dialect)
+            return message(
+                dialect.bad_key_status if dialect and dialect.bad_key_status else self.config.bad_key_status,
+                "Forbidden",
+            )
         if call.handler is None:
             return message(404, "Not Found")
         if call.method != "GET" and call.kind != "reward.use" and not isinstance(call.json, dict):
             return message(400, "Invalid request body")
-        return await call.handler(call)
+        if (dialect := DIALECTS.get(self.config.dialect)) is None:
+            return await call.handler(call)
+        dialect.understand(call)
+        return dialect.express(call, await call.handler(call))
 
     def customer_of(self, identifier: object, email: object) -> Json | None:
         """The customer by the merchant's id when one is given, else by e-mail."""
@@ -244,15 +255,17 @@ class Platform:
             return message(400, "id must be a non-empty string")
         self._check_order(body)
         customer = self.customer_of(body.get("customerId"), body.get("email"))
+        dialect = DIALECTS.get(self.config.dialect, DIALECTS["plain"])
         if customer is None:
-            return message(404, "Customer not found")
+            return message(*dialect.unknown_customer)
+        second_post = dialect.second_order_post or self.config.second_order_post
         rows = self.orders.setdefault(identifier, [])
         if rows:
             call.duplicate()
-            if self.config.second_order_post == "conflict":
+            if second_post == "conflict":
                 return message(409, "Order already exists")
-            if self.config.second_order_post == "upsert":
-                rows[-1]["order"].update(body)
+            if second_post == "upsert":
+                rows[-1]["order"].update({name: value for name, value in body.items() if name != "id"})
                 self._settle(rows[-1], customer)
                 call.applied()
                 return json_response(200, {"order": rows[-1]["order"]})

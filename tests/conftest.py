@@ -48,6 +48,7 @@ LONG: Final = (
     "benchmarks/",
     "browser/",
     "cli/test_database_errors.py",
+    "cli/test_init.py",
     "conformance/test_conformance.py::test_seeded_bugs_are_caught",
     "contract/test_conformance.py",
     "database/test_embedded.py",

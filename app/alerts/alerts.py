@@ -1,5 +1,6 @@
 """Alerts are problems that an operator has to look at. At most one alert with the same code and subject is open."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,6 +27,9 @@ RETURNING id
 """)
 _RESOLVE: Final = text("""
 UPDATE alert SET resolved_at = now() WHERE code = :code AND subject = :subject AND resolved_at IS NULL
+""")
+_RESOLVE_ALL: Final = text("""
+UPDATE alert SET resolved_at = now() WHERE code = ANY(:codes) AND subject = ANY(:subjects) AND resolved_at IS NULL
 """)
 _DISMISS: Final = text("""
 UPDATE alert SET resolved_at = now() WHERE code = ANY(:codes) AND subject = :subject AND resolved_at IS NULL
@@ -108,16 +112,29 @@ class Alerts:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def raise_if_possible(self, reason: Reason, subject: str) -> None:
-        """Raise an alert about a message that is stored. Without the database it is only logged, because an error would make the
-        sender send the message again."""
+    async def raise_if_possible(self, reason: Reason, subject: str, *, again: bool = True) -> bool:
+        """Raise an alert about a message that is stored, or about a call that was made. Without the database it is only logged,
+        because an error would make the sender send the message again, or the worker repeat the call; then False."""
         try:
-            await self.raise_alert(reason, subject)
+            await self.raise_alert(reason, subject, again=again)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             log.warning("alert_not_raised", code=reason.code, error=type(error).__name__)
+            return False
+        return True
 
     async def raise_alert(self, reason: Reason, subject: str, *, again: bool = True) -> bool:
         async with self._engine.begin() as connection:
             return await raise_alert(connection, reason, subject, again=again)
+
+    async def resolve_if_possible(self, codes: Iterable[ReasonCode], subjects: Iterable[str]) -> None:
+        """Resolve the open alerts with these codes and subjects. Without the database they stay open."""
+        parameters = {"codes": list(codes), "subjects": list(subjects)}
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(_RESOLVE_ALL, parameters)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("alerts_not_resolved", codes=parameters["codes"], error=type(error).__name__)

@@ -39,6 +39,8 @@ RAISED_BY_MESSAGES: Final = (
     ReasonCode.STORE_WEBHOOKS_REFUSED,
     ReasonCode.STORE_WEBHOOKS_UNREADABLE,
     ReasonCode.WEBHOOKS_NOT_ACCEPTED,
+    ReasonCode.PLATFORM_FIELD_DIFFERS,
+    ReasonCode.PLATFORM_RESPONSE_CHANGED,
 )
 _EXPIRE: Final = text("""
 UPDATE alert SET resolved_at = now()

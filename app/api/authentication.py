@@ -22,6 +22,7 @@ from platform_relay.access.api_keys import find_valid_key, record_use
 from platform_relay.api.auth_throttle import AuthThrottle
 from platform_relay.api.client_ip import client_ip
 from platform_relay.api.dependencies import Services
+from platform_relay.api.problems import KEY_NAME
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
 
@@ -82,6 +83,7 @@ class Authenticator:
                 self._throttle.record_failure(address, now)
         if caller is None:
             raise KeyRefused("The relay does not know this key, or the key was revoked or has expired.")
+        request.scope[KEY_NAME] = caller.name
         if scope not in caller.scopes:
             granted = ", ".join(sorted(caller.scopes)) or "none"
             raise ScopeMissing(f"This operation requires the scope `{scope}`; the scopes of the key are: {granted}.")

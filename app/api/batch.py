@@ -2,8 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -19,26 +21,27 @@ from platform_relay.api.event_bodies import read_line
 from platform_relay.api.events import (
     EVENT_PARAMETERS,
     conflict,
+    impossible_version,
     is_backfill,
     receipt_json,
-    require_possible_version,
 )
 from platform_relay.api.examples import BATCH, BATCH_ANSWER
+from platform_relay.api.raw_route import RawRoute
 from platform_relay.api.request_body import read_json_body
 from platform_relay.api.root_path import root_path_of
-from platform_relay.core.compute import pausing
+from platform_relay.core.compute import LARGE, pausing
 from platform_relay.core.errors import (
     BodyTooLarge,
     BodyTooSlow,
     EncodingRefused,
-    FieldsInvalid,
     Problem,
     QueryInvalid,
     TooManyLines,
 )
-from platform_relay.core.logs import log_message
-from platform_relay.inbox.inbox import Inbox, Receipt
+from platform_relay.core.logs import MessageLog
+from platform_relay.inbox.inbox import Receipt
 from platform_relay.inbox.messages import Incoming
+from platform_relay.inbox.versions import is_too_far_ahead
 
 MAX_LINES: Final = 1000
 MAX_BODIES: Final = 16
@@ -61,26 +64,63 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/events", tags=["Events"])
     limit, metrics = services.settings.body_limit, services.metrics
 
-    def answer_line(line: Line, receipts: Iterator[Receipt], caller: str, milliseconds: float, root_path: str) -> str:
-        if isinstance(line.result, Problem):
-            metrics.message("batch", "refused")
-            return problem_line(line.number, line.result)
-        receipt, message = next(receipts), line.result[1]
-        metrics.message(message.kind, receipt.status)
-        log_message(
-            receipt.id,
-            source=message.source,
-            kind=message.kind,
-            status=receipt.status,
-            size=len(message.body),
-            jobs=len(message.jobs),
-            milliseconds=milliseconds,
-            caller=caller,
-        )
-        return receipt_line(line.number, receipt, root_path)
+    def answer_lines(
+        lines: Sequence[Line], receipts: Iterator[Receipt], log: MessageLog, root_path: str
+    ) -> Iterator[str]:
+        """The response's lines. Logs and counts the messages."""
+        counts = Counter[tuple[str, str]]()
+        for line in lines:
+            if isinstance(line.result, Problem):
+                counts["batch", "refused"] += 1
+                yield problem_line(line.number, line.result)
+                continue
+            receipt, message = next(receipts), line.result[1]
+            counts[message.kind, receipt.status] += 1
+            log.add(
+                receipt.id,
+                source=message.source,
+                kind=message.kind,
+                status=receipt.status,
+                size=len(message.body),
+                jobs=len(message.jobs),
+            )
+            yield receipt_line(line.number, receipt, root_path)
+        log.write()
+        for (kind, status), times in counts.items():
+            metrics.message(kind, status, times)
 
-    @router.post(
+    async def report_batch(request: Request) -> Response:
+        """Each line is a JSON object with `type` (`customers`, `orders` or `products`), `event` (the body of the single
+        operation) and optionally `idempotencyKey`. The relay answers when every valid line is committed. The response has
+        one line for each event: its `line` number, and its receipt or its `problem`. An invalid line does not affect the
+        others. After a 503, some lines may be stored: send the whole batch again."""
+        started = time.perf_counter()
+        caller = await authenticator.require(request, "events")
+        raw = await read_json_body(request, MAX_BODIES * limit)
+        backfill = is_backfill(request)
+        lines = [
+            Line(
+                number,
+                read_line(line, limit, backfill)
+                if len(line) <= LARGE
+                else await services.compute.run(partial(read_line, line, limit, backfill)),
+            )
+            async for number, line in pausing(split_lines(raw))
+        ]
+        if any(not isinstance(line.result, Problem) and line.result[1].version is not None for line in lines):
+            now = await services.inbox.clock.now()
+            lines = [_with_possible_version(line, now) for line in lines]
+        accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
+        receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
+        log = MessageLog(milliseconds=(time.perf_counter() - started) * 1000, caller=caller.name)
+        answers = answer_lines(lines, receipts, log, root_path_of(request))
+        return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)
+
+    router.add_api_route(
         "/batch",
+        report_batch,
+        methods=["POST"],
+        route_class_override=RawRoute,
         operation_id="report_batch",
         summary="Report up to 1,000 events at once",
         response_class=Response,
@@ -92,26 +132,6 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         | {"parameters": EVENT_PARAMETERS["parameters"][1:]}
         | {"requestBody": {"required": True, "content": {MEDIA_TYPE: _NDJSON}}},
     )
-    async def report_batch(request: Request) -> Response:
-        """Each line is a JSON object with `type` (`customers`, `orders` or `products`), `event` (the body of the single
-        operation) and optionally `idempotencyKey`. The relay answers when every valid line is committed. The response has
-        one line for each event: its `line` number, and its receipt or its `problem`. An invalid line does not affect the
-        others. After a 503, some lines may be stored: send the whole batch again."""
-        started = time.perf_counter()
-        caller = await authenticator.require(request, "events")
-        raw = await read_json_body(request, MAX_BODIES * limit)
-        backfill = is_backfill(request)
-        lines = [
-            Line(number, await services.compute.run_if_large(len(line), partial(read_line, line, limit, backfill)))
-            async for number, line in pausing(split_lines(raw))
-        ]
-        lines = [await _with_possible_version(services.inbox, line) for line in lines]
-        accepted = [line.result for line in lines if not isinstance(line.result, Problem)]
-        receipts = iter(await services.inbox.accept_many(accepted) if accepted else ())
-        milliseconds = (time.perf_counter() - started) * 1000
-        root_path = root_path_of(request)
-        answers = [answer_line(line, receipts, caller.name, milliseconds, root_path) for line in lines]
-        return Response("".join(f"{text}\n" for text in answers), media_type=MEDIA_TYPE)
 
     return router
 
@@ -128,15 +148,12 @@ def split_lines(raw: bytes) -> list[tuple[int, bytes]]:
     return lines
 
 
-async def _with_possible_version(inbox: Inbox, line: Line) -> Line:
-    """The line; with a problem for an event whose version lies in the future. Raises DatabaseAway."""
-    if isinstance(line.result, Problem):
+def _with_possible_version(line: Line, now: datetime) -> Line:
+    """The line; with a problem for an event whose version lies too far ahead of `now`."""
+    version = None if isinstance(line.result, Problem) else line.result[1].version
+    if version is None or not is_too_far_ahead(version, now):
         return line
-    try:
-        await require_possible_version(inbox, line.result[1].version)
-    except FieldsInvalid as problem:
-        return Line(line.number, problem)
-    return line
+    return Line(line.number, impossible_version(version, now))
 
 
 def receipt_line(number: int, receipt: Receipt, root_path: str) -> str:

@@ -4,14 +4,12 @@ This is the hot path. It reads the raw body, uses no dependencies and no respons
 """
 
 import time
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Final  # Any: FastAPI's own signature
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Path
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
@@ -21,6 +19,7 @@ from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import KEY_PROBLEMS, body_of, needs_key, problem_responses, success
 from platform_relay.api.event_bodies import event_message, idempotency_key
 from platform_relay.api.examples import EXAMPLES, MESSAGE, RECEIPT
+from platform_relay.api.raw_route import RawRoute
 from platform_relay.api.request_body import read_json_body
 from platform_relay.api.root_path import root_path_of
 from platform_relay.core.database import read_connection
@@ -74,17 +73,6 @@ EVENT_PARAMETERS: Final = {
         },
     ]
 }
-
-
-class RawRoute(APIRoute):
-    """A route without FastAPI's handling of parameters: its endpoint takes only the Request and returns the Response.
-
-    It is documented like any other route. FastAPI's handling would take a quarter of the time for accepting an event.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
 
 
 router: Final = APIRouter(prefix="/v1/events", tags=["Events"])
@@ -200,8 +188,13 @@ STORED: Final = (
 async def require_possible_version(inbox: Inbox, version: datetime | None) -> None:
     """Raises FieldsInvalid for an `updatedAt` in the future by the database's clock, and DatabaseAway."""
     if version is not None and is_too_far_ahead(version, now := await inbox.clock.now()):
-        problem = future_version_problem(version, now)
-        raise FieldsInvalid(f"`updatedAt`: {problem}.", [FieldError("updatedAt", problem)])
+        raise impossible_version(version, now)
+
+
+def impossible_version(version: datetime, now: datetime) -> FieldsInvalid:
+    """The problem of an `updatedAt` that lies too far ahead of `now`."""
+    problem = future_version_problem(version, now)
+    return FieldsInvalid(f"`updatedAt`: {problem}.", [FieldError("updatedAt", problem)])
 
 
 def is_backfill(request: Request) -> bool:

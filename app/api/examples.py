@@ -80,6 +80,25 @@ MESSAGE: Final[dict[str, object]] = {
     "text": "It is stored and waits to be sent; the reason is with each job.",
     "jobs": [JOB_DETAIL],
 }
+EVENT_CURSOR: Final = "WyJldmVudHMiLCIwMTk3MGM1YS0xYzFiLTdlM2EtOWQ1Mi02ZjBiNWQzYzJhMTEiXQ=="
+EVENT: Final[dict[str, object]] = {
+    "id": ID,
+    "received_at": "2026-05-11T16:25:01Z",
+    "source": "store",
+    "kind": "orders",
+    "subject": "order:1001",
+    "state": "waiting",
+    "reason_code": "server_error",
+    "text": "The Platform failed to process the request (HTTP 503): try later.",
+    "facts": FACTS,
+    "last_response": {
+        "at": "2026-05-11T16:25:02Z",
+        "outcome": "retry",
+        "status": 503,
+        "reason_code": "server_error",
+        "text": "The Platform failed to process the request (HTTP 503): try later.",
+    },
+}
 BATCH: Final = (
     '{"type":"customers","event":{"id":"42","email":"ada@example.com"}}\n'
     '{"type":"orders","event":{"id":"1001","customerId":"42","financialStatus":"paid","currency":"EUR",'

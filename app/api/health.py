@@ -83,7 +83,7 @@ def queue_gauges(services: Services) -> QueueGauges:
         async with map_database_errors(), asyncio.timeout(SECONDS), services.engine.connect() as connection:
             snapshot = await read_backlog(connection, oldest)
             failing = {read.name: read.failing_for.total_seconds() for read in await failing_reads(connection)}
-            return snapshot._replace(failing_reads=failing)
+            return snapshot._replace(failing_reads=failing, trial=(await services.mode.read()).runs)
 
     return QueueGauges(services.metrics.registry, backlog)
 
@@ -115,10 +115,10 @@ async def readiness(services: ServicesDep) -> Response:
     """The status is 503 when the database is not reachable, not migrated or accepts no writes, while the process waits for
     the database after its start, and when the worker in this process has stopped. When a destination is paused, blocked or
     tripped, the status is 200 and `degraded`. So it is when the polls of a store without webhooks have failed for longer
-    than STORE__POLL_DEGRADED_AFTER."""
+    than STORE__POLL_DEGRADED_AFTER. While the trial (MODE=shadow) runs, the check `mode` shows it."""
     required = [await _database(services), *_worker(services)]
     ready = all(check.ok for check in required)
-    others = [*await _destinations(services), *await _polls(services)] if ready else []
+    others = [*await _mode(services), *await _destinations(services), *await _polls(services)] if ready else []
     degraded = not all(check.ok for check in others)
     view = ReadinessView(
         status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *others]
@@ -163,6 +163,17 @@ def _worker(services: Services) -> list[CheckView]:
     alive = services.worker_alive()
     text = "its loop is alive" if alive else "its loop has stopped; restart the process"
     return [CheckView(name="worker", ok=alive, text=text)]
+
+
+async def _mode(services: Services) -> list[CheckView]:
+    """The trial, while it runs. It is no failure."""
+    try:
+        async with map_database_errors(), asyncio.timeout(SECONDS):
+            trial = await services.mode.read()
+    except (DatabaseAway, TimeoutError):
+        return [CheckView(name="mode", ok=False, text="the mode could not be read, so nothing is changed")]
+    text = "trial (MODE=shadow): nothing is changed at the Platform and the store"
+    return [CheckView(name="mode", ok=True, text=text)] if trial.runs else []
 
 
 async def _destinations(services: Services) -> list[CheckView]:

@@ -9,16 +9,19 @@ import resource
 from collections import Counter
 from itertools import chain
 from typing import Any, ClassVar, Final, cast
+from urllib.parse import unquote
 
 import httptools
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from platform_relay.api import problems
 from platform_relay.api.client_ip import counted_as, is_within, parse_address
 from platform_relay.api.connection_table import RESERVE, Admission, ConnectionTable, Limit
+from platform_relay.api.http_response import ResponseCycle
 from platform_relay.api.middleware import HEADERS
+from platform_relay.api.request_body import BODY_COMPLETE
 from platform_relay.core.errors import HeadersTooLarge, HeadersTooSlow, Problem, TooManyConnections
 from platform_relay.core.metrics import Metrics
 from platform_relay.settings import Settings
@@ -190,7 +193,34 @@ class LimitedProtocol(HttpToolsProtocol):
             raise ValueError("too many requests wait for earlier ones")
         self._phase = BODY
         self.guard.busy(self)
-        super().on_headers_complete()
+        self._begin_response()
+
+    def _begin_response(self) -> None:
+        """As uvicorn's `on_headers_complete`, with our ResponseCycle, and without what `web_server` never sets."""
+        scope, url, version = self.scope, httptools.parse_url(self.url), self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
+        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+        scope["query_string"] = url.query or b""
+        earlier = cast("ResponseCycle | None", self.cycle)  # None before the first request
+        self.cycle = ResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._parsed = True
@@ -200,6 +230,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._upgrades:
             return
         super().on_message_complete()
+        self.scope[BODY_COMPLETE] = True  # type: ignore[typeddict-unknown-key]  # our own
         self._parsed = True
         self._phase, self._since = IDLE if self.cycle.response_complete else RESPONSE, self._received_at
 
@@ -286,7 +317,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _may_answer(self) -> bool:
         """Whether the next bytes that the client reads are the response to the request that is being received."""
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        cycle = cast("ResponseCycle | None", self.cycle)  # None before the first request
         if self._phase == BODY:
             return cycle is not None and not cycle.response_started and not self.pipeline
         return cycle is None or cycle.response_complete

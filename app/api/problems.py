@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final, cast
 
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from platform_relay.access.body_shapes import LARGEST_BODY
+from platform_relay.access.refused_requests import STATUSES, Refused, RefusedRequests
 from platform_relay.alerts.refused_webhooks import RefusedWebhooks
 from platform_relay.api.body_problems import field_error, fields_problem
 from platform_relay.api.near_paths import KnownPaths, without_extra_slashes
@@ -37,6 +40,10 @@ from platform_relay.core.metrics import Metrics
 MEDIA_TYPE: Final = "application/problem+json"
 BODY_SIZE: Final = "relay.body_size"
 """In the scope of a request: the size of its body in bytes, as far as it was read or declared."""
+BODY: Final = "relay.body"
+"""In the scope of a request: its body, if it was read completely."""
+KEY_NAME: Final = "relay.key_name"
+"""In the scope of a request: the name of the caller's key, if the caller was authenticated."""
 REFUSED: Final = (
     BodyTooLarge,
     BodyTooSlow,
@@ -58,7 +65,9 @@ def respond(problem: Problem, instance: str | None = None, headers: Mapping[str,
     return Response(content, problem.status, {**problem.headers, **(headers or {})}, MEDIA_TYPE)
 
 
-def install(app: FastAPI, metrics: Metrics, refused_webhooks: RefusedWebhooks) -> None:
+def install(
+    app: FastAPI, metrics: Metrics, refused_webhooks: RefusedWebhooks, refused_requests: RefusedRequests | None
+) -> None:
     """Add the exception handlers: problems, and FastAPI's own errors of routing and parameters."""
 
     @cache
@@ -70,10 +79,13 @@ def install(app: FastAPI, metrics: Metrics, refused_webhooks: RefusedWebhooks) -
     async def problem(request: Request, error: Exception) -> Response:
         if isinstance(error, REFUSED):
             await _note_refused(request, cast("Problem", error), metrics, refused_webhooks)
+        _keep_refused(request, cast("Problem", error), refused_requests)
         return respond(cast("Problem", error))
 
-    async def parameters(_: Request, error: Exception) -> Response:
-        return respond(request_problem(cast("RequestValidationError", error)))
+    async def parameters(request: Request, error: Exception) -> Response:
+        refused = request_problem(cast("RequestValidationError", error))
+        _keep_refused(request, refused, refused_requests)
+        return respond(refused)
 
     async def routing(request: Request, error: Exception) -> Response:
         http_error = cast("HTTPException", error)
@@ -115,6 +127,29 @@ async def _note_refused(
     size = request.scope.get(BODY_SIZE)
     _log.warning("body_refused", route=route, reason=reason, size=size)
     await refused_webhooks(request.scope["path"], request.headers.keys(), problem, size)
+
+
+def _keep_refused(request: Request, problem: Problem, refused_requests: RefusedRequests | None) -> None:
+    """Keep a refused request for the integrator. A resource that does not exist is no mistake of a request."""
+    if refused_requests is None or problem.status not in STATUSES:
+        return
+    if isinstance(problem, NotFound) and not isinstance(problem, WebhookSecretWrong):
+        return
+    scope = request.scope
+    key_name, body = scope.get(KEY_NAME), scope.get(BODY)
+    refused_requests.note(
+        Refused(
+            datetime.now(UTC),
+            key_name,
+            request.method,
+            route_template(scope),
+            problem.status,
+            "webhook-secret-wrong" if isinstance(problem, WebhookSecretWrong) else problem.id,
+            problem.errors[0].field if problem.errors else None,
+            scope.get(BODY_SIZE),
+            body if key_name is not None and body is not None and len(body) <= LARGEST_BODY else None,
+        )
+    )
 
 
 def route_template(scope: Scope) -> str:

@@ -20,6 +20,7 @@ from platform_relay.inbox.reencrypt import plain_after_encryption, used_keys
 from platform_relay.platform.client import PlatformClient
 from platform_relay.settings import Settings
 from platform_relay.stores.base import StoreAdapter
+from platform_relay.trial.mode import OperatingMode
 
 REDEMPTIONS: Final = "redemptions"
 BODY_KEYS: Final = "BODY_KEYS"
@@ -40,6 +41,8 @@ async def check_all(
         yield env_file
     if database.ok:
         yield await check_bodies(settings, engine)
+        if (mode := await check_mode(settings, engine)) is not None:
+            yield mode
     yield check_webhook_secret(settings)
     yield await destinations.check_platform(settings, platform)
     yield await destinations.check_launcher(settings, platform)
@@ -54,6 +57,19 @@ async def check_database(engine: AsyncEngine) -> Check:
     if (reason := await database_problem(engine)) is not None:
         return Check("database", False, reason.text, reason.next_step)
     return Check("database", True, "reachable, migrated, and accepts writes")
+
+
+async def check_mode(settings: Settings, engine: AsyncEngine) -> Check | None:
+    """Whether the relay is in its trial; None if it is live."""
+    trial = await OperatingMode(engine, settings.mode).read()
+    if trial.runs:
+        step = "to end it, remove MODE from all processes, restart them, and run relay shadow go-live"
+        since = f"since {trial.started_at:%Y-%m-%d %H:%M} UTC" if trial.started_at else "from its first start on"
+        return Check("mode", None, f"the relay is in its trial {since}: it changes nothing (docs/trial.md)", step)
+    if settings.mode == "shadow":
+        problem = f"MODE is shadow, but the relay is live since {trial.live_at:%Y-%m-%d %H:%M} UTC"
+        return Check("mode", False, problem, "remove MODE, or use another database for a trial")
+    return None
 
 
 def check_keys(settings: Settings) -> Check:

@@ -1,6 +1,6 @@
 """The checks of the Platform, its Launcher and the store: whether they can be called, and which setting to correct."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -108,7 +108,9 @@ async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
     return await _failed(_Destination("launcher", url, LAUNCHER_SETTINGS, "PLATFORM__SHOP_KEY"), rules)
 
 
-async def check_store(settings: Settings, platform: PlatformClient, store: StoreAdapter | None) -> AsyncIterator[Check]:
+async def check_store(
+    settings: Settings, platform: PlatformClient, store: StoreAdapter | None
+) -> AsyncGenerator[Check]:
     """The store itself; if it is ready, also its currencies and its lists."""
     adapter = settings.store.adapter
     if store is None or adapter is None:
@@ -212,7 +214,7 @@ async def check_loyalty_sync(adapter: str | None, store: object) -> Check:
     denied = isinstance(outcome, Reject) and outcome.reason.code is ReasonCode.PERMISSION_MISSING
     if outcome is not None and (denied or isinstance(outcome, Blocked | Retry | Unknown)):
         failed = await _failed(_store(adapter), outcome)
-        return Check(name, False, failed.detail, failed.next_step)
+        return Check(name, failed.ok, failed.detail, failed.next_step)
     return Check(name, True, f"{adapter} stores the customers' tier and points")
 
 
@@ -237,6 +239,8 @@ def _prefix(settings: type[EnvironmentSettings]) -> str:
 async def _failed(destination: _Destination, outcome: Outcome) -> Check:
     """The result for a destination that returned `outcome`."""
     reason = destination.settings.named(reason_of(outcome))
+    if reason.code is ReasonCode.TRIAL_RUNS:
+        return Check(destination.check, None, f"it can be read, but not whether the relay may write. {reason.text}")
     if destination.url.startswith("http://") and reason.code in NOT_HTTP and await uses_tls(destination.url):
         name = reason.facts.get("destination")
         reason = destination.settings.named(because(ReasonCode.TLS_REQUIRED, destination=name))

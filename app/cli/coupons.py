@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from platform_relay import wiring
 from platform_relay.alerts.alerts import AlertRecord, open_alerts
 from platform_relay.cli.context import database_engine, run, services
 from platform_relay.cli.numbers import WHOLE, whole
-from platform_relay.cli.terminal import ACTOR, mark, out, print_json
+from platform_relay.cli.terminal import ACTOR, mark, out, print_json, whole_table
 from platform_relay.core import plain_numbers
 from platform_relay.core.paging import Page
 from platform_relay.core.reason_texts import shown
@@ -47,7 +46,10 @@ def show_coupons(
         CouponState | None, typer.Option(help="Only coupons in this state: `held` ones need a decision.")
     ] = None,
     customer: Annotated[str | None, typer.Option(help="Only coupons of this customer, by the store's id.")] = None,
-    reason_code: Annotated[ReasonCode | None, typer.Option(help="Only coupons with this reason code.")] = None,
+    reason_code: Annotated[
+        ReasonCode | None,
+        typer.Option(metavar="CODE", help="Only coupons with this reason code (docs/reason-codes.md)."),
+    ] = None,
     limit: Annotated[int, typer.Option(parser=whole(1, 1000), metavar=WHOLE, help="How many, the newest first.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per coupon.")] = False,
 ) -> None:
@@ -64,7 +66,7 @@ def show_coupons(
         for coupon in coupons:
             print_json(coupon.model_dump_json())
         return
-    table = Table("code", "state", "reason code", "received", "what", "next step")
+    table = whole_table("code", "state", "reason code", "received", "what", "next step", one_line=("code", "state"))
     for coupon in coupons:
         texts = (coupon.text or "", coupon.next_step or "")
         received = f"{coupon.received_at:%Y-%m-%d %H:%M}"
@@ -167,7 +169,7 @@ def show_alerts() -> None:
         async with database_engine() as engine, engine.connect() as connection:
             return await open_alerts(connection)
 
-    table = Table("since", "code", "about", "what", "next step")
+    table = whole_table("since", "code", "about", "what", "next step", one_line=("about",))
     for alert in run(work()):
         texts = (alert.subject, alert.reason.text, alert.reason.next_step)
         table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.reason.code, *texts)

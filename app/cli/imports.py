@@ -25,6 +25,7 @@ from platform_relay.imports import importer
 from platform_relay.imports.conversion import Reading
 from platform_relay.imports.files import FileFormat, FileRow, format_of
 from platform_relay.imports.importer import ImportView
+from platform_relay.imports.mapping import required_fields
 from platform_relay.imports.proposal import Choices, MissingFieldError, Proposal, Question, check_choices, propose
 from platform_relay.imports.rows import ImportPlan, read_messages, unused_columns
 from platform_relay.imports.summary import ImportColumn, Tally, columns_of
@@ -102,13 +103,26 @@ def import_file(
                 raise typer.Exit(1)
         rejected = RejectedRows(file)
         seen = Tally()
-        done = run(_import(proposal.plan, opened, rejected, seen))
-    _print_columns(done.columns, seen)
-    out.print(_summary(done))
-    for note in done.notes:
-        out.print(note)
+        done, rows_before = run(_import(proposal.plan, opened, rejected, seen))
+    _print_columns(done.columns, seen, required_fields(kind))
+    _print_figures(done, rows_before, proposal.plan)
     if done.rejected:
         out.print(f"Rejected rows, with reasons: {rejected.path}")
+
+
+def _print_figures(done: ImportView, rows_before: int | None, plan: ImportPlan) -> None:
+    """Print what became of the rows. `rows_before`: as `_import` returns it."""
+    if rows_before is None:
+        when = f" at {done.finished_at:%Y-%m-%d %H:%M} UTC" if done.finished_at else ""
+        out.print(
+            f"This file was imported completely{when}, so nothing was sent again. The figures are those of that import."
+        )
+    elif rows_before:
+        out.print(f"Resumed after {rows_before:,} rows. The figures are those of the whole file.")
+    out.print(_summary(done))
+    for note in done.notes:
+        if note not in plan.notes:  # printed above
+            out.print(note)
 
 
 def _is_terminal() -> bool:
@@ -251,7 +265,7 @@ def _read_as(reading: Reading, name: str) -> str:
     return ""
 
 
-def _print_columns(columns: Sequence[ImportColumn], tally: Tally) -> None:
+def _print_columns(columns: Sequence[ImportColumn], tally: Tally, required: Sequence[str]) -> None:
     """What was found in each column. `tally` has the first unreadable values."""
     table = Table("column", "field", "read", "empty", "unreadable", "trimmed", title="Columns", title_justify="left")
     for column in columns:
@@ -269,7 +283,8 @@ def _print_columns(columns: Sequence[ImportColumn], tally: Tally) -> None:
         count = tally.fields.get(column.field or "")
         if column.unreadable and count is not None:
             shown = "; ".join(f"row {value.row}: {value.text!r} {value.reason}" for value in count.first)
-            out.print(f"{column.column}: {column.unreadable:,} left out: {shown}")
+            lost = "rejected" if column.field in required else "left out"
+            out.print(f"{column.column}: {column.unreadable:,} {lost}: {shown}")
 
 
 def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
@@ -282,7 +297,9 @@ def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
         counts["rejected" if isinstance(message, str) else "good"] += 1
         if isinstance(message, str) and len(problems) < PROBLEMS_SHOWN:
             problems.append((row.number, message))
-    _print_columns(columns_of(plan.columns, plan.mapping, tally, unused_columns(plan)), tally)
+    _print_columns(
+        columns_of(plan.columns, plan.mapping, tally, unused_columns(plan)), tally, required_fields(plan.kind)
+    )
     out.print(
         f"{counts.total():,} rows: {counts['good']:,} valid, {counts['rejected']:,} rejected. Nothing was stored."
     )
@@ -290,7 +307,10 @@ def _dry_run(plan: ImportPlan, opened: IO[bytes]) -> None:
         out.print(f"  row {number}: {reason}")
 
 
-async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows", seen: Tally) -> ImportView:
+async def _import(
+    plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows", seen: Tally
+) -> tuple[ImportView, int | None]:
+    """Import the file. Returns the import, and how many rows earlier calls had read; None: all, so it was not read again."""
     settings = read_settings()
     async with (
         database_setup.migrated_database(settings) as url,
@@ -310,7 +330,7 @@ async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows",
                 bar.update(task, completed=view.position, rows=view.rows, rate=rate)
 
             try:
-                return await importer.import_file(
+                done = await importer.import_file(
                     parts.engine,
                     parts.inbox,
                     plan,
@@ -322,6 +342,7 @@ async def _import(plan: ImportPlan, opened: IO[bytes], rejected: "RejectedRows",
                 )
             finally:
                 rejected.close()
+        return done, began[0].rows if began else None
 
 
 class RejectedRows:

@@ -22,6 +22,12 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "init": Command(
+        "init",
+        "init",
+        "Set up a relay: answer some questions, or give the answers as options. Writes `.env`, and checks that everything"
+        " works.",
+    ),
     "serve": Command(
         "processes", "serve", "Run the web server and the worker in one process. Enough for a small store."
     ),
@@ -46,6 +52,11 @@ COMMANDS: Final = {
         "explain",
         "explain",
         "Explain the state of an order, customer, coupon or message: cause first, then history. Exit code 1: nothing found.",
+    ),
+    "events": Command(
+        "events",
+        "events",
+        "List what was received, newest first, with its state and the last response. --follow prints what arrives.",
     ),
     "import": Command(
         "imports",
@@ -72,6 +83,7 @@ COMMANDS: Final = {
         "check_adapter",
         "Prove an adapter against a SANDBOX store. Creates and retires coupons there. Needs no database.",
     ),
+    "shadow": Command("shadow", "shadow_cli", "The trial beside an existing connector."),
     "webhooks": Command("webhooks", "webhooks_cli", "The store's webhooks to the relay."),
     "coupons": Command(
         "coupons",
@@ -81,6 +93,7 @@ COMMANDS: Final = {
     "rules": Command("rules", "rules_cli", "Define what the Platform's redeem rules are worth."),
     "keys": Command("keys", "keys_cli", "Create, list, rotate and revoke API keys."),
     "jobs": Command("jobs", "jobs_cli", "Act on a single job."),
+    "platform": Command("platform", "platform_cli", "The loyalty Platform."),
     "privacy": Command("privacy", "privacy_cli", "Export and erase the data of one customer."),
     "audit": Command("maintenance", "audit_cli", "The audit log."),
     "bodies": Command("maintenance", "bodies_cli", "Encryption of stored bodies."),

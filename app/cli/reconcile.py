@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 from pydantic_core import to_json
 from rich.progress import Progress, TextColumn
-from rich.table import Table
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.imports import in_utc
 from platform_relay.cli.numbers import NUMBER, WHOLE, number, whole
-from platform_relay.cli.terminal import ACTOR, err, mark, out, print_json
+from platform_relay.cli.terminal import ACTOR, err, mark, out, print_json, whole_table
 from platform_relay.core.paging import Page
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile import compare
@@ -95,7 +94,7 @@ def _print(
             action = f"  ({repaired.texts[cause]})" if repaired and cause in repaired.texts else ""
             out.print(f"  {count:>7,} {cause}{action}")
     if differences.items and show:
-        table = Table("kind", "id", "cause", "what")
+        table = whole_table("kind", "id", "cause", "what", one_line=("id",))
         for difference in differences.items[:show]:
             table.add_row(difference.kind, difference.entity_id, difference.cause, difference.detail)
         out.print(table)

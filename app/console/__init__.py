@@ -17,13 +17,17 @@ from platform_relay.console import (
     coupons,
     dead_and_held,
     edit,
+    events,
     jobs,
     keys,
     login,
     now,
+    refused_requests,
     rules,
     search,
+    setup,
     sign_in,
+    trial,
 )
 from platform_relay.console.pages import HERE, Pages
 
@@ -32,7 +36,22 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
     """The router of all console pages."""
     pages = Pages(services, authenticator)
     router = APIRouter()
-    for page in (now, search, dead_and_held, bulk, jobs, edit, coupons, rules, keys, audit):
+    for page in (
+        now,
+        setup,
+        events,
+        search,
+        dead_and_held,
+        bulk,
+        jobs,
+        edit,
+        coupons,
+        rules,
+        keys,
+        audit,
+        refused_requests,
+        trial,
+    ):
         router.routes.extend(page.routes(pages).routes)
     for page in (login, sign_in):
         router.routes.extend(page.routes(pages, authenticator).routes)

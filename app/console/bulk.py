@@ -83,7 +83,7 @@ def routes(pages: Pages) -> APIRouter:
             ids = await list_job_ids(connection, group, progress.before, progress.cursor, CHUNK)
         rejections: list[str] = []
         if progress.action == "edit":
-            rejections = await _edit(pages.services, ids, form, visitor.name, why)
+            rejections = await edit_field(pages.services, ids, form, visitor.name, why)
             done = len(ids) - len(rejections)
         else:
             done = await _act(pages.services.actions, visitor, group, progress.action, ids, why)
@@ -122,7 +122,7 @@ async def _act(
                 return await actions.wake([group.waits_for])
 
 
-async def _edit(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
+async def edit_field(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
     """Sets one field of each event. Returns the reason for each job that could not be edited."""
     field, value = form["field"], _value(form["value"])
     rejections = []

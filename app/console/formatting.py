@@ -55,6 +55,11 @@ def short_time(value: datetime | None) -> str:
     return "—" if value is None else f"{value.astimezone(UTC):%d %b, %H:%M:%S}".removeprefix("0")
 
 
+def field_time(value: datetime | None) -> str:
+    """`2026-05-11T16:25:01`, in UTC, as the value of a field for date and time; empty for None."""
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def iso(value: datetime) -> str:
     return value.astimezone(UTC).isoformat()
 
@@ -128,6 +133,7 @@ FILTERS: Final = {
         duration,
         timestamp,
         short_time,
+        field_time,
         iso,
         count,
         plural,

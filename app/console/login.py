@@ -18,6 +18,7 @@ from platform_relay.api.client_ip import client_ip
 from platform_relay.api.root_path import outside
 from platform_relay.console.pages import HOME, PageError, Pages, require_same_origin
 from platform_relay.console.session import clear_session, write_session
+from platform_relay.console.setup import first_page
 from platform_relay.core.database import map_database_errors
 
 ATTEMPTS_PER_ADDRESS: Final = 10
@@ -57,7 +58,8 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
                 error_text="The key is not valid, or it does not have the scope “read”.",
                 configured=configured,
             )
-        response = RedirectResponse(outside(request, _console_path(form["next"])), 303)
+        path = _console_path(form["next"])
+        response = RedirectResponse(outside(request, await first_page(pages) if path == HOME else path), 303)
         async with map_database_errors():
             write_session(request, response, await open_session(engine, digest, caller.name))
         return response

@@ -90,9 +90,9 @@ async def _changes(pages: Pages, live: Live, request: Request, visitor: Visitor)
                 **_parts(pages, snapshot, visitor, root),
             }
         for name, part in parts.items():
-            if sent.get(name) != (digest := _digest(part)):
-                sent[name] = digest
-                yield format_sse_event(event=name, data_str=part, id=digest)
+            if sent.get(name) != (part_digest := digest(part)):
+                sent[name] = part_digest
+                yield format_sse_event(event=name, data_str=part, id=part_digest)
         await asyncio.sleep(EVERY)
 
 
@@ -113,10 +113,11 @@ def _parts(pages: Pages, snapshot: Snapshot, visitor: Visitor, root: str) -> dic
 
 def _digests(parts: Mapping[str, str]) -> str:
     """What a page shows, for its stream: an update replaces only parts that have changed since, and closes no opened form."""
-    return ",".join(f"{name}:{_digest(part)}" for name, part in parts.items())
+    return ",".join(f"{name}:{digest(part)}" for name, part in parts.items())
 
 
-def _digest(part: str) -> str:
+def digest(part: str) -> str:
+    """Identifies the content of a part of a page."""
     return hashlib.blake2s(part.encode(), digest_size=8).hexdigest()
 
 

@@ -19,7 +19,9 @@ from platform_relay.api.request_body import read_body
 from platform_relay.api.root_path import outside, root_path_of
 from platform_relay.console.formatting import FILTERS, finalized
 from platform_relay.console.session import Notice, Session, clear_notice, read_session, write_notice
+from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import BodyTooLarge, Problem
+from platform_relay.trial.mode import Trial
 
 HERE: Final = Path(__file__).parent
 HOME: Final = "/console"
@@ -31,14 +33,19 @@ POLICY: Final = (
 )
 MENU: Final = (
     ("/console", "Now", ()),
+    ("/console/events", "Events", ()),
     ("/console/search", "Search", ("/console/messages/",)),
     ("/console/dead-and-held", "Dead and held", ("/console/dead-and-held/", "/console/jobs/")),
     ("/console/coupons", "Coupons", ("/console/coupon",)),
     ("/console/rules", "Reward rules", ("/console/rule",)),
+    ("/console/refused-requests", "Refused requests", ()),
     ("/console/keys", "Keys", ()),
     ("/console/audit", "Audit", ()),
+    ("/console/setup", "Set-up", ()),
 )
 """Path, name, and the path prefixes of the pages below it."""
+TRIAL_PAGE: Final = ("/console/trial", "Trial", ())
+"""The menu's entry of a relay that is, or was, in a trial."""
 
 
 class PageError(Exception):
@@ -100,6 +107,8 @@ class Pages:
     async def visitor(self, request: Request, scope: Scope = "read") -> Visitor:
         """The signed-in visitor. Raises SignInRequiredError, DatabaseAway, and PageError when the key does not have the scope."""
         session = await read_session(self.services.engine, request)
+        async with map_database_errors():
+            request.state.trial = await self.services.mode.read()
         if session is None:
             raise SignInRequiredError
         caller = await self._keys.find(session.key_hash)
@@ -133,7 +142,10 @@ class Pages:
     def show(self, request: Request, page: str, status: int = 200, /, **context: object) -> HTMLResponse:
         """Renders the template `page`.html. The notice of the session is shown and then cleared."""
         visitor: Visitor | None = getattr(request.state, "visitor", None)
-        html = self.render(page, root_path_of(request), visitor=visitor, menu=MENU, path=request.url.path, **context)
+        trial: Trial | None = getattr(request.state, "trial", None)
+        menu = (*MENU, TRIAL_PAGE) if trial and trial.started_at else MENU
+        own = {"visitor": visitor, "menu": menu, "trial": trial, "path": request.url.path}
+        html = self.render(page, root_path_of(request), **own, **context)
         response = HTMLResponse(html, status)
         if visitor is not None and visitor.session.notice:
             clear_notice(request, response)

@@ -8,9 +8,11 @@ from starlette.responses import RedirectResponse, Response
 from platform_relay.access.sessions import open_session
 from platform_relay.access.sign_in_links import use_link
 from platform_relay.api.authentication import Authenticator
+from platform_relay.api.root_path import outside
 from platform_relay.console.login import LOGIN_BYTES, find_operator
-from platform_relay.console.pages import HOME, PageError, Pages, require_same_origin
+from platform_relay.console.pages import PageError, Pages, require_same_origin
 from platform_relay.console.session import write_session
+from platform_relay.console.setup import first_page
 from platform_relay.core.database import map_database_errors
 
 
@@ -32,7 +34,7 @@ def routes(pages: Pages, keys: Authenticator) -> APIRouter:
         if owner is None or operator is None:
             detail = "It was used before, it has expired, or its key was revoked. Sign in with your key."
             raise PageError(401, "This link does not work any more", detail)
-        response = RedirectResponse(HOME, 303)
+        response = RedirectResponse(outside(request, await first_page(pages)), 303)
         async with map_database_errors():
             write_session(request, response, await open_session(engine, owner.key_hash, operator.name))
         return response

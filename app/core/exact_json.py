@@ -18,7 +18,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _INEXACT: Final = re.compile(rb"[\[:,][ \t\r\n]*-?[0-9]+[.eE]")
 """The beginning of a number with a fraction or an exponent. A text can look the same; that costs time and changes nothing."""
-
+_DIGITS: Final = bytes.maketrans(b"012345678", b"999999999")
 
 SHALLOW: Final = 150
 """Brackets. Pydantic's parser accepts about 200 levels."""
@@ -106,7 +106,7 @@ def decode_at(text: str, position: int) -> tuple[ExactJson, int]:
 def validated(model: type[Model], raw: bytes, check: Callable[[bytes], None] = lambda _: None) -> Model:
     """The JSON text as a model, with exact numbers. Raises pydantic's ValidationError, ValueError as `loads`, and what
     `check` raises for a text that pydantic accepts."""
-    if _INEXACT.search(raw) is None:
+    if not _may_be_inexact(raw):
         parsed = model.model_validate_json(raw)
         check(raw)
         return parsed
@@ -120,6 +120,12 @@ def validated(model: type[Model], raw: bytes, check: Callable[[bytes], None] = l
     return model.model_validate(loads(raw))
 
 
+def _may_be_inexact(raw: bytes) -> bool:
+    """Whether a text may have a number with a fraction or an exponent. Most texts have no digit before a point or an E."""
+    shape = raw.translate(_DIGITS)
+    return (b"9." in shape or b"9e" in shape or b"9E" in shape) and _INEXACT.search(raw) is not None
+
+
 def _refuse_deep(raw: bytes) -> None:
     """Raises ValueError for a text that pydantic rejects as too deeply nested. Few brackets cannot be nested deeply."""
     if raw.count(b"[") + raw.count(b"{") >= SHALLOW:
@@ -129,6 +135,13 @@ def _refuse_deep(raw: bytes) -> None:
 def member(value: ExactJson, name: str) -> ExactJson:
     """The member of an object; None when it is absent or the value is not an object."""
     return value.get(name) if isinstance(value, dict) else None
+
+
+def at_path(value: ExactJson, path: Sequence[str]) -> ExactJson:
+    """The part of a value to which the members of `path` lead; None when one of them is absent."""
+    for name in path:
+        value = member(value, name)
+    return value
 
 
 def text(value: ExactJson, limit: int = 255) -> str | None:

@@ -12,7 +12,6 @@ redirects, cookies, proxies of the environment, or retries. `http_pool` opens co
 again, `http_connection` sends, `http_reader` reads, and `http_messages` has their types.
 """
 
-import asyncio
 import math
 import os
 import re
@@ -49,6 +48,7 @@ from platform_relay.core.http_reader import HEADER_COUNT as HEADER_COUNT
 from platform_relay.core.outcomes import Blocked, Evidence, Reject, Retry, Unknown
 from platform_relay.core.plain_numbers import is_count
 from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.core.time_limit import TimeLimit
 from platform_relay.core.tls import tls_context, tls_problem
 from platform_relay.core.visible_text import visible, visible_lines
 
@@ -74,6 +74,13 @@ class RateLimit(Protocol):
 
     async def back_off(self, pause: float) -> None:
         """The destination asked for fewer calls, and for none within the next `pause` seconds."""
+
+
+class WriteGuard(Protocol):
+    """Decides whether calls that change something may be made now (`trial.mode.OperatingMode`)."""
+
+    async def refusal(self) -> Reason | None:
+        """Why no such call may be made; None if it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +247,7 @@ class HttpClient:
     called; None: no limit. `HttpClients` always sets it.
     `rate_limit` delays each call, outside of the time limit, and gets the pause that `rate_limit_pause` finds in a
     response (None: the response is not rate-limited). `wrap` puts another transport in front of the network. Close the
-    client with `aclose()`.
+    client with `aclose()`. `write_guard` refuses calls that change something: all except those that `call` knows as reads.
     """
 
     def __init__(
@@ -257,15 +264,20 @@ class HttpClient:
         rate_limit: RateLimit | None = None,
         rate_limit_pause: Callable[[HttpResponse], float | None] = pause_of_429,
         wrap: Callable[[Transport], Transport] | None = None,
+        write_guard: WriteGuard | None = None,
     ) -> None:
         self.destination = destination
+        self._write_guard = write_guard
         self._egress = egress
         self.time_limit = time_limit
+        self._limit = TimeLimit(time_limit)
         self.body_cap = body_cap
         self.user_agent = user_agent
         self._rate_limit = rate_limit
         self._rate_limit_pause = rate_limit_pause
         self._urls = UrlParser()
+        self._checked_headers: dict[str, str] = {}
+        """Those of the last call. Most calls have the same."""
         self._secrets = tuple(secret for secret in secrets if secret)
         pool = ConnectionPool(
             connections=connections,
@@ -298,8 +310,7 @@ class HttpClient:
             all_headers.update({name.lower(): value for name, value in headers.items()})
         try:
             url_parts = self._urls.parse(url) if params is None else parse_url(url, params)
-            if not (_NAME.fullmatch("".join(all_headers)) and _VALUE.fullmatch("".join(all_headers.values()))):
-                raise ValueError("a character that HTTP does not allow in a header")
+            self._check(all_headers)
         except ValueError:
             error = "it is no http:// or https:// address, or has characters that HTTP does not allow"
             return Blocked(self._because(ReasonCode.ADDRESS_INVALID, error=error))
@@ -318,7 +329,16 @@ class HttpClient:
             await self._rate_limit.back_off(pause)
         return answer
 
+    def _check(self, headers: dict[str, str]) -> None:
+        """Raises ValueError for a character that HTTP does not allow in a header."""
+        if headers != self._checked_headers:
+            if not (_NAME.fullmatch("".join(headers)) and _VALUE.fullmatch("".join(headers.values()))):
+                raise ValueError("a character that HTTP does not allow in a header")
+            self._checked_headers = dict(headers)
+
     async def _send(self, request: Request, *, reads: bool) -> HttpResponse | Failure:
+        if not reads and self._write_guard is not None and (refusal := await self._write_guard.refusal()) is not None:
+            return Blocked(refusal.also(destination=self.destination))
         with tracing.call(request.method, request.url.host, request.headers) as set_result:
             answer = await self._exchange(request, reads=reads)
             set_result(str(answer.status) if isinstance(answer, HttpResponse) else type(answer).__name__.lower())
@@ -328,7 +348,7 @@ class HttpClient:
         denied = denied_addresses()
         limit = self.body_cap + 2 * len(request.content)  # a response may repeat the request
         try:
-            async with asyncio.timeout(self.time_limit):
+            with self._limit.attempt():
                 response = await self._transport.send(request, limit)
         except HttpError as error:
             return self._failure(error, request.url.host, limit, denied)
@@ -387,12 +407,13 @@ class HttpClient:
 
 @dataclass(frozen=True, slots=True)
 class HttpClients:
-    """Makes the clients of one destination, which share its time limit, rate limiter and egress policy."""
+    """Makes the clients of one destination, which share its time limit, rate limiter, egress policy and write guard."""
 
     time_limit: float
     rate_limit: RateLimit | None = None
     wrap: Callable[[Transport], Transport] | None = None
     private_networks: Sequence[Network] = ()
+    write_guard: WriteGuard | None = None
 
     def make(
         self,
@@ -416,9 +437,14 @@ class HttpClients:
             rate_limit=self.rate_limit,
             rate_limit_pause=rate_limit_pause,
             wrap=self.wrap,
+            write_guard=self.write_guard,
         )
 
 
 def _os_error(error: OSError) -> str:
     """The operating system's text for an error; that of the error when it has no number, or one of `getaddrinfo`."""
-    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror or error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return (
+        str(error.strerror or error) or "it closed the connection"
+    )  # during the TLS handshake: asyncio's error is empty

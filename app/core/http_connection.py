@@ -14,7 +14,7 @@ KEEP_ALIVE: Final = 4.0
 destination closes the connection would be Unknown."""
 _BODILESS: Final = frozenset({"GET", "DELETE"})
 _SEPARATE_WRITE: Final = 1 << 16
-"""Bodies from this length are not copied behind the head."""
+"""Bodies from this length are not copied behind the head. Shorter ones fit into the buffer of an idle connection."""
 
 
 class Connection(asyncio.Protocol):
@@ -98,13 +98,26 @@ class Connection(asyncio.Protocol):
             else:
                 transport.writelines((head, request.content))
             await self._done
+        except BaseException:
+            self.abort()  # also if the caller is cancelled after the response was complete: the pool does not get it back
+            raise
         finally:
             self._reader = self._done = None
-            if reader.complete and reader.keep_alive and self.is_open and not transport.get_write_buffer_size():
-                self.idle_until = self._loop.time() + _idle_seconds(reader.idle_seconds)
-            else:
-                self.abort()
+        if reader.complete and reader.keep_alive and self.is_open and self._is_sent(request, transport):
+            self.idle_until = self._loop.time() + _idle_seconds(reader.idle_seconds)
+        else:
+            self.abort()
         return reader.response()
+
+    @staticmethod
+    def _is_sent(request: Request, transport: asyncio.Transport) -> bool:
+        """Whether the whole request has left. Otherwise the rest of its body would be in front of the next request.
+
+        A transport with TLS does not know how much of a long body the one under it still holds.
+        """
+        if len(request.content) >= _SEPARATE_WRITE and transport.get_extra_info("sslcontext") is not None:
+            return False
+        return not transport.get_write_buffer_size()
 
     def _end(self, error: HttpError | None) -> None:
         self._reader = None

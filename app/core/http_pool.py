@@ -69,6 +69,7 @@ class ConnectionPool:
 
     async def _send(self, request: Request, limit: int, deadline: float) -> Response:
         origin = request.url.origin
+        self._check_open()
         if (kept := self._kept(origin)) is None:
             return await self._exchange(await self._open(origin, deadline), request, limit)
         try:
@@ -84,7 +85,9 @@ class ConnectionPool:
 
     async def _exchange(self, connection: Connection, request: Request, limit: int) -> Response:
         response = await connection.exchange(request, limit)
-        if connection.is_open:
+        if self._closed:
+            connection.abort()
+        elif connection.is_open:
             self._idle.setdefault(request.url.origin, []).append(connection)
             if self._sweep is None:
                 self._sweep = asyncio.get_running_loop().call_later(KEEP_ALIVE, self._close_old)
@@ -146,7 +149,15 @@ class ConnectionPool:
             raise
         if connection.is_open:
             self._all.add(connection)
+        if self._closed:
+            connection.abort()
+            self._check_open()
         return connection
+
+    def _check_open(self) -> None:
+        """Raises NotSentError: the client was closed while this call waited for a connection."""
+        if self._closed:
+            raise NotSentError(OSError("the HTTP client was closed"))
 
     async def _resolve(self, origin: Origin) -> list[AddressInfo]:
         loop = asyncio.get_running_loop()
@@ -166,7 +177,7 @@ class ConnectionPool:
             self._none_left.set()
 
     async def aclose(self) -> None:
-        """Close all connections. Calls in progress end with a LostError."""
+        """Close all connections. Calls whose request was sent end with a LostError, and others with a NotSentError."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()

@@ -25,10 +25,13 @@ HEADER_BYTES: Final = 8190
 HEADER_COUNT: Final = 128
 HEAD_BYTES: Final = 1 << 18
 """The longest head: status line and headers. It also limits what the parser holds of a line that does not end."""
+_SPACE: Final = 0x20
 _CHUNK_OVERHEAD: Final = 8
 """A chunk of one byte takes six on the connection."""
-_ZLIB: Final = {"gzip": 47, "deflate": 15}
+_ZLIB: Final = {"gzip": 47, "x-gzip": 47, "deflate": 15}
 """The window bits for zlib."""
+_NOT_ENCODED: Final = frozenset({"", "identity", "none", "utf-8"})
+"""`none` and `utf-8` are no encodings, but plugins of stores on PHP send them."""
 
 
 class ResponseReader:
@@ -50,6 +53,8 @@ class ResponseReader:
         self._in_body = False
         self._ends_with_connection = True
         self._encoding = b""
+        self._unknown_encoding: str | None = None
+        self._has_body = False
         self._error: HttpError | None = None
         self._parser = HttpResponseParser(self)
         # As aiohttp does: servers that end lines with LF, or have unusual characters in a header, are common.
@@ -110,6 +115,8 @@ class ResponseReader:
             self._fail(MalformedError(f"its status line or a header is longer than {HEADER_BYTES} bytes"))
         if len(self._headers) == HEADER_COUNT:
             self._fail(MalformedError(f"it has more than {HEADER_COUNT} headers"))
+        if name[-1] == _SPACE:  # `Content-Length : 8` is a length for the parser, too
+            name = name.rstrip()
         self._headers.append((name, value))
         handler = _HANDLERS.get(len(name))
         if handler is not None and name.lower() == handler:
@@ -120,7 +127,7 @@ class ResponseReader:
         if name == b"content-length":
             self._ends_with_connection = False
         elif name == b"transfer-encoding":
-            self._ends_with_connection = not value.lower().endswith(b"chunked")
+            self._ends_with_connection = value.strip().lower() == b"identity"
         elif name == b"content-encoding":
             self._encoding = b", ".join((self._encoding, value.lower())) if self._encoding else value.lower()
         else:
@@ -129,24 +136,37 @@ class ResponseReader:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 100:
+            self._fail(MalformedError(f"the status {status:03}"))
         if status < 200:
             return  # 100 Continue, 103 Early Hints: the response is still to come
         self._in_body = True
         if status in (204, 304):
             self._ends_with_connection = False
-        encoding = self._encoding.decode("latin-1") or "identity"
+        if not self._encoding:
+            return
+        names = [name.strip() for name in self._encoding.decode("latin-1").split(",")]
+        encoding = ", ".join(name for name in names if name not in _NOT_ENCODED)
         if encoding in _ZLIB:
             self._inflate = zlib.decompressobj(wbits=_ZLIB[encoding])
-        elif encoding != "identity":
-            self._fail(UnreadableError(status, f"the encoding {encoding[:40]!r}, which was not requested"))
+        elif encoding:
+            self._unknown_encoding = encoding
 
     def on_body(self, chunk: bytes) -> None:
         body, limit = self._body, self._limit
+        self._has_body = True
+        if self._unknown_encoding is not None:
+            problem = f"the encoding {self._unknown_encoding[:40]!r}, which was not requested"
+            self._fail(UnreadableError(self._parser.get_status_code(), problem))
         if self._inflate is not None:
+            ended = self._inflate.eof
             try:
                 chunk = self._inflate.decompress(chunk, limit + 1 - len(body))
             except zlib.error as error:
                 problem = f"a body that does not decompress ({error})"
+                self._fail(UnreadableError(self._parser.get_status_code(), problem))
+            if ended or self._inflate.unused_data:
+                problem = "a compressed body with more bytes behind its end"
                 self._fail(UnreadableError(self._parser.get_status_code(), problem))
         body += chunk
         if len(body) > limit:
@@ -163,7 +183,7 @@ class ResponseReader:
     # -------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        if self._inflate is not None and self._body and not self._inflate.eof:
+        if self._inflate is not None and self._has_body and not self._inflate.eof:
             self._fail(UnreadableError(self._parser.get_status_code(), "a compressed body that was cut off"))
         self.complete = True
 

@@ -22,6 +22,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._request_series: dict[tuple[str, str, int], Histogram] = {}
+        self._attempt_series: dict[tuple[str, str, str], Histogram] = {}
+        self._settled_series: dict[tuple[str, str], Counter] = {}
         self._messages = Counter(
             "relay_messages", "Messages received, by kind and status.", ["kind", "status"], registry=registry
         )
@@ -49,6 +51,11 @@ class Metrics:
             "relay_bodies_refused",
             "Requests whose body or signature was refused, by route and reason (docs/errors.md).",
             ["route", "reason"],
+            registry=registry,
+        )
+        self._refused_requests_dropped = Counter(
+            "relay_refused_requests_dropped",
+            "Refused requests that are not kept for the console, because too many were refused at once.",
             registry=registry,
         )
         self._settled = Counter(
@@ -100,13 +107,17 @@ class Metrics:
         """Count a connection that reached the `limit`."""
         self._connection_limits.labels(limit).inc()
 
-    def message(self, kind: str, status: str) -> None:
+    def message(self, kind: str, status: str, times: int = 1) -> None:
         """`status` is the receipt's (accepted, duplicate, conflict) or `refused`."""
-        self._messages.labels(kind, status).inc()
+        self._messages.labels(kind, status).inc(times)
 
     def refused(self, route: str, reason: str) -> None:
         """`route` is the pattern of the path, `reason` the id of the problem."""
         self._refused.labels(route, reason).inc()
+
+    def refused_request_dropped(self, requests: int) -> None:
+        """Count refused requests that are not kept."""
+        self._refused_requests_dropped.inc(requests)
 
     def future_version(self, kind: str) -> None:
         """Count a message that was taken without its version."""
@@ -129,13 +140,20 @@ class Metrics:
     def attempt(
         self, kind: str, destination: str, outcome: str, seconds: float, reason_code: ReasonCode | None = None
     ) -> None:
-        self._attempts.labels(kind, destination, outcome).observe(seconds)
+        series = self._attempt_series.get((kind, destination, outcome))
+        if series is None:
+            series = self._attempts.labels(kind, destination, outcome)
+            self._attempt_series[kind, destination, outcome] = series
+        series.observe(seconds)
         if reason_code is not None:
             self._reasons.labels(destination, outcome, reason_code).inc()
 
     def settled(self, kind: str, state: str) -> None:
         """Count a job that reached the final `state`."""
-        self._settled.labels(kind, state).inc()
+        series = self._settled_series.get((kind, state))
+        if series is None:
+            series = self._settled_series[kind, state] = self._settled.labels(kind, state)
+        series.inc()
 
 
 class Backlog(NamedTuple):
@@ -154,11 +172,12 @@ class Backlog(NamedTuple):
 
 class QueueSnapshot(NamedTuple):
     """The backlogs of all destinations, the number of open alerts by code, and for how many seconds which reads from the
-    store have failed."""
+    store have failed. `trial`: nothing is changed."""
 
     destinations: Sequence[Backlog] = ()
     alerts: Mapping[str, int] = {}
     failing_reads: Mapping[str, float] = {}
+    trial: bool = False
 
 
 class QueueGauges(Collector):
@@ -194,6 +213,8 @@ class QueueGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         up = float(self._database_up)
         yield GaugeMetricFamily("relay_database_up", "1 if the last read of the database succeeded.", up)
+        trial = float(self._snapshot.trial)
+        yield GaugeMetricFamily("relay_trial", "1 while the relay is in its trial, and changes nothing.", trial)
         waiting = GaugeMetricFamily("relay_jobs_waiting", "Waiting jobs, by destination.", labels=["destination"])
         oldest = GaugeMetricFamily(
             "relay_oldest_due_seconds", "Seconds since the oldest due lane became due.", labels=["destination"]

@@ -287,6 +287,15 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.ENTITY_NOT_FOUND: ReasonText(
         "{destination} has no such {entity}[: {response}].", "Check the id. " + _RETRY
     ),
+    ReasonCode.SHADOW: ReasonText(
+        "This was received in the trial, so nothing was sent.[ A live relay would have made the call: {call}.][ A live relay would"
+        " not have sent it either: {cause}.]",
+        "No action needed. `relay shadow report` compares it with the Platform and the store.",
+    ),
+    ReasonCode.TRIAL_RUNS: ReasonText(
+        "The relay is in its trial (MODE=shadow), in which it changes nothing at {destination}. The call was not made.",
+        "To end the trial, remove MODE from all processes, restart them, and run `relay shadow go-live`.",
+    ),
     ReasonCode.NO_BUYER: ReasonText(
         "The order names no customer and no e-mail address that identifies one, so it earns points for no customer.",
         NO_ACTION,
@@ -493,6 +502,17 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The store reported a time of change that is more than a day in the future[ ({entity}, {version})]. The relay accepted"
         " the event without this time.",
         "Correct the clock of the store. Until then, its events are sent in the order in which they arrive.",
+    ),
+    ReasonCode.PLATFORM_FIELD_DIFFERS: ReasonText(
+        "The Platform does not keep a field of customers as the relay sends it[: its responses do not contain {ignored}]"
+        "[: its responses contain another value of {changed}].",
+        "Run relay platform verify. If the Platform uses another name, set the entry[ {entry}] of PLATFORM__FIELDS; - leaves the"
+        " field out.",
+    ),
+    ReasonCode.PLATFORM_RESPONSE_CHANGED: ReasonText(
+        "The Platform's response to a customer has a new shape[: {problem}].",
+        "Run relay platform verify. If the customer moved inside of the response, set the entry response.customer of"
+        " PLATFORM__FIELDS.",
     ),
     ReasonCode.UNSPECIFIED: ReasonText("[{text}]", NO_ACTION),
 }

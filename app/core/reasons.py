@@ -60,6 +60,7 @@ class ReasonCode(StrEnum):
     BODY_KEY_WRONG = "body_key_wrong"
     BODY_NOT_ENCRYPTED = "body_not_encrypted"
     STORE_NOT_READY = "store_not_ready"
+    TRIAL_RUNS = "trial_runs"
 
     # ------------------------------------------------------------------ the relay's database
     DATABASE_UNREACHABLE = "database_unreachable"
@@ -89,6 +90,7 @@ class ReasonCode(StrEnum):
     OPERATOR_DROPPED = "operator_dropped"
     OPERATOR_PAUSED = "operator_paused"
     NO_HANDLER = "no_handler"
+    SHADOW = "shadow"
     STORED_EVENT_UNREADABLE = "stored_event_unreadable"
     EVENT_TOO_LARGE = "event_too_large"
 
@@ -162,6 +164,8 @@ class ReasonCode(StrEnum):
     STORE_WEBHOOKS_UNREADABLE = "store_webhooks_unreadable"
     WEBHOOKS_NOT_ACCEPTED = "webhooks_not_accepted"
     FUTURE_VERSION = "future_version"
+    PLATFORM_FIELD_DIFFERS = "platform_field_differs"
+    PLATFORM_RESPONSE_CHANGED = "platform_response_changed"
 
     # ------------------------------------------------------------------ rows written before reason codes existed
     UNSPECIFIED = "unspecified"
@@ -189,6 +193,8 @@ ALERTS: Final = frozenset(
         ReasonCode.STORE_WEBHOOKS_UNREADABLE,
         ReasonCode.WEBHOOKS_NOT_ACCEPTED,
         ReasonCode.FUTURE_VERSION,
+        ReasonCode.PLATFORM_FIELD_DIFFERS,
+        ReasonCode.PLATFORM_RESPONSE_CHANGED,
     }
 )
 """The codes that are raised as alerts. docs/runbook.md has a section for each."""

@@ -6,10 +6,12 @@ cause has its own. The templates follow the same rules as there. Facts: `{what}`
 docs/explain.md lists all causes.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, Self
+from urllib.parse import quote
 
 from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
 from platform_relay.core.reasons import ReasonCode
@@ -34,8 +36,11 @@ class Step:
     command: str | None = None
 
     def filled(self, facts: Mapping[str, str]) -> Self:
-        """The step with rendered templates."""
-        return replace(self, text=render(self.text, facts), api=self.api and render(self.api, facts))
+        """The step with rendered templates, and with the reward rule of the facts instead of RULE-ID, if it is known."""
+        rule = facts.get("rule")
+        api = self.api and render(self.api, facts).replace("RULE-ID", quote(rule, safe="") if rule else "RULE-ID")
+        command = self.command and self.command.replace("RULE-ID", shlex.quote(rule) if rule else "RULE-ID")
+        return replace(self, text=render(self.text, facts), api=api, command=command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ CAUSES: Final[Mapping[str, Cause]] = {
         INFORMATION, "The store sent an event that the relay does not use[: {reason}]. It was stored.", NO_ACTION
     ),
     "no_buyer": Cause(INFORMATION),
+    "shadow": Cause(INFORMATION),
     "gone_from_store": Cause(INFORMATION),
     "dropped": Cause(INFORMATION, steps=(_BACKFILL,)),
     "coupon_retired": Cause(INFORMATION, steps=(_COUPON,)),

@@ -141,7 +141,7 @@ async def _find(
         searched = [f"messages with the id {key}" + ("" if ids else ", which is not the id of a message")]
         return await _messages(connection, BY_ID, ids=ids), [], searched, key
     searched = []
-    for spelling in _spellings(by, key):
+    for spelling in spellings(by, key):
         messages = await _messages(connection, BY_REF[f"{by}_ref"], key=spelling)
         searched.append(f"messages about {by} {spelling}")
         coupons: list[CouponRow] = []
@@ -228,12 +228,12 @@ async def _rows(
     return rows
 
 
-def _spellings(by: Key, key: str) -> list[str]:
+def spellings(by: Key, key: str) -> list[str]:
     """The key, and the key as people write it: `#1001`, an e-mail address or a code in another case."""
-    spellings = [key, key.lstrip("#").strip()]
+    ways = [key, key.lstrip("#").strip()]
     if by == "coupon" or "@" in key:
-        spellings += [key.lower(), key.upper()]
-    return [spelling for spelling in dict.fromkeys(spellings) if spelling]
+        ways += [key.lower(), key.upper()]
+    return [spelling for spelling in dict.fromkeys(ways) if spelling]
 
 
 def _is_uuid(key: str) -> bool:

@@ -143,7 +143,11 @@ def of_job(job: JobRow, records: Records) -> Diagnosis:
             return _of_finished(job, records)
 
 
-SKIPPED: Final = {ReasonCode.GONE_FROM_STORE: "gone_from_store", ReasonCode.NO_BUYER: "no_buyer"}
+SKIPPED: Final = {
+    ReasonCode.GONE_FROM_STORE: "gone_from_store",
+    ReasonCode.NO_BUYER: "no_buyer",
+    ReasonCode.SHADOW: "shadow",
+}
 
 
 def _of_finished(job: JobRow, records: Records) -> Diagnosis:
@@ -320,7 +324,8 @@ def _make(
 
 
 def _texts_of(reason: Reason) -> dict[str, str]:
-    return {"reason": reason.text, "reason_next": reason.next_step}
+    rule = reason.facts.get("rule")
+    return {"reason": reason.text, "reason_next": reason.next_step} | ({"rule": rule} if isinstance(rule, str) else {})
 
 
 def _code(reason: Reason | None) -> ReasonCode:

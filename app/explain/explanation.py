@@ -260,7 +260,7 @@ def _coupon(coupon: CouponRow) -> Iterator[TimelineEntry]:
 
 def _audited(entry: AuditRow) -> TimelineEntry:
     why = f": {entry.why}" if entry.why else ""
-    return TimelineEntry(at=entry.at, text=f"{_capital(entry.actor)} did {entry.action} on {entry.subject}{why}.")
+    return TimelineEntry(at=entry.at, text=f"Audit log: {entry.action} on {entry.subject}, by {entry.actor}{why}.")
 
 
 def _why(reason: Reason | None) -> str:

@@ -4,10 +4,13 @@ The response to a second POST is not documented, so no second POST is sent befor
 
     never sent                   POST;  "already exists" → PATCH
     sent, or possibly arrived    PATCH; "Order not found" → POST
+    sent by another connector    the same, after a trial (`trial.mode`)
     "Customer not found"         the customer is sent first, in its own lane, and the order waits for it
     the store's own order, never sent, names no customer and no e-mail address    skipped: nothing is sent
 """
 
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -41,9 +44,18 @@ RECHECK: Final = 300.0
 
 
 class ForwardOrder:
+    """`sent_by_another`: whether another connector may have sent an order that was created then (None: not known)."""
+
     def __init__(
-        self, platform: PlatformClient, coupons: Coupons, customers: Customers, alerts: Alerts, compute: ComputeProcess
+        self,
+        platform: PlatformClient,
+        coupons: Coupons,
+        customers: Customers,
+        alerts: Alerts,
+        compute: ComputeProcess,
+        sent_by_another: Callable[[datetime | None], bool] = lambda _: False,
     ) -> None:
+        self._sent_by_another = sent_by_another
         self._platform = platform
         self._coupons = coupons
         self._customers = customers
@@ -66,7 +78,7 @@ class ForwardOrder:
             and not follow_ups
         ):
             return Skip(because(ReasonCode.NO_BUYER))
-        response = await self._send(order, update_first=update_first)
+        response = await self._send(order, update_first=update_first or self._sent_by_another(order.created_at))
         if isinstance(response, Rejected):
             if response.kind is RejectionKind.CUSTOMER_NOT_FOUND:
                 return await self._without_customer(job, order, response)

@@ -1,6 +1,7 @@
 """Makes the Platform's request bodies of a stored event. Pure. Large events are prepared in another process (`core.compute`)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from platform_relay.core import exact_json
 from platform_relay.core.outcomes import Reject
@@ -43,6 +44,7 @@ class PreparedOrder:
     financial_status: str
     customer: str | None
     codes: tuple[str, ...]
+    created_at: datetime | None
 
 
 def prepare_customer(raw: bytes, fields: Fields) -> PreparedCustomer | Reject:
@@ -50,7 +52,7 @@ def prepare_customer(raw: bytes, fields: Fields) -> PreparedCustomer | Reject:
         event = CustomerEvent.parse(raw)
     except ValueError as error:
         return unreadable_event(error)
-    return _prepared_customer(event.id, translation.customer(event, fields))
+    return _prepared_customer(event.id, translation.customer(event, fields), fields)
 
 
 def prepare_customer_of_order(raw: bytes, fields: Fields) -> PreparedCustomer | Reject:
@@ -59,11 +61,13 @@ def prepare_customer_of_order(raw: bytes, fields: Fields) -> PreparedCustomer | 
         customer = translation.customer_of_order(OrderEvent.parse(raw), fields)
     except ValueError as error:
         return unreadable_event(error)
-    return _prepared_customer(*customer) if customer else Reject(because(ReasonCode.NO_CUSTOMER, entity="order"))
+    return (
+        _prepared_customer(*customer, fields) if customer else Reject(because(ReasonCode.NO_CUSTOMER, entity="order"))
+    )
 
 
-def _prepared_customer(customer_id: str, body: translation.Body) -> PreparedCustomer:
-    text = exact_json.canonical(body)
+def _prepared_customer(customer_id: str, body: translation.Body, fields: Fields) -> PreparedCustomer:
+    text = exact_json.canonical(fields.wrapped("customer", body))
     return PreparedCustomer(customer_id, text, translation.digest(text))
 
 
@@ -73,7 +77,7 @@ def prepare_product(raw: bytes, fields: Fields) -> PreparedProduct | Reject:
     except ValueError as error:
         return unreadable_event(error)
     body, variants = translation.product(event, fields), translation.variants(event, fields)
-    first = exact_json.canonical(body)
+    first = exact_json.canonical(fields.wrapped("product", body))
     second = None if variants is None else exact_json.canonical(variants)
     return PreparedProduct(event.id, first, second, translation.digest(first, second))
 
@@ -84,13 +88,14 @@ def prepare_order(raw: bytes, fields: Fields) -> PreparedOrder | Reject:
     except ValueError as error:
         return unreadable_event(error)
     body, refund = translation.order(event, fields), translation.refund(event)
-    update = exact_json.canonical(body)
+    update = exact_json.canonical(fields.wrapped("order", body))
     return PreparedOrder(
         event.id,
-        exact_json.canonical({**body, fields["order.id"]: event.id}),
+        exact_json.canonical(fields.wrapped("order", {**body, fields["order.id"]: event.id})),
         update,
         translation.digest(update, refund),
         event.financialStatus,
         customer_of(event),
         tuple(discount.code for discount in event.discountCodes or ()),
+        event.createdAt,
     )

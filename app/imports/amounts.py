@@ -44,6 +44,13 @@ SHARED_SYMBOLS: Final = frozenset(("$", "¥", "kr", "kr.", "Fr.", "Rs", "Rs.", "
 """Symbols that several currencies share, or that name none of them alone: they are read past."""
 
 
+class CellNumber(str):
+    """A number that a workbook stores as a number. It has a point before its decimal places, whatever the texts of the column
+    have, so that it has one reading and shows nothing about them."""
+
+    __slots__ = ()
+
+
 class AmbiguousValueError(ValueError):
     """The text has several meanings. The message names the choice that decides."""
 
@@ -54,6 +61,8 @@ def parse_number(text: str, decimal: DecimalMark | None) -> Decimal:
     Raises AmbiguousValueError for a text such as `1,234` without a known decimal mark, and ValueError for any other text that
     is not a number. The messages follow the name of a column and do not contain the value.
     """
+    if isinstance(text, CellNumber):
+        decimal = "."
     written = _split(text)
     number = plain_numbers.decimal(_plain(written.digits, decimal))
     return -number if written.negative and number else number
@@ -61,7 +70,8 @@ def parse_number(text: str, decimal: DecimalMark | None) -> Decimal:
 
 def decimal_mark_of(values: Iterable[str]) -> DecimalMark | None:
     """The decimal mark that the numbers of a column show. None if they show none, or both."""
-    marks = {mark for value in values if (mark := _shown_mark(value)) is not None}
+    texts = (value for value in values if not isinstance(value, CellNumber))
+    marks = {mark for value in texts if (mark := _shown_mark(value)) is not None}
     return marks.pop() if len(marks) == 1 else None
 
 

@@ -4,6 +4,8 @@ import re
 import string
 from typing import Final
 
+from platform_relay.imports.amounts import CellNumber
+
 _INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 """BOM, zero-width spaces and joiners, marks of direction, word joiner. Python does not count them as white space."""
 _SPACES: Final = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
@@ -20,6 +22,8 @@ def clean(cell: str) -> tuple[str, bool]:
     An apostrophe in front is Excel's mark of a text (`'00042`, `'+49 30 1234`) and is removed, except in names like
     `'t Hooft` and in a text in single quotes.
     """
+    if isinstance(cell, CellNumber):
+        return cell, False
     plain = cell.strip(string.whitespace)
     if plain.isascii() and plain[:1] not in ("'", "="):
         value = plain.strip("\x1a") if "\x1a" in plain else plain

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from platform_relay.core import exact_json
 from platform_relay.core.plain_numbers import integer, is_count
+from platform_relay.imports.amounts import CellNumber
 from platform_relay.imports.id_values import damage_of, is_placeholder
 from platform_relay.imports.mapping import BIRTHDAY
 from platform_relay.imports.values import DateOrder, DecimalMark, currency_of, parse_month_day, parse_number, parse_time
@@ -61,8 +62,9 @@ class Reading:
 
 @dataclass(slots=True)
 class Converted:
-    """The members of an event. `unreadable`: fields that were left out, with the end of a sentence that begins with the field.
-    `damaged`: an id that a spreadsheet damaged, as such a sentence; the row cannot be used. `empty`: fields without a value."""
+    """The members of an event. `unreadable`: fields that were left out, with the end of a sentence that begins with the value.
+    `damaged`: why a text cannot be an id, as such a sentence with the field; the row cannot be used. `empty`: fields without a
+    value."""
 
     event: dict[str, JsonValue]
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -85,14 +87,19 @@ def convert(
         if not column or column not in values:
             continue
         value = values[column]
-        text = value.strip() if isinstance(value, str) else None
+        text = value if isinstance(value, CellNumber) else value.strip() if isinstance(value, str) else None
         if value is None or text == "" or (name == "customerId" and _is_no_customer(text)):
             result.empty.add(name)
             if not flat and name != BIRTHDAY:
                 event[name] = None
             continue
-        if text is not None and flat and name in IDS and (damage := damage_of(text, rounded=name in reading.rounded)):
-            result.unreadable[name], result.damaged = damage, result.damaged or f"{name}: {damage}"
+        if (
+            text is not None
+            and flat
+            and name in IDS
+            and (damage := _damage(text, column, rounded=name in reading.rounded))
+        ):
+            result.unreadable[name], result.damaged = damage, result.damaged or f"{name}: {_label(text)}{damage}"
             continue
         try:
             _set(event, kind, name, value if text is None else text, reading, flat=flat)
@@ -105,7 +112,19 @@ def convert(
 
 def _is_no_customer(text: str | None) -> bool:
     """Whether an order has no customer: WooCommerce writes 0 for a guest."""
-    return text is not None and (text == "0" or is_placeholder(text))
+    return text is not None and is_placeholder(text)
+
+
+def _label(text: str) -> str:
+    """The text as the beginning of a sentence; nothing for a number, which can be a customer's id."""
+    return f"{text[:MAX_TIME]} " if any(character.isalpha() or character == "#" for character in text) else ""
+
+
+def _damage(text: str, column: str, *, rounded: bool) -> str | None:
+    """`damage_of`, also for a row that repeats the names of the columns, as files that were joined have it."""
+    if text.casefold() == column.casefold():
+        return "is the name of the column, so the row is a second header"
+    return damage_of(text, rounded=rounded)
 
 
 def _set(

@@ -26,8 +26,25 @@ _DAY_OR_YEAR: Final = re.compile(
 """What Excel makes of `MAR4` and `4-3`: `Mar-04` or `4-Mar`, in other languages `04. Mrz`."""
 _WHOLE_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:]{1,8})?")
 """What it is in a workbook."""
-_PLACEHOLDERS: Final = frozenset({"null", "none", "nan", "undefined", "n/a", "na", "nil", "-", "--"})
+_PLACEHOLDERS: Final = frozenset(
+    {"null", "(null)", "<null>", "\\n", "none", "nan", "undefined", "n/a", "na", "nil", "0", "-1"}
+)
+"""WooCommerce writes 0 for a guest, MySQL writes `\\N`."""
+_TOTALS: Final = re.compile(
+    r"((grand |sub-?)?totals?|sum|count|average|summe|gesamt(summe)?|zwischensumme|anzahl|somme|total g[eé]n[eé]ral|sous-total"
+    r"|moyenne|totale|totaal|suma)[ :]*",
+    re.IGNORECASE,
+)
+_DECIMALS: Final = re.compile(r"(?<![0-9])[0-9]+[.,]0+")
+_GROUPS: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+")
 _EXPORT_AGAIN: Final = "export the file again and do not save it with a spreadsheet"
+_DAMAGES: Final = (
+    (_EXPONENT, f"is a long number that a spreadsheet shortened, so the id is lost; {_EXPORT_AGAIN}"),
+    (_FORMULA_ERROR, f"is the error of a spreadsheet's formula, not an id; {_EXPORT_AGAIN}"),
+    (_DECIMALS, "is an id that a program wrote as an amount, so it may not be that of the store; export it as text"),
+    (_GROUPS, "is an id that a program wrote as an amount, so it may not be that of the store; export it as text"),
+    (_TOTALS, "is the label of a row of totals, not an id"),
+)
 EXACT_DIGITS: Final = 15
 """A spreadsheet keeps so many digits of a number and replaces the others by zeros."""
 _MANY_ZEROS: Final = 4
@@ -46,18 +63,17 @@ def is_token(text: str) -> bool:
 
 def is_placeholder(text: str) -> bool:
     """Whether the text means no value, such as `NULL`. As an id it would merge all rows that have it."""
-    return text.lower() in _PLACEHOLDERS
+    return text.lower() in _PLACEHOLDERS or not any(character.isalnum() for character in text)
 
 
 def damage_of(text: str, *, rounded: bool = False) -> str | None:
-    """How a spreadsheet damaged this id, as the end of a sentence that begins with the field; None if it did not.
-    `rounded`: `are_rounded` is true for the ids of the column."""
-    if _EXPONENT.fullmatch(text):
-        return f"{text} is a long number that a spreadsheet shortened, so the id is lost; {_EXPORT_AGAIN}"
-    if _FORMULA_ERROR.fullmatch(text):
-        return f"{text} is the error of a spreadsheet's formula, not an id; {_EXPORT_AGAIN}"
+    """Why the text cannot be an id although it is in a column of ids, as the end of a sentence that begins with the text;
+    None if it can. `rounded`: `are_rounded` is true for the ids of the column."""
+    for form, damage in _DAMAGES:
+        if form.fullmatch(text):
+            return damage
     if _is_date(text):
-        return f"{text} is an id that a spreadsheet changed into a date; {_EXPORT_AGAIN}"
+        return f"is an id that a spreadsheet changed into a date; {_EXPORT_AGAIN}"
     if rounded and _zeros(text):
         return f"is a number that a spreadsheet rounded to {EXACT_DIGITS} digits, so the id is lost; {_EXPORT_AGAIN}"
     if is_placeholder(text):

@@ -7,6 +7,7 @@ addresses from columns whose values contain `@`. A guess that can be wrong is in
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,7 +31,10 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "birthdayDay": ("birthdayday", "birthday"),
     BIRTHDAY: ("birthday", "birthdate", "dateofbirth", "dob"),
     "tags": ("tags", "customertags", "groups"),
-    "createdAt": ("createdat", "created", "datecreated", "datecreatedgmt", "dateregistered", "registered", "orderdate"),
+    "createdAt": (
+        *("createdat", "created", "datecreated", "datecreatedgmt", "dateregistered", "registered", "orderdate"),
+        *("purchasedate", "createdon", "customersince", "registrationdate", "signupdate"),
+    ),
     "updatedAt": ("updatedat", "updated", "modified", "datemodified", "datemodifiedgmt", "lastmodified", "changedat"),
     "customerId": ("customerid", "userid", "buyerid", "customeruser", "customer", "user", "buyer"),
     "financialStatus": ("financialstatus", "paymentstatus", "status", "orderstatus"),
@@ -48,8 +52,40 @@ _MORE_IDS: Final[Mapping[EventKind, tuple[str, ...]]] = {
     EventKind.ORDER: ("ordernumber", "number", "incrementid", "order", "orderno"),
     EventKind.PRODUCT: ("sku",),
 }
+_OTHER_LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "email": ("emailadresse", "mailadresse", "kundenemail", "adresseemail", "adressemail", "courriel"),
+    "name": ("vollstandigername", "kundenname", "nomcomplet", "nomduclient"),
+    "firstName": ("vorname", "prenom"),
+    "lastName": ("nachname", "familienname", "nom", "nomdefamille"),
+    "phone": ("telefon", "telefonnummer", "handy", "mobil", "mobilnummer"),
+    BIRTHDAY: ("geburtstag", "geburtsdatum", "datedenaissance"),
+    "createdAt": ("bestelldatum", "erstelltam", "registriertam", "kundeseit", "datedecommande", "datedecreation"),
+    "updatedAt": ("geandertam", "geaendertam", "zuletztgeandert", "aktualisiertam", "datedemodification", "modifiele"),
+    "customerId": ("kundenid", "kundennummer", "kundennr", "idclient", "numeroclient"),
+    "financialStatus": ("zahlungsstatus", "bestellstatus", "statut", "statutdepaiement"),
+    "currency": ("wahrung", "waehrung", "devise"),
+    "totalPrice": ("gesamtsumme", "gesamtbetrag", "gesamt", "gesamtpreis", "totalttc", "montanttotal"),
+    "subtotalPrice": ("zwischensumme", "soustotal"),
+    "title": ("titel", "produktname", "artikelname", "titre", "nomduproduit"),
+}
+"""Names of columns in German and French files, without accents."""
+_MORE_BY_KIND: Final[Mapping[tuple[EventKind, str], tuple[str, ...]]] = {
+    (EventKind.CUSTOMER, "id"): ("kundenid", "idclient", "kundennummer", "kundennr", "numeroclient", "identifiant"),
+    (EventKind.ORDER, "id"): (
+        "bestellid",
+        "idcommande",
+        "bestellnummer",
+        "bestellnr",
+        "auftragsnummer",
+        "numerodecommande",
+    ),
+    (EventKind.ORDER, "createdAt"): ("date", "datum"),
+    (EventKind.PRODUCT, "id"): ("produktid", "artikelid", "idproduit", "artikelnummer", "artikelnr"),
+}
 _UNCERTAIN_NAMES: Final = frozenset(
-    ("customernumber", "ordernumber", "number", "incrementid", "order", "orderno", "sku", "customer", "user", "buyer")
+    {"customernumber", "ordernumber", "number", "incrementid", "order", "orderno", "sku", "customer", "user", "buyer"}
+    | {"kundennummer", "kundennr", "numeroclient", "identifiant", "artikelnummer", "artikelnr"}
+    | {"bestellnummer", "bestellnr", "auftragsnummer", "numerodecommande"}
 )
 """Names of columns that hold the store's id in some exports only."""
 _IDS: Final = ("id", "customerId")
@@ -97,7 +133,7 @@ def required_fields(kind: EventKind) -> tuple[str, ...]:
 def guess_mapping(kind: EventKind, columns: Iterable[Column], *, typed: bool = False) -> Guess:
     """A mapping by the names and values of the columns. Each column is used once, for the first field that it fits.
     `typed`: the values come from JSON, so that only their names decide."""
-    plain = [(column, re.sub(r"[^a-z0-9]", "", column.name.lower())) for column in columns]
+    plain = [(column, _plain(column.name)) for column in columns]
     guess = Guess()
     for name in mappable_fields(kind):
         for alias in _aliases(kind, name):
@@ -120,7 +156,13 @@ def guess_mapping(kind: EventKind, columns: Iterable[Column], *, typed: bool = F
 def _aliases(kind: EventKind, name: str) -> tuple[str, ...]:
     singular = str(kind).removesuffix("s")
     aliases = tuple(alias.format(kind=singular) for alias in _ALIASES[name])
-    return (*aliases, *_MORE_IDS[kind]) if name == "id" else aliases
+    more = _MORE_IDS[kind] if name == "id" else ()
+    return (*aliases, *more, *_OTHER_LANGUAGES.get(name, ()), *_MORE_BY_KIND.get((kind, name), ()))
+
+
+def _plain(name: str) -> str:
+    """The letters and digits of a column's name, without case and accents."""
+    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name.casefold()))
 
 
 def _doubt(name: str, alias: str, column: Column) -> Doubt | Literal["refused"] | None:

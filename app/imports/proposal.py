@@ -5,7 +5,7 @@ otherwise from the columns. What remains open is a `Question`. A question about 
 answer or a confirmation; another one has a safe effect that the summary states.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Final, Literal
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from platform_relay.core.visible_text import visible
-from platform_relay.imports.amounts import CODES
+from platform_relay.imports.amounts import CODES, CellNumber
 from platform_relay.imports.conversion import AMOUNTS, DATES, IDS, TIMES, Reading, lacks_zone
 from platform_relay.imports.exports import KnownExport, recognise
 from platform_relay.imports.files import (
@@ -27,7 +27,7 @@ from platform_relay.imports.files import (
     file_columns,
     read_rows,
 )
-from platform_relay.imports.id_values import are_rounded
+from platform_relay.imports.id_values import are_rounded, damage_of, looks_like_id
 from platform_relay.imports.mapping import (
     Column,
     Doubt,
@@ -148,10 +148,11 @@ def propose(
     refused = {name: column for name, column in guess.refused.items() if name not in mapping and name not in chosen}
     symbols = {currency_of(text) for text in sample.values.get(mapping.get("totalPrice", ""), ())}
     has_currency = stated.currency is not None or (flat and bool(symbols - {None}))
-    _require(kind, names, mapping, refused, {} if export is None else export.missing, has_currency=has_currency)
+    hints = [] if export is not None or not flat else _hints(kind, file_format, sample)
+    _require(kind, names, mapping, refused, {} if export is None else export.missing, hints, has_currency=has_currency)
     questions = [] if not columns_read.facts.uncertain else [_uncertain_encoding(columns_read.facts)]
     questions += [
-        _doubtful_column(name, mapping[name], doubt)
+        _doubtful_column(name, mapping[name], doubt, sample.values.get(mapping[name], ()))
         for name, doubt in guess.uncertain.items()
         if mapping.get(name) == guess.mapping[name] and name not in chosen
     ]
@@ -167,7 +168,8 @@ def propose(
     known = None if export is None else export.name
     plan = ImportPlan(name, file_format, kind, mapping, as_of, reading, options, known, names, tuple(notes))
     examples = {column: _shown(values[0]) for column, values in sample.values.items() if values}
-    return Proposal(plan, examples, tuple(questions), tuple(map(visible, columns_read.facts.notes)))
+    remarks = (*columns_read.facts.notes, *_damaged_text(text for values in sample.values.values() for text in values))
+    return Proposal(plan, examples, tuple(questions), tuple(map(visible, remarks)))
 
 
 def _known(kind: EventKind, stated: Choices, names: Sequence[str]) -> KnownExport | None:
@@ -212,12 +214,14 @@ def check_choices(choices: Choices) -> None:
 
 
 class _Sample:
-    """The values of the first rows by column, empty ones as "", and whether more rows follow."""
+    """The values of the first rows by column, empty ones as "", and whether more rows follow. `sound`, `broken`: how many rows
+    can be read, and how many cannot."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.cells: dict[str, list[str]] = {name: [] for name in names}
         self.values: dict[str, list[str]] = {}
         self.more = False
+        self.sound = self.broken = 0
 
     def add(self, row: Mapping[str, JsonValue]) -> None:
         for name, cells in self.cells.items():
@@ -242,6 +246,9 @@ def _sample(rows: Iterator[FileRow], names: Sequence[str]) -> _Sample:
     for count, row in enumerate(rows, 1):
         if row.problem is None:
             sample.add(row.values)
+            sample.sound += 1
+        else:
+            sample.broken += 1
         if count == SAMPLE_ROWS or row.end > SAMPLE_BYTES:
             sample.more = True
             break
@@ -249,10 +256,27 @@ def _sample(rows: Iterator[FileRow], names: Sequence[str]) -> _Sample:
     return sample
 
 
+def _damaged_text(values: Iterable[str]) -> list[str]:
+    """A sentence about texts such as `ZoÃ«`: another program read the UTF-8 of `Zoë` as Windows-1252 and saved that."""
+    for text in values:
+        if text.isascii():
+            continue
+        try:
+            meant = text.encode("cp1252").decode("utf-8")
+        except UnicodeError:
+            continue
+        shown = f"{_shown(text)}, which was probably {_shown(meant)}"
+        sentence = f"The file has damaged text, such as {shown}: a program read UTF-8 as Windows-1252. It is imported as it is."
+        return [f"{sentence} Export the file again if you can."]
+    return []
+
+
 def _text(value: JsonValue) -> str:
     """A value as text without spaces around it; an object or an array has none."""
     if value is None or isinstance(value, dict | list | bool):
         return ""
+    if isinstance(value, CellNumber):
+        return value
     return str(value)[: 2 * VALUE_LENGTH].strip()[:VALUE_LENGTH]
 
 
@@ -275,6 +299,7 @@ def _require(
     mapping: Mapping[str, str],
     refused: Mapping[str, str],
     documented: Mapping[str, str],
+    hints: Sequence[str],
     *,
     has_currency: bool,
 ) -> None:
@@ -289,10 +314,44 @@ def _require(
     ]
     parameter: Parameter = "currency" if lacking == ["currency"] else "map"
     reasons += [f" For {name}: {documented[name]}." for name in lacking if name in documented]
+    if "id" in lacking:
+        reasons += hints
     columns = f"{', '.join(map(_shown, names[:COLUMNS_NAMED]))}{' …' if len(names) > COLUMNS_NAMED else ''}"
     raise MissingFieldError(
         f"no column for {', '.join(lacking)}.{''.join(reasons)} The columns are {columns}.", parameter
     )
+
+
+def _hints(kind: EventKind, file_format: FileFormat, sample: _Sample) -> list[str]:
+    """What can help someone whose file has no column of ids, as sentences with a space before each."""
+    hints = []
+    if sample.broken > sample.sound:
+        hints.append(
+            " Most rows have another number of fields than the first one, which must have the names of the columns: delete the"
+            " lines above it, such as a title."
+        )
+    elif len(sample.cells) == 1:
+        hints.append(_ONE_COLUMN[file_format])
+    first = [Column(cells[0]) for cells in sample.cells.values() if cells]
+    if len(guess_mapping(kind, first).mapping) > 1:
+        hints.append(" The row under the first one looks like the names of the columns: delete the lines above it.")
+    else:
+        possible = [
+            name for name, texts in sample.values.items() if texts and all(map(looks_like_id, texts)) and _differ(texts)
+        ]
+        if possible:
+            hints.append(f" Values that look like ids are in {', '.join(map(_shown, possible[:3]))}.")
+    return hints
+
+
+_ONE_COLUMN: Final[Mapping[FileFormat, str]] = {
+    "csv": " The file has one column only: save it with a comma, a semicolon, a tab or a pipe between the values.",
+    "xlsx": " The sheet has one column only. Another sheet can be named (--sheet, sheet=).",
+}
+
+
+def _differ(texts: Sequence[str]) -> bool:
+    return len(set(texts)) == len(texts)
 
 
 def _uncertain_encoding(facts: FileFacts) -> Question:
@@ -305,10 +364,13 @@ def _uncertain_encoding(facts: FileFacts) -> Question:
     )
 
 
-def _doubtful_column(name: str, column: str, doubt: Doubt) -> Question:
+def _doubtful_column(name: str, column: str, doubt: Doubt, values: Sequence[str]) -> Question:
+    others = [
+        repr(_shown(text)) for text in dict.fromkeys(values) if not looks_like_id(text) and damage_of(text) is None
+    ]
     reasons: Mapping[Doubt, str] = {
         "name": f"The name of column {_shown(column)} does not show that it holds the ids of your store.",
-        "values": f"Not all values of column {_shown(column)} look like ids.",
+        "values": f"Not all values of column {_shown(column)} look like ids: {', '.join(others[:3])}.",
         "addresses": f"The ids in column {_shown(column)} are e-mail addresses.",
     }
     what = "the customer of each order" if name == "customerId" else "what each row is about"

@@ -40,6 +40,7 @@ _OPTIONAL_PARTS: Final[Mapping[str, frozenset[str]]] = {
 }
 """What can be left out of one element of a list. Without any other part, the list is left out: a list of variants that
 lacks one would delete it at the Platform."""
+_NO_CURRENCY: Final = "is not shown by this row; name the currency of orders without one (--currency, currency=)"
 _PARTS_LEFT_OUT: Final = 50
 """At most so many parts of one row are left out one by one."""
 
@@ -116,12 +117,13 @@ def _message(plan: ImportPlan, row: FileRow, tally: Tally) -> Incoming | str:
 def _valid(plan: ImportPlan, converted: Converted) -> tuple[CustomerEvent | OrderEvent | ProductEvent, bytes] | str:
     """The event of a row and its JSON, without what its model refuses; or why the row is rejected. Adds what is left out to
     `converted.unreadable`."""
-    required, model = required_fields(plan.kind), EVENTS[plan.kind]
+    required, model, flat = required_fields(plan.kind), EVENTS[plan.kind], plan.file_format in TABLES
     if converted.damaged is not None:
         return converted.damaged
     if lost := [f"{name}: {converted.unreadable[name]}" for name in required if name in converted.unreadable]:
         return "; ".join(lost)[:500]
     members = converted.event
+    lacking = ("currency",) if flat and "currency" not in members else None
     if plan.as_of is not None and "updatedAt" not in members:
         members["updatedAt"] = plan.as_of.isoformat()
     parts = 0
@@ -139,7 +141,7 @@ def _valid(plan: ImportPlan, converted: Converted) -> tuple[CustomerEvent | Orde
         except ValueError as error:
             return str(error)[:500]
         lost = [
-            f"{'.'.join(map(str, loc)) or 'row'}: {what}"
+            f"{'.'.join(map(str, loc)) or 'row'}: {what if loc != lacking else _NO_CURRENCY}"
             for loc, what in refused
             if not loc or loc[0] in required or loc[0] not in members
         ]

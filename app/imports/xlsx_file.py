@@ -14,9 +14,10 @@ from itertools import islice
 from typing import IO, Final, NamedTuple
 
 from platform_relay.core.plain_numbers import integer, is_count
+from platform_relay.imports.amounts import CellNumber
 from platform_relay.imports.columns import Columns, columns_from
 from platform_relay.imports.file_rows import MAX_ROW, SAMPLE_ROWS, FileColumns, FileFacts, FileOptions, FileRow
-from platform_relay.imports.xlsx_numbers import PLAIN, format_kind, is_damaged, number_text
+from platform_relay.imports.xlsx_numbers import DATE, PLAIN, format_kind, is_damaged, number_text
 from platform_relay.imports.xlsx_parts import MAX_SHEET, MAX_SMALL, MAX_STRINGS, Archive, Start
 
 MAX_STRING_COUNT: Final = 2_000_000
@@ -114,6 +115,10 @@ class _Book:
 def _book(archive: Archive) -> _Book:
     root = _relations(archive, "")
     path = next((target for kind, target in root.values() if kind == "officeDocument"), "xl/workbook.xml")
+    if not archive.has(path):
+        raise ValueError(
+            "the file is an archive without a workbook, such as .ods or .docx; open it, and save it as .xlsx or CSV UTF-8"
+        )
     sheets: list[tuple[bool, str, str]] = []
     since_1904 = False
 
@@ -362,4 +367,5 @@ class _Cells:
                 return raw
             case _:
                 kind = self._kinds[self._style] if self._style < len(self._kinds) else PLAIN
-                return number_text(raw, kind, since_1904=self._since_1904) if raw else ""
+                text = number_text(raw, kind, since_1904=self._since_1904) if raw else ""
+                return text if kind == DATE else CellNumber(text)

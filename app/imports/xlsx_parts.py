@@ -126,6 +126,8 @@ def _check_directory(file: IO[bytes]) -> None:
         start = _beginning(file)
         if start.startswith(b"\xd0\xcf\x11\xe0"):
             raise ValueError("the workbook is of an old Excel or has a password; save it as .xlsx without a password")
+        if start.startswith(b"PK"):
+            raise ValueError("the workbook is not complete: its end is missing; copy or export the file again")
         raise ValueError("the file is not an .xlsx workbook; if it is CSV, give its name the ending .csv")
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     if directory > MAX_DIRECTORY or tail[max(0, at - 20) :].startswith(_ZIP64_LOCATOR):

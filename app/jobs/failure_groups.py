@@ -43,15 +43,18 @@ _CAUSE: Final = f"""
 """  # noqa: S608  # constants only
 """A digest of the facts without those in OF_ONE_JOB. A destination's response may contain ids, amounts and times. Therefore
 words with a digit, or with the id of the job's own entity, are left out as well. The HTTP status is kept."""
+HELD: Final = (
+    "lane.waits_for IS NOT NULL"
+    " AND NOT EXISTS (SELECT FROM lane AS other WHERE other.key = lane.waits_for AND other.destination = lane.destination)"
+    f" AND lane.waits_for <> '{DOUBT}' || lane.destination"
+)
+"""The condition that a lane's jobs are held. An order that waits for its customer's delivery is no failure, nor is a job that
+waits for another entity's call (`queue.lane_failures`): they continue automatically."""
 _FROM: Final[Mapping[str, str]] = {
     "dead": "FROM job WHERE job.dead",
     "held": "FROM lane JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open"
-    " AND job.state = 'waiting' WHERE lane.waits_for IS NOT NULL"
-    " AND NOT EXISTS (SELECT FROM lane AS other WHERE other.key = lane.waits_for AND other.destination = lane.destination)"
-    f" AND lane.waits_for <> '{DOUBT}' || lane.destination",
+    f" AND job.state = 'waiting' WHERE {HELD}",
 }
-"""An order that waits for its customer's delivery is no failure, nor is a job that waits for another entity's call
-(`queue.lane_failures`): they continue automatically."""
 _WAITS_FOR: Final[Mapping[str, str]] = {"dead": "''", "held": "lane.waits_for"}
 _CODE: Final = f"coalesce(job.reason_code, '{ReasonCode.UNSPECIFIED}')"
 _COLUMNS: Final[Mapping[str, str]] = {

@@ -186,7 +186,7 @@ def reason_fields(row: Mapping[Any, Any]) -> dict[str, Any]:  # Any: as a RowMap
     }
 
 
-_MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
+MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
     ("dead", "needs_attention", "A job is dead-lettered. The job has the reason and the next step."),
     ("running", "running", "It is being sent now."),
     ("waiting", "waiting", "It is stored and waits to be sent. Each job has its reason."),
@@ -200,7 +200,7 @@ _MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
 def message_text(job_states: Iterable[str]) -> tuple[MessageState, str]:
     """The state of a message and its text. Of the states of its jobs, the one that needs most attention counts."""
     states = set(job_states)
-    for state, name, text in _MESSAGE_STATES:
+    for state, name, text in MESSAGE_STATES:
         if state in states:
             return name, text
     return "stored", "It is stored. It does not require a delivery."

@@ -92,15 +92,15 @@ class PlatformClient:
             return None if response.kind is RejectionKind.CUSTOMER_NOT_FOUND else response.reject()
         if not isinstance(response, Accepted):
             return response
-        customer = response.body.get("customer")
-        return customer if isinstance(customer, dict) else response.lacks("customer", request)
+        customer = exact_json.at_path(dict(response.body), self.fields.path("response.customer"))
+        return customer if isinstance(customer, dict) else response.lacks(self.fields["response.customer"], request)
 
     async def find_customer(self, email: str) -> JsonObject | Failure | None:
         """GET /v1/customers?email=…: the customer with this e-mail address; None when the Platform has none."""
         response = await self._customers("the customer look-up", {"email": email})
         if not isinstance(response, Accepted):
             return response
-        address, customers = email.casefold(), _objects(response.body["customers"])
+        address, customers = email.casefold(), _objects(self._rows(response))
         return next(
             (item for item in customers if (exact_json.email(item.get("email")) or "").casefold() == address), None
         )
@@ -113,7 +113,7 @@ class PlatformClient:
             return ((), None) if cursor is None else _lost_page(request)
         if not isinstance(response, Accepted):
             return response
-        rows, following = response.body["customers"], response.body.get("cursor")
+        rows, following = self._rows(response), self._beside_rows(response, "cursor")
         if following is None or following == "":
             return _objects(rows), None
         token = exact_json.text(following, LONGEST_TOKEN)
@@ -123,14 +123,27 @@ class PlatformClient:
         return _objects(rows), token
 
     async def _customers(self, request: str, parameters: Mapping[str, str]) -> Accepted | Failure | None:
-        """A response with the list `customers`; None for a 404 about customers."""
+        """A response with the list of customers; None for a 404 about customers."""
         path = "/v1/customers" + (f"?{urlencode(parameters)}" if parameters else "")
         response = await self._send(request, "GET", path)
         if isinstance(response, Rejected):
             return None if response.kind is RejectionKind.CUSTOMER_NOT_FOUND else response.reject()
         if not isinstance(response, Accepted):
             return response
-        return response if isinstance(response.body.get("customers"), list) else response.lacks("customers", request)
+        return (
+            response
+            if isinstance(self._rows(response), list)
+            else response.lacks(self.fields["response.customers"], request)
+        )
+
+    def _rows(self, response: Accepted) -> ExactJson:
+        return exact_json.at_path(dict(response.body), self.fields.path("response.customers"))
+
+    def _beside_rows(self, response: Accepted, name: str) -> ExactJson:
+        """A member of the object that holds the list of customers, or else of the response."""
+        holder = exact_json.at_path(dict(response.body), self.fields.path("response.customers")[:-1])
+        beside = exact_json.member(holder, name)
+        return response.body.get(name) if beside is None else beside
 
     async def return_points(self, customer_id: str, points: int, action: str) -> PlatformResponse:
         """POST /v1/customers/{id}/points. Not idempotent. Raises ValueError for less than 1 point."""

@@ -74,6 +74,8 @@ _WITHOUT_EMPTY: Final = frozenset(
     }
 )
 """Numbers, times and amounts have no empty form."""
+_NO_BODIES: Final = frozenset({"text", "status", "response", "form", "null"})
+"""The groups of keys that are not the fields of one body."""
 NO_FIELDS: Final = "-"
 """The text of an entry that lists members of a response, to look for none; and of a field of a request that is not sent."""
 
@@ -147,6 +149,18 @@ ASSUMPTIONS: Final[Mapping[str, Assumption]] = MappingProxyType(
             "error,errors", "A", "members of a 2xx that mean a failure unless they are empty"
         ),
         "response.emptySuccess": Assumption("unknown", "A", "an empty 2xx: `unknown`, or `accepted` as a success"),
+        "response.customer": Assumption(
+            "customer",
+            "M",
+            "the customer in a response: a member, or a path such as `data.customer`; `-`: the response itself",
+        ),
+        "response.customers": Assumption("customers", "M", "the list of customers in a response: a member, or a path"),
+        "form.money": Assumption("text", "A", "money in requests: decimal `text`, or `number`"),
+        "form.customer": Assumption(NO_FIELDS, "A", "PUT customer: the member that holds all fields; `-`: none does"),
+        "form.order": Assumption(
+            NO_FIELDS, "A", "POST and PATCH order: the member that holds all fields; `-`: none does"
+        ),
+        "form.product": Assumption(NO_FIELDS, "A", "PUT product: the member that holds all fields; `-`: none does"),
         **{
             f"null.{key}": Assumption(
                 form, "A", f"{key} set to null: sent as `null`, as `empty`, or not at all (`omit`)"
@@ -175,10 +189,12 @@ class Fields:
             raise AssumptionError(f"PLATFORM__FIELDS has unknown keys: {names}. Known keys: {known}")
         self._texts = {key: overrides.get(key, assumption.text).strip() for key, assumption in ASSUMPTIONS.items()}
         self._statuses = {key: _statuses(key, value) for key, value in self._texts.items() if key.startswith("status.")}
+        self._parts = {key: _alternatives(key, value) for key, value in self._texts.items() if key.startswith("text.")}
         self._nulls = {key: _null_form(key, self._texts[f"null.{key}"]) for key in _NULLS}
         self._bodies = self._by_body()
         self._reserved = {entity: frozenset(names.values()) for entity, names in self._bodies.items()}
-        self.accepts_empty_success = self._empty_success()
+        self.accepts_empty_success = self._choice("response.emptySuccess", ("unknown", "accepted")) == "accepted"
+        self.money_is_number = self._choice("form.money", ("text", "number")) == "number"
 
     def __getitem__(self, key: str) -> str:
         return self._texts[key]
@@ -188,13 +204,24 @@ class Fields:
         return status in self._statuses[key]
 
     def has_text(self, key: str, text: str) -> bool:
-        """Whether an error message contains the entry's text, ignoring case."""
-        return self._texts[key].casefold() in text.casefold()
+        """Whether an error message contains the entry's text, or one of its texts, ignoring case."""
+        message = text.casefold()
+        return any(part in message for part in self._parts[key])
 
     def members(self, key: str) -> tuple[str, ...]:
         """The names of the response's members that the entry lists."""
         names = (name.strip() for name in self._texts[key].split(","))
         return tuple(name for name in names if name and name != NO_FIELDS)
+
+    def path(self, key: str) -> tuple[str, ...]:
+        """The members that lead to a part of a response, from the outside; empty for the response itself."""
+        text = self._texts[key]
+        return () if text == NO_FIELDS else tuple(text.split("."))
+
+    def wrapped(self, entity: str, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """The request with all fields of `body`, inside of the member that the table names for the entity, if any."""
+        member = self._texts[f"form.{entity}"]
+        return body if member == NO_FIELDS else {member: body}
 
     def body(
         self, entity: str, values: Mapping[str, JsonValue], extra: Mapping[str, JsonValue] | None = None
@@ -206,18 +233,22 @@ class Fields:
         names = self._bodies[entity]
         renamed: dict[str, JsonValue] = {}
         for name, value in values.items():
-            key = f"{entity}.{name}"
-            form = self._nulls.get(key, "omit") if value is None else "null"
-            if form != "omit" and names[name] != NO_FIELDS:
-                renamed[names[name]] = ([] if key in _LISTS else "") if form == "empty" else value
+            if names[name] == NO_FIELDS:
+                continue
+            if value is not None:
+                renamed[names[name]] = value
+            elif (form := self._nulls.get(key := f"{entity}.{name}", "omit")) != "omit":
+                renamed[names[name]] = ([] if key in _LISTS else "") if form == "empty" else None
+        if not extra:
+            return renamed
         reserved = self._reserved[entity]
-        return {name: value for name, value in (extra or {}).items() if name not in reserved} | renamed
+        return {name: value for name, value in extra.items() if name not in reserved} | renamed
 
-    def _empty_success(self) -> bool:
-        text = self._texts["response.emptySuccess"]
-        if text not in ("unknown", "accepted"):
-            raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for response.emptySuccess; write unknown or accepted")
-        return text == "accepted"
+    def _choice(self, key: str, choices: tuple[str, str]) -> str:
+        text = self._texts[key]
+        if text not in choices:
+            raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for {key}; write {' or '.join(choices)}")
+        return text
 
     def _by_body(self) -> dict[str, dict[str, str]]:
         bodies: dict[str, dict[str, str]] = {}
@@ -226,7 +257,7 @@ class Fields:
             if not text:
                 raise AssumptionError(f"PLATFORM__FIELDS has an empty text for {key}")
             names = bodies.setdefault(entity, {})
-            if text in names.values() and text != NO_FIELDS and entity not in ("text", "status", "response", "null"):
+            if text in names.values() and text != NO_FIELDS and entity not in _NO_BODIES:
                 raise AssumptionError(
                     f"PLATFORM__FIELDS uses the name {text!r} for two fields of {entity}, one is {key}"
                 )
@@ -241,6 +272,13 @@ def _null_form(key: str, text: str) -> NullForm:
             return result
     forms = "null or omit" if key in _WITHOUT_EMPTY else "null, empty or omit"
     raise AssumptionError(f"PLATFORM__FIELDS has {text!r} for null.{key}; write {forms}")
+
+
+def _alternatives(key: str, text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip().casefold() for part in text.split("|"))
+    if not all(parts):
+        raise AssumptionError(f"PLATFORM__FIELDS has an empty text for {key}")
+    return parts
 
 
 def _statuses(key: str, text: str) -> frozenset[int]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from pydantic import JsonValue
-
 from platform_relay.core import exact_json
 from platform_relay.core.exact_json import ExactJson
 from platform_relay.core.http import Failure, HttpResponse, failure_of, firewall_refusal, rate_limited
@@ -35,11 +33,15 @@ class RejectionKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """2xx with a JSON object."""
+    """2xx with a JSON object. `answer` is the response."""
 
     body: Mapping[str, ExactJson]
-    evidence: Evidence
-    destination: str = THE_PLATFORM
+    answer: HttpResponse
+
+    @property
+    def evidence(self) -> Evidence:
+        """That of a success: no more than its status, because an attempt's record keeps only failed responses."""
+        return Evidence(self.answer.status)
 
     def lacks(self, member: str, request: str) -> Unknown:
         """The failure of a response that lacks the requested member."""
@@ -47,10 +49,7 @@ class Accepted:
 
     def unusable(self, problem: str, request: str) -> Unknown:
         """The failure of a response with a content that cannot be used. `problem` is a clause about the response."""
-        facts: dict[str, JsonValue] = {"destination": self.destination, "status": self.evidence.status}
-        return Unknown(
-            because(ReasonCode.RESPONSE_UNREADABLE, **facts, request=request, problem=problem), self.evidence
-        )
+        return self.answer.unreadable(problem, request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _success(
     answer: HttpResponse, fields: Fields, request: str | None, *, idempotent: bool
 ) -> Accepted | Rejected | Reject | Unknown:
     if answer.status == 204 or (fields.accepts_empty_success and not answer.body.strip()):
-        return Accepted({}, answer.evidence(), answer.destination)
+        return Accepted({}, answer)
     try:
         body = answer.parsed()
     except ValueError as error:
@@ -156,7 +155,7 @@ def _success(
         return answer.unreadable("JSON that is not an object", request)
     if reports_failure(body, fields):
         return _reported_failure(answer, fields, request, idempotent=idempotent)
-    return Accepted(body, answer.evidence(), answer.destination)
+    return Accepted(body, answer)
 
 
 def reports_failure(body: Mapping[str, ExactJson], fields: Fields) -> bool:

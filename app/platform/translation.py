@@ -2,8 +2,8 @@
 
 Unknown fields are forwarded unchanged. A field that is null was removed in the store, and is sent as the table defines it; a
 field that is absent is not sent, so the Platform keeps what it has. An e-mail address that identifies no customer counts as
-absent. `updatedAt` orders versions in the relay and is not forwarded. Money is a decimal string with the digits it arrived
-with.
+absent. `updatedAt` orders versions in the relay and is not forwarded. Money is a decimal string, or a number (`form.money`), with
+the digits it arrived with.
 """
 
 import hashlib
@@ -96,17 +96,22 @@ def digest(*bodies: Mapping[str, JsonValue] | bytes | None) -> bytes:
 
 def _body(entity: str, model: BaseModel, fields: Fields) -> Body:
     values: Body = {}
+    fields_set = model.model_fields_set
     for name in _names(type(model)):
         value = getattr(model, name)
         if value is None:
-            if name in model.model_fields_set:
+            if name in fields_set:
                 values[name] = None
+        elif type(value) is str and name != "email":
+            values[name] = value
         elif name in _PARTS:
             values[name] = [_body(_PARTS[name], part, fields) for part in value]
         elif name == "quantity":
             values[name] = cast("JsonValue", quantity_number(value))  # a Decimal instead of a float
         elif name == "email" and is_placeholder_address(value):
             continue
+        elif fields.money_is_number and isinstance(value, Decimal):
+            values[name] = cast("JsonValue", exact_json.ExactNumber(exact_json.plain(value)))
         else:
             values[name] = _plain(value)
     return fields.body(entity, values, model.model_extra)

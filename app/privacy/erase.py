@@ -155,6 +155,8 @@ UPDATE lane SET key = renamed.new
 FROM unnest(CAST(:lanes AS text[]), CAST(:renamed AS text[])) AS renamed(old, new)
 WHERE lane.key = renamed.old AND lane.open_jobs = 0 AND NOT lane.leased
 """)
+_TRIAL_POSITION: Final = text("UPDATE trial SET resent_to = '' WHERE resent_to = ANY(CAST(:lanes AS text[]))")
+"""The window of `relay shadow go-live` then begins again; what was sent before is recognised as delivered."""
 _ENTITIES: Final = text(
     "DELETE FROM entity"
     " WHERE destination IN ('platform', 'store', 'store_loyalty') AND key = ANY(CAST(:lanes AS text[])) RETURNING key"
@@ -419,6 +421,7 @@ class _Erasure:
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK_LANES, {"lanes": self._lanes["lanes"]})
             await connection.execute(_RENAME, self._lanes)
+            await connection.execute(_TRIAL_POSITION, {"lanes": self._lanes["lanes"]})
             entities = await connection.execute(_ENTITIES, {"lanes": self._lanes["lanes"]})
             parameters = {**self._refs, "replacement": REPLACEMENT, "facts": FACTS}
             codes = list((await connection.execute(_COUPONS, parameters)).scalars())

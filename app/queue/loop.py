@@ -4,10 +4,10 @@
        ▲                                                  │
        └──────── wake: new work, room, next of a lane ────┘
 
-Nothing here waits for a timer while there is work: the claimer continues when there is room, and the settler writes, in one
-batch, everything that finished during its last write. Without work the claimer sleeps until it is woken or `poll_interval`
-seconds have passed. While the database is unavailable, the loop cannot claim or settle. It tries again, and the process
-continues.
+The claimer continues when there is room. The settler writes, in one batch, everything that finished during its last write;
+while many jobs are in hand it collects a batch for at most `gather` seconds, because a statement costs more than its rows.
+Without work the claimer sleeps until it is woken or `poll_interval` seconds have passed. While the database is unavailable,
+the loop cannot claim or settle. It tries again, and the process continues.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ LIVE, BACKFILL = 0, 1
 UNSETTLED: Final = 4
 """At most this many times `concurrency` attempts are finished and not yet settled; then no more are claimed. Otherwise a slow
 database would collect work that is repeated when the process dies."""
+BUSY_SHARE: Final = 4
+"""A loop is busy while more than one in this many of its `concurrency` jobs is in hand."""
 BACKFILL_INTERVAL: Final = 10
 """One in this many claims takes backfill jobs first, so that live traffic cannot starve them."""
 
@@ -51,13 +53,15 @@ class LoopSettings:
     """`concurrency` calls run at once; the rest is in seconds.
 
     `lease`: how long a claim holds a lane without a renewal. `poll_interval`: between two claims when the loop is not woken.
-    `grace`: how long running calls may take to finish after `stop`.
+    `grace`: how long running calls may take to finish after `stop`. `gather`: how long a finished attempt waits at most, while
+    the loop is busy, to be settled together with others.
     """
 
     concurrency: int = 64
     lease: float = 12.0
     poll_interval: float = 0.5
     grace: float = 7.0
+    gather: float = 0.02
 
 
 class Loop:
@@ -78,6 +82,8 @@ class Loop:
         self._writing: set[tuple[str, int]] = set()
         """Those that are being settled now: their lanes are locked, so no other worker can claim them."""
         self._settle_now = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
+        """Ends the collection of a batch."""
         self._settling = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -226,8 +232,12 @@ class Loop:
     def _finish(self, settlement: Settlement) -> None:
         self._jobs.remove(settlement.job)
         self._finished.append(settlement)
-        self._settle_now.set()
-        if self._in_hand() <= self._settings.concurrency:
+        concurrency, in_hand = self._settings.concurrency, self._in_hand()
+        if in_hand * BUSY_SHARE <= concurrency or len(self._finished) >= concurrency:
+            self._settle_now.set()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(self._settings.gather, self._settle_now.set)
+        if in_hand <= concurrency:
             self._wake.set()
 
     # ------------------------------------------------------------------------------------------- settle
@@ -241,6 +251,9 @@ class Loop:
     async def _settle_finished(self) -> None:
         """Settle all finished attempts. Returns after a settle that was running when it was called."""
         async with self._settling:
+            if self._gathering is not None:
+                self._gathering.cancel()
+                self._gathering = None
             batch, self._finished = self._finished, []
             if batch:
                 self._writing = {_key(settlement) for settlement in batch}

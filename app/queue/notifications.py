@@ -20,7 +20,12 @@ from platform_relay.core.database import schema_of, single_statement
 
 log: Final = structlog.get_logger(__name__)
 
-_NOTIFY: Final = text("SELECT pg_notify(:name, channel) FROM unnest(CAST(:channels AS text[])) AS t(channel)")
+_NOTIFY: Final = text("""
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(:name, channel)
+FROM unnest(CAST(:channels AS text[])) AS t(channel)
+""")
+"""A transaction with a NOTIFY writes a commit record. Its end does not wait for the disk: it is only a hint, and would
+delay the commits of messages."""
 
 
 class Notifier:

@@ -304,8 +304,14 @@ def _key(item: Settlement) -> tuple[UUID, int]:
 
 
 def _settle_parameters(items: Sequence[Settlement], ring: KeyRing) -> Mapping[str, list[object]]:
+    """The arrays of `statements.SETTLE`. Most attempts of a batch end alike, so a value that all rows have is sent once: the
+    driver and PostgreSQL convert every element."""
     rows = [_settle_row(item, ring) for item in items]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for name, values in columns.items():
+        if name != "ids" and values.count(values[0]) == len(values):
+            columns[name] = values[:1]
+    return columns
 
 
 def _stored_excerpt(item: Settlement, ring: KeyRing) -> str | None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 
 from platform_relay.core.database import is_unavailable
-from platform_relay.core.outcomes import Blocked, Done, Evidence, Reject, Retry, Skip, Unknown, Wait
+from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Reject, Retry, Skip, Unknown, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.core.time_limit import TimeLimit
 from platform_relay.queue.decide import Crashed, Interrupted, Undecided, Verdict, before, decide, lane_failed
@@ -39,6 +39,7 @@ class Runner:
     """Runs jobs of any kind.
 
     `time_limit` (seconds) bounds a whole attempt, `longest_wait` (seconds) a job's age; `random` returns a number in [0, 1).
+    `rehearse` returns the outcome of a job of the trial, before anything else is decided about it; None for a live job.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Runner:
         time_limit: float,
         longest_wait: float,
         random: Callable[[], float],
+        rehearse: Callable[[Job], Awaitable[Outcome | None]] | None = None,
     ) -> None:
         self._handlers = handlers
+        self._rehearse = rehearse
         self._policy = policy
         self._time_limit = time_limit
         self._limit = TimeLimit(time_limit)
@@ -59,6 +62,8 @@ class Runner:
 
     async def run(self, job: Job) -> tuple[Settlement, Verdict | None]:
         """Run a job. Returns its settlement and the verdict (None: the handler was not called)."""
+        if self._rehearse is not None and (rehearsed := await self._rehearsed(self._rehearse, job)) is not None:
+            return rehearsed
         try:
             decided = before(job, self._policy, self._longest_wait)
         except Exception as error:
@@ -88,6 +93,21 @@ class Runner:
                 log.exception("handler_raised", job=str(job.id), kind=job.kind, lane=job.lane)
                 verdict = Crashed(because(ReasonCode.INTERNAL_ERROR, error=type(error).__name__))
         return self.settlement(job, verdict, time.perf_counter() - started), verdict
+
+    async def _rehearsed(
+        self, rehearse: Callable[[Job], Awaitable[Outcome | None]], job: Job
+    ) -> tuple[Settlement, Verdict] | None:
+        started = time.perf_counter()
+        verdict: Verdict | None
+        try:
+            with self._limit.attempt():
+                verdict = await rehearse(job)
+        except TimeoutError:
+            limit = because(ReasonCode.TIMED_OUT, destination=display_name(job.destination), seconds=self._time_limit)
+            verdict = Wait(limit, "trial", self._time_limit)
+        except asyncio.CancelledError:
+            verdict = Interrupted(sent=False)
+        return None if verdict is None else (self.settlement(job, verdict, time.perf_counter() - started), verdict)
 
     def settlement(self, job: Job, verdict: Verdict, seconds: float) -> Settlement:
         """What is to be written for a verdict."""

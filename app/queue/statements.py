@@ -203,18 +203,50 @@ moved AS (
 Idempotent calls are chosen twice as often as others. The choice is random, so that lanes that always fail do not come
 first again and again."""
 
+SETTLED_COLUMNS: Final = {
+    "lanes": "text",
+    "tokens": "bigint",
+    "ids": "uuid",
+    "states": "text",
+    "dispositions": "text",
+    "codes": "text",
+    "facts": "jsonb",
+    "uncertains": "boolean",
+    "given_back": "int",
+    "results": "jsonb",
+    "delays": "float8",
+    "digests": "bytea",
+    "versions": "timestamptz",
+    "exists_remotely": "boolean",
+    "replaces": "boolean",
+    "as_newests": "boolean",
+    "seqs": "bigint",
+    "collapses": "boolean",
+    "numbers": "int",
+    "durations": "int",
+    "outcomes": "text",
+    "statuses": "int",
+    "attempt_codes": "text",
+    "attempt_facts": "jsonb",
+    "excerpts": "text",
+    "failed": "boolean",
+}
+"""The arrays of SETTLE with the types of their elements. An array with one element has it for all rows; `ids` is complete."""
+
+
+def _settled_columns() -> str:
+    """The arrays with an element for each row."""
+    arrays = []
+    for name, kind in SETTLED_COLUMNS.items():
+        array = f"CAST(:{name} AS {kind}[])"
+        rows = "ARRAY[cardinality(CAST(:ids AS uuid[]))]"
+        arrays.append(f"CASE WHEN cardinality({array}) = 1 THEN array_fill(({array})[1], {rows}) ELSE {array} END")
+    return ", ".join(arrays)
+
+
 SETTLE: Final = text(f"""
 WITH input AS (
-    SELECT * FROM unnest(
-        CAST(:lanes AS text[]), CAST(:tokens AS bigint[]), CAST(:ids AS uuid[]), CAST(:states AS text[]),
-        CAST(:dispositions AS text[]), CAST(:codes AS text[]), CAST(:facts AS jsonb[]), CAST(:uncertains AS boolean[]),
-        CAST(:given_back AS int[]),
-        CAST(:results AS jsonb[]), CAST(:delays AS float8[]), CAST(:digests AS bytea[]), CAST(:versions AS timestamptz[]),
-        CAST(:exists_remotely AS boolean[]), CAST(:replaces AS boolean[]), CAST(:as_newests AS boolean[]),
-        CAST(:seqs AS bigint[]), CAST(:collapses AS boolean[]),
-        CAST(:numbers AS int[]), CAST(:durations AS int[]), CAST(:outcomes AS text[]), CAST(:statuses AS int[]),
-        CAST(:attempt_codes AS text[]), CAST(:attempt_facts AS jsonb[]), CAST(:excerpts AS text[]),
-        CAST(:failed AS boolean[])
+    SELECT * FROM unnest({_settled_columns()}
     ) AS t(lane, fencing_token, id, state, disposition, reason_code, facts, uncertain, given_back, result, delay, digest, version,
            exists_remotely, replaces, as_newest, seq, collapse, number, duration, outcome, status, attempt_code, attempt_facts,
            excerpt, failed)

@@ -101,6 +101,8 @@ def _problems(error: ValidationError, settings: type[EnvironmentSettings]) -> li
         name = settings.model_config.get("env_prefix", "") + "__".join(str(part) for part in item["loc"]).upper()
         if item["type"] == "missing":
             problems.append(f"{name} is not set ({known[name].description})")
+        elif item["type"].startswith("url_"):
+            problems.append(f"{name} must be a complete address that begins with https://")
         else:
             problems.append(f"{name} {item['msg'].removeprefix('Value error, ')}".strip())
     return problems

@@ -63,7 +63,7 @@ from platform_relay.stores.base import (
 from platform_relay.stores.failures import CallFailed, returns_failures
 from platform_relay.stores.parsing import format_time, parse_time, value_at, whole_number
 from platform_relay.stores.responses import NAMELESS, Responses
-from platform_relay.stores.settings import CaFile
+from platform_relay.stores.settings import OWN_SECRET, CaFile
 
 RESPONSES: Final = Responses("the store's endpoint", "GENERIC_HTTP__URL", "GENERIC_HTTP__CA_FILE")
 CREATION: Final = "the creation of the coupon"
@@ -88,7 +88,8 @@ class GenericHttpSettings(EnvironmentSettings):
 
     url: HttpUrl = Field(description="Base URL of the merchant's endpoint. The relay adds `/coupons` to it.")
     secret: SecretStr = Field(
-        description="The shared signing secret: `whsec_`, followed by at least 24 bytes in base64."
+        description="The shared signing secret: `whsec_`, followed by at least 24 bytes in base64.",
+        json_schema_extra={OWN_SECRET: "whsec"},
     )
     ca_file: CaFile = None
 

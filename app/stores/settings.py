@@ -1,9 +1,12 @@
 """Types of settings that several stores have."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, FilePath
 
+OWN_SECRET: Final = "own_secret"  # noqa: S105  # a name
+"""The name in `json_schema_extra` of a secret that the merchant chooses, so that `relay init` generates it: `hex`, or `whsec`
+for a signing secret of Standard Webhooks."""
 CaFile = Annotated[
     FilePath | None,
     Field(

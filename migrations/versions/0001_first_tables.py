@@ -403,14 +403,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", "version", name=op.f("pk_reward_rule")),
     )
-    op.create_table(
-        "sign_in_link",
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("hash", name=op.f("pk_sign_in_link")),
-    )
+    _create_other_tables()
     for table, fillfactor in {"lane": 45, "job": 48, "entity": 85, "message": 100, "attempt": 100}.items():
         op.execute(
             f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0.02,"
@@ -421,6 +414,51 @@ def upgrade() -> None:
         columns = "name, state, since, failures, next_call_at"
         opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
         op.execute(opened.bindparams(name=destination))
+
+
+def _create_other_tables() -> None:
+    op.create_table(
+        "setup_record",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_setup_record")),
+    )
+    op.create_table(
+        "trial",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("live_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resend_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resent_to", sa.Text(), nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("ck_trial_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trial")),
+    )
+    op.create_table(
+        "refused_request",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        sa.Column("key_name", sa.Text(), nullable=True),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("field", sa.Text(), nullable=True),
+        sa.Column("size", sa.Integer(), nullable=True),
+        sa.Column("body_shape", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refused_request")),
+    )
+    op.create_table(
+        "sign_in_link",
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_sign_in_link")),
+    )
 
 
 def downgrade() -> None:

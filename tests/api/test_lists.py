@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final  # Any: JSON
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.access.refused_requests import Refused, RefusedRequests
 from platform_relay.api.paging import DEFAULT_LIMIT, MAX_LIMIT
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.differences import Difference
@@ -71,6 +73,12 @@ class Seeds:
         (await self.operator.put("/v1/reward-rules/rule-1a", json={"kind": "free_shipping"})).raise_for_status()
         (await self.operator.delete("/v1/reward-rules/rule-1a")).raise_for_status()
 
+    async def refused_requests(self, numbers: Numbers) -> None:
+        refused = RefusedRequests(self.engine)
+        for number in numbers:
+            refused.note(Refused(datetime.now(UTC), None, "POST", f"/v1/route-{number}", 401, "key-missing"))
+        await refused.aclose()
+
     async def imports(self, numbers: Numbers) -> None:
         headers = {"content-type": "text/csv"}
         for number in numbers:
@@ -90,6 +98,8 @@ class Seeds:
 
 
 LISTS: Final[dict[str, tuple[Add, str]]] = {
+    "/v1/refused-requests": (Seeds.refused_requests, "id"),
+    "/v1/events": (Seeds.jobs, "id"),
     "/v1/jobs": (Seeds.jobs, "id"),
     "/v1/coupons": (Seeds.coupons, "code"),
     "/v1/destinations": (Seeds.destinations, "name"),

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from typing import Any  # JSON
 
 import httpx
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from platform_relay.core.logs import configure_logging, log_attempt, log_message, secrets_of
+from platform_relay.core.logs import MessageLog, configure_logging, log_attempt, log_message, secrets_of
 from platform_relay.settings import PlatformSettings, Settings
 from tests.api.served import STORE_KEY, WEBHOOK_SECRET
 
@@ -122,6 +123,38 @@ def test_what_one_round_of_the_loop_says_goes_out_at_its_end_and_nothing_is_lost
     assert result == ["one", "two", "three", "the last round of this loop", "left behind", "the next loop"]
     attempt("without a loop")
     assert "without a loop" in stream.pieces[-1]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_records_of_a_batch_are_those_of_single_messages(
+    log_format: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(level="INFO", log_format=log_format, secrets=["secret-of-a-caller"])
+    messages = [(uuid7(), kind, status, size) for kind, status, size in BATCHED]
+    log = MessageLog(milliseconds=12.34, caller="secret-of-a-caller\u202e")
+    for message_id, kind, status, size in messages:
+        log.add(message_id, source="store", kind=kind, status=status, size=size, jobs=1)
+    assert not capsys.readouterr().err
+    log.write()
+    together = capsys.readouterr().err
+    for message_id, kind, status, size in messages:
+        log_message(
+            message_id,
+            source="store",
+            kind=kind,
+            status=status,
+            size=size,
+            jobs=1,
+            milliseconds=12.34,
+            caller="secret-of-a-caller\u202e",
+        )
+    alone = capsys.readouterr().err
+    assert "secret-of-a-caller" not in together
+    assert [TIME.sub("", line) for line in together.splitlines()] == [TIME.sub("", line) for line in alone.splitlines()]
+
+
+BATCHED = [("customers", "accepted", 400), ("orders", "duplicate", 7), ("customers", "accepted", 2_000)]
+TIME = re.compile(r"20[0-9-]+T[0-9:.]+Z")
 
 
 def test_what_json_cannot_hold_is_told_all_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ async def crawl(client: httpx.AsyncClient) -> set[str]:
     while waiting:
         link = waiting.pop()
         path = urlsplit(link).path
-        if path in seen or path.endswith("/console/live"):
+        if path in seen or path.endswith("/live"):
             continue
         seen.add(path)
         answer = await client.get(urljoin(str(client.base_url), link))

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,9 +146,9 @@ def order(number: int, customer: int, total: str = "45.00", **more: object) -> d
 
 
 @asynccontextmanager
-async def staged(folder: Path, database_url: str) -> AsyncIterator[Stage]:
-    """The programs, running, and nothing has happened yet."""
-    with run("platform") as platform, run("shop") as shop, _relay(folder, database_url, platform, shop) as url:
+async def staged(folder: Path, database_url: str, **more: str) -> AsyncIterator[Stage]:
+    """The programs, running, and nothing has happened yet. `more`: further settings of the relay."""
+    with run("platform") as platform, run("shop") as shop, _relay(folder, database_url, platform, shop, more) as url:
         async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
 
             async def ready() -> bool:
@@ -162,7 +162,9 @@ async def staged(folder: Path, database_url: str) -> AsyncIterator[Stage]:
 
 
 @contextmanager
-def _relay(folder: Path, database_url: str, platform: Simulator, shop: Simulator) -> Iterator[str]:
+def _relay(
+    folder: Path, database_url: str, platform: Simulator, shop: Simulator, more: Mapping[str, str]
+) -> Iterator[str]:
     port = free_port()
     known, sells = platform.inspect("config"), shop.inspect("config")
     settings = {
@@ -183,6 +185,7 @@ def _relay(folder: Path, database_url: str, platform: Simulator, shop: Simulator
         "RETRY__MAX_DELAY": "1",
         "COUPONS__CURRENCY": "EUR",
         "COUPONS__ISSUANCE_LIMITS__CUSTOMER_COUNT": "3",
+        **more,
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     with (folder / "relay.log").open("wb") as log:  # in the folder, where no .env is

@@ -35,6 +35,9 @@ async def _message_path(stage: Stage) -> str:
 
 PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
     "now": "/console",
+    "events": "/console/events",
+    "older events": "/console/events?until=2999-01-01T00:00:00&kind=orders",
+    "no events": "/console/events?about=no-such-thing",
     "search": "/console/search",
     "explanation of a rejected order": "/console/search?q=3001",
     "explanation of a held coupon": "/console/search?q=MUGLOVER",
@@ -51,8 +54,10 @@ PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
     "ledger": "/console/coupons/ledger",
     "rules": "/console/rules",
     "new rule": f"/console/rule?id={UNKNOWN_RULE}",
+    "refused requests": "/console/refused-requests",
     "keys": "/console/keys",
     "audit": "/console/audit",
+    "set-up": "/console/setup",
 }
 
 

@@ -41,6 +41,9 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
         await taken(console, "coupons", "/console/coupons?state=all")
         await taken(console, "coupon", "/console/coupon?code=OOPS15")
         await taken(console, "audit", "/console/audit")
+        await console.open("/console/setup")
+        await console.page.get_by_role("button", name="Create a test coupon").click()
+        await taken(console, "setup", "/console/setup")
         stage.platform.outage(on=True)
         await stage.send(
             "orders", [order(7000 + number, 101 + number % 24, f"{25 + number % 50}.90") for number in range(180)]

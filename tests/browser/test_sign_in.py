@@ -85,5 +85,5 @@ async def test_only_wrong_keys_are_locked_out(
             await expect(console_page.page.get_by_text("A right key can sign in at any time.")).to_be_visible()
             console_page.expected("429")
             await console_page.sign_in(OPERATOR_KEY)
-            await expect(console_page.page.get_by_role("heading", name="Now")).to_be_visible()
+            await expect(console_page.page.get_by_role("heading", name="Set-up")).to_be_visible()
             console_page.no_complaints()

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from platform_relay.core.http import Failure, HttpClient, HttpResponse
+from platform_relay.core.http_reader import ResponseReader
 from platform_relay.core.outcomes import Blocked, Retry, Unknown
 from platform_relay.core.reasons import ReasonCode
 from tests.contract.tls import Authority, front
@@ -528,6 +529,54 @@ async def test_a_call_that_is_cancelled_closes_its_connection() -> None:
         await client.aclose()
 
 
+async def test_a_call_that_is_cancelled_when_its_response_is_complete_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time limit can end in the same moment: the connection is then neither used again nor left open."""
+    calling: list[asyncio.Task[HttpResponse | Failure]] = []
+    read = ResponseReader.feed
+
+    def feed_and_cancel(reader: ResponseReader, data: bytes) -> bool:
+        complete = read(reader, data)
+        asyncio.get_running_loop().call_soon(calling[-1].cancel)
+        return complete
+
+    async with destination(sends(OK, then=stay)) as there:
+        client = client_of()
+        monkeypatch.setattr(ResponseReader, "feed", feed_and_cancel)
+        for _ in range(3):
+            calling.append(asyncio.create_task(call(client, "POST", there.url)))
+            await asyncio.wait(calling[-1:])
+            await asyncio.wait_for(there.closed.wait(), 5) if calling[-1].cancelled() else None
+        assert any(task.cancelled() for task in calling)
+        await client.aclose()
+
+
+async def test_a_client_that_is_closed_sends_nothing_more() -> None:
+    """Calls that wait for a connection were not sent."""
+    async with destination(sends(then=stay)) as there:
+        client = client_of(connections=1)
+        calls = [asyncio.create_task(call(client, "POST", there.url)) for _ in range(3)]
+        await there.arrived.wait()
+        await client.aclose()
+        first, *others = await asyncio.gather(*calls)
+        check(first, Unknown, ReasonCode.CONNECTION_LOST)
+        for answer in others:
+            check(answer, Retry, ReasonCode.CONNECTION_FAILED)
+        assert there.received == ["POST"]
+
+
+async def test_a_client_that_is_closed_while_it_connects_sends_nothing(tmp_path: Path) -> None:
+    authority = Authority.create(tmp_path)
+    async with destination(sends(OK, then=stay)) as there, front(authority.issue(), there.url) as url:
+        client = client_of(ca_file=authority.path)
+        calling = asyncio.create_task(call(client, "POST", url))
+        closing = asyncio.create_task(client.aclose())  # begins after the call
+        check(await calling, Retry, ReasonCode.CONNECTION_FAILED)
+        await closing
+        assert there.received == []
+
+
 async def test_a_response_that_comes_before_the_request_was_read_ends_the_connection() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened.append(writer)
@@ -550,6 +599,50 @@ async def test_a_response_that_comes_before_the_request_was_read_ends_the_connec
         asked.set()
         await client.aclose()
     assert len(opened) == 2
+
+
+async def test_with_tls_a_response_that_comes_before_the_request_was_read_ends_the_connection(tmp_path: Path) -> None:
+    authority = Authority.create(tmp_path)
+    certificate = authority.issue()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.path, certificate.key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asked.wait()
+        writer.transport.abort()
+
+    opened: list[asyncio.StreamWriter] = []
+    asked = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        client = client_of(ca_file=authority.path)
+        for _ in range(2):
+            answer = await client.call("POST", url, content=b" " * 20_000_000)
+            assert isinstance(answer, HttpResponse), answer
+            assert answer.status == 413
+        asked.set()
+        await client.aclose()
+    assert len(opened) == 2
+
+
+async def test_a_server_that_ends_the_tls_handshake_is_named_as_the_cause() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        client = client_of()
+        answer = await call(client, "POST", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await client.aclose()
+    check(answer, Retry, ReasonCode.CONNECTION_FAILED)
+    assert isinstance(answer, Retry)
+    assert answer.reason.facts["error"]
 
 
 async def test_http_2_is_not_offered(tmp_path: Path) -> None:

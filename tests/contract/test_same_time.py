@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.http import HttpClient
 from platform_relay.core.outcomes import JobSpec
@@ -36,6 +37,7 @@ from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import Incoming, SameTime
 from platform_relay.inbox.same_time import Known, plan
 from platform_relay.inbox.stored_customers import Customers
+from platform_relay.platform.fields import Fields
 from platform_relay.platform.responses import THE_PLATFORM
 from platform_relay.queue.jobs import Handler
 from platform_relay.queue.queue import Queue, Settlement, last_seq
@@ -97,7 +99,7 @@ class Relay:
         self._client = client = client_of(http, platform.url)
         customers, compute = Customers(engine), ComputeProcess()
         handlers: dict[str, Handler] = {
-            "forward_customer": ForwardCustomer(client, customers, compute),
+            "forward_customer": ForwardCustomer(client, customers, compute, PlatformDrift(engine, Fields())),
             "forward_order": ForwardOrder(client, Coupons(engine), customers, Alerts(engine), compute),
             "forward_product": ForwardProduct(client, compute),
             "fetch_entity": FetchEntity(

@@ -5,14 +5,16 @@ A plan that sorts or scans all lanes makes the claim's cost grow with the backlo
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.access import refused_requests
 from platform_relay.core.ids import first_id
 from platform_relay.coupons import codes
-from platform_relay.explain import collect
+from platform_relay.explain import collect, event_list
 from platform_relay.inbox import retention, same_time
 from platform_relay.queue import oldest_waiting, statements
 from platform_relay.reconcile import snapshots
@@ -43,9 +45,13 @@ async def execute(engine: AsyncEngine, script: str) -> None:
             await connection.execute(text(statement))
 
 
-async def plan(engine: AsyncEngine, statement: TextClause, parameters: Mapping[str, object]) -> Node:
-    """The generic plan, the one that a prepared statement ends up with."""
+async def plan(
+    engine: AsyncEngine, statement: TextClause, parameters: Mapping[str, object], setting: TextClause | None = None
+) -> Node:
+    """The generic plan, the one that a prepared statement ends up with. `setting` is executed first in the transaction."""
     async with engine.connect() as connection:
+        if setting is not None:
+            await connection.execute(setting)
         await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
         result = await connection.execute(text(f"EXPLAIN (FORMAT JSON) {statement.text}"), parameters)
         [explained] = result.scalar_one()
@@ -149,10 +155,40 @@ async def test_the_retention_reads_no_young_bodies(filled: AsyncEngine) -> None:
     assert any("id < " in node.get("Index Cond", "") for node in nodes(explained)), list(nodes(explained))
 
 
+EVENT_FILTERS: Mapping[str, object] = {
+    "kind": "orders",
+    "source": "store",
+    "reason_code": "server_error",
+    "state": "dead",
+    "window": 4000,
+    "limit": 51,
+    "since": first_id(NOON),
+}
 EXPLAINS: dict[str, tuple[TextClause, Mapping[str, object]]] = {
     **{f"by {column}": (statement, {"key": "x", "limit": 51}) for column, statement in collect.BY_REF.items()},
     "by id": (collect.BY_ID, {"ids": [None], "limit": 51}),
     "by e-mail": (collect.BY_EMAIL, {"email": "jane@example.com", "marks": [b"m"]}),
+    "a page of events by time": (
+        event_list.BY_TIME,
+        {**EVENT_FILTERS, "before": first_id(NOON)},
+    ),
+    "a page of events by ids": (event_list.BY_IDS, {**EVENT_FILTERS, "ids": [None]}),
+    "events about one thing": (
+        event_list.ABOUT,
+        {
+            "keys": ["1"],
+            "codes": ["ab12"],
+            "ids": [None],
+            "before": first_id(NOON),
+            "since": first_id(NOON),
+            "window": 51,
+        },
+    ),
+    "messages of jobs": (event_list.MESSAGES_OF_JOBS, {"ids": [None]}),
+    "last attempts of a page of events": (event_list.LAST_ATTEMPTS, {"ids": [None]}),
+    "jobs of selected events": (event_list.SELECTED, {"ids": [None]}),
+    "refused requests": (refused_requests.LIST, {"before": first_id(NOON), "oldest": first_id(NOON), "limit": 51}),
+    "counts of refused requests": (refused_requests.COUNTS, {"oldest": first_id(NOON)}),
     "jobs": (collect.JOBS, {"ids": [None]}),
     "open jobs": (collect.OPEN, {"destinations": ["platform"], "lanes": ["order:1"]}),
     "attempts": (collect.ATTEMPTS, {"ids": [None]}),
@@ -180,6 +216,7 @@ EXPLAINS: dict[str, tuple[TextClause, Mapping[str, object]]] = {
 }
 KEYS = {
     "message": ("id", "customer_ref", "order_ref", "product_ref", "coupon_ref", "dedupe_key", "left", "email_mark"),
+    "refused_request": ("id",),
     "job": ("id", "message_id", "lane"),
     "attempt": ("job_id",),
     "lane": ("key",),
@@ -202,6 +239,37 @@ async def test_a_look_at_one_thing_reads_that_thing(filled: AsyncEngine, name: s
         condition = str(node.get("Index Cond"))
         assert any(key in condition for key in KEYS[node["Relation Name"]]), (node["Relation Name"], node)
     assert looked
+
+
+@pytest.mark.parametrize("statement", [event_list.MESSAGES_OF_DEAD, event_list.MESSAGES_OF_OPEN], ids=["dead", "open"])
+async def test_candidates_are_read_from_a_partial_index(filled: AsyncEngine, statement: TextClause) -> None:
+    explained = await plan(filled, statement, {"limit": event_list.CANDIDATES + 1}, event_list.IN_ORDER)
+    read = {node.get("Index Name") for node in nodes(explained) if "Relation Name" in node}
+    assert read in ({"ix_job_dead"}, {"ix_job_open"}), list(nodes(explained))
+
+
+async def test_a_window_of_events_reads_no_more_than_the_window(filled: AsyncEngine) -> None:
+    """Whatever the filters are: none of the 30,000 messages matches."""
+    parameters = {
+        **EVENT_FILTERS,
+        "kind": None,
+        "source": None,
+        "state": "dropped",
+        "before": UUID(int=(1 << 128) - 1),
+        "since": UUID(int=0),
+    }
+    async with filled.connect() as connection:
+        await connection.exec_driver_sql("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(event_list.IN_ORDER)
+        statement = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {event_list.BY_TIME.text}")
+        [explained] = (await connection.execute(statement, parameters)).scalar_one()
+    read = {
+        node["Relation Name"]: node["Actual Rows"] * node["Actual Loops"]
+        for node in nodes(explained["Plan"])
+        if "Relation Name" in node
+    }
+    assert read["message"] <= 4000
+    assert read["job"] <= 4000
 
 
 async def test_a_claim_changes_no_index(engine: AsyncEngine) -> None:

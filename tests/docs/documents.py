@@ -13,6 +13,7 @@ from platform_relay.inbox.inbox import Inbox
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.main import create_app
 from platform_relay.settings import Settings
+from platform_relay.trial.mode import OperatingMode
 
 
 async def openapi_document() -> dict[str, Any]:
@@ -20,6 +21,7 @@ async def openapi_document() -> dict[str, Any]:
     services = wiring.Services(
         settings=Settings(_env_file=None),
         engine=engine,
+        mode=OperatingMode(engine, "live"),
         guards={},
         inbox=Inbox(engine, on_commit=lambda _: None),
         actions=OperatorActions(engine),

@@ -514,6 +514,12 @@ async def a_sale_at_the_till(scene: Scene) -> None:
     await scene.run(Skip(because(ReasonCode.NO_BUYER)))
 
 
+@injected("order", "9035", "shadow", ReasonCode.SHADOW)
+async def received_in_the_trial(scene: Scene) -> None:
+    await scene.order("9035", customerId=None, email=None)
+    await scene.run(Skip(because(ReasonCode.SHADOW, call="PUT customer")))
+
+
 @injected("order", "30", "webhooks_refused", ReasonCode.STORE_WEBHOOKS_REFUSED)
 async def the_owner_of_the_webhooks_is_gone(scene: Scene) -> None:
     reason = because(ReasonCode.STORE_WEBHOOKS_REFUSED, entity="order", response="woocommerce_rest_cannot_view")

@@ -12,7 +12,7 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import causes
 from platform_relay.explain.explanation import Explanation, as_text
 from tests.conftest import temporary_database
-from tests.explain.causes import CAUSES, Injected
+from tests.explain.causes import CAUSES, Injected, by_rule
 from tests.explain.scene import CODE, Scene, answered
 
 NOT_INJECTED = {"stored_only", "coupon_points_returned", "coupon_held", "value_uncertain"}
@@ -92,6 +92,21 @@ async def test_the_story_of_a_rejected_order(scene: Scene) -> None:
         f"POST /v1/jobs/{explanation.finding.job_id}/retry",
         f"POST /v1/jobs/{explanation.finding.job_id}/drop",
     ]
+
+
+def test_a_step_names_the_reward_rule() -> None:
+    step = causes.CAUSES["no_reward_rule"].steps[0]
+    named = step.filled({"rule": "rule 7"})
+    assert named.api == "PUT /v1/reward-rules/rule%207"
+    assert named.command is not None
+    assert named.command.startswith("relay rules put 'rule 7' ")
+    assert step.filled({"code": "AB12"}) == step
+
+
+async def test_a_held_coupon_names_its_reward_rule(scene: Scene) -> None:
+    await by_rule(scene, None)
+    explanation = await scene.explain("coupon", CODE)
+    assert (explanation.steps[0].command or "").startswith("relay rules put rule-7 ")
 
 
 async def test_attempts_that_fail_in_the_same_way_are_one_line(scene: Scene) -> None:

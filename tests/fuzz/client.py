@@ -6,6 +6,7 @@ end has come `HANG_SECONDS` after it was sent.
 """
 
 import asyncio
+import codecs
 import hashlib
 import json
 import math
@@ -295,7 +296,10 @@ def _batch(number: int, case: Case, answer: Response, tally: Tally) -> None:
 
 
 def _owed(tally: Tally, message_id: UUID, raw: bytes | None, *, certain: bool) -> None:
+    """A byte order mark is part of the encoding, so the body is stored without it."""
     if certain and raw is not None:
+        while raw.startswith(codecs.BOM_UTF8):
+            raw = raw[len(codecs.BOM_UTF8) :]
         tally.receipts[message_id] = hashlib.sha256(raw).digest()
     else:
         tally.receipts.setdefault(message_id, None)

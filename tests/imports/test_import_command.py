@@ -146,10 +146,15 @@ def test_yes_and_stated_choices_import_without_a_question(
     accepted = imported_orders(file, "--yes")
     assert accepted.exit_code == 0, accepted.output
     assert "2 rows: 1 accepted" in accepted.stdout
-    assert "Decimal mark of Total unknown" in accepted.stdout
+    assert accepted.stdout.count("Decimal mark of Total unknown") == 1
+    assert "nothing was sent again" not in accepted.stdout
+    again = imported_orders(file, "--yes")
+    assert again.exit_code == 0, again.output
+    assert "This file was imported completely at " in again.stdout
+    assert "nothing was sent again" in again.stdout
     stated = imported_orders(file, "--map", "id=Order #", "--decimal", ".")
     assert stated.exit_code == 0, stated.output
-    assert "2 rows: 2 accepted" in stated.stdout, "an import with another decimal mark is another import"
+    assert "2 rows: 1 accepted, 1 duplicates" in stated.stdout, "another import, with the row that was rejected before"
     assert re.search(r"Total +│ totalPrice +│ 2 +│ 0 +│ 0", stated.stdout), stated.stdout
     assert re.search(r"Ordered +│ \(not used\)", stated.stdout), stated.stdout
 

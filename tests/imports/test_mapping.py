@@ -81,6 +81,35 @@ def test_a_column_birthday_is_a_day_only_if_all_values_are(values: list[str], fi
     assert guess.mapping == {field: "Birthday"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "header", "fields"),
+    [
+        (
+            EventKind.CUSTOMER,
+            "Kunden-ID;E-Mail-Adresse;Vorname;Nachname;Telefon;Geburtsdatum;Kunde seit;Geändert am",
+            "id;email;firstName;lastName;phone;birthday;createdAt;updatedAt",
+        ),
+        (
+            EventKind.CUSTOMER,
+            "Identifiant;Adresse e-mail;Prénom;Nom;Date de naissance;Modifié le",
+            "id;email;firstName;lastName;birthday;updatedAt",
+        ),
+        (
+            EventKind.ORDER,
+            "Bestellnummer;Kundennummer;E-Mail;Status;Währung;Gesamtsumme;Zwischensumme;Datum",
+            "id;customerId;email;financialStatus;currency;totalPrice;subtotalPrice;createdAt",
+        ),
+        (EventKind.ORDER, "Order ID;Date", "id;createdAt"),
+        (EventKind.PRODUCT, "Artikelnummer;Titel", "id;title"),
+    ],
+)
+def test_names_of_columns_in_other_languages(kind: EventKind, header: str, fields: str) -> None:
+    names = header.split(";")
+    values = dict.fromkeys(("E-Mail-Adresse", "Adresse e-mail", "E-Mail"), "a@mail.example") | {"Währung": "EUR"}
+    guess = guess_mapping(kind, [Column(name, [values.get(name, "7")]) for name in names])
+    assert guess.mapping == dict(zip(fields.split(";"), names, strict=True))
+
+
 # ----------------------------------------------------------------------------------------------- damaged ids
 
 
@@ -88,7 +117,8 @@ def test_a_column_birthday_is_a_day_only_if_all_values_are(values: list[str], fi
     "text",
     [
         "1,23457E+15", "1.23457E+15", "1E+15", "6.1e+12", "#NAME?", "#REF!", "#N/A", "#NV", "#WERT!", "########", "Mar-04", "4-Mar",
-        "04. Mrz", "04-mars", "2004-03-01", "NULL", "nan",
+        "04. Mrz", "04-mars", "2004-03-01", "NULL", "nan", "\\N", "(null)", "0", "-1", "----", "?", "1234.0", "1234,00", "1,234",
+        "12,345,678", "Total", "Grand Total", "Summe:", "TOTAL GÉNÉRAL", "Gesamtsumme",
     ],
 )  # fmt: skip
 def test_a_damaged_id_is_named(text: str) -> None:
@@ -110,7 +140,9 @@ def test_a_damaged_id_is_named(text: str) -> None:
         "6100000000001",
         "1234567890123450",
         "abc",
-        "0",
+        "1,23",
+        "Total-1",
+        "10.100",
     ],
 )
 def test_a_sound_id_is_not_damaged(text: str) -> None:

@@ -185,6 +185,63 @@ def test_a_missing_id_names_the_column_that_was_refused() -> None:
     assert caught.value.parameter == "map"
 
 
+@pytest.mark.parametrize(
+    ("raw", "hint"),
+    [
+        (
+            "Customers, November\n\nCustomer ID;Email;Name\n1;a@mail.example;Ada\n",
+            "delete the lines above it, such as a title",
+        ),
+        (
+            ",Contact,,Address\nCustomer ID,Email,Name,City\n1,a@mail.example,Ada,Ulm\n",
+            "under the first one looks like the names",
+        ),
+        ("GUID,Email\n9f3c-1,a@mail.example\n9f3c-2,b@mail.example\n", "look like ids are in GUID"),
+        ("id   email\n1    a@mail.example\n", "one column only"),
+    ],
+)
+def test_a_missing_id_says_what_may_be_wrong_with_the_file(raw: str, hint: str) -> None:
+    with pytest.raises(MissingFieldError, match=hint):
+        proposed(raw, CUSTOMER)
+
+
+def test_rows_that_are_no_customers_are_rejected_whatever_was_confirmed() -> None:
+    """Rows of totals, headers of files that were joined, lines under the header, guests."""
+    rows = "".join(f"{number},c{number}@mail.example\n" for number in range(1, 11))
+    raw = f"Customer ID,Email\n---,---\n{rows}Customer ID,Email\n0,g@mail.example\n\\N,h@mail.example\nTotal,\n"
+    for fields in ((), ("id=Customer ID",)):
+        events, rejected, _ = read(raw, proposed(raw, CUSTOMER, *fields))
+        assert [event["id"] for event in events] == [str(number) for number in range(1, 11)]
+        assert rejected == [
+            "id: means no value, so that it cannot be an id",
+            "id: Customer ID is the name of the column, so the row is a second header",
+            "id: means no value, so that it cannot be an id",
+            "id: \\N means no value, so that it cannot be an id",
+            "id: Total is the label of a row of totals, not an id",
+        ]
+
+
+def test_the_question_about_ids_shows_what_does_not_look_like_one() -> None:
+    rows = "".join(f"{number},c{number}@mail.example\n" for number in range(1, 6))
+    question = proposed(f"id,email\n{rows}adam,a@mail.example\n", CUSTOMER).questions[0]
+    assert "Not all values of column id look like ids: 'adam'." in question.text
+
+
+def test_a_currency_that_the_total_does_not_show_is_asked_for_by_its_option() -> None:
+    raw = "id,status,total\n1,paid,€ 5.00\n2,paid,$5.00\n"
+    events, rejected, _ = read(raw, proposed(raw, ORDER))
+    assert [event["currency"] for event in events] == ["EUR"]
+    assert rejected == [
+        "currency: is not shown by this row; name the currency of orders without one (--currency, currency=)"
+    ]
+
+
+def test_text_that_was_damaged_before_is_named() -> None:
+    remarks = proposed("id,name\n1,Zoë\n2,JosÃ©\n", CUSTOMER).remarks
+    assert [remark for remark in remarks if "such as JosÃ©, which was probably José" in remark] == list(remarks)
+    assert proposed("id,name\n1,Zoë\n2,São João\n3,Ænne Ørsted\n", CUSTOMER).remarks == ()
+
+
 # ----------------------------------------------------------------------------------------------- amounts
 
 

@@ -1,6 +1,7 @@
 """Workbooks: their stored values as text, as people see them, and hostile ones within limits."""
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -14,7 +15,11 @@ from openpyxl import Workbook
 
 from platform_relay.imports import xlsx_file, xlsx_parts
 from platform_relay.imports.files import FileOptions, FileRow, file_columns, format_of, read_rows
+from platform_relay.imports.proposal import Choices, MissingFieldError, propose
+from platform_relay.imports.rows import read_messages
 from platform_relay.imports.xlsx_numbers import DATE, PLAIN, format_kind, number_text
+from platform_relay.inbox.events import EventKind
+from platform_relay.inbox.messages import Incoming
 
 
 def workbook(*rows: list[Any], sheets: dict[str, list[list[Any]]] | None = None) -> bytes:
@@ -328,3 +333,44 @@ def test_options_of_another_format_are_refused() -> None:
         file_columns(io.BytesIO(workbook(["id"])), "xlsx", FileOptions(encoding="utf-8"))
     with pytest.raises(ValueError, match="only a workbook"):
         file_columns(io.BytesIO(b"id\n1\n"), "csv", FileOptions(sheet="x"))
+
+
+def test_a_number_is_read_by_its_own_point_and_decides_nothing_about_texts() -> None:
+    """A workbook stores 12.345 with a point in every country. Otherwise a German text beside it would make it 12345."""
+    head = ["id", "status", "currency", "total"]
+    german = workbook(head, [1, "paid", "EUR", "1.234,56"], [2, "paid", "EUR", 12.345], [3, "paid", "EUR", 1234.5])
+    mixed = workbook(head, [1, "paid", "EUR", 0.5], [2, "paid", "EUR", "1,234"])
+    numbers = workbook(head, [1, "paid", "EUR", 12.345], [2, "paid", "EUR", 1234])
+    amounts: list[list[str | None]] = []
+    asked: list[list[str]] = []
+    for raw in (german, mixed, numbers):
+        proposal = propose(io.BytesIO(raw), "orders.xlsx", "xlsx", EventKind.ORDER)
+        read = [message for _, message in read_messages(proposal.plan, io.BytesIO(raw))]
+        amounts.append([json.loads(row.body)["totalPrice"] if isinstance(row, Incoming) else None for row in read])
+        asked.append([question.parameter for question in proposal.questions])
+    assert amounts == [["1234.56", "12.345", "1234.5"], ["0.5", None], ["12.345", "1234"]]
+    assert asked == [[], ["decimal"], []]
+
+
+def test_a_number_is_read_by_its_own_point_whatever_mark_is_stated() -> None:
+    raw = workbook(["id", "status", "currency", "total"], [1, "paid", "EUR", 12.345], [2, "paid", "EUR", "12,5"])
+    proposal = propose(io.BytesIO(raw), "orders.xlsx", "xlsx", EventKind.ORDER, Choices(decimal=","))
+    read = [message for _, message in read_messages(proposal.plan, io.BytesIO(raw))]
+    assert [json.loads(row.body)["totalPrice"] for row in read if isinstance(row, Incoming)] == ["12.345", "12.5"]
+
+
+def test_a_sheet_without_ids_names_the_option_for_another_one() -> None:
+    raw = workbook(["read me first"], ["thank you"], sheets={"Data": [["id"], [1]]})
+    with pytest.raises(MissingFieldError, match="Another sheet can be named"):
+        propose(io.BytesIO(raw), "customers.xlsx", "xlsx", EventKind.CUSTOMER)
+
+
+def test_other_archives_and_cut_workbooks_are_named() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("content.xml", "<a/>")
+    with pytest.raises(ValueError, match="archive without a workbook"):
+        rows_of(file.getvalue())
+    raw = workbook(["id"], [1])
+    with pytest.raises(ValueError, match="its end is missing"):
+        rows_of(raw[: len(raw) // 2])

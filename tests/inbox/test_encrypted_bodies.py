@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import open_alerts
+from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.checks.configuration import check_bodies, watch_bodies
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import create_engine
@@ -283,9 +284,9 @@ async def test_an_order_says_that_its_customer_cannot_be_read(engine: AsyncEngin
     [job] = await Queue(engine, "platform").claim(1, lease=30)
     assert (job.kind, job.message_id) == ("forward_customer", receipt.id)
     http = HttpClient()
-    result = await ForwardCustomer(client_of(http, "http://127.0.0.1:9"), Customers(engine), ComputeProcess())(
-        job
-    )  # which is not called
+    client = client_of(http, "http://127.0.0.1:9")  # which is not called
+    handler = ForwardCustomer(client, Customers(engine), ComputeProcess(), PlatformDrift(engine, client.fields))
+    result = await handler(job)
     await http.aclose()
     assert isinstance(result, Wait)
     assert result.key == "settings"

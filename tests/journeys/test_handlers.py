@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.http import HttpClient
 from platform_relay.core.outcomes import Blocked, Done, Reject, Retry, Skip, Unknown, Wait
@@ -22,7 +23,7 @@ from platform_relay.inbox.events import OrderEvent
 from platform_relay.inbox.stored_customers import Customers
 from platform_relay.platform import translation
 from platform_relay.platform.client import PlatformClient
-from platform_relay.platform.fields import ASSUMED
+from platform_relay.platform.fields import ASSUMED, Fields
 from platform_relay.platform.launcher import LauncherCache, LauncherFacts
 from platform_relay.platform.redemptions import Redemption
 from simulators.process import Simulator
@@ -47,7 +48,7 @@ def forward_order(client: PlatformClient, engine: AsyncEngine) -> ForwardOrder:
 
 @pytest.fixture
 def forward_customer(client: PlatformClient, engine: AsyncEngine) -> ForwardCustomer:
-    return ForwardCustomer(client, Customers(engine), ComputeProcess())
+    return ForwardCustomer(client, Customers(engine), ComputeProcess(), PlatformDrift(engine, Fields()))
 
 
 def seed(platform: Simulator) -> None:
@@ -138,14 +139,14 @@ async def test_what_the_platforms_answers_mean(
 
 
 async def test_without_a_key_nothing_is_called(platform: Simulator, http: HttpClient, engine: AsyncEngine) -> None:
-    handler = ForwardCustomer(client_of(http, platform.url, api_key=None), Customers(engine), ComputeProcess())
+    drift = PlatformDrift(engine, Fields())
+    handler = ForwardCustomer(client_of(http, platform.url, api_key=None), Customers(engine), ComputeProcess(), drift)
     outcome = await handler(job("forward_customer", CUSTOMER))
     assert isinstance(outcome, Blocked)
     assert outcome.reason.code is ReasonCode.SETTING_MISSING
     assert outcome.reason.facts["setting"] == "PLATFORM__API_KEY"
-    wrong = ForwardCustomer(
-        client_of(http, platform.url, api_key=SecretStr("wrong-key-here")), Customers(engine), ComputeProcess()
-    )
+    wrong_client = client_of(http, platform.url, api_key=SecretStr("wrong-key-here"))
+    wrong = ForwardCustomer(wrong_client, Customers(engine), ComputeProcess(), drift)
     assert isinstance(await wrong(job("forward_customer", CUSTOMER)), Blocked)
     assert calls(platform) == [("customer.put", False)]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -23,7 +23,7 @@ from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
 from tests.database.engine_room import accept, broken_counts, claim, customer, order, rows, run, states
 from tests.helpers import eventually
-from tests.queue.harness import QueueHarness, Seen, running
+from tests.queue.harness import NEVER, QueueHarness, Seen, running
 from tests.reasons import HTTP_401, HTTP_500, HTTP_503
 
 STATE = "SELECT state, disposition, attempts, uncertain FROM job WHERE lane = :lane"
@@ -114,6 +114,41 @@ async def test_no_more_is_claimed_than_twice_the_slots(engine: AsyncEngine) -> N
         assert await states(engine) == {"running": 8, "waiting": 32}
         orders.let_go()
         await all_done(engine, 40)
+
+
+async def test_a_busy_loop_settles_several_attempts_in_one_statement(engine: AsyncEngine) -> None:
+    """One call after another ends. A loop that wrote each result at once would need more statements."""
+    ends = [asyncio.Event() for _ in range(16)]
+    running_calls = 0
+    settles: list[str] = []
+
+    async def handler(job: Job) -> Outcome:
+        nonlocal running_calls
+        running_calls += 1
+        number = int(job.lane.rpartition(":")[2])
+        await ends[number].wait()
+        if number < 11:
+            ends[number + 1].set()
+        return Done(digest=b"digest")
+
+    def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "attempted AS" in statement and "released AS" in statement:
+            settles.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", executed)
+    await accept(engine, *(order(str(number)) for number in range(16)))
+    async with running(engine, {"forward_order": handler}, concurrency=16, gather=NEVER):
+        await eventually(lambda: running_calls == 16)
+        ends[0].set()
+
+        async def twelve() -> bool:
+            return await states(engine) == {"done": 12, "running": 4}
+
+        await eventually(twelve)
+        assert len(settles) == 1
+        for end in ends:
+            end.set()
+        await all_done(engine, 16)
 
 
 async def test_an_order_that_always_fails_delays_no_other_order_of_its_customer(engine: AsyncEngine) -> None:

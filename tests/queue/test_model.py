@@ -29,6 +29,7 @@ from pydantic import JsonValue
 from sqlalchemy import text
 
 from platform_relay.alerts.alerts import Alerts
+from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core.compute import ComputeProcess
 from platform_relay.core.database import create_engine
 from platform_relay.core.http import HttpClient
@@ -39,6 +40,7 @@ from platform_relay.inbox.events import CustomerEvent, OrderEvent
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import incoming
 from platform_relay.inbox.stored_customers import Customers
+from platform_relay.platform.fields import Fields
 from platform_relay.queue.decide import Interrupted
 from platform_relay.queue.jobs import Handler, Job
 from platform_relay.queue.queue import Queue, Settlement
@@ -109,7 +111,7 @@ class Relay:
         client = client_of(self.http, platform.url)
         customers, compute = Customers(self.engine), ComputeProcess()
         handlers: dict[str, Handler] = {
-            "forward_customer": ForwardCustomer(client, customers, compute),
+            "forward_customer": ForwardCustomer(client, customers, compute, PlatformDrift(self.engine, Fields())),
             "forward_order": ForwardOrder(client, Coupons(self.engine), customers, Alerts(self.engine), compute),
         }
         self.runner = Runner(handlers, RetryPolicy(), time_limit=30.0, longest_wait=1e6, random=lambda: 0.0)

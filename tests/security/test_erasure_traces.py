@@ -52,9 +52,10 @@ NO_JSON = [spelled for spelled in SPELLED if "\\\\" not in spelled]
 TYPED = (EMAIL, PUNYCODE.upper())
 """How an operator may write the address."""
 NO_CUSTOMER = {
+    "field", "key_name", "method", "problem", "route",  # of refused requests, which are masked
     "actor", "cause", "code", "coupon_ref", "created_by", "currency", "customer_ref", "dedupe_key", "depends_on",
     "destination", "disposition", "encrypted_with", "entity_id", "id", "key", "kind", "lane", "mapping", "name",
-    "order_ref", "outcome", "owner", "product_ref", "reason_code", "redemption_id", "released_by", "repair", "rule_id",
+    "order_ref", "outcome", "owner", "product_ref", "reason_code", "redemption_id", "released_by", "repair", "resent_to", "rule_id",
     "source", "state", "store_id", "subject", "value_source", "verification", "waits_for",
 }  # fmt: skip
 """Columns of keys, states and names. Those with the customer's own keys are emptied one by one (privacy.erase)."""

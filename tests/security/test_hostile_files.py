@@ -51,7 +51,7 @@ def test_a_batch_of_long_rows_ends_early(tmp_path: Path) -> None:
 async def test_an_uploaded_file_is_read_by_a_process_of_its_own(
     operator: httpx.AsyncClient, parts: wiring.Services
 ) -> None:
-    rows = "".join(f"{number},2026-05-11{' ' * 60_000}x\n" for number in range(10))
+    rows = "".join(f"{number},2026-05-11{' ' * 60_000}x\n" for number in range(1, 11))
     response = await operator.post(
         "/v1/imports?kind=customers", content=f"id,updatedAt\n{rows}", headers={"content-type": "text/csv"}
     )

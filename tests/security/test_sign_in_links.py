@@ -39,7 +39,7 @@ async def test_a_link_signs_in_once(web: tuple[wiring.Services, str]) -> None:
             assert page.headers["referrer-policy"] == "no-referrer"
         form = {"secret": secret_of(url)}
         used = await first.post(PAGE, data=form)
-        assert (used.status_code, used.headers["location"]) == (303, "/console")
+        assert (used.status_code, used.headers["location"]) == (303, "/console/setup")
         assert await is_signed_in(first)
         again = await second.post(PAGE, data=form)
         assert again.status_code == 401

@@ -173,6 +173,16 @@ WRITTEN: Final = frozenset({"ChangedJobs", "ReleasedLimits", "RuleView", "Stored
 
 REVIEWED: Final = frozenset(
     {
+        "access/body_shapes.py: .isdigit",  # a number in a path becomes `#`
+        "core/http_messages.py: int(match[3])",  # a port: ASCII digits by the pattern
+        "core/metrics.py: float(self._snapshot.trial)",
+        "platform/echo.py: .isdigit",  # telephone numbers are compared by their digits
+        "platform/verify/protocol_checks.py: int(match[1])",  # ASCII digits by the pattern
+        "platform/verify/protocol_checks.py: int(match[2])",
+        "setup/collect.py: int((await connection.execute(_CUSTOMERS)).scalar() or 0)",
+        "setup/collect.py: int(points)",
+        "setup/test_coupon.py: int(SECONDS)",
+        "trial/report.py: int(moment.astimezone(UTC).timestamp() * 1000)",
         "api/client_ip.py: int(address)",  # an address, not a text
         "api/client_ip.py: int(network.network_address)",
         "imports/id_values.py: .isdecimal",  # with isascii, and for the length of the text only

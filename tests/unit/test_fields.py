@@ -1,6 +1,7 @@
 """The table of assumptions and an operator's overrides of it."""
 
 import pytest
+from pydantic import JsonValue
 
 from platform_relay.platform.fields import ASSUMPTIONS, AssumptionError, Fields
 
@@ -41,3 +42,21 @@ def test_extra_fields_are_added_and_hide_none_of_ours() -> None:
         "totalPrice": "1",
         "note": None,
     }
+
+
+def test_a_request_is_wrapped_in_the_member_that_the_table_names() -> None:
+    body: dict[str, JsonValue] = {"email": "jane@example.com"}
+    assert Fields().wrapped("customer", body) == body
+    assert Fields({"form.customer": "customer"}).wrapped("customer", body) == {"customer": body}
+
+
+def test_a_part_of_a_response_is_named_by_a_path() -> None:
+    assert Fields().path("response.customer") == ("customer",)
+    assert Fields({"response.customer": "data.customer"}).path("response.customer") == ("data", "customer")
+    assert Fields({"response.customer": "-"}).path("response.customer") == ()
+
+
+def test_the_form_of_money_is_text_or_number() -> None:
+    assert Fields({"form.money": "number"}).money_is_number
+    with pytest.raises(AssumptionError, match=r"form\.money; write text or number"):
+        Fields({"form.money": "cents"})

@@ -6,6 +6,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.platform import translation
 from platform_relay.platform.fields import Fields
@@ -53,6 +54,12 @@ def test_a_renamed_field_is_renamed_inside_lists_too() -> None:
 def test_money_is_a_decimal_string_and_never_a_float(amount: Decimal) -> None:
     result = translation.order(order(totalPrice=f"{amount:f}"), FIELDS)["totalPrice"]
     assert result == f"{amount:f}"
+
+
+def test_money_can_be_a_number_with_its_digits() -> None:
+    body = translation.order(order(), Fields({"form.money": "number"}))
+    assert b'"totalPrice":19.98' in exact_json.dumps(body)
+    assert b'"price":9.990' in exact_json.dumps(body)
 
 
 def test_a_customer_without_a_name_gets_one_of_its_parts() -> None:

@@ -1,4 +1,4 @@
-// The charts, and the key "/" for the search box. The server and htmx do everything else.
+// The charts, the key "/" for the search box, and what is selected in a list that is updated. The server and htmx do everything else.
 "use strict";
 
 (() => {
@@ -40,6 +40,14 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(document));
   let resized;
   addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => drawAll(document), 150); });
+
+  const checked = new WeakMap();
+  document.addEventListener("htmx:sseBeforeMessage", ({ target }) => {
+    if ("keepChecked" in target.dataset) checked.set(target, [...target.querySelectorAll(":checked")].map((box) => box.id));
+  });
+  document.addEventListener("htmx:sseMessage", ({ target }) => {
+    for (const id of checked.get(target) ?? []) document.getElementById(id)?.setAttribute("checked", "");
+  });
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, [contenteditable]");

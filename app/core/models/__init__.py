@@ -14,7 +14,10 @@ from platform_relay.core.models.operations import (
     ImportRun,
     PollCursor,
     Reconciliation,
+    RefusedRequest,
+    SetupRecord,
     SignInLink,
+    Trial,
 )
 from platform_relay.core.models.queue import FIRST_EMAIL, JOB_STATES, Attempt, Destination, Entity, Job, Lane, Message
 
@@ -38,6 +41,9 @@ __all__ = [
     "Message",
     "PollCursor",
     "Reconciliation",
+    "RefusedRequest",
     "RewardRule",
+    "SetupRecord",
     "SignInLink",
+    "Trial",
 ]

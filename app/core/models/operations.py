@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any  # Any: JSON columns have no fixed type
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, SmallInteger, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -151,6 +151,20 @@ class Difference(Base):
     """What the repair did: message:<id>, job:<id>, or why it did nothing."""
 
 
+class SetupRecord(Base):
+    """The newest of each thing that operators do on the page *Set-up*. The audit has the earlier ones."""
+
+    __tablename__ = "setup_record"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """test_coupon, test_alert, backup or finished."""
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    leased_until: Mapped[datetime | None]
+    """Of a test coupon that may be in the store: until then one process works on it. Null: there is none."""
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+
 class ApiKey(Base):
     __tablename__ = "api_key"
 
@@ -182,6 +196,27 @@ class ConsoleSession(Base):
     """With a precision of a few minutes."""
 
 
+class RefusedRequest(Base):
+    """A request that an endpoint refused, or several within a second that it refused for the same reason."""
+
+    __tablename__ = "refused_request"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    requests: Mapped[int]
+    key_name: Mapped[str | None]
+    """The name of the API key; null if the caller was not authenticated."""
+    method: Mapped[str]
+    route: Mapped[str]
+    """The template of the path, because the path can contain a secret."""
+    status: Mapped[int]
+    problem: Mapped[str]
+    field: Mapped[str | None]
+    size: Mapped[int | None]
+    body_shape: Mapped[Any | None] = mapped_column(JSONB)
+    """The body without its values (`access.body_shapes`)."""
+
+
 class SignInLink(Base):
     """A link that opens a session of the console once. It is deleted when it is used."""
 
@@ -193,6 +228,23 @@ class SignInLink(Base):
     """SHA-256 of the key that created it."""
     name: Mapped[str]
     expires_at: Mapped[datetime]
+
+
+class Trial(Base):
+    """Whether the relay is in its trial (`trial.mode`): one row, made at the first start."""
+
+    __tablename__ = "trial"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    started_at: Mapped[datetime | None]
+    """Null: the relay was live from its first start."""
+    live_at: Mapped[datetime | None]
+    """When it went live; null while the trial runs. It never changes again."""
+    resend_since: Mapped[datetime | None]
+    """From when on the events of the trial are sent after the switch; null: none."""
+    resent_to: Mapped[str | None]
+    """The last lane whose newest event was enqueued again; null when all were."""
 
 
 class Audit(Base):

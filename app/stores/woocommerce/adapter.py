@@ -65,7 +65,7 @@ from platform_relay.stores.native import (
 )
 from platform_relay.stores.parsing import objects, value_at
 from platform_relay.stores.responses import BODY_CAP
-from platform_relay.stores.settings import CaFile
+from platform_relay.stores.settings import OWN_SECRET, CaFile
 from platform_relay.stores.woocommerce.api import (
     GONE,
     RESPONSES,
@@ -104,7 +104,9 @@ class WooCommerceSettings(EnvironmentSettings):
     )
     consumer_secret: SecretStr = Field(description="Consumer secret (`cs_…`) of the same REST API key.")
     webhook_secret: SecretStr | None = Field(
-        None, description="Secret that signs the store's webhooks. Generate it with `openssl rand -hex 32`."
+        None,
+        description="Secret that signs the store's webhooks. Generate it with `openssl rand -hex 32`.",
+        json_schema_extra={OWN_SECRET: "hex"},
     )
     ca_file: CaFile = None
 
