@@ -59,6 +59,11 @@ def verify(
     Exit code 1: an assumption is refuted, or the Platform could not be called.
     """
     settings = read_settings(calls_store=False)
+    if settings.mode == "shadow" and not dry_run:
+        raise ValueError(
+            "MODE is shadow, and in a trial the relay changes nothing at the Platform. This command creates test data there. Use"
+            " --dry-run, or run it without MODE."
+        )
     samples = Samples(secrets.token_hex(4), currency or settings.coupons.currency or "USD")
     calls = plan(samples, Fields(settings.platform.fields), has_launcher=settings.platform.shop_key is not None)
     _introduce(settings, samples, calls)
@@ -67,11 +72,6 @@ def verify(
             _show_call(call)
         out.print("Nothing was called.")
         return
-    if settings.mode == "shadow":
-        raise ValueError(
-            "MODE is shadow, and in a trial the relay changes nothing at the Platform. This command creates test data there. Use"
-            " --dry-run, or run it without MODE."
-        )
     if settings.platform.api_key is None:
         raise ValueError("PLATFORM__API_KEY is not set. Copy the key from the Platform's account page and set it.")
     if not yes:

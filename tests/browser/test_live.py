@@ -69,7 +69,7 @@ async def test_an_order_is_explained_and_retried_with_the_keyboard_alone(console
     await expect(page.get_by_label("Key")).to_be_focused()
     await page.keyboard.type(OPERATOR_KEY)
     await press("Enter")
-    await expect(page.get_by_role("heading", name="Now")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Set-up")).to_be_visible()
     await page.wait_for_load_state()  # the script is deferred: before that, no key is heard
     await press("/")
     await expect(page.get_by_label("Search for an order")).to_be_focused()
