@@ -55,8 +55,11 @@ def is_count(text: str) -> bool:
 
 
 def _plain(value: object) -> object:
+    """Refuses other spellings, and a number such as 1e999999999, which as a whole number would fill the memory."""
     if isinstance(value, str):
         decimal(value.strip(" "))
+    elif isinstance(value, Decimal) and value.is_finite() and value.adjusted() >= LONGEST:
+        raise NotANumberError("has too many digits")
     return value
 
 

@@ -103,7 +103,7 @@ def test_what_is_wrong_is_told_without_the_secret(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match="is not set up") as raised:
         build("woocommerce", HttpClients(3))
     said = str(raised.value)
-    assert "WOOCOMMERCE__URL Input should be a valid URL" in said
+    assert "WOOCOMMERCE__URL must be a complete address" in said
     assert "WOOCOMMERCE__CONSUMER_KEY is a placeholder" in said
     assert "WOOCOMMERCE__CONSUMER_SECRET is shorter than 8" in said
     assert "s3cr3t" not in said

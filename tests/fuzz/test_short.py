@@ -13,7 +13,8 @@ SEED = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(1 << 32))
 
 @pytest.mark.timeout(180)
 async def test_nothing_is_unhandled_hangs_or_is_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    sys.stderr.write(f"replay with FUZZ_SEED={SEED}\n")
     line, well = await run(SEED, requests=1000, examples=2, processes=1)
     result = capfd.readouterr().out
-    sys.stderr.write(f"replay with FUZZ_SEED={SEED}\n{result}{line}\n")
+    sys.stderr.write(f"{result}{line}\n")
     assert well, result

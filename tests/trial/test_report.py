@@ -129,7 +129,7 @@ async def test_the_commands(start: Start, monkeypatch: pytest.MonkeyPatch) -> No
 
         def relay_command(*words: str, answer: str = "") -> str:
             result = CliRunner().invoke(cli, ["shadow", *words], input=answer)
-            return result.output + str(result.exception or "")
+            return result.stdout + str(result.exception or "")
 
         shown = await asyncio.to_thread(relay_command, "report", "--json")
         assert json.loads(shown[shown.index("{") :])["compared"] == {"missing": 1}
