@@ -1,6 +1,6 @@
 # Needs only Python 3.11 or newer, make and git. `make` without a target lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint types contracts check serve lock live-test chaos mutation money reconcile-proof explain-bench import-bench container-test container-lint scaling fuzz screenshots sbom
+.PHONY: help setup demo test test-long lint types contracts check serve lock live-test chaos mutation money many-stores reconcile-proof explain-bench import-bench history container-test container-lint scaling autoscaling fuzz screenshots sbom
 
 PYTHON ?= python3
 JOBS ?= 3
@@ -52,8 +52,14 @@ mutation: setup ## check that the tests of the queue find broken code (half an h
 money: setup ## test thousands of genuine and forged redemptions under faults
 	@$(BIN)/python -m tests.money $(ARGS)
 
+many-stores: setup ## measure 20 idle relays on one PostgreSQL, and moving one to another server; ARGS="--stores 5" for fewer
+	@$(BIN)/python -m tests.many_stores $(ARGS)
+
 reconcile-proof: setup ## test reconciliation and repair with 10,000 differences in 200,000 entities
 	@$(BIN)/python -m tests.reconcile
+
+history: setup ## measure size and speed over 800 simulated days with 20 million events (hours); ARGS="--events 200000" is smaller
+	@$(BIN)/python -m benchmarks.history $(ARGS)
 
 explain-bench: setup ## measure explain with five million messages (needs 8 GB of disk)
 	@$(BIN)/python -m benchmarks.explain $(ARGS)
@@ -82,6 +88,9 @@ container-lint: $(UV) ## run hadolint and dclint, if they can be downloaded
 
 scaling: setup ## measure events per second with 1 to 8 workers; ARGS="--write-docs" updates docs/scaling.md
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
+
+autoscaling: setup ## a burst of 50,000 events, and workers that the autoscaler's rules add (6 minutes); ARGS="--write-docs"
+	@$(BIN)/python -m benchmarks.autoscaling $(ARGS)
 
 lock: $(UV) ## update the lock files after a change of pyproject.toml; UPGRADE=1 upgrades all versions
 	$(COMPILE) --extra otel --output-file requirements.lock

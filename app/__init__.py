@@ -23,6 +23,7 @@ docs/glossary.md defines the words. An event passes through these packages from 
     jobs/, alerts/        jobs and alerts as operators see and change them
     stores/, platform/    the destinations
     audit/                who did what and when
+    history/              the end of the history: old rows leave, duplicates are recognised for longer
     inbox/                accepts messages, in groups, before they are acknowledged
     queue/                lanes: claim, call, settle; retry, circuit breaker, rate limiter. Knows no destination's meaning
     settings              the settings, from the environment

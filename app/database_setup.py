@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import create_engine
 from platform_relay.core.database_start import upgrade_now
+from platform_relay.jobs.failover import Failovers
 from platform_relay.settings import Settings
 
 
@@ -46,8 +47,12 @@ def engine(
     name: str,
     pool_size: int,
     on_discard: Callable[[], None] = lambda: None,
+    failovers: Failovers | None = None,
 ) -> AsyncEngine:
-    """An engine for the relay's tables. `name` is shown in pg_stat_activity; see `create_engine` for `on_discard`."""
+    """An engine for the relay's tables. `name` is shown in pg_stat_activity; see `create_engine` for `on_discard`.
+
+    `failovers` is called for each server; by default, one of its own.
+    """
     return create_engine(
         database_url,
         application_name=name,
@@ -55,4 +60,10 @@ def engine(
         schema=settings.database_schema,
         body_keys=settings.key_ring,
         on_discard=on_discard,
+        on_history=(failovers or failovers_of(settings, database_url)).note,
     )
+
+
+def failovers_of(settings: Settings, database_url: str) -> Failovers:
+    """What a process does when its database continues on another server."""
+    return Failovers(database_url, settings.database_schema, synchronous=settings.database_synchronous_replication)

@@ -1,5 +1,7 @@
 """The web application: `create_app(services)` builds it from the endpoints of the API and the console."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, cast  # Any: FastAPI's own options
 
@@ -29,12 +31,14 @@ from platform_relay.api import (
     setup,
     sign_in_links,
     store_webhooks,
+    trial,
 )
 from platform_relay.api.authentication import Authenticator
 from platform_relay.api.dependencies import Services
 from platform_relay.api.middleware import ProblemHandler, RequestMiddleware
 from platform_relay.api.raw_route import RawRoute
 from platform_relay.core.errors import Problem
+from platform_relay.imports.runner import ImportRunner
 from platform_relay.inbox.events import EVENTS
 
 NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
@@ -49,8 +53,23 @@ NO_FRAMEWORK_TELEMETRY: Final[TelemetryConfig] = {
 def create_app(services: Services) -> FastAPI:
     """The ASGI application. The caller owns `services`, and closes them."""
     authenticator = Authenticator(services)
+    imports_runner = ImportRunner(
+        services.engine,
+        services.inbox,
+        services.import_compute,
+        services.store,
+        services.settings.store.adapter or "",
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """At the end, stop the imports of this process, so that a worker resumes them at once."""
+        yield
+        await imports_runner.aclose()
+
     app = _App(
         services,
+        lifespan=lifespan,
         title="Platform Relay",
         version=_version(),
         docs_url=None,
@@ -62,7 +81,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.authenticator = authenticator
     app.state.gauges = health.queue_gauges(services)
-    app.state.import_tasks = set()
+    app.state.imports = imports_runner
     app.state.setup = setup.SetupReader(services)
     for router in (
         events.routes(services, authenticator),  # the hot path is matched first
@@ -82,6 +101,7 @@ def create_app(services: Services) -> FastAPI:
         privacy.router,
         sign_in_links.router,
         setup.router,
+        trial.router,
         health.router,
         console.routes(services, authenticator),
     ):

@@ -17,9 +17,12 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 
 from platform_relay import wiring
+from platform_relay.checks.work_watch import WorkWatch
 from platform_relay.core import tracing
 from platform_relay.core.database_start import wait_until_migrated
 from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.periodic_tasks import web_tasks
+from platform_relay.queue.maintenance import run_periodically
 from platform_relay.settings import Settings
 from platform_relay.wiring import Services
 from platform_relay.worker import Worker
@@ -68,6 +71,13 @@ async def run(settings: Settings, database_url: str, *, web: bool, worker: bool,
                     background = Worker(parts, await stack.enter_async_context(wiring.clients(parts)))
                     parts.worker_alive = background.alive
                     tasks.append(asyncio.create_task(background.run()))
+                else:
+                    chat = await stack.enter_async_context(wiring.chat_client())
+                    for task in web_tasks(parts, chat):
+                        regular = asyncio.create_task(run_periodically(task.name, task.every, task.run_once))
+                        stack.callback(regular.cancel)
+                watch = asyncio.create_task(WorkWatch(parts.engine, parts.work, parts.worker_alive).run())
+                stack.callback(watch.cancel)
                 await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
             if server is not None:
@@ -175,10 +185,16 @@ def _metrics_server(host: str, port: int, registry: CollectorRegistry) -> Iterat
 
 
 async def _touch_regularly(path: Path, parts: Services) -> None:
-    """Touch `path` every HEARTBEAT_SECONDS while the worker is alive, or the process waits for its database."""
+    """Touch `path` every HEARTBEAT_SECONDS while the worker is alive, or the process waits for its database. Beside it,
+    `path` with `.ready` exists while the worker is ready: it has started, and can claim and settle."""
+    ready = path.with_name(f"{path.name}.ready")
     while True:
         if parts.worker_alive is None or parts.worker_alive():
             await asyncio.to_thread(path.touch)
+        if parts.worker_alive is not None and parts.worker_alive() and not parts.work.failing():
+            await asyncio.to_thread(ready.touch)
+        else:
+            await asyncio.to_thread(ready.unlink, missing_ok=True)
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 

@@ -409,6 +409,12 @@ class Settings(EnvironmentSettings):
     database_listen_url: SecretStr | None = Field(
         None, description="Direct URL of the same database for LISTEN, when DATABASE_URL leads to a transaction pooler."
     )
+    database_synchronous_replication: bool = Field(
+        False,
+        description="Set it to `true` only if PostgreSQL commits synchronously to the standby that a failover promotes"
+        " (docs/operations.md). Otherwise, after a failover, waiting jobs ask the destination before they send, and an"
+        " alert names the time span that may be lost.",
+    )
     heartbeat_file: Path | None = Field(
         None, description="File that a running worker touches every 5 seconds, for a container's liveness probe."
     )
@@ -472,6 +478,21 @@ class Settings(EnvironmentSettings):
     retention: timedelta = Field(
         timedelta(days=30),
         description="How long message bodies and response excerpts are kept. Older messages cannot be sent again.",
+    )
+    history: timedelta = Field(
+        timedelta(days=400),
+        ge=timedelta(days=1),
+        description="How long finished messages are kept with their jobs and attempts. Not shorter than `RETENTION`. What"
+        " waits or is dead, and redemptions, stay (docs/operations.md).",
+    )
+    dedupe: timedelta = Field(
+        timedelta(days=800),
+        description="How long the same event is recognised as a duplicate. Not shorter than `HISTORY`.",
+    )
+    history_export: Path | None = Field(
+        None,
+        description="Folder into which rows are written, as compressed NDJSON without bodies, before they leave the history."
+        " Empty: they are not exported.",
     )
     body_keys: SecretStr | None = Field(
         None,
@@ -550,6 +571,20 @@ class Settings(EnvironmentSettings):
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
             raise ValueError("is not a URL; write it like https://hooks.slack.com/services/…")
         return url
+
+    @model_validator(mode="after")
+    def _times_are_in_order(self) -> Self:
+        if self.history < self.retention:
+            raise ValueError(
+                "HISTORY is shorter than RETENTION, so that messages would leave before their bodies; raise HISTORY, or lower"
+                " RETENTION"
+            )
+        if self.dedupe < self.history:
+            raise ValueError(
+                "DEDUPE is shorter than HISTORY, so that an event could be accepted again while its first message is still"
+                " stored; raise DEDUPE, or lower HISTORY"
+            )
+        return self
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:

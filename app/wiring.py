@@ -1,9 +1,11 @@
 """The composition root: builds the parts of a process from the settings."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final, cast
 
@@ -18,8 +20,12 @@ from platform_relay.alerts.message_reasons import MessageReasons
 from platform_relay.alerts.platform_drift import PlatformDrift
 from platform_relay.core import tracing
 from platform_relay.core.compute import ComputeProcess
+from platform_relay.core.database import servers_of
+from platform_relay.core.database_watch import watch_servers
 from platform_relay.core.http import HttpClient, HttpClients, RateLimit, WriteGuard
 from platform_relay.core.metrics import Metrics
+from platform_relay.core.work import Work
+from platform_relay.core.work_metrics import WorkGauges
 from platform_relay.coupons.issue import IssueCoupon
 from platform_relay.coupons.retire import RetireCoupon
 from platform_relay.coupons.return_points import ReturnPoints
@@ -28,7 +34,7 @@ from platform_relay.coupons.transitions import Coupons
 from platform_relay.coupons.use_reward import UseReward
 from platform_relay.coupons.valuation import Valuer
 from platform_relay.coupons.verification import Verifier
-from platform_relay.database_setup import engine
+from platform_relay.database_setup import engine, failovers_of
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.fetch import FetchEntity
 from platform_relay.forwarding.loyalty_sync import SyncLoyalty
@@ -46,7 +52,7 @@ from platform_relay.queue.destinations import DestinationStates
 from platform_relay.queue.jobs import Handler
 from platform_relay.queue.loop import Loop, LoopSettings
 from platform_relay.queue.notifications import Notifier
-from platform_relay.queue.queue import Queue, last_seq
+from platform_relay.queue.queue import Queue, watch_lane
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
 from platform_relay.queue.telemetry import AttemptTelemetry
@@ -62,6 +68,8 @@ from platform_relay.trial.rehearsal import Rehearsal
 DESTINATIONS: Final = (PLATFORM, STORE, STORE_LOYALTY)
 LOYALTY_CALLS: Final = 8
 """The loyalty sync makes at most this many calls at once, so that it never takes the store's time for coupons."""
+IDLE_SECONDS: Final = 10.0
+"""Between two claims of a loop without due work, unless it is woken."""
 ATTEMPT_SECONDS: Final = 60.0
 """The time limit of one attempt, which may make several calls."""
 
@@ -86,7 +94,18 @@ async def services(
     Raises ValueError when the store adapter is unknown, or its settings are missing or wrong.
     """
     metrics = Metrics(CollectorRegistry())
-    pool = engine(settings, database_url, f"relay {process}", settings.database_pool_size, metrics.connection_discarded)
+    work = Work(metrics.work_failed)
+    WorkGauges(metrics.registry, work)
+    failovers = failovers_of(settings, database_url)
+    pool = engine(
+        settings,
+        database_url,
+        f"relay {process}",
+        settings.database_pool_size,
+        metrics.connection_discarded,
+        failovers,
+    )
+    watch = asyncio.create_task(watch_servers(servers_of(pool)))
     notifier = Notifier(pool)
     listeners: list[Callable[[str], None]] = []
 
@@ -105,6 +124,7 @@ async def services(
         yield Services(
             settings=settings,
             mode=mode,
+            failovers=failovers,
             engine=pool,
             guards=guards,
             inbox=Inbox(
@@ -112,7 +132,9 @@ async def services(
                 on_commit=committed,
                 on_future_version=FutureVersions(pool, metrics),
                 on_reason=MessageReasons(pool, metrics),
+                work=work.accept,
             ),
+            work=work,
             actions=OperatorActions(pool, on_work=committed),
             metrics=metrics,
             compute=compute,
@@ -136,20 +158,30 @@ async def services(
         await import_compute.aclose()
         await notifier.aclose()
         await pool.dispose()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
 
 
 @asynccontextmanager
 async def clients(parts: Services) -> AsyncIterator[Clients]:
     """The clients of the destinations and of the chat, which are closed at the end."""
     settings = parts.settings
-    chat = HttpClient(destination="the chat", connections=2)
     loyalty = _store(settings, _loyalty_limit(parts.guards), parts.mode) if parts.store is not None else None
     try:
-        async with platform_client(settings, parts.guards.get(PLATFORM), parts.mode) as platform:
+        async with chat_client() as chat, platform_client(settings, parts.guards.get(PLATFORM), parts.mode) as platform:
             yield Clients(platform, parts.store, loyalty, chat)
     finally:
         if loyalty is not None:
             await loyalty.aclose()
+
+
+@asynccontextmanager
+async def chat_client() -> AsyncIterator[HttpClient]:
+    """The client of the chat that receives alerts."""
+    chat = HttpClient(destination="the chat", connections=2)
+    try:
+        yield chat
+    finally:
         await chat.aclose()
 
 
@@ -206,8 +238,10 @@ def loops(parts: Services, clients: Clients) -> list[Loop]:
                 if destination == STORE_LOYALTY
                 else settings.concurrency,
                 poll_interval=settings.poll_interval,
+                idle_interval=max(settings.poll_interval, IDLE_SECONDS),
             ),
             observer,
+            parts.work,
         )
         for destination in DESTINATIONS
     ]
@@ -217,12 +251,16 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
     """The handler of each kind of job."""
     coupons, customers, alerts = Coupons(parts.engine), Customers(parts.engine), Alerts(parts.engine)
     drift = PlatformDrift(parts.engine, clients.platform.fields)
+
+    def maybe_sent(created_at: datetime | None) -> bool:
+        return parts.mode.sent_by_another(created_at) or parts.failovers.may_have_sent(created_at)
+
     by_kind: dict[JobKind, Handler] = {
         JobKind.FORWARD_CUSTOMER: RejectUnreadable(
             ForwardCustomer(clients.platform, customers, parts.worker_compute, drift)
         ),
         JobKind.FORWARD_ORDER: RejectUnreadable(
-            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute, parts.mode.sent_by_another)
+            ForwardOrder(clients.platform, coupons, customers, alerts, parts.worker_compute, maybe_sent)
         ),
         JobKind.FORWARD_PRODUCT: RejectUnreadable(ForwardProduct(clients.platform, parts.worker_compute)),
         JobKind.USE_REWARD: UseReward(clients.platform, coupons),
@@ -230,7 +268,7 @@ def handlers(parts: Services, clients: Clients) -> dict[str, Handler]:
             clients.store,
             parts.settings.store.adapter or "",
             parts.inbox.accept,
-            partial(last_seq, parts.engine, PLATFORM),
+            partial(watch_lane, parts.engine, PLATFORM),
         ),
         JobKind.ISSUE_COUPON: IssueCoupon(
             engine=parts.engine,
@@ -266,7 +304,8 @@ def store_webhooks_url(settings: Settings) -> str | None:
 
 def repairer(parts: Services) -> Repairer:
     """Repairs the differences that a reconciliation found."""
-    return Repairer(parts.engine, parts.inbox, parts.actions, parts.store, parts.settings.store.adapter or "")
+    source = parts.settings.store.adapter or ""
+    return Repairer(parts.engine, parts.inbox, parts.actions, parts.store, source, parts.mode)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

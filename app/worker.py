@@ -10,9 +10,11 @@ from typing import Final
 import structlog
 
 from platform_relay import wiring
-from platform_relay.core.database_url import driver_dsn, driver_tls, parse_url
+from platform_relay.core.database import servers_of
+from platform_relay.core.database_url import parse_url
 from platform_relay.periodic_tasks import periodic_tasks
 from platform_relay.queue import maintenance
+from platform_relay.queue.due import watch_due
 from platform_relay.queue.loop import Loop
 from platform_relay.queue.notifications import listen
 from platform_relay.wiring import Clients, Services
@@ -52,10 +54,16 @@ class Worker:
             "worker_started", destinations=[loop.destination for loop in self._loops], concurrency=settings.concurrency
         )
         log.info("retry_policy", worst_case=wiring.retry_policy(settings).describe())
-        listen_url = parse_url(self._parts.listen_url)
+        listen_url, servers = parse_url(self._parts.listen_url), servers_of(self._parts.engine)
         side = [
+            asyncio.create_task(listen(listen_url, settings.database_schema, self.wake, known=lambda: servers.newest)),
             asyncio.create_task(
-                listen(driver_dsn(listen_url), settings.database_schema, self.wake, tls=driver_tls(listen_url))
+                watch_due(
+                    self._parts.engine,
+                    [loop.destination for loop in self._loops],
+                    self.wake,
+                    every=settings.poll_interval,
+                )
             ),
             *(
                 asyncio.create_task(maintenance.run_periodically(task.name, task.every, task.run_once))

@@ -20,6 +20,7 @@ from benchmarks.rows import (
     memory,
     pickup,
     redeem,
+    refused_flood,
     relay,
     snapshot,
     workers,
@@ -44,6 +45,7 @@ ROWS: Final[Mapping[tuple[str, ...], Row]] = {
 }
 LONG: Final[Mapping[tuple[str, ...], Row]] = {
     ("relay_held_snapshot",): snapshot.run,
+    ("refused_flood",): refused_flood.run,
     ("rss_mb",): memory.run,
 }
 

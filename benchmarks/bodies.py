@@ -15,6 +15,12 @@ def template(size: int) -> bytes:
     return HEAD + b"x" * max(0, padding) + TAIL
 
 
+def wrong_template(size: int) -> bytes:
+    """The body of `template`, with an e-mail address and a telephone number that no endpoint accepts."""
+    body = template(size).replace(b'"%(id)s@example.com"', b'"no address"').replace(b'"+4930123456"', b"4930123456")
+    return body + b" " * (size - len(body) - (16 - len(b"%(id)s")))
+
+
 def entity_id(series: int, number: int) -> str:
     """16 characters; `series` keeps runs apart (below 2**28)."""
     return f"c{series:07x}{number:08d}"

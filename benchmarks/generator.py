@@ -1,5 +1,7 @@
 """The HTTP load generator: `python -m benchmarks.generator '{"url": …}'` prints one JSON object (see load.py).
 
+With `wrong`, every event is one that the relay refuses with 422, and any other answer counts as an error.
+
 Each connection sends its next request when its last answer is complete (or at `rate` requests per second over all).
 Requests are put together and answers are read in protocol callbacks, without tasks, header objects or a client
 library, so that it takes little of the machine that it shares with what it measures.
@@ -72,11 +74,13 @@ class Generator:
         size: int,
         lines: int,
         rate: float,
+        wrong: bool,
     ) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port or 80
         self._series, self._connections, self._seconds, self._lines = series, connections, seconds, lines
-        self._template = bodies.template(size)
+        self._template = bodies.wrong_template(size) if wrong else bodies.template(size)
+        self._expected = b"422" if wrong else b"2"
         self._number = 0
         self._open = connections
         self._all_closed = asyncio.Event()
@@ -101,7 +105,7 @@ class Generator:
         return b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
 
     def answered(self, status: bytes, sent: float) -> None:
-        if status.startswith(b"2"):
+        if status.startswith(self._expected):
             self._latencies.append(time.perf_counter() - sent)
         else:
             self._refused += 1

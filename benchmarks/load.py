@@ -23,9 +23,11 @@ class Load:
     size: int
     lines: int = 0
     rate: float = 0.0
+    wrong: bool = False
+    """Events that are refused with 422; `Answers` then counts these."""
 
     def run(self) -> "Answers":
-        """Raises StageError when the generator fails or anything but 2xx came back."""
+        """Raises StageError when the generator fails or anything but 2xx (422 for `wrong`) came back."""
         result = {**asdict(self), "path": BATCH if self.lines else EVENT, "key": STORE_KEY}
         command = [sys.executable, "-m", "benchmarks.generator", json.dumps(result)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

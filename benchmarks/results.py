@@ -76,6 +76,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "redeem_ms": Target(most={"p99": 150}),
     "two_workers": Target(least=1.95),
     "encrypted_vs_plain": Target(least=0.90),
+    "refused_flood": Target(most=1.10, long=True),
     "longest_hold_ms": Target(most={"event": 100, "webhook": 100, "batch": 100}),
     "rss_mb": Target(most={"web": 90, "worker": 90, "drift_percent": 5}, long=True),
 }

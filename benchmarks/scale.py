@@ -32,6 +32,10 @@ class Scale:
     rss_minutes: float = 60.0
     load_rate: float = 200.0
     """Events per second of the long rows' steady load."""
+    flood_rate: float = 1000.0
+    """Refused requests per second of `refused_flood`; about a fifth of what one web process answers."""
+    flood_seconds: float = 30.0
+    """Of one turn. The three floods at the web process that keeps refused requests have more than 100,000 of them."""
 
 
 NORMAL: Final = Scale()
@@ -52,6 +56,8 @@ TINY: Final = Scale(
     snapshot_minutes=0.02,
     rss_minutes=0.05,
     load_rate=50.0,
+    flood_rate=100.0,
+    flood_seconds=1.0,
 )
 CONCURRENCY: Final = 64
 """Calls in flight of every contender."""

@@ -130,7 +130,7 @@ def _judge_coupons(promised: Mapping[str, Worth], coupons: Iterable[Json], verdi
         wrong = [f"coupon {code} is {_told(row)}, not {worth}" for row in rows if _worth(row) != worth]
         verdict.lost["coupons"] += wrong
         verdict.coupons_active += bool(rows) and not wrong
-    verdict.duplicated["coupons"] += [f"coupon {code} was promised to nobody" for code in by_code]
+    verdict.duplicated["coupons"] += [f"coupon {code} belongs to no redemption" for code in by_code]
 
 
 def _once(times: int, what: str, row: str, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
+from platform_relay.core.failed_statements import name_statements
 
 SCOPES: Final = ("events", "read", "operate", "admin")
 OVERLAP: Final = timedelta(hours=24)
@@ -43,6 +44,7 @@ SELECT name, hash, scopes, last_used_at IS NULL OR last_used_at <= now() - CAST(
 FROM api_key WHERE hash = :hash AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """)
 _REVOKE: Final = text("UPDATE api_key SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING name")
+name_statements({"find_key": _FIND})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from uuid_utils.compat import uuid7
 
 from platform_relay.access.body_shapes import LARGEST_BODY, masked_path, shape_of
+from platform_relay.core.chunks import run_in_chunks
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.core.ids import first_id
@@ -35,20 +36,24 @@ EVERY: Final = 1.0
 """Seconds between two writes."""
 LAST_WRITE: Final = 2.0
 """Seconds that the end of a process waits for the last write."""
+MOST_FIELDS: Final = 20
+"""Fields of one request."""
 STATUSES: Final = frozenset({401, 403, 404, 409, 413, 415, 422})
 _CURSOR: Final = Cursor("refused requests", TypeAdapter(UUID))
 
 INSERT: Final = text("""
-INSERT INTO refused_request (id, at, requests, key_name, method, route, status, problem, field, size, body_shape)
-SELECT id, at, requests, key_name, method, route, status, problem, field, size, CAST(body_shape AS jsonb)
+INSERT INTO refused_request (id, at, requests, key_name, method, route, status, problem, fields, size, body_shape)
+SELECT id, at, requests, key_name, method, route, status, problem, CAST(fields AS jsonb), size, CAST(body_shape AS jsonb)
 FROM unnest(CAST(:ids AS uuid[]), CAST(:at AS timestamptz[]), CAST(:requests AS int[]), CAST(:key_names AS text[]),
             CAST(:methods AS text[]), CAST(:routes AS text[]), CAST(:statuses AS int[]), CAST(:problems AS text[]),
             CAST(:fields AS text[]), CAST(:sizes AS int[]), CAST(:body_shapes AS text[]))
-     AS noted(id, at, requests, key_name, method, route, status, problem, field, size, body_shape)
+     AS noted(id, at, requests, key_name, method, route, status, problem, fields, size, body_shape)
 """)
 TRIM: Final = text("""
-DELETE FROM refused_request
-WHERE id < :oldest OR id <= (SELECT id FROM refused_request ORDER BY id DESC OFFSET :kept LIMIT 1)
+DELETE FROM refused_request WHERE id IN (
+    SELECT id FROM refused_request
+    WHERE id < greatest(CAST(:oldest AS uuid), (SELECT id FROM refused_request ORDER BY id DESC OFFSET :kept - 1 LIMIT 1))
+    ORDER BY id LIMIT :chunk FOR UPDATE SKIP LOCKED)
 """)
 LIST: Final = text("SELECT * FROM refused_request WHERE id < :before AND id >= :oldest ORDER BY id DESC LIMIT :limit")
 COUNTS: Final = text("""
@@ -59,8 +64,8 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refused request. `route` is the template of the path. `field` and `body` may contain personal data; they are masked
-    before they are stored. `body` is None if the caller is not authenticated."""
+    """A refused request. `route` is the template of the path. `fields` and `body` may contain personal data; they are
+    masked before they are stored. `body` is None if the caller is not authenticated."""
 
     at: datetime
     key_name: str | None
@@ -68,13 +73,13 @@ class Refused:
     route: str
     status: int
     problem: str
-    field: str | None = None
+    fields: tuple[str, ...] = ()
     size: int | None = None
     body: bytes | None = None
 
     @property
     def group(self) -> Hashable:
-        return self.key_name, self.method, self.route, self.status, self.problem, self.field
+        return self.key_name, self.method, self.route, self.status, self.problem, self.fields
 
 
 class RefusedRequestView(View):
@@ -88,7 +93,9 @@ class RefusedRequestView(View):
     route: str = Field(description="The template of the path. The path itself can contain a mistyped secret.")
     status: int
     problem: str = Field(description="The id of the error (docs/errors.md).")
-    field: str | None = Field(description="The first field with an error. Unknown names are masked.")
+    fields: list[str] = Field(
+        description=f"The fields with an error, at most {MOST_FIELDS}, each once. Unknown names are masked."
+    )
     size: int | None = Field(description="The size of the body in bytes, as far as it was read or declared.")
     body_shape: JsonValue = Field(
         description="The body with each value replaced by its type, and unknown names masked; null if the caller was not"
@@ -141,8 +148,9 @@ class RefusedRequests:
                 await asyncio.sleep(0)  # reading a body takes up to a millisecond
             async with map_database_errors(), self._engine.begin() as connection:
                 await connection.execute(INSERT, {name: [row[name] for row in rows] for name in rows[0]})
-                await trim(connection)
             written = True
+            async with map_database_errors():
+                await prune_refused_requests(self._engine)
         except DatabaseAway:
             return
         except Exception as error:  # noqa: BLE001  # an error in noting a refused request must not stop what notes the next
@@ -175,20 +183,15 @@ def _row(refused: Refused, count: int) -> Mapping[str, object]:
         "routes": refused.route,
         "statuses": refused.status,
         "problems": refused.problem,
-        "fields": refused.field and masked_path(refused.field),
+        "fields": json.dumps(list(dict.fromkeys(map(masked_path, refused.fields)))),
         "sizes": refused.size and min(refused.size, (1 << 31) - 1),
         "body_shapes": None if shape is None else json.dumps(shape),
     }
 
 
-async def trim(connection: AsyncConnection) -> None:
-    """Delete the rows above KEPT, and those older than MAX_AGE."""
-    await connection.execute(TRIM, {"kept": KEPT, "oldest": _oldest()})
-
-
 async def prune_refused_requests(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await trim(connection)
+    """Delete the rows above KEPT, and those older than MAX_AGE."""
+    await run_in_chunks(engine, TRIM, {"kept": KEPT, "oldest": _oldest()})
 
 
 async def list_refused_requests(

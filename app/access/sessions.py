@@ -21,7 +21,11 @@ _OPEN: Final = text("""
 INSERT INTO console_session (id, hash, key_hash, name, created_at, expires_at, last_used_at)
 VALUES (:id, :hash, :key_hash, :name, now(), now() + CAST(:lifetime AS interval), now())
 """)
-_DELETE_EXPIRED: Final = text("DELETE FROM console_session WHERE expires_at <= now()")
+_DELETE_EXPIRED: Final = text("""
+DELETE FROM console_session WHERE id IN (
+    SELECT id FROM console_session WHERE expires_at <= now() LIMIT 100 FOR UPDATE SKIP LOCKED)
+""")
+"""Each new session deletes more than one, so that none stays."""
 _FIND: Final = text("""
 SELECT id, key_hash, last_used_at <= now() - CAST(:precision AS interval) AS use_is_due
 FROM console_session WHERE hash = :hash AND expires_at > now()

@@ -11,7 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 LIFETIME: Final = timedelta(minutes=10)
 
-_DELETE_EXPIRED: Final = text("DELETE FROM sign_in_link WHERE expires_at <= now()")
+_DELETE_EXPIRED: Final = text("""
+DELETE FROM sign_in_link WHERE hash IN (
+    SELECT hash FROM sign_in_link WHERE expires_at <= now() LIMIT 100 FOR UPDATE SKIP LOCKED)
+""")
+"""Each new link deletes more than one, so that none stays."""
 _CREATE: Final = text("""
 INSERT INTO sign_in_link (hash, key_hash, name, expires_at)
 VALUES (:hash, :key_hash, :name, now() + CAST(:lifetime AS interval)) RETURNING expires_at

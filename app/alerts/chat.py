@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.http import HttpClient, HttpResponse, failure_of
 from platform_relay.core.reasons import Reason, stored
+from platform_relay.queue.last_work import is_any_worker_working
 
 log: Final = structlog.get_logger(__name__)
 
@@ -23,18 +24,23 @@ MAX_DELAY: Final = 3600.0
 """Seconds between two attempts. The first delay is a minute, and each is twice as long as the one before."""
 QUIET: Final = timedelta(minutes=10)
 """The time between two messages with the same code. Alerts that are raised in between are sent together."""
+SILENT: Final = 20.0
+"""Seconds without a working worker after which the web processes send."""
 MAX_ALERTS: Final = 1000
-_CLAIM: Final = text("""
+_DUE: Final = """notified_at IS NULL AND resolved_at IS NULL AND (next_notify_at IS NULL OR next_notify_at <= now())
+      AND code NOT IN (SELECT code FROM alert WHERE notified_at > now() - CAST(:quiet AS interval))"""
+_CLAIM: Final = text(f"""
 WITH due AS (
-    SELECT id FROM alert WHERE notified_at IS NULL AND resolved_at IS NULL AND (next_notify_at IS NULL OR next_notify_at <= now())
-      AND code NOT IN (SELECT code FROM alert WHERE notified_at > now() - CAST(:quiet AS interval))
+    SELECT id FROM alert
+    WHERE {_DUE} AND code = (SELECT code FROM alert WHERE {_DUE} ORDER BY at LIMIT 1)
     ORDER BY at LIMIT :max_alerts FOR UPDATE SKIP LOCKED
 )
 UPDATE alert SET notify_attempts = notify_attempts + 1,
     next_notify_at = now() + make_interval(secs => least(:max_delay, 60 * 2.0 ^ least(notify_attempts, 10)))
 FROM due WHERE alert.id = due.id RETURNING alert.id, alert.code, alert.facts
-""")
-"""Until `next_notify_at` no other process sends a claimed alert, even if this process ends before it sent it."""
+""")  # noqa: S608  # constants only
+"""Until `next_notify_at` no other process sends a claimed alert, even if this process ends before it sent it. The alerts of one
+message are claimed, so that the call (at most `HttpClient.time_limit`) has ended until then."""
 _MARK_SENT: Final = text("UPDATE alert SET notified_at = now() WHERE id = ANY(:ids)")
 
 
@@ -53,14 +59,17 @@ def section(code: str) -> str:
 
 
 async def send_alerts(engine: AsyncEngine, http: HttpClient, url: str) -> int:
-    """Send the alerts that are due, those with the same code in one message. Returns how many alerts were sent."""
-    async with engine.begin() as connection:
-        parameters = {"max_alerts": MAX_ALERTS, "max_delay": MAX_DELAY, "quiet": QUIET}
-        rows = (await connection.execute(_CLAIM, parameters)).all()
+    """Send the alerts that are due, those with the same code in one message. Returns how many alerts were sent. Several processes
+    may do this at once."""
     sent = 0
-    for code in sorted({row.code for row in rows}):
-        ids = [row.id for row in rows if row.code == code]
-        reasons = [reason for row in rows if row.code == code and (reason := stored(code, row.facts))]
+    parameters = {"max_alerts": MAX_ALERTS, "max_delay": MAX_DELAY, "quiet": QUIET}
+    while True:
+        async with engine.begin() as connection:
+            rows = (await connection.execute(_CLAIM, parameters)).all()
+        if not rows:
+            return sent
+        code, ids = rows[0].code, [row.id for row in rows]
+        reasons = [reason for row in rows if (reason := stored(code, row.facts))]
         response = await http.call("POST", url, json=message(code, reasons))
         failure = failure_of(response) if isinstance(response, HttpResponse) else response
         if failure is not None:
@@ -69,4 +78,10 @@ async def send_alerts(engine: AsyncEngine, http: HttpClient, url: str) -> int:
         async with engine.begin() as connection:
             await connection.execute(_MARK_SENT, {"ids": ids})
         sent += len(ids)
-    return sent
+
+
+async def send_alerts_without_worker(engine: AsyncEngine, http: HttpClient, url: str, *, silent: float = SILENT) -> int:
+    """As `send_alerts`, if no worker has worked for `silent` seconds: then no worker reports that."""
+    if await is_any_worker_working(engine, silent):
+        return 0
+    return await send_alerts(engine, http, url)

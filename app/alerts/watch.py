@@ -47,6 +47,10 @@ UPDATE alert SET resolved_at = now()
 WHERE code = ANY(:codes) AND resolved_at IS NULL AND at < now() - interval '1 day'
 """)
 """The next such message raises the alert again."""
+_EXPIRE_FAILOVER: Final = text("""
+UPDATE alert SET resolved_at = now() WHERE code = :code AND resolved_at IS NULL AND at < now() - interval '7 days'
+""")
+"""Nothing shows that an operator has repaired what is missing. The audit log keeps the time span."""
 
 
 async def watch_queue(engine: AsyncEngine, oldest: OldestWaiting) -> int:
@@ -54,6 +58,7 @@ async def watch_queue(engine: AsyncEngine, oldest: OldestWaiting) -> int:
     raised, refusals = 0, {"refusals": sorted(REFUSALS)}
     async with engine.begin() as connection:
         await connection.execute(_EXPIRE, {"codes": list(RAISED_BY_MESSAGES)})
+        await connection.execute(_EXPIRE_FAILOVER, {"code": ReasonCode.DATABASE_FAILED_OVER})
         ages = await oldest.read(connection)
         for name, state, closed_for, dead in (await connection.execute(_DESTINATIONS, refusals)).all():
             age = timedelta(seconds=ages.get(name, 0.0))

@@ -23,7 +23,7 @@ from platform_relay.api.auth_throttle import AuthThrottle
 from platform_relay.api.client_ip import client_ip
 from platform_relay.api.dependencies import Services
 from platform_relay.api.problems import KEY_NAME
-from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, KeyMissing, KeyRefused, ScopeMissing, TooManyWrongKeys
 
 Scope = Literal["events", "read", "operate", "admin"]
@@ -51,6 +51,7 @@ class Authenticator:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._engine = services.engine
+        self._accept_work = services.work.accept
         self._configured = tuple(
             (_digest(key), caller)
             for key, caller in (
@@ -116,8 +117,10 @@ class Authenticator:
         cached = self._cache.get(digest)
         if cached is not None and cached[0] > now:
             return cached[1]
-        async with read_connection(self._engine) as connection:
-            row = await find_valid_key(connection, digest)
+        async with map_database_errors():
+            with self._accept_work.attempt(proves=False):  # no event is accepted without this
+                async with self._engine.connect() as connection:
+                    row = await find_valid_key(connection, digest)
         if row is not None and row.use_is_due:
             with suppress(DatabaseAway):
                 async with map_database_errors():

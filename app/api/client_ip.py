@@ -58,6 +58,13 @@ def request_address(request: Request, proxies: Sequence[Network]) -> Address | N
     return client_address(peer, headers.getlist("x-forwarded-for"), proxies, headers.getlist("forwarded"))
 
 
+def forwarded_scheme(header: str) -> str:
+    """The scheme with which the client called the first proxy: `proto` of the first element of a Forwarded header, in lower case;
+    "" if there is none, or if the header cannot be parsed."""
+    elements = _elements_of(header)
+    return elements[0].get("proto", "").strip('"').lower() if elements else ""
+
+
 def counted_as(address: Address | None) -> str:
     """The address as text, for counting per client. An IPv6 client has a /64 network, whose addresses count together."""
     if isinstance(address, IPv6Address):
@@ -109,17 +116,22 @@ def _forwarded_hops(headers: Sequence[str]) -> list[str]:
 def _hops_of(header: str) -> list[str]:
     """The `for` of each element of one Forwarded header. A header that cannot be parsed is one hop without an address: a
     client could begin it with a quote that hides what the proxies appended."""
-    hops, parameters, position = list[str](), dict[str, str](), 0
+    return [element.get("for", UNREADABLE_HOP) for element in _elements_of(header) or [{}]]
+
+
+def _elements_of(header: str) -> list[dict[str, str]] | None:
+    """The parameters of each element of one Forwarded header, with lower-case names; None if it cannot be parsed."""
+    elements, parameters, position = list[dict[str, str]](), dict[str, str](), 0
     while pair := _PAIR.match(header, position):
         name, value = pair[1].lower(), pair[2]
         if name in parameters:
-            return [UNREADABLE_HOP]
+            return None
         parameters[name] = re.sub(r"\\(.)", r"\1", value)
         position = pair.end() + 1
         if header[pair.end() : position] != ";":
-            hops.append(parameters.get("for", UNREADABLE_HOP))
+            elements.append(parameters)
             parameters = {}
-    return hops if position > len(header) and hops else [UNREADABLE_HOP]
+    return elements if position > len(header) else None
 
 
 def _plain(network: Network) -> Network:

@@ -64,6 +64,11 @@ TAGS: Final = [
     {"name": "Reward rules", "description": "The value of the coupons that the Platform's redeem rules lead to."},
     {"name": "Coupons", "description": "The coupons of redemptions and rewards, the ledger, and the issuance limits."},
     {"name": "Set-up", "description": "What works, what is missing, and what to do next."},
+    {
+        "name": "Trial",
+        "description": "What a relay in its trial would have sent, compared with what the Platform and the store have, and the"
+        " switch to live operation.",
+    },
     {"name": "Console", "description": "Links that sign in to the console."},
     {"name": "Health", "description": "For load balancers and monitoring. No API key is needed."},
 ]

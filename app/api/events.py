@@ -4,7 +4,7 @@ This is the hot path. It reads the raw body, uses no dependencies and no respons
 """
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -37,6 +37,7 @@ from platform_relay.core.errors import (
     QueryInvalid,
 )
 from platform_relay.core.logs import log_message
+from platform_relay.history.limits import missing_message
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.versions import future_version_problem, is_too_far_ahead
@@ -95,7 +96,7 @@ async def read_event(
     async with read_connection(services.engine) as connection:
         message = await find_message(connection, message_id)
     if message is None:
-        raise NotFound(f"No message has the id {message_id}. It may have been deleted after the retention time.")
+        raise NotFound(missing_message(message_id, datetime.now(UTC), services.settings.history))
     return message
 
 

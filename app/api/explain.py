@@ -98,4 +98,4 @@ async def explain_entity(
         problem = "must have 1 to 320 characters, without NUL"
         raise QueryInvalid(f"`{name}` {problem}.", [FieldError(name, problem)])
     async with read_connection(services.engine) as connection:
-        return await explain(connection, name, value)
+        return await explain(connection, name, value, services.settings.history)

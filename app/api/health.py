@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import problem_responses, success
 from platform_relay.checks.database import database_problem
+from platform_relay.checks.work_watch import failing_reason, stale_reason
 from platform_relay.core.database import map_database_errors
 from platform_relay.core.errors import DatabaseAway, InternalError
 from platform_relay.core.metrics import QueueGauges, QueueSnapshot
@@ -34,8 +35,8 @@ class CheckView(BaseModel):
     name: str
     ok: bool
     text: str
-    code: str | None = Field(None, description="The reason code of a failed check of the database.")
-    next_step: str | None = Field(None, description="What to do about a failed check of the database.")
+    code: str | None = Field(None, description="The reason code of a failed check of the database or of its use.")
+    next_step: str | None = Field(None, description="What to do about such a check.")
 
 
 class ReadinessView(BaseModel):
@@ -113,12 +114,18 @@ async def health() -> Response:
 )
 async def readiness(services: ServicesDep) -> Response:
     """The status is 503 when the database is not reachable, not migrated or accepts no writes, while the process waits for
-    the database after its start, and when the worker in this process has stopped. When a destination is paused, blocked or
-    tripped, the status is 200 and `degraded`. So it is when the polls of a store without webhooks have failed for longer
-    than STORE__POLL_DEGRADED_AFTER. While the trial (MODE=shadow) runs, the check `mode` shows it."""
-    required = [await _database(services), *_worker(services)]
+    the database after its start, and when the worker in this process has stopped. It is 503 also while this process cannot
+    commit what it does: accept events, claim jobs, or store their results. The check then names the statement that fails and
+    its SQLSTATE. When a destination is paused, blocked or tripped, the status is 200 and `degraded`. So it is when no worker
+    claims jobs that are due, and when the polls of a store without webhooks have failed for longer than
+    STORE__POLL_DEGRADED_AFTER. While the trial (MODE=shadow) runs, the check `mode` shows it."""
+    required = [await _database(services), *_worker(services), *_work(services)]
     ready = all(check.ok for check in required)
-    others = [*await _mode(services), *await _destinations(services), *await _polls(services)] if ready else []
+    others = (
+        [*await _mode(services), *await _destinations(services), *await _polls(services), *_workers(services)]
+        if ready
+        else []
+    )
     degraded = not all(check.ok for check in others)
     view = ReadinessView(
         status="not ready" if not ready else "degraded" if degraded else "ready", checks=[*required, *others]
@@ -163,6 +170,34 @@ def _worker(services: Services) -> list[CheckView]:
     alive = services.worker_alive()
     text = "its loop is alive" if alive else "its loop has stopped; restart the process"
     return [CheckView(name="worker", ok=alive, text=text)]
+
+
+def _work(services: Services) -> list[CheckView]:
+    """What this process cannot commit. A process without work is not failing."""
+    return [
+        CheckView(
+            name=f"{failing.operation} {failing.destination}".strip(),
+            ok=False,
+            text=(reason := failing_reason(failing)).text,
+            code=reason.code.value,
+            next_step=reason.next_step,
+        )
+        for failing in services.work.failing()
+    ]
+
+
+def _workers(services: Services) -> list[CheckView]:
+    """What no worker of any process does. Events are still accepted."""
+    return [
+        CheckView(
+            name=f"workers {stale.destination}",
+            ok=False,
+            text=(reason := stale_reason(stale)).text,
+            code=reason.code.value,
+            next_step=reason.next_step,
+        )
+        for stale in services.work.stale
+    ]
 
 
 async def _mode(services: Services) -> list[CheckView]:

@@ -1,5 +1,6 @@
 """Jobs: list, count and read them; retry them, send them as the newest version, and drop them. All changes are audited."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import FieldError, FieldsInvalid, NotFound, QueryInvalid, WrongState
 from platform_relay.core.paging import Page
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.history.limits import missing_job
 from platform_relay.inbox.events import Instant
 from platform_relay.jobs.actions import DeadJobs
 from platform_relay.jobs.queries import find_job, list_jobs, read_job_counts
@@ -64,6 +66,10 @@ class RetryFilter(BaseModel):
 class ChangedJobs(BaseModel):
     jobs: int = Field(description="The number of jobs that were retried, or with `dry_run` would be.")
     dry_run: bool = False
+    before: datetime | None = Field(
+        None,
+        description="The time of the count, with `dry_run`. Send it as `before`, and only jobs that were counted are retried.",
+    )
 
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
@@ -113,7 +119,13 @@ async def get_jobs(
     responses={
         200: success(
             "The counts of one database snapshot.",
-            {"messages": 4, "total": _COUNTS, "by_kind": {"forward_order": _COUNTS}, "balanced": True},
+            {
+                "messages": 4,
+                "left_history": 0,
+                "total": _COUNTS,
+                "by_kind": {"forward_order": _COUNTS},
+                "balanced": True,
+            },
         ),
         **problem_responses(*KEY_PROBLEMS, QueryInvalid),
     },
@@ -152,7 +164,8 @@ async def read_job(services: ServicesDep, job_id: JobId) -> JobDetail:
     summary="Retry dead jobs in bulk",
     responses={
         200: success(
-            "The number of jobs that were retried, or with `dry_run` would be.", {"jobs": 17, "dry_run": True}
+            "The number of jobs that were retried, or with `dry_run` would be.",
+            {"jobs": 17, "dry_run": True, "before": "2026-05-11T16:25:02Z"},
         ),
         **problem_responses(*BODY_PROBLEMS),
     },
@@ -172,7 +185,8 @@ async def retry_jobs(
         if body.ids is not None:
             return ChangedJobs(jobs=await services.actions.retry(body.ids, caller.name))
         if body.dry_run:
-            return ChangedJobs(jobs=await services.actions.count_matching(selection), dry_run=True)
+            count, counted_at = await services.actions.count_matching(selection)
+            return ChangedJobs(jobs=count, dry_run=True, before=body.before or counted_at)
         return ChangedJobs(jobs=await services.actions.retry_matching(selection, caller.name))
 
 
@@ -254,5 +268,5 @@ async def _find(services: Services, job_id: UUID) -> JobDetail:
     async with read_connection(services.engine) as connection:
         job = await find_job(connection, job_id)
     if job is None:
-        raise NotFound(f"No job has the id {job_id}.")
+        raise NotFound(missing_job(job_id, datetime.now(UTC), services.settings.history))
     return job

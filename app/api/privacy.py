@@ -34,6 +34,7 @@ _RECEIPT: Final = {
     "alerts": 0,
     "differences": 0,
     "entities": 1,
+    "exports": [],
     "kept": KEPT,
     "next_steps": NEXT_STEPS,
 }

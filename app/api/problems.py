@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from platform_relay.access.body_shapes import LARGEST_BODY
-from platform_relay.access.refused_requests import STATUSES, Refused, RefusedRequests
+from platform_relay.access.refused_requests import MOST_FIELDS, STATUSES, Refused, RefusedRequests
 from platform_relay.alerts.refused_webhooks import RefusedWebhooks
 from platform_relay.api.body_problems import field_error, fields_problem
 from platform_relay.api.near_paths import KnownPaths, without_extra_slashes
@@ -145,7 +145,7 @@ def _keep_refused(request: Request, problem: Problem, refused_requests: RefusedR
             route_template(scope),
             problem.status,
             "webhook-secret-wrong" if isinstance(problem, WebhookSecretWrong) else problem.id,
-            problem.errors[0].field if problem.errors else None,
+            tuple(error.field for error in problem.errors[:MOST_FIELDS]),
             scope.get(BODY_SIZE),
             body if key_name is not None and body is not None and len(body) <= LARGEST_BODY else None,
         )

@@ -1,5 +1,6 @@
-"""Reconciliations compare the store with what was received and delivered: start, read and repair them."""
+"""Reconciliations compare the store with what was received and delivered: start, read, cancel and repair them."""
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Annotated, Final
 from uuid import UUID
@@ -8,19 +9,29 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from platform_relay.api.authentication import READ, OperateAccess
-from platform_relay.api.dependencies import ServicesDep
+from platform_relay.api.dependencies import Services, ServicesDep
 from platform_relay.api.documentation import BODY_PROBLEMS, KEY_PROBLEMS, problem_responses, success
 from platform_relay.api.examples import ID
 from platform_relay.api.paging import PageDep
 from platform_relay.api.request_body import JsonBody
 from platform_relay.core.database import map_database_errors
-from platform_relay.core.errors import NotFound, QueryInvalid, WrongState
+from platform_relay.core.errors import FieldError, NotFound, QueryInvalid, WrongState
 from platform_relay.core.paging import Page
 from platform_relay.core.plain_numbers import PLAIN
-from platform_relay.inbox.events import Instant
+from platform_relay.inbox.events import EventKind, Instant
+from platform_relay.platform.fields import Fields
+from platform_relay.reconcile.difference_list import (
+    DifferenceGroup,
+    DifferenceView,
+    Selection,
+    group_differences,
+    list_differences,
+)
 from platform_relay.reconcile.differences import REPAIRS, Cause
+from platform_relay.reconcile.repair_plan import ADVICE, TEXTS, RepairPreview
 from platform_relay.reconcile.repairs import Repairer, RepairResult
-from platform_relay.reconcile.runs import DifferenceView, Reconciliations, ReconciliationView
+from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
+from platform_relay.reconcile.values import DifferenceValues, ValueReader
 from platform_relay.stores.native import ListsEntities
 
 
@@ -29,6 +40,9 @@ class ReconciliationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    kind: EventKind | None = Field(
+        None, description="Only this kind. It is never complete, and resolves no alert; if left out, all kinds."
+    )
     since: Instant | None = Field(
         None,
         description="Only what has changed in the store since this time; if left out, everything, including what only the"
@@ -45,6 +59,7 @@ EXAMPLE: Final = {
     "id": ID,
     "actor": "operator",
     "state": "done",
+    "kind": None,
     "since": "2026-05-10T00:00:00Z",
     "grace": None,
     "compared": {"customers": 812, "products": 40, "orders": 1204},
@@ -71,7 +86,7 @@ WAITING: Final = EXAMPLE | {
     "notes": [],
     "finished_at": None,
 }
-DIFFERENCES: Final = {
+DIFFERENCES: Final[dict[str, object]] = {
     "items": [
         {
             "kind": "orders",
@@ -79,12 +94,76 @@ DIFFERENCES: Final = {
             "cause": "lost_by_webhook",
             "detail": "It changed at 2026-05-11 16:20:00 UTC, and the store did not send it.",
             "version": "2026-05-11T16:20:00Z",
+            "fields": [],
             "repair": None,
+            "outcome": "open",
+            "job_id": None,
         }
     ],
     "next_cursor": None,
 }
+GROUPS: Final = {
+    "groups": [
+        {"cause": "lost_by_webhook", "kind": "orders", "differences": 2, "outcomes": {"open": 1, "delivered": 1}}
+    ]
+}
+PREVIEW: Final = {
+    "differences": 1,
+    "repairable": 1,
+    "calls": [
+        {"call": "GET order from the store", "count": 1},
+        {"call": "POST or PATCH order to the Platform", "count": 1},
+    ],
+    "steps": [
+        {
+            "cause": "lost_by_webhook",
+            "kind": "orders",
+            "differences": 1,
+            "action": "read_and_send",
+            "calls": ["GET order from the store", "POST or PATCH order to the Platform"],
+            "text": TEXTS["read_and_send"],
+        }
+    ],
+    "refusal": None,
+    "advice": ADVICE,
+}
+VALUES: Final = {
+    "kind": "customers",
+    "entity_id": "42",
+    "store": {"status": "read", "text": "Read from the store now."},
+    "sent": {"status": "read", "text": "The newest event that was received, from woocommerce."},
+    "platform": {"status": "read", "text": "Read from the Platform now."},
+    "fields": [
+        {
+            "field": "email",
+            "store": "ada@example.com",
+            "sent": "ada@example.com",
+            "platform": "old@example.com",
+            "differs": True,
+        }
+    ],
+}
 Id = Annotated[UUID, Path(description="The id of the reconciliation.")]
+
+LONGEST: Final = 1000
+_EntityId = Query(max_length=LONGEST, description="The store's id of the entity.")
+
+
+def selection(
+    cause: Annotated[Cause | None, Query(description="Only differences with this cause.")] = None,
+    kind: Annotated[EventKind | None, Query(description="Only differences of this kind.")] = None,
+    entity_id: Annotated[str | None, _EntityId] = None,
+) -> Selection:
+    """The differences that a query selects. Raises QueryInvalid."""
+    return Selection(cause, kind, None if entity_id is None else _storable(entity_id))
+
+
+SelectionDep = Annotated[Selection, Depends(selection)]
+
+
+class DifferenceGroups(BaseModel):
+    groups: list[DifferenceGroup] = Field(description="By cause and kind; at most one of each.")
+
 
 router: Final = APIRouter(prefix="/v1/reconciliations", tags=["Reconciliation"])
 
@@ -113,7 +192,7 @@ async def start_reconciliation(
     grace = None if body.grace_seconds is None else timedelta(seconds=body.grace_seconds)
     reconciliations = Reconciliations(services.engine)
     async with map_database_errors():
-        return await _find(reconciliations, await reconciliations.request(caller.name, body.since, grace))
+        return await _find(reconciliations, await reconciliations.request(caller.name, body.since, grace, body.kind))
 
 
 @router.get(
@@ -149,6 +228,46 @@ async def read_reconciliation(services: ServicesDep, reconciliation_id: Id) -> R
         return await _find(Reconciliations(services.engine), reconciliation_id)
 
 
+@router.post(
+    "/{reconciliation_id}/cancel",
+    operation_id="cancel_reconciliation",
+    summary="Cancel a reconciliation",
+    responses={
+        200: success("The reconciliation is cancelled.", WAITING | {"state": "cancelled"}),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid, WrongState),
+    },
+)
+async def cancel_reconciliation(
+    caller: OperateAccess, services: ServicesDep, reconciliation_id: Id
+) -> ReconciliationView:
+    """One that waits does not start, and one that runs ends at the next page that it reads. What it found until then is kept
+    and can be repaired. It shows nothing about what it did not compare."""
+    reconciliations = Reconciliations(services.engine)
+    async with map_database_errors():
+        cancelled = await reconciliations.cancel(reconciliation_id, caller.name)
+        reconciliation = await _find(reconciliations, reconciliation_id)
+    if not cancelled:
+        raise WrongState(f"The reconciliation is {reconciliation.state}; only one that waits or runs can be cancelled.")
+    return reconciliation
+
+
+@router.get(
+    "/{reconciliation_id}/groups",
+    operation_id="group_differences",
+    summary="Count the differences of a reconciliation by cause and kind",
+    responses={
+        200: success("The counts.", GROUPS),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def get_groups(services: ServicesDep, reconciliation_id: Id) -> DifferenceGroups:
+    """How many differences there are of each cause and kind, and what became of their repairs."""
+    async with map_database_errors():
+        await _find(Reconciliations(services.engine), reconciliation_id)
+        return DifferenceGroups(groups=await group_differences(services.engine, reconciliation_id))
+
+
 @router.get(
     "/{reconciliation_id}/differences",
     operation_id="list_differences",
@@ -159,43 +278,117 @@ async def read_reconciliation(services: ServicesDep, reconciliation_id: Id) -> R
     },
     dependencies=[READ],
 )
-async def list_differences(
+async def get_differences(
     services: ServicesDep,
     reconciliation_id: Id,
     page: PageDep,
-    cause: Annotated[Cause | None, Query(description="Only differences with this cause.")] = None,
+    selected: SelectionDep,
+    repaired: Annotated[bool | None, Query(description="Only differences that are repaired, or that are not.")] = None,
 ) -> Page[DifferenceView]:
     """Each difference has a cause, and what was done about it. The causes are `never_sent` (older than the relay),
     `lost_by_webhook` (it changed, but the store did not report it), `rejected` (its job is dead), `stale` (the Platform has
     another version), and `extra` (the Platform has it, the store does not)."""
-    reconciliations = Reconciliations(services.engine)
     async with map_database_errors():
-        await _find(reconciliations, reconciliation_id)
-        return await reconciliations.list_differences(reconciliation_id, cause, cursor=page.cursor, limit=page.limit)
+        await _find(Reconciliations(services.engine), reconciliation_id)
+        return await list_differences(
+            services.engine, reconciliation_id, selected, repaired=repaired, cursor=page.cursor, limit=page.limit
+        )
+
+
+@router.get(
+    "/{reconciliation_id}/values",
+    operation_id="read_difference_values",
+    summary="Read both sides' values of a difference",
+    responses={
+        200: success("The values, read now.", VALUES),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+)
+async def read_difference_values(
+    _: OperateAccess,
+    services: ServicesDep,
+    reconciliation_id: Id,
+    kind: Annotated[EventKind, Query(description="The kind of the difference.")],
+    entity_id: Annotated[str, _EntityId],
+) -> DifferenceValues:
+    """What the store has now, what the relay received last, and what the Platform has (customers only), with the fields that
+    differ. This reads from the store and the Platform, and changes nothing. The values are not stored; coupon codes are masked."""
+    selected = Selection(kind=kind, entity_id=_storable(entity_id))
+    async with map_database_errors():
+        listed = await list_differences(services.engine, reconciliation_id, selected, limit=1)
+        if not listed.items:
+            raise NotFound(f"The reconciliation {reconciliation_id} has no difference of {kind} with this id.")
+        return await read_values(services, kind, entity_id)
+
+
+@router.get(
+    "/{reconciliation_id}/repair",
+    operation_id="preview_repair",
+    summary="Preview the repair of differences",
+    responses={
+        200: success("What the repair would do now.", PREVIEW),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+    },
+    dependencies=[READ],
+)
+async def preview_repair(services: ServicesDep, reconciliation_id: Id, selected: SelectionDep) -> RepairPreview:
+    """Which calls the repair of the selected open differences makes, how many, and what cannot be repaired and why. Without
+    parameters, of all of them. This changes nothing."""
+    async with map_database_errors():
+        preview = await repairer_of(services).preview(reconciliation_id, selected)
+    if preview is None:
+        raise _not_found(reconciliation_id)
+    return preview
 
 
 @router.post(
     "/{reconciliation_id}/repair",
     operation_id="repair_differences",
-    summary="Repair the differences of a reconciliation",
+    summary="Repair differences of a reconciliation",
     responses={
         200: success(
             "The repairs that were started.",
-            {"repaired": {"lost_by_webhook": 2}, "texts": {"lost_by_webhook": REPAIRS["lost_by_webhook"]}},
+            {"repaired": {"lost_by_webhook": 2}, "left": 0, "texts": {"lost_by_webhook": REPAIRS["lost_by_webhook"]}},
         ),
-        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid),
+        **problem_responses(*KEY_PROBLEMS, NotFound, QueryInvalid, WrongState),
     },
 )
-async def repair_differences(caller: OperateAccess, services: ServicesDep, reconciliation_id: Id) -> RepairResult:
+async def repair_differences(
+    caller: OperateAccess, services: ServicesDep, reconciliation_id: Id, selected: SelectionDep
+) -> RepairResult:
     """Jobs fetch from the store what was never sent, lost or is stale, after all live events. Dead jobs are retried. What only
-    the Platform has is noted. If you repeat the call, only open differences are repaired."""
-    source = services.settings.store.adapter or ""
-    repairer = Repairer(services.engine, services.inbox, services.actions, services.store, source)
+    the Platform has is noted. Without parameters, everything is repaired. If you repeat the call, only open differences are
+    repaired. It is refused during a trial, and until the reconciliation has ended."""
     async with map_database_errors():
-        repaired = await repairer.repair(reconciliation_id, caller.name)
+        repaired = await repairer_of(services).repair(reconciliation_id, caller.name, selected)
     if repaired is None:
         raise _not_found(reconciliation_id)
     return repaired
+
+
+def repairer_of(services: Services) -> Repairer:
+    """Repairs the differences that a reconciliation found."""
+    source = services.settings.store.adapter or ""
+    return Repairer(services.engine, services.inbox, services.actions, services.store, source, services.mode)
+
+
+async def read_values(services: Services, kind: EventKind, entity_id: str) -> DifferenceValues:
+    """Both sides' values of an entity, from the store and the Platform."""
+    settings = services.settings
+    async with AsyncExitStack() as stack:
+        configured = services.platform is not None and settings.platform.api_key is not None
+        platform = await stack.enter_async_context(services.platform()) if configured and services.platform else None
+        fields = platform.fields if platform else Fields(settings.platform.fields)
+        reader = ValueReader(services.engine, services.store, settings.store.adapter or "", platform, fields)
+        return await reader.read(kind, entity_id)
+
+
+def _storable(entity_id: str) -> str:
+    """Raises QueryInvalid for a text that PostgreSQL cannot store."""
+    if "\x00" in entity_id:
+        problem = "contains NUL"
+        raise QueryInvalid(f"`entity_id` {problem}.", [FieldError("entity_id", problem)])
+    return entity_id
 
 
 async def _find(reconciliations: Reconciliations, reconciliation_id: UUID) -> ReconciliationView:

@@ -29,7 +29,7 @@ EXAMPLE: Final = {
     "route": "/v1/events/orders",
     "status": 422,
     "problem": "fields-invalid",
-    "field": "totalPrice",
+    "fields": ["totalPrice", "financialStatus"],
     "size": 96,
     "body_shape": {"id": "text", "currency": "text", "totalPrice": "number", "other-1": "text"},
 }

@@ -3,6 +3,7 @@
 The checks of the destinations are in `destinations`.
 """
 
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from platform_relay.trial.mode import OperatingMode
 REDEMPTIONS: Final = "redemptions"
 BODY_KEYS: Final = "BODY_KEYS"
 """The subjects of the alerts."""
+HISTORY_EXPORT: Final = "HISTORY_EXPORT"
 
 
 async def check_all(
@@ -39,6 +41,8 @@ async def check_all(
     yield check_keys(settings)
     if (env_file := check_env_file()) is not None:
         yield env_file
+    if (export := check_history_export(settings.history_export)) is not None:
+        yield export
     if database.ok:
         yield await check_bodies(settings, engine)
         if (mode := await check_mode(settings, engine)) is not None:
@@ -50,7 +54,7 @@ async def check_all(
     async for check in destinations.check_store(settings, platform, store):
         yield check
     if settings.store.loyalty_sync:
-        yield await destinations.check_loyalty_sync(settings.store.adapter, store)
+        yield await destinations.check_loyalty_sync(settings.store.adapter, store, settings.private_networks)
 
 
 async def check_database(engine: AsyncEngine) -> Check:
@@ -97,6 +101,23 @@ def check_env_file(file: Path = Path(".env")) -> Check | None:
             f"chmod 600 {file}",
         )
     return Check(".env", True, "only its owner has access")
+
+
+def check_history_export(folder: Path | None) -> Check | None:
+    """Whether this user can write to the folder, or create it; None if the history is not exported. Creates nothing."""
+    if folder is None:
+        return None
+    folder = folder.absolute()
+    there = next(part for part in (folder, *folder.parents) if os.path.exists(part))  # no PermissionError
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return Check(HISTORY_EXPORT, True, f"{folder} can be written")
+    problem = f"{there} is not a folder" if not there.is_dir() else f"this user cannot write to the folder {there}"
+    return Check(
+        HISTORY_EXPORT,
+        False,
+        f"{problem}, so no row can be exported: nothing leaves the history, and the database grows",
+        f"correct HISTORY_EXPORT (it is {folder}), or let the user of the workers write to it; mount it in every worker",
+    )
 
 
 async def check_bodies(settings: Settings, engine: AsyncEngine) -> Check:

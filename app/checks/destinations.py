@@ -1,6 +1,6 @@
 """The checks of the Platform, its Launcher and the store: whether they can be called, and which setting to correct."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +10,7 @@ from pydantic import HttpUrl
 from platform_relay import stores
 from platform_relay.checks.check import Check
 from platform_relay.checks.tls_probe import uses_tls
+from platform_relay.core.egress import Network
 from platform_relay.core.outcomes import Blocked, Outcome, Reject, Retry, Unknown, reason_of
 from platform_relay.core.reason_texts import remedy
 from platform_relay.core.reasons import Reason, ReasonCode, because
@@ -68,13 +69,14 @@ UNREACHABLE: Final = frozenset(
 @dataclass(frozen=True, slots=True)
 class _Destination:
     """A checked destination: the name of the check, its `url`, its settings, and the names of the settings that authenticate.
-    `page` describes how to set it up."""
+    `page` describes how to set it up. `private_networks` may be called, as by the destination's own client."""
 
     check: str
     url: str
     settings: SettingNames
     credentials: str
     page: str = ""
+    private_networks: Sequence[Network] = ()
 
 
 async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
@@ -89,7 +91,8 @@ async def check_platform(settings: Settings, platform: PlatformClient) -> Check:
     if customer is None or isinstance(customer, Mapping):
         return Check("platform", True, f"{settings.platform.url} accepted the API key")
     url = str(settings.platform.url)
-    return await _failed(_Destination("platform", url, PLATFORM_SETTINGS, "PLATFORM__API_KEY"), customer)
+    place = _Destination("platform", url, PLATFORM_SETTINGS, "PLATFORM__API_KEY", "", settings.private_networks)
+    return await _failed(place, customer)
 
 
 async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
@@ -105,7 +108,8 @@ async def check_launcher(settings: Settings, platform: PlatformClient) -> Check:
     if isinstance(rules, tuple):
         return Check("launcher", True, f"{len(rules)} redeem rules")
     url = str(settings.platform.launcher_url)
-    return await _failed(_Destination("launcher", url, LAUNCHER_SETTINGS, "PLATFORM__SHOP_KEY"), rules)
+    place = _Destination("launcher", url, LAUNCHER_SETTINGS, "PLATFORM__SHOP_KEY", "", settings.private_networks)
+    return await _failed(place, rules)
 
 
 async def check_store(
@@ -123,12 +127,12 @@ async def check_store(
         return
     ready = await store.check()
     if not isinstance(ready, Ready):
-        yield await _failed(_store(adapter), ready)
+        yield await _failed(_store(adapter, settings.private_networks), ready)
         return
     yield Check("store", True, f"{adapter}: {ready.detail}")
     if (currency := await check_currency(settings, platform, ready.currencies)) is not None:
         yield currency
-    if (lists := await check_lists(settings.store, adapter, store)) is not None:
+    if (lists := await check_lists(settings.store, adapter, store, settings.private_networks)) is not None:
         yield lists
 
 
@@ -154,7 +158,9 @@ async def check_currency(settings: Settings, platform: PlatformClient, sells_in:
     )
 
 
-async def check_lists(settings: StoreSettings, adapter: str, store: object) -> Check | None:
+async def check_lists(
+    settings: StoreSettings, adapter: str, store: object, private_networks: Sequence[Network] = ()
+) -> Check | None:
     """Whether the store's lists can be read: polling, reconciliation and backfill need them. Reads what changed since now.
 
     None: the store has no lists, and no feature that is switched on needs them. A warning: only backfill needs them.
@@ -174,7 +180,7 @@ async def check_lists(settings: StoreSettings, adapter: str, store: object) -> C
     for kind in kinds:
         page = await _read_list(store, kind, now)
         if not isinstance(page, Page):
-            check = await _failed(_store(adapter), page)
+            check = await _failed(_store(adapter, private_networks), page)
             details.append(f"the list of {kind} cannot be read: {check.detail}")
             steps.append(check.next_step)
     if not details:
@@ -200,7 +206,7 @@ async def _read_list(store: ListsEntities, kind: EventKind, since: datetime) -> 
     return page
 
 
-async def check_loyalty_sync(adapter: str | None, store: object) -> Check:
+async def check_loyalty_sync(adapter: str | None, store: object, private_networks: Sequence[Network] = ()) -> Check:
     """Whether the relay may write tier and points to the store (STORE__LOYALTY_SYNC)."""
     name = "loyalty sync"
     if adapter is None or not isinstance(store, SyncsLoyalty):
@@ -213,12 +219,12 @@ async def check_loyalty_sync(adapter: str | None, store: object) -> Check:
     outcome = await store.check_loyalty_sync() if isinstance(store, ChecksLoyaltySync) else None
     denied = isinstance(outcome, Reject) and outcome.reason.code is ReasonCode.PERMISSION_MISSING
     if outcome is not None and (denied or isinstance(outcome, Blocked | Retry | Unknown)):
-        failed = await _failed(_store(adapter), outcome)
+        failed = await _failed(_store(adapter, private_networks), outcome)
         return Check(name, failed.ok, failed.detail, failed.next_step)
     return Check(name, True, f"{adapter} stores the customers' tier and points")
 
 
-def _store(adapter: str) -> _Destination:
+def _store(adapter: str, private_networks: Sequence[Network]) -> _Destination:
     """Each adapter has its address in `URL` and, if it supports one, its certificate authority in `CA_FILE`."""
     settings = stores.adapter_class(adapter).Settings
     names = {name.removeprefix(_prefix(settings)): name for name in stores.variables(settings)}
@@ -229,6 +235,7 @@ def _store(adapter: str) -> _Destination:
         SettingNames(names.get("URL", "the store's address"), names.get("CA_FILE")),
         "the store's credentials",
         f"docs/stores/{adapter}.md" if adapter in stores.ADAPTERS else "",
+        private_networks,
     )
 
 
@@ -241,7 +248,11 @@ async def _failed(destination: _Destination, outcome: Outcome) -> Check:
     reason = destination.settings.named(reason_of(outcome))
     if reason.code is ReasonCode.TRIAL_RUNS:
         return Check(destination.check, None, f"it can be read, but not whether the relay may write. {reason.text}")
-    if destination.url.startswith("http://") and reason.code in NOT_HTTP and await uses_tls(destination.url):
+    if (
+        destination.url.startswith("http://")
+        and reason.code in NOT_HTTP
+        and await uses_tls(destination.url, destination.private_networks)
+    ):
         name = reason.facts.get("destination")
         reason = destination.settings.named(because(ReasonCode.TLS_REQUIRED, destination=name))
     return Check(destination.check, False, reason.text, _next_step(destination, reason, outcome))

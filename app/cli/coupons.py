@@ -171,7 +171,8 @@ def show_alerts() -> None:
 
     table = whole_table("since", "code", "about", "what", "next step", one_line=("about",))
     for alert in run(work()):
-        texts = (alert.subject, alert.reason.text, alert.reason.next_step)
+        at_first = f" At first: {alert.first.text}" if alert.first else ""
+        texts = (alert.subject, alert.reason.text + at_first, alert.reason.next_step)
         table.add_row(f"{alert.at:%Y-%m-%d %H:%M}", alert.reason.code, *texts)
     out.print(table)
 

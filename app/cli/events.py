@@ -25,7 +25,13 @@ OVERLAP: Final = timedelta(seconds=30)
 PAGE: Final = 200
 TABLE_WIDTH: Final = 120
 """In a narrower terminal, and where the output is no terminal, there is one line per event: a table would be unreadable."""
-TONES: Final = {"delivered": "green", "skipped": "green", "needs_attention": "red", "waiting": "yellow"}
+TONES: Final = {
+    "delivered": "green",
+    "skipped": "green",
+    "needs_attention": "red",
+    "held": "yellow",
+    "waiting": "yellow",
+}
 
 
 def events(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, cast
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from platform_relay.checks import destinations
 from platform_relay.checks.check import Check
 from platform_relay.checks.database import database_problem
 from platform_relay.cli.check import check_and_print, show
+from platform_relay.cli.command_name import command_name
 from platform_relay.cli.context import read_settings, run
 from platform_relay.cli.terminal import Confirm, Prompt, mark, out
 from platform_relay.core.database_start import DatabaseUnreachableError
@@ -27,7 +29,7 @@ from platform_relay.core.reasons import ReasonCode
 from platform_relay.platform.connection import platform_client
 from platform_relay.settings import Settings
 from platform_relay.setup.collect import first_store_check
-from platform_relay.setup.env_file import Line, changes, read_text, render, replace_file
+from platform_relay.setup.env_file import Line, changes, read_text, render, replace_file, unwritable
 from platform_relay.setup.first_steps import Installed, first_steps
 from platform_relay.setup.known_settings import KnownSetting, asked_for, service_settings, store_settings
 from platform_relay.stores.base import CouponKind
@@ -44,6 +46,12 @@ GENERATED: Final = ("STORE_KEY", "OPERATOR_KEY", WEBHOOK_SECRET)
 EMBEDDED: Final = "embedded"
 IMAGE: Final = "/opt/relay"
 """Where the image of the relay (Dockerfile) installs it."""
+OF_COMPOSE: Final = frozenset({DATABASE, "HOST", "PORT", "HEARTBEAT_FILE"})
+"""What docker-compose.yml sets itself for each container. It is not written into the file."""
+IN_A_CONTAINER: Final = (
+    ". In a container, mount the folder of docker-compose.yml as its owner: docker compose run --rm"
+    ' --user "$(id -u):$(id -g)" -v "$PWD:/setup" web relay init --file /setup/.env'
+)
 HISTORY: Final = " Ends up in the shell history: better set it in the environment, with --from-env."
 
 
@@ -118,6 +126,8 @@ def init(
     """
     if not yes and not sys.stdin.isatty():
         raise ValueError("relay init asks questions, and this is no terminal. Give the answers as options, and --yes.")
+    if (problem := unwritable(file)) is not None:
+        raise ValueError(problem + (IN_A_CONTAINER if _in_container() else ""))
     before = read_text(file.read_text("utf-8")) if file.exists() else {}
     options = {STORE: store, API_KEY: platform_api_key, SHOP_KEY: shop_key, DATABASE: database, PUBLIC_URL: public_url}
     given = {name: value for name, value in options.items() if value} | dict(map(_pair, settings or ()))
@@ -150,7 +160,10 @@ def _answers(before: Mapping[str, str], given: Mapping[str, str], *, from_env: b
         known |= store_settings(adapter)
     if unknown := sorted(given.keys() - known.keys()):
         raise ValueError(f"--set: there is no setting {', '.join(unknown)} (docs/settings.md, docs/stores.md)")
-    environment = {name: os.environ[name] for name in known if os.environ.get(name)} if from_env else {}
+    present = known.keys() - (OF_COMPOSE if _in_container() else frozenset())
+    environment = (
+        {name: os.environ[name] for name in known if name in present and os.environ.get(name)} if from_env else {}
+    )
     values = {**before, **environment, **given}
     answers = Answers(values, known, interactive=interactive)
     for name, value in values.items():
@@ -343,7 +356,7 @@ def _installed(answers: Answers, file: Path) -> Installed:
     adapter = answers.get(STORE)
     settings = Settings()
     port = os.environ.get("RELAY_PORT") or str(settings.port)
-    in_container = sys.prefix == IMAGE
+    in_container = _in_container()
     public = str(settings.public_url).rstrip("/") if settings.public_url else None
     secret = settings.platform.webhook_secret
     return Installed(
@@ -353,8 +366,24 @@ def _installed(answers: Answers, file: Path) -> Installed:
         adapter,
         installs_webhooks=adapter is not None and issubclass(_class_of(adapter), SetsUpWebhooks),
         reachable=public is not None,
-        compose=in_container,
+        start="docker compose up -d --wait" if in_container else f"{command_name()} serve",
+        command="docker compose exec web relay" if in_container else command_name(),
+        local=not in_container and _is_local(str(settings.platform.url)) and _is_local(_store_url(answers)),
     )
+
+
+def _store_url(answers: Answers) -> str:
+    adapter = answers.get(STORE)
+    name = next((name for name in (store_settings(adapter) if adapter else ()) if name.endswith("__URL")), "")
+    return answers.get(name) or ""
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
+def _in_container() -> bool:
+    return sys.prefix == IMAGE
 
 
 def _class_of(adapter: str) -> type:

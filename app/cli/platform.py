@@ -109,7 +109,7 @@ async def _verification(settings: Settings, samples: Samples, wait: float) -> Ob
             seen = await verification.run()
     finally:
         await http.aclose()
-    seen.http2 = await offers_http2(str(platform.url), platform.ca_file)
+    seen.http2 = await offers_http2(str(platform.url), platform.ca_file, settings.private_networks)
     return seen
 
 

@@ -79,5 +79,5 @@ def _run_process(*, web: bool, worker: bool, process_count: int = 1, fd: int | N
             await processes.run(settings, url, web=web, worker=worker, bound=bound)
             return 0
 
-    structlog.contextvars.bind_contextvars(process=name)
+    structlog.contextvars.bind_contextvars(process=name, schema=settings.database_schema)
     raise typer.Exit(run(work()))

@@ -64,7 +64,7 @@ COMMANDS: Final = {
         "Import a file. Its rows are processed after all live events. Run the command again to resume.",
     ),
     "backfill": Command(
-        "imports",
+        "backfill",
         "backfill",
         "Read the store's lists and accept what is new, after all live events. Can be repeated at any time.",
     ),
@@ -77,6 +77,9 @@ COMMANDS: Final = {
         "reconcile",
         "reconcile",
         "Compare the store, the relay and the Platform. Exit code 1: differences remain, or not everything could be compared.",
+    ),
+    "reconciliations": Command(
+        "reconciliations", "reconciliations_cli", "List, show and cancel reconciliations, and repair what they found."
     ),
     "conformance": Command(
         "conformance",
@@ -110,6 +113,14 @@ class Program(TyperGroup):
         if args and args[0] in COMMANDS:
             self.commands[args[0]] = imported(args[0])
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:  # Any: as above
+        """Run the command. Typer shows a wrong value with a prefix of its own validation, which helps no user."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
 
 def imported(name: str) -> Any:  # Any: as above

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from pydantic_core import to_json
@@ -9,15 +10,17 @@ from rich.progress import Progress, TextColumn
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
-from platform_relay.cli.imports import in_utc
 from platform_relay.cli.numbers import NUMBER, WHOLE, number, whole
 from platform_relay.cli.terminal import ACTOR, err, mark, out, print_json, whole_table
+from platform_relay.cli.times import in_utc
+from platform_relay.core.errors import WrongState
 from platform_relay.core.paging import Page
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile import compare
+from platform_relay.reconcile.difference_list import DifferenceView, list_differences
 from platform_relay.reconcile.differences import CAUSES
 from platform_relay.reconcile.repairs import RepairResult
-from platform_relay.reconcile.runs import DifferenceView, Reconciliations, ReconciliationView
+from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.sync.polling import KINDS_IN_ORDER
 
 
@@ -54,7 +57,7 @@ def reconcile(
             if systems is None:
                 raise ValueError(f"The store {settings.store.adapter or '(none configured)'} has no lists to compare.")
             runs = Reconciliations(parts.engine)
-            request = await runs.claim(await runs.request(ACTOR, in_utc(since), timedelta(seconds=grace)))
+            request = await runs.claim(await runs.request(ACTOR, in_utc(since), timedelta(seconds=grace), kind))
             if request is None:
                 raise ValueError("A worker has already started it. See GET /v1/reconciliations.")
             with Progress(
@@ -65,14 +68,17 @@ def reconcile(
                     parts.engine,
                     systems,
                     request,
-                    kinds=list(tasks),
                     progress=lambda name, seen: bar.update(tasks[name], completed=seen),
                 )
-            repaired = await wiring.repairer(parts).repair(compared.id, ACTOR) if repair_differences else None
+            if compared.state == "cancelled":
+                raise ValueError(
+                    "The reconciliation was cancelled. What it found until then: relay reconciliations show"
+                )
+            repaired = await _repair(parts, compared.id) if repair_differences else None
             result = await runs.find(compared.id)
             if result is None:
                 raise ValueError("The reconciliation was deleted while it ran.")
-            return result, await runs.list_differences(compared.id, limit=max(show, 1)), repaired
+            return result, await list_differences(parts.engine, compared.id, limit=max(show, 1)), repaired
 
     result, differences, repaired = run(work())
     if json:
@@ -80,8 +86,16 @@ def reconcile(
     else:
         _print(result, differences, repaired, show)
     is_read = result.complete or kind is not None  # the comparison of one kind is never complete
-    if not is_read or result.notes or (result.difference_count and repaired is None):
+    if not is_read or result.notes or (result.difference_count and repaired is None) or (repaired and repaired.left):
         raise typer.Exit(1)
+
+
+async def _repair(parts: wiring.Services, reconciliation_id: UUID) -> RepairResult | None:
+    """Raises ValueError where nothing may be repaired."""
+    try:
+        return await wiring.repairer(parts).repair(reconciliation_id, ACTOR)
+    except WrongState as error:
+        raise ValueError(error.detail) from None
 
 
 def _print(
@@ -99,11 +113,15 @@ def _print(
             table.add_row(difference.kind, difference.entity_id, difference.cause, difference.detail)
         out.print(table)
         if differences.next_cursor:
-            out.print(f"More: GET /v1/reconciliations/{result.id}/differences")
+            out.print(f"More: relay reconciliations show {result.id}")
     for note in result.notes:
         out.print(mark("note", "yellow"), note, sep="  ")
     if result.difference_count and repaired is None:
-        out.print("To fix these, run again with --repair.")
+        out.print(f"To fix these, run: relay reconciliations repair {result.id}")
+    if repaired and repaired.left:
+        out.print(
+            mark("not repaired", "red"), f"{repaired.left:,}; relay reconciliations repair {result.id} shows why."
+        )
 
 
 def _compared(result: ReconciliationView, kind: str) -> str:

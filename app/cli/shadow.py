@@ -7,9 +7,9 @@ import typer
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
-from platform_relay.cli.imports import in_utc
 from platform_relay.cli.numbers import WHOLE, whole
 from platform_relay.cli.terminal import ACTOR, mark, out, print_json, whole_table
+from platform_relay.cli.times import in_utc
 from platform_relay.trial import go_live as switch
 from platform_relay.trial.report import Reporter, TrialReport
 

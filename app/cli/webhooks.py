@@ -9,8 +9,8 @@ import typer
 
 from platform_relay import database_setup, wiring
 from platform_relay.cli.context import read_settings, run
-from platform_relay.cli.imports import in_utc
 from platform_relay.cli.terminal import err, mark, out
+from platform_relay.cli.times import in_utc
 from platform_relay.core.outcomes import Done, Skip, reason_of
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.inbox.events import EventKind

@@ -18,11 +18,16 @@ from platform_relay.console import (
     dead_and_held,
     edit,
     events,
+    import_uploads,
+    imports,
     jobs,
     keys,
     login,
+    matching_events,
     now,
+    reconciliations,
     refused_requests,
+    repairs,
     rules,
     search,
     setup,
@@ -40,6 +45,8 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         now,
         setup,
         events,
+        import_uploads,  # its paths are matched before those of an import
+        imports,
         search,
         dead_and_held,
         bulk,
@@ -51,6 +58,9 @@ def routes(services: Services, authenticator: Authenticator) -> APIRouter:
         audit,
         refused_requests,
         trial,
+        reconciliations,
+        repairs,
+        matching_events,
     ):
         router.routes.extend(page.routes(pages).routes)
     for page in (login, sign_in):

@@ -1,4 +1,4 @@
-"""Bulk actions on one failure group of *Dead and held*, in chunks.
+"""Bulk actions on one failure group of *Dead and held*, or on all jobs that its filters select, in chunks.
 
 The browser requests one chunk after another and sends the progress along. So any web process can run the next chunk, and
 leaving the page cancels the rest: nothing runs in the background.
@@ -20,11 +20,12 @@ from platform_relay.console.pages import Form, PageError, Pages, Visitor, build_
 from platform_relay.core import exact_json
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.exact_json import ExactJson
+from platform_relay.core.reasons import ReasonCode
 from platform_relay.inbox.events import Instant
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.edit import NotEditableError, set_field
-from platform_relay.jobs.failure_groups import FailureGroup, State, list_job_ids
+from platform_relay.jobs.failure_groups import FailureGroup, State, list_held_for, list_job_ids
 
 CHUNK: Final = 200
 EDITABLE: Final = (JobKind.FORWARD_ORDER, JobKind.FORWARD_CUSTOMER, JobKind.FORWARD_PRODUCT)
@@ -63,11 +64,15 @@ _PROGRESS: Final = TypeAdapter(Progress)
 
 
 def possible_actions(group: FailureGroup) -> list[Action]:
+    """Jobs of several kinds have no field in common that could be edited."""
     return [action for action in ACTIONS[group.state] if action != "edit" or group.kind in EDITABLE]
 
 
 def group_url(group: FailureGroup, stopped: int | None = None) -> str:
     """The URL of the group's page. `stopped`: how many jobs a cancelled bulk action had processed."""
+    if not group.is_one:
+        fields = {"state": group.state, "reason_code": group.reason_code}
+        return build_url("/console/dead-and-held/all", **fields, stopped=stopped)
     return build_url("/console/dead-and-held/group", **asdict(group), stopped=stopped)
 
 
@@ -82,11 +87,13 @@ def routes(pages: Pages) -> APIRouter:
         async with read_connection(pages.services.engine) as connection:
             ids = await list_job_ids(connection, group, progress.before, progress.cursor, CHUNK)
         rejections: list[str] = []
-        if progress.action == "edit":
+        if progress.action == "wake":
+            done, ids = await _wake(pages.services, visitor, group, progress), []
+        elif progress.action == "edit":
             rejections = await edit_field(pages.services, ids, form, visitor.name, why)
             done = len(ids) - len(rejections)
         else:
-            done = await _act(pages.services.actions, visitor, group, progress.action, ids, why)
+            done = await _act(pages.services.actions, visitor, progress.action, ids, why)
         progress = progress.after(ids, done, rejections)
         finished = len(ids) < CHUNK or progress.action == "wake"
         name = "part_progress" if request.headers.get("hx-request") else "progress"
@@ -107,8 +114,7 @@ def routes(pages: Pages) -> APIRouter:
 async def _act(
     actions: OperatorActions,
     visitor: Visitor,
-    group: FailureGroup,
-    action: Literal["retry", "drop", "wake"],
+    action: Literal["retry", "drop"],
     ids: Sequence[UUID],
     why: str,
 ) -> int:
@@ -118,8 +124,14 @@ async def _act(
                 return await actions.retry(ids, visitor.name)
             case "drop":
                 return await actions.drop(ids, visitor.name, why) if ids else 0
-            case "wake":
-                return await actions.wake([group.waits_for])
+
+
+async def _wake(services: Services, visitor: Visitor, group: FailureGroup, progress: Progress) -> int:
+    """Let all held jobs of the group run now. Returns the number of lanes."""
+    async with read_connection(services.engine) as connection:
+        keys = await list_held_for(connection, group, progress.before)
+    async with map_database_errors():
+        return sum([await services.actions.wake_held(key, visitor.name) for key in keys])
 
 
 async def edit_field(services: Services, ids: Sequence[UUID], form: Form, by: str, why: str) -> list[str]:
@@ -157,4 +169,9 @@ def _parse(form: Form) -> tuple[FailureGroup, Progress]:
     if state not in get_args(State) or progress.action not in ACTIONS[state]:  # type: ignore[index]  # a State by now
         raise PageError(422, "This action is not possible here", "Go back, reload the page and send it again.")
     names = ("destination", "kind", "disposition", "waits_for", "reason_code", "cause")
+    if form["whole"]:
+        code = form["reason_code"]
+        if code and code not in list(ReasonCode):
+            raise PageError(422, "This form is not complete", "Go back, reload the page and send it again.")
+        return FailureGroup.every(state, ReasonCode(code) if code else None), progress  # type: ignore[arg-type]  # a State
     return FailureGroup(state, *(form[name] for name in names)), progress  # type: ignore[arg-type]  # as above

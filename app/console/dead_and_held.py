@@ -30,7 +30,16 @@ def routes(pages: Pages) -> APIRouter:
         rows = [(row.group, group_url(row.group), row) for row in groups]
         jobs = sum(row.jobs for row in groups)
         filters = {"state": state, "reason_code": reason_code, "codes": list(ReasonCode)}
-        return pages.show(request, "dead_and_held", groups=rows, more=more, jobs=jobs, **filters)
+        every = group_url(FailureGroup.every(state, reason_code or None))
+        return pages.show(request, "dead_and_held", groups=rows, every=every, more=more, jobs=jobs, **filters)
+
+    @router.get("/console/dead-and-held/all")
+    async def every_job(
+        request: Request, state: State = "dead", reason_code: ReasonCode | Literal[""] = "", stopped: int | None = None
+    ) -> Response:
+        """All jobs that the filters select, of whatever cause."""
+        await pages.visitor(request)
+        return await _page(pages, request, FailureGroup.every(state, reason_code or None), stopped)
 
     @router.get("/console/dead-and-held/group")
     async def failure_group(  # the fields that identify a group
@@ -46,13 +55,16 @@ def routes(pages: Pages) -> APIRouter:
     ) -> Response:
         await pages.visitor(request)
         group = FailureGroup(state, destination, kind, disposition, waits_for, reason_code, cause)
-        async with read_connection(engine) as connection:
-            total, moment = await count_group(connection, group)
-            ids = await list_job_ids(connection, group, None, None, EXAMPLES)
-            jobs = await list_jobs_by_id(connection, ids)
-        progress = {action: Progress(action, total, 0, moment, None) for action in possible_actions(group)}
-        return pages.show(
-            request, "failure_group", group=group, total=total, jobs=jobs, progress=progress, stopped=stopped
-        )
+        return await _page(pages, request, group, stopped)
 
     return router
+
+
+async def _page(pages: Pages, request: Request, group: FailureGroup, stopped: int | None) -> Response:
+    """The jobs of a group, and the actions on all of them."""
+    async with read_connection(pages.services.engine) as connection:
+        total, moment = await count_group(connection, group)
+        ids = await list_job_ids(connection, group, None, None, EXAMPLES)
+        jobs = await list_jobs_by_id(connection, ids)
+    progress = {action: Progress(action, total, 0, moment, None) for action in possible_actions(group)}
+    return pages.show(request, "failure_group", group=group, total=total, jobs=jobs, progress=progress, stopped=stopped)

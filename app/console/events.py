@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
@@ -15,8 +15,7 @@ from starlette.responses import Response
 from platform_relay.api.event_list import possible
 from platform_relay.api.paging import LONGEST_CURSOR
 from platform_relay.api.root_path import root_path_of
-from platform_relay.console.bulk import EDITABLE, edit_field
-from platform_relay.console.formatting import plural
+from platform_relay.console.event_actions import Action, act_on_jobs
 from platform_relay.console.live import EVERY, SHARE
 from platform_relay.console.now import digest
 from platform_relay.console.pages import Form, PageError, Pages, SignInRequiredError, Visitor, build_url
@@ -24,7 +23,7 @@ from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.core.paging import Page
 from platform_relay.core.reasons import ReasonCode
-from platform_relay.explain.event_list import EventFilter, EventView, SelectedJob, list_events, reached, selected_jobs
+from platform_relay.explain.event_list import EventFilter, EventView, list_events, reached, selected_jobs
 from platform_relay.inbox.events import EventKind
 from platform_relay.jobs.views import MessageState
 from platform_relay.platform.webhooks import COUPON_TOPICS, LOYALTY_TOPICS
@@ -37,11 +36,10 @@ SELECTED: Final = "event-"
 KINDS: Final = (*EventKind, *sorted({*COUPON_TOPICS, *LOYALTY_TOPICS}))
 """Offered while typing; there are others, such as the topics of the store."""
 STATES: Final[tuple[MessageState, ...]] = get_args(MessageState)
-Action = Literal["retry", "edit", "drop", "wake"]
 CursorText = Annotated[str | None, Query(max_length=LONGEST_CURSOR)]
 
 
-def _filters(
+def filters_of(
     kind: str = "",
     state: MessageState | Literal[""] = "",
     reason_code: ReasonCode | Literal[""] = "",
@@ -57,7 +55,7 @@ def _filters(
     )
 
 
-Filters = Annotated[EventFilter, Depends(_filters)]
+Filters = Annotated[EventFilter, Depends(filters_of)]
 
 
 def _moment(typed: str) -> datetime | None:
@@ -104,6 +102,7 @@ def routes(pages: Pages) -> APIRouter:
             sources=["store", "platform", *filter(None, [pages.services.settings.store.adapter])],
             states=STATES,
             codes=list(ReasonCode),
+            matching=events_url(f"{EVENTS}/matching", filters),
         )
 
     @router.get(f"{EVENTS}/live")
@@ -121,7 +120,7 @@ def routes(pages: Pages) -> APIRouter:
         async with read_connection(pages.services.engine) as connection:
             jobs = await selected_jobs(connection, ids)
         async with map_database_errors():
-            notice, failed = await _act(pages, visitor, form, action, jobs)
+            notice, failed = await act_on_jobs(pages.services, visitor, form, action, jobs)
         to = form["back"] if form["back"].startswith(f"{EVENTS}?") else EVENTS
         return pages.back(request, visitor, to, notice, failed=failed)
 
@@ -175,49 +174,3 @@ def _selection(form: Form) -> tuple[Action, list[UUID]]:
             422, "No event is selected", "Go back, select events in the first column, and choose an action."
         )
     return action, ids  # type: ignore[return-value]  # an Action by now
-
-
-async def _act(
-    pages: Pages, visitor: Visitor, form: Form, action: Action, jobs: Sequence[SelectedJob]
-) -> tuple[str, bool]:
-    """Carry out the action on those of the jobs to which it applies. Returns the notice, and whether nothing changed."""
-    actions = pages.services.actions
-    applies, none = APPLIES[action]
-    ids = [job.id for job in jobs if applies(job)]
-    if not ids:
-        return none, True
-    match action:
-        case "retry":
-            return f"{plural(await actions.retry(ids, visitor.name), 'job')} wait again.", False
-        case "drop":
-            dropped = await actions.drop(ids, visitor.name, form.why())
-            return f"{plural(dropped, 'job')} dropped. They will not be sent.", False
-        case "edit":
-            if not form["field"]:
-                raise PageError(422, "A field is needed", "Enter the name of the field to set, such as currency.")
-            rejections = await edit_field(pages.services, ids, form, visitor.name, form.why())
-            edited = f"{plural(len(ids) - len(rejections), 'job')} edited and retried."
-            return (
-                (f"{edited} {plural(len(rejections), 'job')} could not be edited: {rejections[0]}.", True)
-                if rejections
-                else (edited, False)
-            )
-        case "wake":
-            keys = {job.waits_for for job in jobs if job.waits_for}
-            woken = sum([await actions.wake_held(key, visitor.name) for key in sorted(keys)])
-            return (
-                f"{plural(woken, 'job')} that waited for the same {'is' if woken == 1 else 'are'} tried again now.",
-                False,
-            )
-
-
-APPLIES: Final[dict[Action, tuple[Callable[[SelectedJob], bool], str]]] = {
-    "retry": (lambda job: job.dead, "None of the selected events has a dead-lettered job."),
-    "edit": (
-        lambda job: job.dead and job.kind in EDITABLE,
-        "None of the selected events has a dead-lettered job that can be edited.",
-    ),
-    "drop": (lambda job: job.dead or job.waiting, "None of the selected events has a waiting or dead-lettered job."),
-    "wake": (lambda job: job.waits_for is not None, "None of the selected events is held."),
-}
-"""To which jobs an action applies, and the notice when it applies to none."""

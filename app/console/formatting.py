@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from platform_relay.core.visible_text import visible_lines
 from platform_relay.inbox.messages import JobKind
@@ -68,6 +68,14 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def file_size(value: int) -> str:
+    """`900 bytes`, `12.3 MB`."""
+    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return plural(value, "byte")
+
+
 def plural(value: int, noun: str) -> str:
     """`1 job`, `2,000 jobs`."""
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
@@ -111,6 +119,16 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def codes(text: str) -> Markup:
+    """A text of the relay, with what is between backticks as code. All of it is escaped."""
+    parts = visible_lines(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(visible_lines(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
 class Exact(str):
     """A text that a page contains unchanged, because a form sends it back."""
 
@@ -136,6 +154,7 @@ FILTERS: Final = {
         field_time,
         iso,
         count,
+        file_size,
         plural,
         rate,
         money,
@@ -144,6 +163,7 @@ FILTERS: Final = {
         destination,
         disposition,
         capitalized,
+        codes,
         exact,
     )
 }

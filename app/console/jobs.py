@@ -1,5 +1,6 @@
 """The page of one job: its attempts, *Retry*, *Send as newest* and *Drop*."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from platform_relay.audit.queries import list_audit
 from platform_relay.console.pages import PageError, Pages
 from platform_relay.core.database import map_database_errors, read_connection
+from platform_relay.history.limits import missing_job
 from platform_relay.jobs.queries import find_job
 
 
@@ -23,7 +25,8 @@ def routes(pages: Pages) -> APIRouter:
             job = await find_job(connection, job_id)
             audit_records = (await list_audit(connection, subject=str(job_id))).items
         if job is None:
-            raise PageError(404, "No job has this id", "Search for the order, customer or coupon instead.")
+            why = missing_job(job_id, datetime.now(UTC), pages.services.settings.history)
+            raise PageError(404, "No job has this id", f"{why} Search for the order, customer or coupon instead.")
         return pages.show(request, "job", job=job, audit_records=audit_records)
 
     @router.post("/{job_id}/retry")

@@ -1,7 +1,7 @@
 """Shared parts of all console pages: the signed-in visitor, CSRF-protected forms, templates and error pages."""
 
 import hmac
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final  # Any: Starlette's own signatures
@@ -37,13 +37,20 @@ MENU: Final = (
     ("/console/search", "Search", ("/console/messages/",)),
     ("/console/dead-and-held", "Dead and held", ("/console/dead-and-held/", "/console/jobs/")),
     ("/console/coupons", "Coupons", ("/console/coupon",)),
+    ("/console/reconciliations", "Reconciliation", ("/console/reconciliations/",)),
     ("/console/rules", "Reward rules", ("/console/rule",)),
+    ("/console/imports", "Imports", ("/console/imports/",)),
     ("/console/refused-requests", "Refused requests", ()),
     ("/console/keys", "Keys", ()),
     ("/console/audit", "Audit", ()),
     ("/console/setup", "Set-up", ()),
 )
 """Path, name, and the path prefixes of the pages below it."""
+GROUPS: Final = {
+    "Data": ("/console/search", "/console/import", "/console/reconcil", "/console/refused-requests"),
+    "Settings": ("/console/rules", "/console/keys", "/console/audit", "/console/setup", "/console/trial"),
+}
+"""The groups of the menu, by the beginning of their pages' paths. All other pages are on the menu itself."""
 TRIAL_PAGE: Final = ("/console/trial", "Trial", ())
 """The menu's entry of a relay that is, or was, in a trial."""
 
@@ -58,6 +65,38 @@ class PageError(Exception):
 
 class SignInRequiredError(Exception):
     """The visitor is not signed in, or the session has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MenuLink:
+    """A page of the menu. `current`: "page" if it is shown, "true" if a page below it is shown, else None."""
+
+    path: str
+    name: str
+    current: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MenuGroup:
+    """Pages that the menu shows on request. `current`: one of them, or a page below one, is shown."""
+
+    name: str
+    links: tuple[MenuLink, ...]
+
+    @property
+    def current(self) -> bool:
+        return any(link.current for link in self.links)
+
+
+def grouped_menu(pages: Iterable[tuple[str, str, tuple[str, ...]]], shown: str) -> list[MenuLink | MenuGroup]:
+    """The menu for the page at the path `shown`: the pages of no group, then the groups that have pages. Pure."""
+    links: list[MenuLink] = []
+    groups: dict[str, list[MenuLink]] = {name: [] for name in GROUPS}
+    for path, name, below in pages:
+        link = MenuLink(path, name, "page" if shown == path else "true" if shown.startswith(below) else None)
+        group = next((group for group, starts in GROUPS.items() if path.startswith(starts)), None)
+        (links if group is None else groups[group]).append(link)
+    return [*links, *(MenuGroup(name, tuple(members)) for name, members in groups.items() if members)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +183,7 @@ class Pages:
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         trial: Trial | None = getattr(request.state, "trial", None)
         menu = (*MENU, TRIAL_PAGE) if trial and trial.started_at else MENU
-        own = {"visitor": visitor, "menu": menu, "trial": trial, "path": request.url.path}
+        own = {"visitor": visitor, "menu": grouped_menu(menu, request.url.path), "trial": trial}
         html = self.render(page, root_path_of(request), **own, **context)
         response = HTMLResponse(html, status)
         if visitor is not None and visitor.session.notice:
@@ -179,8 +218,9 @@ class Pages:
                     except Problem as problem:
                         detail = problem.detail if not isinstance(problem, BodyTooLarge) else "The form is too large."
                         response = pages.show_error(request, problem.status, problem.title, detail)
-                    except RequestValidationError:
-                        detail = "A parameter in the URL is not valid."
+                    except RequestValidationError as error:
+                        names = ", ".join(dict.fromkeys(str(one["loc"][-1]) for one in error.errors()))
+                        detail = f"This address has a value that is not valid: {names}. Open the page from the menu."
                         response = pages.show_error(request, 404, "Page not found", detail)
                     response.headers["content-security-policy"] = POLICY
                     return response

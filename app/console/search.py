@@ -1,5 +1,6 @@
 """*Search*: explain what happened to an order, a customer, a coupon or a message, and why."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from platform_relay.explain.causes import CAUSES, Rank, Step
 from platform_relay.explain.collect import explain
 from platform_relay.explain.explanation import Explanation
 from platform_relay.explain.records import Key
+from platform_relay.history.limits import missing_message
 from platform_relay.jobs.queries import find_job, find_message
 from platform_relay.jobs.views import JobView
 
@@ -31,14 +33,14 @@ TONES: Final = {
 
 def routes(pages: Pages) -> APIRouter:
     router = APIRouter(route_class=pages.route_class(), include_in_schema=False)
-    engine = pages.services.engine
+    engine, history = pages.services.engine, pages.services.settings.history
 
     @router.get("/console/search")
     async def search(request: Request, q: str = "", by: Key | Literal["anything"] = "anything") -> Response:
         await pages.visitor(request)
         term = q.replace("\x00", "").strip()[:MAX_LENGTH]
         async with read_connection(engine) as connection:
-            explanations = await _explain(connection, by, term) if term else []
+            explanations = await _explain(connection, by, term, history) if term else []
             matches = [explanation for explanation in explanations if explanation.matched]
             results = [
                 (
@@ -58,7 +60,9 @@ def routes(pages: Pages) -> APIRouter:
             record = await find_message(connection, message_id)
         if record is None:
             raise PageError(
-                404, "No message has this id", "It may have been deleted after RETENTION, or the id is incomplete."
+                404,
+                "No message has this id",
+                missing_message(message_id, datetime.now(UTC), history),
             )
         return pages.show(request, "message", message=record)
 
@@ -76,14 +80,16 @@ async def _job(connection: AsyncConnection, explanation: Explanation) -> JobView
     return None if job_id is None else await find_job(connection, job_id)
 
 
-async def _explain(connection: AsyncConnection, by: Key | Literal["anything"], term: str) -> list[Explanation]:
+async def _explain(
+    connection: AsyncConnection, by: Key | Literal["anything"], term: str, history: timedelta
+) -> list[Explanation]:
     """One explanation per meaning that the term can have. An explanation is made even when nothing was found."""
     if by != "anything":
-        return [await explain(connection, by, term)]
+        return [await explain(connection, by, term, history)]
     if (uuid := _uuid(term)) is None:
-        return [await explain(connection, key, term) for key in KEYS]
+        return [await explain(connection, key, term, history) for key in KEYS]
     job = await find_job(connection, uuid)
-    return [await explain(connection, "message", str(job.message_id if job else uuid))]
+    return [await explain(connection, "message", str(job.message_id if job else uuid), history)]
 
 
 def _uuid(term: str) -> UUID | None:

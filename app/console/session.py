@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from platform_relay.access import sessions
+from platform_relay.api.client_ip import forwarded_scheme
 from platform_relay.api.root_path import outside
 from platform_relay.core.database import map_database_errors, read_connection
 from platform_relay.core.errors import DatabaseAway
@@ -94,8 +95,11 @@ def clear_notice(request: Request, response: Response) -> None:
 
 
 def is_https(request: Request) -> bool:
-    """X-Forwarded-Proto is trusted from any client: a false value affects only the cookie of the client that sent it."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower())
+    """Whether the browser used HTTPS, by the first proxy's X-Forwarded-Proto or Forwarded. Both are trusted from any client: a
+    false value affects only the cookie of the client that sent it."""
+    headers = request.headers
+    of_proxy = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    return "https" in (request.url.scheme, of_proxy, forwarded_scheme(headers.get("forwarded", "")))
 
 
 def _notice_of(request: Request, secret: str) -> Notice | None:

@@ -15,7 +15,7 @@ Behind a pooler everything must run inside a transaction (SQLAlchemy's default):
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any  # Any: a column of any type
@@ -32,12 +32,16 @@ from platform_relay.core.database_connections import (
     require_idle,
     watch_connections,
 )
+from platform_relay.core.database_server import History
+from platform_relay.core.database_servers import Servers
 from platform_relay.core.database_url import CONNECT_SECONDS
 from platform_relay.core.database_url import parse_url as parse_url
 from platform_relay.core.encryption import NO_KEYS, KeyRing
 from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.one_transaction import OneTransaction
 
 BODY_KEYS = "body_keys"
+SERVERS = "servers"
 SCHEMA_NAME = "relay_schema"
 PUBLIC = "public"
 SCHEMA = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,49}")
@@ -87,6 +91,7 @@ def create_engine(
     schema: str = PUBLIC,
     body_keys: KeyRing = NO_KEYS,
     on_discard: Callable[[], None] = lambda: None,
+    on_history: Callable[[History], Awaitable[None]] | None = None,
 ) -> AsyncEngine:
     """Create an engine with at most `pool_size` connections, which are opened when they are needed.
 
@@ -96,23 +101,20 @@ def create_engine(
     `url` is a libpq URL (`postgres://`, `postgresql://`, `postgresql+asyncpg://`; `?host=/socket/folder`, `sslmode`,
     `sslrootcert`, `target_session_attrs`, several hosts as `?host=a,b&port=5432,5432`), see `database_url`. Raises
     ValueError for other URLs. `on_discard` is called for each connection that is discarded because it returned to the pool
-    in an open transaction.
+    in an open transaction. `on_history` is called before the first connection to a server with a history that this engine
+    has not seen is used (`database_server.History`).
     """
     address = parse_url(url)
     checked_schema(schema)
-    opener = ConnectionOpener(
-        address,
-        application_name,
-        timeouts.statement + timeouts.grace,
-        lambda local: timeouts.as_sql(schema, local=local),
-    )
+    servers = Servers(address, application_name, timeouts.statement + timeouts.grace)
+    opener = ConnectionOpener(servers, lambda local: timeouts.as_sql(schema, local=local), on_history)
     engine = create_async_engine(
         address,
         pool_size=pool_size,
         max_overflow=0,
         hide_parameters=True,  # they hold personal data, and errors are logged
         pool_timeout=CONNECT_SECONDS,
-        execution_options={BODY_KEYS: body_keys, SCHEMA_NAME: schema},
+        execution_options={BODY_KEYS: body_keys, SCHEMA_NAME: schema, SERVERS: servers},
         pool_recycle=1800,  # so that a moved database or a changed DNS entry needs no restart
         connect_args={"async_creator_fn": opener.open, "prepared_statement_name_func": opener.statement_name},
     )
@@ -126,6 +128,13 @@ def key_ring_of(connection: AsyncConnection) -> KeyRing:
     ring = connection.sync_connection.get_execution_options().get(BODY_KEYS, NO_KEYS)
     assert isinstance(ring, KeyRing)  # noqa: S101  # as create_engine put it there
     return ring
+
+
+def servers_of(engine: AsyncEngine) -> Servers:
+    """The database servers of the engine."""
+    servers = engine.get_execution_options()[SERVERS]
+    assert isinstance(servers, Servers)  # noqa: S101  # as create_engine put it there
+    return servers
 
 
 def schema_of(engine: AsyncEngine) -> str:
@@ -160,6 +169,12 @@ def advisory_lock(name: str, schema: str = "current_schema()") -> TextClause:
     return text(f"SELECT pg_advisory_xact_lock(hashtextextended({schema} || ':' || {name}, 0))")
 
 
+def try_advisory_lock(name: str) -> TextClause:
+    """As `advisory_lock`, without waiting: the statement returns whether it got the lock. For who needs further connections while
+    it has the lock: those that wait for it must not hold all connections of the pool."""
+    return text(f"SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || ':' || {name}, 0))")
+
+
 @asynccontextmanager
 async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement commits immediately, without round trips for BEGIN and COMMIT.
@@ -169,6 +184,9 @@ async def single_statement(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
     Raises OpenTransactionError when the connection was in an open transaction: then nothing is committed.
     """
+    if isinstance(engine, OneTransaction):
+        yield engine.connection
+        return
     async with engine.connect() as connection:
         sync_connection = connection.sync_connection
         assert sync_connection is not None  # noqa: S101  # an open connection has one

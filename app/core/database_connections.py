@@ -9,19 +9,25 @@ A connection is therefore checked when it returns to the pool and when it leaves
 transaction state after each statement, and asyncpg keeps the last report, so the check needs no round trip.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
 import asyncpg
 import structlog
 from sqlalchemy import event, exc
-from sqlalchemy.engine import URL, AdaptedConnection, Connection, Engine, ExceptionContext
+from sqlalchemy.engine import AdaptedConnection, Connection, Engine, ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from platform_relay.core.database_url import connect_seconds, driver_dsn, driver_tls
+from platform_relay.core.database_server import TIMELINE, History, timeline_number
+from platform_relay.core.database_servers import NoWritableServerError as NoWritableServerError
+from platform_relay.core.database_servers import OldPrimaryError, Servers
+from platform_relay.core.failed_statements import note_failure
 
 if TYPE_CHECKING:
+    from platform_relay.core.database_dial import ServerConnection
+
     Driver = asyncpg.Connection[asyncpg.Record]
 
 log: Final = structlog.get_logger(__name__)
@@ -35,10 +41,6 @@ POOLED: Final = "pooled"
 """Key in the `info` of a connection: whether it goes through a pooler."""
 
 
-class NoWritableServerError(ConnectionError):
-    """No server of the URL fits `target_session_attrs`. During a failover none accepts writes for some seconds."""
-
-
 class OpenTransactionError(ConnectionError):
     """A statement that should commit immediately was executed inside an open transaction. It is not committed."""
 
@@ -47,48 +49,56 @@ class ConnectionOpener:
     """Opens the connections of one engine and remembers whether they go through a pooler.
 
     `session_settings` returns the statement that sets the time limits and the schema: for the session, or, when its
-    argument is True, for the transaction.
+    argument is True, for the transaction. `on_history` is called, and must return, before the first connection to a server
+    whose history this process has not seen is used.
     """
 
     def __init__(
-        self, url: URL, application_name: str, command_seconds: float, session_settings: Callable[[bool], str]
+        self,
+        servers: Servers,
+        session_settings: Callable[[bool], str],
+        on_history: Callable[[History], Awaitable[None]] | None = None,
     ) -> None:
-        self._dsn = driver_dsn(url)
-        self._tls = driver_tls(url)
-        self._connect_seconds = connect_seconds(url)
-        self._application_name = application_name
-        self._command_seconds = command_seconds
+        self._servers = servers
         self._session_settings = session_settings
+        self._on_history = on_history
+        self._histories: dict[History, asyncio.Task[None]] = {}
         self._pooled = False
         self._numbers = count()
 
-    # The arguments are SQLAlchemy's reading of the URL. They are ignored: asyncpg reads the URL and knows more options.
-    async def open(self, *_: object, **__: object) -> "Driver":
+    # The arguments are SQLAlchemy's reading of the URL. They are ignored: the relay reads it itself.
+    async def open(self, *_: object, **__: object) -> "ServerConnection":
         try:
             return await self._open()
-        except asyncpg.TargetServerAttributeNotMatched as error:
-            raise NoWritableServerError("no server of the database URL accepts writes") from error
         except asyncpg.InternalClientError as error:
             raise ConnectionError(CONNECTION_ENDED) from error
 
-    async def _open(self) -> "Driver":
-        connection = await asyncpg.connect(
-            self._dsn,
-            ssl=self._tls,
-            timeout=self._connect_seconds,
-            command_timeout=self._command_seconds,
-            statement_cache_size=0,  # SQLAlchemy caches statements; the cache of asyncpg would also name them behind a pooler
-            server_settings={"application_name": self._application_name},
-        )
+    async def _open(self) -> "ServerConnection":
+        connection = await self._servers.connect()
         try:
-            async with connection.transaction():
-                self._pooled = await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid()
-                if not self._pooled:
-                    await connection.execute(self._session_settings(False))
+            state = connection.state
+            self._pooled = state.pid != connection.get_server_pid()
+            if not self._pooled:
+                await connection.execute(self._session_settings(False))
+                if state.standby:  # its promotion must not make a writable connection without a check
+                    await connection.execute("SET default_transaction_read_only = on")
+            if state.history is not None:
+                await self._accept(state.history)
         except BaseException:
             connection.terminate()
             raise
         return connection
+
+    async def _accept(self, history: History) -> None:
+        """Wait for `on_history`, which runs once for each history, however many connections are opened. It does not end with the
+        caller: it may take longer than the caller waits."""
+        if self._on_history is None:
+            return
+        task = self._histories.get(history)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._histories[history] = asyncio.create_task(_run(self._on_history, history))
+        if not task.done():
+            await asyncio.shield(task)
 
     def mark_pooled(self, _: object, record: ConnectionPoolEntry) -> None:
         record.info[POOLED] = self._pooled
@@ -97,8 +107,23 @@ class ConnectionOpener:
         return "" if self._pooled else f"relay_{next(self._numbers)}"
 
     def limit_transaction(self, connection: Connection) -> None:
-        if self._pooled:
+        """Behind a pooler each transaction may have another server: set the limits, and check that it is the known one."""
+        if not self._pooled:
+            return
+        known = self._servers.newest
+        if known is None:
             connection.exec_driver_sql(self._session_settings(True))
+            return
+        row = connection.exec_driver_sql(f"{self._session_settings(True)}, {TIMELINE}").one()
+        if row[-1] is not None and timeline_number(row[-1]) != known.timeline:
+            connection.invalidate()
+            raise OldPrimaryError(
+                f"the pooler leads to a server on timeline {timeline_number(row[-1])}; it was on {known.timeline}"
+            )
+
+
+async def _run(function: Callable[[History], Awaitable[None]], history: History) -> None:
+    await function(history)
 
 
 def watch_connections(engine: Engine, opener: ConnectionOpener, on_discard: Callable[[], None]) -> None:
@@ -150,13 +175,19 @@ def _refuse_unusable_connection(connection: AdaptedConnection, *_: object) -> No
 def _drop_broken_connection(context: ExceptionContext) -> Exception | None:
     """Close connections that are open but unusable; the dialect itself detects closed ones. Returns the error to raise
     instead, when the driver's error does not show that the database is unavailable."""
+    note_failure(context)
     original = context.original_exception
     state = getattr(original, "sqlstate", None) or ""
     if state == READ_ONLY:
         context.is_disconnect = True  # and the other connections: they lead to the same server
-    elif isinstance(original, TimeoutError) or state.startswith(INVALID_TRANSACTION_STATE):
+    elif isinstance(original, TimeoutError):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False  # a slow statement does not concern the other connections
+        if context.connection is not None and not context.connection.invalidated:
+            _driver(context.connection.connection).terminate()  # it may hang: nothing waits for its end
+    elif state.startswith(INVALID_TRANSACTION_STATE):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
     elif isinstance(original.__cause__ or original, asyncpg.InternalClientError):  # the dialect may have wrapped it
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False  # nor does a server process that ended

@@ -18,10 +18,13 @@ from platform_relay.core.plain_numbers import integer, is_count
 DRIVER: Final = "postgresql+asyncpg"
 SCHEME: Final = "postgresql"
 CONNECT_SECONDS: Final = 5.0
-"""How long opening a connection may take, when the URL has no `connect_timeout`."""
+"""How long opening a connection to one address may take, when the URL has no `connect_timeout`."""
 LONGEST_CONNECT_SECONDS: Final = 60.0
 CONNECT_TIMEOUT: Final = "connect_timeout"
 SESSION_ATTRIBUTES: Final = "target_session_attrs"
+ANY: Final = "any"
+WRITABLE: Final = ("read-write", "primary")
+READING: Final = ("read-only", "standby", "prefer-standby")
 SYSTEM: Final = "system"
 """`sslrootcert=system`: the certificate authorities of the operating system."""
 
@@ -126,7 +129,8 @@ INSTEAD: Final = {
 _SCHEMES: Final = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9]+)?")
 """Also `postgresql+psycopg` and the like: the driver of another program."""
 _SEVERAL_HOSTS: Final = re.compile(r"(?<![a-z0-9+])([a-z0-9+]+://(?:[^/]*@)?)([^/?@]*,[^/?@]*)(/[^?]*)?(?:\?(.*))?")
-_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?")
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(.*))?")
+LARGEST_PORT: Final = 65_535
 _PIECES: Final = re.compile(r"(?:[^\s\\]|\\.)+")
 _SETTING: Final = re.compile(r"(?:-c ?|--)([A-Za-z_][A-Za-z0-9_.-]*)=.*", re.DOTALL)
 TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -149,6 +153,8 @@ def parse_url(url: str) -> URL:
         if name not in READ | IGNORED | TRANSLATED:
             raise _rejected(name)
     connect_seconds(parsed)
+    _check_hosts(parsed)
+    _check_session_attributes(parsed)
     read = {name: value for name in READ | {CONNECT_TIMEOUT} if (value := option(parsed, name)) is not None}
     options = " ".join(part for name, part in session_options(read.pop("options", "")) if name not in OWN_SETTINGS)
     return parsed.set(drivername=DRIVER, query=read | _tls(parsed) | ({"options": options} if options else {}))
@@ -188,6 +194,22 @@ def driver_dsn(url: URL) -> str:
     return url.set(drivername=SCHEME, query=query).render_as_string(hide_password=False)
 
 
+def host_dsn(url: URL, host: str, port: int) -> str:
+    """As `driver_dsn`, for one of the URL's `hosts`; "" is the local default. The caller checks `target_session_attrs`."""
+    query: dict[str, str | tuple[str, ...]] = {**url.query, SESSION_ATTRIBUTES: ANY}
+    if not host:
+        return driver_dsn(url.set(query=query))
+    login = URL.create(url.drivername, url.username, url.password, database=url.database)
+    named = f"[{host}]" if ":" in host and not host.startswith("/") else host
+    return driver_dsn(login.set(query={**query, "host": named, "port": str(port)}))
+
+
+def needs_writable(url: URL) -> bool:
+    """Whether only a server that accepts writes is used: with several hosts, unless the URL has `target_session_attrs=any`."""
+    attributes = option(url, SESSION_ATTRIBUTES) or ("read-write" if len(hosts(url)) > 1 else ANY)
+    return attributes != ANY
+
+
 def driver_tls(url: URL) -> ssl.SSLContext | None:
     """The TLS of a connection whose server is verified by the operating system's certificate authorities; None: asyncpg makes it
     from the URL."""
@@ -199,7 +221,7 @@ def driver_tls(url: URL) -> ssl.SSLContext | None:
 
 
 def connect_seconds(url: URL) -> float:
-    """How long opening a connection may take. Raises ValueError when `connect_timeout` is not a number of seconds.
+    """How long opening a connection to one address may take. Raises ValueError when `connect_timeout` is not a number of seconds.
 
     As in libpq, 0 and negative numbers mean the default.
     """
@@ -215,16 +237,20 @@ def connect_seconds(url: URL) -> float:
 
 def hosts(url: URL) -> list[tuple[str, int]]:
     """The hosts and ports of the URL. A folder is the folder of a Unix socket; "" is the local default."""
+    return [(host, integer(port) if is_count(port) else 5432) for host, port in _written_hosts(url)]
+
+
+def _written_hosts(url: URL) -> Iterator[tuple[str, str]]:
+    """The hosts, and the ports as they are written."""
     names = (url.host or option(url, "host") or "").split(",")
-    ports = (str(url.port) if url.port else option(url, "port") or "5432").split(",")
+    ports = (str(url.port) if url.port is not None else option(url, "port") or "5432").split(",")
     if len(ports) < len(names):
         ports = [ports[0]] * len(names)
-    result = []
     for name, own_port in zip(names, ports, strict=False):
         host, colon, port = name.rpartition(":") if name.count(":") == 1 else (name, "", "")
-        number = port if colon else own_port
-        result.append((host, integer(number) if is_count(number) else 5432))
-    return result
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]  # an IPv6 address
+        yield host, port if colon else own_port
 
 
 def address(url: URL) -> str:
@@ -236,6 +262,33 @@ def option(url: URL, name: str) -> str | None:
     """An option of the URL. Of a repeated option the last counts, as for asyncpg."""
     value = url.query.get(name)
     return value[-1] if isinstance(value, tuple) else value
+
+
+def _check_hosts(url: URL) -> None:
+    """Raises ValueError for a port that is none, and for an empty name among several hosts. The text has no part of the URL: a
+    password that is not percent-encoded can look like a port."""
+    written = list(_written_hosts(url))
+    if any(not is_count(port) or not 0 < integer(port) <= LARGEST_PORT for _, port in written):
+        raise ValueError(
+            f"the database URL has a port that is not a number from 1 to {LARGEST_PORT}; write hosts as host:5432, an IPv6"
+            " address as [address]:5432, and percent-encode the user and the password"
+        )
+    if len(written) > 1 and not all(host for host, _ in written):
+        raise ValueError("the database URL has an empty name among several hosts; write them as a:5432,b:5432")
+
+
+def _check_session_attributes(url: URL) -> None:
+    """Raises ValueError when `target_session_attrs` is not known, or asks for a server that the relay cannot write to."""
+    attributes = option(url, SESSION_ATTRIBUTES)
+    if attributes in READING:
+        raise ValueError(
+            f"the database URL has target_session_attrs={attributes}, but the relay needs a server that accepts writes; write"
+            " target_session_attrs=read-write"
+        )
+    if attributes not in (None, ANY, *WRITABLE):
+        raise ValueError(
+            f"the database URL has a target_session_attrs that is not one of {', '.join((ANY, *WRITABLE))}"
+        )
 
 
 def _tls(url: URL) -> dict[str, str]:

@@ -7,7 +7,7 @@ The column `encrypted_with` names the key of a row; null means that its bodies a
 
     version (1 byte) | nonce (12) | ciphertext | tag (16)
 
-The purpose (body, event or excerpt), the id of the message and the name of the key are authenticated too, so a body that is
+The purpose (body, event, excerpt or upload), the id of the message and the name of the key are authenticated too, so a body that is
 moved to another row or column cannot be decrypted. Excerpts, which can repeat bodies, are bound to their job and attempt.
 
 Encrypted bodies cannot be searched, so the column `email_mark` finds a customer's e-mail address. It is an HMAC of the
@@ -27,8 +27,8 @@ from platform_relay.core.reasons import Reason, ReasonCode, because
 if TYPE_CHECKING:
     from platform_relay.core.body_cipher import BodyCipher
 
-Purpose = Literal["body", "event", "excerpt"]
-"""What is encrypted: a column of a message, or an attempt's excerpt."""
+Purpose = Literal["body", "event", "excerpt", "upload"]
+"""What is encrypted: a column of a message, an attempt's excerpt, or a part of an uploaded file."""
 VERSION: Final = b"\x01"
 NONCE: Final = 12
 ENCRYPTED_TEXT: Final = "encrypted:1:"
@@ -89,8 +89,8 @@ class KeyRing:
     def encrypt(
         self, owner: UUID, body: bytes | None, purpose: Purpose = "body", attempt: int | None = None
     ) -> bytes | None:
-        """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message or job; `attempt`:
-        the fencing token of the job's attempt, for an excerpt."""
+        """Encrypt `body` with the current key; return it unchanged when there is none. `owner`: the message, job or
+        upload; `attempt`: the fencing token of an excerpt's attempt, or the number of an upload's part."""
         if self.current is None or body is None:
             return body
         return VERSION + self._keys[self.current].encrypt(body, _associated_data(self.current, owner, purpose, attempt))

@@ -44,7 +44,7 @@ def configure_logging(*, level: str, log_format: str, secrets: Iterable[str]) ->
         if log_format == "json"
         else [_make_visible, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), _Mask(secrets)]
     )
-    _wide.level, _wide.render = threshold, render
+    _wide.configure(threshold, render)
     # Without the standard library: a record costs several times as much there.
     structlog.configure(
         processors=[*describe, *render],
@@ -186,12 +186,34 @@ class _WideRecords:
         self.level = logging.INFO
         self.render: Sequence[Processor] = [structlog.processors.JSONRenderer(serializer=_json)]
         self._lines = _Lines()
+        self._templates: dict[tuple[object, ...], str] = {}
+        """The lines of this iteration of the event loop, with _PLACES instead of what is their own (`write_similar`)."""
         self._pending: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def configure(self, level: int, render: Sequence[Processor]) -> None:
+        self.level, self.render = level, render
+        self._templates.clear()
 
     def write(self, level: int, logger: str, event: str, members: Mapping[str, object]) -> None:
         if level >= self.level:
             self.add([self.line(level, logger, event, members)])
+
+    def write_similar(
+        self, level: int, logger: str, event: str, own: Mapping[str, object], common: Mapping[str, object]
+    ) -> None:
+        """As `write`. Most records of one iteration differ only in their `own` members, whose names are in _PLACES: what they have
+        in `common` is rendered once."""
+        if level < self.level:
+            return
+        key = (event, *common.values())
+        line = self._templates.get(key)
+        if line is None:
+            line = self.line(level, logger, event, {**{name: _PLACES[name] for name in own}, **common})
+            self._templates[key] = line
+        for name, value in own.items():
+            line = line.replace(_PLACE_TEXTS[name], str(value))
+        self.add([line])
 
     def line(self, level: int, logger: str, event: str, members: Mapping[str, object]) -> str:
         name = _LEVEL_NAMES[level]
@@ -223,6 +245,7 @@ class _WideRecords:
 
     def _flush(self) -> None:
         lines, self._pending = self._pending, []
+        self._templates.clear()
         piece: list[str] = []
         size = 0
         for line in lines:
@@ -243,8 +266,9 @@ def log_message(
     message_id: UUID, *, source: str, kind: str, status: str, size: int, jobs: int, milliseconds: float, caller: str
 ) -> None:
     """Write the record of one message, and its span. `milliseconds` is the time until the commit."""
-    members = _message(str(message_id), source, kind, status, size, jobs, milliseconds, caller)
-    _wide.write(logging.INFO, "relay.message", "message", members)
+    own = {"message_id": str(message_id), "size": size, "ms": round(milliseconds, 1)}
+    common = {"source": source, "kind": kind, "status": status, "jobs": jobs, "caller": caller}
+    _wide.write_similar(logging.INFO, "relay.message", "message", own, common)
     tracing.message_received(message_id, kind, source, status, milliseconds)
 
 
@@ -271,31 +295,31 @@ class MessageLog:
             _wide.add(self._lines)
 
     def _template(self, source: str, kind: str, status: str, jobs: int) -> tuple[str, str, str]:
-        members = _message(_SOME_ID, source, kind, status, _SOME_SIZE, jobs, self._milliseconds, self._caller)
+        members = {
+            "message_id": _PLACES["message_id"],
+            "size": _PLACES["size"],
+            "ms": round(self._milliseconds, 1),
+            "source": source,
+            "kind": kind,
+            "status": status,
+            "jobs": jobs,
+            "caller": self._caller,
+        }
         line = _wide.line(logging.INFO, "relay.message", "message", members)
-        before, _, rest = line.partition(_SOME_ID)
-        between, _, after = rest.partition(str(_SOME_SIZE))
+        before, _, rest = line.partition(_PLACE_TEXTS["message_id"])
+        between, _, after = rest.partition(_PLACE_TEXTS["size"])
         return before, between, after
 
 
-_SOME_ID: Final = "7c1f8a52-93e4-4d06-b7ab-e20d5f3c9a68"
-_SOME_SIZE: Final = 9_071_352_846_193_507_284
-"""Values that no record has."""
-
-
-def _message(
-    message_id: str, source: str, kind: str, status: str, size: int, jobs: int, milliseconds: float, caller: str
-) -> dict[str, object]:
-    return {
-        "message_id": message_id,
-        "source": source,
-        "kind": kind,
-        "status": status,
-        "size": size,
-        "jobs": jobs,
-        "ms": round(milliseconds, 1),
-        "caller": caller,
-    }
+_PLACES: Final[Mapping[str, str | int | float]] = {
+    "job_id": "7c1f8a52-93e4-4d06-b7ab-e20d5f3c9a68",
+    "message_id": "2b96d1c4-08fa-4e57-9d3c-51e7a0b4f6d2",
+    "fencing_token": 9_071_352_846_193_507_284,
+    "size": 8_350_714_962_205_183_947,
+    "ms": 4_826_193_705_112.5,
+}
+"""Values that no record has, of members that differ from record to record."""
+_PLACE_TEXTS: Final = {name: str(value) for name, value in _PLACES.items()}
 
 
 def log_attempt(
@@ -315,23 +339,25 @@ def log_attempt(
     delay: float | None = None,
 ) -> None:
     """Write the record of one attempt. `state` is the job's new state, `delay` the seconds until the next attempt."""
-    _wide.write(
-        logging.WARNING if state == "dead" else logging.INFO,
-        "relay.attempt",
-        "attempt",
-        {
-            "job_id": str(job_id),
-            "message_id": str(message_id),
-            "kind": kind,
-            "destination": destination,
-            "attempt": attempt,
-            "fencing_token": fencing_token,
-            "outcome": outcome,
-            "state": state,
-            "ms": round(milliseconds, 1),
-            "status": status,
-            "reason_code": reason_code,
-            "facts": facts,
-            "delay": delay,
-        },
-    )
+    level = logging.WARNING if state == "dead" else logging.INFO
+    own = {
+        "job_id": str(job_id),
+        "message_id": str(message_id),
+        "fencing_token": fencing_token,
+        "ms": round(milliseconds, 1),
+    }
+    common = {
+        "kind": kind,
+        "destination": destination,
+        "attempt": attempt,
+        "outcome": outcome,
+        "state": state,
+        "status": status,
+        "reason_code": reason_code,
+        "facts": facts,
+        "delay": delay,
+    }
+    if facts is None and delay is None:
+        _wide.write_similar(level, "relay.attempt", "attempt", own, common)
+    else:  # each its own, and rare
+        _wide.write(level, "relay.attempt", "attempt", {**own, **common})

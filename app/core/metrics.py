@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from platform_relay.core.errors import DatabaseAway
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.core.work import Failure, WorkRecord
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -95,6 +96,18 @@ class Metrics:
             "Database connections that were closed because they returned to the pool in an open transaction.",
             registry=registry,
         )
+
+        self._work_failures = Counter(
+            "relay_work_failures",
+            "Failed commits of accept, claim and settle, by operation, destination, failed statement and SQLSTATE.",
+            ["operation", "destination", "statement", "sqlstate"],
+            registry=registry,
+        )
+
+    def work_failed(self, record: WorkRecord, failure: Failure) -> None:
+        """Count a failed attempt to accept, claim or settle, or a failed probe of it."""
+        labels = (record.operation, record.destination, failure.statement, failure.sqlstate or "")
+        self._work_failures.labels(*labels).inc()
 
     def connection_discarded(self) -> None:
         self._discarded.inc()

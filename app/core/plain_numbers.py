@@ -38,7 +38,8 @@ def integer(text: str) -> int:
 
 
 def amount(value: object) -> Decimal:
-    """The finite number that a JSON document holds, as a number or as text. Raises NotANumberError for anything else."""
+    """The finite number that a JSON document holds, as a number or as text. Raises NotANumberError for anything else, and for
+    a number that `has_many_digits`."""
     if isinstance(value, str):
         return decimal(value)
     if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
@@ -46,7 +47,15 @@ def amount(value: object) -> Decimal:
     number = Decimal(str(value) if isinstance(value, float) else value)
     if not number.is_finite():
         raise NotANumberError("is not a finite number")
+    if has_many_digits(number):
+        raise NotANumberError("has too many digits")
     return number
+
+
+def has_many_digits(number: Decimal) -> bool:
+    """Whether a finite number, such as 1e999999999 or 1e-999999999, has more digits in plain notation than a number may have.
+    Python would make a whole number or a text of them for years, or until the memory is full."""
+    return abs(number.adjusted()) >= LONGEST
 
 
 def is_count(text: str) -> bool:
@@ -55,10 +64,10 @@ def is_count(text: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Refuses other spellings, and a number such as 1e999999999, which as a whole number would fill the memory."""
+    """Refuses other spellings, and numbers with many digits, which pydantic would compute."""
     if isinstance(value, str):
         decimal(value.strip(" "))
-    elif isinstance(value, Decimal) and value.is_finite() and value.adjusted() >= LONGEST:
+    elif isinstance(value, Decimal) and value.is_finite() and has_many_digits(value):
         raise NotANumberError("has too many digits")
     return value
 

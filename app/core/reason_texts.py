@@ -196,6 +196,12 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "Finish the failover, or let DATABASE_URL name the primary. With several hosts (`?host=a,b`) the relay finds the"
         " primary automatically.",
     ),
+    ReasonCode.DATABASE_FAILED_OVER: ReasonText(
+        "The relay's database continues on another server, or from a backup, and its last commits may be missing[: events that"
+        " were acknowledged, and records of deliveries, from {since} to {until} (UTC)].",
+        "Run relay reconcile --repair from the start of that time, and ask the Platform to send its webhooks of that time again."
+        " Waiting jobs ask the destination before they send. This alert ends after 7 days.",
+    ),
     ReasonCode.DATABASE_MIGRATING: ReasonText(
         "The process is starting: it migrates the database, or waits for another process that does.", NO_ACTION
     ),
@@ -217,6 +223,16 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
     ReasonCode.DATABASE_TLS_FAILED: ReasonText(
         "The relay's database[ at {address}] could not be reached with TLS[: {error}].",
         "Correct sslmode and sslrootcert in DATABASE_URL, or the certificate of PostgreSQL.",
+    ),
+    ReasonCode.WORK_FAILING: ReasonText(
+        "The database does not let the relay work[: a process cannot {action}][ for {destination}]"
+        "[. The statement {statement} fails][ with SQLSTATE {sqlstate}].",
+        "Look for the error in PostgreSQL's log, and correct its cause. 42501 is a missing privilege: GRANT it to the relay's"
+        " user. Other usual causes are a full disk, a trigger or a lock (docs/runbook.md). The relay tries again automatically.",
+    ),
+    ReasonCode.NO_WORKER: ReasonText(
+        "No worker processes the due jobs[ for {destination}][: none could {action} for {seconds} seconds].",
+        "Check that a worker is running, and start one if not. If one is running, look for work_failing in its log.",
     ),
     # ------------------------------------------------------------------ the queue
     ReasonCode.NEWER_VERSION: ReasonText(
@@ -470,6 +486,11 @@ TEXTS: Final[Mapping[ReasonCode, ReasonText]] = {
         "The list of {kind} is not complete[: the store counts {count}, and the list contained {listed}]"
         "[; {unreadable} of them could not be read][: {problem}].",
         "Reconcile again. If it happens again, read docs/reconcile.md#figures.",
+    ),
+    ReasonCode.HISTORY_NOT_EXPORTED: ReasonText(
+        "Old messages stay in the database, because they cannot be exported (HISTORY_EXPORT)[ to {folder}][: {error}].",
+        "Make the folder writable for the relay, with enough space, on every worker. The relay tries again every hour. This alert"
+        " is resolved when it succeeds.",
     ),
     ReasonCode.BACKGROUND_READ_FAILING: ReasonText(
         "The relay cannot read from the store in the background[: {read} fails].[ {cause}.]",

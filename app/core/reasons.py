@@ -67,12 +67,15 @@ class ReasonCode(StrEnum):
     DATABASE_HOST_UNKNOWN = "database_host_unknown"
     DATABASE_NOT_ACCEPTING = "database_not_accepting"
     DATABASE_READ_ONLY = "database_read_only"
+    DATABASE_FAILED_OVER = "database_failed_over"
     DATABASE_MIGRATING = "database_migrating"
     DATABASE_NOT_MIGRATED = "database_not_migrated"
     DATABASE_LOGIN_REJECTED = "database_login_rejected"
     DATABASE_NOT_FOUND = "database_not_found"
     DATABASE_PERMISSION_MISSING = "database_permission_missing"
     DATABASE_TLS_FAILED = "database_tls_failed"
+    WORK_FAILING = "work_failing"
+    NO_WORKER = "no_worker"
 
     # ------------------------------------------------------------------ the queue
     NEWER_VERSION = "newer_version"
@@ -154,6 +157,7 @@ class ReasonCode(StrEnum):
     REDEMPTIONS_REFUSED = "redemptions_refused"
     COUPON_OVERUSED = "coupon_overused"
     COUPON_DRIFT = "coupon_drift"
+    HISTORY_NOT_EXPORTED = "history_not_exported"
     RECONCILIATION_DIFFERENCES = "reconciliation_differences"
     RECONCILIATION_FAILED = "reconciliation_failed"
     RECONCILIATION_INCOMPLETE = "reconciliation_incomplete"
@@ -176,12 +180,16 @@ ALERTS: Final = frozenset(
         ReasonCode.DESTINATION_CLOSED,
         ReasonCode.JOBS_DEAD,
         ReasonCode.WORK_WAITING,
+        ReasonCode.WORK_FAILING,
+        ReasonCode.NO_WORKER,
         ReasonCode.COUPON_OVERDUE,
         ReasonCode.REDEMPTIONS_REFUSED,
         ReasonCode.COUPON_OVERUSED,
         ReasonCode.COUPON_DRIFT,
+        ReasonCode.HISTORY_NOT_EXPORTED,
         ReasonCode.ISSUANCE_LIMIT_REACHED,
         ReasonCode.POINTS_IN_DOUBT,
+        ReasonCode.DATABASE_FAILED_OVER,
         ReasonCode.SETTING_MISSING,
         ReasonCode.BODY_KEY_MISSING,
         ReasonCode.BODY_NOT_ENCRYPTED,

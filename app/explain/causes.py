@@ -95,6 +95,12 @@ CAUSES: Final[Mapping[str, Cause]] = {
         FINE, "Coupon {code} is in the store and can be used: {worth}.", "The customer can use the coupon."
     ),
     "coupon_used": Cause(FINE),
+    "older_than_history": Cause(
+        FINE,
+        "[The Platform has {what}. What was received about it][The id {id} is of {received} UTC, which] is older than the history"
+        " (HISTORY).",
+        "No action needed. If messages are exported before they leave (HISTORY_EXPORT), they are in the exported files.",
+    ),
     "stored_only": Cause(FINE, "The message was stored. It does not require a delivery.", NO_ACTION),
     # ------------------------------------------------------------------------------------------- expected
     "not_paid": Cause(

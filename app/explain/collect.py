@@ -5,7 +5,7 @@ A few statements, each with an index and a limit, so that it is as fast with fiv
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final  # Any: rows
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import KeyRing, decrypted_or_none, event_or_body
-from platform_relay.core.models import FIRST_EMAIL
+from platform_relay.core.models import FIRST_EMAIL, KEY_DIGEST
 from platform_relay.core.reasons import stored
 from platform_relay.explain.explanation import Explanation, build_explanation
 from platform_relay.explain.records import (
@@ -28,6 +28,8 @@ from platform_relay.explain.records import (
     MessageRow,
     Records,
 )
+from platform_relay.history.limits import received_before_history
+from platform_relay.queue.attempts import ATTEMPTS as EVERY_ATTEMPT
 
 MESSAGES: Final = 50
 """At most this many messages are shown, the newest ones."""
@@ -35,8 +37,10 @@ BODY: Final = 65_536
 """Bytes. A larger body is not read."""
 
 _MESSAGE: Final = f"""
-SELECT id, source, kind, received_at, body_hash, body IS NULL AS pruned, customer_ref, order_ref, product_ref,
-       coupon_ref, CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body, encrypted_with,
+SELECT id, source, kind, received_at,
+       (SELECT first.body_digest FROM dedupe_digest AS first WHERE first.key = {KEY_DIGEST}) AS body_digest,
+       body IS NULL AS pruned, customer_ref, order_ref, product_ref, coupon_ref,
+       CASE WHEN octet_length(body) <= {BODY} THEN coalesce(event, body) END AS body, encrypted_with,
        event IS NOT NULL AS translated, reason_code, facts
 FROM message
 """  # noqa: S608  # constants only
@@ -71,10 +75,14 @@ CROSS JOIN LATERAL (
     {_JOB} WHERE job.destination = queried.destination AND job.lane = queried.key AND job.open ORDER BY job.seq LIMIT 5
 ) AS jobs
 """)  # noqa: S608  # constants only
-ATTEMPTS: Final = text("""
-SELECT job_id, number, started_at, outcome, status, reason_code, facts FROM attempt
+ATTEMPTS: Final = text(f"""
+SELECT job_id, number, started_at, outcome, status, reason_code, facts FROM {EVERY_ATTEMPT} AS attempt
 WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, fencing_token
+""")  # noqa: S608  # constants only
+DELIVERED: Final = text("""
+SELECT key FROM entity WHERE destination = 'platform' AND key = ANY(CAST(:lanes AS text[])) AND exists_remotely LIMIT 1
 """)
+"""Entities stay when their messages left the history."""
 _COUPON: Final = """
 SELECT code, message_id, customer_ref, state, reason_code, facts, kind, value, currency, value_source, points, email_changed,
        created_at, updated_at, active_at
@@ -92,12 +100,13 @@ WHERE subject = ANY(CAST(:subjects AS text[])) ORDER BY at LIMIT 200
 """)
 
 
-async def explain(connection: AsyncConnection, by: Key, key: str) -> Explanation:
-    """Explain the order, customer (by the store's id or an e-mail address), coupon (by its code) or message with this key."""
-    return build_explanation(await collect(connection, by, key.strip()))
+async def explain(connection: AsyncConnection, by: Key, key: str, history: timedelta) -> Explanation:
+    """Explain the order, customer (by the store's id or an e-mail address), coupon (by its code) or message with this key.
+    `history`: how long finished messages are kept."""
+    return build_explanation(await collect(connection, by, key.strip(), history))
 
 
-async def collect(connection: AsyncConnection, by: Key, key: str) -> Records:
+async def collect(connection: AsyncConnection, by: Key, key: str, history: timedelta) -> Records:
     """All rows about the key. `searched` lists what was searched for."""
     destinations = [dict(row) for row in (await _rows(connection, _DESTINATIONS))]
     now = destinations[0]["now"] if destinations else datetime.now().astimezone()
@@ -112,7 +121,10 @@ async def collect(connection: AsyncConnection, by: Key, key: str) -> Records:
     )
     messages, coupons, searched, spelled = await _find(connection, by, key)
     if not messages and not coupons:
-        return replace(empty, searched=tuple(searched))
+        lanes = [f"{by}:{spelling}" for spelling in spellings(by, key)]
+        delivered = bool(await _rows(connection, DELIVERED, lanes=lanes))
+        left = received_before_history(UUID(key), now, history) if by == "message" and _is_uuid(key) else None
+        return replace(empty, searched=tuple(searched), delivered=delivered, left=left)
     used = {message.coupon_ref for message in messages if message.coupon_ref}
     coupons = await _more_coupons(connection, coupons, used)
     shown = await _with_origins(connection, messages[:MESSAGES], [coupon.message_id for coupon in coupons])

@@ -169,8 +169,10 @@ def _of_finished(job: JobRow, records: Records) -> Diagnosis:
 
 def _is_repeated(message: MessageRow, job: JobRow, records: Records) -> bool:
     """Whether the same bytes were received before, for the same lane."""
+    if message.body_digest is None:  # its dedupe key was erased, or is older than DEDUPE
+        return False
     earlier = {other.message_id for other in records.jobs if other.lane == job.lane and other.seq < job.seq}
-    return any(other.id in earlier and other.body_hash == message.body_hash for other in records.messages)
+    return any(other.id in earlier and other.body_digest == message.body_digest for other in records.messages)
 
 
 def _status_and_total(message: MessageRow) -> tuple[str, Decimal | None] | None:

@@ -6,8 +6,8 @@ events than asked for, perhaps none, and `next_cursor` continues where the walk 
 million costs pages, but no page costs more than the others. Two filters do not need a walk over all messages:
 
     about                               the messages of one order, customer, product or coupon, by the indexes of *Search*
-    state needs_attention, waiting,     while there are at most `CANDIDATES` dead or open jobs, only their messages are read
-    or running
+    state needs_attention, held,        while there are at most `CANDIDATES` dead or open jobs, only their messages are read
+    waiting or running
 """
 
 import time
@@ -27,7 +27,8 @@ from platform_relay.core.paging import Cursor, Page
 from platform_relay.core.reasons import ReasonCode, stored
 from platform_relay.explain.collect import BY_EMAIL, COUPONS, spellings
 from platform_relay.jobs.failure_groups import HELD
-from platform_relay.jobs.views import MESSAGE_STATES, MessageState, View, message_text, reason_fields
+from platform_relay.jobs.views import IS_HELD, MESSAGE_STATES, MessageState, View, message_text, reason_fields
+from platform_relay.queue.attempts import ATTEMPTS
 
 SECONDS: Final = 0.06
 """After this time a page starts no further window."""
@@ -37,11 +38,13 @@ QUICK: Final = 0.015
 """A window that took longer, in seconds, is not followed by a larger one."""
 CANDIDATES: Final = 5000
 _NEWEST: Final = UUID(int=(1 << 128) - 1)
+_OLDEST: Final = UUID(int=0)
 _CURSOR: Final = Cursor("events", TypeAdapter(UUID))
 
 # ----------------------------------------------------------------------------------------------- statements
 
-_STATE: Final = " ".join(f"WHEN bool_or(job.state = '{job}') THEN '{name}'" for job, name, _ in MESSAGE_STATES)
+_JOB_STATE: Final = f"CASE WHEN {IS_HELD} THEN 'held' ELSE job.state END"
+_STATE: Final = " ".join(f"WHEN bool_or({_JOB_STATE} = '{job}') THEN '{name}'" for job, name, _ in MESSAGE_STATES)
 _PAGE: Final = f"""
 WITH seen AS MATERIALIZED (
     SELECT id, source, kind, received_at, order_ref, product_ref, coupon_ref, customer_ref, reason_code, facts
@@ -87,20 +90,23 @@ MESSAGES_OF_OPEN: Final = text("SELECT message_id FROM job WHERE open LIMIT :lim
 _CANDIDATES: Final[Mapping[MessageState, TextClause]] = {
     "needs_attention": MESSAGES_OF_DEAD,
     "running": MESSAGES_OF_OPEN,
+    "held": MESSAGES_OF_OPEN,
     "waiting": MESSAGES_OF_OPEN,
 }
-LAST_ATTEMPTS: Final = text("""
-SELECT job.message_id, job.state, job.reason_code, job.facts, last.started_at, last.outcome, last.status,
+LAST_ATTEMPTS: Final = text(f"""
+SELECT job.message_id, {_JOB_STATE} AS state, job.reason_code, job.facts, last.started_at, last.outcome, last.status,
        last.reason_code AS attempt_code, last.facts AS attempt_facts
 FROM job LEFT JOIN LATERAL (
-    SELECT * FROM attempt WHERE attempt.job_id = job.id ORDER BY attempt.fencing_token DESC LIMIT 1
+    SELECT * FROM {ATTEMPTS} AS attempt WHERE attempt.job_id = job.id ORDER BY attempt.fencing_token DESC LIMIT 1
 ) AS last ON true
 WHERE job.message_id = ANY(CAST(:ids AS uuid[])) ORDER BY job.id
-""")
+""")  # noqa: S608  # constants only
 SELECTED: Final = text(f"""
 SELECT job.id, job.kind, job.dead, job.state = 'waiting' AS waiting, CASE WHEN {HELD} THEN lane.waits_for END AS waits_for
 FROM job LEFT JOIN lane ON lane.destination = job.destination AND lane.key = job.lane AND job.open
-WHERE job.message_id = ANY(CAST(:ids AS uuid[])) ORDER BY job.id
+WHERE job.message_id = ANY(CAST(:ids AS uuid[]))
+  AND (CAST(:before AS timestamptz) IS NULL OR coalesce(job.finished_at, job.created_at) <= :before)
+ORDER BY job.id
 """)  # noqa: S608  # constants only
 
 # ----------------------------------------------------------------------------------------------- what is asked for, and shown
@@ -158,9 +164,24 @@ class SelectedJob:
     waits_for: str | None
 
 
-async def selected_jobs(connection: AsyncConnection, ids: Sequence[UUID]) -> list[SelectedJob]:
-    """The jobs of the events with these ids."""
-    return [SelectedJob(*row) for row in await connection.execute(SELECTED, {"ids": list(ids)})]
+async def selected_jobs(
+    connection: AsyncConnection, ids: Sequence[UUID], before: datetime | None = None
+) -> list[SelectedJob]:
+    """The jobs of the events with these ids; with `before`, those that are as they are since then or longer."""
+    parameters = {"ids": list(ids), "before": before}
+    return [SelectedJob(*row) for row in await connection.execute(SELECTED, parameters)]
+
+
+async def list_event_ids(
+    connection: AsyncConnection, filters: EventFilter, before: UUID, oldest: UUID, limit: int
+) -> tuple[list[UUID], UUID | None]:
+    """The next matching events older than `before`, newest first, down to `oldest`, and the position after which the next
+    ones follow; None when nothing is left. There may be fewer than `limit`, as in a page."""
+    before = before if filters.until is None else min(before, first_id(filters.until))
+    await connection.execute(IN_ORDER)
+    walk = await _Walk.start(connection, filters, oldest)
+    rows, last = await walk.page(before, limit)
+    return [row["id"] for row in rows], last
 
 
 async def list_events(
@@ -198,11 +219,12 @@ class _Walk:
         filters: EventFilter,
         about: Mapping[str, Sequence[object]] | None,
         candidates: list[UUID] | None,
+        oldest: UUID,
     ) -> None:
         self._connection = connection
         self._about = about
         self._candidates = candidates
-        self._since = UUID(int=0) if filters.since is None else first_id(filters.since)
+        self._since = oldest if filters.since is None else max(oldest, first_id(filters.since))
         self._filters: Mapping[str, object] = {
             "kind": filters.kind,
             "source": filters.source,
@@ -211,10 +233,10 @@ class _Walk:
         }
 
     @classmethod
-    async def start(cls, connection: AsyncConnection, filters: EventFilter) -> "_Walk":
+    async def start(cls, connection: AsyncConnection, filters: EventFilter, oldest: UUID = _OLDEST) -> "_Walk":
         if filters.about is not None:
-            return cls(connection, filters, await _meanings(connection, filters.about), None)
-        return cls(connection, filters, None, await _candidates(connection, filters.state))
+            return cls(connection, filters, await _meanings(connection, filters.about), None, oldest)
+        return cls(connection, filters, None, await _candidates(connection, filters.state), oldest)
 
     async def page(self, before: UUID, limit: int) -> tuple[list[RowMapping], UUID | None]:
         """At most `limit` rows, and the position after which the next page starts; None when nothing is left."""

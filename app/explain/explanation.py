@@ -87,7 +87,7 @@ def build_explanation(records: Records) -> Explanation:
     first, *others = findings
     return Explanation(
         query={records.by: records.key},
-        matched=bool(records.messages or records.coupons),
+        matched=bool(records.messages or records.coupons or records.delivered),
         cause=first.cause,
         confidence=first.confidence,
         text=first.text,
@@ -129,7 +129,12 @@ _STEP_IF_NOTHING_RECEIVED: Final[Mapping[Key, Step]] = {
 
 
 def _nothing_received(records: Records) -> Finding:
+    if records.left is not None:
+        left = {"id": records.key, "received": f"{records.left:%Y-%m-%d %H:%M}"}
+        return _finding(Diagnosis("older_than_history", f"{records.by}:{records.key}", left, "likely"))
     known = {"what": f"{records.by} {records.key}"}
+    if records.delivered:
+        return _finding(Diagnosis("older_than_history", f"{records.by}:{records.key}", known))
     diagnosis = Diagnosis("never_received", f"{records.by}:{records.key}", known, "likely")
     alerts = [alert.reason for alert in records.alerts] if records.by != "coupon" else []
     if any(reason.code is ReasonCode.STORE_WEBHOOKS_OFF for reason in alerts):
@@ -238,7 +243,12 @@ def _same_attempts(
     result = _ATTEMPTS.get(outcome, outcome).format(destination=destination_name(job.destination)) + f"{code}."
     result = reason.text if reason else result
     first, last = attempts[0], attempts[-1]
-    which = f"attempt {first.number}" if first.number == last.number else f"attempts {first.number} to {last.number}"
+    if outcome == "wait":
+        which = (
+            "a call that does not count as an attempt" if first is last else f"{len(attempts)} calls that do not count"
+        )
+    else:
+        which = f"attempt {first.number}" if first is last else f"attempts {first.number} to {last.number}"
     until = "" if len(attempts) == 1 else f", the last at {moment(last.started_at)}"
     text = f"{_capital(named(job))}, {which}{until}: {result}"
     return TimelineEntry(at=first.started_at, text=text, message_id=job.message_id, job_id=job.id)

@@ -21,7 +21,7 @@ class MessageRow:
     source: str
     kind: str
     received_at: datetime
-    body_hash: bytes
+    body_digest: int | None
     body: bytes | None
     pruned: bool
     customer_ref: str | None
@@ -131,3 +131,7 @@ class Records:
     searched: tuple[str, ...] = ()
     more: bool = False
     """There are older messages than these."""
+    delivered: bool = False
+    """Without messages: the Platform has the entity, so its messages left the history."""
+    left: datetime | None = None
+    """Without a message: when that with the queried id was received, if that is older than the history."""

@@ -177,7 +177,7 @@ def webhook_message(
 
 
 class FetchEntity:
-    """`accept` accepts a message into the inbox. `last_seq` returns the number of the newest job in a lane of the Platform.
+    """`accept` accepts a message into the inbox. `watch_lane` returns the number of the newest job in a lane of the Platform.
     `source` is the adapter's name."""
 
     def __init__(
@@ -185,12 +185,12 @@ class FetchEntity:
         store: StoreAdapter | None,
         source: str,
         accept: Callable[[Incoming, UUID], Awaitable[Receipt]],
-        last_seq: Callable[[str], Awaitable[int]],
+        watch_lane: Callable[[str], Awaitable[int]],
     ) -> None:
         self._store = store
         self._source = source
         self._accept = accept
-        self._last_seq = last_seq
+        self._watch_lane = watch_lane
 
     async def __call__(self, job: Job) -> Outcome:
         store: object = self._store
@@ -199,7 +199,7 @@ class FetchEntity:
             return Reject(because(ReasonCode.SETTING_WRONG, setting="STORE__ADAPTER", problem=problem))
         kind, entity_id = EventKind(job.params["kind"]), job.params["id"]
         lane = entity_lane(kind, entity_id)
-        before = await self._last_seq(lane)
+        before = await self._watch_lane(lane)
         event = await store.fetch(kind, entity_id)
         if event is None:
             return Skip(because(ReasonCode.GONE_FROM_STORE, entity=kind.removesuffix("s"), id=entity_id))
@@ -212,7 +212,7 @@ class FetchEntity:
         receipt = await self._accept_event(event, job.params.get("again"))
         after = before + (receipt.status == "accepted")
         # Another version arrived during the call. Only a later fetch shows which of the two is newer.
-        moved = await self._last_seq(lane) != after
+        moved = await self._watch_lane(lane) != after
         again = (JobSpec(job.kind, STORE, job.lane, dict(job.params), collapse=True),) if moved else ()
         return Done({"message": str(receipt.id)}, follow_ups=again)
 
@@ -224,7 +224,9 @@ class FetchEntity:
         if again:
             repair = {**MAYBE_DELIVERED, AS_NEWEST: "repair"}
             jobs = tuple(replace(spec, params={**spec.params, **repair}) for spec in message.jobs)
-            message = replace(message, dedupe_key=f"{message.dedupe_key}~{again}", jobs=jobs, same_time=None)
+            prefix = message.same_time.prefix if message.same_time else None
+            key = f"{message.dedupe_key}~{again}"
+            message = replace(message, dedupe_key=key, jobs=jobs, same_time=None, version_prefix=prefix)
         elif message.same_time:
             message = replace(message, same_time=replace(message.same_time, is_current=True))
         return await self._accept(message, message_id)

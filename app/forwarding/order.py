@@ -5,6 +5,7 @@ The response to a second POST is not documented, so no second POST is sent befor
     never sent                   POST;  "already exists" → PATCH
     sent, or possibly arrived    PATCH; "Order not found" → POST
     sent by another connector    the same, after a trial (`trial.mode`)
+    sent before a failover       the same, if its record may be missing (`jobs.failover`)
     "Customer not found"         the customer is sent first, in its own lane, and the order waits for it
     the store's own order, never sent, names no customer and no e-mail address    skipped: nothing is sent
 """
@@ -44,7 +45,8 @@ RECHECK: Final = 300.0
 
 
 class ForwardOrder:
-    """`sent_by_another`: whether another connector may have sent an order that was created then (None: not known)."""
+    """`sent_by_another`: whether another connector, or this relay before a failover, may have sent an order that was created
+    then (None: not known)."""
 
     def __init__(
         self,

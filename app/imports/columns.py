@@ -32,13 +32,14 @@ class Columns:
                 trimmed.append(name)
         count = len(cells)
         if count != len(self.names) and problem is None:
-            problem = self._wrong_length(cells)
+            problem = self.wrong_length(cells)
         if problem is None:
             nul = [name for name, value in values.items() if "\0" in value]
             problem = f"has a NUL byte in the column {nul[0]!r}" if nul else None
         return FileRow(number, end, dict(values), problem, tuple(trimmed))
 
-    def _wrong_length(self, cells: Sequence[str]) -> str | None:
+    def wrong_length(self, cells: Sequence[str]) -> str | None:
+        """The problem of a row that is longer or shorter than the header; None if it is not."""
         expected, count = len(self.names), len(cells)
         while count > expected and not clean(cells[count - 1])[0]:
             count -= 1

@@ -208,3 +208,12 @@ def lacks_zone(text: str, order: DateOrder | None) -> bool:
 
 _EAST: Final = timezone(timedelta(hours=1))
 _WEST: Final = timezone(-timedelta(hours=1))
+
+
+def read_as(reading: Reading, name: str) -> str:
+    """How the values of the field are read, in a few words; empty if there is nothing to choose."""
+    if mark := reading.decimal.get(name):
+        return {",": "decimal comma", ".": "decimal point"}[mark]
+    if order := reading.date_order.get(name):
+        return {"dmy": "day/month/year", "mdy": "month/day/year", "ymd": "year-month-day"}[order]
+    return ""

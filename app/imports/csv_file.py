@@ -2,10 +2,13 @@
 
 A quote that is open at the end of the file, text behind a closing quote, and a row that does not have the columns of the
 header are problems. A quote within a value that does not begin with one (`Shelf 20"`) is an ordinary character, as in Excel.
+
+A value that lost one of its quotes ends at its first line break, and what is behind that would be further rows. So lines that can
+be the rest of a row of the wrong length belong to it, and in a file whose header is quoted, no value may have such a quote.
 """
 
 import csv
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, Final
@@ -20,6 +23,8 @@ EMPTY_ROWS: Final = 2_000_000
 """A file with more empty rows in a row is not a table. A sheet of Excel has half as many rows."""
 _REST_LINES: Final = 100
 """At most so many lines behind a broken row are taken for the rest of it."""
+_PEEKED_LINES: Final = 10
+"""At most so many lines behind a row of the wrong length are looked at: one of them may end a value that lost its first quote."""
 _LINES_WITHOUT_QUOTE: Final = 1_000
 """After so many, the next quote is searched for in the file without reading the lines."""
 
@@ -68,7 +73,7 @@ class _Feed:
         self._file = file
         self._encoding = encoding
         self._lines = lines_of(file, encoding, start)
-        self._back: Line | None = None
+        self._back: deque[Line] = deque()
         self.end = start
         self.line = first_line - 1
         self.taken: list[str] = []
@@ -98,8 +103,7 @@ class _Feed:
 
     def take(self) -> Line | None:
         """The next line; None at the end of the file."""
-        line = self._back or next(self._lines, None)
-        self._back = None
+        line = self._back.popleft() if self._back else next(self._lines, None)
         if line is None:
             self.ended = True
             return None
@@ -108,8 +112,8 @@ class _Feed:
         return line
 
     def give_back(self, line: Line) -> None:
-        """Take this line again next time."""
-        self._back = line
+        """Take this line again next time. Of several lines, the last one is given back first."""
+        self._back.appendleft(line)
         self.end -= line.size
         self.line -= _is_complete(line)
 
@@ -135,7 +139,7 @@ def _rows(file: IO[bytes], dialect: Dialect, start: int, first_line: int, number
         cells: Sequence[str] = ()
         try:
             cells = next(reader)
-            problem = _suspicion(feed, dialect, cells)
+            problem = _suspicion(feed, dialect, cells) or _wrong_length(feed, dialect, cells)
         except StopIteration:
             return
         except _TooLongError:
@@ -158,6 +162,11 @@ def _suspicion(feed: _Feed, dialect: Dialect, cells: Sequence[str]) -> str | Non
         column = next((name for name, cell in named if "\ufffd" in cell), None)
         where = f" in the column {column!r}" if column else ""
         return f"is not {dialect.encoding.label}{where}; save the file as CSV UTF-8, or name its encoding"
+    if dialect.quoted and any('"' in cell for cell in cells) and _has_bare_quote(feed, dialect):
+        return (
+            f"has a quote in a value without quotes, although this file has its values in quotes ({_lines(feed)}); a quote is "
+            f"missing. {_NOTHING_OF_IT}; correct the quote and import these lines again"
+        )
     if len(feed.taken) > 1:
         at = swallowed_line(cells, dialect.delimiter, len(dialect.columns.names))
         if at is not None:
@@ -167,6 +176,45 @@ def _suspicion(feed: _Feed, dialect: Dialect, cells: Sequence[str]) -> str | Non
                 f"({_lines(feed)}). {_NOTHING_OF_IT}; correct the quote and import these lines again"
             )
     return None
+
+
+def _has_bare_quote(feed: _Feed, dialect: Dialect) -> bool:
+    scanner = QuoteScanner(dialect.delimiter, dialect.spaced)
+    for text in feed.taken:
+        scanner.read(text)
+    return scanner.bare
+
+
+def _wrong_length(feed: _Feed, dialect: Dialect, cells: Sequence[str]) -> str | None:
+    """The problem of a row that does not have the columns of the header. It includes the lines behind it, if they end as a value
+    does whose first quote is missing."""
+    problem = dialect.columns.wrong_length(cells) if any(cell.strip() for cell in cells) else None
+    if problem is None or not _take_rest(feed, dialect, len(cells)):
+        return problem
+    return (
+        f"has a value with a line break whose first quote is missing ({_lines(feed)}). {_NOTHING_OF_IT}; correct the quote and "
+        f"import these lines again"
+    )
+
+
+def _take_rest(feed: _Feed, dialect: Dialect, fields: int) -> bool:
+    """Take the lines that complete a row of so many fields, as if its last value were still within quotes. False, and nothing is
+    taken, if they do not."""
+    columns = len(dialect.columns.names)
+    rest = QuoteScanner(dialect.delimiter, dialect.spaced, quoted=True)
+    peeked: list[Line] = []
+    while rest.open and len(peeked) < _PEEKED_LINES and (line := feed.take()) is not None:
+        peeked.append(line)
+        rest.read(line.text)
+        is_row = '"' not in line.text and line.text.count(dialect.delimiter) == columns - 1
+        if is_row or not _is_complete(line):
+            break
+    feed.ended = False
+    if not rest.open and rest.stray is None and not rest.bare and fields + rest.fields > columns:
+        return True
+    for line in reversed(peeked):
+        feed.give_back(line)
+    return False
 
 
 def _open_quote(feed: _Feed) -> str:

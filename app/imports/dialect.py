@@ -30,7 +30,8 @@ _SIGNATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a CSV file is written. `data` is the byte at which the first row begins, and `line` the number of its line."""
+    """How a CSV file is written. `data` is the byte at which the first row begins, and `line` the number of its line. `quoted`: all
+    names of the header are in quotes, so the program that wrote it quotes texts."""
 
     encoding: Encoding
     delimiter: str
@@ -41,6 +42,7 @@ class Dialect:
     line: int
     uncertain: bool = False
     notes: tuple[str, ...] = ()
+    quoted: bool = False
 
 
 def find_dialect(file: IO[bytes], encoding: Encoding, delimiter: str | None = None) -> Dialect:
@@ -78,7 +80,14 @@ def find_dialect(file: IO[bytes], encoding: Encoding, delimiter: str | None = No
         skipped + used + 1,
         bool(notes),
         tuple(notes),
+        _all_quoted(header, "".join(text[:used]), delimiter),
     )
+
+
+def _all_quoted(header: Sequence[str], written: str, delimiter: str) -> bool:
+    """Whether each name of the header was written in quotes."""
+    names = (name.replace('"', '""') for name in header)
+    return written.rstrip("\r\n") == '"' + f'"{delimiter}"'.join(names) + '"'
 
 
 def refuse_other_formats(file: IO[bytes]) -> None:

@@ -109,11 +109,12 @@ class Proposal:
 
 
 class MissingFieldError(ValueError):
-    """Required fields have no column. `parameter` is what can supply them."""
+    """Required fields have no column. `parameter` is what can supply them, `partial` what is known about the file."""
 
-    def __init__(self, message: str, parameter: Parameter) -> None:
+    def __init__(self, message: str, parameter: Parameter, partial: Proposal | None = None) -> None:
         super().__init__(message)
         self.parameter: Parameter = parameter
+        self.partial = partial
 
 
 def propose(
@@ -149,7 +150,15 @@ def propose(
     symbols = {currency_of(text) for text in sample.values.get(mapping.get("totalPrice", ""), ())}
     has_currency = stated.currency is not None or (flat and bool(symbols - {None}))
     hints = [] if export is not None or not flat else _hints(kind, file_format, sample)
-    _require(kind, names, mapping, refused, {} if export is None else export.missing, hints, has_currency=has_currency)
+    examples = {column: _shown(values[0]) for column, values in sample.values.items() if values}
+    known = None if export is None else export.name
+    try:
+        _require(
+            kind, names, mapping, refused, {} if export is None else export.missing, hints, has_currency=has_currency
+        )
+    except MissingFieldError as error:
+        how_far = ImportPlan(name, file_format, kind, mapping, as_of, Reading(), options, known, names)
+        raise MissingFieldError(str(error), error.parameter, Proposal(how_far, examples)) from None
     questions = [] if not columns_read.facts.uncertain else [_uncertain_encoding(columns_read.facts)]
     questions += [
         _doubtful_column(name, mapping[name], doubt, sample.values.get(mapping[name], ()))
@@ -165,9 +174,7 @@ def propose(
     notes += [question.note for question in questions if question.note]
     if stated.time_zone is not None:
         notes.append(f"Times without a time zone count as {stated.time_zone}.")
-    known = None if export is None else export.name
     plan = ImportPlan(name, file_format, kind, mapping, as_of, reading, options, known, names, tuple(notes))
-    examples = {column: _shown(values[0]) for column, values in sample.values.items() if values}
     remarks = (*columns_read.facts.notes, *_damaged_text(text for values in sample.values.values() for text in values))
     return Proposal(plan, examples, tuple(questions), tuple(map(visible, remarks)))
 

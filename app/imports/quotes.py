@@ -24,12 +24,13 @@ class _State(Enum):
 
 class QuoteScanner:
     """Give it the lines of a row. `stray`: the number, from 0, of the first field with text behind its closing quote. `bare`:
-    there is a quote in a field that does not begin with one. `spaced`: spaces may be before the quote of a field."""
+    there is a quote in a field that does not begin with one. `spaced`: spaces may be before the quote of a field. `quoted`: the
+    text begins within quotes."""
 
-    def __init__(self, delimiter: str, spaced: bool) -> None:
+    def __init__(self, delimiter: str, spaced: bool, *, quoted: bool = False) -> None:
         self._delimiter = delimiter
         self._spaced = spaced
-        self._state = _State.FIELD_START
+        self._state = _State.QUOTED if quoted else _State.FIELD_START
         self._field = 0
         self.stray: int | None = None
         self.bare = False
@@ -38,6 +39,11 @@ class QuoteScanner:
     def open(self) -> bool:
         """The text ends within quotes."""
         return self._state is _State.QUOTED
+
+    @property
+    def fields(self) -> int:
+        """The number of fields that have begun."""
+        return self._field + 1
 
     def read(self, text: str) -> None:
         """A line, or a part of one."""

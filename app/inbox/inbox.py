@@ -22,8 +22,10 @@ from platform_relay.core.database import is_unavailable, key_ring_of, single_sta
 from platform_relay.core.database_clock import DatabaseClock
 from platform_relay.core.encryption import KeyRing, first_email
 from platform_relay.core.errors import DatabaseAway
+from platform_relay.core.failed_statements import name_statements
 from platform_relay.core.reasons import columns
-from platform_relay.inbox.messages import Incoming
+from platform_relay.core.work import Operation, WorkRecord
+from platform_relay.inbox.messages import Incoming, key_digest
 from platform_relay.inbox.same_time import Item, Plan, fetch_contradicted, plan, read_known
 from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.queue.queue import NewJob, enqueue_parameters
@@ -40,19 +42,24 @@ _ACCEPT: Final = text(f"""
 WITH input AS (
     SELECT * FROM unnest(
         CAST(:ids AS uuid[]), CAST(:sources AS text[]), CAST(:kinds AS text[]), CAST(:dedupe_keys AS text[]),
-        CAST(:bodies AS bytea[]), CAST(:hashes AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
+        CAST(:key_digests AS uuid[]), CAST(:body_digests AS bigint[]), CAST(:version_marks AS bigint[]),
+        CAST(:bodies AS bytea[]), CAST(:customers AS text[]), CAST(:orders AS text[]),
         CAST(:products AS text[]), CAST(:coupons AS text[]), CAST(:events AS bytea[]),
         CAST(:keys AS text[]), CAST(:marks AS bytea[]), CAST(:reason_codes AS text[]), CAST(:message_facts AS jsonb[])
-    ) AS t(id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
-           encrypted_with, email_mark, reason_code, facts)
+    ) AS t(id, source, kind, dedupe_key, key_digest, body_digest, version_mark, body, customer_ref, order_ref, product_ref,
+           coupon_ref, event, encrypted_with, email_mark, reason_code, facts)
+),
+new AS (
+    INSERT INTO dedupe_digest (key, message_id, body_digest) SELECT key_digest, id, body_digest FROM input ORDER BY key_digest, id
+    ON CONFLICT (key) DO NOTHING
+    RETURNING message_id
 ),
 stored AS (
-    INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref,
+    INSERT INTO message (id, source, kind, dedupe_key, version_mark, body, customer_ref, order_ref, product_ref, coupon_ref,
                          event, encrypted_with, email_mark, reason_code, facts, received_at)
-    SELECT id, source, kind, dedupe_key, body, body_hash, customer_ref, order_ref, product_ref, coupon_ref, event,
+    SELECT id, source, kind, dedupe_key, version_mark, body, customer_ref, order_ref, product_ref, coupon_ref, event,
            encrypted_with, email_mark, reason_code, facts, now()
-    FROM input ORDER BY source, dedupe_key
-    ON CONFLICT (source, dedupe_key) DO NOTHING
+    FROM input JOIN new ON new.message_id = input.id ORDER BY id
     RETURNING id
 ),
 new_job AS (
@@ -63,16 +70,17 @@ new_job AS (
 SELECT stored.id FROM stored
 """)  # noqa: S608  # constants only
 
-_FIRST: Final = text("""
-SELECT message.source, message.dedupe_key, message.id, message.body_hash
-FROM unnest(CAST(:sources AS text[]), CAST(:keys AS text[])) AS t(source, dedupe_key)
-JOIN message ON message.source = t.source AND message.dedupe_key = t.dedupe_key
+FIRST: Final = text("""
+SELECT first.key, first.message_id AS id, first.body_digest
+FROM unnest(CAST(:key_digests AS uuid[])) AS t(key) JOIN dedupe_digest AS first ON first.key = t.key
 """)
+name_statements({"accept": _ACCEPT, "first_of_duplicates": FIRST})
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """`id` is the message's. For a duplicate or a conflict (same key, other body) it is the first message's."""
+    """`id` is the message's. For a duplicate or a conflict (same key, other body) it is the first message's, which may have
+    left the history."""
 
     id: UUID
     status: Literal["accepted", "duplicate", "conflict"]
@@ -93,7 +101,7 @@ class Inbox:
     called with the message. The endpoints and the import reject such a version before, by the same `clock`. `on_reason` is
     called with each accepted message that has a reason.
     `time_limit` (seconds): a commit that takes longer counts as failed. The caller must send again; the dedupe key
-    prevents a second message.
+    prevents a second message. `work` records the results of the commits.
     """
 
     def __init__(
@@ -104,13 +112,15 @@ class Inbox:
         on_future_version: Callable[[Incoming], Awaitable[None]] | None = None,
         on_reason: Callable[[Incoming], Awaitable[None]] | None = None,
         time_limit: float = 5.0,
+        work: WorkRecord | None = None,
     ) -> None:
-        self.clock: Final = DatabaseClock(engine)
         self._engine = engine
         self._on_future_version = on_future_version
         self._on_reason = on_reason
         self._on_commit = on_commit
         self._time_limit = time_limit
+        self._work = work or WorkRecord(Operation.ACCEPT)
+        self.clock: Final = DatabaseClock(engine, self._work)
         self._pending: deque[_Call] = deque()
         self._waiting = self._written = 0  # messages that are pending, and in the flushes that run
         self._flushers: list[asyncio.Task[None]] = []
@@ -178,14 +188,15 @@ class Inbox:
         """Write the messages of the calls, and set the result or the error of each call."""
         items = [item for call in calls for item in call.items]
         try:
-            async with asyncio.timeout(self._time_limit):
-                receipts = await self._write(items)
+            with self._work.attempt():
+                async with asyncio.timeout(self._time_limit):
+                    receipts = await self._write(items)
         except TimeoutError:
-            log.warning("accept_timed_out", messages=len(items), seconds=self._time_limit)
+            log.warning("accept_timed_out", messages=len(items), seconds=self._time_limit, **self._work.log_fields())
             _fail(calls, DatabaseAway())
         except Exception as error:  # noqa: BLE001  # every caller gets the error
             if is_unavailable(error):
-                log.warning("accept_failed", messages=len(items), error=type(error).__name__)
+                log.warning("accept_failed", messages=len(items), **self._work.log_fields())
                 _fail(calls, DatabaseAway())
             elif len(items) > 1:
                 for call in calls:
@@ -214,11 +225,15 @@ class Inbox:
     async def _write(self, items: Sequence[Item]) -> dict[UUID, Receipt]:
         async with single_statement(self._engine) as connection:
             planned = await _plan(connection, items)
-            stored = await self._insert(connection, planned.items)
-            receipts = {message_id: Receipt(message_id, "accepted") for message_id in stored}
-            receipts |= {message_id: Receipt(first, "duplicate") for message_id, first in planned.repeated.items()}
-            conflicts = [item for item in planned.items if item[0] not in stored]
-            receipts |= await _receipts_of_first(connection, conflicts)
+            stored = set[UUID]()
+            receipts = {message_id: Receipt(first, "duplicate") for message_id, first in planned.repeated.items()}
+            missing: Sequence[Item] = planned.items
+            while missing:  # again if the record of the first message reached the end of DEDUPE in between
+                new = await self._insert(connection, missing)
+                stored |= new
+                receipts |= {message_id: Receipt(message_id, "accepted") for message_id in new}
+                receipts |= await _receipts_of_first(connection, [item for item in missing if item[0] not in new])
+                missing = [item for item in missing if item[0] not in receipts]
         destinations = {
             spec.destination for message_id, message in planned.items if message_id in stored for spec in message.jobs
         }
@@ -239,7 +254,9 @@ class Inbox:
             "sources": [message.source for message in messages],
             "kinds": [str(message.kind) for message in messages],
             "dedupe_keys": [message.dedupe_key for message in messages],
-            "hashes": [message.body_hash for message in messages],
+            "key_digests": [key_digest(message.source, message.dedupe_key) for message in messages],
+            "body_digests": [message.body_digest for message in messages],
+            "version_marks": [message.version_mark for message in messages],
             "customers": [message.customer_ref for message in messages],
             "orders": [message.order_ref for message in messages],
             "products": [message.product_ref for message in messages],
@@ -260,19 +277,16 @@ async def _plan(connection: AsyncConnection, items: Sequence[Item]) -> Plan:
 
 
 async def _receipts_of_first(connection: AsyncConnection, items: Sequence[Item]) -> dict[UUID, Receipt]:
-    """The receipts of messages whose dedupe key was stored before."""
+    """The receipts of messages whose dedupe key was stored before, and is still known."""
     if not items:
         return {}
-    keys = {
-        "sources": [message.source for _, message in items],
-        "keys": [message.dedupe_key for _, message in items],
-    }
-    first = {(row.source, row.dedupe_key): row for row in await connection.execute(_FIRST, keys)}
+    keys = {message_id: key_digest(message.source, message.dedupe_key) for message_id, message in items}
+    first = {row.key: row for row in await connection.execute(FIRST, {"key_digests": list(keys.values())})}
     receipts: dict[UUID, Receipt] = {}
     for message_id, message in items:
-        row = first[message.source, message.dedupe_key]
-        same = bytes(row.body_hash) == message.body_hash or not message.strict
-        receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
+        if (row := first.get(keys[message_id])) is not None:
+            same = row.body_digest == message.body_digest or not message.strict
+            receipts[message_id] = Receipt(row.id, "duplicate" if same else "conflict")
     return receipts
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, assert_never
+from uuid import UUID
 
 from platform_relay.core.outcomes import JobSpec
 from platform_relay.core.reasons import Reason
@@ -79,7 +80,8 @@ class Incoming:
     `dedupe_key` is unique per source. `version` is the sender's own time of the entity's version. With `strict`, a
     second message with the same key and another body is a conflict; otherwise the first one is kept. `event` is the typed
     event that the body was translated into, None if the body is a typed event. `reason`: why the message requires no job, why
-    its entity cannot be read, or which of its fields were left out. `same_time`: see SameTime. A message that only leads to a
+    its entity cannot be read, or which of its fields were left out. `same_time`: see SameTime. `version_prefix`: the message
+    counts as a version with this SameTime.prefix although it has no `same_time`. A message that only leads to a
     job that fetches its entity (`refetch`) is a duplicate only while that job has not started.
     """
 
@@ -98,6 +100,7 @@ class Incoming:
     reason: Reason | None = None
     same_time: SameTime | None = None
     refetch: bool = False
+    version_prefix: str | None = None
 
     @property
     def entity_ref(self) -> str | None:
@@ -105,8 +108,26 @@ class Incoming:
         return self.order_ref or self.product_ref or self.customer_ref
 
     @property
-    def body_hash(self) -> bytes:
-        return hashlib.sha256(self.body).digest()
+    def body_digest(self) -> int:
+        """64 bits of the body's digest, which show whether the same key came with another body."""
+        return int.from_bytes(hashlib.sha256(self.body).digest()[:8], signed=True)
+
+    @property
+    def version_mark(self) -> int | None:
+        prefix = self.same_time.prefix if self.same_time else self.version_prefix
+        return None if prefix is None else version_mark(self.source, prefix)
+
+
+def key_digest(source: str, dedupe_key: str) -> UUID:
+    """Identifies a dedupe key in `dedupe_digest`. The statement of `models.KEY_DIGEST` computes the same."""
+    return UUID(bytes=hashlib.sha256(f"{source}\n{dedupe_key}".encode(errors="surrogatepass")).digest()[:16])
+
+
+def version_mark(source: str, prefix: str) -> int:
+    """64 bits that identify an entity's versions with one time of change (`SameTime.prefix`)."""
+    return int.from_bytes(
+        hashlib.sha256(f"{source}\n{prefix}".encode(errors="surrogatepass")).digest()[:8], signed=True
+    )
 
 
 def incoming(

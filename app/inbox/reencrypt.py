@@ -21,8 +21,10 @@ WITH RECURSIVE used(name) AS (
     FROM used WHERE used.name IS NOT NULL
 )
 SELECT name FROM used WHERE name IS NOT NULL
+UNION SELECT encrypted_with FROM import_chunk WHERE encrypted_with IS NOT NULL
+ORDER BY 1
 """)
-"""One index look-up for each key, however many rows it has."""
+"""One index look-up for each key, however many messages it has. Uploaded files are few, and are deleted within days."""
 _OTHERS: Final = text("""
 SELECT id, kind, encrypted_with, body, event FROM message
 WHERE body IS NOT NULL AND id > :after AND encrypted_with IS DISTINCT FROM :first
@@ -65,7 +67,7 @@ class Encrypted:
 
 
 async def used_keys(connection: AsyncConnection) -> list[str]:
-    """The names of the keys with which stored bodies are encrypted."""
+    """The names of the keys with which stored bodies and uploaded files are encrypted."""
     return list((await connection.execute(_USED)).scalars())
 
 

@@ -14,19 +14,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.database import single_statement
-from platform_relay.inbox.messages import VERSION_DIGITS, Incoming
+from platform_relay.inbox.messages import VERSION_DIGITS, Incoming, version_mark
 from platform_relay.queue.queue import NewJob, enqueue
 
 Item = tuple[UUID, Incoming]
 """A message, and the id under which it is to be stored."""
 
 _SAME_TIME: Final = f"""
-unnest(CAST(:sources AS text[]), CAST(:prefixes AS text[]), CAST(:ends AS text[]), CAST(:kinds AS text[]), CAST(:refs AS text[]),
-       CAST(:job_kinds AS text[]), CAST(:keys AS text[])) AS t(source, prefix, ending, kind, ref, job_kind, dedupe_key)
+unnest(CAST(:sources AS text[]), CAST(:prefixes AS text[]), CAST(:marks AS bigint[]), CAST(:kinds AS text[]), CAST(:refs AS text[]),
+       CAST(:job_kinds AS text[]), CAST(:keys AS text[])) AS t(source, prefix, mark, kind, ref, job_kind, dedupe_key)
 CROSS JOIN LATERAL (
     SELECT message.id, left(message.dedupe_key, length(t.prefix) + {VERSION_DIGITS}) AS dedupe_key, job.created_at, job.seq
     FROM message JOIN job ON job.message_id = message.id AND job.kind = t.job_kind
-    WHERE message.source = t.source AND message.dedupe_key >= t.prefix AND message.dedupe_key < t.ending
+    WHERE message.version_mark = t.mark AND message.source = t.source AND starts_with(message.dedupe_key, t.prefix)
       AND message.kind = t.kind AND coalesce(message.order_ref, message.product_ref, message.customer_ref) = t.ref
     ORDER BY job.created_at DESC, job.seq DESC OFFSET 0
 ) AS accepted
@@ -154,12 +154,12 @@ async def fetch_contradicted(engine: AsyncEngine, items: Sequence[Item]) -> froz
     return frozenset(job.spec.destination for job in jobs)
 
 
-def _parameters(messages: Sequence[Incoming]) -> dict[str, list[str | None]]:
+def _parameters(messages: Sequence[Incoming]) -> dict[str, Sequence[str | int | None]]:
     prefixes = [message.same_time.prefix for message in messages if message.same_time is not None]
     return {
         "sources": [message.source for message in messages],
         "prefixes": [*prefixes],
-        "ends": [prefix[:-1] + chr(ord(prefix[-1]) + 1) for prefix in prefixes],
+        "marks": [version_mark(message.source, prefix) for message, prefix in zip(messages, prefixes, strict=True)],
         "kinds": [str(message.kind) for message in messages],
         "refs": [message.entity_ref for message in messages],
         "job_kinds": [message.jobs[0].kind for message in messages],

@@ -4,7 +4,7 @@ Jobs are changed while their lane's row is locked, as everywhere in the queue.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.audit.record import audit
 from platform_relay.core.reasons import ReasonCode, because, columns
 from platform_relay.queue import destinations, queue
+from platform_relay.queue.statements import FIRST_SEQ
 from platform_relay.queue.states import Ending
 
 CHUNK: Final = 500
@@ -25,10 +26,10 @@ _MATCHING: Final = """
     AND (CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code)
     AND (CAST(:before AS timestamptz) IS NULL OR finished_at < :before)
 """
-_COUNT: Final = text(f"SELECT count(*) FROM job WHERE {_MATCHING}")  # noqa: S608  # constants only
+_COUNT: Final = text(f"SELECT count(*) AS jobs, now() AS at FROM job WHERE {_MATCHING}")  # noqa: S608  # constants only
 _SELECT: Final = text(f"SELECT id FROM job WHERE {_MATCHING} AND id > :cursor ORDER BY id LIMIT :limit")  # noqa: S608
 
-_RETRY: Final = text("""
+_RETRY: Final = text(f"""
 WITH chosen AS (
     SELECT id, destination, lane, depends_on FROM job WHERE id = ANY(CAST(:ids AS uuid[]))
 ),
@@ -37,7 +38,7 @@ counted AS (
 ),
 lanes AS (
     INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq, owner)
-    SELECT destination, lane, now(), 0, false, false, 0, jobs, jobs, owner FROM counted
+    SELECT destination, lane, now(), 0, false, false, 0, jobs, {FIRST_SEQ} + jobs, owner FROM counted
     ON CONFLICT (destination, key) DO UPDATE SET open_jobs = lane.open_jobs + excluded.open_jobs,
         last_seq = lane.last_seq + excluded.open_jobs, owner = coalesce(lane.owner, excluded.owner),
         run_at = CASE WHEN lane.leased THEN lane.run_at ELSE excluded.run_at END
@@ -49,12 +50,12 @@ UPDATE job SET state = 'waiting', disposition = CASE WHEN :by_operator THEN 'ope
     attempts = 0, created_at = CASE WHEN :by_operator THEN now() ELSE created_at END, finished_at = NULL,
     seq = lanes.last_seq - numbered.behind,
     uncertain = uncertain OR version IS NULL OR disposition IS DISTINCT FROM 'rejected',
-    params = CASE WHEN CAST(:as_newest AS boolean) THEN coalesce(params, '{}') || '{"as_newest": "operator"}' ELSE params END
+    params = CASE WHEN CAST(:as_newest AS boolean) THEN coalesce(params, '{{}}') || '{{"as_newest": "operator"}}' ELSE params END
 FROM (SELECT chosen.*, row_number() OVER (PARTITION BY destination, lane ORDER BY id DESC) - 1 AS behind FROM chosen) AS numbered
 JOIN lanes ON lanes.destination = numbered.destination AND lanes.key = numbered.lane
 WHERE job.id = numbered.id
 RETURNING job.id, job.destination
-""")
+""")  # noqa: S608  # constants only
 """Locked jobs are appended to their lanes and their attempts are reset. They are uncertain: the destination is asked first.
 A version that was rejected did not arrive, and must not count as possibly delivered when it is rejected again. `by_operator`
 False: the job keeps its reason and its age."""
@@ -64,11 +65,7 @@ _LOCK_ENDED: Final = text("""
 SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND (dead OR state = 'superseded') ORDER BY id FOR UPDATE
 """)
 
-_LOCK_LANES: Final = text("""
-SELECT lane.key FROM lane
-WHERE (lane.destination, lane.key) IN (SELECT destination, lane FROM job WHERE id = ANY(CAST(:ids AS uuid[])))
-ORDER BY lane.destination, lane.key FOR UPDATE
-""")
+_LANES: Final = text("SELECT destination, lane FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 _DROP: Final = text("""
 WITH chosen AS (
@@ -136,7 +133,7 @@ class OperatorActions:
         one. False if the job is in another state.
         """
         async with self._engine.begin() as connection:
-            await connection.execute(_LOCK_LANES, {"ids": [job_id]})
+            await _lock_lanes(connection, [job_id])
             ended = (await connection.execute(_LOCK_ENDED, {"ids": [job_id]})).scalars().all()
             if not ended:
                 return False
@@ -145,13 +142,18 @@ class OperatorActions:
         self._on_work(destinations)
         return True
 
-    async def count_matching(self, which: DeadJobs) -> int:
+    async def count_matching(self, which: DeadJobs) -> tuple[int, datetime]:
+        """How many there are, and the time of the count."""
         async with self._engine.connect() as connection:
-            return int((await connection.execute(_COUNT, asdict(which))).scalar_one())
+            row = (await connection.execute(_COUNT, asdict(which))).one()
+            return row.jobs, row.at
 
     async def retry_matching(self, which: DeadJobs, by: str) -> int:
-        """Retry all jobs that match, in chunks, and return how many were retried."""
+        """Retry all jobs that match, in chunks, and return how many were retried. Those that match later are left out."""
         total, cursor = 0, UUID(int=0)
+        if which.before is None:
+            _, now = await self.count_matching(which)
+            which = replace(which, before=now)
         while True:
             async with self._engine.connect() as connection:
                 rows = await connection.execute(_SELECT, {**asdict(which), "cursor": cursor, "limit": CHUNK})
@@ -164,7 +166,7 @@ class OperatorActions:
     async def drop(self, ids: Sequence[UUID], by: str, why: str) -> int:
         """Drop waiting and dead jobs, so that they are never sent, and return how many. Running jobs are left unchanged."""
         async with self._engine.begin() as connection:
-            await connection.execute(_LOCK_LANES, {"ids": list(ids)})
+            await _lock_lanes(connection, ids)
             reason = because(ReasonCode.OPERATOR_DROPPED, by=by, comment=why)
             dropped = (await connection.execute(_DROP, {"ids": list(ids), **columns(reason)})).scalars().all()
             if dropped:
@@ -217,9 +219,15 @@ async def try_once_more(connection: AsyncConnection, ids: Sequence[UUID]) -> int
     return len(dead)
 
 
+async def _lock_lanes(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Lock the lanes of jobs."""
+    lanes = (await connection.execute(_LANES, {"ids": list(ids)})).all()
+    await queue.lock_lanes(connection, [(row.destination, row.lane) for row in lanes])
+
+
 async def _lock_dead(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[UUID]:
     """Lock the lanes of the jobs, and those of the jobs that are dead. Returns the dead ones."""
-    await connection.execute(_LOCK_LANES, {"ids": list(ids)})
+    await _lock_lanes(connection, ids)
     return (await connection.execute(_LOCK_DEAD, {"ids": list(ids)})).scalars().all()
 
 

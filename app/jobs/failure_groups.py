@@ -65,11 +65,17 @@ _COLUMNS: Final[Mapping[str, str]] = {
 State = Literal["dead", "held"]
 
 
+def _is(column: str, name: str) -> str:
+    """The condition that the column has the value of the parameter; null does not restrict."""
+    return f"(CAST(:{name} AS text) IS NULL OR {column} = :{name})"
+
+
 def _matching(state: str) -> str:
+    disposition = _is("coalesce(job.disposition, '')", "disposition")
     return (
-        f"{_FROM[state]} AND job.destination = :destination AND job.kind = :kind"
-        f" AND coalesce(job.disposition, '') = :disposition AND {_WAITS_FOR[state]} = :waits_for"
-        f" AND {_CODE} = :reason_code AND {_CAUSE} = :cause"
+        f"{_FROM[state]} AND {_is('job.destination', 'destination')} AND {_is('job.kind', 'kind')}"
+        f" AND {disposition} AND {_is(_WAITS_FOR[state], 'waits_for')}"
+        f" AND {_is(_CODE, 'reason_code')} AND {_is(_CAUSE, 'cause')}"
         " AND (CAST(:before AS timestamptz) IS NULL OR coalesce(job.finished_at, job.created_at) <= :before)"
     )
 
@@ -86,6 +92,7 @@ _GROUPS: Final = {
     for state in _FROM
 }
 _COUNT: Final = {state: text(f"SELECT count(*), now() {_matching(state)}") for state in _FROM}
+_HELD_FOR: Final = text(f"SELECT DISTINCT lane.waits_for {_matching('held')} ORDER BY 1")
 _IDS: Final = {
     state: text(f"SELECT job.id {_matching(state)} AND job.id > :cursor ORDER BY job.id LIMIT :limit")
     for state in _FROM
@@ -94,19 +101,29 @@ _IDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """What the jobs of a group have in common.
+    """What the jobs of a group have in common. None does not restrict: see `every`.
 
     `waits_for` names what held jobs wait for; it is empty for dead jobs. `cause` is a digest of the facts, which
     distinguishes causes with the same reason code.
     """
 
     state: State
-    destination: str
-    kind: str
-    disposition: str
-    waits_for: str
-    reason_code: str
-    cause: str
+    destination: str | None
+    kind: str | None
+    disposition: str | None
+    waits_for: str | None
+    reason_code: str | None
+    cause: str | None
+
+    @classmethod
+    def every(cls, state: State, reason_code: ReasonCode | None = None) -> "FailureGroup":
+        """All jobs of a state, or those with a reason code: the jobs of many groups."""
+        return cls(state, None, None, None, None, reason_code, None)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the jobs have one cause."""
+        return self.cause is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +170,8 @@ async def list_job_ids(
     """The next ids after `cursor` of the jobs that were in the group at the time `before`."""
     parameters = {**asdict(group), "before": before, "cursor": cursor or UUID(int=0), "limit": limit}
     return list((await connection.execute(_IDS[group.state], parameters)).scalars())
+
+
+async def list_held_for(connection: AsyncConnection, group: FailureGroup, before: datetime | None) -> list[str]:
+    """What the held jobs wait for that were in the group at the time `before`."""
+    return list((await connection.execute(_HELD_FOR, {**asdict(group), "before": before})).scalars())

@@ -12,7 +12,7 @@ from platform_relay.alerts.alerts import count_open
 from platform_relay.core.database import is_one_of, key_ring_of
 from platform_relay.core.encryption import OVERHEAD
 from platform_relay.core.metrics import Backlog, QueueSnapshot
-from platform_relay.core.models import Attempt, Destination, Job, Lane, Message
+from platform_relay.core.models import Destination, Job, Lane, Message
 from platform_relay.core.paging import Cursor, KeyText, Page
 from platform_relay.core.reasons import ReasonCode, stored
 from platform_relay.jobs.views import (
@@ -23,10 +23,12 @@ from platform_relay.jobs.views import (
     JobDetail,
     JobView,
     MessageView,
+    counted_state,
     job_texts,
     message_text,
     reason_fields,
 )
+from platform_relay.queue.attempts import ATTEMPTS
 from platform_relay.queue.oldest_waiting import OldestWaiting
 
 # ----------------------------------------------------------------------------------------------- jobs, messages
@@ -38,6 +40,9 @@ _JOBS: Final = (
     .outerjoin(Lane, and_(Lane.destination == Job.destination, Lane.key == Job.lane))
     .outerjoin(Destination, Destination.name == Job.destination)
 )
+_ATTEMPTS: Final = text(f"""
+SELECT * FROM {ATTEMPTS} AS attempt WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, fencing_token
+""")  # noqa: S608  # constants only
 
 
 async def find_message(connection: AsyncConnection, message_id: UUID) -> MessageView | None:
@@ -49,7 +54,7 @@ async def find_message(connection: AsyncConnection, message_id: UUID) -> Message
     if row is None:
         return None
     jobs = await _with_attempts(connection, _JOBS.where(Job.message_id == message_id).order_by(Job.id))
-    state, state_text = message_text(job.state for job in jobs)
+    state, state_text = message_text(counted_state(job.state, job.kind, job.disposition) for job in jobs)
     reason = stored(row["reason_code"], row["facts"])
     return MessageView(**row, state=state, text=state_text, reason=reason.text if reason else None, jobs=jobs)
 
@@ -97,9 +102,7 @@ async def _with_attempts(connection: AsyncConnection, statement: Select[*tuple[o
     jobs = [_job(row) for row in (await connection.execute(statement)).mappings()]
     ring = key_ring_of(connection)
     attempts: dict[UUID, list[AttemptView]] = {job.id: [] for job in jobs}
-    of_jobs = is_one_of(Attempt.job_id, attempts)
-    newest_last = select(Attempt.__table__).where(of_jobs).order_by(Attempt.job_id, Attempt.fencing_token)
-    for row in (await connection.execute(newest_last)).mappings():
+    for row in (await connection.execute(_ATTEMPTS, {"ids": list(attempts)})).mappings():
         excerpt = ring.display_text(row["job_id"], row["fencing_token"], row["excerpt"])
         attempts[row["job_id"]].append(AttemptView(**{**row, **reason_fields(row), "excerpt": excerpt}))
     return [JobDetail(**dict(job), attempts=attempts[job.id]) for job in jobs]
@@ -134,13 +137,18 @@ WITH tally AS (
                 WHEN kind = 'issue_coupon' AND disposition = 'parked' THEN 'held'
                 ELSE 'waiting' END AS state
     FROM job WHERE CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code GROUP BY 1, 3
+    UNION ALL
+    SELECT kind, sum(rows), CASE WHEN state = 'done' THEN 'delivered' ELSE state END
+    FROM history_count WHERE kind <> '' AND (CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code) GROUP BY 1, 3
 )
-SELECT (SELECT count(*) FROM message) AS messages,
+SELECT (SELECT count(*) FROM message) + coalesce((SELECT sum(rows) FROM history_count WHERE kind = ''), 0) AS messages,
+       coalesce((SELECT sum(rows) FROM history_count
+                 WHERE kind <> '' AND (CAST(:reason_code AS text) IS NULL OR reason_code = :reason_code)), 0) AS left_history,
        (SELECT coalesce(sum(open_jobs), 0) FROM lane) = (SELECT count(*) FROM job WHERE open) AS balanced,
        coalesce((SELECT jsonb_agg(to_jsonb(tally)) FROM tally), '[]') AS tally
 """)
 """A redemption is sent to the store only after its coupon was admitted. Before that, an attempt that was interrupted, or that
-an operator repeats, has sent nothing, so it is not `unknown`."""
+an operator repeats, has sent nothing, so it is not `unknown`. Jobs that left the history are counted in their last state."""
 
 
 async def read_job_counts(connection: AsyncConnection, reason_code: ReasonCode | None = None) -> JobCounts:
@@ -157,7 +165,8 @@ async def read_job_counts(connection: AsyncConnection, reason_code: ReasonCode |
             sums[entry["state"]] = sums.get(entry["state"], 0) + entry["jobs"]
             sums["received"] = sums.get("received", 0) + entry["jobs"]
     return JobCounts(
-        messages=row.messages,
+        messages=int(row.messages),
+        left_history=int(row.left_history),
         total=Counts(**total),
         by_kind={kind: Counts(**counts) for kind, counts in sorted(by_kind.items())},
         balanced=row.balanced,
@@ -167,7 +176,8 @@ async def read_job_counts(connection: AsyncConnection, reason_code: ReasonCode |
 _BACKLOG: Final = text("""
 WITH work AS (
     SELECT destination, sum(open_jobs) AS waiting,
-           greatest(0, extract(epoch FROM now() - min(run_at) FILTER (WHERE NOT leased))) AS oldest
+           greatest(0, extract(epoch FROM now() - min(CASE WHEN leased THEN greatest(run_at, lease_until) ELSE run_at END)))
+               AS oldest
     FROM lane WHERE open_jobs > 0 GROUP BY destination
 ), dead AS (
     SELECT destination, jsonb_object_agg(reason_code, jobs) AS jobs

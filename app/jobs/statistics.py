@@ -28,7 +28,7 @@ UNSETTLED: Final = timedelta(minutes=3)
 BUDGET: Final = 1.0
 """Seconds that one call of `LastHour.read` may spend on older minutes; later calls read the rest."""
 
-_DESTINATIONS: Final = text("""
+DESTINATIONS: Final = text("""
 WITH open_jobs AS (
     SELECT destination, count(*) FILTER (WHERE state = 'waiting') AS waiting,
            count(*) FILTER (WHERE state = 'running') AS running,
@@ -37,22 +37,33 @@ WITH open_jobs AS (
 ), dead_jobs AS (
     SELECT destination, count(*) AS dead FROM job WHERE dead GROUP BY destination
 ), recent AS (
-    SELECT job.destination, count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered, count(*) AS tries
-    FROM attempt JOIN job ON job.id = attempt.job_id
-    WHERE attempt.started_at > now() - interval '1 minute' GROUP BY job.destination
+    SELECT destination, count(*) FILTER (WHERE outcome IN ('done', 'skip')) AS delivered, count(*) AS tries FROM (
+        SELECT job.destination, attempt.outcome FROM attempt JOIN job ON job.id = attempt.job_id
+        WHERE attempt.started_at > now() - interval '1 minute'
+        UNION ALL
+        SELECT destination, 'done' FROM job WHERE duration_ms IS NOT NULL AND finished_at > now() - interval '1 minute'
+          AND finished_at <= now() AND finished_at - make_interval(secs => duration_ms / 1000.0) > now() - interval '1 minute'
+    ) AS began GROUP BY destination
 )
 SELECT name, state, reason_code, facts, since, retry_at, rate_limit, coalesce(waiting, 0), coalesce(running, 0), oldest,
        CAST(coalesce(delivered, 0) / 60.0 AS float8), CAST(coalesce(tries, 0) / 60.0 AS float8), coalesce(dead, 0)
 FROM destination LEFT JOIN open_jobs ON open_jobs.destination = name LEFT JOIN recent ON recent.destination = name
 LEFT JOIN dead_jobs ON dead_jobs.destination = name ORDER BY name
 """)
-_MINUTES: Final = text("""
-SELECT job.destination, date_trunc('minute', attempt.started_at) AS minute,
-       count(*) FILTER (WHERE attempt.outcome IN ('done', 'skip')) AS delivered,
-       count(*) FILTER (WHERE attempt.outcome NOT IN ('done', 'skip', 'wait', 'interrupted')) AS failed
-FROM attempt JOIN job ON job.id = attempt.job_id
-WHERE attempt.started_at >= :since AND attempt.started_at < :until GROUP BY 1, 2 ORDER BY 1, 2
+MINUTES: Final = text("""
+SELECT destination, date_trunc('minute', started_at) AS minute,
+       count(*) FILTER (WHERE outcome IN ('done', 'skip')) AS delivered,
+       count(*) FILTER (WHERE outcome NOT IN ('done', 'skip', 'wait', 'interrupted')) AS failed
+FROM (
+    SELECT job.destination, attempt.started_at, attempt.outcome FROM attempt JOIN job ON job.id = attempt.job_id
+    UNION ALL
+    SELECT destination, finished_at - make_interval(secs => duration_ms / 1000.0), 'done' FROM job
+    WHERE duration_ms IS NOT NULL AND finished_at >= CAST(:since AS timestamptz)
+      AND finished_at < CAST(:until AS timestamptz) + interval '3 minutes'
+) AS began
+WHERE started_at >= :since AND started_at < :until GROUP BY 1, 2 ORDER BY 1, 2
 """)
+"""An attempt ends within UNSETTLED. The one that succeeded is found by its end, `finished_at`."""
 _WAITING_ORDERS: Final = """
 WITH newest AS (
     SELECT DISTINCT ON (lane) message_id FROM job
@@ -150,13 +161,13 @@ class BusinessImpact:
 async def read_destinations(connection: AsyncConnection) -> list[DestinationStatistics]:
     return [
         DestinationStatistics(name, state, stored(code, facts), *rest)
-        for name, state, code, facts, *rest in await connection.execute(_DESTINATIONS)
+        for name, state, code, facts, *rest in await connection.execute(DESTINATIONS)
     ]
 
 
 async def read_minutes(connection: AsyncConnection, since: datetime, until: datetime) -> list[Minute]:
     """Minutes without attempts are left out."""
-    return [Minute(*row) for row in await connection.execute(_MINUTES, {"since": since, "until": until})]
+    return [Minute(*row) for row in await connection.execute(MINUTES, {"since": since, "until": until})]
 
 
 class LastHour:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from platform_relay.core.reason_texts import NO_ACTION, REPEATED_SAFELY, TRIED_AGAIN, render
 from platform_relay.core.reasons import Reason, ReasonCode, stored
+from platform_relay.inbox.messages import JobKind
 
 
 class View(BaseModel):
@@ -65,7 +66,7 @@ class JobDetail(JobView):
 
 
 MessageState = Literal[
-    "stored", "waiting", "running", "delivered", "needs_attention", "superseded", "skipped", "dropped"
+    "stored", "waiting", "held", "running", "delivered", "needs_attention", "superseded", "skipped", "dropped"
 ]
 
 
@@ -114,6 +115,10 @@ class Counts(View):
 
 class JobCounts(View):
     messages: int
+    left_history: int = Field(
+        0,
+        description="Of the received jobs, those whose rows left the history (`HISTORY`); counted in their last state.",
+    )
     total: Counts
     by_kind: dict[str, Counts]
     balanced: bool = Field(description="Whether the counters of the lanes equal the number of open jobs.")
@@ -189,6 +194,7 @@ def reason_fields(row: Mapping[Any, Any]) -> dict[str, Any]:  # Any: as a RowMap
 MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
     ("dead", "needs_attention", "A job is dead-lettered. The job has the reason and the next step."),
     ("running", "running", "It is being sent now."),
+    ("held", "held", "Its coupon waits for a rule, a setting, a confirmation or a decision. The job has the reason."),
     ("waiting", "waiting", "It is stored and waits to be sent. Each job has its reason."),
     ("done", "delivered", "All of its jobs were delivered."),
     ("skipped", "skipped", "There was nothing to send."),
@@ -197,8 +203,17 @@ MESSAGE_STATES: Final[tuple[tuple[str, MessageState, str], ...]] = (
 )
 
 
+IS_HELD: Final = "job.state = 'waiting' AND job.kind = 'issue_coupon' AND job.disposition = 'parked'"
+"""The condition of `counted_state` in SQL."""
+
+
+def counted_state(state: str, kind: str, disposition: str | None) -> str:
+    """The state of a job, in which a redemption that waits for something else than its turn is `held`."""
+    return "held" if (state, kind, disposition) == ("waiting", JobKind.ISSUE_COUPON, "parked") else state
+
+
 def message_text(job_states: Iterable[str]) -> tuple[MessageState, str]:
-    """The state of a message and its text. Of the states of its jobs, the one that needs most attention counts."""
+    """The state of a message and its text. Of its jobs' states (`counted_state`), the one that needs most attention counts."""
     states = set(job_states)
     for state, name, text in MESSAGE_STATES:
         if state in states:

@@ -23,11 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.audit.record import audit
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import ENCRYPTED_TEXT, KeyRing, Purpose, first_email
+from platform_relay.core.models import KEY_DIGEST
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.issuance_limits import subject_of
 from platform_relay.coupons.transitions import Coupons
 from platform_relay.forwarding.fetch import IGNORED
 from platform_relay.forwarding.unreadable import UNREADABLE
+from platform_relay.history.export import exports_with
 from platform_relay.inbox.messages import JobKind
 from platform_relay.jobs.actions import OperatorActions
 from platform_relay.jobs.views import View
@@ -88,15 +90,24 @@ _OPEN_OR_DEAD: Final = text("""
 SELECT id, message_id, kind, state = 'running' AS running, params ->> 'reward' AS place FROM job
 WHERE message_id = ANY(CAST(:ids AS uuid[])) AND (open OR dead)
 """)
-_EMPTY: Final = text("""
+_EMPTY: Final = text(f"""
+WITH chosen AS (
+    SELECT id, {KEY_DIGEST} AS key, kind IN ('customers', 'customers:id', 'customers:unreadable') OR EXISTS (
+        SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(dedupe_key)) > 0
+    ) AS named
+    FROM message
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id AND job.open)
+    ORDER BY id FOR UPDATE
+),
+forgotten AS (DELETE FROM dedupe_digest USING chosen WHERE dedupe_digest.key = chosen.key AND chosen.named)
 UPDATE message SET body = NULL, event = NULL, email_mark = NULL, customer_ref = NULL,
     facts = CASE WHEN facts IS NOT NULL THEN CAST(:facts AS jsonb) END,
-    dedupe_key = CASE WHEN kind IN ('customers', 'customers:id', 'customers:unreadable') OR EXISTS (
-        SELECT FROM unnest(CAST(:needles AS text[])) AS t(needle) WHERE position(needle IN lower(dedupe_key)) > 0
-    ) THEN 'erased:' || id ELSE dedupe_key END
-WHERE id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (SELECT FROM job WHERE job.message_id = message.id AND job.open)
-RETURNING id
-""")
+    dedupe_key = CASE WHEN chosen.named THEN 'erased:' || message.id ELSE dedupe_key END,
+    version_mark = CASE WHEN NOT chosen.named THEN version_mark END
+FROM chosen WHERE message.id = chosen.id
+RETURNING message.id
+""")  # noqa: S608  # constants only
+"""A dedupe key may name the customer. Its digests are deleted with it, so the same event would be accepted again."""
 _REDACT: Final = text("""
 UPDATE message SET body = changed.body, event = changed.event, encrypted_with = :encrypted_with, email_mark = changed.mark,
     customer_ref = CASE WHEN customer_ref = ANY(CAST(:refs AS text[])) THEN NULL ELSE customer_ref END
@@ -139,7 +150,7 @@ UPDATE job SET facts = CAST(:facts AS jsonb) WHERE message_id = ANY(CAST(:ids AS
 )
 """Facts and excerpts of other customers' jobs that name the customer. Encrypted excerpts cannot be searched and are removed."""
 _ALERTS: Final = text("""
-UPDATE alert SET facts = CAST(:facts AS jsonb),
+UPDATE alert SET facts = CAST(:facts AS jsonb), first_facts = NULL,
     resolved_at = CASE WHEN subject = ANY(CAST(:customers AS text[])) THEN coalesce(resolved_at, now()) ELSE resolved_at END,
     subject = CASE WHEN subject = ANY(CAST(:customers AS text[])) THEN 'erased ' || :token ELSE subject END
 WHERE subject = ANY(CAST(:subjects AS text[])) OR subject = ANY(CAST(:customers AS text[])) RETURNING id
@@ -176,9 +187,20 @@ DELETE FROM difference WHERE kind = 'customers' AND entity_id = ANY(CAST(:refs A
 
 
 _REJECTED_FILES: Final = text("""
-SELECT DISTINCT name FROM import_run WHERE rejected > 0 AND name <> 'http' ORDER BY name
+SELECT DISTINCT name FROM import_run WHERE rejected > 0 AND source = 'file' ORDER BY name
 """)
-"""The files beside which `relay import` wrote rejected rows. An import over HTTP writes none."""
+"""The files beside which `relay import` wrote rejected rows. Other imports write none."""
+_EXPIRE_UPLOADS: Final = text("UPDATE import_upload SET expires_at = '-infinity'")
+_IMPORTED: Final = "SELECT upload_id FROM import_run WHERE state IN ('running', 'stopped') AND upload_id IS NOT NULL"
+_DELETE_UPLOADS: Final = (
+    text(f"DELETE FROM import_chunk WHERE upload_id NOT IN ({_IMPORTED})"),  # noqa: S608  # constants only
+    text(f"UPDATE import_run SET upload_id = NULL WHERE upload_id NOT IN ({_IMPORTED})"),  # noqa: S608  # as above
+    text(f"DELETE FROM import_upload WHERE id NOT IN ({_IMPORTED})"),  # noqa: S608  # as above
+)
+_RUNNING_IMPORTS: Final = text(
+    "SELECT name FROM import_run WHERE state IN ('running', 'stopped') AND upload_id IS NOT NULL ORDER BY name"
+)
+"""Any file may name the customer, so all are deleted; one that is being imported, when its import ends."""
 
 
 class StillRunningError(ValueError):
@@ -201,6 +223,9 @@ class ErasureReceipt(View):
     alerts: int
     differences: int
     entities: int = Field(description="Records about deliveries of the customer's own data.")
+    exports: list[str] = Field(
+        description="Exported files of the history that may hold rows of the customer (`HISTORY_EXPORT`)."
+    )
     kept: list[str] = Field(description="What is kept, and why.")
     next_steps: list[str] = Field(description="What has to be done outside the relay.")
 
@@ -208,6 +233,7 @@ class ErasureReceipt(View):
 KEPT: Final = [
     "the number of messages and jobs, with their times and states, so that the counts stay correct",
     "coupons with code, value, points and state, so that the coupon ledger stays correct",
+    "digests of the keys of messages that left the history, until the end of DEDUPE, so that duplicates are recognised",
     "the audit log, whose entries cannot be changed; it names keys, jobs, codes, and the reasons that operators wrote",
 ]
 NEXT_STEPS: Final = [
@@ -436,13 +462,28 @@ class _Erasure:
             counts = {name: self._counts[name] for name in COUNTED}
             await audit(connection, self._by, "customer.erase", str(self._id), counts)
             files = list((await connection.execute(_REJECTED_FILES)).scalars())
+            exports = await exports_with(connection, self._customer.refs)
+        running = await self._delete_uploads()
         steps = [
             *NEXT_STEPS,
+            *(f"remove the customer's rows from {name}, in the folder of HISTORY_EXPORT" for name in exports),
+            *(
+                f"the import of {name} has not ended: if its file names the customer, erase the customer again"
+                for name in running
+            ),
             *(f"delete {name}.rejected.ndjson, or remove the customer's rows from it" for name in files),
         ]
         return ErasureReceipt(
-            erasure=self._id, at=datetime.now(UTC), by=self._by, **counts, kept=KEPT, next_steps=steps
+            erasure=self._id, at=datetime.now(UTC), by=self._by, **counts, exports=exports, kept=KEPT, next_steps=steps
         )
+
+    async def _delete_uploads(self) -> list[str]:
+        """Delete the uploaded files. Returns the names of imports that run: their files are deleted when they end."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_EXPIRE_UPLOADS)
+            for statement in _DELETE_UPLOADS:
+                await connection.execute(statement)
+            return list((await connection.execute(_RUNNING_IMPORTS)).scalars())
 
 
 def _decrypted(ring: KeyRing, row: Row[Any]) -> list[bytes | None]:

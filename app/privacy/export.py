@@ -15,6 +15,7 @@ from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import KeyRing
 from platform_relay.jobs.views import View
 from platform_relay.privacy.identity import CustomerIdentity, identify_customer
+from platform_relay.queue.attempts import ATTEMPTS
 
 _MESSAGES: Final = text("""
 SELECT id, source, kind, received_at, customer_ref, order_ref, product_ref, coupon_ref, reason_code, facts, encrypted_with, body,
@@ -27,10 +28,9 @@ _JOBS: Final = text("""
 SELECT id, message_id, kind, destination, lane, state, disposition, reason_code, facts, result, created_at, finished_at FROM job
 WHERE message_id = ANY(CAST(:ids AS uuid[])) ORDER BY id
 """)
-_ATTEMPTS: Final = text("""
-SELECT job_id, fencing_token, number, started_at, duration_ms, outcome, status, reason_code, facts, excerpt FROM attempt
-WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, fencing_token
-""")
+_ATTEMPTS: Final = text(f"""
+SELECT * FROM {ATTEMPTS} AS attempt WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY job_id, fencing_token
+""")  # noqa: S608  # constants only
 _COUPONS: Final = text("SELECT * FROM coupon WHERE customer_ref = ANY(CAST(:refs AS text[])) ORDER BY created_at")
 _ENTITIES: Final = text("""
 SELECT destination, key, exists_remotely, version FROM entity

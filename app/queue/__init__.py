@@ -16,6 +16,7 @@
     notifications.py      NOTIFY as a hint between processes
     oldest_waiting.py     the age of the oldest waiting job
     maintenance.py        deletes idle lanes
+    attempts.py           where attempts are read from
 
 Knows no Platform, no store, no HTTP and no payload.
 """

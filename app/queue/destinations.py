@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.core.database import single_statement
+from platform_relay.core.failed_statements import name_statements
 from platform_relay.core.reasons import Reason, columns
 from platform_relay.queue.statements import WAKE
 from platform_relay.queue.states import doubt_key
@@ -111,6 +112,7 @@ UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, since =
     failures = 0
 WHERE name = :name AND state <> 'open' RETURNING name
 """)
+name_statements({"read_destination": _READ, "reserve_calls": _RESERVE})
 
 
 @dataclass(frozen=True, slots=True)

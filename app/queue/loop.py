@@ -6,7 +6,7 @@
 
 The claimer continues when there is room. The settler writes, in one batch, everything that finished during its last write;
 while many jobs are in hand it collects a batch for at most `gather` seconds, because a statement costs more than its rows.
-Without work the claimer sleeps until it is woken or `poll_interval` seconds have passed. While the database is unavailable,
+Without work the claimer sleeps until it is woken or `idle_interval` seconds have passed. While the database is unavailable,
 the loop cannot claim or settle. It tries again, and the process continues.
 """
 
@@ -20,6 +20,7 @@ import structlog
 
 from platform_relay.core.database import is_unavailable
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.core.work import Operation, Work
 from platform_relay.queue.decide import Crashed, Interrupted, Verdict
 from platform_relay.queue.destination_guard import DestinationGuard
 from platform_relay.queue.destinations import DATABASE_ERRORS
@@ -36,6 +37,8 @@ UNSETTLED: Final = 4
 database would collect work that is repeated when the process dies."""
 BUSY_SHARE: Final = 4
 """A loop is busy while more than one in this many of its `concurrency` jobs is in hand."""
+REFUSED_PAUSE: Final = 5.0
+"""Seconds between two claims while no attempt can be settled: each job would be called, and called again after its lease."""
 BACKFILL_INTERVAL: Final = 10
 """One in this many claims takes backfill jobs first, so that live traffic cannot starve them."""
 
@@ -53,6 +56,8 @@ class LoopSettings:
     """`concurrency` calls run at once; the rest is in seconds.
 
     `lease`: how long a claim holds a lane without a renewal. `poll_interval`: between two claims when the loop is not woken.
+    `idle_interval`: the same after a claim that took everything that was due; longer if something else (`due.watch_due`)
+    looks for due lanes meanwhile.
     `grace`: how long running calls may take to finish after `stop`. `gather`: how long a finished attempt waits at most, while
     the loop is busy, to be settled together with others.
     """
@@ -60,14 +65,25 @@ class LoopSettings:
     concurrency: int = 64
     lease: float = 12.0
     poll_interval: float = 0.5
+    idle_interval: float | None = None
     grace: float = 7.0
     gather: float = 0.02
 
 
 class Loop:
     def __init__(
-        self, queue: Queue, guard: DestinationGuard, runner: Runner, settings: LoopSettings, observer: Observer
+        self,
+        queue: Queue,
+        guard: DestinationGuard,
+        runner: Runner,
+        settings: LoopSettings,
+        observer: Observer,
+        work: Work | None = None,
     ) -> None:
+        """`work` records the results of claims and settles."""
+        work = work or Work()
+        self._claim_work = work.record(Operation.CLAIM, queue.destination)
+        self._settle_work = work.record(Operation.SETTLE, queue.destination)
         self.destination = queue.destination
         self._queue = queue
         self._guard = guard
@@ -128,25 +144,29 @@ class Loop:
             room = self._guard.allowance(2 * concurrency - in_hand, in_hand)
             if self._unsettled() >= UNSETTLED * concurrency:
                 room = 0
+            if self._settle_work.failing():
+                room = 0 if self._settle_work.retry_in(REFUSED_PAUSE) else min(room, 1)
             if room == 0 or (in_hand > concurrency and room < concurrency // 2):
                 await self._sleep()
                 continue
             self._wake.clear()
             claimed = await self._claim(room)
-            if claimed < room:
-                await self._sleep()
+            if claimed is not None and claimed < room:
+                await self._sleep(self._settings.idle_interval)
 
-    async def _claim(self, room: int) -> int:
-        """Claim up to `room` jobs; returns how many."""
+    async def _claim(self, room: int) -> int | None:
+        """Claim up to `room` jobs; returns how many. None, after a pause, if that failed: the next claim shows whether it
+        still does, and whether something was due."""
         try:
-            await self._guard.refresh()
-            jobs = await self._due(room)
-        except DATABASE_ERRORS as error:
-            log.warning("claim_failed", destination=self.destination, error=type(error).__name__)
+            with self._claim_work.attempt():
+                await self._guard.refresh()
+                jobs = await self._due(room)
+        except DATABASE_ERRORS:
+            log.warning("claim_failed", destination=self.destination, **self._claim_work.log_fields())
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.poll_interval):
                     await self._stopping.wait()
-            return 0
+            return None
         return len(jobs)
 
     async def _due(self, room: int) -> list[Job]:
@@ -188,9 +208,11 @@ class Loop:
             self._leases[job.lane, job.fencing_token] = until
             self._jobs.add(job)
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, seconds: float | None = None) -> None:
+        """Until the loop is woken, at most `seconds` (None: the poll interval)."""
+        self._heartbeat = time.monotonic()
         with suppress(TimeoutError):  # not `wait_for`, which loses a cancellation that comes with the wake-up (3.11)
-            async with asyncio.timeout(self._settings.poll_interval):
+            async with asyncio.timeout(self._settings.poll_interval if seconds is None else seconds):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -261,19 +283,23 @@ class Loop:
                 if self._unsettled() >= UNSETTLED * self._settings.concurrency:
                     self._wake.set()
                 for key in self._writing:
-                    del self._leases[key]
+                    self._leases.pop(key, None)
                 self._writing = set()
 
-    async def _write(self, batch: list[Settlement]) -> None:
-        """Settle a batch, again and again while the database is unavailable. If it rejects the batch, the cause is isolated."""
+    async def _write(self, batch: list[Settlement], *, instead: bool = False) -> None:
+        """Settle a batch, again and again while the database is unavailable. If it rejects the batch, the cause is isolated.
+        `instead`: of a settlement that it rejected, so a success does not show that others can be settled."""
         while True:
             try:
-                settled = await asyncio.shield(self._queue.settle(batch))
+                with self._settle_work.attempt(proves=not instead):
+                    settled = await asyncio.shield(self._queue.settle(batch))
             except DATABASE_ERRORS as error:
                 if not is_unavailable(error):
-                    await self._write_in_halves(batch, error)
+                    await self._write_in_halves(batch)
                     return
-                log.warning("settle_failed", destination=self.destination, jobs=len(batch), error=type(error).__name__)
+                log.warning(
+                    "settle_failed", destination=self.destination, jobs=len(batch), **self._settle_work.log_fields()
+                )
                 await asyncio.sleep(self._settings.poll_interval)
                 continue
             lost = {_key(settlement) for settlement in settled.lost}
@@ -286,7 +312,7 @@ class Loop:
                 self._wake.set()
             return
 
-    async def _write_in_halves(self, batch: list[Settlement], error: Exception) -> None:
+    async def _write_in_halves(self, batch: list[Settlement]) -> None:
         """Find the settlement that cannot be stored, and settle it as crashed: it must not stop its destination."""
         if len(batch) > 1:
             half = len(batch) // 2
@@ -295,13 +321,14 @@ class Loop:
             return
         [rejected] = batch
         job = rejected.job
-        log.error("settlement_refused", destination=self.destination, job=str(job.id), error=type(error).__name__)
+        log.error("settlement_refused", destination=self.destination, job=str(job.id), **self._settle_work.log_fields())
         if rejected.outcome == "crashed":  # that is rejected too: its lease ends, and it counts as lost
             return
         reason = because(
             ReasonCode.INTERNAL_ERROR, error="the database refused the result; the log has settlement_refused"
         )
-        await self._write([self._runner.settlement(job, Crashed(reason), rejected.duration_ms / 1000)])
+        crashed = self._runner.settlement(job, Crashed(reason), rejected.duration_ms / 1000)
+        await self._write([crashed], instead=True)
 
     # ------------------------------------------------------------------------------------------- leases, shutdown
 

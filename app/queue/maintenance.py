@@ -9,11 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay.core.chunks import run_in_chunks
+
 log: Final = structlog.get_logger(__name__)
 
 IDLE_LANE_SECONDS: Final = 86_400.0
-"""How long a lane without open jobs is kept: longer than any worker can pause while it holds an old fencing token."""
-CHUNK: Final = 1000
+"""How long a lane without open jobs is kept that was not removed when its last job was settled: it failed, or it was watched."""
 
 _PRUNE_LANES: Final = text("""
 WITH idle AS (
@@ -23,19 +24,12 @@ WITH idle AS (
 )
 DELETE FROM lane USING idle
 WHERE lane.destination = idle.destination AND lane.key = idle.key AND lane.open_jobs = 0
-RETURNING lane.key
 """)
 
 
 async def prune_lanes(engine: AsyncEngine, *, idle: float = IDLE_LANE_SECONDS) -> int:
     """Delete lanes without open jobs for `idle` seconds; returns how many. Each row's own `open_jobs` decides."""
-    total = 0
-    while True:
-        async with engine.begin() as connection:
-            deleted = len((await connection.execute(_PRUNE_LANES, {"idle": idle, "chunk": CHUNK})).all())
-        total += deleted
-        if deleted < CHUNK:
-            return total
+    return await run_in_chunks(engine, _PRUNE_LANES, {"idle": idle})
 
 
 async def run_periodically(name: str, every: float, run_once: Callable[[], Awaitable[object]]) -> None:
@@ -44,5 +38,12 @@ async def run_periodically(name: str, every: float, run_once: Callable[[], Await
         try:
             await run_once()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            log.warning("maintenance_failed", task=name, error=type(error).__name__)
+            log.warning("maintenance_failed", task=name, error=type(error).__name__, reason=_reason(error))
         await asyncio.sleep(every)
+
+
+def _reason(error: Exception) -> str | None:
+    """`Permission denied: /exports`, for an error about a file. Texts of other errors may contain data, and are not logged."""
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        return f"{error.strerror}: {error.filename}"
+    return None

@@ -5,20 +5,25 @@ Behind a transaction pooler LISTEN needs a direct connection (DATABASE_LISTEN_UR
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-import asyncpg
 import structlog
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import schema_of, single_statement
+from platform_relay.core.database_dial import ServerConnection, answer_within
+from platform_relay.core.database_server import History, read_state
+from platform_relay.core.database_servers import CONNECT_ERRORS, Servers
 
 log: Final = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 3.0
 
 _NOTIFY: Final = text("""
 SELECT set_config('synchronous_commit', 'off', true), pg_notify(:name, channel)
@@ -64,33 +69,47 @@ def notify_channel(schema: str) -> str:
 
 
 async def listen(
-    dsn: str, schema: str, on_work: Callable[[str], None], *, tls: ssl.SSLContext | None = None, pause: float = 2.0
+    url: URL,
+    schema: str,
+    on_work: Callable[[str], None],
+    *,
+    known: Callable[[], History | None] = lambda: None,
+    pause: float = 2.0,
 ) -> None:
     """Call `on_work(channel)` for every hint about work in `schema`. Reconnects `pause` seconds after each failure.
 
-    `dsn` is a libpq URL of the database itself, with its `driver_tls` as `tls`.
-    Every new connection counts as a hint for all channels ("").
+    `url` is the parsed URL of the database itself. Every new connection counts as a hint for all channels (""). A connection
+    that does not answer, or leads to a server that is older than `known`, is replaced.
     """
+    servers = Servers(url, "relay listen", ANSWER_SECONDS)
     while True:
         ended = asyncio.Event()
-        connection: asyncpg.Connection[asyncpg.Record] | None = None
+        connection: ServerConnection | None = None
         try:
-            connection = await asyncpg.connect(
-                dsn, ssl=tls, timeout=5, server_settings={"application_name": "relay listen"}
-            )
+            connection = await servers.connect()
             connection.add_termination_listener(lambda _: ended.set())  # noqa: B023  # the event of this connection
             await connection.add_listener(notify_channel(schema), lambda *hint: on_work(str(hint[3])))
             on_work("")
-            await ended.wait()
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,  # see database.CONNECTION_ENDED
-        ) as error:
+            await _until_ended(connection, ended, known)
+        except CONNECT_ERRORS as error:
+            if isinstance(error, TimeoutError) and connection is not None:
+                servers.silent(connection.place)  # so that the other hosts are asked first
             log.debug("listen_failed", error=type(error).__name__)
         finally:
             if connection is not None and not connection.is_closed():
                 connection.terminate()
         await asyncio.sleep(pause)
+
+
+async def _until_ended(connection: ServerConnection, ended: asyncio.Event, known: Callable[[], History | None]) -> None:
+    """Ask the server every HEARTBEAT_SECONDS. Returns when the connection has ended or leads to an old primary; raises
+    SilentError when the server does not answer."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await ended.wait()
+                return
+        state = await answer_within(ANSWER_SECONDS, asyncio.ensure_future(read_state(connection)))
+        newest = known()
+        if not state.writable or (state.history and newest and state.history.is_older_than(newest)):
+            return

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final  # Any: a row's columns
@@ -23,8 +23,8 @@ from platform_relay.queue.statements import (
     CLAIM,
     ENQUEUE,
     EXISTS_REMOTELY,
-    LAST_SEQ,
     LOCK_DEPENDENCY,
+    LOCK_LANES,
     PARK,
     PROBE,
     RELEASE,
@@ -32,6 +32,7 @@ from platform_relay.queue.statements import (
     SETTLE,
     WAKE,
     WAKE_STRANDED,
+    WATCH_LANE,
 )
 from platform_relay.queue.states import Again, Finish, GiveBack, Park, Transition
 from platform_relay.queue.watermark import Watermark
@@ -78,11 +79,21 @@ async def enqueue(connection: AsyncConnection, jobs: Sequence[NewJob]) -> None:
         await connection.execute(ENQUEUE, enqueue_parameters(jobs))
 
 
-async def last_seq(engine: AsyncEngine, destination: str, lane: str) -> int:
-    """The number of the newest job in a lane; 0 if there is no such lane."""
+async def watch_lane(engine: AsyncEngine, destination: str, lane: str) -> int:
+    """The number of the newest job in a lane. Every job that is enqueued until the next call makes it grow: by one, or by
+    more if the lane was empty in between."""
     async with single_statement(engine) as connection:
         parameters = {"destination": destination, "lane": lane}
-        return int((await connection.execute(LAST_SEQ, parameters)).scalar() or 0)
+        return int((await connection.execute(WATCH_LANE, parameters)).scalar_one())
+
+
+async def lock_lanes(connection: AsyncConnection, lanes: Iterable[tuple[str, str]]) -> None:
+    """Lock lanes, each a destination and a key, until the transaction ends. Nothing is enqueued in them meanwhile, nor
+    claimed or settled. One that does not exist is created."""
+    ordered = sorted(set(lanes))
+    if ordered:
+        parameters = {"destinations": [name for name, _ in ordered], "keys": [key for _, key in ordered]}
+        await connection.execute(LOCK_LANES, parameters)
 
 
 @dataclass(frozen=True, slots=True)

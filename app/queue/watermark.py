@@ -23,7 +23,9 @@ FULL_SCAN_INTERVAL: Final = 0.5
 """Seconds between two full scans, at least."""
 FULL_SCAN_COST: Final = 25
 """A full scan is followed by at least this many times its own duration without one."""
-
+LONGEST_WITHOUT: Final = 10.0
+"""Seconds without a full scan at most: one may have waited for a connection, or for a server that failed over. What was
+committed meanwhile is behind the watermark."""
 
 MOST_SETS: Final = 16
 """Sets of busy owners whose watermarks are kept."""
@@ -64,7 +66,7 @@ class Watermark:
         before that one."""
         if self._full_scan_started is not None:
             duration = clock - self._full_scan_started
-            self._next_full_scan = clock + max(FULL_SCAN_INTERVAL, FULL_SCAN_COST * duration)
+            self._next_full_scan = clock + max(FULL_SCAN_INTERVAL, min(FULL_SCAN_COST * duration, LONGEST_WITHOUT))
             self._full_scan_started = None
         since = now - COMMIT_TIME
         if cut:

@@ -11,7 +11,7 @@ The Platform's API cannot list orders and products: what it acknowledged counts 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, TypeVar
 
@@ -26,7 +26,7 @@ from platform_relay.forwarding.fetch import native_key
 from platform_relay.inbox.events import CustomerEvent, EventKind
 from platform_relay.inbox.versions import is_too_far_ahead
 from platform_relay.platform.client import PlatformClient
-from platform_relay.reconcile.content import content_of, is_part_of
+from platform_relay.reconcile.content import changed_fields, content_of, is_part_of
 from platform_relay.reconcile.coverage import Coverage, StoreCount, list_problem
 from platform_relay.reconcile.differences import LANE, Difference, RelaySnapshot, StoreSnapshot, compare
 from platform_relay.reconcile.platform_customers import PlatformCustomers, email_digest, list_all
@@ -79,22 +79,27 @@ async def reconcile(
     systems: ComparedSystems,
     claimed: ReconciliationView,
     *,
-    kinds: Sequence[EventKind] = KINDS_IN_ORDER,
+    kinds: Sequence[EventKind] | None = None,
     progress: Callable[[EventKind, int], None] = lambda _kind, _compared: None,
     held_back: HeldBack = never,
 ) -> ReconciliationView:
-    """Run a reconciliation that `Reconciliations.claim` returned: compare what changed in the store since its `since`.
+    """Run a reconciliation that `Reconciliations.claim` returned: compare what changed in the store since its `since`, of its
+    kind or of all kinds, or of `kinds`.
 
     Without `since` it compares everything, and also finds what only the Platform has. If the store or the Platform fails,
     that part ends early, `notes` describe it, and the reconciliation is not complete. `held_back`: why the store may not be
     called now; it is asked before each page. It stores the differences and changes nothing else. If the process ends in
-    between, the reconciliation waits for a worker again.
+    between, the reconciliation waits for a worker again. If an operator cancels it, it ends at the next page.
     """
+    if kinds is None:
+        kinds = KINDS_IN_ORDER if claimed.kind is None else (claimed.kind,)
     run = _Run(engine, systems, claimed, every_kind=set(kinds) >= set(KINDS_IN_ORDER), held_back=held_back)
     try:
         for kind in (kind for kind in kinds if kind in listed_kinds(systems.store)):
             await run.compare_kind(kind, progress)
         await run.check_webhooks()
+    except _CancelledByOperatorError:
+        pass  # `finish` leaves it as it is
     except asyncio.CancelledError:
         await Reconciliations(engine).release(claimed.id)
         raise
@@ -136,6 +141,10 @@ async def run_requested(
             differences=finished.difference_counts,
         )
     return True
+
+
+class _CancelledByOperatorError(Exception):
+    """An operator has cancelled the reconciliation."""
 
 
 class _Run:
@@ -182,13 +191,17 @@ class _Run:
             await self._runs.add_differences(
                 self._id, await self._compare_page(kind, entities, receiving_since, customers)
             )
-            await self._runs.heartbeat(self._id, self._compared)
+            await self._heartbeat()
             progress(kind, self._compared[kind])
         if str(kind) not in self._coverage.failures:
             await self._check_coverage(kind, before, len(listed | unreadable), len(unreadable))
         if complete:
             async for extras in self._extras(kind, ids, customers):
                 await self._runs.add_differences(self._id, extras)
+
+    async def _heartbeat(self) -> None:
+        if not await self._runs.heartbeat(self._id, self._compared):
+            raise _CancelledByOperatorError
 
     async def _check_coverage(self, kind: EventKind, before: int | None, listed: int, unreadable: int) -> None:
         counted = StoreCount(before, await self._count(kind))
@@ -272,7 +285,8 @@ class _Run:
             delivered = None if body is None else content_of(kind, body, self._systems.platform.fields)
             known = delivered is not None and delivered.digest == relay[entity.id].digest
             if not (known and delivered and entity.content and is_part_of(entity.content, delivered)):
-                differences.append(difference)
+                fields = changed_fields(entity.content, delivered) if entity.content and delivered else ()
+                differences.append(replace(difference, fields=fields))
         return differences
 
     # ------------------------------------------------------------------------------------------- the Platform
@@ -301,7 +315,8 @@ class _Run:
             entity.email
         ):
             detail = "The Platform has another e-mail address."
-            return Difference(EventKind.CUSTOMER, entity.id, "stale", detail, entity.version)
+            email = (self._systems.platform.fields["customer.email"],)
+            return Difference(EventKind.CUSTOMER, entity.id, "stale", detail, entity.version, fields=email)
         return None
 
     async def _extras(
@@ -321,7 +336,7 @@ class _Run:
             seen.update(delivered)
             missing = [entity_id for entity_id in delivered if entity_id not in ids and "@" not in entity_id]
             yield await _check_concurrently(check, missing)
-            await self._runs.heartbeat(self._id, self._compared)
+            await self._heartbeat()
         listed = customers.digests.keys() - seen - ids if customers is not None else ()
         yield await _check_concurrently(check, sorted(entity_id for entity_id in listed if "@" not in entity_id))
 

@@ -1,5 +1,6 @@
 """What the relay would send of an entity, to compare it with what it delivered. Pure."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from platform_relay.core import exact_json
@@ -46,3 +47,37 @@ def _is_part_of(listed: ExactJson, delivered: ExactJson) -> bool:
     if isinstance(listed, list) and isinstance(delivered, list):
         return len(listed) == len(delivered) and all(map(_is_part_of, listed, delivered))
     return listed == delivered
+
+
+def changed_fields(listed: Content, delivered: Content) -> tuple[str, ...]:
+    """The names of the fields of the listed content that were not delivered as they are. No values."""
+    ours, theirs = field_values(listed), field_values(delivered)
+    return tuple(name for name, value in ours.items() if name not in theirs or theirs[name] != value)
+
+
+def field_values(content: Content) -> dict[str, ExactJson]:
+    """The fields of the requests by name, such as `totalPrice` or `lineItems[0].price`, in their order."""
+    values: dict[str, ExactJson] = {}
+    for number, body in enumerate(content.bodies):
+        if body is not None:
+            values.update(leaves(exact_json.loads(body), "variants" if number else ""))
+    return values
+
+
+def leaves(value: ExactJson, name: str = "") -> Iterator[tuple[str, ExactJson]]:
+    """The values inside of a value, each with its path, such as `lineItems[0].price`."""
+    match value:
+        case dict() if value:
+            for member, inner in value.items():
+                yield from leaves(inner, f"{name}.{member}" if name else member)
+        case list() if value:
+            for position, inner in enumerate(value):
+                yield from leaves(inner, f"{name}[{position}]")
+        case _:
+            yield name, value
+
+
+def unwrapped(values: Mapping[str, ExactJson], member: str | None) -> dict[str, ExactJson]:
+    """The fields without the name of the member that contains all of them (`form.customer` of PLATFORM__FIELDS)."""
+    beginning = f"{member}."
+    return {name.removeprefix(beginning) if member else name: value for name, value in values.items()}

@@ -78,7 +78,8 @@ class RelaySnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference. `job_id` is the dead job, if there is one. `by_content`: only the content shows it, not the times."""
+    """One difference. `job_id` is the dead job, if there is one. `by_content`: only the content shows it, not the times.
+    `fields`: the names of the fields that differ, if they are known."""
 
     kind: EventKind
     id: str
@@ -87,6 +88,7 @@ class Difference:
     version: datetime | None = None
     job_id: UUID | None = None
     by_content: bool = False
+    fields: tuple[str, ...] = ()
 
 
 def compare(

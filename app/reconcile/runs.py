@@ -1,6 +1,7 @@
 """Stored reconciliations: what was requested, the progress, and the differences that were found.
 
 waiting ─▶ running ─▶ done | failed        a worker claims waiting ones, and those whose process was killed
+   └──────────┴─────▶ cancelled            an operator ended it; what was found until then is kept
 """
 
 import json
@@ -16,12 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.alerts.alerts import raise_alert, resolve_alert
 from platform_relay.audit.record import audit
+from platform_relay.core.chunks import run_in_chunks
 from platform_relay.core.database import advisory_lock
-from platform_relay.core.paging import Cursor, KeyText, Page
+from platform_relay.core.paging import Cursor, Page
 from platform_relay.core.reasons import Reason, ReasonCode, because
+from platform_relay.inbox.events import EventKind
 from platform_relay.jobs.views import View
 from platform_relay.reconcile.coverage import Coverage, stored_counts
-from platform_relay.reconcile.differences import Cause, Difference
+from platform_relay.reconcile.differences import Difference
 from platform_relay.sync.webhooks import ALERT_SUBJECT
 
 DIFFERENCES: Final = "differences"
@@ -31,6 +34,8 @@ NIGHTLY: Final = "nightly"
 
 SILENT: Final = timedelta(minutes=5)
 """A running reconciliation without a heartbeat for this long was killed. A worker runs it again."""
+MAX_FIELDS: Final = 20
+"""Names of fields that are stored with a difference."""
 OVERLAP: Final = timedelta(days=1)
 FIRST_NIGHT: Final = timedelta(days=2)
 """How far back the first nightly reconciliation goes. A later one begins a day before the start of the last one, or with the
@@ -38,11 +43,12 @@ oldest difference of it that is not repaired."""
 
 _COLUMNS: Final = """
 id, actor, CASE WHEN state = 'running' AND heartbeat_at < now() - CAST(:silent AS interval) THEN 'stopped' ELSE state END AS state,
-since, grace, compared, store_counts, unreadable, complete, difference_counts, notes, error, started_at, finished_at, repaired_at
+kind, since, grace, compared, store_counts, unreadable, complete, difference_counts, notes, error, started_at, finished_at,
+repaired_at
 """
 _REQUEST: Final = text("""
-INSERT INTO reconciliation (id, actor, state, since, grace, compared, difference_counts, notes, started_at)
-VALUES (:id, :actor, 'waiting', :since, :grace, '{}', '{}', '[]', now())
+INSERT INTO reconciliation (id, actor, state, kind, since, grace, compared, difference_counts, notes, started_at)
+VALUES (:id, :actor, 'waiting', :kind, :since, :grace, '{}', '{}', '[]', now())
 """)
 _LOCK_NIGHTLY: Final = advisory_lock("'reconciliation'")
 _REQUEST_NIGHTLY: Final = text("""
@@ -77,53 +83,64 @@ WHERE id = (
     ORDER BY started_at LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
-_CLEAR: Final = text("DELETE FROM difference WHERE reconciliation_id = :id")
-_RELEASE: Final = text("UPDATE reconciliation SET state = 'waiting', heartbeat_at = NULL WHERE id = :id")
-_HEARTBEAT: Final = text(
-    "UPDATE reconciliation SET heartbeat_at = now(), compared = CAST(:compared AS jsonb) WHERE id = :id"
+_CLEAR: Final = text("""
+DELETE FROM difference WHERE reconciliation_id = :id AND (kind, entity_id) IN (
+    SELECT kind, entity_id FROM difference WHERE reconciliation_id = :id LIMIT :chunk FOR UPDATE SKIP LOCKED)
+""")
+_RELEASE: Final = text(
+    "UPDATE reconciliation SET state = 'waiting', heartbeat_at = NULL WHERE id = :id AND state = 'running'"
 )
+_HEARTBEAT: Final = text("""
+UPDATE reconciliation SET heartbeat_at = now(), compared = CAST(:compared AS jsonb) WHERE id = :id AND state <> 'cancelled'
+RETURNING id
+""")
 _ADD: Final = text("""
-INSERT INTO difference (reconciliation_id, kind, entity_id, cause, detail, version, job_id)
-SELECT :id, kind, entity_id, cause, detail, version, job_id
-FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:causes AS text[]), CAST(:details AS text[]),
-            CAST(:versions AS timestamptz[]), CAST(:jobs AS uuid[])) AS t(kind, entity_id, cause, detail, version, job_id)
+WITH run AS (SELECT id FROM reconciliation WHERE id = :id AND state <> 'cancelled' FOR SHARE)
+INSERT INTO difference (reconciliation_id, kind, entity_id, cause, detail, version, job_id, fields)
+SELECT run.id, t.kind, t.entity_id, t.cause, t.detail, t.version, t.job_id, t.fields
+FROM run, unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]), CAST(:causes AS text[]), CAST(:details AS text[]),
+                 CAST(:versions AS timestamptz[]), CAST(:jobs AS uuid[]), CAST(:fields AS jsonb[]))
+              AS t(kind, entity_id, cause, detail, version, job_id, fields)
 WHERE t.cause <> 'extra' OR NOT EXISTS (
     SELECT FROM difference AS before
     WHERE before.kind = t.kind AND before.entity_id = t.entity_id AND before.cause = 'extra' AND before.repair IS NOT NULL)
 ON CONFLICT DO NOTHING
 """)
+_COUNTED: Final = """
+difference_counts = (SELECT coalesce(jsonb_object_agg(cause, differences), '{}') FROM (
+        SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
+"""
 _FINISH: Final = text(f"""
 UPDATE reconciliation SET state = CASE WHEN CAST(:error AS text) IS NULL THEN 'done' ELSE 'failed' END, error = :error,
     store_counts = CAST(:store_counts AS jsonb), unreadable = CAST(:unreadable AS jsonb), complete = :complete,
     compared = CAST(:compared AS jsonb), notes = CAST(:notes AS jsonb), finished_at = now(),
-    difference_counts = (SELECT coalesce(jsonb_object_agg(cause, differences), '{{}}') FROM (
-        SELECT cause, count(*) AS differences FROM difference WHERE reconciliation_id = :id GROUP BY cause) AS counted)
-WHERE id = :id RETURNING {_COLUMNS}
+    {_COUNTED}
+WHERE id = :id AND state <> 'cancelled' RETURNING {_COLUMNS}
 """)  # noqa: S608  # constants only
+_LOCK: Final = text("SELECT state FROM reconciliation WHERE id = :id FOR UPDATE")
+_CANCEL: Final = text(f"""
+UPDATE reconciliation SET state = 'cancelled', finished_at = now(), {_COUNTED}
+WHERE id = :id
+""")  # noqa: S608  # as above
 _NEWEST: Final = text(f"""
 SELECT {_COLUMNS} FROM reconciliation WHERE CAST(:after AS uuid) IS NULL OR id < :after ORDER BY id DESC LIMIT :limit
 """)  # noqa: S608  # as above
 _GET: Final = text(f"SELECT {_COLUMNS} FROM reconciliation WHERE id = :id")  # noqa: S608  # as above
-_LIST: Final = text("""
-SELECT kind, entity_id, cause, detail, version, repair FROM difference
-WHERE reconciliation_id = :id AND (CAST(:cause AS text) IS NULL OR cause = :cause)
-  AND (kind, entity_id) > (:after_kind, :after_id)
-ORDER BY kind, entity_id LIMIT :limit
-""")
-_PRUNE: Final = text("""
-WITH old AS (DELETE FROM reconciliation WHERE started_at < now() - CAST(:retention AS interval) RETURNING id)
-DELETE FROM difference USING old WHERE reconciliation_id = old.id AND (cause <> 'extra' OR repair IS NULL)
+_PRUNE_DIFFERENCES: Final = text("""
+DELETE FROM difference WHERE (reconciliation_id, kind, entity_id) IN (
+    SELECT difference.reconciliation_id, difference.kind, difference.entity_id
+    FROM reconciliation JOIN difference ON difference.reconciliation_id = reconciliation.id
+    WHERE reconciliation.started_at < now() - CAST(:retention AS interval) AND (cause <> 'extra' OR repair IS NULL)
+    LIMIT :chunk FOR UPDATE OF difference SKIP LOCKED)
 """)
 """Repaired extras are kept, so that they are not reported again."""
-
-
-class DifferenceView(View):
-    kind: str
-    entity_id: str = Field(description="The store's id.")
-    cause: Cause
-    detail: str
-    version: datetime | None = Field(None, description="When it changed, by the store's time.")
-    repair: str | None = Field(None, description="What the repair did; null if it was not repaired.")
+_PRUNE: Final = text("""
+DELETE FROM reconciliation WHERE id IN (
+    SELECT id FROM reconciliation
+    WHERE started_at < now() - CAST(:retention AS interval)
+      AND NOT EXISTS (SELECT FROM difference WHERE reconciliation_id = reconciliation.id AND (cause <> 'extra' OR repair IS NULL))
+    ORDER BY started_at LIMIT :chunk FOR UPDATE SKIP LOCKED)
+""")
 
 
 class StoreCountView(View):
@@ -136,9 +153,11 @@ class ReconciliationView(View):
 
     id: UUID
     actor: str
-    state: Literal["waiting", "running", "stopped", "done", "failed"] = Field(
-        description="`waiting` for a worker; `stopped`: its process was killed, and a worker will run it again."
+    state: Literal["waiting", "running", "stopped", "done", "failed", "cancelled"] = Field(
+        description="`waiting` for a worker; `stopped`: its process was killed, and a worker will run it again; `cancelled`"
+        " by an operator: what was found until then is kept."
     )
+    kind: EventKind | None = Field(None, description="The kind that is compared; null: all.")
     since: datetime | None = Field(
         description="Entities that changed in the store since then were compared; null: all."
     )
@@ -166,13 +185,17 @@ class ReconciliationView(View):
         return sum(self.difference_counts.values())
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it finds no more differences, so that they can be repaired."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
     def is_clean(self) -> bool:
         """Whether it shows that nothing is missing or different."""
         return self.state == "done" and self.complete and not self.difference_count and not self.notes
 
 
 _CURSOR: Final = Cursor("reconciliations", TypeAdapter(UUID))
-_DIFFERENCE: Final = TypeAdapter[tuple[str, str]](tuple[KeyText, KeyText])
 
 
 class Reconciliations:
@@ -181,13 +204,16 @@ class Reconciliations:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def request(self, actor: str, since: datetime | None, grace: timedelta | None = None) -> UUID:
+    async def request(
+        self, actor: str, since: datetime | None, grace: timedelta | None = None, kind: EventKind | None = None
+    ) -> UUID:
         """Store a new reconciliation, which waits for a worker."""
         identifier = uuid_utils.compat.uuid7()
         async with self._engine.begin() as connection:
-            values = {"id": identifier, "actor": actor, "since": since, "grace": grace}
+            values = {"id": identifier, "actor": actor, "kind": kind, "since": since, "grace": grace}
             await connection.execute(_REQUEST, values)
             detail: dict[str, object] = {} if since is None else {"since": since.isoformat()}
+            detail |= {} if kind is None else {"kind": str(kind)}
             await audit(connection, actor, "reconciliation.request", str(identifier), detail)
         return identifier
 
@@ -206,7 +232,7 @@ class Reconciliations:
             row = claimed.mappings().one_or_none()
             if row is None:
                 return None
-            await connection.execute(_CLEAR, {"id": row["id"]})
+        await run_in_chunks(self._engine, _CLEAR, {"id": row["id"]})
         return ReconciliationView(**row)
 
     async def release(self, reconciliation_id: UUID) -> None:
@@ -214,9 +240,24 @@ class Reconciliations:
         async with self._engine.begin() as connection:
             await connection.execute(_RELEASE, {"id": reconciliation_id})
 
-    async def heartbeat(self, reconciliation_id: UUID, compared: Mapping[str, int]) -> None:
+    async def cancel(self, reconciliation_id: UUID, actor: str) -> bool | None:
+        """End a reconciliation that has not ended. False if it has; None if there is none with this id.
+
+        The process that runs it stops at the next page of the list that it reads.
+        """
         async with self._engine.begin() as connection:
-            await connection.execute(_HEARTBEAT, {"id": reconciliation_id, "compared": json.dumps(dict(compared))})
+            row = (await connection.execute(_LOCK, {"id": reconciliation_id})).one_or_none()
+            if row is None or row.state not in ("waiting", "running"):
+                return None if row is None else False
+            await connection.execute(_CANCEL, {"id": reconciliation_id})
+            await audit(connection, actor, "reconciliation.cancel", str(reconciliation_id), {})
+        return True
+
+    async def heartbeat(self, reconciliation_id: UUID, compared: Mapping[str, int]) -> bool:
+        """Store the progress. False if the reconciliation was cancelled."""
+        async with self._engine.begin() as connection:
+            values = {"id": reconciliation_id, "compared": json.dumps(dict(compared))}
+            return (await connection.execute(_HEARTBEAT, values)).first() is not None
 
     async def add_differences(self, reconciliation_id: UUID, differences: Sequence[Difference]) -> None:
         """Store differences. An entity is stored once, and an extra that was repaired before is not stored again."""
@@ -229,6 +270,7 @@ class Reconciliations:
             "details": [difference.detail[:1000] for difference in differences],
             "versions": [difference.version for difference in differences],
             "jobs": [difference.job_id for difference in differences],
+            "fields": [json.dumps(difference.fields[:MAX_FIELDS]) for difference in differences],
         }
         async with self._engine.begin() as connection:
             await connection.execute(_ADD, {"id": reconciliation_id, **columns})
@@ -241,8 +283,8 @@ class Reconciliations:
         error: Reason | None,
         coverage: Coverage,
     ) -> ReconciliationView:
-        """End a running reconciliation. Raise the alerts about differences and about what could not be read. Only a complete
-        reconciliation resolves alerts."""
+        """End a running reconciliation; one that was cancelled stays so. Raise the alerts about differences and about what
+        could not be read. Only a complete reconciliation resolves alerts."""
         if error is not None:
             coverage.failures["reconciliation"] = error
         values = {
@@ -255,7 +297,10 @@ class Reconciliations:
             "silent": SILENT,
         }
         async with self._engine.begin() as connection:
-            row = (await connection.execute(_FINISH, {"id": reconciliation_id, **values})).mappings().one()
+            row = (await connection.execute(_FINISH, {"id": reconciliation_id, **values})).mappings().one_or_none()
+            if row is None:  # it was cancelled
+                existing = await connection.execute(_GET, {"id": reconciliation_id, "silent": SILENT})
+                return ReconciliationView(**existing.mappings().one())
             view = ReconciliationView(**row)
             await self._alert(connection, view, coverage.alert_reason(str(reconciliation_id)))
         return view
@@ -294,21 +339,8 @@ class Reconciliations:
             row = result.mappings().one_or_none()
         return None if row is None else ReconciliationView(**row)
 
-    async def list_differences(
-        self, reconciliation_id: UUID, cause: Cause | None = None, *, cursor: str | None = None, limit: int = 50
-    ) -> Page[DifferenceView]:
-        """The differences of a reconciliation, by kind and id. `cursor` is the last page's `next_cursor`. Raises QueryInvalid
-        for a cursor of another list, or of another reconciliation."""
-        cursors = Cursor(f"differences of the reconciliation {reconciliation_id}", _DIFFERENCE)
-        kind, entity_id = cursors.decode(cursor) or ("", "")
-        page = {"after_kind": kind, "after_id": entity_id, "limit": limit + 1}
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(_LIST, {"id": reconciliation_id, "cause": cause, **page})).mappings()
-        differences = [DifferenceView(**row) for row in rows]
-        return cursors.page(differences, limit, lambda difference: (difference.kind, difference.entity_id))
-
 
 async def prune_reconciliations(engine: AsyncEngine, retention: timedelta) -> None:
     """Delete reconciliations that are older than `retention`."""
-    async with engine.begin() as connection:
-        await connection.execute(_PRUNE, {"retention": retention})
+    for statement in (_PRUNE_DIFFERENCES, _PRUNE):
+        await run_in_chunks(engine, statement, {"retention": retention})

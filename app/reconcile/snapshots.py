@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import key_ring_of, read_connection
 from platform_relay.core.encryption import UnreadableBodyError, event_or_body
+from platform_relay.core.ids import moment_of
 from platform_relay.core.reasons import stored
 from platform_relay.inbox.events import EventKind
+from platform_relay.inbox.messages import key_digest
 from platform_relay.queue.statements import CLOCK_TOLERANCE
 from platform_relay.reconcile.differences import JOB, LANE, RelaySnapshot, StoreSnapshot
 
@@ -25,8 +27,8 @@ RELAY_SNAPSHOTS: Final = {  # each look-up is LATERAL with a LIMIT, so that it u
 SELECT requested.ref, newest.version, newest.received_at, newest.state, newest.reason_code, newest.facts, newest.job_id,
        coalesce(entity.exists_remotely, false) AS exists_remotely, coalesce(fetching.open_jobs > 0, false) AS fetching,
        fetch_job.job_id AS failed_fetch, fetch_job.reason_code AS fetch_reason_code, fetch_job.facts AS fetch_facts,
-       identical.id IS NOT NULL AS identical, entity.digest
-FROM unnest(CAST(:refs AS text[]), CAST(:dedupe_keys AS text[])) AS requested(ref, dedupe_key)
+       identical.id AS identical_id, entity.digest, entity.version AS delivered_version
+FROM unnest(CAST(:refs AS text[]), CAST(:digests AS uuid[])) AS requested(ref, digest)
 LEFT JOIN LATERAL (
     SELECT {_VERSION} AS version, message.received_at, job.state, job.reason_code, job.facts, job.id AS job_id
     FROM message JOIN job ON job.message_id = message.id AND job.kind = '{JOB[kind]}'
@@ -39,13 +41,14 @@ LEFT JOIN LATERAL (
     WHERE message.{_COLUMN[kind]} = requested.ref AND message.kind IN ('{kind}', '{kind}:id') ORDER BY message.id DESC LIMIT 1
 ) AS fetch_job ON fetch_job.state = 'dead' AND fetch_job.received_at > coalesce(newest.received_at, '-infinity')
 LEFT JOIN LATERAL (
-    SELECT exists_remotely, digest FROM entity WHERE destination = 'platform' AND key = '{LANE[kind]}' || requested.ref LIMIT 1
+    SELECT exists_remotely, digest, version FROM entity
+    WHERE destination = 'platform' AND key = '{LANE[kind]}' || requested.ref LIMIT 1
 ) AS entity ON true
 LEFT JOIN LATERAL (
     SELECT open_jobs FROM lane WHERE destination = 'store' AND key = 'fetch:{kind}:' || requested.ref LIMIT 1
 ) AS fetching ON true
 LEFT JOIN LATERAL (
-    SELECT id FROM message WHERE source = :source AND dedupe_key = requested.dedupe_key LIMIT 1
+    SELECT message_id AS id FROM dedupe_digest WHERE key = requested.digest LIMIT 1
 ) AS identical ON true
 """)  # noqa: S608  # constants only
     for kind in EventKind
@@ -100,8 +103,7 @@ class RelaySnapshots:
             return {}
         parameters = {
             "refs": [entity.id for entity in entities],
-            "dedupe_keys": [entity.dedupe_key for entity in entities],
-            "source": self._source,
+            "digests": [key_digest(self._source, entity.dedupe_key) for entity in entities],
         }
         async with read_connection(self._engine) as connection:
             rows = await connection.execute(RELAY_SNAPSHOTS[kind], parameters)
@@ -136,16 +138,20 @@ class RelaySnapshots:
 
 
 def _relay_snapshot(row: Row[Any]) -> RelaySnapshot:
+    version, state = row.version, row.state
+    if version is None and (row.exists_remotely or row.identical_id is not None):  # its messages left the history
+        version = row.delivered_version or (moment_of(row.identical_id) if row.identical_id is not None else None)
+        state = "done" if row.exists_remotely else None
     return RelaySnapshot(
-        version=row.version,
+        version=version,
         received_at=row.received_at,
-        state=row.state,
+        state=state,
         reason=stored(row.reason_code, row.facts),
         job_id=row.job_id,
         exists_remotely=row.exists_remotely,
         fetching=row.fetching,
         failed_fetch=row.failed_fetch,
         failed_fetch_reason=stored(row.fetch_reason_code, row.fetch_facts),
-        identical=row.identical,
+        identical=row.identical_id is not None,
         digest=row.digest,
     )

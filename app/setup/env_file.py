@@ -77,6 +77,18 @@ def changes(before: Mapping[str, str], after: Mapping[str, str], public: Collect
     return lines
 
 
+def unwritable(path: Path) -> str | None:
+    """Why `replace_file` could not write the file, as far as it can be known before; None: nothing is known."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"{path} cannot be written: the folder {folder} does not exist"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{path} cannot be written: the user {os.geteuid()} may not write to the folder {folder}"
+    if path.exists() and not os.access(path, os.R_OK):
+        return f"{path} cannot be read by the user {os.geteuid()}"
+    return None
+
+
 def replace_file(path: Path, text: str, now: datetime) -> Path | None:
     """Write the file with mode 0600, completely or not at all. Returns where the one before is kept; None if there was none.
 

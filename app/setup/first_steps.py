@@ -16,8 +16,9 @@ EXAMPLE: Final = '{"id": "1", "email": "ada@example.com", "firstName": "Ada"}'
 class Installed:
     """What `relay init` has set up. `address` is that of the relay without a slash at its end, `file` the file of the settings.
 
-    `installs_webhooks`: the relay can install the store's own webhooks. `reachable`: PUBLIC_URL is set. `compose`: it ran in
-    a container.
+    `local`: the Platform and the store run on this machine, as the simulators do, and reach the address. `installs_webhooks`: the
+    relay can install the store's own webhooks. `reachable`: PUBLIC_URL is set. `start` starts the relay, and `command` runs a
+    command of it.
     """
 
     address: str
@@ -26,12 +27,13 @@ class Installed:
     adapter: str | None
     installs_webhooks: bool
     reachable: bool = True
-    compose: bool = False
+    start: str = "relay serve"
+    command: str = "relay"
+    local: bool = False
 
 
 def first_steps(installed: Installed) -> str:
     """The next three steps, as text for a terminal. It contains the webhook secret, because the Platform needs it."""
-    start = "docker compose up -d --wait" if installed.compose else "relay serve"
     hook = f"{installed.address}/v1/webhooks/platform/{installed.webhook_secret}"
     topics = "\n".join(
         f"     {topic:<40} {hook}" + (f"   (only for {feature})" if feature else "")
@@ -41,7 +43,7 @@ def first_steps(installed: Installed) -> str:
         "Next steps",
         "",
         f"1. Start the relay, and open {installed.address}/console. Sign in with OPERATOR_KEY from {installed.file}:",
-        f"     {start}",
+        f"     {installed.start}",
         "",
         "2. Send the first event. STORE_KEY is read from the file, so it does not appear in the shell history:",
         f"     curl -sS {installed.address}/v1/events/customers -H 'content-type: application/json' \\",
@@ -51,7 +53,7 @@ def first_steps(installed: Installed) -> str:
         "",
         "3. At the Platform, enter the address of its webhooks for each topic. It contains a secret: keep it secret.",
         topics,
-        *([] if installed.reachable else [NOT_REACHABLE]),
+        *([] if installed.reachable or installed.local else [NOT_REACHABLE]),
         "",
         "The page Set-up of the console shows what arrives, and creates a test coupon in the store.",
     ]
@@ -62,9 +64,13 @@ def _webhooks_step(installed: Installed) -> list[str]:
     if installed.adapter is None:
         return []
     if installed.installs_webhooks:
-        address = "" if installed.reachable else " --address https://YOUR-RELAY"
+        address = (
+            ""
+            if installed.reachable
+            else f" --address {installed.address if installed.local else 'https://YOUR-RELAY'}"
+        )
         return [
             "   Then install the store's own webhooks, which send all further events:",
-            f"     relay webhooks install{address}",
+            f"     {installed.command} webhooks install{address}",
         ]
     return [f"   Further events: see docs/stores/{installed.adapter}.md, or let the relay read the store's lists."]

@@ -90,14 +90,30 @@ async def backfill(
 
     `held_back` is asked before each page. Raises DatabaseAway.
     """
+    done = PollResult(0, 0)
+    async for done in backfill_pages(inbox, store, source, kind, since, held_back=held_back):
+        if done.failed is None:
+            progress(done)
+    return done
+
+
+async def backfill_pages(
+    inbox: Inbox,
+    store: ListsEntities,
+    source: str,
+    kind: EventKind,
+    since: datetime | None,
+    held_back: HeldBack = never,
+) -> AsyncIterator[PollResult]:
+    """As `backfill`, with the counts after each page. The last item has `failed` if the list could not be read to its end."""
     fetches = isinstance(cast("object", store), FetchesEntities)
     seen = new = unreadable = 0
     async for page in list_pages(store, kind, since, held_back=held_back):
         if isinstance(page, ListFailed):
-            return PollResult(seen, new, page.reason, unreadable)
+            yield PollResult(seen, new, page.reason, unreadable)
+            return
         receipts = await inbox.accept_many(inbox_items(page, source, backfill=True, fetches=fetches))
         seen += len(receipts)
         new += sum(receipt.status == "accepted" for receipt in receipts)
         unreadable += len(page.unreadable)
-        progress(PollResult(seen, new, None, unreadable))
-    return PollResult(seen, new, None, unreadable)
+        yield PollResult(seen, new, None, unreadable)

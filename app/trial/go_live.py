@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from platform_relay.audit.record import audit
 from platform_relay.core.outcomes import JobSpec
-from platform_relay.queue.queue import NewJob, enqueue
+from platform_relay.queue.queue import NewJob, enqueue, lock_lanes
 
 CHUNK: Final = 500
 
@@ -43,9 +43,6 @@ _NEWEST: Final = text(f"""
 SELECT DISTINCT ON (job.lane) job.lane, job.id {_OF_TRIAL} AND job.lane > :after
 ORDER BY job.lane, job.version DESC NULLS LAST, job.seq DESC
 """)  # constants only
-_LOCK_LANES: Final = text("""
-SELECT key FROM lane WHERE destination = 'platform' AND key = ANY(CAST(:lanes AS text[])) ORDER BY key FOR UPDATE
-""")
 _CHOSEN: Final = text("""
 SELECT job.message_id, job.kind, job.destination, job.lane, job.version, job.depends_on, job.collapse, job.params
 FROM job WHERE job.id = ANY(CAST(:ids AS uuid[]))
@@ -113,13 +110,20 @@ async def resend(engine: AsyncEngine) -> int | None:
     return sent
 
 
+async def switched_at(engine: AsyncEngine) -> datetime:
+    """The time of the switch, of a relay that is live."""
+    async with engine.connect() as connection:
+        live_at: datetime = (await connection.execute(_STATE)).one().live_at
+        return live_at
+
+
 async def _resend_chunk(connection: AsyncConnection, chunk: Sequence[tuple[str, object]]) -> int:
     await connection.execute(_LOCK)  # one command at a time, and progress is read under the lock
     state = (await connection.execute(_STATE)).one()
     left = [(lane, job) for lane, job in chunk if state.resent_to is not None and lane > state.resent_to]
     if not left:
         return 0
-    await connection.execute(_LOCK_LANES, {"lanes": [lane for lane, _ in left]})
+    await lock_lanes(connection, [("platform", lane) for lane, _ in left])
     rows = (await connection.execute(_CHOSEN, {"ids": [job for _, job in left]})).all()
     await enqueue(connection, [_again(row) for row in rows])
     await connection.execute(_PROGRESS, {"lane": left[-1][0]})
@@ -143,5 +147,5 @@ def _check(state: Row[Any] | None, since: datetime | None) -> None:  # Any: as a
         raise NotPossibleError(f"the trial has ended: this relay is live since {state.live_at:%Y-%m-%d %H:%M} UTC")
     if since is not None and since < state.started_at:
         raise NotPossibleError(
-            f"the trial began at {state.started_at:%Y-%m-%d %H:%M:%S} UTC; choose that time or a later one with --since"
+            f"the trial began at {state.started_at:%Y-%m-%d %H:%M:%S} UTC; choose that time or a later one for the window"
         )

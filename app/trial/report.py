@@ -6,7 +6,7 @@ All calls are reads. Values of customers are not shown: a difference names the f
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast  # Any: rows
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from platform_relay.core import exact_json
 from platform_relay.core.database import key_ring_of
 from platform_relay.core.encryption import UnreadableBodyError, event_or_body
+from platform_relay.core.ids import first_id
 from platform_relay.core.outcomes import Reject, reason_of
 from platform_relay.core.reasons import stored
 from platform_relay.coupons.drift_check import PERSONAL
@@ -58,8 +59,8 @@ class CountView(View):
     """Jobs of one kind with one result."""
 
     kind: str
-    call: str | None = Field(description="What a live relay would have called; null: nothing.")
-    cause: str | None = Field(description="Why it would not have sent them: a reason code.")
+    call: str | None = Field(None, description="What a live relay would have called; null: nothing.")
+    cause: str | None = Field(None, description="Why it would not have sent them: a reason code.")
     jobs: int
 
 
@@ -79,25 +80,31 @@ class TrialJobView(View):
     at: datetime
     kind: str
     lane: str
-    call: str | None
+    call: str | None = None
     text: str = Field(description="Why the job ended, and why a live relay would not have sent it.")
-    cause: str | None
+    cause: str | None = None
     comparison: ComparisonView
 
 
-class TrialReport(View):
+class TrialCounts(View):
     """`started_at` null: this relay never was in a trial. `live_at` null: it is now."""
 
-    started_at: datetime | None
-    live_at: datetime | None
-    since: datetime
+    started_at: datetime | None = None
+    live_at: datetime | None = None
+    since: datetime = Field(description="Older jobs are not counted.")
     counts: list[CountView]
+
+
+class TrialReport(TrialCounts):
+    """The counts, and the newest jobs."""
+
     compared: dict[str, int] = Field(description="How many of `items` have which result.")
     items: list[TrialJobView]
-    older: UUID | None = Field(description="The id before which older jobs follow; null: there are none.")
+    older: UUID | None = Field(None, description="The id before which older jobs follow; null: there are none.")
 
 
 _NOT_COMPARED: Final = ComparisonView(result="not compared")
+_NO_TIME: Final = ComparisonView(result="not compared", detail="the Platform or the store was too slow")
 
 
 class Reporter:
@@ -112,32 +119,57 @@ class Reporter:
         self, since: timedelta, limit: int, *, before: UUID | None = None, comparable: bool = False
     ) -> TrialReport:
         """The counts since then, and the newest `limit` jobs. `comparable`: only those that can be compared."""
+        counts = await self.counts(since)
+        items, more = await self.jobs(since, limit, before=before, comparable=comparable)
+        results = [item.comparison.result for item in items]
+        return TrialReport(
+            **dict(counts),
+            compared={result: results.count(result) for result in sorted(set(results))},
+            items=items,
+            older=items[-1].id if more else None,
+        )
+
+    async def counts(self, since: timedelta) -> TrialCounts:
+        """The state of the trial, and what would have been sent since then."""
         async with self._engine.connect() as connection:
             trial = (await connection.execute(_TRIAL)).one_or_none()
-            start = (await connection.execute(text("SELECT now()"))).scalar_one() - since
-            parameters = {"first": first_id(start), "before": before, "comparable": comparable, "limit": limit + 1}
-            counts = (await connection.execute(_COUNTS, {"first": parameters["first"]})).all()
+            start = await _ago(connection, since)
+            counts = (await connection.execute(_COUNTS, {"first": first_id(start)})).all()
+        return TrialCounts(
+            started_at=trial.started_at if trial else None,
+            live_at=trial.live_at if trial else None,
+            since=start,
+            counts=[CountView(kind=row.kind, call=row.call, cause=row.cause, jobs=row.jobs) for row in counts],
+        )
+
+    async def jobs(
+        self,
+        since: timedelta,
+        limit: int,
+        *,
+        before: UUID | None = None,
+        comparable: bool = False,
+        deadline: float | None = None,
+    ) -> tuple[list[TrialJobView], bool]:
+        """The newest `limit` jobs since then, and whether there are older ones. `comparable` as above. What is not read at
+        `deadline`, a time of the event loop, is not compared."""
+        async with self._engine.connect() as connection:
+            first = first_id(await _ago(connection, since))
+            parameters = {"first": first, "before": before, "comparable": comparable, "limit": limit + 1}
             ids = list((await connection.execute(_NEWEST, parameters)).scalars())
             rows = (await connection.execute(_ITEMS, {"same": ids[:limit]})).all()
             bodies = {row.id: _body(connection, row) for row in rows}
         at_once = asyncio.Semaphore(AT_ONCE)
 
         async def compared(row: Row[Any]) -> ComparisonView:  # Any: a row's columns
-            async with at_once:
-                return await self._compare(row, bodies[row.id])
+            try:
+                async with asyncio.timeout_at(deadline), at_once:
+                    return await self._compare(row, bodies[row.id])
+            except TimeoutError:
+                return _NO_TIME
 
         comparisons = await asyncio.gather(*(compared(row) for row in rows))
-        items = [_item(row, comparison) for row, comparison in zip(rows, comparisons, strict=True)]
-        results = [item.comparison.result for item in items]
-        return TrialReport(
-            started_at=trial.started_at if trial else None,
-            live_at=trial.live_at if trial else None,
-            since=start,
-            counts=[CountView(kind=row.kind, call=row.call, cause=row.cause, jobs=row.jobs) for row in counts],
-            compared={result: results.count(result) for result in sorted(set(results))},
-            items=items,
-            older=ids[limit - 1] if len(ids) > limit else None,
-        )
+        return [_item(row, one) for row, one in zip(rows, comparisons, strict=True)], len(ids) > limit
 
     async def _compare(self, row: Row[Any], body: bytes | None) -> ComparisonView:  # Any: as above
         if self._platform is None:
@@ -215,10 +247,10 @@ def compare_coupon(code: str, spec: str | None, coupon: StoreCoupon | None) -> C
     )
 
 
-def first_id(moment: datetime) -> UUID:
-    """The smallest id (uuid7) of that time."""
-    milliseconds = max(0, int(moment.astimezone(UTC).timestamp() * 1000))
-    return UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62))
+async def _ago(connection: AsyncConnection, span: timedelta) -> datetime:
+    """The database's time, less the span."""
+    now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    return now - span
 
 
 def _normal(value: object, *, is_email: bool) -> object:

@@ -14,8 +14,8 @@ IDENTIFIERS: Final = """
 uuidv7(interval '-1 day') AS message, uuidv7(interval '-1 day') AS job, n
 """
 MESSAGES: Final = """
-INSERT INTO message (id, source, kind, dedupe_key, body, body_hash, customer_ref, received_at)
-SELECT message, 'store', 'customers', {prefix} || n, convert_to(repeat('x', 400), 'UTF8'), sha256(int8send(n)),
+INSERT INTO message (id, source, kind, dedupe_key, body, customer_ref, received_at)
+SELECT message, 'store', 'customers', {prefix} || n, convert_to(repeat('x', 400), 'UTF8'),
        {prefix} || {entity}, now() - interval '1 day'
 FROM past ORDER BY n;
 """
@@ -23,17 +23,16 @@ PAST: Final = f"""
 SET synchronous_commit = off;
 CREATE TEMP TABLE past AS SELECT {IDENTIFIERS} FROM generate_series(1, %(delivered)d) AS n;
 {MESSAGES.format(prefix="'p'", entity="n")}
-INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, attempts, uncertain, created_at, finished_at)
+INSERT INTO job (id, message_id, kind, destination, lane, seq, state, collapse, attempts, uncertain, created_at, finished_at,
+                 duration_ms, status)
 SELECT job, message, 'forward_customer', 'platform', 'customer:p' || n, 1, 'done', true, 1, false,
-       now() - interval '1 day', now() - interval '1 day'
+       now() - interval '1 day', now() - interval '1 day', 12, 200
 FROM past ORDER BY n;
-INSERT INTO attempt (job_id, fencing_token, number, started_at, duration_ms, outcome, status)
-SELECT job, 1, 1, now() - interval '1 day', 12, 'done', 200 FROM past ORDER BY n;
 INSERT INTO entity (destination, key, exists_remotely, version, digest)
 SELECT 'platform', 'customer:p' || n, true, now() - interval '1 day', sha256(int8send(n)) FROM past ORDER BY n;
 DROP TABLE past;
 """  # noqa: S608  # constants only
-"""Delivered: messages, jobs, attempts and entities stay; the lanes are gone."""
+"""Delivered: messages, jobs with their attempts, and entities stay; the lanes are gone."""
 BLOCKED: Final = f"""
 SET synchronous_commit = off;
 CREATE TEMP TABLE past AS SELECT {IDENTIFIERS} FROM generate_series(0, %(blocked)d - 1) AS n;
@@ -44,11 +43,11 @@ SELECT job, message, 'forward_order', 'platform', 'order:b' || n / {PER_LANE}, n
 FROM past ORDER BY n;
 INSERT INTO lane (destination, key, run_at, fencing_token, leased, has_dependents, priority, open_jobs, last_seq, waits_for)
 SELECT 'platform', 'order:b' || n / {PER_LANE}, now() + interval '1 day', 1, false, false, 0, count(*), count(*),
-       CASE WHEN n / {PER_LANE} %% 2 = 0 THEN 'customer:b' || n / {PER_LANE} END
+       CASE WHEN n / {PER_LANE} %% 2 = 0 THEN 'event:b' || n / {PER_LANE} END
 FROM past GROUP BY n / {PER_LANE};
 DROP TABLE past;
 """  # noqa: S608  # constants only
-"""Half of the lanes wait for a customer, half for a late retry. No ANALYZE: the statistics are what vacuum gives."""
+"""Half of the lanes wait for an event, half for a late retry. No ANALYZE: the statistics are what vacuum gives."""
 
 SETTLED: Final = ("VACUUM", "CHECKPOINT")
 """A past of days has been vacuumed and written out long ago; one written in a minute keeps autovacuum and the writer at

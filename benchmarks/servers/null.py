@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from benchmarks.servers.serving import serve
 from platform_relay.api.authentication import Authenticator, Caller
 from platform_relay.core.database import create_engine
+from platform_relay.core.work import Work
 from platform_relay.inbox.events import CustomerEvent
 from platform_relay.settings import Settings
 
@@ -31,11 +32,12 @@ class KeyServices:
     engine: AsyncEngine = field(
         default_factory=lambda: create_engine(os.environ["DATABASE_URL"], application_name="null", pool_size=1)
     )
+    work: Work = field(default_factory=Work)
 
 
 def create_app() -> FastAPI:
     app = FastAPI()
-    keys = Authenticator(KeyServices())  # type: ignore[arg-type]  # it reads these two members only
+    keys = Authenticator(KeyServices())  # type: ignore[arg-type]  # it reads these members only
 
     async def caller(request: Request) -> Caller:
         return await keys.require(request, "events")

@@ -17,6 +17,38 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
+    _create_tables_from_alert()
+    _create_tables_from_import_run()
+    _create_other_tables()
+    for table, fillfactor in {
+        "lane": 45,
+        "job": 48,
+        "entity": 85,
+        "message": 100,
+        "attempt": 100,
+        "dedupe_digest": 100,
+    }.items():
+        op.execute(
+            f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0.02,"
+            " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.05,"
+            " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
+        )
+    for destination in ("platform", "store", "store_loyalty"):
+        columns = "name, state, since, failures, next_call_at"
+        opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
+        op.execute(opened.bindparams(name=destination))
+
+
+def _create_tables_from_alert() -> None:
+    op.create_table(
+        "database_history",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("system", sa.BigInteger(), nullable=False),
+        sa.Column("timeline", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lost_since", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_database_history")),
+    )
     op.create_table(
         "alert",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -24,6 +56,8 @@ def upgrade() -> None:
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("first_facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("notified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_notify_at", sa.DateTime(timezone=True), nullable=True),
@@ -51,11 +85,11 @@ def upgrade() -> None:
         "attempt",
         sa.Column("job_id", sa.Uuid(), nullable=False),
         sa.Column("fencing_token", sa.BigInteger(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("duration_ms", sa.Integer(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("reason_code", sa.Text(), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("excerpt", sa.Text(), nullable=True),
@@ -155,6 +189,8 @@ def upgrade() -> None:
         sa.Column("next_call_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("rate_limit", sa.Double(), nullable=True),
         sa.Column("rate_limited_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("state IN ('open', 'paused', 'blocked', 'tripped')", name=op.f("ck_destination_state")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_destination")),
     )
@@ -167,19 +203,24 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("version", sa.DateTime(timezone=True), nullable=True),
         sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
         sa.Column("repair", sa.Text(), nullable=True),
+        sa.Column("repair_message_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("reconciliation_id", "kind", "entity_id", name=op.f("pk_difference")),
     )
     op.create_index(op.f("ix_difference_kind_entity_id"), "difference", ["kind", "entity_id"], unique=False)
     op.create_table(
         "entity",
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("exists_remotely", sa.Boolean(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("exists_remotely", sa.Boolean(), nullable=False),
-        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("destination", "key", name=op.f("pk_entity")),
     )
+
+
+def _create_tables_from_import_run() -> None:
     op.create_table(
         "import_run",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -187,6 +228,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("mapping", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), server_default="file", nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -204,10 +247,49 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cancelled_by", sa.Text(), nullable=True),
+        sa.Column("upload_id", sa.Uuid(), nullable=True),
+        sa.Column("fencing_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_rows", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("claimed_position", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_import_run")),
         sa.UniqueConstraint("digest", "kind", "mapping", name=op.f("uq_import_run_digest_kind_mapping")),
     )
     op.create_index(op.f("ix_import_run_created_at"), "import_run", ["created_at"], unique=False)
+    op.create_index(
+        "ix_import_run_unfinished",
+        "import_run",
+        ["heartbeat_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('running', 'stopped')"),
+    )
+    op.create_table(
+        "import_upload",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("file_format", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("choices", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("as_of", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_import_upload")),
+    )
+    op.create_index(op.f("ix_import_upload_expires_at"), "import_upload", ["expires_at"], unique=False)
+    op.create_table(
+        "import_chunk",
+        sa.Column("upload_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("encrypted_with", sa.Text(), nullable=True),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("upload_id", "number", name=op.f("pk_import_chunk")),
+    )
+    # The data are encrypted or small; compressing them would only take time.
+    op.execute("ALTER TABLE import_chunk ALTER COLUMN data SET STORAGE EXTERNAL")
     op.create_table(
         "issuance_limit",
         sa.Column("key", sa.Text(), nullable=False),
@@ -221,24 +303,26 @@ def upgrade() -> None:
         "job",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("open", sa.Boolean(), sa.Computed("state IN ('waiting', 'running')", persisted=True), nullable=False),
+        sa.Column("depends_on", sa.Text(), nullable=True),
+        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("collapse", sa.Boolean(), nullable=False),
+        sa.Column("uncertain", sa.Boolean(), nullable=False),
         sa.Column("dead", sa.Boolean(), sa.Computed("state = 'dead'", persisted=True), nullable=False),
         sa.Column("disposition", sa.Text(), nullable=True),
         sa.Column("reason_code", sa.Text(), nullable=True),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("depends_on", sa.Text(), nullable=True),
-        sa.Column("collapse", sa.Boolean(), nullable=False),
-        sa.Column("params", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("uncertain", sa.Boolean(), nullable=False),
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("open", sa.Boolean(), sa.Computed("state IN ('waiting', 'running')", persisted=True), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("duration_ms", sa.Integer(), nullable=True),
+        sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "state IN ('waiting', 'running', 'done', 'skipped', 'superseded', 'dead', 'dropped')",
@@ -253,19 +337,19 @@ def upgrade() -> None:
     )
     op.create_table(
         "lane",
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("open_jobs", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), nullable=False),
+        sa.Column("has_dependents", sa.Boolean(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=False),
-        sa.Column("run_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
-        sa.Column("leased", sa.Boolean(), nullable=False),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("priority", sa.SmallInteger(), nullable=False),
-        sa.Column("open_jobs", sa.Integer(), nullable=False),
-        sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.Column("waits_for", sa.Text(), nullable=True),
-        sa.Column("has_dependents", sa.Boolean(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("leased", sa.Boolean(), nullable=False),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("key", "destination", name=op.f("pk_lane")),
     )
     op.create_index(
@@ -285,11 +369,11 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("dedupe_key", sa.Text(collation="C"), nullable=False),
+        sa.Column("version_mark", sa.BigInteger(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("event", sa.LargeBinary(), nullable=True),
         sa.Column("encrypted_with", sa.Text(), nullable=True),
         sa.Column("email_mark", sa.LargeBinary(), nullable=True),
-        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
         sa.Column("customer_ref", sa.Text(), nullable=True),
         sa.Column("order_ref", sa.Text(), nullable=True),
         sa.Column("product_ref", sa.Text(), nullable=True),
@@ -298,7 +382,6 @@ def upgrade() -> None:
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
-        sa.UniqueConstraint("source", "dedupe_key", name=op.f("uq_message_source_dedupe_key")),
     )
     op.create_index("ix_message_body", "message", ["id"], unique=False, postgresql_where=sa.text("body IS NOT NULL"))
     op.create_index(
@@ -378,6 +461,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=True),
         sa.Column("since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("grace", sa.Interval(), nullable=True),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
@@ -403,20 +487,51 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", "version", name=op.f("pk_reward_rule")),
     )
-    _create_other_tables()
-    for table, fillfactor in {"lane": 45, "job": 48, "entity": 85, "message": 100, "attempt": 100}.items():
-        op.execute(
-            f"ALTER TABLE {table} SET (fillfactor = {fillfactor}, autovacuum_vacuum_scale_factor = 0.02,"
-            " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.05,"
-            " autovacuum_analyze_scale_factor = 0.02, autovacuum_analyze_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
-        )
-    for destination in ("platform", "store", "store_loyalty"):
-        columns = "name, state, since, failures, next_call_at"
-        opened = sa.text(f"INSERT INTO destination ({columns}) VALUES (:name, 'open', now(), 0, now())")  # noqa: S608  # constants
-        op.execute(opened.bindparams(name=destination))
 
 
 def _create_other_tables() -> None:
+    op.execute("CREATE SEQUENCE fencing_token")
+    op.create_index(
+        op.f("ix_job_finished_at"),
+        "job",
+        ["finished_at"],
+        unique=False,
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on", "pages_per_range": 16},
+    )
+    op.create_index(
+        op.f("ix_message_version_mark"),
+        "message",
+        ["version_mark"],
+        unique=False,
+        postgresql_where=sa.text("version_mark IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_message_topic", "message", ["kind"], unique=False, postgresql_where=sa.text("source = 'platform'")
+    )
+    op.create_table(
+        "dedupe_digest",
+        sa.Column("key", sa.Uuid(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("body_digest", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_dedupe_digest")),
+    )
+    op.create_table(
+        "history_count",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason_code", sa.Text(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "state", "reason_code", name=op.f("pk_history_count")),
+    )
+    op.create_table(
+        "history_export",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("messages", sa.BigInteger(), nullable=False),
+        sa.Column("customers", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_history_export")),
+    )
     op.create_table(
         "setup_record",
         sa.Column("name", sa.Text(), nullable=False),
@@ -446,7 +561,7 @@ def _create_other_tables() -> None:
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("problem", sa.Text(), nullable=False),
-        sa.Column("field", sa.Text(), nullable=True),
+        sa.Column("fields", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("size", sa.Integer(), nullable=True),
         sa.Column("body_shape", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refused_request")),

@@ -42,6 +42,15 @@ class Seeds:
         for number in numbers:
             (await self.store.post("/v1/events/customers", json={"id": number})).raise_for_status()
 
+    async def trial_jobs(self, numbers: Numbers) -> None:
+        await self.jobs(numbers)
+        async with self.engine.begin() as connection:
+            for statement in (
+                "INSERT INTO trial (id, started_at) VALUES (1, now() - interval '1 hour') ON CONFLICT DO NOTHING",
+                "UPDATE job SET state = 'skipped', reason_code = 'shadow', facts = '{}', finished_at = now()",
+            ):
+                await connection.execute(text(statement))
+
     async def coupons(self, numbers: Numbers) -> None:
         """Those of one call have the same time of creation."""
         async with self.engine.begin() as connection:
@@ -105,6 +114,7 @@ LISTS: Final[dict[str, tuple[Add, str]]] = {
     "/v1/destinations": (Seeds.destinations, "name"),
     "/v1/reward-rules": (Seeds.reward_rules, "id"),
     "/v1/imports": (Seeds.imports, "id"),
+    "/v1/trial/jobs": (Seeds.trial_jobs, "id"),
     "/v1/reconciliations": (Seeds.reconciliations, "id"),
     "/v1/reconciliations/{reconciliation_id}/differences": (Seeds.differences, "entity_id"),
 }

@@ -130,13 +130,11 @@ async def test_dead_jobs_are_counted_and_retried_in_bulk(
         by_code = {"reason_code": which, "dry_run": True}
         assert (await operator.post("/v1/jobs/retry", json=by_code)).json()["jobs"] == count
     exhausted = {"disposition": "exhausted", "reason_code": "server_error"}
-    assert (await operator.post("/v1/jobs/retry", json={**exhausted, "dry_run": True})).json() == {
-        "jobs": 2,
-        "dry_run": True,
-    }
+    counted = (await operator.post("/v1/jobs/retry", json={**exhausted, "dry_run": True})).json()
+    assert (counted["jobs"], counted["dry_run"]) == (2, True)
     past = {**exhausted, "before": "2020-01-01T00:00:00Z"}
     assert (await operator.post("/v1/jobs/retry", json=past)).json()["jobs"] == 0
-    assert (await operator.post("/v1/jobs/retry", json=exhausted)).json() == {"jobs": 2, "dry_run": False}
+    assert (await operator.post("/v1/jobs/retry", json={**exhausted, "before": counted["before"]})).json()["jobs"] == 2
     assert (await operator.post("/v1/jobs/retry", json={"ids": [jobs[0]["id"]]})).json()["jobs"] == 1
     assert (await store.get("/v1/jobs/counts")).json()["total"]["waiting"] == 0  # they are uncertain now: asked first
     assert (await store.get("/v1/jobs/counts")).json()["total"]["unknown"] == 3

@@ -45,7 +45,7 @@ async def test_what_is_kept_of_each_kind(
     engine: AsyncEngine,
 ) -> None:
     wrong = await calling("a-wrong-key")
-    body = {"id": "42", "email": "nobody", CANARY: {"firstName": CANARY}}
+    body = {"id": "42", "email": "nobody", "birthdayMonth": 13, CANARY: {"firstName": CANARY}}
     for client, path, request, status in (
         (store, "/v1/events/customers", {"json": body}, 422),
         (store, "/v1/events/customers", {"content": f"id={CANARY}"}, 422),
@@ -61,19 +61,24 @@ async def test_what_is_kept_of_each_kind(
     assert (await operator.get("/v1/nowhere")).status_code == 404
     assert (await store.post("/v1/events/customers", json={"id": "42"})).status_code == 202
     items = await kept(operator, 8)
-    shown = {(item["key"], item["route"], item["status"], item["problem"], item["field"]) for item in items}
+    shown = {(item["key"], item["route"], item["status"], item["problem"], *item["fields"]) for item in items}
     assert shown == {
-        ("store", "/v1/events/customers", 422, "fields-invalid", "email"),
+        ("store", "/v1/events/customers", 422, "fields-invalid", "email", "birthdayMonth"),
         ("store", "/v1/events/customers", 422, "not-json", "body"),
-        ("store", "/v1/events/customers", 415, "encoding-refused", None),
-        ("store", "/v1/jobs/retry", 403, "scope-missing", None),
-        (None, "/v1/events/customers", 401, "key-missing", None),
-        (None, "/v1/events/orders", 401, "key-refused", None),
-        (None, "/v1/webhooks/platform/{webhook_secret}", 404, "webhook-secret-wrong", None),
+        ("store", "/v1/events/customers", 415, "encoding-refused"),
+        ("store", "/v1/jobs/retry", 403, "scope-missing"),
+        (None, "/v1/events/customers", 401, "key-missing"),
+        (None, "/v1/events/orders", 401, "key-refused"),
+        (None, "/v1/webhooks/platform/{webhook_secret}", 404, "webhook-secret-wrong"),
         ("operator", "/v1/jobs/retry", 422, "fields-invalid", "other.other.other"),
     }
     shapes = {(item["key"], item["problem"]): item["body_shape"] for item in items}
-    assert shapes[("store", "fields-invalid")] == {"id": "text", "email": "text", "other-1": {"firstName": "text"}}
+    assert shapes[("store", "fields-invalid")] == {
+        "id": "text",
+        "email": "text",
+        "birthdayMonth": "number",
+        "other-1": {"firstName": "text"},
+    }
     assert shapes[("store", "not-json")] == "not JSON"
     assert all(item["body_shape"] is None for item in items if item["key"] is None)
     assert CANARY not in await everything(engine)

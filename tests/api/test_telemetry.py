@@ -153,6 +153,59 @@ def test_the_records_of_a_batch_are_those_of_single_messages(
     assert [TIME.sub("", line) for line in together.splitlines()] == [TIME.sub("", line) for line in alone.splitlines()]
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_records_of_one_round_of_the_loop_are_those_of_single_ones(
+    log_format: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that are written together are rendered once, with their own values put in."""
+    configure_logging(level="INFO", log_format=log_format, secrets=["secret-of-a-caller"])
+    ids = [uuid7() for _ in range(4)]
+
+    def write(number: int) -> None:
+        log_message(
+            ids[number],
+            source="store",
+            kind="orders" if number == 2 else "customers",
+            status="accepted",
+            size=400 + number,
+            jobs=1,
+            milliseconds=3.0 + number,
+            caller="secret-of-a-caller\u202e",
+        )
+        log_attempt(
+            ids[-number],
+            ids[number],
+            kind="forward_customer",
+            destination="platform",
+            attempt=1 + number // 2,
+            fencing_token=10**12 + number,
+            outcome="done",
+            state="dead" if number == 3 else "done",
+            milliseconds=number,
+            status=200,
+        )
+
+    async def together() -> None:
+        for number in range(4):
+            write(number)
+
+    asyncio.run(together())
+    in_one_round = capsys.readouterr().err
+    for number in range(4):
+        write(number)
+    alone = capsys.readouterr().err
+    assert "secret-of-a-caller" not in in_one_round
+    assert [TIME.sub("", line) for line in in_one_round.splitlines()] == [
+        TIME.sub("", line) for line in alone.splitlines()
+    ]
+    assert all(str(one) in in_one_round for one in ids)
+    if log_format == "json":
+        messages = [json.loads(line) for line in in_one_round.splitlines()][::2]
+        assert [(record["message_id"], record["size"], record["ms"]) for record in messages] == [
+            (str(ids[number]), 400 + number, 3.0 + number) for number in range(4)
+        ]
+
+
 BATCHED = [("customers", "accepted", 400), ("orders", "duplicate", 7), ("customers", "accepted", 2_000)]
 TIME = re.compile(r"20[0-9-]+T[0-9:.]+Z")
 

@@ -148,6 +148,7 @@ async def test_a_rule_is_created_changed_and_deleted(console: ConsolePage) -> No
     await page.get_by_role("button", name="Save as a new version").click()
     await expect(page.get_by_role("status")).to_contain_text("Version 2")
     await expect(page.get_by_label("Variants")).to_have_value("12, 13")
+    await page.get_by_text("Settings", exact=True).click()
     await page.get_by_role("link", name="Reward rules").click()
     await expect(page.get_by_role("row").filter(has_text="Anniversary")).to_contain_text("8.00")
     await page.get_by_role("link", name="rule-surprise-2").click()

@@ -8,6 +8,7 @@ from playwright.async_api import Route, expect
 
 from platform_relay.console.bulk import CHUNK
 from tests.browser.console_page import ConsolePage
+from tests.browser.test_pages import check
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -138,3 +139,24 @@ async def test_a_group_is_edited(console: ConsolePage) -> None:
     await expect(console.page.locator("#bulk")).to_contain_text("Edited and retried: 3 of 3 jobs")
     await console.stage.idle()
     assert len(console.stage.platform.ledger(kind="order.post", entity="order:4012", applied=1)) == 1
+
+
+async def test_all_jobs_of_every_cause_are_retried_at_once(console: ConsolePage) -> None:
+    stage = console.stage
+    await stage.refused(4700, 3, "MDL")
+    await stage.refused(4710, 3, "UAH")
+    stage.accept("MDL")
+    stage.accept("UAH")
+    await console.open("/console/dead-and-held?state=dead&reason_code=rejected_by_destination")
+    await console.page.get_by_role("link", name="Act on all of them").click()
+    await check(console)
+    await console.page.set_viewport_size({"width": 1280, "height": 900})
+    total = await stage.sql("SELECT count(*) FROM job WHERE dead AND reason_code = 'rejected_by_destination'")
+    await console.page.get_by_role("button", name=f"Retry: {total[0][0]} jobs").click()
+    await expect(console.page.get_by_role("status")).to_contain_text(f"Retried: {total[0][0]} of {total[0][0]} jobs")
+    await stage.idle()
+    delivered = await stage.sql(
+        "SELECT count(*) FROM job JOIN message ON message.id = message_id"
+        " WHERE order_ref BETWEEN '4700' AND '4712' AND job.state = 'done'"
+    )
+    assert delivered == [(6,)]

@@ -5,6 +5,7 @@ from playwright.async_api import expect
 
 from tests.browser.console_page import ConsolePage
 from tests.browser.stage import order
+from tests.browser.test_pages import check
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -81,3 +82,43 @@ async def test_an_action_needs_a_selection(console: ConsolePage) -> None:
     await console.page.get_by_role("button", name="Retry dead-lettered jobs").click()
     await expect(console.page.get_by_role("main")).to_contain_text("No event is selected")
     console.expected("422")
+
+
+async def open_matching(console: ConsolePage, first: int, currency: str) -> None:
+    await console.stage.refused(first, 60, currency)
+    console.stage.accept(currency)
+    await console.open("/console/events?state=needs_attention&kind=orders")
+    await console.page.get_by_role("link", name="All matching events").click()
+
+
+async def test_all_matching_events_are_retried_and_none_that_matches_later(console: ConsolePage) -> None:
+    """More than a page and more than a chunk. What becomes dead after the count stays dead."""
+    stage = console.stage
+    await stage.refused(9600, 5, "BGN")
+    await open_matching(console, 9300, "HUF")
+    [(dead,)] = await stage.sql("SELECT count(*) FROM job WHERE dead AND kind = 'forward_order'")
+    await expect(console.page.locator("#preview")).to_contain_text(f"{dead} events")
+    await stage.refused(9500, 3, "RSD")
+    await console.page.get_by_role("button", name=f"Retry: {dead} dead-lettered jobs").click()
+    await expect(console.page.get_by_role("status")).to_contain_text("Done.", timeout=20_000)
+    await expect(console.page.get_by_role("status")).to_contain_text(f"Retried: {dead} of {dead} jobs")
+    await stage.idle()
+    late = await stage.sql(
+        "SELECT order_ref FROM job JOIN message ON message.id = message_id"
+        " WHERE order_ref BETWEEN '9500' AND '9502' AND dead AND job.created_at = message.received_at ORDER BY 1"
+    )
+    assert late == [("9500",), ("9501",), ("9502",)]
+    delivered = await stage.sql(
+        "SELECT count(*) FROM job JOIN message ON message.id = message_id"
+        " WHERE order_ref BETWEEN '9300' AND '9359' AND job.state = 'done'"
+    )
+    assert delivered == [(60,)]
+
+
+async def test_the_page_of_all_matching_events(console: ConsolePage) -> None:
+    await open_matching(console, 9700, "ALL")
+    for menu in await console.page.locator("summary").all():
+        await menu.click()
+    await check(console)
+    await console.open("/console/events/matching?about=no-such-thing")
+    await expect(console.page.get_by_role("main")).to_contain_text("there is nothing to do")

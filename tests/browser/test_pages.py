@@ -54,6 +54,7 @@ PATHS: Final[dict[str, str | Callable[[Stage], Awaitable[str]]]] = {
     "ledger": "/console/coupons/ledger",
     "rules": "/console/rules",
     "new rule": f"/console/rule?id={UNKNOWN_RULE}",
+    "imports": "/console/imports",
     "refused requests": "/console/refused-requests",
     "keys": "/console/keys",
     "audit": "/console/audit",

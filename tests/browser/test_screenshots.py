@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser, FloatRect, expect
 
+from platform_relay.inbox.events import EventKind
 from tests.browser.console_page import PHONE, ConsolePage, Scheme
 from tests.browser.stage import Stage, order
+from tests.reconcile.shop import LONG_AGO, entity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.screenshots]
 
@@ -23,6 +25,12 @@ UPDATE attempt SET started_at = now() - interval '1 minute' *
          WHEN 59 * power(random, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * random
          ELSE 59 * power(random, 0.9) END
 FROM spread WHERE spread.job_id = attempt.job_id AND spread.fencing_token = attempt.fencing_token AND spread.outcome <> 'reject'
+"""
+SPREAD_DONE: Final = """
+WITH spread AS (SELECT id, random() AS random FROM job WHERE duration_ms IS NOT NULL)
+UPDATE job SET finished_at = now() - interval '1 minute' *
+    CASE WHEN 59 * power(random, 0.9) BETWEEN 24 AND 29 THEN 22 + 2 * random ELSE 59 * power(random, 0.9) END
+FROM spread WHERE spread.id = job.id
 """
 
 
@@ -38,9 +46,12 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
         await console.page.get_by_label("Field").fill("currency")
         await console.page.get_by_label("New value").fill("EUR")
         await taken(console, "failure_group")
+        await a_reconciliation(console)
+        await taken(console, "reconciliation")
         await taken(console, "coupons", "/console/coupons?state=all")
         await taken(console, "coupon", "/console/coupon?code=OOPS15")
         await taken(console, "audit", "/console/audit")
+        await an_uploaded_file(console)
         await console.open("/console/setup")
         await console.page.get_by_role("button", name="Create a test coupon").click()
         await taken(console, "setup", "/console/setup")
@@ -60,6 +71,38 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
         await taken(console, "phone", "/console")
 
 
+async def an_uploaded_file(console: ConsolePage) -> None:
+    """The page on which a file is checked before its import."""
+    await console.open("/console/imports")
+    people = [f"{n},person{n}@example.com,Person {n},{n % 28 + 1}.03.1990" for n in range(4000, 4240)]
+    raw = "\n".join(["Customer number,E-mail,Name,Birthday", *people, ",nobody@example.com,No number,", people[7], ""])
+    file = {"name": "customers.csv", "mimeType": "text/csv", "buffer": raw.encode()}
+    await console.page.get_by_label("File (CSV").set_input_files(file)  # type: ignore[arg-type]  # a FilePayload
+    await console.page.get_by_role("button", name="Upload").click(timeout=60_000)
+    await expect(console.page.get_by_role("heading", name="What the import would do")).to_be_visible(timeout=60_000)
+    await taken(console, "imports")
+    await console.page.get_by_role("button", name="Delete the file").click()
+
+
+async def a_reconciliation(console: ConsolePage) -> None:
+    """Some products were never sent, and some are repaired."""
+    numbers = range(5001, 5013)
+    products = [entity(EventKind.PRODUCT, number, LONG_AGO) for number in numbers]
+    console.stage.shop.control("seed", products=products)
+    await console.open("/console/reconciliations")
+    await console.page.get_by_label("Compare").select_option("products")
+    await console.page.get_by_role("button", name="Start").click()
+    await expect(console.page.locator("#summary")).to_contain_text("12 open", timeout=30_000)
+    run = console.page.url
+    for number in (5002, 5003, 5005):
+        await console.open(f"{run}/repair?kind=products&entity_id={number}")
+        await console.page.get_by_role("button", name="Repair 1 difference").click()
+        await expect(console.page.get_by_role("status")).to_contain_text("Done.")
+    await console.open(run)
+    await expect(console.page.locator("#summary")).to_contain_text("3 delivered", timeout=30_000)
+    await console.page.reload()
+
+
 async def an_hour(stage: Stage) -> None:
     """What happened just now, spread over the last hour, with a few bad minutes in it."""
     stage.platform.script(path="/v1/orders", status=503, times=40, contains='"74')
@@ -68,6 +111,7 @@ async def an_hour(stage: Stage) -> None:
     await stage.idle()
     await stage.sql("SELECT setseed(0.5)")
     await stage.sql(SPREAD)
+    await stage.sql(SPREAD_DONE)
 
 
 async def taken(console: ConsolePage, name: str, path: str | None = None) -> None:

@@ -41,10 +41,23 @@ async def test_signing_in_leads_to_the_page_that_was_asked_for_and_out_again(bro
         console_page.no_complaints()
 
 
-async def test_over_https_the_cookie_is_for_https_only(stage: Stage) -> None:
-    headers = {"x-forwarded-proto": "https", "sec-fetch-site": "same-origin"}
+@pytest.mark.parametrize(
+    ("header", "value", "secure"),
+    [
+        ("x-forwarded-proto", "https", True),
+        ("x-forwarded-proto", "http", False),
+        ("forwarded", "for=203.0.113.7;proto=https;by=10.0.0.1", True),
+        ("forwarded", 'For="[2001:db8::7]:4711";Proto="HTTPS", for=10.0.0.1;proto=http', True),
+        ("forwarded", "for=203.0.113.7;proto=http, for=10.0.0.1;proto=https", False),
+        ("forwarded", 'for="unfinished;proto=https', False),
+        ("forwarded", "for=203.0.113.7", False),
+        ("accept", "*/*", False),
+    ],
+)
+async def test_over_https_the_cookie_is_for_https_only(stage: Stage, header: str, value: str, secure: bool) -> None:
+    headers = {header: value, "sec-fetch-site": "same-origin"}
     answer = await stage.client.post("/console/login", data={"key": OPERATOR_KEY}, headers=headers)
-    assert "; Secure" in answer.headers["set-cookie"]
+    assert ("; Secure" in answer.headers["set-cookie"]) is secure
 
 
 async def test_a_form_of_another_site_is_refused(browser: Browser, stage: Stage) -> None:

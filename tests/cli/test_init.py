@@ -60,6 +60,9 @@ def test_options_alone_set_up_a_relay(tmp_path: Path, database_url: str, platfor
         assert secret not in done.stdout + done.stderr
     hook = f"https://relay.example/v1/webhooks/platform/{values['PLATFORM__WEBHOOK_SECRET']}"
     assert re.search(rf"points/redeemed +{hook}", done.stdout)
+    name = f"{sys.executable} -m platform_relay.cli"
+    assert f"     {name} serve\n" in done.stdout
+    assert f"     {name} webhooks install" in done.stdout
     assert "POST" not in done.stdout.split("Next steps")[1]
 
     check = subprocess.run(
@@ -104,6 +107,14 @@ def test_what_is_missing_or_wrong_is_reported_and_nothing_is_written(
     assert text in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / ".env").exists()
+
+
+def test_a_file_that_cannot_be_written_is_reported_before_any_call(tmp_path: Path) -> None:
+    words = ["--yes", "--store", "woocommerce", "--platform-api-key", "key", "--file", "absent/.env"]
+    done = init(tmp_path, *words, WOOCOMMERCE__URL="http://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "absent/.env cannot be written: the folder" in done.stdout + done.stderr
+    assert "FAIL" not in done.stdout
 
 
 def test_a_terminal_is_asked_and_a_wrong_answer_can_be_corrected(

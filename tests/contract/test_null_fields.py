@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from platform_relay.core import exact_json
 from platform_relay.inbox.events import EVENTS, EventKind
 from platform_relay.stores.bigcommerce.events import customer_event, product_event
 from platform_relay.stores.magento import events as magento
 from platform_relay.stores.medusa import events as medusa
-from platform_relay.stores.native import NativeEvent, ParsedEntity
+from platform_relay.stores.native import NativeEvent, ParsedEntity, Unreadable
 from platform_relay.stores.saleor import events as saleor
 from platform_relay.stores.shopify import events as shopify
 from platform_relay.stores.vendure import events as vendure
@@ -25,11 +26,11 @@ Translate = Callable[[dict[str, Any]], ParsedEntity]
 
 def shopify_webhook(kind: EventKind) -> Translate:
     def translate(row: dict[str, Any]) -> ParsedEntity:
-        raw = json.dumps(row).encode()
+        raw = exact_json.dumps(row)
         signature = base64.b64encode(hmac.digest(b"secret", raw, "sha256")).decode()
         headers = {"x-shopify-topic": f"{kind}/update", "x-shopify-hmac-sha256": signature}
         parsed = shopify.parse_webhook(headers, raw, "secret", "shop.example")
-        assert isinstance(parsed, NativeEvent)
+        assert isinstance(parsed, NativeEvent | Unreadable)
         return parsed
 
     return translate

@@ -40,10 +40,11 @@ from platform_relay.inbox.stored_customers import Customers
 from platform_relay.platform.fields import Fields
 from platform_relay.platform.responses import THE_PLATFORM
 from platform_relay.queue.jobs import Handler
-from platform_relay.queue.queue import Queue, Settlement, last_seq
+from platform_relay.queue.queue import Queue, Settlement, watch_lane
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.runner import Runner
 from platform_relay.reconcile.compare import ComparedSystems, reconcile
+from platform_relay.reconcile.difference_list import list_differences
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.stores.native import FetchesEntities, Ignored, ListsEntities, NativeEvent, ReceivesWebhooks, ToFetch
 from platform_relay.sync.polling import KINDS_IN_ORDER, PollResult, poll
@@ -103,7 +104,7 @@ class Relay:
             "forward_order": ForwardOrder(client, Coupons(engine), customers, Alerts(engine), compute),
             "forward_product": ForwardProduct(client, compute),
             "fetch_entity": FetchEntity(
-                bench.adapter, self.source, self.inbox.accept, partial(last_seq, engine, "platform")
+                bench.adapter, self.source, self.inbox.accept, partial(watch_lane, engine, "platform")
             ),
         }
         self._runner = Runner(handlers, RetryPolicy(), time_limit=20, longest_wait=1e7, random=lambda: 0.0)
@@ -163,7 +164,7 @@ class Relay:
         systems = ComparedSystems(store, self.source, self._client)
         view = await reconcile(self.engine, systems, claimed, kinds=kinds or [EventKind.CUSTOMER])
         assert view.notes == []
-        return {row.entity_id: row.cause for row in (await books.list_differences(view.id)).items}
+        return {row.entity_id: row.cause for row in (await list_differences(self.engine, view.id)).items}
 
     async def deliver(self) -> None:
         """Run jobs until none is due."""
@@ -248,7 +249,9 @@ async def test_a_fetch_decides_if_a_later_transaction_came_first_into_the_lane(r
         message_id = uuid7()
         message = store_message(event, b"{}", source=relay.source, message_id=str(message_id))
         await Inbox(relay.engine, on_commit=lambda _: None).accept(message, message_id)
-    await run_sql(relay.engine, "UPDATE job SET created_at = now() - seq * interval '1 second'")
+    await run_sql(
+        relay.engine, "UPDATE job SET created_at = now() - (seq - (SELECT min(seq) FROM job) + 1) * interval '1 second'"
+    )
     assert await relay.accept(ToFetch(EventKind.CUSTOMER, relay.customer_id, "customer:1:check")) == "accepted"
     await relay.deliver()
     assert relay.sent("customer", "email")[-1] == "b@example.com"
@@ -359,7 +362,7 @@ async def test_whatever_the_order_of_webhooks_and_jobs_the_platform_ends_with_wh
 ) -> None:
     """The time never changes. Webhooks overtake each other and are repeated; jobs of the store and the Platform run at any time."""
     relay.platform.reset()
-    await run_sql(relay.engine, "TRUNCATE message, job, lane, attempt, entity")
+    await run_sql(relay.engine, "TRUNCATE message, dedupe_digest, job, lane, attempt, entity")
     pending: list[NativeEvent] = []
     sent: list[NativeEvent] = []
     email = ""

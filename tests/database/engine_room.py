@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from platform_relay.core.outcomes import JobSpec
 from platform_relay.inbox.inbox import Inbox, Receipt
 from platform_relay.inbox.messages import Incoming
+from platform_relay.queue.attempts import ATTEMPTS
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.queue import Queue, Settled, Settlement
 from platform_relay.queue.states import Transition
@@ -73,6 +74,11 @@ async def rows(engine: AsyncEngine, query: str, **parameters: object) -> list[tu
         return [tuple(row) for row in await connection.execute(text(query), parameters)]
 
 
+async def attempts(engine: AsyncEngine, columns: str = "outcome") -> list[tuple[object, ...]]:
+    """`columns` of all attempts, in order."""
+    return await rows(engine, f"SELECT {columns} FROM {ATTEMPTS} AS attempt ORDER BY fencing_token, job_id")  # noqa: S608  # a test's
+
+
 async def run(engine: AsyncEngine, statement: str, **parameters: object) -> None:
     async with engine.begin() as connection:
         await connection.execute(text(statement), parameters)
@@ -89,10 +95,11 @@ async def job_row(engine: AsyncEngine, job_id: UUID) -> dict[str, object]:
 
 
 async def broken_counts(engine: AsyncEngine) -> list[tuple[object, ...]]:
-    """Lanes whose `open_jobs` is not the number of their open jobs: must be none, always."""
+    """Lanes whose `open_jobs` is not the number of their open jobs, and open jobs without a lane: must be none, always."""
     return await rows(
         engine,
-        """SELECT lane.key, lane.open_jobs, count(job.id) FROM lane
-           LEFT JOIN job ON job.destination = lane.destination AND job.lane = lane.key AND job.open
-           GROUP BY lane.destination, lane.key, lane.open_jobs HAVING lane.open_jobs <> count(job.id)""",
+        """SELECT coalesce(lane.key, job.lane), lane.open_jobs, count(job.id)
+           FROM lane FULL JOIN (SELECT * FROM job WHERE open) AS job ON job.destination = lane.destination AND job.lane = lane.key
+           GROUP BY 1, coalesce(lane.destination, job.destination), lane.open_jobs
+           HAVING lane.open_jobs IS DISTINCT FROM count(job.id)""",
     )

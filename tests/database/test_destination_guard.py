@@ -212,7 +212,7 @@ async def test_a_slow_probe_of_a_lane_that_failed_delays_no_other(engine: AsyncE
 
 
 async def test_what_settles_marks_lanes_that_fail_and_clears_the_mark(engine: AsyncEngine) -> None:
-    failed = "SELECT failed_at IS NOT NULL FROM lane"
+    failed = "SELECT failed_at IS NOT NULL FROM lane"  # without the mark, the lane is removed
     await accept(engine, order("1"))
     for verdict, mark in (
         (Retry(HTTP_503), True), (Wait(NO_VALUE, "rule:1"), True), (Undecided(HTTP_403), True), (Done(), False),
@@ -221,7 +221,7 @@ async def test_what_settles_marks_lanes_that_fail_and_clears_the_mark(engine: As
         [job] = await claim(engine)
         settlement = runner({}).settlement(job, verdict, 0.1)
         await Queue(engine, "platform").settle([settlement])
-        assert await rows(engine, failed) == [(mark,)], verdict
+        assert await rows(engine, failed) == ([(True,)] if mark else []), verdict
     for rejection, mark in (
         (Reject(HTTP_400), True),
         (Reject(HTTP_400, Evidence(400)), False),
@@ -230,7 +230,7 @@ async def test_what_settles_marks_lanes_that_fail_and_clears_the_mark(engine: As
         await run(engine, "UPDATE lane SET run_at = now(), failed_at = now()")
         [job] = await claim(engine)
         await Queue(engine, "platform").settle([runner({}).settlement(job, rejection, 0.1)])
-        assert await rows(engine, failed) == [(mark,)], rejection
+        assert await rows(engine, failed) == ([(True,)] if mark else []), rejection
     await accept(engine, order("1"))
     [job] = await claim(engine)
     await Queue(engine, "platform").settle([runner({}).settlement(job, Retry(HTTP_503, called=False), 0.1)])

@@ -107,7 +107,7 @@ async def test_a_connection_that_is_ended_while_it_opens(server: Server) -> None
 async def test_a_listener_that_is_ended_while_it_opens(server: Server, engine: AsyncEngine) -> None:
     server.ending = True
     heard: list[str] = []
-    task = asyncio.create_task(listen(server.url, PUBLIC, heard.append, pause=0.02))
+    task = asyncio.create_task(listen(parse_url(server.url), PUBLIC, heard.append, pause=0.02))
     notifier = Notifier(engine)
     try:
         await eventually(lambda: server.said >= 2)

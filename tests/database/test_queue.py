@@ -1,7 +1,12 @@
 """Claim, settle, park, wake: what the engine's SQL promises, on a real Postgres."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
 
+import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Evidence, JobSpec
@@ -11,11 +16,15 @@ from platform_relay.queue.maintenance import prune_lanes
 from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
 from platform_relay.queue.states import Again, Finish, GiveBack, Park, dead, done, skipped, superseded
+from tests.helpers import eventually
 from tests.reasons import HTTP_400, HTTP_503, NEWER, NO_VALUE, SHUTDOWN, UNCHANGED, WAITING_FOR_LANE
 
-from .engine_room import accept, at, broken_counts, claim, customer, job_row, order, rows, run, settle, states
+from .engine_room import accept, at, attempts, broken_counts, claim, customer, job_row, order, rows, run, settle, states
 
 DONE = done({}, b"digest", ())
+WAITING_FOR_LOCK = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 async def test_a_claimed_lane_is_nobody_elses(engine: AsyncEngine) -> None:
@@ -119,13 +128,13 @@ async def test_settling_names_the_fencing_token(engine: AsyncEngine) -> None:
     await accept(engine, order("1"))
     [stale] = await claim(engine, lease=0.0)
     [fresh] = await claim(engine)
-    assert fresh.fencing_token == stale.fencing_token + 1
+    assert fresh.fencing_token > stale.fencing_token
     assert fresh.uncertain
     settled = await settle(engine, [stale], dead("rejected", HTTP_400))
     assert [lost.job for lost in settled.lost] == [stale]
     assert (await job_row(engine, fresh.id))["state"] == "running"
     assert (await settle(engine, [fresh], DONE)).lost == ()
-    assert await rows(engine, "SELECT outcome FROM attempt ORDER BY fencing_token") == [("lost",), ("done",)]
+    assert await attempts(engine) == [("lost",), ("done",)]
 
 
 async def test_a_stale_park_changes_nothing(engine: AsyncEngine) -> None:
@@ -298,7 +307,7 @@ async def test_what_comes_while_an_attempt_runs_is_not_waited_for_in_vain(engine
     assert await rows(engine, asleep) == [(True,)], "nothing came: it sleeps"
     assert await queue.wake(engine, ["reward-rule:7"]) == ["platform"]
     await settle(engine, await claim(engine), DONE)
-    assert await rows(engine, "SELECT waits_for, open_jobs FROM lane") == [(None, 0)]
+    assert await rows(engine, "SELECT key FROM lane") == []
 
 
 async def test_stranded_waiters_are_found(engine: AsyncEngine) -> None:
@@ -362,12 +371,141 @@ async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(engine: AsyncEngi
     [other] = await claim(engine, lease=0.0)
     await queue.Queue(engine, "platform").renew([(job.lane, job.fencing_token)], lease=60.0)
     assert len(await claim(engine)) == 1
-    assert other.fencing_token == job.fencing_token + 1
+    assert other.fencing_token > job.fencing_token
+
+
+async def test_a_lane_without_jobs_is_removed_unless_it_failed_or_is_waited_for(engine: AsyncEngine) -> None:
+    waiting = order("w", depends_on="customer:1")
+    await accept(engine, order("done"), order("failed"), order("next"), order("next"), customer("1"), waiting)
+    jobs = {job.lane: job for job in await claim(engine)}
+    waits = Park("customer:1", WAITING_FOR_LANE, False, 3600.0, for_lane=True)
+    await settle(engine, [jobs.pop("order:w")], waits, None)
+    failed = Settlement(jobs.pop("order:failed"), dead("exhausted", HTTP_400), "retry", failed=True)
+    worker = queue.Queue(engine, "platform")
+    settled = await worker.settle([failed, *(Settlement(job, DONE, "done", failed=False) for job in jobs.values())])
+    assert (settled.lost, settled.more, settled.woken) == ((), True, 1)
+    kept = await rows(engine, "SELECT key, open_jobs, failed_at IS NOT NULL FROM lane ORDER BY key")
+    assert kept == [
+        ("customer:1", 0, False),
+        ("order:failed", 0, True),
+        ("order:next", 1, False),
+        ("order:w", 1, False),
+    ]
+    await accept(engine, customer("1"), order("failed"))
+    again = await claim(engine)
+    assert len(again) == 4
+    await worker.settle([Settlement(job, DONE, "done", failed=False) for job in again])
+    assert await rows(engine, "SELECT key FROM lane") == []
+    assert await states(engine) == {"done": 7, "dead": 1}
+
+
+async def test_a_token_from_before_its_lane_was_removed_settles_nothing(engine: AsyncEngine) -> None:
+    await accept(engine, order("1"))
+    [stale] = await claim(engine, lease=0.0)
+    [fresh] = await claim(engine)
+    await settle(engine, [fresh], DONE)
+    await accept(engine, order("1"))
+    [later] = await claim(engine)
+    assert later.seq > fresh.seq, "its jobs are numbered behind the earlier ones"
+    assert [lost.job for lost in (await settle(engine, [stale], DONE)).lost] == [stale]
+    assert await rows(engine, "SELECT leased FROM lane") == [(True,)]
+    assert (await settle(engine, [later], DONE)).lost == ()
+
+
+@pytest.mark.parametrize("accepted_first", [True, False])
+async def test_a_job_that_comes_while_its_lane_is_settled_is_not_lost(
+    engine: AsyncEngine, accepted_first: bool
+) -> None:
+    """Both wait for the lane's lock. The statement that settles begins before the job is there."""
+    await accept(engine, *(order(str(number)) for number in range(20)))
+    jobs = await claim(engine, 20)
+    async with engine.begin() as blocker:
+        await blocker.execute(text("SELECT FROM lane FOR UPDATE"))
+        both: list[Callable[[], Awaitable[object]]] = [
+            partial(accept, engine, *(order(str(number)) for number in range(20))),
+            partial(settle, engine, jobs, DONE),
+        ]
+        tasks = []
+        for one in both if accepted_first else both[::-1]:
+            tasks.append(asyncio.ensure_future(one()))
+            await eventually(lambda: count_is(engine, WAITING_FOR_LOCK, len(tasks)))
+    await asyncio.gather(*tasks)
+    assert await broken_counts(engine) == []
+    await accept(engine, *(order(str(number)) for number in range(20)))
+    next_jobs = await claim(engine, 20)
+    assert len(next_jobs) == 20
+    await settle(engine, next_jobs, DONE)
+    await settle(engine, await claim(engine, 20), DONE)
+    assert (await states(engine), await rows(engine, "SELECT key FROM lane")) == ({"done": 60}, [])
+
+
+async def test_a_version_that_is_dropped_while_it_is_replaced_counts_once(engine: AsyncEngine) -> None:
+    """The statement that settles begins before the job is dropped, and waits for the lane's lock."""
+    await accept(engine, customer("1", 1), customer("1", 2))
+    [older] = [job_id for job_id, _ in await rows(engine, "SELECT id, seq FROM job ORDER BY seq LIMIT 1")]
+    jobs = await claim(engine)
+    await accept(engine, customer("1", 3))
+    async with engine.begin() as operator:
+        await operator.execute(text("SELECT FROM lane FOR UPDATE"))
+        settling = asyncio.ensure_future(settle(engine, jobs, DONE))
+        await eventually(lambda: count_is(engine, WAITING_FOR_LOCK, 1))
+        await operator.execute(text("UPDATE job SET state = 'dropped' WHERE id = :id"), {"id": older})
+        await operator.execute(text("UPDATE lane SET open_jobs = open_jobs - 1"))
+    await settling
+    assert await broken_counts(engine) == []
+    assert await states(engine) == {"done": 1, "dropped": 1, "waiting": 1}
+    assert len(await claim(engine)) == 1
+
+
+async def count_is(engine: AsyncEngine, query: str, number: int) -> bool:
+    return await rows(engine, query) == [(number,)]
+
+
+async def test_a_watched_lane_shows_every_job_that_came(engine: AsyncEngine) -> None:
+    """Also one that came and was settled in between, so that the lane was removed."""
+    watch = partial(queue.watch_lane, engine, "platform", "order:1")
+    before = await watch()
+    assert await watch() == before
+    await accept(engine, order("1"))
+    assert await watch() == before + 1
+    await settle(engine, await claim(engine), DONE)
+    assert await watch() == before + 1, "it was kept, because it is watched"
+    for _ in range(2):
+        await accept(engine, order("1"))
+        await settle(engine, await claim(engine), DONE)
+    assert await rows(engine, "SELECT key FROM lane") == []
+    assert await watch() > before + 3
+
+
+async def test_a_lane_can_be_locked_before_it_has_jobs(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await queue.lock_lanes(connection, [("platform", "order:2"), ("platform", "order:1"), ("platform", "order:1")])
+        accepting = asyncio.create_task(accept(engine, order("1")))
+        await eventually(lambda: count_is(engine, WAITING_FOR_LOCK, 1))
+    await accepting
+    assert await rows(engine, "SELECT key, open_jobs FROM lane ORDER BY key") == [("order:1", 1), ("order:2", 0)]
+
+
+async def test_a_success_is_an_attempt_in_its_jobs_row(engine: AsyncEngine) -> None:
+    await accept(engine, order("1"))
+    await settle(engine, await claim(engine), Again(0.0, NO_VALUE, False, "retry"), "retry")
+    [job] = await claim(engine)
+    done = Settlement(job, DONE, "done", evidence=Evidence(201, "{}"), duration_ms=2500)
+    await queue.Queue(engine, "platform").settle([done])
+    assert await attempts(engine, "number, outcome, status, duration_ms") == [
+        (1, "retry", None, 0),
+        (2, "done", 201, 2500),
+    ]
+    assert await rows(engine, "SELECT outcome FROM attempt") == [("retry",)]
+    [_, (began,)] = await attempts(engine, "started_at")
+    assert isinstance(began, datetime)
+    assert (await job_row(engine, job.id))["finished_at"] == began + timedelta(seconds=2.5)
 
 
 async def test_idle_lanes_are_pruned_and_busy_ones_kept(engine: AsyncEngine) -> None:
     await accept(engine, order("1"), order("2"))
     jobs = [job for job in await claim(engine) if job.lane == "order:1"]
+    await run(engine, "UPDATE lane SET has_dependents = true WHERE key = 'order:1'")
     await settle(engine, jobs, DONE)
     assert await prune_lanes(engine, idle=3600.0) == 0
     assert await prune_lanes(engine, idle=-1.0) == 1
@@ -400,5 +538,5 @@ async def test_only_a_failure_keeps_the_start_of_the_response(engine: AsyncEngin
             Settlement(failed, retried, "retry", NO_VALUE, evidence=evidence[1]),
         ]
     )
-    kept = "SELECT outcome, status, excerpt FROM attempt ORDER BY outcome"
-    assert await rows(engine, kept) == [("done", 200, None), ("retry", 503, "try later")]
+    kept = await attempts(engine, "outcome, status, excerpt")
+    assert kept == [("retry", 503, "try later"), ("done", 200, None)]

@@ -37,7 +37,7 @@ async def accept(engine: AsyncEngine, *messages: Incoming) -> list[Receipt]:
 async def test_versions_of_two_inboxes_that_do_not_see_each_other_lead_to_a_fetch(engine: AsyncEngine) -> None:
     """The first look is before both commits, the second after one's own."""
     for _ in range(20):
-        await run(engine, "TRUNCATE message, job, lane")
+        await run(engine, "TRUNCATE message, dedupe_digest, job, lane")
         await asyncio.gather(accept(engine, version("a")), accept(engine, version("b")))
         [(fetches,)] = await rows(engine, FETCHES)
         assert int(str(fetches)) >= 1
@@ -71,7 +71,7 @@ async def test_two_versions_in_one_call(engine: AsyncEngine) -> None:
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(contents=st.lists(st.sampled_from("abc"), min_size=1, max_size=8))
 async def test_without_look_ups_the_last_that_arrives_is_the_newest(engine: AsyncEngine, contents: list[str]) -> None:
-    await run(engine, "TRUNCATE message, job, lane")
+    await run(engine, "TRUNCATE message, dedupe_digest, job, lane")
     for content in contents:
         await accept(engine, version(content, fetch=None))
     stored = await rows(

@@ -217,9 +217,9 @@ async def test_no_connection_carries_the_schema_of_another_relay(relays: tuple[A
 async def test_a_hint_wakes_the_relay_of_its_schema_alone(
     address: Address, relays: tuple[AsyncEngine, AsyncEngine]
 ) -> None:
-    dsn = address.dsn
+    url = parse_url(address.dsn)
     heard: dict[str, list[str]] = {ONE: [], TWO: []}
-    listening = [asyncio.create_task(listen(dsn, schema, hints.append, pause=0.02)) for schema, hints in heard.items()]
+    listening = [asyncio.create_task(listen(url, schema, hints.append, pause=0.02)) for schema, hints in heard.items()]
     notifiers = [Notifier(engine) for engine in relays]
     try:
         await eventually(lambda: heard == {ONE: [""], TWO: [""]})

@@ -9,6 +9,7 @@ import uuid_utils.compat
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database_clock import DatabaseClock
+from platform_relay.core.work import Operation, WorkRecord
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.inbox.messages import Incoming
 from platform_relay.inbox.versions import MAX_AHEAD, is_too_far_ahead
@@ -161,7 +162,7 @@ async def test_an_operator_sends_a_superseded_version_as_the_newest(engine: Asyn
 
 async def test_a_waiting_version_that_a_future_one_replaces_names_the_cause(engine: AsyncEngine) -> None:
     await accept(engine, customer("1", 1), customer("1", 2))
-    await run(engine, "UPDATE job SET version = now() + interval '20 hours' WHERE seq = 2")
+    await run(engine, "UPDATE job SET version = now() + interval '20 hours' WHERE seq = (SELECT max(seq) FROM job)")
     await settle(engine, await claim(engine), DONE)
     assert await rows(engine, "SELECT reason_code FROM job WHERE state = 'superseded'") == [("newer_version_ahead",)]
 
@@ -183,7 +184,7 @@ async def test_the_inbox_takes_no_version_of_the_future_and_reports_it(engine: A
 
 
 async def test_the_clock_is_the_databases_and_is_read_once_a_minute(engine: AsyncEngine) -> None:
-    clock = DatabaseClock(engine)
+    clock = DatabaseClock(engine, WorkRecord(Operation.ACCEPT))
     first = await clock.now()
     [(moment,)] = await rows(engine, "SELECT now()")
     assert isinstance(moment, datetime)

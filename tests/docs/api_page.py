@@ -19,7 +19,13 @@ from tests.docs.documents import openapi_document
 PAGE: Final = Path(__file__).parents[2] / "docs" / "api.md"
 KNOWN: Final = {"adapter": "woocommerce", "name": "platform", "rule_id": "rule-5-off", "code": "ab12cd34ef56"}
 """The values of path parameters in the examples; other parameters are shell variables."""
-QUERY: Final = {"explain": "order=1001", "import_file": "kind=customers"}
+QUERY: Final = {
+    "explain": "order=1001",
+    "import_file": "kind=customers",
+    "dry_run_import": "kind=customers",
+    "import_from_store": "kind=customers",
+    "read_difference_values": "kind=customers&entity_id=42",
+}
 SIGNED: Final = {
     "X-WC-Webhook-Topic": "order.updated",
     "X-WC-Webhook-Signature": "$SIGNATURE",

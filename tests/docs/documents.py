@@ -7,10 +7,12 @@ from prometheus_client import CollectorRegistry
 
 from platform_relay import wiring
 from platform_relay.core.compute import ComputeProcess
-from platform_relay.core.database import create_engine
+from platform_relay.core.database import PUBLIC, create_engine
 from platform_relay.core.metrics import Metrics
+from platform_relay.core.work import Work
 from platform_relay.inbox.inbox import Inbox
 from platform_relay.jobs.actions import OperatorActions
+from platform_relay.jobs.failover import Failovers
 from platform_relay.main import create_app
 from platform_relay.settings import Settings
 from platform_relay.trial.mode import OperatingMode
@@ -22,6 +24,7 @@ async def openapi_document() -> dict[str, Any]:
         settings=Settings(_env_file=None),
         engine=engine,
         mode=OperatingMode(engine, "live"),
+        failovers=Failovers("", PUBLIC, synchronous=False),
         guards={},
         inbox=Inbox(engine, on_commit=lambda _: None),
         actions=OperatorActions(engine),
@@ -29,6 +32,7 @@ async def openapi_document() -> dict[str, Any]:
         worker_compute=ComputeProcess(),
         import_compute=ComputeProcess(),
         metrics=Metrics(CollectorRegistry()),
+        work=Work(),
         listen_url="",
         on_work=[],
     )

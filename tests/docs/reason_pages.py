@@ -48,11 +48,11 @@ EXPLAIN_INTRO: Final = """# Explain
 
 <!-- Made from app/explain/causes.py: python -m tests.docs.reason_pages -->
 
-`relay explain order 1001`, `GET /v1/explain?order=1001` and the console's *Search* show why an order, a customer, a coupon or a
-message is in its state: a cause, what happens next, the steps for an operator, and everything that happened. The cause is decided
-by states, dispositions, statuses and [reason codes](reason-codes.md), never by a text. Where a reason code decides, text and next
-step are those of the code (an empty field), unless the table has others; then `confidence` is always `certain`. It is `likely`
-when nothing was found, or when a row from before reason codes has only a text.
+`relay explain order 1001` (or `order:1001`), `GET /v1/explain?order=1001` and the console's *Search* show why an order, a
+customer, a coupon or a message is in its state: a cause, what happens next, the steps for an operator, and everything that
+happened. The cause is decided by states, dispositions, statuses and [reason codes](reason-codes.md), never by a text. Where a
+reason code decides, text and next step are those of the code (an empty field), unless the table has others; then `confidence`
+is always `certain`. It is `likely` when nothing was found, or when a row from before reason codes has only a text.
 
 Several causes are shown with the highest rank first. A step has a `text` and, where there is one, the `api` call or the
 `command` that does it.

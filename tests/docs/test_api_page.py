@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hmac
+import io
 import json
 import re
 import shutil
@@ -23,6 +24,12 @@ from platform_relay.alerts.alerts import Alerts
 from platform_relay.core.errors import URN, all_problems
 from platform_relay.core.outcomes import Done
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.imports import importer
+from platform_relay.imports.proposal import propose
+from platform_relay.imports.uploads import ChosenUpload, keep_upload
+from platform_relay.inbox.events import EventKind
+from platform_relay.reconcile.coverage import Coverage
+from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.settings import ConnectionSettings, PlatformSettings, Settings, StoreSettings
 from tests.api.served import OPERATOR_KEY, STORE_KEY, WEBHOOK_SECRET, serving
@@ -109,8 +116,37 @@ async def an_import(scene: Scene, _: Operation) -> Variables:
     return {"IMPORT_ID": str(identifier)}
 
 
+async def a_cancelled_import(scene: Scene, _: Operation) -> Variables:
+    """An import whose file is kept, and has a rejected row."""
+    raw = b"id,email\n,ada@example.com\n"
+    with io.BytesIO(raw) as file:
+        upload_id = await keep_upload(scene.engine, file, "http", "csv", EventKind.CUSTOMER, "operator")
+        plan = propose(file, "http", "csv", EventKind.CUSTOMER).plan
+        claim = await importer.start(
+            scene.engine, plan, file, "operator", source="http", upload=ChosenUpload(upload_id, plan.kind)
+        )
+    await scene.sql("UPDATE import_run SET state = 'cancelled', cancelled_by = 'operator', last_row = 1, rejected = 1")
+    return {"IMPORT_ID": str(claim.view.id)}
+
+
 async def a_reconciliation(scene: Scene, _: Operation) -> Variables:
     return {"RECONCILIATION_ID": str(await Reconciliations(scene.engine).request("operator", None))}
+
+
+async def an_ended_reconciliation(scene: Scene, _: Operation) -> Variables:
+    runs = Reconciliations(scene.engine)
+    identifier = await runs.request("operator", None)
+    await runs.claim(identifier)
+    await runs.add_differences(identifier, [Difference(EventKind.CUSTOMER, "42", "stale", "It differs.")])
+    await runs.finish(identifier, {"customers": 1}, [], None, Coverage())
+    return {"RECONCILIATION_ID": str(identifier)}
+
+
+async def a_trial(scene: Scene, _: Operation) -> Variables:
+    await scene.sql(
+        "INSERT INTO trial (id, started_at) VALUES (1, now()) ON CONFLICT (id) DO UPDATE SET started_at = now(), live_at = NULL"
+    )
+    return {}
 
 
 async def a_signature(_: Scene, operation: Operation) -> Variables:
@@ -130,8 +166,14 @@ PREPARATIONS: Final[dict[str, Prepare]] = {
     **dict.fromkeys(("read_coupon", "retire_coupon"), an_active_coupon),
     "return_points": a_retired_coupon,
     "dismiss_coupon_alerts": an_over_used_coupon,
-    "read_import": an_import,
-    **dict.fromkeys(("read_reconciliation", "list_differences", "repair_differences"), a_reconciliation),
+    **dict.fromkeys(("read_import", "cancel_import"), an_import),
+    **dict.fromkeys(("resume_import", "read_rejected_rows"), a_cancelled_import),
+    **dict.fromkeys(("read_trial", "preview_go_live", "go_live"), a_trial),
+    **dict.fromkeys(("read_reconciliation", "cancel_reconciliation"), a_reconciliation),
+    **dict.fromkeys(
+        ("group_differences", "list_differences", "read_difference_values", "preview_repair", "repair_differences"),
+        an_ended_reconciliation,
+    ),
 }
 
 
@@ -196,7 +238,8 @@ async def test_an_operation_responds_as_documented(
     parts, url = relay
     scene = Scene(parts.engine)
     await scene.sql(
-        "TRUNCATE message, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation"
+        "TRUNCATE message, dedupe_digest, job, lane, attempt, entity, coupon, alert, reward_rule, import_run, reconciliation,"
+        " import_upload, import_chunk"
     )
     await scene.sql("UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     prepared = await PREPARATIONS.get(operation.id, no_preparation)(scene, operation)
@@ -218,7 +261,7 @@ async def test_an_operation_responds_as_documented(
 async def test_an_error_by_request_is_as_documented(problem: str, relay: tuple[wiring.Services, str]) -> None:
     parts, url = relay
     scene = Scene(parts.engine)
-    await scene.sql("TRUNCATE message, job, lane, attempt, entity")
+    await scene.sql("TRUNCATE message, dedupe_digest, job, lane, attempt, entity")
     await scene.order()
     job = await scene.run(Done(digest=b"d"))
     variables = {"RELAY": url, "KEY": OPERATOR_KEY, "STORE_KEY": STORE_KEY, "JOB_ID": str(job.id)}

@@ -87,8 +87,7 @@ FIGURES: Final = [
     ("docs/reliability.md", f"The leases of a killed worker end after {LOOP.lease:g} s"),
     ("docs/adr/0007-short-leases.md", f"A lease lasts {duration(LOOP.lease)}"),
     ("docs/adr/0022-claims-start-at-a-watermark.md", f"{FULL_SCAN_COST} times the duration of that read"),
-    ("docs/operations.md", f"Lanes without open jobs are deleted after {duration(maintenance.IDLE_LANE_SECONDS)}"),
-    ("docs/scaling.md", f"lanes without open jobs after {duration(maintenance.IDLE_LANE_SECONDS)}"),
+    ("docs/operations.md", f"call failed, it is kept for {duration(maintenance.IDLE_LANE_SECONDS)}"),
     ("docs/scaling.md", f"calls at a time ({LOOP.concurrency}) to each destination"),
     ("docs/personal-data.md", f"({duration(SETTINGS.retention.total_seconds())} by default)"),
     (

@@ -1,6 +1,7 @@
 """Runs the commands of docs/getting-started.md one after another, and compares the answers with the page.
 
-The relay is started as on the page: `relay serve`, with the page's `.env`. Only ports and database differ.
+The relay is set up and started as on the page: `relay init` with the page's options, and `relay serve`. Only ports and database
+differ.
 """
 
 import json
@@ -40,21 +41,21 @@ class Step(NamedTuple):
 
 
 class Page(NamedTuple):
-    settings: str
+    setup: str
     variables: str
     files: dict[str, str]
     steps: list[Step]
 
 
 def read_page(text: str) -> Page:
-    settings, variables = "", ""
+    setup, variables = "", ""
     files: dict[str, str] = {}
     steps: list[Step] = []
     for match in BLOCK.finditer(text):
         language, block = match.groups()
         before = text[: match.start()].rstrip().rpartition("\n")[2]
-        if language == "ini":
-            settings = block
+        if language == "sh" and ".venv/bin/relay init" in block:
+            setup = block
         elif language == "bash" and block.startswith("RELAY="):
             variables = block
         elif language == "bash":
@@ -65,7 +66,7 @@ def read_page(text: str) -> Page:
             files[name[1]] = block
         else:
             raise AssertionError(f"the line before a block must describe it: {before!r}")
-    return Page(settings, variables, files, steps)
+    return Page(setup, variables, files, steps)
 
 
 def documents(text: str) -> list[JsonValue]:
@@ -91,8 +92,16 @@ def stack(page: Page, folder: Path, database_url: str) -> Iterator[Stack]:
             text = text.replace("http://127.0.0.1:8101", platform.url).replace("http://127.0.0.1:8102", shop.url)
             return re.sub(r"(127\.0\.0\.1:|PORT=)8080", rf"\g<1>{port}", text)
 
-        (folder / ".env").write_text(localized(page.settings))
         environment = {**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
+        assert page.setup.startswith(".venv/bin/relay init ")
+        command = localized(page.setup).replace(".venv/bin/relay", f"{sys.executable} -m platform_relay.cli")
+        subprocess.run(
+            ["bash", "-euc", f"{command.rstrip()} --set PORT={port}"],
+            cwd=folder,
+            env=environment,
+            check=True,
+            timeout=120,
+        )
         with (folder / "relay.log").open("wb") as log:
             relay = subprocess.Popen(
                 [sys.executable, "-m", "platform_relay.cli", "serve"],

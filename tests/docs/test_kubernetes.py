@@ -1,8 +1,13 @@
-"""The manifests of deploy/kubernetes are what Kubernetes takes: validated offline against its own schemas."""
+"""The manifests of deploy/kubernetes are what Kubernetes accepts: built by kustomize, and validated offline against its schemas.
+
+Those of the base are read without kustomize, so that most of this is tested on a machine without kubectl too.
+"""
 
 import asyncio
+import shutil
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final  # Any: YAML
 
 import kubernetes_validate
 import pytest
@@ -12,28 +17,185 @@ from prometheus_client import CollectorRegistry
 from platform_relay.core.metrics import Backlog, QueueGauges, QueueSnapshot
 from platform_relay.settings import Settings
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
-VERSION = "1.32"
-OF_OTHERS = ("ServiceMonitor", "PodMonitor", "Kustomization")  # no kinds of Kubernetes itself
+FOLDER: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
+BASE: Final = FOLDER / "base"
+VERSION: Final = "1.32"
+OF_OTHERS: Final = {
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PodMonitor": "monitoring.coreos.com/v1",
+    "Kustomization": "kustomize.config.k8s.io/v1beta1",
+    "Component": "kustomize.config.k8s.io/v1alpha1",
+    "Cluster": "postgresql.cnpg.io/v1",
+    "Database": "postgresql.cnpg.io/v1",
+    "Pooler": "postgresql.cnpg.io/v1",
+    "ScheduledBackup": "postgresql.cnpg.io/v1",
+    "ObjectStore": "barmancloud.cnpg.io/v1",
+}
+"""Kinds that are not Kubernetes' own, and their versions. Schemas of these are not at hand."""
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
+    """Those of the base."""
     return [
         (f"{path.name}:{document['kind']}/{document.get('metadata', {}).get('name', '')}", document)
-        for path in sorted(FOLDER.glob("*.yaml"))
+        for path in sorted(BASE.glob("*.yaml"))
         for document in yaml.safe_load_all(path.read_text())
     ]
 
 
-@pytest.mark.parametrize(("name", "document"), documents(), ids=[name for name, _ in documents()])
-def test_a_manifest_is_valid(name: str, document: dict[str, Any]) -> None:
-    if document["kind"] not in OF_OTHERS:
+def validate(document: dict[str, Any]) -> None:
+    if document["kind"] in OF_OTHERS:
+        assert document["apiVersion"] == OF_OTHERS[document["kind"]]
+    else:
         kubernetes_validate.validate(document, VERSION, strict=True)
 
 
-def test_every_manifest_is_applied() -> None:
-    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
-    assert sorted(listed) == sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+@pytest.mark.parametrize(("name", "document"), documents(), ids=[name for name, _ in documents()])
+def test_a_manifest_is_valid(name: str, document: dict[str, Any]) -> None:
+    validate(document)
+
+
+@pytest.mark.parametrize("listing", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name)
+def test_every_manifest_is_applied(listing: Path) -> None:
+    content = yaml.safe_load(listing.read_text())
+    listed = {*content.get("resources", []), *(patch.get("path") for patch in content.get("patches", []))}
+    there = {path.name for path in listing.parent.glob("*.yaml") if path.name != "kustomization.yaml"}
+    assert there == {name for name in listed if name is not None and "/" not in name}
+
+
+# ----------------------------------------------------------------------------------------------- as kustomize builds them
+
+
+Documents = dict[tuple[str, str], dict[str, Any]]
+"""By kind and name."""
+
+
+def build(folder: Path) -> Documents:
+    command = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
+    if shutil.which(command[0]) is None:
+        pytest.skip("neither kubectl nor kustomize is installed here")
+    ended = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    built = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(ended.stdout)}
+    for document in built.values():
+        validate(document)
+    return built
+
+
+def settings_in(container: dict[str, Any], built: Documents) -> dict[str, object]:
+    """What the container gets: from its ConfigMap, its Secret and its own list."""
+    found: dict[str, object] = {}
+    for source in container["envFrom"]:
+        [(reference, value)] = source.items()
+        kind = {"configMapRef": "ConfigMap", "secretRef": "Secret"}[reference]
+        found |= built[kind, value["name"]]["data"]
+    return found | {each["name"]: each.get("value", each.get("valueFrom")) for each in container.get("env", [])}
+
+
+def containers(built: Documents) -> dict[str, dict[str, Any]]:
+    return {
+        name: document["spec"]["template"]["spec"]["containers"][0]
+        for (kind, name), document in built.items()
+        if kind in ("Deployment", "Job")
+    }
+
+
+def known(setting: str) -> bool:
+    group, _, _ = setting.lower().partition("__")
+    return group in Settings.model_fields or group == "woocommerce"
+
+
+def test_a_store_has_a_namespace_and_settings_of_its_own() -> None:
+    built = build(FOLDER / "stores" / "example")
+    assert [name for kind, name in built if kind == "Namespace"] == ["relay-example"]
+    inside = {document["metadata"].get("namespace") for (kind, _), document in built.items() if kind != "Namespace"}
+    assert inside == {"relay-example"}
+    assert set(containers(built)) == {"web", "worker", "migrate"}
+    for container in containers(built).values():
+        settings = settings_in(container, built)
+        assert (settings["DATABASE_SCHEMA"], settings["PORT"]) == ("example", "8080")
+        assert {"DATABASE_URL", "DATABASE_LISTEN_URL", "PLATFORM__API_KEY"} <= set(settings)
+        assert [name for name in settings if not known(name)] == []
+
+
+def test_two_stores_have_nothing_in_common(tmp_path: Path) -> None:
+    """As README and comments say: copy the folder, change the namespace and the two files."""
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    stores = tmp_path / "kubernetes" / "stores"
+    shutil.copytree(stores / "example", stores / "second")
+    for name in ("kustomization.yaml", "settings.env"):
+        file = stores / "second" / name
+        file.write_text(
+            file.read_text().replace("relay-example", "relay-second").replace("SCHEMA=example", "SCHEMA=second")
+        )
+    first, second = build(stores / "example"), build(stores / "second")
+    places = [{(kind, document["metadata"].get("namespace"), name) for (kind, name), document in built.items()}
+              for built in (first, second)]  # fmt: skip
+    assert places[0] & places[1] == set()
+    schemas = [settings_in(containers(built)["web"], built)["DATABASE_SCHEMA"] for built in (first, second)]
+    assert schemas == ["example", "second"]
+
+
+def test_the_component_gives_the_relay_the_address_of_the_primary(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    store = tmp_path / "kubernetes" / "stores" / "example"
+    listing = store / "kustomization.yaml"
+    text = listing.read_text()
+    assert "# components:\n#   - ../../components/cloudnative-pg\n" in text
+    listing.write_text(text.replace("# components:", "components:").replace("#   - ../..", "  - ../.."))
+    built = build(store)
+    for container in containers(built).values():
+        url = settings_in(container, built)["DATABASE_URL"]
+        assert url == {"secretKeyRef": {"name": "postgres-app", "key": "uri"}}
+        assert {"name": "DATABASE_SYNCHRONOUS_REPLICATION", "value": "true"} in container["env"]
+        assert len({each["name"] for each in container["env"]}) == len(container["env"])
+    check_cluster(built)
+
+
+def check_cluster(built: Documents) -> None:
+    """Three instances on three machines; a commit is on two of them; backups; metrics."""
+    cluster = built["Cluster", "postgres"]["spec"]
+    assert cluster["instances"] == 3
+    assert cluster["affinity"]["podAntiAffinityType"] == "required"
+    assert cluster["postgresql"]["synchronous"] == {
+        "method": "any",
+        "number": 1,
+        "dataDurability": "required",
+        "failoverQuorum": True,
+    }
+    [plugin] = cluster["plugins"]
+    backup = built["ScheduledBackup", "postgres"]["spec"]
+    assert backup["cluster"]["name"] == "postgres"
+    assert backup["pluginConfiguration"]["name"] == plugin["name"]
+    assert plugin["isWALArchiver"]
+    assert ("ObjectStore", plugin["parameters"]["barmanObjectName"]) in built
+    monitor = built["PodMonitor", "postgres"]["spec"]
+    assert monitor["selector"]["matchLabels"] == {"cnpg.io/cluster": "postgres"}
+
+
+def test_one_postgresql_for_many_stores() -> None:
+    """Each role has a schema; connections of all together are fewer than the server admits."""
+    built = build(FOLDER / "postgres")
+    check_cluster(built)
+    cluster, pooler = built["Cluster", "postgres"]["spec"], built["Pooler", "pooler"]["spec"]
+    database = built["Database", "relay"]["spec"]
+    assert database["name"] == cluster["bootstrap"]["initdb"]["database"]
+    assert [role["name"] for role in cluster["managed"]["roles"]] == [each["owner"] for each in database["schemas"]]
+    assert all(each["name"] == each["owner"] for each in database["schemas"])
+    assert pooler["pgbouncer"]["poolMode"] == "transaction"
+    assert pooler["cluster"]["name"] == database["cluster"]["name"] == "postgres"
+    of_poolers = pooler["instances"] * int(pooler["pgbouncer"]["parameters"]["max_db_connections"])
+    listening = 20 * 4  # twenty stores with four workers
+    assert of_poolers + listening < int(cluster["postgresql"]["parameters"]["max_connections"])
+
+
+def test_the_addresses_of_the_example_are_those_of_the_shared_postgresql() -> None:
+    lines = (FOLDER / "stores" / "example" / "secret.env").read_text().splitlines()
+    hosts = {line.split("=")[0]: line.split("@")[1].split(":")[0] for line in lines if line.startswith("DATABASE")}
+    assert hosts == {"DATABASE_URL": "pooler.relay-postgres", "DATABASE_LISTEN_URL": "postgres-rw.relay-postgres"}
+
+
+# ----------------------------------------------------------------------------------------------- the base
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:
@@ -120,6 +282,7 @@ def test_a_worker_is_known_to_live_by_the_file_that_it_touches() -> None:
     [worker] = pods()["worker"]["spec"]["containers"]
     [beat] = [each["value"] for each in worker["env"] if each["name"] == "HEARTBEAT_FILE"]
     assert f"find {beat} " in worker["livenessProbe"]["exec"]["command"][-1]
+    assert f"find {beat}.ready " in worker["readinessProbe"]["exec"]["command"][-1]
     assert any(beat.startswith(mount["mountPath"]) for mount in worker["volumeMounts"])
     assert "heartbeat_file" in Settings.model_fields
 

@@ -47,6 +47,8 @@ def default_of(field: FieldInfo) -> str:
     if value is None:
         return "none"
     if isinstance(value, timedelta):
+        if value.days >= 365:  # in years and days, it is hard to read
+            return f"`P{value.days}D`"
         return f"`{TypeAdapter(timedelta).dump_python(value, mode='json')}`"
     if isinstance(value, tuple):
         return f"`{list(value)}`"

@@ -86,7 +86,7 @@ WORDS: Final = (
         (
             r"(?i)shopify\w*",
             r"(?i)shopware",
-            r"(?i)(?:platform__)?shop[_ ]key|sim-shop",
+            r"(?i)(?:platform__)?shop[_ -]key|sim-shop",
             r"shop manager",
             r"\"shop\": self\._",  # a parameter of the Launcher
             r"\"Shop(?:NotFound|Required)\"",  # codes of the Launcher

@@ -451,6 +451,19 @@ async def never_sent(scene: Scene) -> None:
     await scene.order("1001")
 
 
+@injected("order", "1001", "older_than_history")
+async def its_messages_left_the_history(scene: Scene) -> None:
+    await scene.order("1001")
+    await scene.run(Done({}, b"digest"))
+    await scene.sql("DELETE FROM message")
+    await scene.sql("DELETE FROM job")
+
+
+@injected("message", "00000000-0001-7000-8000-000000000001", "older_than_history")
+async def its_id_is_older_than_the_history(scene: Scene) -> None:
+    await scene.order("1001")
+
+
 @injected("order", "4711", "store_webhooks_off")
 async def the_shops_webhooks_are_off(scene: Scene) -> None:
     reason = because(ReasonCode.STORE_WEBHOOKS_OFF, topics=["order.updated"])

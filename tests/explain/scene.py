@@ -36,6 +36,7 @@ from platform_relay.queue.runner import Runner
 CODE = "ab12cd34ef56"
 EMAIL = "jane@example.com"
 PATIENT = RetryPolicy()
+HISTORY = timedelta(days=20_000)
 HASTY = RetryPolicy(window=timedelta(seconds=0.1))
 
 Handler = Callable[[Job], Awaitable[Outcome]]
@@ -131,4 +132,4 @@ class Scene:
 
     async def explain(self, by: Key, key: str) -> Explanation:
         async with self.engine.connect() as connection:
-            return await explain(connection, by, key)
+            return await explain(connection, by, key, HISTORY)

@@ -6,11 +6,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.core.outcomes import Done
-from platform_relay.core.reasons import ReasonCode
+from platform_relay.core.outcomes import Done, Wait
+from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import event_list
 from platform_relay.explain.event_list import EventFilter, EventView, list_events, reached, selected_jobs
 from platform_relay.inbox.retention import prune_bodies
+from platform_relay.jobs.queries import find_message
 from tests.explain.scene import CODE, EMAIL, Scene, answered
 
 ALL = EventFilter()
@@ -82,6 +83,7 @@ async def test_a_row_shows_the_state_and_the_last_response(engine: AsyncEngine) 
         (EventFilter(until=datetime(2020, 1, 1, tzinfo=UTC)), []),
         (EventFilter(since=datetime(2999, 1, 1, tzinfo=UTC)), []),
         (EventFilter(since=datetime(2020, 1, 1, tzinfo=UTC), kind="customers"), ["customer:42"]),
+        (EventFilter(since=datetime(1066, 1, 1, tzinfo=UTC), kind="customers"), ["customer:42"]),
     ],
     ids=str,
 )
@@ -89,6 +91,23 @@ async def test_a_filter(filters: EventFilter, expected: list[str], engine: Async
     await a_day(Scene(engine))
     for limit in (50, 1):
         assert await subjects(engine, filters, limit) == expected
+
+
+async def test_the_event_of_a_held_coupon_is_held(engine: AsyncEngine) -> None:
+    scene = Scene(engine)
+    await scene.order("1002")
+    await scene.run(answered(503, "try later"))
+    await scene.promised()
+    await scene.run(Wait(because(ReasonCode.NO_VALUE, rule="rule-7"), "reward-rule:rule-7"), "store")
+    held, waiting = await every(engine)
+    assert (held.state, held.reason_code) == ("held", ReasonCode.NO_VALUE)
+    assert waiting.state == "waiting"
+    assert await subjects(engine, EventFilter(state="held")) == [f"coupon:{CODE}"]
+    assert await subjects(engine, EventFilter(state="waiting")) == ["order:1002"]
+    async with engine.connect() as connection:
+        message = await find_message(connection, held.id)
+    assert message is not None
+    assert message.state == "held"
 
 
 async def test_an_event_is_found_by_its_id_and_by_the_id_of_its_job(engine: AsyncEngine) -> None:

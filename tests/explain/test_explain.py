@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from platform_relay.core.database import create_engine
-from platform_relay.core.outcomes import Reject
+from platform_relay.core.outcomes import Evidence, Reject, Wait
 from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.explain import causes
 from platform_relay.explain.explanation import Explanation, as_text
@@ -29,7 +29,7 @@ async def one_database(server_url: str, template_database: str) -> AsyncIterator
 async def scene(one_database: str) -> AsyncIterator[Scene]:
     engine = create_engine(one_database, application_name="tests", pool_size=3)
     scene = Scene(engine)
-    await scene.sql("TRUNCATE message, job, lane, attempt, entity, coupon, issuance_limit, alert, audit")
+    await scene.sql("TRUNCATE message, dedupe_digest, job, lane, attempt, entity, coupon, issuance_limit, alert, audit")
     await scene.sql("UPDATE destination SET state = 'open', reason_code = NULL, facts = NULL, retry_at = NULL")
     yield scene
     await engine.dispose()
@@ -117,6 +117,18 @@ async def test_attempts_that_fail_in_the_same_way_are_one_line(scene: Scene) -> 
     explanation = await scene.explain("order", "1001")
     assert len(explanation.timeline) == 2
     assert "attempts 1 to 5, the last at " in explanation.timeline[1].text
+
+
+async def test_a_call_after_which_a_job_waits_is_no_attempt(scene: Scene) -> None:
+    await scene.order()
+    await scene.run(
+        Wait(because(ReasonCode.WAITING_FOR_CUSTOMER), "customer:42", evidence=Evidence(status=404), for_lane=True)
+    )
+    await scene.due()
+    await scene.run(answered(503))
+    texts = [entry.text for entry in (await scene.explain("order", "1001")).timeline[1:]]
+    assert "a call that does not count as an attempt: " in texts[0]
+    assert "attempt 1: " in texts[1]
 
 
 async def test_the_cause_behind_a_waiting_order_is_named(scene: Scene) -> None:

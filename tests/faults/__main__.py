@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.faults import database, destination, isolation, machine, summary
+from tests.faults.failover import failovers
 from tests.faults.pace import crowds, paced_faults
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
@@ -77,6 +78,7 @@ async def _play_all(seed: int, rounds: int, outage: float, only: Sequence[str]) 
         (upgraded, upgraded_faults()),
         (proxied, proxied_faults() * rounds),
         (pooled, pooled_faults() * rounds),
+        *failovers(),
         (small_disk, small_disk_faults() * rounds),
     )
     reports: list[Report] = []

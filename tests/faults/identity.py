@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx
 
+from platform_relay.queue.attempts import ATTEMPTS
 from tests.faults.rig import OPERATOR_KEY, Rig
 from tests.faults.server import GONE
 
@@ -22,11 +23,12 @@ FROM lane FULL JOIN pending ON pending.destination = lane.destination AND pendin
 WHERE coalesce(lane.open_jobs, 0) <> coalesce(pending.jobs, 0)
 """
 
-_STALE: Final = """
-SELECT count(*) FROM attempt AS old JOIN attempt AS new ON new.job_id = old.job_id AND new.fencing_token > old.fencing_token
+_STALE: Final = f"""
+WITH every AS (SELECT * FROM {ATTEMPTS} AS attempt)
+SELECT count(*) FROM every AS old JOIN every AS new ON new.job_id = old.job_id AND new.fencing_token > old.fencing_token
 WHERE old.outcome <> 'lost' AND new.outcome <> 'lost'
   AND old.started_at + make_interval(secs => old.duration_ms / 1000.0) > new.started_at + interval '10 ms'
-"""
+"""  # noqa: S608  # constants only
 """An attempt's end is the moment of its settlement. One that lies behind the start of a later claim's attempt was
 written although the lease was lost."""
 

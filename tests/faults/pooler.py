@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -21,12 +22,22 @@ class Pooler:
         self._folder.mkdir()
         users, self._settings = self._folder / "users.txt", self._folder / "pgbouncer.ini"
         users.write_text(f'"{ROLE}" ""\n')
-        self._settings.write_text(
-            f"[databases]\n{ROLE} = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        self._rest = (
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\n"
             f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
             "pool_mode = transaction\ndefault_pool_size = 8\nmax_client_conn = 200\nserver_login_retry = 1\n"
         )
+        self._write(postgres)
         self._child: subprocess.Popen[bytes] | None = None
+
+    def _write(self, postgres: PostgresServer) -> None:
+        self._settings.write_text(f"[databases]\n{ROLE} = host=127.0.0.1 port={postgres.port}\n{self._rest}")
+
+    def lead_to(self, postgres: PostgresServer) -> None:
+        """New server connections go there, as after a change of the settings and RELOAD. Those in use stay."""
+        self._write(postgres)
+        if self._child is not None:
+            self._child.send_signal(signal.SIGHUP)
 
     def start(self) -> None:
         program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")

@@ -32,6 +32,10 @@ class Proxy:
         for writer in list(self._open):
             _reset(writer)
 
+    def lead_new_ones_to(self, port: int) -> None:
+        """New connections go there; the old ones stay, as when only the address of a name changes."""
+        self.target = port
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (ours := asyncio.current_task()) is not None:
             self._tasks.add(ours)

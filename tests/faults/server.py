@@ -44,6 +44,7 @@ class PostgresServer:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.data = folder / "pgdata"
+        self.host = "127.0.0.1"
         self.port = free_port()
         self._settings = {**SETTINGS, **(settings or {})}
         self._child: subprocess.Popen[bytes] | None = None
@@ -69,7 +70,7 @@ class PostgresServer:
         def answers() -> bool:
             if not self.running:
                 self._spawn()
-            asked = self._command("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port))
+            asked = self._command("pg_isready", "-q", "-h", self.host, "-p", str(self.port))
             return subprocess.run(asked, env={"LC_ALL": "C"}, check=False).returncode == 0
 
         await eventually(answers, within)
@@ -84,34 +85,94 @@ class PostgresServer:
             self._child.send_signal(how)
             self._child.wait(30)
 
+    def freeze(self) -> None:
+        """SIGSTOP for all its processes: the kernel still takes connections and data, and nobody answers."""
+        for pid in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT for all its processes."""
+        for pid in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """The server's own process, which starts the others, first."""
+        assert self._child is not None
+        found = [self._child.pid]
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(status.read_text().rpartition(")")[2].split()[1]) == self._child.pid:
+                    found.append(int(status.parent.name))
+        return found
+
     def end(self) -> None:
         """Stop it and its standbys, at once."""
         for standby in self._standbys:
             standby.end()
+        if self.running:
+            self.thaw()
         self.stop(signal.SIGQUIT)
 
     async def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         self.stop(how)
         await self.start()
 
-    async def standby(self, folder: Path) -> "PostgresServer":
-        """A streaming copy, running and synchronous: what is acknowledged here is there too."""
-        copy = PostgresServer(folder, self._settings)
+    async def standby(
+        self, folder: Path, *, synchronous: bool = True, settings: Mapping[str, str] | None = None
+    ) -> "PostgresServer":
+        """A streaming copy, running. If it is synchronous, what is acknowledged here is there too."""
+        copy = PostgresServer(folder, {**self._settings, **(settings or {})})
         self._standbys.append(copy)
         copy._own_folder()
         at = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
         self.run("pg_basebackup", *at, "-D", str(copy.data), "-R", "--checkpoint=fast", "--no-sync")
         await copy.start()
         connection = await self.connect(database="postgres")
-        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        await connection.execute("SELECT pg_reload_conf()")
+        if synchronous:
+            await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            await connection.execute("SELECT pg_reload_conf()")
+        wanted = "sync" if synchronous else "async"
 
-        async def synchronous() -> bool:
-            return bool(await connection.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"))
+        async def streaming() -> bool:
+            states = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = $1"
+            return bool(await connection.fetchval(states, wanted))
 
-        await eventually(synchronous, 20)
+        await eventually(streaming, 20)
         await connection.close()
         return copy
+
+    async def received(self, standby: "PostgresServer", within: float = 20.0) -> None:
+        """Wait until the standby has replayed all that is committed now."""
+        connection, other = await self.connect(), await standby.connect()
+        try:
+            position = await connection.fetchval("SELECT pg_current_wal_lsn()::text")
+
+            async def replayed() -> bool:
+                return bool(await other.fetchval("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", position))
+
+            await eventually(replayed, within)
+        finally:
+            await connection.close()
+            await other.close()
+
+    def listen_at(self, address: str, port: int) -> None:
+        """From the next start on, listen at this address and port instead."""
+        self._settings["listen_addresses"] = self.host = address
+        self.port = port
+
+    async def stop_receiving(self) -> None:
+        """A standby that receives nothing more: what is acknowledged from now on is not there."""
+        connection = await self.connect(database="postgres")
+        await connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        await connection.execute("SELECT pg_reload_conf()")
+
+        async def stopped() -> bool:
+            return not await connection.fetchval("SELECT count(*) FROM pg_stat_wal_receiver")
+
+        await eventually(stopped, 20)
+        await connection.close()
 
     async def promote(self) -> None:
         connection = await self.connect(database="postgres")
@@ -122,7 +183,7 @@ class PostgresServer:
         return f"postgresql://{ROLE}@127.0.0.1:{port or self.port}/{ROLE}"
 
     async def connect(self, database: str = ROLE, user: str = "postgres") -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(host="127.0.0.1", port=self.port, user=user, database=database, timeout=5)
+        return await asyncpg.connect(host=self.host, port=self.port, user=user, database=database, timeout=5)
 
     async def kill_backend(self) -> None:
         """SIGKILL of one server process: Postgres throws everybody out and recovers."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import database, destination, isolation, machine
+from tests.faults.failover import failovers
 from tests.faults.points import every_point
 from tests.faults.pooler import Missing
 from tests.faults.rounds import Fault, Stage, play
@@ -88,6 +89,18 @@ async def test_killed_at_some_of_all_points(tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 async def test_the_way_to_the_database(tmp_path: Path) -> None:
     await nothing_is_found(proxied, tmp_path, proxied_faults())
+
+
+@pytest.mark.timeout(300)
+async def test_a_frozen_primary(tmp_path: Path) -> None:
+    topology, faults = failovers()[0]
+    await nothing_is_found(topology, tmp_path, faults)
+
+
+@pytest.mark.timeout(300)
+async def test_a_frozen_primary_whose_last_commits_are_missing(tmp_path: Path) -> None:
+    topology, faults = failovers()[1]
+    await nothing_is_found(topology, tmp_path, faults)
 
 
 @pytest.mark.timeout(200)

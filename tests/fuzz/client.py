@@ -312,8 +312,8 @@ async def find_again(database_url: str, tally: Tally) -> None:
         ids = list(tally.receipts)
         for start in range(0, len(ids), 5000):
             part = ids[start : start + 5000]
-            rows = await connection.fetch("SELECT id, body_hash FROM message WHERE id = ANY($1)", part)
-            known = {row["id"]: bytes(row["body_hash"]) for row in rows}
+            rows = await connection.fetch("SELECT id, sha256(body) AS hash FROM message WHERE id = ANY($1)", part)
+            known = {row["id"]: bytes(row["hash"]) for row in rows}
             for message_id in part:
                 due = tally.receipts[message_id]
                 if message_id not in known or (due is not None and known[message_id] != due):

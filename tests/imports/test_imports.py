@@ -9,8 +9,7 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.cli.imports import RejectedRows
-from platform_relay.imports import importer
+from platform_relay.cli.rejected_rows import RejectedRows
 from platform_relay.imports.conversion import Reading, convert
 from platform_relay.imports.files import (
     CHUNK,
@@ -22,10 +21,11 @@ from platform_relay.imports.files import (
     format_of,
     read_rows,
 )
-from platform_relay.imports.importer import ImportBusyError, ImportView, import_file
+from platform_relay.imports.importer import import_file
 from platform_relay.imports.mapping import Column, guess_mapping, missing_fields, parse_mapping
 from platform_relay.imports.proposal import propose
 from platform_relay.imports.rows import ImportPlan
+from platform_relay.imports.runs import ImportBusyError, ImportView, list_imports
 from platform_relay.inbox.events import EventKind
 from platform_relay.inbox.inbox import Inbox
 from tests.database.engine_room import rows, run
@@ -189,7 +189,7 @@ async def test_a_file_is_taken_in_behind_live_traffic(engine: AsyncEngine, inbox
 
 
 class Killed(BaseException):
-    """As a SIGKILL would: nothing is written any more."""
+    """As Ctrl-C would."""
 
 
 async def test_a_killed_import_goes_on_where_it_was(engine: AsyncEngine, inbox: Inbox) -> None:
@@ -199,12 +199,14 @@ async def test_a_killed_import_goes_on_where_it_was(engine: AsyncEngine, inbox: 
 
     with pytest.raises(Killed):
         await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t", progress=kill)
+    assert [view.state for view in (await list_imports(engine)).items] == ["stopped"]  # released at once
+    await run(engine, "UPDATE import_run SET state = 'running'")  # what a SIGKILL leaves
     with pytest.raises(ImportBusyError):  # it may still be alive
         await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
     await run(
         engine, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute', position = 0, rows = 0, accepted = 0"
     )
-    [stopped] = (await importer.list_imports(engine)).items
+    [stopped] = (await list_imports(engine)).items
     assert stopped.state == "stopped"
     done = await import_file(engine, inbox, PLAN, io.BytesIO(GOOD.encode()), actor="t")
     assert (done.id, done.rows, done.accepted, done.duplicates) == (stopped.id, 2500, 1500, 1000)
@@ -234,7 +236,7 @@ async def test_a_file_of_another_kind_is_told(engine: AsyncEngine, inbox: Inbox)
         await import_file(
             engine, inbox, ImportPlan("f", "json", EventKind.CUSTOMER, {"id": "id"}), io.BytesIO(b'"x"'), actor="t"
         )
-    [failed] = (await importer.list_imports(engine)).items
+    [failed] = (await list_imports(engine)).items
     assert failed.state == "failed"
     assert "array" in (failed.error or "")
 
@@ -305,7 +307,7 @@ async def test_a_resumed_import_never_splits_an_order_and_goes_on_counting(engin
     with pytest.raises(Killed):
         await import_file(engine, inbox, plan, io.BytesIO(raw), actor="t", progress=kill)
     await run(engine, "UPDATE import_run SET heartbeat_at = now() - interval '1 minute'")
-    [stopped] = (await importer.list_imports(engine)).items
+    [stopped] = (await list_imports(engine)).items
     assert (stopped.rows, stopped.last_row) == (1000, 2000)
     done = await import_file(engine, inbox, plan, io.BytesIO(raw), actor="t")
     assert (done.id, done.rows, done.last_row, done.accepted) == (stopped.id, 1500, 3000, 1500)

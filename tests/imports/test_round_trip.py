@@ -84,6 +84,39 @@ def test_a_missing_quote_invents_and_merges_nobody(rows: list[tuple[str, str]], 
             assert "@x.example" in str(row.values["email"])
 
 
+HEAD = "id,email,name,note\n"
+QUOTED = '"id","email","name","note"\n'
+GOOD = '"9","a9@x.example","z","z"\n'
+
+
+@pytest.mark.parametrize(
+    ("raw", "rejected"),
+    [
+        (HEAD + '"1","a1@x.example",\r,,0","note"\n' + GOOD, 1),  # found by hypothesis: a row that nobody wrote
+        (QUOTED + '"1","a1@x.example",\r,,0","note"\n' + GOOD, 1),
+        (HEAD + '"1","a1@x.example",\n\nb\n,,0","note"\n' + GOOD, 1),
+        (HEAD + '1,a1@x.example,x,y,z\n,,0","note"\n' + GOOD, 1),
+        (QUOTED + '"1","a1@x.example","",x\na,b,c,d"\n' + GOOD, 1),  # the first part is the complete row
+        (QUOTED + '"1","a1@x.example",Shelf 20","note"\n' + GOOD, 1),
+        (HEAD + '1,a1@x.example,Shelf 20",note\n' + GOOD, 0),
+        (
+            HEAD + '1,a1@x.example\n2,a2@x.example,x,Shelf 20"\n' + GOOD,
+            1,
+        ),  # cut off, and nothing to do with the next one
+        (HEAD + '1,a1@x.example\n2,a2@x.example,"Lee, Ann",x\n' + GOOD, 1),
+        (HEAD + '1,a1@x.example,x\n2,a2@x.example,x,y\n3,a3@x.example,x"\n' + GOOD, 2),
+    ],
+)
+def test_the_rest_of_a_broken_row_is_no_row(raw: str, rejected: int) -> None:
+    found = list(read_rows(io.BytesIO(raw.encode()), "csv"))
+    assert sum(row.problem is not None for row in found) == rejected
+    assert {str(row.values["id"]) for row in found if row.problem is None} <= {"1", "2", "9"}
+    assert found[-1].values["id"] == "9", "the next row is read"
+    assert found[-1].problem is None
+    for at, row in enumerate(found):
+        assert list(read_rows(io.BytesIO(raw.encode()), "csv", after=row.end, number=row.number)) == found[at + 1 :]
+
+
 # ----------------------------------------------------------------------------------------------- LibreOffice
 
 OFFICE = shutil.which("soffice") or shutil.which("libreoffice")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,6 +29,7 @@ from platform_relay.core.reasons import ReasonCode, because
 from platform_relay.coupons.queries import list_coupons
 from platform_relay.forwarding.customer import ForwardCustomer
 from platform_relay.forwarding.fetch import store_message
+from platform_relay.imports.uploads import delete_upload, keep_upload
 from platform_relay.inbox.events import EVENTS, EventKind, OrderEvent
 from platform_relay.inbox.messages import incoming
 from platform_relay.inbox.reencrypt import CHUNK, encrypt_bodies, used_keys
@@ -348,6 +350,16 @@ async def test_an_old_key_can_go(
     assert {each["kind"] for each in (await export(renewed, EMAIL, "an operator")).messages} == {
         "customers", "orders", "points/redeemed",
     }  # fmt: skip
+
+
+async def test_a_file_that_is_kept_needs_its_key(sealed: AsyncEngine, rotated: AsyncEngine) -> None:
+    with io.BytesIO(b"id,email\n1,a@example.com\n") as file:
+        upload_id = await keep_upload(sealed, file, "customers.csv", "csv", EventKind.CUSTOMER, "an operator")
+    async with rotated.connect() as connection:
+        assert await used_keys(connection) == ["old"]
+    await delete_upload(rotated, upload_id)
+    async with rotated.connect() as connection:
+        assert await used_keys(connection) == []
 
 
 async def test_encrypting_goes_on_where_it_was_ended(rotated: AsyncEngine, engine: AsyncEngine) -> None:

@@ -48,11 +48,11 @@ async def test_bulk_retry_has_a_preview_and_a_filter(engine: AsyncEngine) -> Non
     await kill(engine, order("1"), order("2"))
     await kill(engine, customer("1"), disposition="exhausted", reason=HTTP_503)
     actions = OperatorActions(engine)
-    assert await actions.count_matching(DeadJobs()) == 3
-    assert await actions.count_matching(DeadJobs(kind="forward_order")) == 2
-    assert await actions.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR)) == 1
-    assert await actions.count_matching(DeadJobs(reason_code=ReasonCode.KEY_REJECTED)) == 0
-    assert await actions.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR, disposition="rejected")) == 0
+    assert (await actions.count_matching(DeadJobs()))[0] == 3
+    assert (await actions.count_matching(DeadJobs(kind="forward_order")))[0] == 2
+    assert (await actions.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR)))[0] == 1
+    assert (await actions.count_matching(DeadJobs(reason_code=ReasonCode.KEY_REJECTED)))[0] == 0
+    assert (await actions.count_matching(DeadJobs(reason_code=ReasonCode.SERVER_ERROR, disposition="rejected")))[0] == 0
     assert await actions.retry_matching(DeadJobs(disposition="exhausted"), "ada") == 1
     assert await rows(engine, "SELECT disposition, reason_code, facts FROM job WHERE state = 'waiting'") == [
         ("operator_retry", "operator_retry", {"by": "ada"})
@@ -159,6 +159,6 @@ async def test_a_bulk_retry_can_be_bounded_by_when_they_died(engine: AsyncEngine
     [(moment,)] = await rows(engine, "SELECT finished_at FROM job")
     assert isinstance(moment, datetime)
     actions = OperatorActions(engine)
-    assert await actions.count_matching(DeadJobs(before=moment)) == 0
-    assert await actions.count_matching(DeadJobs(before=moment + timedelta(seconds=1))) == 1
+    assert (await actions.count_matching(DeadJobs(before=moment)))[0] == 0
+    assert (await actions.count_matching(DeadJobs(before=moment + timedelta(seconds=1))))[0] == 1
     assert await actions.retry_matching(DeadJobs(before=moment), "ada") == 0

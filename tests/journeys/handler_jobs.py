@@ -73,7 +73,6 @@ async def store_message(engine: AsyncEngine, kind: str, body: bytes = b"{}", cus
                 kind=kind,
                 dedupe_key=str(identifier),
                 body=body,
-                body_hash=b"",
                 customer_ref=customer,
                 received_at=datetime.now(UTC),
             )

@@ -1,23 +1,31 @@
 """Alerts about the work itself, the age of the oldest, and a chat that hears of each alert once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from platform_relay import wiring
 from platform_relay.alerts import watch
-from platform_relay.alerts.alerts import Alerts, open_alerts
+from platform_relay.alerts.alerts import Alerts, open_alerts, raise_alert, resolve_alert
 from platform_relay.alerts.chat import message, send_alerts
 from platform_relay.alerts.watch import watch_queue
 from platform_relay.core.http import HttpClient
 from platform_relay.core.outcomes import Reject
-from platform_relay.core.reasons import ALERTS, REFUSALS, ReasonCode, because
+from platform_relay.core.reasons import ALERTS, REFUSALS, Reason, ReasonCode, because
+from platform_relay.jobs.queries import read_backlog
+from platform_relay.periodic_tasks import web_tasks
+from platform_relay.queue.last_work import note_work
 from platform_relay.queue.oldest_waiting import OldestWaiting
+from platform_relay.settings import Settings
 from simulators.process import Simulator, run
 from tests.explain.scene import HASTY, Scene, answered
+from tests.helpers import eventually
 
 CODE, PERSON = "ab12cd34ef56", "ada@example.com"
 DEAD = because(ReasonCode.JOBS_DEAD, destination="the Platform", count=3)
@@ -180,6 +188,56 @@ async def test_each_alert_is_told_once_though_the_chat_fails_at_first(
     assert await send_alerts(engine, http, url) == 1
 
 
+async def test_the_alerts_of_a_later_message_are_left_to_others_while_the_chat_is_slow(
+    engine: AsyncEngine, http: HttpClient, chat: Simulator
+) -> None:
+    """Claims end after a minute. If one process claimed all, another would send the last of them as well."""
+    url, name = f"{chat.url}/services/chat", because(ReasonCode.DATABASE_FAILED_OVER)
+    chat.reset()
+    chat.script(path="/services/chat", times=1, status=200, body="ok", delay=3)
+    chat.script(path="/services/chat", persistent=True, status=200, body="ok")
+    await Alerts(engine).raise_alert(DEAD, "platform")
+    await Alerts(engine).raise_alert(name, "database")
+    claimed = "SELECT count(*) FROM alert WHERE next_notify_at > now() + interval '30 seconds'"
+    sending = [asyncio.create_task(send_alerts(engine, http, url))]
+    await eventually(lambda: _is(engine, claimed, 1))
+    sending.append(asyncio.create_task(send_alerts(engine, http, url)))
+    assert sum(await asyncio.gather(*sending)) == 2
+    said = [entry["body"]["text"] for entry in chat.ledger() if entry["path"] == "/services/chat"]
+    assert len(said) == 2
+    assert len(set(said)) == 2
+
+
+async def test_a_process_without_a_worker_sends_while_no_worker_works(
+    engine: AsyncEngine, database_url: str, chat: Simulator, tmp_path: Path
+) -> None:
+    """Otherwise nobody would hear that no worker runs."""
+    chat.reset()
+    chat.script(path="/services/chat", persistent=True, status=200, body="ok")
+    settings = Settings(_env_file=None, data_dir=tmp_path, alert_webhook_url=SecretStr(f"{chat.url}/services/chat"))
+    missing = because(ReasonCode.NO_WORKER, destination="the Platform", action="claim jobs", seconds=30)
+    await Alerts(engine).raise_alert(missing, "platform")
+    async with wiring.services(settings, database_url, "web") as parts, wiring.chat_client() as client:
+        [send] = web_tasks(parts, client)
+        await note_work(engine, claims=["store"], settles=[])
+        await send.run_once()
+        assert [entry for entry in chat.ledger() if entry["path"] == "/services/chat"] == [], "a worker does it"
+        await Scene(engine).sql("UPDATE destination SET claimed_at = claimed_at - interval '30 seconds'")
+        await send.run_once()
+        [said] = [entry["body"]["text"] for entry in chat.ledger() if entry["path"] == "/services/chat"]
+        assert "No worker" in said
+        await send.run_once()
+    assert len(chat.ledger()) == 1
+    without = settings.model_copy(update={"alert_webhook_url": None})
+    async with wiring.services(without, database_url, "web") as parts, wiring.chat_client() as client:
+        assert web_tasks(parts, client) == []
+
+
+async def _is(engine: AsyncEngine, query: str, expected: int) -> bool:
+    async with engine.connect() as connection:
+        return bool((await connection.execute(text(query))).scalar() == expected)
+
+
 async def test_what_is_over_is_not_told(engine: AsyncEngine, http: HttpClient, chat: Simulator) -> None:
     await Alerts(engine).raise_alert(DEAD, "platform")
     await Scene(engine).sql("UPDATE alert SET resolved_at = now()")
@@ -216,6 +274,37 @@ async def test_a_code_that_is_no_alert_is_refused(engine: AsyncEngine) -> None:
         await Alerts(engine).raise_alert(because(ReasonCode.UNCHANGED), "platform")
 
 
+async def test_an_open_alert_shows_the_present_figure_and_the_first(engine: AsyncEngine) -> None:
+    def dead(count: int) -> Reason:
+        return because(ReasonCode.JOBS_DEAD, destination="the Platform", count=count)
+
+    async with engine.begin() as connection:
+        assert await raise_alert(connection, dead(1), "platform")
+        assert [alert.first for alert in await open_alerts(connection)] == [None]
+        for count in (1, 7, 3):
+            assert not await raise_alert(connection, dead(count), "platform")
+        [alert] = await open_alerts(connection)
+        assert (alert.reason.facts["count"], alert.first and alert.first.facts["count"]) == (3, 1)
+        # An example of many messages stays the first one.
+        await resolve_alert(connection, ReasonCode.JOBS_DEAD, "platform")
+    alerts = Alerts(engine)
+    for count in (4, 5):
+        await alerts.raise_if_possible(dead(count), "platform")
+    async with engine.connect() as connection:
+        [alert] = await open_alerts(connection)
+    assert (alert.reason.facts["count"], alert.first) == (4, None)
+
+
+async def test_an_alert_that_is_raised_once_takes_newer_facts_but_not_the_first_again(engine: AsyncEngine) -> None:
+    alerts = Alerts(engine)
+    for orders in (2, 3, 2):
+        reason = because(ReasonCode.COUPON_OVERUSED, code="ab12", orders=orders, limit=1)
+        await alerts.raise_alert(reason, "ab12", again=False)
+    async with engine.connect() as connection:
+        [alert] = await open_alerts(connection)
+    assert (alert.reason.facts["orders"], alert.first and alert.first.facts["orders"]) == (3, 2)
+
+
 async def test_with_the_same_facts_an_alert_is_not_raised_again_unless_wanted(engine: AsyncEngine) -> None:
     alerts, scene = Alerts(engine), Scene(engine)
     shared = because(ReasonCode.COUPON_OVERUSED, code=CODE, orders=2, limit=1)
@@ -225,3 +314,21 @@ async def test_with_the_same_facts_an_alert_is_not_raised_again_unless_wanted(en
     assert await alerts.raise_alert(shared.also(orders=3), CODE, again=False), "something new happened"
     await scene.sql("UPDATE alert SET resolved_at = now()")
     assert await alerts.raise_alert(shared, CODE)
+
+
+async def test_the_oldest_due_lane_may_be_one_that_a_dead_worker_holds(engine: AsyncEngine) -> None:
+    """It is due from the end of its lease on, and then it shows that no worker claims."""
+
+    async def due() -> float:
+        async with engine.connect() as connection:
+            backlogs = (await read_backlog(connection, OldestWaiting())).destinations
+            return next(backlog.oldest for backlog in backlogs if backlog.destination == "platform")
+
+    scene = Scene(engine)
+    await scene.order("1001")
+    await scene.sql(
+        "UPDATE lane SET leased = true, run_at = now() - interval '1 hour', lease_until = now() + interval '9 s'"
+    )
+    assert await due() == 0
+    await scene.sql("UPDATE lane SET lease_until = now() - interval '30 s'")
+    assert 30 <= await due() < 90

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Final  # Any: YAML and JSON
 
@@ -15,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from platform_relay.alerts.chat import section
 from platform_relay.core.metrics import Backlog, Metrics, QueueGauges, QueueSnapshot
 from platform_relay.core.reasons import ALERTS, DISMISSED_BY_HAND, ReasonCode, because
+from platform_relay.core.work import PATIENCE, Failure, Operation, Work
+from platform_relay.core.work_metrics import WorkGauges
 
 ROOT: Final = Path(__file__).parents[2]
 PROMETHEUS: Final = ROOT / "deploy" / "prometheus"
@@ -35,6 +38,17 @@ def test_the_rules_do_what_they_say(arguments: tuple[str, ...]) -> None:
         pytest.skip("there is no promtool here: apt-get install prometheus")
     ended = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_each_relay_has_alerts_of_its_own() -> None:
+    """`relay` is a label of the target. A `max` without it would hide the second of two stores behind the first."""
+    for rule in RULES:
+        for function, rest in re.findall(r"\b(min|max|sum|group)\b(.{0,20})", rule["expr"]):
+            assert rest.startswith(" by (relay"), f"{function} in {rule['expr']}"
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            asked = re.findall(r"relay_\w+(?:\{relay=~\"\$relay\")?", target["expr"])
+            assert all("{" in each for each in asked), target["expr"]
 
 
 def test_every_rule_is_tested_to_fire() -> None:
@@ -76,7 +90,7 @@ async def test_rules_and_dashboard_ask_for_nothing_that_is_not_there() -> None:
         for name in named:
             assert name in there, f"{name} in {query}"
             for label in re.findall(name + r"\{(\w+)[=!~]", query) + grouped_by(query):
-                assert label in there[name] | {"le"}, f"{label} of {name} in {query}"
+                assert label in there[name] | {"le", "relay"}, f"{label} of {name} in {query}"
 
 
 def grouped_by(query: str) -> list[str]:
@@ -86,6 +100,12 @@ def grouped_by(query: str) -> list[str]:
 async def exposed() -> dict[str, set[str]]:
     """Every sample that the service tells when something happens, with its labels."""
     metrics = Metrics(CollectorRegistry())
+    work = Work(metrics.work_failed)
+    WorkGauges(metrics.registry, work)
+    with work.record(Operation.CLAIM, "platform").attempt():
+        pass
+    for seconds in (PATIENCE + 1, 0):
+        work.accept.failed(time.monotonic() - seconds, Failure("accept", "42501", "ProgrammingError"))
     metrics.message("orders", "accepted")
     metrics.request("/v1/events/orders", "POST", 202, 0.01)
     metrics.attempt("forward_order", "platform", "retry", 0.01, ReasonCode.SERVER_ERROR)

@@ -191,6 +191,19 @@ async def test_nothing_of_the_person_is_left_and_everything_still_counts(engine:
     assert [getattr(again, name) for name in COUNTED] == [0] * len(COUNTED)
 
 
+async def test_digests_that_were_made_of_the_persons_keys_go_with_them(engine: AsyncEngine) -> None:
+    scene = Scene(engine)
+    await a_life(scene)
+    await scene.sql("UPDATE message SET version_mark = 1")
+    await erased(engine)
+    left = "SELECT dedupe_key LIKE 'erased:%', version_mark IS NULL FROM message GROUP BY 1, 2 ORDER BY 1"
+    assert await scene.rows(left) == [(False, False), (True, True)]
+    [(digests, others)] = await scene.rows(
+        "SELECT (SELECT count(*) FROM dedupe_digest), count(*) FROM message WHERE dedupe_key NOT LIKE 'erased:%'"
+    )
+    assert digests == others
+
+
 async def test_the_others_coupon_of_a_referral_is_still_made(engine: AsyncEngine) -> None:
     scene = Scene(engine)
     await a_life(scene)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.outcomes import Done, Outcome
+from platform_relay.core.work import Work
 from platform_relay.inbox.messages import Incoming
 from platform_relay.queue.destination_guard import DestinationGuard
 from platform_relay.queue.destinations import DestinationStates
@@ -94,6 +95,7 @@ async def running(
     policy: RetryPolicy = POLICY,
     rate: float | None = None,
     seen: Seen | None = None,
+    work: Work | None = None,
     **settings: float,
 ) -> AsyncIterator[Running]:
     """A loop on the destination `platform`, which looks for work only when it is woken unless `poll_interval` is set."""
@@ -101,7 +103,7 @@ async def running(
     runner = Runner(handlers, policy, time_limit=NEVER, longest_wait=1e6, random=lambda: 0.0)
     chosen = LoopSettings(**{"concurrency": 4, "poll_interval": NEVER, "lease": 30.0, **settings})  # type: ignore[arg-type]  # floats serve for concurrency
     seen = seen or Seen()
-    loop = Loop(Queue(engine, "platform"), guard, runner, chosen, seen)
+    loop = Loop(Queue(engine, "platform"), guard, runner, chosen, seen, work)
     task = asyncio.create_task(loop.run())
     try:
         yield Running(loop, seen, task, engine)

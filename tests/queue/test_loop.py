@@ -17,11 +17,12 @@ from structlog.testing import capture_logs
 from platform_relay.core.database import parse_url
 from platform_relay.core.outcomes import Blocked, Done, Evidence, Outcome, Retry
 from platform_relay.core.reasons import ReasonCode, because
+from platform_relay.core.work import Operation, Work
 from platform_relay.queue.jobs import Job
 from platform_relay.queue.loop import UNSETTLED
 from platform_relay.queue.queue import Settlement
 from platform_relay.queue.retry import RetryPolicy
-from tests.database.engine_room import accept, broken_counts, claim, customer, order, rows, run, states
+from tests.database.engine_room import accept, attempts, broken_counts, claim, customer, order, rows, run, states
 from tests.helpers import eventually
 from tests.queue.harness import NEVER, QueueHarness, Seen, running
 from tests.reasons import HTTP_401, HTTP_500, HTTP_503
@@ -77,7 +78,8 @@ async def test_the_next_of_a_lane_follows_at_once_and_never_beside_the_first(eng
     await accept(engine, *(order("1", version) for version in range(6)))
     async with running(engine, {"forward_order": orders}):
         await all_done(engine, 6)
-    assert [job.seq for job in orders.calls] == [1, 2, 3, 4, 5, 6]
+    first = orders.calls[0].seq
+    assert [job.seq for job in orders.calls] == list(range(first, first + 6))
     assert orders.most == 1
 
 
@@ -198,7 +200,7 @@ async def test_what_the_database_refuses_to_store_crashes_alone(engine: AsyncEng
             return crashed == [("waiting", "crashed", 1, True)] and (await states(engine)).get("done") == 2
 
         await eventually(result, 10)
-        outcomes = await rows(engine, "SELECT outcome FROM attempt ORDER BY outcome")
+        outcomes = sorted(await attempts(engine))
         assert outcomes == [("crashed",), ("done",), ("done",)]
     assert await broken_counts(engine) == []
 
@@ -222,7 +224,7 @@ async def test_a_long_calls_lease_is_kept(engine: AsyncEngine) -> None:
         await eventually(renewed, 10)
         orders.let_go()
         await all_done(engine, 1)
-    assert await rows(engine, "SELECT fencing_token FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT attempts FROM job") == [(1,)]
     assert len(orders.calls) == 1
 
 
@@ -249,7 +251,7 @@ async def test_what_waits_to_be_written_down_stays_ours_and_does_not_pile_up(eng
         await all_done(engine, 60)
         assert on.seen.losses == []
     assert len(orders.calls) == 60
-    assert await rows(engine, "SELECT max(fencing_token) FROM lane") == [(1,)]
+    assert await rows(engine, "SELECT max(attempts) FROM job") == [(1,)]
 
 
 async def test_what_a_worker_does_after_it_lost_its_lease_counts_for_nothing(engine: AsyncEngine) -> None:
@@ -482,3 +484,16 @@ async def _is(engine: AsyncEngine, query: str, expected: list[tuple[object, ...]
     found = await rows(engine, query, **parameters)
     assert found == expected
     return True
+
+
+async def test_a_claim_that_failed_is_soon_tried_again_although_nothing_is_due(engine: AsyncEngine) -> None:
+    """Otherwise an idle worker would notice a failure, and its end, only after several idle intervals."""
+    work = Work()
+    async with running(engine, {}, work=work, poll_interval=0.05, idle_interval=NEVER) as on:
+        record = work.record(Operation.CLAIM, "platform")
+        await eventually(lambda: record.succeeded_at)
+        await run(engine, "ALTER TABLE lane RENAME TO lane_away")
+        on.loop.wake()
+        await eventually(record.failing, 15)
+        await run(engine, "ALTER TABLE lane_away RENAME TO lane")
+        await eventually(lambda: record.failing() is None, 15)

@@ -118,7 +118,7 @@ class Relay:
 
     async def anew(self) -> None:
         self.platform.reset()
-        await execute(self.engine, "TRUNCATE message, job, lane, attempt, entity, coupon CASCADE")
+        await execute(self.engine, "TRUNCATE message, dedupe_digest, job, lane, attempt, entity, coupon CASCADE")
 
     async def aclose(self) -> None:
         await self.http.aclose()
@@ -250,7 +250,7 @@ class Model(RuleBasedStateMachine):
         late, self.late = self.late, []
         now = {row[0]: row[1] for row in self.do(rows(self.relay.engine, "SELECT key, fencing_token FROM lane"))}
         settled = self.do(self.relay.queue.settle(late))
-        stale = [item for item in late if now[item.job.lane] != item.job.fencing_token]
+        stale = [item for item in late if now.get(item.job.lane) != item.job.fencing_token]
         assert all(item in settled.lost for item in stale)
 
     # --------------------------------------------------------------------------------- what must hold

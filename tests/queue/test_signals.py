@@ -20,8 +20,7 @@ TERMINATE = (
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[list[str]]:
     heard: list[str] = []
-    dsn = parse_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    task = asyncio.create_task(listen(dsn, PUBLIC, heard.append, pause=0.02))
+    task = asyncio.create_task(listen(parse_url(url), PUBLIC, heard.append, pause=0.02))
     try:
         yield heard
         assert not task.done()

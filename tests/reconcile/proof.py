@@ -18,6 +18,7 @@ from platform_relay.imports.importer import import_file
 from platform_relay.imports.rows import ImportPlan
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.compare import ComparedSystems, reconcile
+from platform_relay.reconcile.difference_list import list_differences
 from platform_relay.reconcile.runs import Reconciliations, ReconciliationView
 from platform_relay.settings import PlatformSettings, Settings, StoreSettings
 from platform_relay.stores.native import FetchesEntities, ListsEntities, NativeEvent
@@ -67,10 +68,10 @@ class Relay:
         return await eventually(done_by_the_worker, 120)
 
     async def found(self, view: ReconciliationView) -> dict[tuple[EventKind, str], str]:
-        books, found = Reconciliations(self.parts.engine), dict[tuple[EventKind, str], str]()
+        found = dict[tuple[EventKind, str], str]()
         cursor: str | None = None
         while True:
-            page = await books.list_differences(view.id, limit=1000, cursor=cursor)
+            page = await list_differences(self.parts.engine, view.id, limit=1000, cursor=cursor)
             found.update({(EventKind(each.kind), each.entity_id): each.cause for each in page.items})
             if page.next_cursor is None:
                 return found

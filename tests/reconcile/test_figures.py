@@ -48,6 +48,14 @@ def test_the_command_fails_if_not_everything_could_be_compared(command: None, sh
     assert "could not be read to its end" in " ".join(failed.output.split())
 
 
+def test_in_a_narrow_terminal_each_reconciliation_is_listed_on_one_line(command: None) -> None:
+    assert reconcile("orders").exit_code == 0
+    listed = CliRunner().invoke(cli, ["reconciliations", "list"], env={"COLUMNS": "80"})
+    assert listed.exit_code == 0, listed.output
+    assert "  done  0 differences  orders, by " in " ".join(listed.output.split("\n"))
+    assert "│" not in listed.output
+
+
 async def test_the_console_shows_the_figures_of_the_last_comparison(
     engine: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:

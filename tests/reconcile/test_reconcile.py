@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from platform_relay.core.database import parse_url
 from platform_relay.core.reasons import ReasonCode
+from platform_relay.history.leave import History
 from platform_relay.inbox.events import EventKind
 from platform_relay.reconcile.coverage import Coverage
+from platform_relay.reconcile.difference_list import list_differences
 from platform_relay.reconcile.differences import Difference
 from platform_relay.reconcile.runs import Reconciliations
 from platform_relay.stores.native import ListsEntities, SetsUpWebhooks
@@ -75,6 +77,27 @@ async def test_after_an_old_copy_of_the_database_was_restored_what_is_missing_is
             await restored.drained(30)
             assert injured.unlike() == []
             assert (await restored.reconciled(begun, timedelta(0))).difference_count == 0
+
+
+async def test_what_left_the_history_is_no_difference_and_a_change_of_it_is_one(
+    shop: Simulator, platform: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    injured = Injured(shop, platform, 60, 0, SEED)
+    injured.open()
+    platform.control("clear")
+    async with relay(database_url, tmp_path, platform) as here:
+        await taken_in(here)
+        await here.drained(30)
+        engine = here.parts.engine
+        assert await History(engine, timedelta(days=30), pause=0).run(datetime.now(UTC) + timedelta(days=32)) == 60
+        assert await rows(engine, "SELECT count(*) FROM job") == [(0,)]
+        view = await here.reconciled()
+        assert (await here.found(view), view.complete) == ({}, True)
+        changed = [injured.take(kind) for kind in EventKind]
+        injured.change(changed, datetime.now(UTC) - timedelta(hours=1))
+        found = await here.found(await here.reconciled())
+        assert sorted(int(each) for _, each in found) == sorted(changed)
+        assert set(found.values()) == {"lost_by_webhook"}
 
 
 async def test_webhooks_that_the_shop_switched_off_are_told(
@@ -155,7 +178,7 @@ async def test_one_that_was_killed_is_done_again_from_its_beginning(engine: Asyn
     again = await books.claim()
     assert again is not None
     assert again.id == asked
-    assert (await books.list_differences(asked)).items == []
+    assert (await list_differences(engine, asked)).items == []
 
 
 async def taken_in(here: Relay) -> None:

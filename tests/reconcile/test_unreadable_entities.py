@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from platform_relay.explain.records import Key
 from platform_relay.forwarding.fetch import FetchEntity
 from platform_relay.inbox.events import EventKind
 from platform_relay.queue.oldest_waiting import OldestWaiting
-from platform_relay.queue.queue import last_seq
+from platform_relay.queue.queue import watch_lane
 from platform_relay.settings import Settings, StoreSettings
 from platform_relay.stores.native import ListsEntities, Page, Unreadable
 from platform_relay.stores.woocommerce.events import to_event
@@ -79,7 +80,7 @@ async def send(web: httpx.AsyncClient, topic: str, body: object) -> dict[str, st
 
 async def explained(here: Relay, by: Key, key: str) -> Explanation:
     async with here.parts.engine.connect() as connection:
-        return await explain(connection, by, key)
+        return await explain(connection, by, key, timedelta(days=400))
 
 
 async def jobs(here: Relay) -> list[tuple[Any, ...]]:
@@ -242,7 +243,7 @@ async def test_an_unreadable_order_that_is_fetched_is_rejected_and_not_tried_for
 ) -> None:
     shop.control("seed", orders=[an_order(71, currency="EURO"), an_order(72, status="trash")])
     fetch = FetchEntity(
-        here.parts.store, SOURCE, here.parts.inbox.accept, partial(last_seq, here.parts.engine, "platform")
+        here.parts.store, SOURCE, here.parts.inbox.accept, partial(watch_lane, here.parts.engine, "platform")
     )
     outcome = await fetch(job("fetch_entity", b"", params={"kind": "orders", "id": "71"}))
     assert isinstance(outcome, Reject), outcome

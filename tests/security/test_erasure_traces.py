@@ -14,7 +14,7 @@ from sqlalchemy import Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from platform_relay.cli.imports import RejectedRows
+from platform_relay.cli.rejected_rows import RejectedRows
 from platform_relay.core.database import create_engine
 from platform_relay.core.encryption import KeyRing
 from platform_relay.core.models import Base
@@ -53,8 +53,8 @@ TYPED = (EMAIL, PUNYCODE.upper())
 """How an operator may write the address."""
 NO_CUSTOMER = {
     "field", "key_name", "method", "problem", "route",  # of refused requests, which are masked
-    "actor", "cause", "code", "coupon_ref", "created_by", "currency", "customer_ref", "dedupe_key", "depends_on",
-    "destination", "disposition", "encrypted_with", "entity_id", "id", "key", "kind", "lane", "mapping", "name",
+    "actor", "cancelled_by", "cause", "code", "coupon_ref", "created_by", "currency", "customer_ref", "dedupe_key", "depends_on",
+    "destination", "disposition", "encrypted_with", "entity_id", "file_format", "id", "key", "kind", "lane", "mapping", "name",
     "order_ref", "outcome", "owner", "product_ref", "reason_code", "redemption_id", "released_by", "repair", "resent_to", "rule_id",
     "source", "state", "store_id", "subject", "value_source", "verification", "waits_for",
 }  # fmt: skip

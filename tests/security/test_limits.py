@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from platform_relay.api import authentication, batch, imports, paging, request_body
+from platform_relay.api import authentication, batch, import_files, paging, request_body
 from platform_relay.checks.configuration import check_env_file
 from platform_relay.console import login, pages
 from platform_relay.core import compute, http, plain_numbers
-from platform_relay.imports import conversion, files
+from platform_relay.imports import conversion, files, uploads
 from platform_relay.inbox.events import CustomerEvent, OrderEvent, ProductEvent
 from platform_relay.settings import Settings
 
@@ -24,9 +24,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     fields = Settings.model_fields
     rows = {
         "`EVENT_LIMIT`)": f"{fields['body_limit'].default >> 20} MiB, {fields['event_limit'].default >> 20} MiB",
-        "time to receive": f"{request_body.SECONDS:g} s; {imports.IDLE_SECONDS:g} s",
+        "time to receive": f"{request_body.SECONDS:g} s; {import_files.IDLE_SECONDS:g} s",
         "lines of a batch": f"{batch.MAX_LINES:,}",
-        "imported file, one row": f"{imports.MAX_BYTES >> 30} GiB, {files.MAX_ROW >> 20} MiB, {files.MAX_DEPTH}",
+        "imported file, one row": f"{uploads.MAX_BYTES >> 30} GiB, {files.MAX_ROW >> 20} MiB, {files.MAX_DEPTH}",
         "time that one batch": f"{compute.TIME_LIMIT:g} s",
         "number as text": f"{plain_numbers.LONGEST} characters; {conversion.MAX_TIME} characters",
         "tags, line items": "; ".join(

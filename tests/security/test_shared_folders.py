@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from platform_relay.cli.imports import RejectedRows
 from platform_relay.cli.program import find_packages_in_this_folder
+from platform_relay.cli.rejected_rows import RejectedRows
 from platform_relay.core.shared_folders import UnsafeFileError, check_settings_file
 from platform_relay.imports.files import FileRow
 

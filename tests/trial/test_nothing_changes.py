@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from platform_relay import wiring
 from platform_relay.cli.program import cli
+from platform_relay.core.errors import WrongState
 from platform_relay.core.http import HttpClients
 from platform_relay.core.outcomes import Blocked, JobSpec
 from platform_relay.core.reasons import Reason, ReasonCode, because
@@ -34,7 +35,9 @@ from platform_relay.platform.rules import RewardKind
 from platform_relay.platform.webhooks import POINTS_REDEEMED, parse_webhook
 from platform_relay.queue.queue import NewJob, enqueue
 from platform_relay.reconcile import compare
+from platform_relay.reconcile.difference_list import Selection
 from platform_relay.reconcile.runs import Reconciliations
+from platform_relay.reconcile.values import ValueReader
 from platform_relay.stores import ADAPTERS, adapter_class
 from platform_relay.stores.base import RemovesRemainders, StoreCoupon
 from platform_relay.stores.loyalty_sync import ChecksLoyaltySync, SyncsLoyalty
@@ -269,7 +272,20 @@ async def test_tasks_and_repairs_of_the_worker_only_read(start: Start) -> None:
         request = await runs.claim(await runs.request("ada", None, timedelta(0)))
         assert request is not None
         compared = await compare.reconcile(relay.engine, systems, request)
-        await wiring.repairer(relay.parts).repair(compared.id, "ada")
+        repairer = wiring.repairer(relay.parts)
+        preview = await repairer.preview(compared.id)
+        assert preview is not None
+        assert "trial" in str(preview.refusal)
+        with pytest.raises(WrongState, match="trial"):
+            await repairer.repair(compared.id, "ada")
+        with pytest.raises(WrongState, match="trial"):
+            await repairer.repair_chunk(compared.id, "ada", Selection(), ("", ""))
+        assert await relay.rows("SELECT * FROM difference WHERE repair IS NOT NULL") == []
+        fields = relay.clients.platform.fields
+        reader = ValueReader(relay.engine, relay.parts.store, "woocommerce", relay.clients.platform, fields)
+        for kind in EventKind:
+            await reader.read(kind, "42")
+        assert await runs.cancel(await runs.request("ada", None), "ada")
         assert relay.parts.store is not None
         await drift_check.check_drift(relay.engine, relay.parts.store, since=timedelta(0))
         await relay.idle()
@@ -287,6 +303,7 @@ async def test_tasks_and_repairs_of_the_worker_only_read(start: Start) -> None:
         ("poll",),
         ("coupons", "check-drift"),
         ("reconcile", "--repair"),
+        ("reconciliations", "list"),
     ],
 )
 async def test_commands_only_read(start: Start, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:

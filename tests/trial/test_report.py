@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import httpx
@@ -15,7 +15,7 @@ from platform_relay.inbox.events import CustomerEvent
 from platform_relay.platform.fields import Fields
 from platform_relay.platform.webhooks import POINTS_REDEEMED
 from platform_relay.stores.base import CouponKind, StoreCoupon
-from platform_relay.trial.report import Reporter, TrialReport, compare_coupon, compare_customer, first_id
+from platform_relay.trial.report import Reporter, TrialReport, compare_coupon, compare_customer
 from tests.api.served import serving
 from tests.trial.conftest import Relay, Start
 from tests.trial.test_trial import CODE, CUSTOMER, redeemed, trial_of_everything
@@ -79,12 +79,6 @@ def test_a_coupon_that_the_relay_would_not_have_created_is_unexpected() -> None:
     assert compare_coupon(CODE, None, None).result == "as expected"
     held = StoreCoupon("1", CODE, CouponKind.FIXED_AMOUNT, Decimal(5), "EUR")
     assert compare_coupon(CODE, None, held).result == "unexpected"
-
-
-def test_the_first_id_of_a_time_is_the_smallest() -> None:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    assert first_id(moment) < first_id(moment + timedelta(milliseconds=1))
-    assert first_id(moment).version == 7
 
 
 async def test_the_trial_is_shown_wherever_an_operator_looks(start: Start) -> None:

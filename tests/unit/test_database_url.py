@@ -259,6 +259,25 @@ def test_connect_timeout_must_be_a_number() -> None:
         parse_url(f"{BASE}?connect_timeout=soon")
 
 
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("a:1,b:xx/relay", "a port that is not a number from 1 to 65535"),
+        ("a:99999/relay", "a port that is not a number from 1 to 65535"),
+        ("a:0/relay", "a port that is not a number from 1 to 65535"),
+        ("a:1,b:70000/relay", "a port that is not a number from 1 to 65535"),
+        ("/relay?host=a,b&port=1,x", "a port that is not a number from 1 to 65535"),
+        ("fe80::1,b/relay", "an IPv6 address as"),
+        ("a:1,/relay", "an empty name among several hosts"),
+        (",b/relay", "an empty name among several hosts"),
+    ],
+)
+def test_a_host_or_port_that_cannot_be_used(place: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text) as caught:
+        parse_url(f"postgresql://user:password@{place}")
+    assert "password@" not in str(caught.value)
+
+
 def test_of_several_hosts_the_one_that_accepts_writes_is_used() -> None:
     base = "postgresql://relay@/shop"
     assert options("host=a,b&port=1,2", base)["target_session_attrs"] == "read-write"

@@ -185,7 +185,7 @@ def test_a_number_in_a_fact_can_be_stored() -> None:
 PLAIN_JSON: Final = {
     "api/event_bodies.py": "the names and the text members of a line; an event is kept as its source text",
     "cli/conformance.py": "a file with headers and a body as texts",
-    "cli/imports.py": "the number of a row in our own file",
+    "cli/rejected_rows.py": "the number of a row in our own file",
     "conformance/responses.py": "the kit's own bodies",
     "core/exact_json.py": "the exact parser",
     "core/paging.py": "a cursor, which the relay made itself",

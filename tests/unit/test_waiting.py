@@ -10,7 +10,7 @@ TESTS: Final = Path(__file__).parents[1]
 SLEEP: Final = re.compile(r"\bsleep\(|wait_for_timeout\(")
 ONE_TURN: Final = re.compile(r"\basyncio\.sleep\(0\)")
 """One turn of the event loop, which takes no time."""
-ABOUT_TIME: Final = ("faults/", "fuzz/", "money/", "security/test_floods.py", "helpers.py")
+ABOUT_TIME: Final = ("faults/", "fuzz/", "many_stores/", "money/", "security/test_floods.py", "helpers.py")
 """Where time itself can be the condition: how long a fault lasts, how fast a load comes. Each line gives the reason in a
 comment, `# time: ...`."""
 

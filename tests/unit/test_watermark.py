@@ -3,7 +3,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform_relay.queue.watermark import BEGINNING, COMMIT_TIME, FULL_SCAN_COST, FULL_SCAN_INTERVAL, Watermark
+from platform_relay.queue.watermark import (
+    BEGINNING,
+    COMMIT_TIME,
+    FULL_SCAN_COST,
+    FULL_SCAN_INTERVAL,
+    LONGEST_WITHOUT,
+    Watermark,
+)
 
 NOW = datetime(2026, 5, 11, 12, tzinfo=UTC)
 
@@ -46,6 +53,12 @@ def test_full_scans_are_rarer_the_longer_they_take() -> None:
     full_scan(watermark, 101.0, took=0.2)
     assert watermark.start(101.2 + FULL_SCAN_COST * 0.2 - 0.01) != BEGINNING
     assert watermark.start(101.2 + FULL_SCAN_COST * 0.2 + 0.01) == BEGINNING
+
+
+def test_a_full_scan_that_waited_for_its_server_is_soon_followed_by_another() -> None:
+    watermark = Watermark()
+    full_scan(watermark, 100.0, took=8.0)
+    assert watermark.start(108.0 + LONGEST_WITHOUT + 0.01) == BEGINNING
 
 
 def test_a_lane_lanes_far_behind_moves_the_watermark_back() -> None:

@@ -1,4 +1,4 @@
-// The charts, the key "/" for the search box, and what is selected in a list that is updated. The server and htmx do everything else.
+// The charts, the menu's groups, the key "/" for the search box, and what is selected in a list that is updated. The server and htmx do everything else.
 "use strict";
 
 (() => {
@@ -49,7 +49,16 @@
     for (const id of checked.get(target) ?? []) document.getElementById(id)?.setAttribute("checked", "");
   });
 
+  const openMenu = () => document.querySelector("nav details[open]");
+  document.addEventListener("click", ({ target }) => { if (!openMenu()?.contains(target)) openMenu()?.removeAttribute("open"); });
+  document.addEventListener("focusin", ({ target }) => { if (!openMenu()?.contains(target)) openMenu()?.removeAttribute("open"); });
+
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && openMenu()) {
+      const menu = openMenu();
+      menu.removeAttribute("open");
+      if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    }
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();

@@ -4,7 +4,17 @@ from datetime import datetime, timedelta
 from typing import Any  # Any: JSON columns have no fixed type
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,6 +36,10 @@ class Alert(Base):
     """A `reasons.ReasonCode`."""
     subject: Mapped[str]
     facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    first_facts: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """Those with which it was raised; null while `facts` has not changed."""
+    noted_at: Mapped[datetime | None]
+    """When a process last saw it; null for an alert that another rule ends."""
     resolved_at: Mapped[datetime | None]
     notified_at: Mapped[datetime | None]
     """When the chat (ALERT_WEBHOOK_URL) accepted it."""
@@ -33,6 +47,22 @@ class Alert(Base):
     """Until then the process that sends it is the only one to do so."""
     notify_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     """How often it was sent."""
+
+
+class DatabaseHistory(Base):
+    """The histories of PostgreSQL that this database was used on, the newest last: a failover or a restored backup begins one."""
+
+    __tablename__ = "database_history"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Counted up under a lock."""
+    system: Mapped[int] = mapped_column(BigInteger)
+    """The cluster's system identifier."""
+    timeline: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[datetime]
+    """When the first process found the database there."""
+    lost_since: Mapped[datetime | None]
+    """Commits from then until `seen_at` may be missing; null when none are."""
 
 
 class PollCursor(Base):
@@ -62,24 +92,33 @@ class BackgroundRead(Base):
 
 
 class ImportRun(Base):
-    """One import of a file, and how far it got, so that it can be resumed. No rows of the file are stored."""
+    """One import of a file or of a store's list, and how far it got, so that it can be resumed. It stores no rows."""
 
     __tablename__ = "import_run"
-    __table_args__ = (UniqueConstraint("digest", "kind", "mapping"), Index(None, "created_at"))
+    __table_args__ = (
+        UniqueConstraint("digest", "kind", "mapping"),
+        Index(None, "created_at"),
+        Index("ix_import_run_unfinished", "heartbeat_at", postgresql_where=text("state IN ('running', 'stopped')")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     digest: Mapped[bytes]
-    """SHA-256 of the file."""
+    """SHA-256 of the file; of a store's list a random one."""
     kind: Mapped[str]
     mapping: Mapped[str]
     """How the file is read: mapping, version and `Reading` as JSON with sorted names, or the SHA-256 of a long one."""
     name: Mapped[str]
+    source: Mapped[str] = mapped_column(server_default="file")
+    """file, http, console or store."""
+    since: Mapped[datetime | None]
+    """Of a store's list: only what changed since then."""
     actor: Mapped[str]
     state: Mapped[str]
-    """running, done or failed; running without a recent heartbeat counts as stopped."""
+    """running, stopped, cancelled, done or failed; running without a recent heartbeat counts as stopped."""
     size: Mapped[int] = mapped_column(BigInteger)
+    """In bytes; of a store's list the number of entities, 0 if unknown."""
     position: Mapped[int] = mapped_column(BigInteger)
-    """Bytes of the file that were processed."""
+    """Bytes of the file, or entities, that were processed."""
     last_row: Mapped[int] = mapped_column(BigInteger)
     """Number of the last row that was processed. Some rows are joined, so it can exceed `rows`."""
     rows: Mapped[int] = mapped_column(BigInteger)
@@ -99,6 +138,49 @@ class ImportRun(Base):
     heartbeat_at: Mapped[datetime]
     """The last heartbeat."""
     finished_at: Mapped[datetime | None]
+    cancelled_by: Mapped[str | None]
+    """Who asked to cancel it. Its process sees that when it stores its progress."""
+    upload_id: Mapped[UUID | None]
+    """The file, as long as the relay keeps it."""
+    fencing_token: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Counts the claims. Only the process with the last one may write."""
+    claimed_at: Mapped[datetime | None]
+    claimed_rows: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    claimed_position: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Where the last claim began, for the rate."""
+
+
+class ImportUpload(Base):
+    """A file that was uploaded to be imported. It is deleted after its import, and at the latest after a day."""
+
+    __tablename__ = "import_upload"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    file_format: Mapped[str]
+    kind: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+    choices: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    """What was stated about reading it (`proposal.Choices`)."""
+    as_of: Mapped[datetime | None]
+    complete: Mapped[bool] = mapped_column(Boolean)
+    """Whether all of its chunks are stored."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    """It is deleted then, unless it is being imported. An erasure sets it to now."""
+
+
+class ImportChunk(Base):
+    """A part of an uploaded file, encrypted like a message's body."""
+
+    __tablename__ = "import_chunk"
+
+    upload_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    encrypted_with: Mapped[str | None]
+    data: Mapped[bytes]
 
 
 class Reconciliation(Base):
@@ -110,7 +192,9 @@ class Reconciliation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     actor: Mapped[str]
     state: Mapped[str]
-    """waiting (for a worker), running, done or failed; running without a recent heartbeat counts as stopped."""
+    """waiting (for a worker), running, done, failed or cancelled; running without a recent heartbeat counts as stopped."""
+    kind: Mapped[str | None]
+    """The kind that is compared; null: all."""
     since: Mapped[datetime | None]
     grace: Mapped[timedelta | None]
     """Entities that the store changed within this time were left out; null: the default."""
@@ -147,8 +231,12 @@ class Difference(Base):
     version: Mapped[datetime | None]
     job_id: Mapped[UUID | None]
     """The dead job of a rejected entity."""
+    fields: Mapped[list[Any]] = mapped_column(JSONB, server_default="[]")
+    """The names of the fields that differ, if they are known. No values."""
     repair: Mapped[str | None]
-    """What the repair did: message:<id>, job:<id>, or why it did nothing."""
+    """What the repair did: message:<id>, job:<id>, or what it noted."""
+    repair_message_id: Mapped[UUID | None]
+    """The message whose job reads the entity from the store."""
 
 
 class SetupRecord(Base):
@@ -211,7 +299,8 @@ class RefusedRequest(Base):
     """The template of the path, because the path can contain a secret."""
     status: Mapped[int]
     problem: Mapped[str]
-    field: Mapped[str | None]
+    fields: Mapped[list[str]] = mapped_column(JSONB)
+    """The fields with an error; unknown names are masked."""
     size: Mapped[int | None]
     body_shape: Mapped[Any | None] = mapped_column(JSONB)
     """The body without its values (`access.body_shapes`)."""

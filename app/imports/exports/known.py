@@ -122,8 +122,8 @@ POINTS_NOTE: Final = (
     "(support.influence.io/en/articles/12066679-migration-overview)."
 )
 NO_ACCOUNT: Final = (
-    "the file has no account ids of the store, and an e-mail address alone would invent people: import the store's own "
-    "export of customers, or run a backfill"
+    "the file has no account ids of the store, and an e-mail address alone would create customers who do not exist: import"
+    " the store's own export of customers, or run a backfill"
 )
 
 
