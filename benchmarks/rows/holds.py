@@ -23,7 +23,13 @@ ROUNDS: Final = 2
 """Requests of each shape, at most: a batch of large lines takes up to half a minute."""
 ORDER: Final = {"customerId": "4", "financialStatus": "paid", "currency": "EUR", "totalPrice": "1.00"}
 LINE: Final = {"productId": "7", "variantId": "71", "title": "Mug", "quantity": 1, "price": "1.00"}
-WOO: Final = {"status": "processing", "currency": "EUR", "total": "1.00", "date_modified_gmt": "2026-01-01T00:00:00"}
+WOO: Final = {
+    "status": "processing",
+    "currency": "EUR",
+    "total": "1.00",
+    "date_modified_gmt": "2026-01-01T00:00:00",
+    "billing": {"email": "buyer@example.com"},  # an order without a buyer is not delivered
+}
 Body = Callable[[str], bytes]
 
 

@@ -9,8 +9,11 @@ from PIL import Image
 from playwright.async_api import Browser, FloatRect, expect
 
 from platform_relay.inbox.events import EventKind
+from platform_relay.inbox.messages import JobKind
+from platform_relay.trial.rehearsal import CALLS
 from tests.browser.console_page import PHONE, ConsolePage, Scheme
-from tests.browser.stage import Stage, order
+from tests.browser.stage import STORE_KEY, Stage, order
+from tests.helpers import eventually
 from tests.reconcile.shop import LONG_AGO, entity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.screenshots]
@@ -39,7 +42,10 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
     async with ConsolePage.at(browser, stage, scale=2) as console:
         await console.sign_in()
         await taken(console, "now", "/console")
+        await taken(console, "events", "/console/events")
         await taken(console, "explanation", "/console/search?q=3001")
+        await mistakes(stage)
+        await taken(console, "refused_requests", "/console/refused-requests")
         await taken(console, "dead_and_held", "/console/dead-and-held")
         await console.page.get_by_role("table").get_by_role("link").first.click()
         await console.page.locator("summary", has_text="Edit and continue").click()
@@ -69,6 +75,47 @@ async def test_the_pictures(browser: Browser, stage: Stage) -> None:
     async with ConsolePage.at(browser, stage, PHONE, phone, scale=2) as console:
         await console.sign_in()
         await taken(console, "phone", "/console")
+    await a_trial(stage)
+    async with ConsolePage.at(browser, stage, scale=2) as console:
+        await console.sign_in()
+        await taken(console, "trial", "/console/trial")
+
+
+async def mistakes(stage: Stage) -> None:
+    """What an integrator gets wrong on the first day."""
+    key = {"authorization": f"Bearer {STORE_KEY}"}
+    bodies = (
+        {"id": 1001, "totalPrice": 19.999999},
+        {"id": "1002", "financialStatus": "payed"},
+        {"email": "ada@example"},
+    )
+    for body in bodies:
+        await stage.client.post("/v1/events/orders", json=body, headers=key)
+    await stage.client.post("/v1/events/customers", content=b"id=41", headers=key)
+    await stage.client.post("/v1/events/order", json={"id": "1003"}, headers=key)
+    await stage.client.post("/v1/events/orders", json={"id": "1003"}, headers={"authorization": "Bearer wrong-key"})
+    await stage.client.post("/v1/webhooks/platform/wrong-secret", json={})
+
+    async def stored() -> bool:
+        [(count,)] = await stage.sql("SELECT count(*) FROM refused_request")
+        return bool(count >= 4)
+
+    await eventually(stored, 20)
+
+
+async def a_trial(stage: Stage) -> None:
+    """What was delivered looks as if the relay had been in a trial."""
+    await stage.sql(
+        "INSERT INTO trial (id, started_at) VALUES (1, now() - interval '2 days')"
+        " ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, live_at = NULL"
+    )
+    for kind in (JobKind.FORWARD_CUSTOMER, JobKind.FORWARD_ORDER, JobKind.ISSUE_COUPON):
+        await stage.sql(
+            "UPDATE job SET state = 'skipped', reason_code = 'shadow', facts = jsonb_build_object('call', $2::text)"
+            " WHERE kind = $1 AND state = 'done'",
+            kind,
+            CALLS[kind],
+        )
 
 
 async def an_uploaded_file(console: ConsolePage) -> None:
