@@ -1,4 +1,4 @@
-"""What imports can do over HTTP beside importing; and forms with files that nobody's browser sends."""
+"""What imports can do over HTTP beside importing; and forms with files that no browser sends."""
 
 import asyncio
 import errno

@@ -208,7 +208,7 @@ def pods() -> dict[str, dict[str, Any]]:
 
 
 def test_what_selects_something_selects_something_that_is_there() -> None:
-    """A label that is written otherwise selects nothing, and nobody says so."""
+    """A misspelt label selects nothing, without an error."""
     labels = {name: pod["metadata"]["labels"] for name, pod in pods().items()}
     for name, deployment in of_kind("Deployment").items():
         assert deployment["spec"]["selector"]["matchLabels"] == labels[name]
@@ -227,7 +227,7 @@ def test_what_selects_something_selects_something_that_is_there() -> None:
 
 
 def test_the_workers_metrics_are_scraped_where_they_are_served() -> None:
-    """The port is written in four places: what the worker is told, its pod, who scrapes it, who may reach it."""
+    """The port stands in four places: the worker's setting, its pod, its monitor and its network policy."""
     worker = pods()["worker"]
     [container] = worker["spec"]["containers"]
     [result] = [int(each["value"]) for each in container["env"] if each["name"] == "METRICS_PORT"]

@@ -86,7 +86,7 @@ class PostgresServer:
             self._child.wait(30)
 
     def freeze(self) -> None:
-        """SIGSTOP for all its processes: the kernel still takes connections and data, and nobody answers."""
+        """SIGSTOP for all its processes: the kernel still takes connections and data, and no process answers."""
         for pid in self._processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)

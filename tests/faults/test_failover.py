@@ -188,7 +188,7 @@ async def test_the_name_of_the_database_leads_to_another_address(
             await write(engine)
             await standby.promote()
             primary.freeze()
-            addresses[:] = ["127.0.0.9", "127.0.0.2"]  # nobody listens at the first
+            addresses[:] = ["127.0.0.9", "127.0.0.2"]  # no server listens at the first
             await eventually(lambda: writes_to(engine, standby), WITHIN)
     finally:
         primary.end()

@@ -1,4 +1,4 @@
-"""Every bulk deletion works in several transactions, skips rows that are locked, and waits for nobody."""
+"""Every bulk deletion works in several transactions, and skips rows that are locked, so that it never waits."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -39,18 +38,6 @@ RAW = (
 ).encode()
 PLAN = propose(io.BytesIO(RAW), "http", "csv", EventKind.CUSTOMER).plan
 COUNTS = "SELECT state, rows, accepted, duplicates, rejected FROM import_run"
-
-
-@pytest.fixture
-def inbox(engine: AsyncEngine) -> Inbox:
-    return Inbox(engine, on_commit=lambda _: None)
-
-
-@pytest.fixture
-async def compute() -> AsyncIterator[ComputeProcess]:
-    process = ComputeProcess()
-    yield process
-    await process.aclose()
 
 
 async def kept_claim(engine: AsyncEngine, raw: bytes = RAW) -> runs.Claim:

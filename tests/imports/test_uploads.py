@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import IO
 from uuid import UUID
@@ -34,18 +33,6 @@ from tests.database.engine_room import rows, run
 RAW = b"id,email,phone\n1,a1@example.com,1\n,none@x.example,2\n"
 WITHOUT_PHONE = Choices(("phone=",))
 FILES = "SELECT (SELECT count(*) FROM import_upload), (SELECT count(*) FROM import_chunk)"
-
-
-@pytest.fixture
-def inbox(engine: AsyncEngine) -> Inbox:
-    return Inbox(engine, on_commit=lambda _: None)
-
-
-@pytest.fixture
-async def compute() -> AsyncIterator[ComputeProcess]:
-    process = ComputeProcess()
-    yield process
-    await process.aclose()
 
 
 async def kept(engine: AsyncEngine, raw: bytes = RAW) -> UUID:
