@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +25,8 @@ LINE = {"productId": "7", "title": "Mug", "quantity": 1, "price": "1.00"}
 WOO = {"id": 1, "status": "processing", "currency": "EUR", "total": "1.00", "date_modified_gmt": "2026-01-01T00:00:00"}
 SIZES = (10_000, 40_000)
 """Elements, so that each step takes long enough to be measured."""
+FLOOR = 0.002
+"""Seconds; below, the fixed costs decide."""
 
 
 def event(kind: EventKind, members: dict[str, object]) -> None:
@@ -91,23 +94,26 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """The least processor time of three runs."""
-    times = []
-    for _ in range(3):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return min(times)
+    """The processor time of one run."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("name", WORK)
 def test_twice_the_input_takes_at_most_three_times_as_long(name: str) -> None:
-    small, large = (seconds(partial(WORK[name], size)) for size in SIZES)
-    floor = 0.002  # seconds; below, the fixed costs decide
-    assert large <= 9 * max(small, floor), (
-        small,
-        large,
-    )  # the size is doubled twice; quadratic work takes 16 times as long
+    """The least times of up to 20 runs are compared: a busy machine makes some runs slow, quadratic work makes all slow.
+
+    The size is doubled twice, so quadratic work takes 16 times as long.
+    """
+    small = large = math.inf
+    for _ in range(20):
+        small, large = (
+            min(least, seconds(partial(WORK[name], size))) for least, size in zip((small, large), SIZES, strict=True)
+        )
+        if large <= 9 * max(small, FLOOR):
+            return
+    pytest.fail(f"{SIZES[0]} elements took {small:.4f} s, {SIZES[1]} took {large:.4f} s")
 
 
 @pytest.mark.parametrize(
