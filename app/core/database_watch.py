@@ -23,7 +23,7 @@ ASK_SECONDS: Final = 1.5
 ANSWER_SECONDS: Final = 3.0
 RESOLVE_SECONDS: Final = 5.0
 """Between two looks at the addresses of the URL's hosts."""
-RENEW_SECONDS: Final = 15.0
+RENEW_SECONDS: Final = 6.0
 """How old the connection of a question becomes: behind a proxy or a pooler only a new one may lead to the new primary."""
 
 

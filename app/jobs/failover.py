@@ -31,8 +31,9 @@ SUBJECT: Final = "database"
 MARGIN: Final = timedelta(minutes=10)
 """Until this long after the change, a process may have worked on the old server, or the store's clock may be ahead."""
 HOLD: Final = timedelta(seconds=20)
-"""How long lanes with open jobs wait. Another process may take `database_watch.RENEW_SECONDS` to leave an old primary that still
-accepts writes, and a call that it began then may still arrive."""
+"""How long lanes with open jobs wait, and how long after the change an acknowledged event may still be missing. Another process
+may take `database_watch.RENEW_SECONDS` to leave an old primary that still accepts writes: until then it acknowledges events there,
+and a call that it began may still arrive."""
 UNKNOWN_AGE: Final = timedelta(days=30)
 """How long an order whose time of creation is not known may be one from before the change."""
 
@@ -117,7 +118,9 @@ class Failovers:
         if since is not None:
             marked = await leave_missing_claims(connection)
             await connection.execute(_FENCE, {"hold": HOLD})
-            reason = because(ReasonCode.DATABASE_FAILED_OVER, since=_shown(since), until=_shown(seen_at), jobs=marked)
+            reason = because(
+                ReasonCode.DATABASE_FAILED_OVER, since=_shown(since), until=_shown(seen_at + HOLD), jobs=marked
+            )
             await raise_alert(connection, reason, SUBJECT)
         log.warning("database_continues", timeline=here.timeline, was=before.timeline, lossless=lossless, jobs=marked)
         detail: dict[str, object] = {

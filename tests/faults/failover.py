@@ -5,11 +5,14 @@ Each topology is for one fault: afterwards there is no standby any more.
 """
 
 import asyncio
+import json
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -188,6 +191,7 @@ def _fault(
         on.cleanup.append(partial(broken.__exit__, None, None, None))
         on.rig.server = standby
         await asyncio.sleep(away)  # time: until a cluster manager decides
+        on.mended = time.monotonic()
         await standby.promote()
         if on.rig.proxy is not None:
             on.rig.proxy.lead_new_ones_to(standby.port)
@@ -201,14 +205,18 @@ def _fault(
 
 
 async def _reported(on: Stage) -> None:
-    """The alert names the time span."""
+    """The alert names the time span of what may be missing."""
 
     async def raised() -> bool:
         connection = await on.rig.server.connect()
         try:
-            return bool(await connection.fetchval("SELECT count(*) FROM alert WHERE code = 'database_failed_over'"))
+            facts = await connection.fetchval("SELECT facts FROM alert WHERE code = 'database_failed_over'")
         finally:
             connection.terminate()
+        if facts is not None:
+            since, until = (datetime.fromisoformat(json.loads(facts)[name]) for name in ("since", "until"))
+            on.missing_between = (since.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
+        return facts is not None
 
     await eventually(raised, 60)
 

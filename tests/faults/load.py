@@ -7,6 +7,7 @@ was acknowledged, without asking the service. Entities are numbered from 1 and n
 import asyncio
 import json
 import random
+from collections import defaultdict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Acknowledged:
     versions: dict[str, list[int]] = field(default_factory=dict)
     codes: set[str] = field(default_factory=set)
     spent: set[str] = field(default_factory=set)
+    times: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    """When, per entity and per `coupon CODE`."""
 
     def __len__(self) -> int:
         return sum(len(each) for each in self.versions.values()) + len(self.codes)
@@ -193,6 +196,7 @@ class Shop:
         headers = {"x-webhook-topic": "points/redeemed", "x-webhook-id": "subscription-1"}
         await self._until_acknowledged(f"/v1/webhooks/platform/{WEBHOOK_SECRET}", body, headers)
         self.acknowledged.codes.add(code_of(number))
+        self.acknowledged.times[f"coupon {code_of(number)}"].append(datetime.now(UTC))
 
     def _grant(self, number: int) -> None:
         person = {"customerId": f"r{number}", "email": f"r{number}@example.com", "points": 1000}
@@ -208,6 +212,7 @@ class Shop:
         headers = {"idempotency-key": f"{entity}:{version}"}
         await self._until_acknowledged(f"/v1/events/{kind}", body, headers)
         self.acknowledged.versions.setdefault(entity, []).append(version)
+        self.acknowledged.times[entity].append(datetime.now(UTC))
 
     async def _until_acknowledged(self, url: str, body: dict[str, object] | bytes, headers: dict[str, str]) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tests.faults.load import Acknowledged
 
@@ -17,6 +18,12 @@ class Verdict:
     doubled: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    """What `lost` is about, as in `Acknowledged.times`."""
+
+    def lose(self, what: str, how: str) -> None:
+        self.missing.add(what)
+        self.lost.append(f"{what}: {how}")
 
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.disordered or self.wrong)
@@ -30,11 +37,20 @@ def judge(
     platform = list(platform)
     _judge_events(verdict, acknowledged, platform)
     used = {str(entry["entity"]).lower() for entry in platform if entry["kind"] == "reward.use"}
-    verdict.lost += [
-        f"coupon {code}: used, never reported" for code in acknowledged.spent if f"coupon:{code}" not in used
-    ]
+    for code in acknowledged.spent:
+        if f"coupon:{code}" not in used:
+            verdict.lose(f"coupon {code}", "used, never reported")
     _judge_coupons(verdict, acknowledged, shop, amount)
     return verdict
+
+
+def unreported(verdict: Verdict, acknowledged: Acknowledged, since: datetime, until: datetime) -> list[str]:
+    """What is missing although none of it was acknowledged in the time span that the operator was told."""
+    return [
+        f"{what} is missing, and was acknowledged at {acknowledged.times[what]}, not from {since} to {until}"
+        for what in sorted(verdict.missing)
+        if not any(since <= time <= until for time in acknowledged.times[what])
+    ]
 
 
 def _judge_events(verdict: Verdict, acknowledged: Acknowledged, platform: Iterable[Entry]) -> None:
@@ -52,9 +68,9 @@ def _judge_events(verdict: Verdict, acknowledged: Acknowledged, platform: Iterab
     for entity, versions in acknowledged.versions.items():
         seen = applied.get(entity, [])
         if not seen or max(seen) < versions[-1]:
-            verdict.lost.append(f"{entity}: acknowledged {versions}, the Platform applied {seen}")
+            verdict.lose(entity, f"acknowledged {versions}, the Platform applied {seen}")
         elif entity.startswith("order:") and not set(versions) <= set(seen):
-            verdict.lost.append(f"{entity}: versions {sorted(set(versions) - set(seen))} never arrived")
+            verdict.lose(entity, f"versions {sorted(set(versions) - set(seen))} never arrived")
     for entity, seen in applied.items():
         if seen != sorted(seen):
             verdict.disordered.append(f"{entity}: applied in the order {seen}")
@@ -72,7 +88,7 @@ def _judge_coupons(verdict: Verdict, acknowledged: Acknowledged, shop: Iterable[
     for code in acknowledged.codes:
         made = coupons.get(code.lower(), [])
         if not made:
-            verdict.lost.append(f"coupon {code}: redeemed, never made")
+            verdict.lose(f"coupon {code}", "redeemed, never made")
         elif any(value != amount for value in made):
             verdict.wrong.append(f"coupon {code}: worth {made}, not {amount}")
     verdict.doubled += [f"coupon {code}: created {len(made)} times" for code, made in coupons.items() if len(made) > 1]

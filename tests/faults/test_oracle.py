@@ -1,16 +1,18 @@
 """The oracle sees what it is there to see, and the table tells it."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.faults import summary
 from tests.faults.__main__ import PAGE
 from tests.faults.load import Acknowledged
-from tests.faults.oracle import Verdict, judge
+from tests.faults.oracle import Verdict, judge, unreported
 from tests.faults.rounds import Report
 
 Row = dict[str, object]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def put(entity: str, version: int) -> Row:
@@ -49,6 +51,16 @@ def test_a_coupon_that_was_used_must_be_told() -> None:
     spent = Acknowledged(spent={"aa"})
     assert judge(spent, [], []).lost == ["coupon aa: used, never reported"]
     assert judge(spent, [{"kind": "reward.use", "entity": "coupon:AA", "path": "", "body": None}], []).clean()
+
+
+def test_only_what_was_acknowledged_in_the_reported_time_may_be_missing() -> None:
+    acknowledged = Acknowledged({"customer:1": [1], "customer:2": [1]}, {"aa"})
+    for minute, what in enumerate(("customer:1", "customer:2", "coupon aa")):
+        acknowledged.times[what].append(NOON + timedelta(minutes=minute))
+    found = judge(acknowledged, [], [])
+    assert len(found.lost) == 3
+    [missing] = unreported(found, acknowledged, NOON + timedelta(seconds=1), NOON + timedelta(minutes=2))
+    assert missing.startswith("customer:1 is missing")
 
 
 @pytest.mark.parametrize(
